@@ -1,0 +1,163 @@
+/*
+ * Where log lines go. A line is one write(2), so that lines of two processes do not mix and a
+ * crash loses none. A log that cannot be written (disk full) is no reason to stop moving rows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tdispatch.h"
+
+#define LINE_BYTES 4096                 /* a longer line is cut */
+
+static struct {
+	char job[128];
+	enum log_level level;
+	int fd;                         /* of the log file, or -1 */
+	char *path;
+	int64_t max_bytes, bytes;
+	int keep;
+	bool to_stderr;
+} logger = { .level = LVL_INFO, .fd = -1, .to_stderr = true };
+
+void log_setup(const char *job, enum log_level level)
+{
+	snprintf(logger.job, sizeof logger.job, "%s", job);
+	logger.level = level;
+}
+
+void log_to_stderr(bool on)
+{
+	logger.to_stderr = on;
+}
+
+static int open_file(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0640);
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		errno = EINVAL;
+		return -1;
+	}
+	logger.bytes = st.st_size;
+	return fd;
+}
+
+int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
+{
+	int fd = open_file(path);
+
+	if (fd < 0) {
+		snprintf(why, why_size, "cannot write log file %s: %s", path,
+			errno == ELOOP ? "it is a symbolic link" :
+			errno == EINVAL ? "it is no regular file" : strerror(errno));
+		return -1;
+	}
+	if (logger.fd >= 0)
+		close(logger.fd);
+	free(logger.path);
+	logger.fd = fd;
+	logger.path = strdup(path);
+	logger.max_bytes = max_bytes;
+	logger.keep = keep;
+	return 0;
+}
+
+static void rotate(void)
+{
+	char from[4096], to[4096];
+
+	for (int i = logger.keep; i > 0; i--) {
+		if (i > 1)
+			snprintf(from, sizeof from, "%s.%d", logger.path, i - 1);
+		else
+			snprintf(from, sizeof from, "%s", logger.path);
+		snprintf(to, sizeof to, "%s.%d", logger.path, i);
+		rename(from, to);
+	}
+	if (logger.keep == 0)
+		unlink(logger.path);
+	int fd = open_file(logger.path);
+	if (fd >= 0) {
+		close(logger.fd);
+		logger.fd = fd;
+	}
+	logger.bytes = 0;       /* also when it failed: try again a file's length later */
+}
+
+static void write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t done = write(fd, p, n);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return;
+		p += done;
+		n -= (size_t)done;
+	}
+}
+
+static size_t format_line(char *line, enum log_level level, const char *fmt, va_list ap)
+{
+	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
+	struct timespec now;
+	struct tm tm;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &tm);
+	n = strftime(line, LINE_BYTES, "%Y-%m-%d %H:%M:%S", &tm);
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d %s %s: ",
+		now.tv_nsec / 1000000, (int)getpid(), names[level], logger.job);
+	int more = vsnprintf(line + n, LINE_BYTES - n - 1, fmt, ap);
+	for (char *p = line + n; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+	if (more > 0)
+		n += (size_t)more < LINE_BYTES - n - 2 ? (size_t)more : LINE_BYTES - n - 2;
+	line[n++] = '\n';
+	return n;
+}
+
+static void log_line(enum log_level level, const char *fmt, va_list ap)
+{
+	char line[LINE_BYTES];
+	int saved = errno;
+
+	if (level > logger.level)
+		return;
+	size_t n = format_line(line, level, fmt, ap);
+	if (logger.fd >= 0) {
+		if (logger.bytes > 0 && logger.bytes + (int64_t)n > logger.max_bytes)
+			rotate();
+		write_all(logger.fd, line, n);
+		logger.bytes += (int64_t)n;
+	}
+	if (logger.fd < 0 || logger.to_stderr)
+		write_all(STDERR_FILENO, line, n);
+	errno = saved;
+}
+
+#define LOG_FUNCTION(name, level) \
+	void name(const char *fmt, ...) \
+	{ \
+		va_list ap; \
+		va_start(ap, fmt); \
+		log_line(level, fmt, ap); \
+		va_end(ap); \
+	}
+
+LOG_FUNCTION(log_error, LVL_ERROR)
+LOG_FUNCTION(log_warn, LVL_WARN)
+LOG_FUNCTION(log_info, LVL_INFO)
+LOG_FUNCTION(log_debug, LVL_DEBUG)

@@ -1,0 +1,280 @@
+/*
+ * From a date's text to the period whose partition takes the row, and to that period's name and
+ * bounds. Only ISO dates count: what a producer printed in another DateStyle must never be taken
+ * for a date of another day. The calendar is the proleptic Gregorian one, as the server's.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define DAY_S 86400
+#define HOUR_S 3600
+#define YEAR_2000_S INT64_C(946684800)
+#define YEAR_1_S INT64_C(-62135596800)          /* 0001-01-01 */
+#define YEAR_10000_S INT64_C(253402300800)      /* 10000-01-01 */
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
+/* Days since 1970-01-01. Counts years from March, so that the leap day is the last. */
+static int64_t days_of_date(int64_t year, int month, int day)
+{
+	int64_t y = month > 2 ? year : year - 1;
+	int64_t era = floor_div(y, 400), year_of_era = y - era * 400;
+	int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+
+	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+static void date_of_days(int64_t days, int *year, int *month, int *day)
+{
+	int64_t z = days + 719468, era = floor_div(z, 146097), day_of_era = z - era * 146097;
+	int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t m = (5 * day_of_year + 2) / 153;
+
+	*day = (int)(day_of_year - (153 * m + 2) / 5 + 1);
+	*month = (int)(m < 10 ? m + 3 : m - 9);
+	*year = (int)(year_of_era + era * 400 + (*month <= 2));
+}
+
+/* Reads exactly n digits at *p; -1 when they are not there. */
+static int digits(const char **p, const char *end, int n)
+{
+	int value = 0;
+
+	if (end - *p < n)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		char c = (*p)[i];
+		if (c < '0' || c > '9')
+			return -1;
+		value = 10 * value + (c - '0');
+	}
+	*p += n;
+	return value;
+}
+
+static bool take(const char **p, const char *end, char c)
+{
+	if (*p == end || **p != c)
+		return false;
+	(*p)++;
+	return true;
+}
+
+/* HH[:MM[:SS]] or HHMM after a sign; false when it is something else. */
+static bool parse_offset(const char **p, const char *end, int *offset_s)
+{
+	if (take(p, end, 'Z')) {
+		*offset_s = 0;
+		return true;
+	}
+	int sign = take(p, end, '-') ? -1 : take(p, end, '+') ? 1 : 0;
+	int hour = sign ? digits(p, end, 2) : -1, minute = 0, second = 0;
+	if (hour < 0 || hour > 15)
+		return false;
+	if (take(p, end, ':'))
+		minute = digits(p, end, 2);
+	else if (*p < end)
+		minute = digits(p, end, 2);
+	if (take(p, end, ':'))
+		second = digits(p, end, 2);
+	if (minute < 0 || minute > 59 || second < 0 || second > 59)
+		return false;
+	*offset_s = sign * (hour * HOUR_S + minute * 60 + second);
+	return true;
+}
+
+/* HH:MM[:SS[.fraction]]; false when it is something else. */
+static bool parse_time(const char **p, const char *end, int64_t *second_of_day)
+{
+	int hour = digits(p, end, 2), minute = take(p, end, ':') ? digits(p, end, 2) : -1, second = 0;
+
+	if (hour < 0 || hour > 24 || minute < 0 || minute > 59)
+		return false;
+	if (take(p, end, ':'))
+		second = digits(p, end, 2);
+	if (second < 0 || second > 60 || (hour == 24 && (minute || second)))
+		return false;
+	if (take(p, end, '.')) {
+		const char *start = *p;
+		while (*p < end && **p >= '0' && **p <= '9')
+			(*p)++;
+		if (*p == start)
+			return false;
+	}
+	*second_of_day = hour * HOUR_S + minute * 60 + second;
+	return true;
+}
+
+static bool parse_date(const char **p, const char *end, int64_t *days)
+{
+	static const int month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	int year = digits(p, end, 4);
+	int month = year >= 0 && take(p, end, '-') ? digits(p, end, 2) : -1;
+	int day = month >= 0 && take(p, end, '-') ? digits(p, end, 2) : -1;
+
+	if (year < 1 || month < 1 || month > 12 || day < 1)
+		return false;
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	if (day > month_days[month - 1] + (month == 2 && leap))
+		return false;
+	*days = days_of_date(year, month, day);
+	return true;
+}
+
+/* at_s is by the rule's clock. */
+static int start_of_period(const struct period_rule *rule, int64_t at_s, int64_t *start_s, const char **why)
+{
+	int64_t days = floor_div(at_s, DAY_S);
+	int year, month, day;
+
+	if (at_s < YEAR_1_S || at_s >= YEAR_10000_S) {
+		*why = "it is outside the years 1 to 9999";
+		return -1;
+	}
+	date_of_days(days, &year, &month, &day);
+	switch (rule->method) {
+	case PERIOD_YEARLY:
+		days = days_of_date(year, 1, 1);
+		break;
+	case PERIOD_MONTHLY:
+		days = days_of_date(year, month, 1);
+		break;
+	case PERIOD_WEEKLY:
+		days -= (days + 3) - floor_div(days + 3, 7) * 7;        /* 1970-01-01 was a Thursday */
+		break;
+	case PERIOD_HOURLY:
+		*start_s = floor_div(at_s, HOUR_S) * HOUR_S;
+		return 0;
+	case PERIOD_DAILY:
+	case PERIOD_NONE:
+		break;
+	}
+	*start_s = days * DAY_S;
+	return 0;
+}
+
+int period_of_text(const struct period_rule *rule, struct span text, int64_t *start_s, const char **why)
+{
+	const char *p = text.p, *end = p + text.n;
+	int64_t days, second_of_day = 0;
+	int offset_s = 0;
+	bool has_offset = false;
+
+	*why = "it is no ISO date (YYYY-MM-DD, optionally with a time and an offset)";
+	if (!parse_date(&p, end, &days))
+		return -1;
+	if (p < end) {
+		if ((!take(&p, end, ' ') && !take(&p, end, 'T')) || !parse_time(&p, end, &second_of_day))
+			return -1;
+		if (p < end && !(has_offset = parse_offset(&p, end, &offset_s)))
+			return -1;
+		if (p < end)
+			return -1;
+	}
+	int64_t at_s = days * DAY_S + second_of_day;
+	if (rule->zoned && has_offset)
+		at_s += rule->zone_s - offset_s;
+	return start_of_period(rule, at_s, start_s, why);
+}
+
+int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *start_s, const char **why)
+{
+	int64_t at_s = floor_div(usecs, 1000000) + YEAR_2000_S;
+
+	return start_of_period(rule, at_s + (rule->zoned ? rule->zone_s : 0), start_s, why);
+}
+
+int64_t period_end(const struct period_rule *rule, int64_t start_s)
+{
+	int64_t days = floor_div(start_s, DAY_S);
+	int year, month, day;
+
+	date_of_days(days, &year, &month, &day);
+	switch (rule->method) {
+	case PERIOD_YEARLY:
+		return days_of_date(year + 1, 1, 1) * DAY_S;
+	case PERIOD_MONTHLY:
+		return days_of_date(month == 12 ? year + 1 : year, month == 12 ? 1 : month + 1, 1) * DAY_S;
+	case PERIOD_WEEKLY:
+		return start_s + 7 * DAY_S;
+	case PERIOD_HOURLY:
+		return start_s + HOUR_S;
+	case PERIOD_DAILY:
+	case PERIOD_NONE:
+		break;
+	}
+	return start_s + DAY_S;
+}
+
+void period_suffix(const struct period_rule *rule, int64_t start_s, char out[PERIOD_SUFFIX_MAX])
+{
+	int64_t days = floor_div(start_s, DAY_S);
+	int year, month, day, unused;
+
+	date_of_days(days, &year, &month, &day);
+	unsigned y = (unsigned)year % 10000, m = (unsigned)month % 100, d = (unsigned)day % 100;
+	unsigned h = (unsigned)((start_s - days * DAY_S) / HOUR_S) % 100;
+	switch (rule->method) {
+	case PERIOD_YEARLY:
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u", y);
+		break;
+	case PERIOD_MONTHLY:
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u_%02u", y, m);
+		break;
+	case PERIOD_WEEKLY:     /* the ISO year is that of the week's Thursday */
+		date_of_days(days + 3, &year, &unused, &unused);
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u_w%02u", (unsigned)year % 10000,
+			(unsigned)((days + 3 - days_of_date(year, 1, 1)) / 7 + 1) % 100);
+		break;
+	case PERIOD_DAILY:
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u_%02u_%02u", y, m, d);
+		break;
+	case PERIOD_HOURLY:
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u_%02u_%02u_%02u", y, m, d, h);
+		break;
+	case PERIOD_NONE:
+		out[0] = 0;
+		break;
+	}
+}
+
+size_t period_suffix_len(enum period_method method)
+{
+	static const size_t len[] = {
+		[PERIOD_NONE] = 0, [PERIOD_YEARLY] = 5, [PERIOD_MONTHLY] = 8, [PERIOD_WEEKLY] = 9,
+		[PERIOD_DAILY] = 11, [PERIOD_HOURLY] = 14,
+	};
+
+	return len[method];
+}
+
+void period_literal(const struct period_rule *rule, int64_t at_s, char out[PERIOD_LITERAL_MAX])
+{
+	int64_t days = floor_div(at_s, DAY_S);
+	int year, month, day, zone = rule->zone_s < 0 ? -rule->zone_s : rule->zone_s;
+
+	date_of_days(days, &year, &month, &day);
+	int n = snprintf(out, PERIOD_LITERAL_MAX, "%04d-%02d-%02d", year, month, day);
+	if (rule->method == PERIOD_HOURLY || rule->zoned)
+		n += snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, " %02d:00:00", (int)((at_s - days * DAY_S) / HOUR_S));
+	if (rule->zoned)
+		snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, "%c%02d:%02d", rule->zone_s < 0 ? '-' : '+',
+			zone / HOUR_S, zone % HOUR_S / 60);
+}
+
+bool period_zone(struct period_rule *rule, const char *text)
+{
+	const char *p = text, *end = text + strlen(text);
+
+	rule->zone_s = 0;
+	rule->zoned = strcmp(text, "text") != 0;
+	if (!rule->zoned || strcmp(text, "UTC") == 0)
+		return true;
+	return *p != 'Z' && parse_offset(&p, end, &rule->zone_s) && p == end && rule->zone_s % 60 == 0;
+}

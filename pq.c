@@ -1,0 +1,586 @@
+/*
+ * The only file that knows libpq: connect, run a statement, COPY out, COPY in, and wait on both
+ * sockets at once. Sockets are non-blocking and every wait is a ppoll that lets signals in.
+ */
+#include <errno.h>
+#include <libpq-fe.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define CONNECT_TIMEOUT_S 15            /* for each host, where the conninfo has no connect_timeout */
+
+enum copy_state { NO_COPY, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
+
+struct pq {
+	PGconn *conn;
+	const char *what;
+	int64_t opened_ms;
+	PGresult *rows;                 /* of the last query, or NULL */
+	PGresult *failed;               /* the last error's result, or NULL */
+	char *row;                      /* COPY OUT's last message: libpq's memory */
+	char column[NAME_BYTES_MAX + 1];
+	enum copy_state state;
+	short want;                     /* poll events that the last call waits for, 0 for none */
+	bool readable;                  /* the last wait saw input */
+};
+
+/* ---- errors */
+
+static int classify(const char *state)
+{
+	static const struct { const char *prefix; int code; } classes[] = {
+		{ "08", ERR_CONN }, { "57P01", ERR_CONN }, { "57P02", ERR_CONN }, { "57P03", ERR_CONN },
+		{ "53", ERR_RESOURCE },
+		{ "42501", ERR_RIGHTS }, { "28", ERR_RIGHTS }, { "3D000", ERR_RIGHTS }, { "3F000", ERR_RIGHTS },
+		{ "25006", ERR_READONLY },
+		{ "57014", ERR_TIMEOUT }, { "25P03", ERR_TIMEOUT }, { "55P03", ERR_TIMEOUT },
+		{ "40001", ERR_CONFLICT }, { "40P01", ERR_CONFLICT }, { "42P07", ERR_CONFLICT },
+		{ "22", ERR_DATA }, { "23", ERR_DATA }, { "P0001", ERR_DATA },
+		{ "42", ERR_SHAPE },
+	};
+
+	for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+		if (strncmp(state, classes[i].prefix, strlen(classes[i].prefix)) == 0)
+			return classes[i].code;
+	return ERR_OTHER;
+}
+
+/* text with its lines joined and the source location of verbose messages left out. */
+static void join_lines(const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	while (*text && n + 1 < size) {
+		size_t len = strcspn(text, "\n");
+		if (strncmp(text, "LOCATION:", 9) != 0)
+			n += (size_t)snprintf(out + n, size - n, "%s%.*s", n ? "; " : "", (int)len, text);
+		text += len;
+		text += strspn(text, "\n\t ");
+	}
+	out[n < size ? n : size - 1] = 0;
+}
+
+static int lost(struct pq *q, struct err *e)
+{
+	char why[512];
+
+	q->want = 0;
+	join_lines(PQerrorMessage(q->conn), why, sizeof why);
+	return err_set(e, ERR_CONN, "%s: %s", q->what, *why ? why : "the connection is lost");
+}
+
+static const char *diag(const PGresult *res, int field)
+{
+	const char *text = PQresultErrorField(res, field);
+
+	return text ? text : "";
+}
+
+/* Takes over the failed res. */
+static int failed(struct pq *q, PGresult *res, struct err *e)
+{
+	const char *state = diag(res, PG_DIAG_SQLSTATE), *detail = diag(res, PG_DIAG_MESSAGE_DETAIL);
+	int code = classify(state);
+
+	if (!*state) {
+		PQclear(res);
+		return lost(q, e);
+	}
+	if (strcmp(state, "23505") == 0 && strcmp(diag(res, PG_DIAG_SCHEMA_NAME), "pg_catalog") == 0)
+		code = ERR_CONFLICT;
+	if (!e->code)
+		memcpy(e->sqlstate, state, sizeof e->sqlstate);
+	err_set(e, code, "%s: %s%s%s%s (SQLSTATE %s)", q->what, diag(res, PG_DIAG_MESSAGE_PRIMARY),
+		*detail ? " (" : "", detail, *detail ? ")" : "", state);
+	PQclear(q->failed);
+	q->failed = res;
+	return e->code;
+}
+
+/* The context line of a failed COPY: "COPY table, line 7, column id: ...". The words are in the
+ * server's language, the table and the number are not. */
+static const char *copy_context(const struct pq *q, struct span table)
+{
+	const char *at = q->failed ? diag(q->failed, PG_DIAG_CONTEXT) : "";
+
+	at = memmem(at, strlen(at), table.p, table.n);
+	return at ? at + table.n : NULL;
+}
+
+int64_t pq_error_line(const struct pq *q, struct span table)
+{
+	const char *at = copy_context(q, table);
+
+	if (!at)
+		return 0;
+	at += strcspn(at, "0123456789\n");
+	return *at && *at != '\n' ? strtoll(at, NULL, 10) : 0;
+}
+
+const char *pq_error_column(struct pq *q)
+{
+	const char *name = q->failed ? diag(q->failed, PG_DIAG_COLUMN_NAME) : "";
+	const char *context = q->failed ? strstr(diag(q->failed, PG_DIAG_CONTEXT), ", column ") : NULL;
+	size_t n = strlen(name);
+
+	if (!n && context) {
+		name = context + strlen(", column ");
+		const char *end = strstr(name, ": ");
+		n = end ? (size_t)(end - name) : 0;
+	}
+	if (n == 0 || n >= sizeof q->column)
+		return NULL;
+	memcpy(q->column, name, n);
+	q->column[n] = 0;
+	return q->column;
+}
+
+/* ---- waiting */
+
+static void poll_set(struct pq *q, struct pollfd *fd)
+{
+	*fd = (struct pollfd){ .fd = q && q->want ? PQsocket(q->conn) : -1, .events = q ? q->want : 0 };
+}
+
+static void poll_done(struct pq *q, const struct pollfd *fd)
+{
+	if (q)
+		q->readable = (fd->revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+}
+
+static int wait_for(struct pq *a, struct pq *b, int64_t timeout_ms, struct err *e)
+{
+	struct pollfd fd[2];
+
+	poll_set(a, &fd[0]);
+	poll_set(b, &fd[1]);
+	int n = daemon_ppoll(fd, 2, timeout_ms);
+	if (daemon_stop_now())
+		return err_set(e, ERR_STOP, "told to stop");
+	if (n < 0 && errno != EINTR)
+		return err_set(e, ERR_OTHER, "ppoll: %s", strerror(errno));
+	if (n <= 0)
+		fd[0].revents = fd[1].revents = 0;
+	poll_done(a, &fd[0]);
+	poll_done(b, &fd[1]);
+	return 0;
+}
+
+int pq_wait2(struct pq *a, struct pq *b, struct err *e)
+{
+	return wait_for(a, b, -1, e);
+}
+
+/* libpq's record layer may hold bytes that poll does not see. */
+static bool tls_pending(struct pq *q)
+{
+	SSL *ssl = PQgetssl(q->conn);
+
+	return ssl && SSL_pending(ssl) > 0;
+}
+
+static int consume(struct pq *q, struct err *e)
+{
+	do
+		if (!PQconsumeInput(q->conn))
+			return lost(q, e);
+	while (tls_pending(q));
+	return 0;
+}
+
+/* Sends what waits to be sent; PQ_READY when all is gone, PQ_WAIT when the socket is full. */
+static int flush(struct pq *q, struct err *e)
+{
+	int left = PQflush(q->conn);
+
+	if (left < 0)
+		return lost(q, e);
+	q->want = left ? POLLIN | POLLOUT : 0;
+	return left ? PQ_WAIT : PQ_READY;
+}
+
+/* Waits until PQgetResult would not block. */
+static int await_result(struct pq *q, struct err *e)
+{
+	for (;;) {
+		int sent = flush(q, e);
+		if (sent < 0 || (sent == PQ_WAIT && consume(q, e) < 0))
+			return e->code;
+		if (sent == PQ_READY) {
+			if (!PQisBusy(q->conn))
+				return 0;
+			q->want = POLLIN;
+		}
+		if (wait_for(q, NULL, -1, e) < 0)
+			return e->code;
+		if (q->readable && consume(q, e) < 0)
+			return e->code;
+	}
+}
+
+/* ---- connecting */
+
+int pq_conninfo_check(const char *what, const char *conninfo, struct err *e)
+{
+	char *why = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &why);
+
+	if (!options) {
+		/* libpq's reason may quote the string, and a password with it */
+		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
+	}
+	PQconninfoFree(options);
+	PQfreemem(why);
+	return e->code;
+}
+
+static bool is_secret(const char *keyword)
+{
+	return strcmp(keyword, "password") == 0 || strcmp(keyword, "sslpassword") == 0 ||
+		strcmp(keyword, "oauth_client_secret") == 0;
+}
+
+char *pq_conninfo_mask(const char *conninfo)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+	struct buf out = { 0 };
+	bool secrets = false;
+
+	for (PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (!o->val)
+			continue;
+		secrets |= is_secret(o->keyword);
+		buf_fmt(&out, "%s%s='", out.len ? " " : "", o->keyword);
+		for (const char *c = is_secret(o->keyword) ? "********" : o->val; *c; c++)
+			buf_fmt(&out, *c == '\'' || *c == '\\' ? "\\%c" : "%c", *c);
+		buf_str(&out, "'");
+	}
+	if (options && !secrets) {
+		out.len = 0;
+		buf_str(&out, conninfo);
+	}
+	PQconninfoFree(options);
+	buf_cstr(&out);
+	return out.p;
+}
+
+static int64_t connect_deadline(PGconn *conn)
+{
+	PQconninfoOption *options = PQconninfo(conn);
+	int64_t seconds = CONNECT_TIMEOUT_S, hosts = 1;
+
+	for (PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (!o->val)
+			continue;
+		if (strcmp(o->keyword, "connect_timeout") == 0 && atoll(o->val) > 0)
+			seconds = atoll(o->val);
+		if (strcmp(o->keyword, "host") == 0)
+			for (const char *c = o->val; *c; c++)
+				hosts += *c == ',';
+	}
+	PQconninfoFree(options);
+	return clock_ms() + 1000 * seconds * hosts;
+}
+
+/* The SQLSTATE in a connection's verbose error, "FATAL:  28P01: ...", or "". */
+static void connect_sqlstate(const char *text, char state[6])
+{
+	state[0] = 0;
+	for (const char *at = strstr(text, ":  "); at; at = strstr(at + 1, ":  ")) {
+		const char *p = at + 3;
+		if (strspn(p, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && p[5] == ':') {
+			memcpy(state, p, 5);
+			state[5] = 0;
+		}
+	}
+}
+
+static int refused(struct pq *q, struct err *e)
+{
+	char why[800];
+
+	join_lines(PQerrorMessage(q->conn), why, sizeof why);
+	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
+	return err_set(e, *e->sqlstate ? classify(e->sqlstate) : ERR_CONN, "cannot connect to %s: %s", q->what, why);
+}
+
+static int establish(struct pq *q, struct err *e)
+{
+	int64_t deadline = connect_deadline(q->conn);
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	while (status != PGRES_POLLING_OK) {
+		int64_t left = deadline - clock_ms();
+		if (left <= 0)
+			return err_set(e, ERR_CONN, "cannot connect to %s: no answer in time (see connect_timeout)", q->what);
+		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+		if (wait_for(q, NULL, left, e) < 0)
+			return e->code;
+		status = PQconnectPoll(q->conn);
+		if (status == PGRES_POLLING_FAILED)
+			return refused(q, e);
+	}
+	return 0;
+}
+
+static void on_notice(void *what, const PGresult *res)
+{
+	log_debug("%s: %s: %s", (const char *)what, diag(res, PG_DIAG_SEVERITY), diag(res, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+static int set_up(struct pq *q, const char *encoding, struct err *e)
+{
+	struct buf sql = { 0 };
+	int rc = 0;
+
+	PQsetErrorVerbosity(q->conn, PQERRORS_DEFAULT);
+	PQsetNoticeReceiver(q->conn, on_notice, (void *)(uintptr_t)q->what);
+	if (PQsetnonblocking(q->conn, 1) < 0)
+		return lost(q, e);
+	if (!encoding && strcmp(pg_encoding_to_char(PQclientEncoding(q->conn)), pq_server_encoding(q)) != 0) {
+		buf_str(&sql, "SET client_encoding TO ");
+		buf_literal(&sql, span_of(pq_server_encoding(q)));
+		rc = pq_query(q, buf_cstr(&sql), e);
+		buf_free(&sql);
+	}
+	return rc;
+}
+
+struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *e)
+{
+	/* what the conninfo says goes before what stands before it, and behind what stands after */
+	const char *const keys[] = {
+		"fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout", "dbname", encoding ? "client_encoding" : NULL, NULL,
+	};
+	const char *const values[] = { "tdispatch", "5", "2", "3", "10000", conninfo, encoding, NULL };
+	struct pq *q = mem_alloc(sizeof *q);
+
+	*q = (struct pq){ .what = what, .conn = PQconnectStartParams(keys, values, 1) };
+	if (!q->conn) {
+		err_set(e, ERR_RESOURCE, "cannot connect to %s: out of memory", what);
+	} else if (PQstatus(q->conn) == CONNECTION_BAD) {
+		refused(q, e);
+	} else {
+		PQsetErrorVerbosity(q->conn, PQERRORS_VERBOSE);
+		if (establish(q, e) == 0)
+			set_up(q, encoding, e);
+	}
+	if (e->code) {
+		pq_close(q);
+		return NULL;
+	}
+	q->opened_ms = clock_ms();
+	return q;
+}
+
+void pq_close(struct pq *q)
+{
+	if (!q)
+		return;
+	PQfreemem(q->row);
+	PQclear(q->rows);
+	PQclear(q->failed);
+	PQfinish(q->conn);
+	free(q);
+}
+
+int64_t pq_opened_ms(const struct pq *q)
+{
+	return q->opened_ms;
+}
+
+const char *pq_server_encoding(const struct pq *q)
+{
+	const char *name = PQparameterStatus(q->conn, "server_encoding");
+
+	return name ? name : "UTF8";
+}
+
+int pq_server_version(const struct pq *q)
+{
+	return PQserverVersion(q->conn);
+}
+
+bool pq_encrypted(const struct pq *q)
+{
+	return PQsslInUse(q->conn);
+}
+
+/* ---- statements */
+
+/* Takes the results that are left, so that the next statement can be sent. */
+static int drain(struct pq *q, struct err *e)
+{
+	PGresult *res;
+
+	while (await_result(q, e) == 0 && (res = PQgetResult(q->conn))) {
+		if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+			failed(q, res, e);
+		else
+			PQclear(res);
+	}
+	return e->code;
+}
+
+int pq_query(struct pq *q, const char *sql, struct err *e)
+{
+	PGresult *res;
+
+	PQclear(q->rows);
+	q->rows = NULL;
+	if (!PQsendQuery(q->conn, sql))
+		return lost(q, e);
+	while (await_result(q, e) == 0 && (res = PQgetResult(q->conn))) {
+		switch (PQresultStatus(res)) {
+		case PGRES_TUPLES_OK:
+			PQclear(q->rows);
+			q->rows = res;
+			break;
+		case PGRES_FATAL_ERROR:
+			failed(q, res, e);
+			return drain(q, e);
+		default:
+			PQclear(res);
+		}
+	}
+	return e->code;
+}
+
+int pq_rows(const struct pq *q)
+{
+	return q->rows ? PQntuples(q->rows) : 0;
+}
+
+const char *pq_value(const struct pq *q, int row, int col)
+{
+	return PQgetisnull(q->rows, row, col) ? NULL : PQgetvalue(q->rows, row, col);
+}
+
+int64_t pq_int(const struct pq *q, int row, int col, int64_t if_null)
+{
+	const char *text = pq_value(q, row, col);
+
+	return text ? strtoll(text, NULL, 10) : if_null;
+}
+
+/* ---- COPY out */
+
+int pq_copy_out(struct pq *q, const char *sql, struct err *e)
+{
+	if (!PQsendQuery(q->conn, sql))
+		return lost(q, e);
+	if (await_result(q, e) < 0)
+		return e->code;
+	PGresult *res = PQgetResult(q->conn);
+	if (PQresultStatus(res) != PGRES_COPY_OUT) {
+		failed(q, res, e);
+		return drain(q, e);
+	}
+	PQclear(res);
+	q->state = COPY_OUT;
+	q->want = 0;
+	return 0;
+}
+
+static int copy_out_end(struct pq *q, struct err *e)
+{
+	q->state = NO_COPY;
+	q->want = 0;
+	return drain(q, e) < 0 ? e->code : PQ_END;
+}
+
+int pq_copy_row(struct pq *q, struct span *row, struct err *e)
+{
+	if (q->state != COPY_OUT)
+		return PQ_END;
+	for (int tries = 0; tries < 2; tries++) {
+		PQfreemem(q->row);
+		q->row = NULL;
+		int n = PQgetCopyData(q->conn, &q->row, 1);
+		if (n > 0) {
+			*row = (struct span){ q->row, (size_t)n };
+			return PQ_READY;
+		}
+		if (n == -1)
+			return copy_out_end(q, e);
+		if (n < 0)
+			return lost(q, e);
+		if (!q->readable)
+			break;
+		q->readable = false;
+		if (consume(q, e) < 0)
+			return e->code;
+	}
+	q->want = POLLIN;
+	return PQ_WAIT;
+}
+
+/* ---- COPY in */
+
+int pq_copy_in(struct pq *q, const char *sql, struct err *e)
+{
+	if (!PQsendQuery(q->conn, sql))
+		return lost(q, e);
+	q->state = COPY_IN_ASKED;
+	return 0;
+}
+
+/* The answer to the COPY or to its end, when it is here. */
+static int copy_in_answer(struct pq *q, struct err *e)
+{
+	if (q->readable && consume(q, e) < 0)
+		return e->code;
+	q->readable = false;
+	if (PQisBusy(q->conn)) {
+		q->want = POLLIN;
+		return PQ_WAIT;
+	}
+	PGresult *res = PQgetResult(q->conn);
+	if (PQresultStatus(res) == PGRES_COPY_IN) {
+		PQclear(res);
+		q->state = COPY_IN_OPEN;
+		return PQ_READY;
+	}
+	bool ended = q->state == COPY_IN_ENDED && PQresultStatus(res) == PGRES_COMMAND_OK;
+	q->state = NO_COPY;
+	if (ended)
+		PQclear(res);
+	else
+		failed(q, res, e);
+	return drain(q, e) < 0 ? e->code : PQ_END;
+}
+
+int pq_copy_step(struct pq *q, bool *stopped, struct err *e)
+{
+	*stopped = false;
+	int sent = flush(q, e);
+	if (sent < 0)
+		return sent;
+	if (q->state != COPY_IN_OPEN) {
+		if (sent == PQ_WAIT && q->readable && consume(q, e) < 0)
+			return e->code;
+		return sent == PQ_WAIT ? PQ_WAIT : copy_in_answer(q, e);
+	}
+	*stopped = q->readable;
+	q->want |= POLLIN;
+	return sent;
+}
+
+int pq_copy_put(struct pq *q, const char *p, size_t n, struct err *e)
+{
+	return PQputCopyData(q->conn, p, (int)n) == 1 ? 0 : lost(q, e);
+}
+
+int pq_copy_end(struct pq *q, struct err *e)
+{
+	if (PQputCopyEnd(q->conn, NULL) != 1)
+		return lost(q, e);
+	q->state = COPY_IN_ENDED;
+	return 0;
+}

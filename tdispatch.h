@@ -1,0 +1,440 @@
+/*
+ * tdispatch: moves row events from a PgQ queue into partitioned tables, exactly once.
+ *
+ * One header for all: the limits, the structs, and each file's public face under its name, from
+ * the lowest level to the highest. A file calls only files of a lower level (make check-layers).
+ *
+ * What can fail takes a struct err last and returns a negative ERR_ code; the first error stays.
+ * Bytes that came from an event or a config are spans: they have a length and may hold anything.
+ */
+#ifndef TDISPATCH_H
+#define TDISPATCH_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define TDISPATCH_VERSION "0.1.0"
+
+/* Limits. Reaching one is an error that says where, or a flush; never a silent cut. */
+#define NAME_BYTES_MAX 63               /* an identifier of the server, NAMEDATALEN - 1 */
+#define COLUMNS_MAX 1600                /* columns of one row: the server's own limit */
+#define SHAPES_MAX 64                   /* column lists remembered at a time with fields = * */
+#define STREAMS_MAX 4096                /* partitions remembered at a time */
+#define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
+#define POOL_BYTES (8 * 1024 * 1024)    /* all blocks of waiting rows together */
+#define SWITCH_BYTES (128 * 1024)       /* rows that must wait for a partition before COPY moves to it */
+#define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
+#define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
+#define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a partition */
+#define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
+
+struct span {                           /* borrowed bytes; p == NULL is SQL NULL */
+	const char *p;
+	size_t n;
+};
+
+enum err_code {
+	ERR_CONN = -1,                  /* connection lost or refused: reconnect, again */
+	ERR_RESOURCE = -2,              /* the server lacks disk, memory, connections: wait, again */
+	ERR_RIGHTS = -3,                /* rights, roles, missing database */
+	ERR_READONLY = -4,              /* the server became a standby: reconnect, again */
+	ERR_TIMEOUT = -5,               /* statement or lock timeout: again */
+	ERR_CONFLICT = -6,              /* serialization, deadlock, creation race: again at once */
+	ERR_DATA = -7,                  /* an event that cannot be written */
+	ERR_SHAPE = -8,                 /* a table or column that is not there */
+	ERR_POSITION = -9,              /* queue and target disagree about what was loaded */
+	ERR_CONF = -10,                 /* wrong usage or config: nothing was touched */
+	ERR_STOP = -11,                 /* a signal asks to end now */
+	ERR_OTHER = -12                 /* any other error of a server: wait, again */
+};
+
+struct err {                            /* caller's; zeroed before use */
+	int code;                       /* 0 or an enum err_code */
+	char sqlstate[6];               /* of the server's error, or "" */
+	char msg[1024];                 /* one line for a person */
+};
+
+/* ---- log.c: where log lines go; keeps errno */
+
+enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
+
+/* job: name in each line, copied. Until log_open lines go to standard error. */
+void log_setup(const char *job, enum log_level level);
+
+/* Appends to path, mode 0640, never through a symbolic link; rotates it before it grows over
+ * max_bytes, keeping `keep` old files as path.1 ... 0, or -1 with the reason in why. */
+int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
+
+/* false: lines go to the log file alone (a daemon has nobody at standard error). */
+void log_to_stderr(bool on);
+
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- buf.c: the growing byte buffer, what quotes into it, and struct err */
+
+/* len <= cap; p is malloc'ed or NULL. Growing succeeds or the process ends: that is safe, since
+ * progress is recorded by the target's commit alone. */
+struct buf {
+	char *p;
+	size_t len, cap;
+};
+
+void *mem_alloc(size_t n);                      /* malloc or the end of the process */
+char *mem_str(const char *p, size_t n);         /* NUL-terminated copy; caller frees */
+void buf_free(struct buf *);
+char *buf_reserve(struct buf *, size_t n);      /* room for n more bytes; returns their place */
+void buf_add(struct buf *, const char *p, size_t n);
+void buf_str(struct buf *, const char *s);
+void buf_fmt(struct buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *buf_cstr(struct buf *);             /* NUL-terminated, valid until the next change */
+
+/* Identifier, in double quotes where SQL needs them. */
+void buf_ident(struct buf *, struct span name);
+/* schema and name with a dot between; an empty schema is left out. */
+void buf_qualified(struct buf *, struct span schema, struct span name);
+/* String literal that means the same whatever standard_conforming_strings says. */
+void buf_literal(struct buf *, struct span value);
+/* Printable form for a message: at most max bytes, control and non-ASCII bytes as \xHH. */
+void buf_printable(struct buf *, struct span value, size_t max);
+
+struct span span_of(const char *s);             /* NULL gives the NULL span */
+bool span_is(struct span, const char *s);
+bool span_eq(struct span, struct span);
+
+/* Keeps the first error; returns its code. */
+int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- ini.c: the ini grammar of Python's configparser; knows no key, prints nothing */
+
+struct ini_entry {
+	struct span section;            /* into the text given */
+	char *key;                      /* lower case; owned by the ini */
+	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
+	size_t line;                    /* of the key, from 1 */
+};
+
+struct ini {
+	struct ini_entry *entry;        /* in the order of the file */
+	size_t n, cap;
+};
+
+/* text must outlive the ini. 0, or ERR_CONF with "line N: ..." in the error. A section that
+ * holds no key is an entry with an empty key. ini_free takes a zeroed or half-read ini too. */
+int ini_parse(struct ini *, struct span text, struct err *);
+void ini_free(struct ini *);
+
+/* Value of key in section, else in [DEFAULT]; NULL when neither has it. */
+const struct ini_entry *ini_find(const struct ini *, const char *section, const char *key);
+
+/* Replaces %(name)s and %% in raw. lookup gives a name's raw value or NULL; name is lower case.
+ * Returns a malloc'ed string, or NULL with the reason set. */
+typedef const char *ini_lookup(void *ctx, const char *name);
+char *ini_interpolate(const char *raw, ini_lookup *lookup, void *ctx, struct err *);
+
+/* ---- urlenc.c: the row grammar of pgq.logutriga: name=value&name&name= */
+
+/* Takes the next field off *rest, still encoded; value.p is NULL where there is no '='.
+ * false when the row is at its end. Empty fields are passed over. */
+bool urlenc_next(struct span *rest, struct span *name, struct span *value);
+
+/* Decodes raw into out, which has room for raw.n bytes. Returns the length; -1 for a bad
+ * escape or %00, with its offset in raw in *bad. */
+ssize_t urlenc_decode(char *out, struct span raw, size_t *bad);
+
+/* The same, and escapes for COPY's text format; out has room for 2 * raw.n bytes. */
+ssize_t urlenc_copy(char *out, struct span raw, size_t *bad);
+
+/* ---- daemon.c: signals, the pid file, going to the background, signalling the process there */
+
+/* Signals are blocked but while daemon_ppoll waits; their handlers set flags. */
+void daemon_signals(void);
+bool daemon_stop_now(void);             /* SIGTERM came */
+bool daemon_stop_after_batch(void);     /* SIGINT came */
+bool daemon_take_reload(void);          /* SIGHUP came since the last call */
+
+struct pollfd;
+/* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
+int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
+/* Sleeps; ends early on a signal that asks to stop or to reload. */
+void daemon_sleep(int64_t ms);
+int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
+
+/* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
+ * The lock is the truth, the number in the file a courtesy. */
+int daemon_pidfile(const char *path, char *why, size_t why_size);
+void daemon_pidfile_remove(void);
+/* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
+int daemon_signal(const char *path, int sig, char *why, size_t why_size);
+/* Forks; the parent waits and exits with what daemon_ready is told, or with the child's exit code. */
+int daemon_fork(char *why, size_t why_size);
+void daemon_ready(void);                /* the child is up: the parent exits 0. Once; else nothing. */
+
+/* ---- period.c: from a date's text to the period whose partition takes the row */
+
+enum period_method { PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY };
+
+struct period_rule {
+	enum period_method method;
+	bool zoned;                     /* false: the date as written decides */
+	int zone_s;                     /* the zone's offset in seconds east of UTC */
+};
+
+#define PERIOD_SUFFIX_MAX 16            /* bytes of "_YYYY_MM_DD_HH" and its end */
+#define PERIOD_LITERAL_MAX 48
+
+/* Value of part_timezone: text, UTC, +HH, +HH:MM. false when it is none of these. */
+bool period_zone(struct period_rule *, const char *text);
+/* Start of the period in seconds since 1970 of the rule's own clock. 0, or -1 with a reason
+ * (a string constant) in *why for what is no ISO date or outside years 1 to 9999. */
+int period_of_text(const struct period_rule *, struct span text, int64_t *start_s, const char **why);
+/* The same for a moment in microseconds since 2000-01-01, the server's binary timestamp. */
+int period_of_usecs(const struct period_rule *, int64_t usecs, int64_t *start_s, const char **why);
+int64_t period_end(const struct period_rule *, int64_t start_s);
+void period_suffix(const struct period_rule *, int64_t start_s, char out[PERIOD_SUFFIX_MAX]);
+/* Date or timestamp text as SQL reads it, with the offset when the rule is zoned; no quotes. */
+void period_literal(const struct period_rule *, int64_t at_s, char out[PERIOD_LITERAL_MAX]);
+size_t period_suffix_len(enum period_method);
+
+/* ---- template.c: the words of part_template */
+
+struct template_words {                 /* all unquoted */
+	struct span schema;             /* of dest_table, or empty */
+	struct span parent;             /* dest_table without schema */
+	struct span part;               /* the partition without schema */
+	const struct span *pkey;        /* target names of the primary key's columns */
+	size_t npkey;
+	struct span part_field;         /* target name, or empty */
+	struct span start, end;         /* literals' text, or empty */
+};
+
+/* Appends the template with its words replaced, each quoted for the place where it stands.
+ * ERR_DATA when an event's part does not fit (no primary key), ERR_CONF for a name too long. */
+int template_expand(struct buf *, struct span text, const struct template_words *, struct err *);
+
+/* ---- route.c: which columns a row has, and where in the event they stand */
+
+struct field {                          /* one item of the fields list */
+	struct span source, target;     /* decoded names */
+};
+
+struct shape {                          /* one column list */
+	struct span *source;            /* names as they stand in the event, encoded */
+	struct span *target;            /* decoded, renamed */
+	size_t n;
+	size_t part_at;                 /* index of the partition column, or n */
+	char *columns;                  /* quoted, comma separated: for COPY */
+};
+
+struct route;
+
+/* fields: NULL for `*`. part_field: NULL when no column picks the partition. Names are borrowed
+ * and must outlive the route. */
+struct route *route_new(const struct field *fields, size_t n, const char *part_field);
+void route_free(struct route *);
+/* Finds the row's columns in data. values[i] belongs to shape->target[i], encoded; *part is the
+ * partition column's encoded value. Both live as long as data, the shape until the next call
+ * after one that returned a shape with another number; *values until the next call. */
+int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
+	struct span *part, struct err *);
+/* Number that names a shape for the life of the route. */
+uint32_t route_shape_id(const struct route *, const struct shape *);
+/* Target name of a source column, through the fields list. */
+struct span route_target(const struct route *, struct span source);
+
+/* ---- conf.c: which keys there are */
+
+struct conf {
+	char *file;                     /* as given */
+	char *job_name, *pidfile, *logfile;
+	int64_t log_size;               /* bytes */
+	int64_t log_count;
+	bool use_skylog;
+	int64_t loop_delay;             /* milliseconds, as all times here */
+	int64_t exception_sleep;
+	int64_t connection_lifetime;
+	char *queue_name, *consumer_name, *src_db, *dst_db, *dest_table;
+	char *fields, *part_field, *part_method, *part_timezone, *part_template;
+	int64_t retry_limit;
+
+	/* worked out from the above */
+	struct span schema, table;      /* dest_table's parts; schema may be empty */
+	struct field *field;            /* NULL for `*` */
+	size_t nfield;
+	struct period_rule period;
+	char *section;                  /* the section's name in the file */
+	struct buf warnings;            /* a line each, every one ended by '\n' */
+};
+
+/* Reads and checks file; sets are "key=value" overrides. ERR_CONF with file and line. */
+int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, struct err *);
+void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
+/* The effective config, secrets masked by mask, which returns a malloc'ed string. */
+void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));
+extern const char conf_sample[];        /* what --ini prints, NUL-terminated */
+extern const char conf_licenses[];
+
+/* ---- pq.c: the only file that knows libpq */
+
+struct pq;
+enum { PQ_WAIT = 0, PQ_READY = 1, PQ_END = 2 };
+
+/* Connects; what ("src_db") names the connection in messages. encoding: client_encoding to set,
+ * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
+struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
+void pq_close(struct pq *);                     /* takes NULL */
+int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
+const char *pq_server_encoding(const struct pq *);
+int pq_server_version(const struct pq *);       /* 150018 */
+bool pq_encrypted(const struct pq *);
+/* Is conninfo well formed? Else the reason, without its secrets, in err. */
+int pq_conninfo_check(const char *what, const char *conninfo, struct err *);
+char *pq_conninfo_mask(const char *conninfo);   /* malloc'ed, without its secrets */
+
+/* Runs sql, which may be several statements, and waits for its end. The rows of the last
+ * statement that gave any stay readable until the next call. */
+int pq_query(struct pq *, const char *sql, struct err *);
+int pq_rows(const struct pq *);
+const char *pq_value(const struct pq *, int row, int col);      /* NULL is SQL NULL */
+int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
+
+/* COPY ... TO STDOUT: begin waits; then PQ_READY with a message in *row (valid until the next
+ * call), PQ_WAIT when none is here yet, PQ_END after the last. */
+int pq_copy_out(struct pq *, const char *sql, struct err *);
+int pq_copy_row(struct pq *, struct span *row, struct err *);
+
+/* COPY ... FROM STDIN without waiting: pq_copy_step says PQ_READY when a block can be put,
+ * PQ_WAIT when the socket is not ready, PQ_END after pq_copy_end when the server has taken all.
+ * *stopped is set when the server wants to say something: end the COPY to hear it. */
+int pq_copy_in(struct pq *, const char *sql, struct err *);
+int pq_copy_step(struct pq *, bool *stopped, struct err *);
+int pq_copy_put(struct pq *, const char *p, size_t n, struct err *);
+int pq_copy_end(struct pq *, struct err *);
+/* Of the COPY into table that failed: line from 1 (0: not told), column name or NULL. */
+int64_t pq_error_line(const struct pq *, struct span table);
+const char *pq_error_column(struct pq *);
+
+/* Waits until a connection that is waiting can go on. Either may be NULL. 0, or ERR_STOP. */
+int pq_wait2(struct pq *, struct pq *, struct err *);
+
+/* ---- position.c: the target's side of exactly-once, schema pgq_ext */
+
+/* Opens the data transaction, takes the lock on the consumer's position and reads the tick,
+ * NULL as *known = false. ERR_CONFLICT when another process has the lock. */
+int position_begin(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
+int position_commit(struct pq *, const char *consumer, int64_t tick, struct err *);
+int position_rollback(struct pq *, struct err *);
+/* Outside of a transaction: */
+int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
+int position_forget(struct pq *, const char *consumer, struct err *);
+int position_install(struct pq *, bool *created, struct err *);
+int position_installed(struct pq *, bool *yes, struct err *);
+
+/* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
+
+struct queue_batch {
+	int64_t id, tick, prev_tick;
+	int64_t lag_ms;                 /* from the batch's tick to now, by the source's clock */
+};
+
+struct queue_state {
+	bool pgq, queue, consumer;      /* is it there */
+	int64_t last_tick;              /* newest tick of the queue, or 0 */
+	int64_t last_tick_age_ms;
+};
+
+int queue_state(struct pq *, const char *queue, const char *consumer, struct queue_state *, struct err *);
+int queue_create(struct pq *, const char *queue, struct err *);
+int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
+int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
+int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick, struct err *);
+/* 1 with the next batch, 0 when there is none. */
+int queue_next(struct pq *, const char *queue, const char *consumer, struct queue_batch *, struct err *);
+int queue_finish(struct pq *, int64_t batch, struct err *);
+
+struct event {                          /* spans into the row last read */
+	int64_t id;
+	struct span type, data;
+	int64_t time;                   /* usecs since 2000-01-01; only where it was asked for */
+};
+
+/* Starts reading a batch's events, in no order. time: which clock ev_time is read by. */
+enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
+int queue_read(struct pq *, int64_t batch, enum queue_time, struct err *);
+/* PQ_READY, PQ_WAIT, PQ_END or an error. */
+int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
+/* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
+char *queue_event_table(struct pq *, int64_t batch, int64_t id);
+
+/* ---- part.c: a partition's life */
+
+struct part_want {
+	const struct conf *conf;
+	struct span name;               /* the partition, without schema */
+	int64_t start_s, end_s;
+	struct span ev_type;            /* of the event that needs it: holds the primary key */
+	const struct route *route;
+};
+
+/* Makes sure that the partition is there, in a transaction of its own on ddl; *created says
+ * whether it was made now. ERR_TIMEOUT when somebody's lock was in the way for
+ * DDL_LOCK_TIMEOUT_MS; then who is in err. */
+int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
+
+/* ---- sink.c: the destination: rows waiting for each partition, and the COPY that takes them */
+
+struct sink;
+struct stream;                          /* one partition and column list */
+
+struct sink *sink_new(void);
+void sink_free(struct sink *);
+/* Stream of the period and shape, or NULL. */
+struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
+struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, struct span table, const char *copy_sql);
+void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
+void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
+/* Room for a row of at most n bytes; sink_put says how many it took. */
+char *sink_room(struct sink *, struct stream *, size_t n);
+void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
+bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
+bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
+bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
+/* one_block: each COPY takes one block, so that an error can be put to an event. */
+void sink_begin(struct sink *, bool one_block);
+/* Sends what can be sent. drain: no more rows will come. 0 or an error; *event is then the id
+ * of the event at fault, or -1, and *last_event that of the last which may be, or -1. */
+struct sink_fault { int64_t event, last_event; const char *table; char column[NAME_BYTES_MAX + 1]; };
+int sink_pump(struct sink *, struct pq *dst, bool drain, struct sink_fault *, struct err *);
+
+/* ---- batch.c: one batch, from next_batch to finish_batch */
+
+struct job {
+	struct conf *conf;
+	struct pq *src, *dst, *ddl;     /* NULL while not connected */
+	struct route *route;
+	struct sink *sink;
+	bool careful;                   /* the next pass is to find the event at fault */
+	int64_t events, rows, batches, parts_created;   /* since the start */
+};
+
+/* 1: a batch was loaded and finished; 0: the queue is empty; else an error, logged by the caller. */
+int batch_run(struct job *, struct err *);
+int job_connect(struct job *, struct err *);    /* opens what is not open, checks registration */
+void job_disconnect(struct job *);
+
+/* ---- admin.c: the switches that do one thing and exit; check.c: --check */
+
+int admin_register(struct job *, struct err *);
+int admin_unregister(struct job *, struct err *);
+int admin_rewind(struct job *, struct err *);
+int admin_reset(struct job *, struct err *);
+int admin_install(struct job *, struct err *);
+/* Prints to standard output. 0 when it could run, 1 when something is missing. */
+int check_run(struct job *);
+
+#endif
