@@ -106,6 +106,18 @@ bool span_is(struct span a, const char *s)
 	return a.p && span_eq(a, span_of(s));
 }
 
+uint64_t span_hash(const char *kind, struct span s)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (const char *p = kind; *p; p++)
+		h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+	h = (h ^ 0xff) * UINT64_C(1099511628211);
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
 /* Words that cannot name a table or column without quotes: the reserved and the
  * function-or-type keywords of PostgreSQL 10 to 18, sorted. */
 static const char *const reserved[] = {

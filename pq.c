@@ -24,6 +24,7 @@ struct pq {
 	PGresult *failed;               /* the last error's result, or NULL */
 	char *row;                      /* COPY OUT's last message: libpq's memory */
 	char column[NAME_BYTES_MAX + 1];
+	char tag[64];
 	enum copy_state state;
 	short want;                     /* poll events that the last call waits for, 0 for none */
 	bool readable;                  /* the last wait saw input */
@@ -149,11 +150,14 @@ static void poll_set(struct pq *q, struct pollfd *fd)
 
 static void poll_done(struct pq *q, const struct pollfd *fd)
 {
-	if (q)
-		q->readable = (fd->revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+	if (!q)
+		return;
+	q->readable |= (fd->revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+	if (fd->revents)
+		q->want = 0;
 }
 
-static int wait_for(struct pq *a, struct pq *b, int64_t timeout_ms, struct err *e)
+int pq_wait(struct pq *a, struct pq *b, int64_t timeout_ms, struct err *e)
 {
 	struct pollfd fd[2];
 
@@ -171,9 +175,9 @@ static int wait_for(struct pq *a, struct pq *b, int64_t timeout_ms, struct err *
 	return 0;
 }
 
-int pq_wait2(struct pq *a, struct pq *b, struct err *e)
+bool pq_blocked(const struct pq *q)
 {
-	return wait_for(a, b, -1, e);
+	return q->want & POLLOUT;
 }
 
 /* libpq's record layer may hold bytes that poll does not see. */
@@ -216,10 +220,11 @@ static int await_result(struct pq *q, struct err *e)
 				return 0;
 			q->want = POLLIN;
 		}
-		if (wait_for(q, NULL, -1, e) < 0)
+		if (pq_wait(q, NULL, -1, e) < 0)
 			return e->code;
 		if (q->readable && consume(q, e) < 0)
 			return e->code;
+		q->readable = false;
 	}
 }
 
@@ -319,7 +324,7 @@ static int establish(struct pq *q, struct err *e)
 		if (left <= 0)
 			return err_set(e, ERR_CONN, "cannot connect to %s: no answer in time (see connect_timeout)", q->what);
 		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-		if (wait_for(q, NULL, left, e) < 0)
+		if (pq_wait(q, NULL, left, e) < 0)
 			return e->code;
 		status = PQconnectPoll(q->conn);
 		if (status == PGRES_POLLING_FAILED)
@@ -446,10 +451,16 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 			failed(q, res, e);
 			return drain(q, e);
 		default:
+			snprintf(q->tag, sizeof q->tag, "%s", PQcmdStatus(res));
 			PQclear(res);
 		}
 	}
 	return e->code;
+}
+
+const char *pq_tag(const struct pq *q)
+{
+	return q->tag;
 }
 
 int pq_rows(const struct pq *q)
@@ -475,14 +486,17 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 {
 	if (!PQsendQuery(q->conn, sql))
 		return lost(q, e);
-	if (await_result(q, e) < 0)
-		return e->code;
-	PGresult *res = PQgetResult(q->conn);
-	if (PQresultStatus(res) != PGRES_COPY_OUT) {
-		failed(q, res, e);
-		return drain(q, e);
+	for (bool open = false; !open;) {
+		if (await_result(q, e) < 0)
+			return e->code;
+		PGresult *res = PQgetResult(q->conn);
+		open = PQresultStatus(res) == PGRES_COPY_OUT;
+		if (PQresultStatus(res) != PGRES_COMMAND_OK && !open) {
+			failed(q, res, e);
+			return drain(q, e);
+		}
+		PQclear(res);
 	}
-	PQclear(res);
 	q->state = COPY_OUT;
 	q->want = 0;
 	return 0;

@@ -221,7 +221,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 {
 	struct span rest = data, name, value;
 	size_t left = r->ndistinct;
-	ssize_t wanted;
+	ssize_t wanted = -1;
 
 	r->row++;
 	for (size_t at = 0; left > 0 && urlenc_next(&rest, &name, &value); at++) {

@@ -106,6 +106,8 @@ void buf_printable(struct buf *, struct span value, size_t max);
 struct span span_of(const char *s);             /* NULL gives the NULL span */
 bool span_is(struct span, const char *s);
 bool span_eq(struct span, struct span);
+/* FNV-1a of kind and s: for advisory locks, so its values must stay as they are. */
+uint64_t span_hash(const char *kind, struct span s);
 
 /* Keeps the first error; returns its code. */
 int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -302,6 +304,7 @@ int pq_query(struct pq *, const char *sql, struct err *);
 int pq_rows(const struct pq *);
 const char *pq_value(const struct pq *, int row, int col);      /* NULL is SQL NULL */
 int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
+const char *pq_tag(const struct pq *);          /* command tag of the last statement, "COMMIT" */
 
 /* COPY ... TO STDOUT: begin waits; then PQ_READY with a message in *row (valid until the next
  * call), PQ_WAIT when none is here yet, PQ_END after the last. */
@@ -319,8 +322,10 @@ int pq_copy_end(struct pq *, struct err *);
 int64_t pq_error_line(const struct pq *, struct span table);
 const char *pq_error_column(struct pq *);
 
-/* Waits until a connection that is waiting can go on. Either may be NULL. 0, or ERR_STOP. */
-int pq_wait2(struct pq *, struct pq *, struct err *);
+/* Waits until a connection that is waiting can go on; either may be NULL. timeout_ms: 0 looks
+ * only, -1 waits for ever. 0, or ERR_STOP. */
+int pq_wait(struct pq *, struct pq *, int64_t timeout_ms, struct err *);
+bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 
@@ -340,6 +345,7 @@ int position_installed(struct pq *, bool *yes, struct err *);
 struct queue_batch {
 	int64_t id, tick, prev_tick;
 	int64_t lag_ms;                 /* from the batch's tick to now, by the source's clock */
+	char *event_sql;                /* PgQ's query for its events; queue_batch_free frees it */
 };
 
 struct queue_state {
@@ -355,6 +361,7 @@ int queue_unregister(struct pq *, const char *queue, const char *consumer, struc
 int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick, struct err *);
 /* 1 with the next batch, 0 when there is none. */
 int queue_next(struct pq *, const char *queue, const char *consumer, struct queue_batch *, struct err *);
+void queue_batch_free(struct queue_batch *);
 int queue_finish(struct pq *, int64_t batch, struct err *);
 
 struct event {                          /* spans into the row last read */
@@ -365,11 +372,11 @@ struct event {                          /* spans into the row last read */
 
 /* Starts reading a batch's events, in no order. time: which clock ev_time is read by. */
 enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
-int queue_read(struct pq *, int64_t batch, enum queue_time, struct err *);
+int queue_read(struct pq *, const struct queue_batch *, enum queue_time, struct err *);
 /* PQ_READY, PQ_WAIT, PQ_END or an error. */
 int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
-char *queue_event_table(struct pq *, int64_t batch, int64_t id);
+char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
 /* ---- part.c: a partition's life */
 
@@ -378,12 +385,13 @@ struct part_want {
 	struct span name;               /* the partition, without schema */
 	int64_t start_s, end_s;
 	struct span ev_type;            /* of the event that needs it: holds the primary key */
+	int lock_timeout_ms;
 	const struct route *route;
 };
 
 /* Makes sure that the partition is there, in a transaction of its own on ddl; *created says
- * whether it was made now. ERR_TIMEOUT when somebody's lock was in the way for
- * DDL_LOCK_TIMEOUT_MS; then who is in err. */
+ * whether it was made now. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms;
+ * who, is in err then. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
 /* ---- sink.c: the destination: rows waiting for each partition, and the COPY that takes them */
@@ -406,9 +414,14 @@ bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
 bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
 /* one_block: each COPY takes one block, so that an error can be put to an event. */
 void sink_begin(struct sink *, bool one_block);
-/* Sends what can be sent. drain: no more rows will come. 0 or an error; *event is then the id
- * of the event at fault, or -1, and *last_event that of the last which may be, or -1. */
-struct sink_fault { int64_t event, last_event; const char *table; char column[NAME_BYTES_MAX + 1]; };
+
+struct sink_fault {                     /* where a COPY failed */
+	int64_t event, last_event;      /* the event at fault is one of these; -1: not known */
+	char table[NAME_BYTES_MAX + 1];
+	char column[NAME_BYTES_MAX + 1];        /* or "" */
+};
+
+/* Sends what can be sent without waiting; drain: no more rows will come. */
 int sink_pump(struct sink *, struct pq *dst, bool drain, struct sink_fault *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
@@ -418,14 +431,17 @@ struct job {
 	struct pq *src, *dst, *ddl;     /* NULL while not connected */
 	struct route *route;
 	struct sink *sink;
-	bool careful;                   /* the next pass is to find the event at fault */
-	int64_t events, rows, batches, parts_created;   /* since the start */
+	int64_t last_tick;              /* of the last batch finished, 0 before */
 };
 
-/* 1: a batch was loaded and finished; 0: the queue is empty; else an error, logged by the caller. */
-int batch_run(struct job *, struct err *);
-int job_connect(struct job *, struct err *);    /* opens what is not open, checks registration */
+/* Opens what is not open; registers the consumer when neither side knows it. */
+int job_connect(struct job *, struct err *);
 void job_disconnect(struct job *);
+/* The job's connections, its routes and what it knows of the target; not the config. */
+void job_free(struct job *);
+
+/* 1: a batch was loaded and finished; 0: the queue is empty; else an error. Needs job_connect. */
+int batch_run(struct job *, struct err *);
 
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 

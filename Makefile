@@ -1,0 +1,74 @@
+# make help tells the targets. What goes into the static binary is built by deps/build.sh.
+
+PREFIX = /usr/local
+DESTDIR =
+CC = gcc
+
+SRC = tdispatch.c batch.c admin.c check.c sink.c part.c queue.c position.c pq.c conf.c route.c \
+	template.c period.c urlenc.c ini.c buf.c daemon.c log.c
+OBJ = $(SRC:%.c=build/obj/%.o) build/obj/embed.o
+EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
+DEPS = build/deps
+ROOT = $(DEPS)/root
+
+WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Wsign-compare
+STD = -std=c11 -D_GNU_SOURCE $(WARN)
+HARDEN = -fstack-protector-strong -fPIE
+CFLAGS = -O2 -g0
+STATIC_CC = $(ROOT)/bin/musl-gcc
+STATIC_LIBS = -lpq -lpgcommon_shlib -lpgport_shlib -lssl -lcrypto
+
+SANITIZE = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+PQ_INC = -I$(shell pg_config --includedir 2>/dev/null || echo /usr/include/postgresql)
+
+all: tdispatch ## build ./tdispatch, the static binary
+
+tdispatch: $(OBJ)
+	$(STATIC_CC) -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -o $@ $(OBJ) $(STATIC_LIBS)
+
+build/obj/%.o: %.c tdispatch.h $(DEPS)/.done
+	@mkdir -p $(@D)
+	$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -c -o $@ $<
+
+build/obj/embed.o: embed.S $(EMBEDDED) $(DEPS)/.done
+	@mkdir -p $(@D)
+	$(STATIC_CC) -c -o $@ $<
+
+$(DEPS)/.done: deps/build.sh
+	deps/build.sh $(DEPS) $(DEPS_SRC)
+
+dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitizers (CC=clang too)
+
+tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+	@test/install.sh build
+	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+
+demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under a minute
+	demo/run.sh
+
+test: tdispatch dev ## all tests; the last line is "N passed, N failed"
+	test/run.sh
+
+lint: ## clean under gcc and clang, layers in order, man pages well formed
+	test/lint.sh
+
+check-layers: $(OBJ) ## prove that files call only files of a lower level
+	test/layers.sh $(OBJ)
+
+install: tdispatch ## install under $(DESTDIR)$(PREFIX)
+	install -D -m 755 tdispatch $(DESTDIR)$(PREFIX)/bin/tdispatch
+	install -D -m 644 tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
+	install -D -m 644 tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
+	install -D -m 644 tdispatch.ini $(DESTDIR)$(PREFIX)/share/doc/tdispatch/tdispatch.ini
+
+clean: ## remove what was built, but the libraries
+	rm -rf build/obj build/test tdispatch tdispatch-dev
+
+distclean: clean ## remove all that was built
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
+
+.PHONY: all dev demo test lint check-layers install clean distclean help

@@ -1,0 +1,130 @@
+/*
+ * The switches that do one thing and exit. Each says what it did in one line on standard output.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tdispatch.h"
+
+static int open_source(struct job *j, struct err *e)
+{
+	j->src = pq_open("src_db", j->conf->src_db, NULL, e);
+	return e->code;
+}
+
+static int open_target(struct job *j, struct err *e)
+{
+	j->dst = pq_open("dst_db", j->conf->dst_db, NULL, e);
+	return e->code;
+}
+
+static int source_state(struct job *j, struct queue_state *state, struct err *e)
+{
+	const struct conf *c = j->conf;
+
+	if (queue_state(j->src, c->queue_name, c->consumer_name, state, e) < 0)
+		return e->code;
+	if (!state->pgq)
+		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
+	return 0;
+}
+
+static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
+{
+	bool installed = false;
+
+	if (position_installed(j->dst, &installed, e) < 0)
+		return e->code;
+	if (!installed)
+		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+	return position_get(j->dst, j->conf->consumer_name, known, tick, e);
+}
+
+static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
+{
+	const struct conf *c = j->conf;
+
+	if (!state->queue)
+		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", c->queue_name);
+	if (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name, e) < 0)
+		return e->code;
+	printf("consumer %s %s on queue %s\n", c->consumer_name, state->consumer ? "was registered already" : "registered",
+		c->queue_name);
+	return 0;
+}
+
+int admin_register(struct job *j, struct err *e)
+{
+	struct queue_state state;
+
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+		return e->code;
+	return register_consumer(j, &state, e);
+}
+
+int admin_unregister(struct job *j, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct queue_state state;
+
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+		return e->code;
+	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
+		return e->code;
+	printf("consumer %s %s queue %s\n", c->consumer_name, state.consumer ? "unregistered from" : "was not registered on",
+		c->queue_name);
+	return 0;
+}
+
+int admin_rewind(struct job *j, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct queue_state state;
+	bool known;
+	int64_t tick;
+
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
+	    known_tick(j, &known, &tick, e) < 0)
+		return e->code;
+	if (!known)
+		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
+			c->consumer_name);
+	if (queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0)
+		return e->code;
+	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n", c->consumer_name, c->queue_name, tick);
+	return 0;
+}
+
+int admin_reset(struct job *j, struct err *e)
+{
+	bool known;
+	int64_t tick;
+
+	if (open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
+		return e->code;
+	if (!known) {
+		printf("the target knew no position of consumer %s\n", j->conf->consumer_name);
+		return 0;
+	}
+	if (position_forget(j->dst, j->conf->consumer_name, e) < 0)
+		return e->code;
+	printf("the target forgot tick %" PRId64 " of consumer %s\n", tick, j->conf->consumer_name);
+	return 0;
+}
+
+int admin_install(struct job *j, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct queue_state state;
+	bool created = false;
+
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
+	    position_install(j->dst, &created, e) < 0)
+		return e->code;
+	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
+	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
+		return e->code;
+	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
+	state.queue = true;
+	return register_consumer(j, &state, e);
+}

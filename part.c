@@ -1,0 +1,166 @@
+/*
+ * A partition's life. It is created on a connection and in a transaction of its own, short and
+ * with a lock timeout: the transaction that loads a long batch must not hold the parent's lock.
+ * Two dispatchers that need one partition are put in a row by an advisory lock.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define PKEY_MAX 32                     /* columns of a primary key: the server's own limit */
+
+static void add_regclass(struct buf *sql, struct span schema, struct span table)
+{
+	struct buf name = { 0 };
+
+	buf_qualified(&name, schema, table);
+	buf_str(sql, "SELECT pg_catalog.to_regclass(");
+	buf_literal(sql, (struct span){ name.p, name.len });
+	buf_str(sql, ")");
+	buf_free(&name);
+}
+
+static int is_there(struct pq *ddl, const char *before, const struct part_want *want, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, before);
+	add_regclass(&sql, want->conf->schema, want->name);
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
+		*yes = pq_value(ddl, 0, 0) != NULL;
+	buf_free(&sql);
+	return e->code;
+}
+
+static void roll_back(struct pq *ddl)
+{
+	struct err ignored = { 0 };
+
+	pq_query(ddl, "ROLLBACK", &ignored);
+}
+
+/* The columns after the colon of "I:id,day", by the names that they have in the target. */
+static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_MAX])
+{
+	const char *p = want->ev_type.n ? memchr(want->ev_type.p, ':', want->ev_type.n) : NULL;
+	const char *end = want->ev_type.p + want->ev_type.n;
+	size_t n = 0;
+
+	while (p && p + 1 < end && n < PKEY_MAX) {
+		const char *start = p + 1;
+		p = memchr(start, ',', (size_t)(end - start));
+		pkey[n++] = route_target(want->route, (struct span){ start, (size_t)((p ? p : end) - start) });
+	}
+	return n;
+}
+
+static int expand(const struct part_want *want, struct buf *sql, struct err *e)
+{
+	const struct conf *conf = want->conf;
+	struct span pkey[PKEY_MAX];
+	char start[PERIOD_LITERAL_MAX], end[PERIOD_LITERAL_MAX];
+	bool partitioned = conf->period.method != PERIOD_NONE;
+	struct template_words words = {
+		.schema = conf->schema, .parent = conf->table, .part = want->name,
+		.pkey = pkey, .npkey = pkey_columns(want, pkey),
+	};
+
+	if (partitioned) {
+		period_literal(&conf->period, want->start_s, start);
+		period_literal(&conf->period, want->end_s, end);
+		words.start = span_of(start);
+		words.end = span_of(end);
+		if (strcmp(conf->part_field, "_EVTIME") != 0)
+			words.part_field = route_target(want->route, span_of(conf->part_field));
+	}
+	return template_expand(sql, span_of(conf->part_template), &words, e);
+}
+
+/* Who has the parent open: for the message when its lock could not be had. */
+static void say_who(struct pq *ddl, const struct part_want *want, struct err *e)
+{
+	struct err ignored = { 0 };
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_catalog.pg_locks l"
+		" JOIN pg_catalog.pg_stat_activity a USING (pid)"
+		" WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND l.relation = (");
+	add_regclass(&sql, want->conf->schema, want->conf->table);
+	buf_str(&sql, ") ORDER BY a.xact_start LIMIT 1");
+	size_t n = strlen(e->msg);
+	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
+		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
+		snprintf(e->msg + n, sizeof e->msg - n, "; %s is open in server process %s (user %s, %s, %s)",
+			want->conf->dest_table, pq_value(ddl, 0, 0), user ? user : "?",
+			name && *name ? name : "no application name", state ? state : "state unknown");
+	}
+	buf_free(&sql);
+}
+
+/* The template's error e, told as what it is: a fault of the template, or a lock or a race. */
+static int template_failed(struct pq *ddl, const struct part_want *want, bool *there, struct err *e)
+{
+	struct err cause = *e, again = { 0 };
+
+	roll_back(ddl);
+	*there = false;
+	if (cause.code == ERR_CONN || cause.code == ERR_STOP || cause.code == ERR_RESOURCE || cause.code == ERR_READONLY)
+		return e->code;
+	if (cause.code == ERR_CONFLICT && is_there(ddl, "", want, there, &again) == 0 && *there) {
+		*e = (struct err){ 0 };
+		return 0;
+	}
+	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
+	*e = (struct err){ 0 };
+	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
+	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS ? ERR_RIGHTS : ERR_SHAPE,
+		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
+	if (wait)
+		say_who(ddl, want, e);
+	return e->code;
+}
+
+static int create(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+{
+	struct buf sql = { 0 };
+	bool there = false;
+
+	if (expand(want, &sql, e) == 0 && pq_query(ddl, buf_cstr(&sql), e) == 0)
+		is_there(ddl, "", want, &there, e);
+	buf_free(&sql);
+	if (!e->code && !there) {
+		roll_back(ddl);
+		return err_set(e, ERR_SHAPE, "part_template ran, but there is no table %.*s after it: does it name _DEST_TABLE?",
+			(int)want->name.n, want->name.p);
+	}
+	if (!e->code && pq_query(ddl, "COMMIT", e) == 0) {
+		*created = true;
+		return 0;
+	}
+	return template_failed(ddl, want, &there, e);
+}
+
+int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+{
+	struct buf begin = { 0 };
+	bool there = false;
+
+	*created = false;
+	if (is_there(ddl, "", want, &there, e) < 0 || there)
+		return e->code;
+	buf_fmt(&begin, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = %d;"
+		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
+		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;"
+		"SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");", want->lock_timeout_ms,
+		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
+	is_there(ddl, buf_cstr(&begin), want, &there, e);
+	buf_free(&begin);
+	if (e->code)
+		return template_failed(ddl, want, &there, e);
+	if (!there)
+		return create(ddl, want, created, e);
+	roll_back(ddl);
+	return 0;
+}

@@ -1,0 +1,255 @@
+/*
+ * The source's side: every line of PgQ's SQL, and its events as they come over the wire.
+ *
+ * Each statement runs in a transaction of its own with settings of its own: SET LOCAL leaves
+ * nothing behind in a pooler's connection, and the role's settings cannot get in the way.
+ * Events are read in binary, which spares the server their escaping and us the unescaping, and
+ * unsorted: PgQ's sort would spill a large batch to disk first, and inserts need no order.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define BEGIN_SQL "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp;" \
+	"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;" \
+	"SET LOCAL client_min_messages = error;"
+
+static int run(struct pq *src, struct buf *sql, struct err *e)
+{
+	struct buf all = { 0 };
+
+	buf_fmt(&all, BEGIN_SQL "%s; COMMIT", buf_cstr(sql));
+	int rc = pq_query(src, buf_cstr(&all), e);
+	buf_free(&all);
+	buf_free(sql);
+	return rc;
+}
+
+static void add_names(struct buf *sql, const char *queue, const char *consumer)
+{
+	buf_literal(sql, span_of(queue));
+	buf_str(sql, ", ");
+	buf_literal(sql, span_of(consumer));
+}
+
+static bool is_true(struct pq *src, int col)
+{
+	const char *value = pq_value(src, 0, col);
+
+	return value && *value == 't';
+}
+
+int queue_state(struct pq *src, const char *queue, const char *consumer, struct queue_state *state, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*state = (struct queue_state){ 0 };
+	if (pq_query(src, "SELECT pg_catalog.to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
+		return e->code;
+	state->pgq = is_true(src, 0);
+	if (!state->pgq)
+		return 0;
+	buf_str(&sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
+		" (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint"
+		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " LEFT JOIN (SELECT s.sub_id, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
+		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
+	buf_literal(&sql, span_of(consumer));
+	buf_str(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) t ON true");
+	if (run(src, &sql, e) < 0)
+		return e->code;
+	state->queue = is_true(src, 0);
+	state->consumer = is_true(src, 1);
+	state->last_tick = pq_int(src, 0, 2, 0);
+	state->last_tick_age_ms = pq_int(src, 0, 3, 0);
+	return 0;
+}
+
+int queue_create(struct pq *src, const char *queue, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pgq.create_queue(");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, ")");
+	return run(src, &sql, e);
+}
+
+static int call_with_names(struct pq *src, const char *function, const char *queue, const char *consumer,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT pgq.%s(", function);
+	add_names(&sql, queue, consumer);
+	buf_str(&sql, ")");
+	return run(src, &sql, e);
+}
+
+int queue_register(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	return call_with_names(src, "register_consumer", queue, consumer, e);
+}
+
+int queue_unregister(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	return call_with_names(src, "unregister_consumer", queue, consumer, e);
+}
+
+int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pgq.register_consumer_at(");
+	add_names(&sql, queue, consumer);
+	buf_fmt(&sql, ", %" PRId64 ")", tick);
+	return run(src, &sql, e);
+}
+
+/* PgQ says by a plain exception that a batch, a tick or the consumer is gone. */
+static int position_lost(struct err *e)
+{
+	if (strcmp(e->sqlstate, "P0001") == 0)
+		e->code = ERR_POSITION;
+	return e->code;
+}
+
+int queue_next(struct pq *src, const char *queue, const char *consumer, struct queue_batch *batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
+		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
+		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
+		" FROM pgq.next_batch_info(");
+	add_names(&sql, queue, consumer);
+	buf_str(&sql, ")");
+	if (run(src, &sql, e) < 0)
+		return position_lost(e);
+	if (!pq_rows(src) || !pq_value(src, 0, 0))
+		return 0;
+	const char *events = pq_value(src, 0, 4);
+	*batch = (struct queue_batch){ pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), pq_int(src, 0, 2, 0),
+		pq_int(src, 0, 3, 0), mem_str(events, strlen(events)) };
+	return 1;
+}
+
+void queue_batch_free(struct queue_batch *batch)
+{
+	free(batch->event_sql);
+	batch->event_sql = NULL;
+}
+
+int queue_finish(struct pq *src, int64_t batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ")", batch);
+	return run(src, &sql, e);
+}
+
+/* ---- events */
+
+int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time, struct err *e)
+{
+	static const char *const columns[] = {
+		[QUEUE_TIME_NONE] = "",
+		[QUEUE_TIME_SESSION] = ", ev_time::timestamp",
+		[QUEUE_TIME_UTC] = ", ev_time AT TIME ZONE 'UTC'",
+	};
+	static const char order[] = " order by 1";
+	size_t n = strlen(batch->event_sql), tail = strlen(order);
+	struct buf sql = { 0 };
+
+	if (n > tail && strcmp(batch->event_sql + n - tail, order) == 0)
+		n -= tail;
+	buf_fmt(&sql, BEGIN_SQL "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
+	buf_add(&sql, batch->event_sql, n);
+	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
+	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc;
+}
+
+static uint32_t take_u32(struct span *row)
+{
+	const unsigned char *p = (const unsigned char *)row->p;
+
+	row->p += 4;
+	row->n -= 4;
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* One binary COPY field: a length, -1 for NULL, and its bytes. */
+static bool take_field(struct span *row, struct span *field)
+{
+	if (row->n < 4)
+		return false;
+	uint32_t n = take_u32(row);
+	*field = (struct span){ n == UINT32_MAX ? NULL : row->p, n == UINT32_MAX ? 0 : n };
+	if (field->n > row->n)
+		return false;
+	row->p += field->n;
+	row->n -= field->n;
+	return true;
+}
+
+static bool take_int64(struct span *row, int64_t *value)
+{
+	struct span field;
+
+	if (!take_field(row, &field) || field.n != 8)
+		return false;
+	uint64_t high = take_u32(&field);
+	*value = (int64_t)(high << 32 | take_u32(&field));
+	return true;
+}
+
+static bool parse_event(struct span row, enum queue_time time, struct event *event)
+{
+	if (row.n < 2)
+		return false;
+	row.p += 2;             /* the number of columns, which we asked for */
+	row.n -= 2;
+	return take_int64(&row, &event->id) && take_field(&row, &event->type) && take_field(&row, &event->data) &&
+		(time == QUEUE_TIME_NONE || take_int64(&row, &event->time)) && row.n == 0;
+}
+
+int queue_event(struct pq *src, enum queue_time time, struct event *event, struct err *e)
+{
+	static const char signature[] = "PGCOPY\n\377\r\n";
+	static const size_t header = sizeof signature + 8;
+	struct span row;
+	int step;
+
+	while ((step = pq_copy_row(src, &row, e)) == PQ_READY) {
+		if (row.n >= header && memcmp(row.p, signature, sizeof signature) == 0) {
+			row.p += header;
+			row.n -= header;
+			if (row.n == 0)
+				continue;
+		}
+		if (row.n == 2 && memcmp(row.p, "\377\377", 2) == 0)
+			continue;               /* the trailer: PQ_END comes next */
+		if (!parse_event(row, time, event))
+			return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
+		return PQ_READY;
+	}
+	return step;
+}
+
+char *queue_event_table(struct pq *src, const struct queue_batch *batch, int64_t id)
+{
+	struct buf sql = { 0 };
+	struct err ignored = { 0 };
+
+	buf_fmt(&sql, "SELECT ev_extra1 FROM (%s) e WHERE ev_id = %" PRId64, batch->event_sql, id);
+	if (run(src, &sql, &ignored) < 0 || pq_rows(src) < 1 || !pq_value(src, 0, 0))
+		return NULL;
+	const char *table = pq_value(src, 0, 0);
+	return mem_str(table, strlen(table));
+}

@@ -1,0 +1,364 @@
+/*
+ * The destination: rows wait in blocks, a chain for each partition and column list (a stream),
+ * and one COPY at a time takes them.
+ *
+ * Many small COPY commands are what costs the target. So COPY goes to the stream with most rows,
+ * stays there while that has any, and moves on only to one that has enough to be worth it, or
+ * when the pool runs short, or when no more rows will come. The pool is bounded: memory does not
+ * grow with the batch. A row never spans two blocks; one that is larger gets a block of its size.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
+#define BUCKETS (2 * STREAMS_MAX)
+
+/* len + 8 * nrows <= cap. Rows grow from the front of data, their events' ids from its end. */
+struct block {
+	struct block *next;
+	size_t len, nrows, cap;
+	char data[];
+};
+
+#define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
+
+struct stream {
+	struct stream *next;            /* in its bucket */
+	int64_t start_s;
+	uint32_t shape;
+	char *copy_sql;
+	char table[NAME_BYTES_MAX + 1];
+	struct block *first, *last;
+	size_t bytes;                   /* of rows that wait */
+};
+
+struct sink {
+	struct stream *bucket[BUCKETS];
+	struct stream *stream[STREAMS_MAX];
+	size_t nstream;
+	struct stream *found;           /* by the last sink_find */
+	struct block *spare;            /* blocks of BLOCK_CAP not in use */
+	size_t used;                    /* bytes of blocks in use */
+	struct stream *current;         /* whose COPY is open, or NULL */
+	bool ended;                     /* its end was sent */
+	struct block *out;              /* the block being sent, or sent last while one_block */
+	size_t out_at;                  /* bytes of it handed over */
+	bool one_block, sent_any;
+};
+
+/* ---- blocks */
+
+static int64_t *block_id(struct block *b, size_t row)
+{
+	return (int64_t *)(void *)(b->data + b->cap) - 1 - row;
+}
+
+static bool block_fits(const struct block *b, size_t n)
+{
+	return b && b->len + n + sizeof(int64_t) * (b->nrows + 1) <= b->cap;
+}
+
+static struct block *block_take(struct sink *s, size_t n)
+{
+	size_t cap = BLOCK_CAP;
+	struct block *b = s->spare;
+
+	if (n + sizeof(int64_t) > cap)
+		cap = (n + 2 * sizeof(int64_t)) & ~(sizeof(int64_t) - 1);
+	if (b && cap == BLOCK_CAP)
+		s->spare = b->next;
+	else
+		b = mem_alloc(sizeof *b + cap);
+	b->next = NULL;
+	b->len = b->nrows = 0;
+	b->cap = cap;
+	s->used += cap;
+	return b;
+}
+
+static void block_drop(struct sink *s, struct block *b)
+{
+	if (!b)
+		return;
+	s->used -= b->cap;
+	if (b->cap != BLOCK_CAP) {
+		free(b);
+		return;
+	}
+	b->next = s->spare;
+	s->spare = b;
+}
+
+/* ---- streams */
+
+static struct stream **bucket_of(struct sink *s, int64_t start_s, uint32_t shape)
+{
+	uint64_t h = ((uint64_t)start_s / 3600 + (uint64_t)shape * 7919) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &s->bucket[(h >> 32) % BUCKETS];
+}
+
+struct sink *sink_new(void)
+{
+	struct sink *s = mem_alloc(sizeof *s);
+
+	memset(s, 0, sizeof *s);
+	return s;
+}
+
+static void drop_rows(struct sink *s, struct stream *st)
+{
+	while (st->first) {
+		struct block *b = st->first;
+		st->first = b->next;
+		block_drop(s, b);
+	}
+	st->last = NULL;
+	st->bytes = 0;
+}
+
+void sink_discard(struct sink *s)
+{
+	for (size_t i = 0; i < s->nstream; i++)
+		drop_rows(s, s->stream[i]);
+	block_drop(s, s->out);
+	s->out = NULL;
+	s->current = NULL;
+	s->ended = false;
+}
+
+/* Forgets the streams in which no rows wait. */
+static void sweep(struct sink *s)
+{
+	size_t kept = 0;
+
+	memset(s->bucket, 0, sizeof s->bucket);
+	for (size_t i = 0; i < s->nstream; i++) {
+		struct stream *st = s->stream[i];
+		if (!st->first && st != s->current) {
+			free(st->copy_sql);
+			free(st);
+			continue;
+		}
+		struct stream **at = bucket_of(s, st->start_s, st->shape);
+		st->next = *at;
+		*at = st;
+		s->stream[kept++] = st;
+	}
+	s->nstream = kept;
+	s->found = NULL;
+}
+
+void sink_forget(struct sink *s)
+{
+	sink_discard(s);
+	sweep(s);
+}
+
+void sink_free(struct sink *s)
+{
+	if (!s)
+		return;
+	sink_forget(s);
+	while (s->spare) {
+		struct block *b = s->spare;
+		s->spare = b->next;
+		free(b);
+	}
+	free(s);
+}
+
+struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
+{
+	struct stream *st = s->found;
+
+	if (st && st->start_s == start_s && st->shape == shape)
+		return st;
+	for (st = *bucket_of(s, start_s, shape); st; st = st->next)
+		if (st->start_s == start_s && st->shape == shape)
+			break;
+	s->found = st;
+	return st;
+}
+
+struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, struct span table, const char *copy_sql)
+{
+	struct stream **at, *st = mem_alloc(sizeof *st);
+
+	if (s->nstream == STREAMS_MAX)
+		sweep(s);
+	at = bucket_of(s, start_s, shape);
+	*st = (struct stream){ .next = *at, .start_s = start_s, .shape = shape, .copy_sql = mem_str(copy_sql, strlen(copy_sql)) };
+	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
+	*at = st;
+	s->stream[s->nstream++] = st;
+	return st;
+}
+
+/* ---- rows */
+
+char *sink_room(struct sink *s, struct stream *st, size_t n)
+{
+	if (!block_fits(st->last, n)) {
+		struct block *b = block_take(s, n);
+		if (st->last)
+			st->last->next = b;
+		else
+			st->first = b;
+		st->last = b;
+	}
+	return st->last->data + st->last->len;
+}
+
+void sink_put(struct sink *s, struct stream *st, size_t n, int64_t event_id)
+{
+	struct block *b = st->last;
+
+	(void)s;
+	b->len += n;
+	*block_id(b, b->nrows++) = event_id;
+	st->bytes += n;
+}
+
+bool sink_full(const struct sink *s)
+{
+	return s->used >= POOL_BYTES;
+}
+
+bool sink_idle(const struct sink *s)
+{
+	return s->used == 0 && !s->current;
+}
+
+bool sink_sent_any(const struct sink *s)
+{
+	return s->sent_any;
+}
+
+void sink_begin(struct sink *s, bool one_block)
+{
+	s->one_block = one_block;
+	s->sent_any = false;
+}
+
+/* ---- the COPY */
+
+/* The stream with most rows, NULL when none has any. */
+static struct stream *fullest(struct sink *s)
+{
+	struct stream *best = NULL;
+
+	for (size_t i = 0; i < s->nstream; i++)
+		if (s->stream[i]->bytes > (best ? best->bytes : 0))
+			best = s->stream[i];
+	return best;
+}
+
+/* The stream that a COPY should move to, NULL while waiting for more rows is better. */
+static struct stream *worthwhile(struct sink *s, bool drain)
+{
+	struct stream *st = fullest(s);
+
+	return st && (drain || st->bytes >= SWITCH_BYTES || s->used >= POOL_BYTES / 2) ? st : NULL;
+}
+
+static bool block_is_sent(const struct sink *s)
+{
+	return !s->out || s->out_at == s->out->len;
+}
+
+/* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
+static bool should_end(struct sink *s, bool drain, bool stopped)
+{
+	if (!block_is_sent(s))
+		return false;
+	if (stopped || (s->one_block && s->out))
+		return true;
+	return s->current->bytes == 0 && (drain || worthwhile(s, drain));
+}
+
+static int send_some(struct sink *s, struct pq *dst, struct err *e)
+{
+	struct stream *st = s->current;
+
+	if (block_is_sent(s)) {
+		block_drop(s, s->out);
+		s->out = st->first;
+		s->out_at = 0;
+		st->first = s->out->next;
+		if (!st->first)
+			st->last = NULL;
+		st->bytes -= s->out->len;
+	}
+	size_t n = s->out->len - s->out_at;
+	if (n > SLICE_BYTES)
+		n = SLICE_BYTES;
+	s->out_at += n;
+	return pq_copy_put(dst, s->out->data + s->out_at - n, n, e);
+}
+
+static int at_fault(struct sink *s, struct pq *dst, struct sink_fault *fault, struct err *e)
+{
+	struct block *b = s->out ? s->out : s->current->first;
+	const char *column = pq_error_column(dst);
+
+	*fault = (struct sink_fault){ .event = -1, .last_event = -1 };
+	memcpy(fault->table, s->current->table, sizeof fault->table);
+	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
+	int64_t line = pq_error_line(dst, span_of(fault->table));
+	if (b && b->nrows && (s->one_block || !s->out)) {
+		bool known = line >= 1 && (size_t)line <= b->nrows && s->out;
+		fault->event = *block_id(b, known ? (size_t)line - 1 : 0);
+		fault->last_event = known ? fault->event : *block_id(b, b->nrows - 1);
+	}
+	return e->code;
+}
+
+static void copy_is_over(struct sink *s)
+{
+	block_drop(s, s->out);
+	s->out = NULL;
+	s->current = NULL;
+	s->ended = false;
+}
+
+/* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
+static int advance(struct sink *s, struct pq *dst, bool drain, struct err *e)
+{
+	bool stopped;
+	int step = pq_copy_step(dst, &stopped, e);
+
+	if (step == PQ_END)
+		copy_is_over(s);
+	if (step != PQ_READY)
+		return step == PQ_END ? 1 : step;
+	if (should_end(s, drain, stopped)) {
+		s->ended = true;
+		return pq_copy_end(dst, e) < 0 ? e->code : 1;
+	}
+	if (block_is_sent(s) && s->current->bytes == 0)
+		return 0;
+	return send_some(s, dst, e) < 0 ? e->code : 1;
+}
+
+int sink_pump(struct sink *s, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
+{
+	for (;;) {
+		if (!s->current) {
+			s->current = worthwhile(s, drain);
+			if (!s->current)
+				return 0;
+			s->sent_any = true;
+			if (pq_copy_in(dst, s->current->copy_sql, e) < 0)
+				return e->code;
+		}
+		int moved = advance(s, dst, drain, e);
+		if (moved < 0)
+			return at_fault(s, dst, fault, e);
+		if (moved == 0)
+			return 0;
+	}
+}

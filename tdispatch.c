@@ -1,0 +1,477 @@
+/*
+ * main: the switches, the loop of connecting, working and sleeping, what an error is followed by,
+ * and the exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define SETS_MAX 64                     /* --set on one command line */
+#define CONN_PAUSE_MS 1000              /* after the first lost connection; doubles each time */
+#define CONFLICT_PAUSE_MS 200
+#define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
+
+enum mode {
+	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
+	REGISTER, UNREGISTER, REWIND, RESET, INSTALL,
+};
+
+struct app {
+	enum mode mode;
+	int verbosity;                  /* added to LVL_INFO */
+	bool daemon, once;
+	char *sets[SETS_MAX];
+	size_t nsets;
+	const char *file;
+
+	struct conf conf;
+	struct job job;
+	bool connected_once;
+	int64_t until_tick;             /* --once: the queue's last tick at the start */
+	int failing;                    /* the code of the last error, 0 after a success */
+	int64_t failing_since_ms;
+	int failures;                   /* in a row */
+};
+
+/* ---- switches */
+
+static const char help_text[] =
+	"Usage: tdispatch [switches] config.ini\n"
+	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
+	"\n"
+	"  -h, --help          this text\n"
+	"  -V, --version       the version\n"
+	"      --licenses      licences of this program and of what is linked into it\n"
+	"  -q, --quiet         log warnings and errors only\n"
+	"  -v, --verbose       log more; twice: still more\n"
+	"  -d, --daemon        go to the background (needs pidfile)\n"
+	"      --once          process all that is there now, then exit\n"
+	"      --set KEY=VALUE override a key of the config; any number of times\n"
+	"\n"
+	"      --ini           print a sample config, which explains every key\n"
+	"      --show-config   print the effective config, passwords masked\n"
+	"      --check         connect, and say what is there and what is missing\n"
+	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
+	"      --register      register the consumer on the queue\n"
+	"      --unregister    remove the consumer from the queue\n"
+	"      --rewind        set the queue's position from the target's tick\n"
+	"      --reset         forget the position on the target\n"
+	"\n"
+	"To the process that holds pidfile:\n"
+	"  -r, --reload        read the config again (SIGHUP)\n"
+	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
+	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
+	"\n"
+	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
+	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
+
+enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_MODE };
+
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
+	{ "daemon", no_argument, NULL, 'd' }, { "reload", no_argument, NULL, 'r' },
+	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
+	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
+	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
+	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
+	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
+	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
+	{ "reset", no_argument, NULL, OPT_MODE + RESET },
+	{ 0 },
+};
+
+static int usage(const char *why)
+{
+	fprintf(stderr, "tdispatch: %s (tdispatch --help tells the switches)\n", why);
+	return 2;
+}
+
+/* false when two switches ask for different things. */
+static bool set_mode(struct app *a, enum mode mode)
+{
+	bool fits = a->mode == RUN || a->mode == mode;
+
+	if (fits)
+		a->mode = mode;
+	return fits;
+}
+
+static enum mode mode_of_letter(int opt)
+{
+	switch (opt) {
+	case 'h': return HELP;
+	case 'V': return VERSION;
+	case 'r': return RELOAD;
+	case 's': return STOP;
+	case 'k': return KILL;
+	default: return (enum mode)(opt - OPT_MODE);
+	}
+}
+
+/* 0, or the exit code for what is wrong with the command line. */
+static int parse_switches(struct app *a, int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "hVqvdrsk", long_options, NULL)) != -1) {
+		if (opt == '?')
+			return usage("that switch is not known");
+		if (opt == 'q') {
+			a->verbosity--;
+		} else if (opt == 'v') {
+			a->verbosity++;
+		} else if (opt == 'd') {
+			a->daemon = true;
+		} else if (opt == OPT_ONCE) {
+			a->once = true;
+		} else if (opt == OPT_SET) {
+			if (a->nsets == SETS_MAX)
+				return usage("more --set than it takes (64)");
+			a->sets[a->nsets++] = optarg;
+		} else if (!set_mode(a, mode_of_letter(opt))) {
+			return usage("two switches ask for different things");
+		}
+	}
+	if (a->mode == HELP || a->mode == VERSION || a->mode == SAMPLE || a->mode == LICENSES)
+		return 0;
+	if (optind == argc)
+		return usage("there is no config file on the command line");
+	if (optind + 1 < argc)
+		return usage("there is more than one config file on the command line");
+	if (a->once && a->daemon)
+		return usage("--once and --daemon do not go together");
+	a->file = argv[optind];
+	return 0;
+}
+
+/* ---- the config */
+
+static int load_config(const struct app *a, struct conf *conf, struct err *e)
+{
+	if (conf_load(conf, a->file, a->sets, a->nsets, e) < 0 ||
+	    pq_conninfo_check("src_db", conf->src_db, e) < 0 || pq_conninfo_check("dst_db", conf->dst_db, e) < 0)
+		return e->code;
+	if (a->daemon && !conf->pidfile)
+		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", a->file);
+	return 0;
+}
+
+static void log_warnings(const struct conf *conf)
+{
+	for (const char *p = conf->warnings.p, *end = p + conf->warnings.len; p < end;) {
+		size_t n = strcspn(p, "\n");
+		log_warn("%.*s", (int)n, p);
+		p += n + 1;
+	}
+	if (conf->use_skylog)
+		log_info("use_skylog is accepted and ignored: there is no central logging, see logfile");
+}
+
+static int open_log(const struct conf *conf, struct err *e)
+{
+	char why[512];
+
+	if (conf->logfile && log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
+		return err_set(e, ERR_CONF, "%s", why);
+	return 0;
+}
+
+/* SIGHUP: a config that is wrong changes nothing. */
+static void reload(struct app *a)
+{
+	struct conf conf;
+	struct err e = { 0 };
+
+	if (load_config(a, &conf, &e) < 0 || open_log(&conf, &e) < 0) {
+		conf_free(&conf);
+		log_error("not reloaded, the old config stays: %s", e.msg);
+		return;
+	}
+	job_free(&a->job);
+	conf_free(&a->conf);
+	a->conf = conf;
+	log_warnings(&a->conf);
+	log_info("config %s read again", a->file);
+}
+
+/* ---- the loop */
+
+static int64_t jitter(int64_t ms)
+{
+	return ms / 2 + (ms > 1 ? rand() % (ms / 2 + 1) : 0);
+}
+
+/* How long to wait after the error; a lost connection is tried soon, then less and less often. */
+static int64_t pause_after(const struct app *a, int code)
+{
+	int64_t ms = CONN_PAUSE_MS, most = 3 * a->conf.exception_sleep;
+
+	switch (code) {
+	case ERR_CONFLICT:
+		return jitter(2 * CONFLICT_PAUSE_MS);
+	case ERR_CONN:
+	case ERR_READONLY:
+		for (int i = 1; i < a->failures && ms < most; i++)
+			ms *= 2;
+		return jitter(ms < most ? ms : most);
+	default:
+		return a->conf.exception_sleep;
+	}
+}
+
+static bool can_recover(int code)
+{
+	return code != ERR_DATA && code != ERR_SHAPE && code != ERR_POSITION && code != ERR_CONF;
+}
+
+/* Is it worth trying again, by the error's kind, the mode and how long it has gone on? */
+static bool try_again(const struct app *a, int code)
+{
+	if (!can_recover(code))
+		return false;
+	if (!a->once)
+		return a->connected_once || !a->daemon || code != ERR_RIGHTS;
+	switch (code) {
+	case ERR_CONN:
+	case ERR_READONLY:
+	case ERR_CONFLICT:
+		return a->connected_once && clock_ms() - a->failing_since_ms < a->conf.retry_limit;
+	case ERR_TIMEOUT:
+		return a->failures < TIMEOUT_TRIES;
+	default:
+		return false;
+	}
+}
+
+/* Logs a change of state once, not each try. */
+static void tell(struct app *a, const struct err *e, bool again)
+{
+	bool news = a->failing != e->code;
+
+	if (!again)
+		log_error("%s", e->msg);
+	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
+		(news ? log_warn : log_debug)("%s; trying again", e->msg);
+	else if (e->code == ERR_TIMEOUT && a->failures >= TIMEOUT_TRIES)
+		log_error("%s; %d times in a row: see statement_timeout, lock_timeout and idle_in_transaction_session_timeout"
+			" of the role and the database; trying again", e->msg, a->failures);
+	else
+		log_error("%s; trying again in %lld s", e->msg, (long long)(pause_after(a, e->code) / 1000));
+}
+
+/* true: the error is dealt with, go on. false: end with exit code 1. */
+static bool recover(struct app *a, const struct err *e)
+{
+	if (a->failing != e->code) {
+		a->failures = 0;
+		if (!a->failing)
+			a->failing_since_ms = clock_ms();
+	}
+	a->failures++;
+	bool again = try_again(a, e->code);
+	tell(a, e, again);
+	a->failing = e->code;
+	job_disconnect(&a->job);
+	if (!again)
+		return false;
+	if (a->daemon) {
+		daemon_ready();
+		log_to_stderr(false);
+	}
+	daemon_sleep(pause_after(a, e->code));
+	return true;
+}
+
+static void recovered(struct app *a)
+{
+	if (a->failing)
+		log_info("working again");
+	a->failing = a->failures = 0;
+}
+
+static int connect_all(struct app *a, struct err *e)
+{
+	struct job *j = &a->job;
+	int64_t oldest_ms = clock_ms() - a->conf.connection_lifetime;
+	struct queue_state state;
+
+	j->conf = &a->conf;
+	if (j->src && j->dst && (pq_opened_ms(j->src) < oldest_ms || pq_opened_ms(j->dst) < oldest_ms))
+		job_disconnect(j);
+	if (job_connect(j, e) < 0)
+		return e->code;
+	if (a->connected_once)
+		return 0;
+	a->connected_once = true;
+	if (a->daemon) {
+		daemon_ready();
+		log_to_stderr(false);
+	}
+	if (a->once && queue_state(j->src, a->conf.queue_name, a->conf.consumer_name, &state, e) == 0)
+		a->until_tick = state.last_tick;
+	return e->code;
+}
+
+/* 1: there may be more; 0: nothing is there now; else an error. */
+static int work(struct app *a, struct err *e)
+{
+	int rc = connect_all(a, e);
+
+	if (rc == 0)
+		rc = batch_run(&a->job, e);
+	if (rc < 0)
+		return rc;
+	recovered(a);
+	return rc && !(a->once && a->job.last_tick >= a->until_tick);
+}
+
+static int loop(struct app *a)
+{
+	while (!daemon_stop_after_batch()) {
+		struct err e = { 0 };
+		if (daemon_take_reload())
+			reload(a);
+		int rc = work(a, &e);
+		if (rc == ERR_STOP || daemon_stop_now())
+			break;
+		if (rc < 0 && !recover(a, &e))
+			return 1;
+		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
+			return 0;
+		if (rc == 0)
+			daemon_sleep(a->conf.loop_delay);
+	}
+	log_info("told to stop");
+	return 0;
+}
+
+/* ---- modes */
+
+static int fail(const struct err *e)
+{
+	log_error("%s", e->msg);
+	return e->code == ERR_CONF ? 2 : 1;
+}
+
+static int run(struct app *a)
+{
+	struct err e = { 0 };
+	char why[512];
+
+	if (a->daemon && daemon_fork(why, sizeof why) < 0) {
+		log_error("%s", why);
+		return 1;
+	}
+	daemon_signals();
+	if (open_log(&a->conf, &e) < 0)
+		return fail(&e);
+	if (a->conf.pidfile && daemon_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
+		log_error("%s", why);
+		return 1;
+	}
+	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
+		a->conf.consumer_name, a->conf.dest_table);
+	int code = loop(a);
+	job_free(&a->job);
+	daemon_pidfile_remove();
+	return code;
+}
+
+static int signal_running(const struct app *a)
+{
+	int sig = a->mode == RELOAD ? SIGHUP : a->mode == STOP ? SIGINT : SIGTERM;
+	char why[512];
+
+	if (!a->conf.pidfile)
+		return usage("the config has no pidfile, so the running process cannot be found");
+	if (daemon_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
+		return 0;
+	fprintf(stderr, "tdispatch: %s\n", why);
+	return 1;
+}
+
+static int show_config(const struct app *a)
+{
+	struct buf out = { 0 };
+
+	conf_show(&a->conf, &out, pq_conninfo_mask);
+	fputs(buf_cstr(&out), stdout);
+	buf_free(&out);
+	return 0;
+}
+
+static int administer(struct app *a)
+{
+	static int (*const actions[])(struct job *, struct err *) = {
+		[REGISTER] = admin_register, [UNREGISTER] = admin_unregister, [REWIND] = admin_rewind,
+		[RESET] = admin_reset, [INSTALL] = admin_install,
+	};
+	struct err e = { 0 };
+	int rc = actions[a->mode](&a->job, &e);
+
+	job_free(&a->job);
+	return rc < 0 ? fail(&e) : 0;
+}
+
+static int with_config(struct app *a)
+{
+	struct err e = { 0 };
+
+	if (load_config(a, &a->conf, &e) < 0) {
+		fprintf(stderr, "tdispatch: %s\n", e.msg);
+		return 2;
+	}
+	a->job.conf = &a->conf;
+	int level = LVL_INFO + a->verbosity;
+	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
+	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL)
+		log_warnings(&a->conf);
+	switch (a->mode) {
+	case RELOAD:
+	case STOP:
+	case KILL:
+		return signal_running(a);
+	case SHOW_CONFIG:
+		return show_config(a);
+	case CHECK:
+		return check_run(&a->job);
+	case RUN:
+		return run(a);
+	default:
+		return administer(a);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct app a = { .mode = RUN };
+	int code = parse_switches(&a, argc, argv);
+
+	if (code)
+		return code;
+	switch (a.mode) {
+	case HELP:
+		fputs(help_text, stdout);
+		return 0;
+	case VERSION:
+		puts("tdispatch " TDISPATCH_VERSION);
+		return 0;
+	case SAMPLE:
+		fputs(conf_sample, stdout);
+		return 0;
+	case LICENSES:
+		fputs(conf_licenses, stdout);
+		return 0;
+	default:
+		break;
+	}
+	code = with_config(&a);
+	job_free(&a.job);
+	conf_free(&a.conf);
+	return code;
+}
