@@ -34,13 +34,13 @@ build/obj/embed.o: embed.S $(EMBEDDED) $(DEPS)/.done
 	@mkdir -p $(@D)
 	$(STATIC_CC) -c -o $@ $<
 
-$(DEPS)/.done: deps/build.sh
+$(DEPS)/.done: | deps/build.sh
 	deps/build.sh $(DEPS) $(DEPS_SRC)
 
 dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitizers (CC=clang too)
 
 tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
-	@test/install.sh build
+	@deps/install.sh dev
 	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
 
 demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under a minute

@@ -137,13 +137,11 @@ static int start_of_period(const struct period_rule *rule, int64_t at_s, int64_t
 		*why = "it is outside the years 1 to 9999";
 		return -1;
 	}
-	date_of_days(days, &year, &month, &day);
 	switch (rule->method) {
 	case PERIOD_YEARLY:
-		days = days_of_date(year, 1, 1);
-		break;
 	case PERIOD_MONTHLY:
-		days = days_of_date(year, month, 1);
+		date_of_days(days, &year, &month, &day);
+		days = days_of_date(year, rule->method == PERIOD_YEARLY ? 1 : month, 1);
 		break;
 	case PERIOD_WEEKLY:
 		days -= (days + 3) - floor_div(days + 3, 7) * 7;        /* 1970-01-01 was a Thursday */

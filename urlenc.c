@@ -8,6 +8,43 @@
 
 #include "tdispatch.h"
 
+/* Eight bytes at a time. The arithmetic takes the first byte for the lowest. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little endian");
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static inline uint64_t load(const char *p)
+{
+	uint64_t x;
+
+	memcpy(&x, p, sizeof x);
+	return x;
+}
+
+/* 0x80 in each byte of x that is zero, and nothing else. */
+static inline uint64_t zero_bytes(uint64_t x)
+{
+	return ~(((x & EACH(0x7f)) + EACH(0x7f)) | x | EACH(0x7f));
+}
+
+static inline size_t first_byte(uint64_t mask)
+{
+	return (size_t)__builtin_ctzll(mask) >> 3;
+}
+
+/* The first byte from p on that is c, or end. */
+static inline const char *find(const char *p, const char *end, char c)
+{
+	for (; end - p >= 8; p += 8) {
+		uint64_t hit = zero_bytes(load(p) ^ EACH((unsigned char)c));
+		if (hit)
+			return p + first_byte(hit);
+	}
+	while (p < end && *p != c)
+		p++;
+	return p;
+}
+
 bool urlenc_next(struct span *rest, struct span *name, struct span *value)
 {
 	const char *p = rest->p, *end = p + rest->n;
@@ -16,17 +53,16 @@ bool urlenc_next(struct span *rest, struct span *name, struct span *value)
 		p++;
 	if (p == end)
 		return false;
-	const char *start = p, *equals = NULL;
-	for (; p < end && *p != '&'; p++)
-		if (*p == '=') {
-			equals = p;
-			p = memchr(p, '&', (size_t)(end - p));
-			if (!p)
-				p = end;
-			break;
-		}
-	*name = (struct span){ start, (size_t)((equals ? equals : p) - start) };
-	*value = equals ? (struct span){ equals + 1, (size_t)(p - equals - 1) } : (struct span){ NULL, 0 };
+	const char *start = p;
+	while (p < end && *p != '&' && *p != '=')
+		p++;
+	*name = (struct span){ start, (size_t)(p - start) };
+	*value = (struct span){ NULL, 0 };
+	if (p < end && *p == '=') {
+		start = p + 1;
+		p = find(start, end, '&');
+		*value = (struct span){ start, (size_t)(p - start) };
+	}
 	*rest = (struct span){ p, (size_t)(end - p) };
 	return true;
 }
@@ -62,12 +98,37 @@ static const bool is_special[256] = {
 	['\b'] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true, ['\\'] = true,
 };
 
+/* 0x80 in each byte of x that does not stand for itself, '+' left out: '%', '\\' and below 0x20. */
+static inline uint64_t special_bytes(uint64_t x)
+{
+	return zero_bytes(x ^ EACH('%')) | zero_bytes(x ^ EACH('\\')) | zero_bytes(x & EACH(0xe0));
+}
+
+/* Copies from p on as long as whole words hold nothing special, '+' made a space. */
+static inline const char *copy_words(char **out, const char *p, const char *end)
+{
+	while (end - p >= 8) {
+		uint64_t x = load(p), special = special_bytes(x);
+		x ^= (zero_bytes(x ^ EACH('+')) >> 7) * ('+' ^ ' ');
+		memcpy(*out, &x, sizeof x);     /* what is behind a special byte is written over */
+		size_t n = special ? first_byte(special) : 8;
+		*out += n;
+		p += n;
+		if (special)
+			break;
+	}
+	return p;
+}
+
 static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escape)
 {
 	const char *p = raw.p, *end = p + raw.n;
 	char *start = out;
 
-	while (p < end) {
+	for (;;) {
+		p = copy_words(&out, p, end);
+		if (p == end)
+			return out - start;
 		unsigned char c = (unsigned char)*p;
 		if (!is_special[c]) {
 			*out++ = *p++;
@@ -76,11 +137,11 @@ static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escap
 		if (c == '%') {
 			int byte = unescape(p, end);
 			if (byte < 0)
-				goto bad_escape;
+				break;
 			c = (unsigned char)byte;
 			p += 3;
 		} else if (c == 0) {
-			goto bad_escape;
+			break;
 		} else {
 			c = c == '+' ? ' ' : c;
 			p++;
@@ -91,8 +152,6 @@ static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escap
 		}
 		*out++ = (char)c;
 	}
-	return out - start;
-bad_escape:
 	*bad = (size_t)(p - raw.p);
 	return -1;
 }

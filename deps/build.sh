@@ -24,22 +24,6 @@ LOG=$OUT/build.log
 say() { printf 'deps: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-need_tools() {
-	missing=
-	for tool in gcc make perl bison flex patch xz bzip2 ar tar; do
-		command -v $tool >/dev/null 2>&1 || missing="$missing $tool"
-	done
-	[ -d /usr/include/linux ] || missing="$missing linux-libc-dev"
-	[ -z "$missing" ] && return
-	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-		say "installing what is missing:$missing"
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-			--no-install-recommends gcc libc6-dev make perl bison flex patch xz-utils bzip2 \
-			linux-libc-dev ca-certificates >/dev/null && return
-	fi
-	die "missing on this machine:$missing. Install them and run make again."
-}
-
 # private_list KEYRING: deb-src lines of Debian's source suite, from the base URIs of this machine's apt
 private_list() {
 	uris=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort -u | grep -i debian || true)
@@ -159,7 +143,7 @@ build_libpq() {
 
 [ ! -f "$OUT/.done" ] || exit 0
 : >>"$LOG"
-need_tools
+"$(dirname "$0")/install.sh" build
 fetch
 step musl build_musl
 step openssl build_openssl

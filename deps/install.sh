@@ -1,0 +1,67 @@
+#!/bin/sh
+# Makes sure that this machine has the tools of a group, and installs what is missing with apt-get.
+#
+#   deps/install.sh GROUP...
+#
+# build: what builds the libraries and the static binary. dev: the system's libpq for make dev.
+# lint: what make lint runs. Exit 0: all is there. 1: something is missing; one line says what.
+set -u
+
+missing=
+
+# need PACKAGE TEST...: the package is missing when the test command fails
+need() {
+	package=$1
+	shift
+	"$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+has() {
+	command -v "$1"
+}
+
+look() {
+	missing=
+	for group; do
+		case $group in
+		build)
+			need gcc has gcc
+			need libc6-dev [ -f /usr/include/stdio.h ]
+			need linux-libc-dev [ -d /usr/include/linux ]
+			for tool in make perl bison flex patch bzip2 file; do need $tool has $tool; done
+			need xz-utils has xz
+			need binutils has ar
+			need ca-certificates [ -d /etc/ssl/certs ]
+			;;
+		dev)
+			need gcc has gcc
+			need libc6-dev [ -f /usr/include/stdio.h ]
+			need libpq-dev has pg_config
+			need libssl-dev [ -f /usr/include/openssl/ssl.h ]
+			;;
+		lint)
+			need clang has clang
+			need man-db has man
+			need mandoc has mandoc
+			need groff-base has groff
+			;;
+		*)
+			echo "deps/install.sh: no group $group" >&2
+			exit 1
+			;;
+		esac
+	done
+}
+
+look "$@"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	echo "installing what is missing:$missing" >&2
+	apt-get update -qq || echo "apt-get update failed; going on with the lists that are here" >&2
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	look "$@"
+	[ -z "$missing" ] && exit 0
+fi
+echo "missing on this machine:$missing (names of Debian's packages). Install them and run make again." >&2
+exit 1
