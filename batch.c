@@ -329,7 +329,21 @@ static int run_pass(struct pass *p, struct err *e)
 
 /* ---- the batch */
 
-/* The target's position allows to load (1), says that the batch is in (0), or is lost. */
+enum verdict { IS_IN, TO_LOAD, MOVED };
+
+/* Ticks are merged anew each time, so a batch whose finish was lost on the source may come back
+ * with a later end. The target's tick inside it then says how much of it is in. */
+static int move_to_target(struct job *j, const struct queue_batch *b, int64_t tick, struct err *e)
+{
+	const struct conf *c = j->conf;
+
+	log_warn("batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64 ": moving queue %s there", b->id,
+		tick, b->tick, c->queue_name);
+	return queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0 ? e->code : MOVED;
+}
+
+/* What the target's position says of the batch, an enum verdict; TO_LOAD leaves the data
+ * transaction open. */
 static int check_position(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	const struct conf *c = j->conf;
@@ -339,10 +353,13 @@ static int check_position(struct job *j, const struct queue_batch *b, struct err
 	if (position_begin(j->dst, c->consumer_name, &known, &tick, e) < 0)
 		return e->code;
 	if (!known || tick == b->prev_tick)
-		return 1;
+		return TO_LOAD;
+	if (position_rollback(j->dst, e) < 0)
+		return e->code;
 	if (tick == b->tick)
-		return position_rollback(j->dst, e);
-	position_rollback(j->dst, e);
+		return IS_IN;
+	if (c->batch_min_events && tick > b->prev_tick && tick < b->tick)
+		return move_to_target(j, b, tick, e);
 	return err_set(e, ERR_POSITION, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %"
 		PRId64 ". Nothing was written. --rewind sets the queue to the target's tick, if PgQ still has it;"
 		" --reset forgets the target's tick and goes on from the queue's",
@@ -398,23 +415,24 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
-/* Loads and commits; 0 also when the batch was in already. */
+/* Loads and commits what is to be loaded. An enum verdict, or an error. */
 static int load(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
-	int rc = check_position(j, p->batch, e);
+	int verdict = check_position(j, p->batch, e);
 
-	if (rc == 0)
-		log_info("batch %" PRId64 " is in the target already: finishing it", p->batch->id);
-	if (rc <= 0)
-		return rc;
-	rc = run_pass(p, e);
-	if (rc == 0 && p->scan) {
+	if (verdict != TO_LOAD)
+		return verdict;
+	if (run_pass(p, e) < 0)
+		return e->code;
+	if (p->scan) {
 		p->scan = false;
 		p->events = p->rows = p->truncates = 0;
 		return load(p, e);
 	}
-	return rc < 0 ? rc : position_commit(j->dst, j->conf->consumer_name, p->batch->tick, e);
+	if (position_commit(j->dst, j->conf->consumer_name, p->batch->tick, e) < 0)
+		return e->code;
+	return TO_LOAD;
 }
 
 /* What a failed pass should be followed by: the same again, more carefully. */
@@ -437,8 +455,9 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 	struct pass p = { .job = j, .batch = batch, .time = time_wanted(j->conf) };
 	int64_t start_ms = clock_ms();
 	bool forgot = false;
+	int verdict;
 
-	while (load(&p, e) < 0) {
+	while ((verdict = load(&p, e)) < 0) {
 		if (!worth_another(&p, &forgot, e)) {
 			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
 				blame(j, &p, e);
@@ -450,9 +469,14 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		if (job_connect(j, e) < 0)
 			return e->code;
 	}
+	if (verdict == MOVED)
+		return 1;
+	if (verdict == IS_IN)
+		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
 	if (queue_finish(j->src, batch->id, e) < 0)
 		return e->code;
-	log_batch(j, &p, clock_ms() - start_ms);
+	if (verdict == TO_LOAD)
+		log_batch(j, &p, clock_ms() - start_ms);
 	j->last_tick = batch->tick;
 	return 1;
 }
@@ -460,7 +484,8 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 int batch_run(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
-	int rc = queue_next(j->src, j->conf->queue_name, j->conf->consumer_name, &batch, e);
+	const struct conf *c = j->conf;
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, c->batch_min_events, &batch, e);
 
 	if (rc > 0)
 		rc = load_batch(j, &batch, e);

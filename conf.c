@@ -13,7 +13,7 @@
 
 #include "tdispatch.h"
 
-enum type { STRING, PATH, CONNINFO, INTEGER, BOOLEAN, SECONDS };
+enum type { STRING, PATH, CONNINFO, BYTES, COUNT, BOOLEAN, SECONDS };
 
 struct key {
 	const char *name, *alias;
@@ -27,8 +27,8 @@ static const struct key keys[] = {
 	{ "job_name", NULL, STRING, offsetof(struct conf, job_name), "%(job_name)s", true },
 	{ "pidfile", NULL, PATH, offsetof(struct conf, pidfile), NULL, false },
 	{ "logfile", NULL, PATH, offsetof(struct conf, logfile), NULL, false },
-	{ "log_size", NULL, INTEGER, offsetof(struct conf, log_size), "10485760", false },
-	{ "log_count", NULL, INTEGER, offsetof(struct conf, log_count), "3", false },
+	{ "log_size", NULL, BYTES, offsetof(struct conf, log_size), "10485760", false },
+	{ "log_count", NULL, COUNT, offsetof(struct conf, log_count), "3", false },
 	{ "use_skylog", NULL, BOOLEAN, offsetof(struct conf, use_skylog), "0", false },
 	{ "loop_delay", NULL, SECONDS, offsetof(struct conf, loop_delay), "1", false },
 	{ "exception_sleep", NULL, SECONDS, offsetof(struct conf, exception_sleep), "20", false },
@@ -43,6 +43,7 @@ static const struct key keys[] = {
 	{ "part_method", NULL, STRING, offsetof(struct conf, part_method), "daily", true },
 	{ "part_timezone", NULL, STRING, offsetof(struct conf, part_timezone), "text", true },
 	{ "part_template", NULL, STRING, offsetof(struct conf, part_template), NULL, false },
+	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "30000", false },
 	{ "retry_limit", NULL, SECONDS, offsetof(struct conf, retry_limit), "60", false },
 };
 
@@ -246,9 +247,13 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 	case PATH:
 		*(char **)at = expand_home(value);
 		return 0;
-	case INTEGER:
+	case BYTES:
 		if (!parse_int64(value, INT64_MAX, at))
-			value_error(l, key, name, "not a whole number of 0 or more");
+			value_error(l, key, name, "not a whole number of bytes");
+		break;
+	case COUNT:
+		if (!parse_int64(value, INT32_MAX, at))
+			value_error(l, key, name, "not a whole number from 0 to 2147483647");
 		break;
 	case SECONDS:
 		if (!parse_seconds(value, at))

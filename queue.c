@@ -118,15 +118,36 @@ static int position_lost(struct err *e)
 	return e->code;
 }
 
-int queue_next(struct pq *src, const char *queue, const char *consumer, struct queue_batch *batch, struct err *e)
+/* The number of pending events by the ticks' counters, an estimate, but at most min_events. With
+ * that as the least count PgQ takes the newest tick, or the first one min_events away. */
+static void add_min_count(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
+{
+	buf_fmt(sql, "(SELECT least(%" PRId64 ", last.tick_event_seq - done.tick_event_seq)::int4"
+		" FROM pgq.queue q, pgq.consumer c, pgq.subscription s, pgq.tick done,"
+		" LATERAL (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
+		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id AND done.tick_queue = q.queue_id"
+		" AND done.tick_id = s.sub_last_tick AND q.queue_name = ", min_events);
+	buf_literal(sql, span_of(queue));
+	buf_str(sql, " AND c.co_name = ");
+	buf_literal(sql, span_of(consumer));
+	buf_str(sql, ")");
+}
+
+int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *batch, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
+	buf_fmt(&sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
 		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
 		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
-		" FROM pgq.next_batch_info(");
+		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
 	add_names(&sql, queue, consumer);
+	if (min_events) {
+		buf_str(&sql, ", NULL, ");
+		add_min_count(&sql, queue, consumer, min_events);
+		buf_str(&sql, ", NULL");
+	}
 	buf_str(&sql, ")");
 	if (run(src, &sql, e) < 0)
 		return position_lost(e);

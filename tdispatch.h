@@ -262,6 +262,7 @@ struct conf {
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db, *dest_table;
 	char *fields, *part_field, *part_method, *part_timezone, *part_template;
+	int64_t batch_min_events;
 	int64_t retry_limit;
 
 	/* worked out from the above */
@@ -359,8 +360,10 @@ int queue_create(struct pq *, const char *queue, struct err *);
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
 int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick, struct err *);
-/* 1 with the next batch, 0 when there is none. */
-int queue_next(struct pq *, const char *queue, const char *consumer, struct queue_batch *, struct err *);
+/* 1 with the next batch, 0 when there is none. min_events: ticks are merged until the batch has
+ * about so many events, or all that are pending if those are fewer; 0: one tick a batch. */
+int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *, struct err *);
 void queue_batch_free(struct queue_batch *);
 int queue_finish(struct pq *, int64_t batch, struct err *);
 
