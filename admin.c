@@ -14,7 +14,7 @@ static int open_source(struct job *j, struct err *e)
 
 static int open_target(struct job *j, struct err *e)
 {
-	j->dst = pq_open("dst_db", j->conf->dst_db, NULL, e);
+	j->dst[0] = pq_open("dst_db", j->conf->dst_db, NULL, e);
 	return e->code;
 }
 
@@ -31,13 +31,11 @@ static int source_state(struct job *j, struct queue_state *state, struct err *e)
 
 static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
 {
-	bool installed = false;
-
-	if (position_installed(j->dst, &installed, e) < 0)
+	if (position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	if (!installed)
+	if (j->kind == POSITION_NONE)
 		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
-	return position_get(j->dst, j->conf->consumer_name, known, tick, e);
+	return position_get(j->dst[0], j->conf->consumer_name, known, tick, e);
 }
 
 static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
@@ -106,7 +104,7 @@ int admin_reset(struct job *j, struct err *e)
 		printf("the target knew no position of consumer %s\n", j->conf->consumer_name);
 		return 0;
 	}
-	if (position_forget(j->dst, j->conf->consumer_name, e) < 0)
+	if (position_forget(j->dst[0], j->conf->consumer_name, j->kind, e) < 0)
 		return e->code;
 	printf("the target forgot tick %" PRId64 " of consumer %s\n", tick, j->conf->consumer_name);
 	return 0;
@@ -119,7 +117,7 @@ int admin_install(struct job *j, struct err *e)
 	bool created = false;
 
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
-	    position_install(j->dst, &created, e) < 0)
+	    position_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)

@@ -40,9 +40,9 @@ struct pass {                           /* one reading of the batch's events */
 void job_disconnect(struct job *j)
 {
 	pq_close(j->src);
-	pq_close(j->dst);
 	pq_close(j->ddl);
-	j->src = j->dst = j->ddl = NULL;
+	j->src = j->ddl = NULL;
+	lanes_close(j);
 	if (j->sink)
 		sink_discard(j->sink);
 }
@@ -61,21 +61,20 @@ static int check_registration(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct queue_state state;
-	bool installed, known;
+	bool known;
 	int64_t tick;
 
-	if (queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
-	    position_installed(j->dst, &installed, e) < 0)
+	if (queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
 	if (!state.pgq)
 		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
 	if (!state.queue)
 		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", c->queue_name);
-	if (!installed)
+	if (j->kind == POSITION_NONE)
 		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
 	if (state.consumer)
 		return 0;
-	if (position_get(j->dst, c->consumer_name, &known, &tick, e) < 0)
+	if (position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
 		return e->code;
 	if (known)
 		return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has loaded it up to"
@@ -95,16 +94,11 @@ int job_connect(struct job *j, struct err *e)
 		j->route = route_new(c->field, c->nfield, by_column ? c->part_field : NULL);
 		j->sink = sink_new();
 	}
-	if (j->src && j->dst)
+	if (j->src && j->dst[0])
 		return 0;
 	job_disconnect(j);
 	j->src = pq_open("src_db", c->src_db, NULL, e);
-	/* escapes in events are bytes of the source's encoding, whatever client_encoding is */
-	if (j->src)
-		j->dst = pq_open("dst_db", c->dst_db, pq_server_encoding(j->src), e);
-	if (j->dst)
-		check_registration(j, e);
-	return e->code;
+	return j->src && lanes_open(j, 1, e) == 0 ? check_registration(j, e) : e->code;
 }
 
 /* ---- partitions */
@@ -120,14 +114,12 @@ static int try_partition(struct pass *p, const struct part_want *want, bool *cre
 
 /* Rows already copied may hold the very lock that a partition's creation waits for. Then they are
  * rolled back, the rest of the events is read for the partitions alone, and the batch begins anew. */
-static int begin_scan(struct pass *p, struct err *e)
+static void begin_scan(struct pass *p)
 {
 	log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
 	p->scan = true;
 	sink_discard(p->job->sink);
-	pq_close(p->job->dst);
-	p->job->dst = pq_open("dst_db", p->job->conf->dst_db, pq_server_encoding(p->job->src), e);
-	return e->code;
+	lanes_close(p->job);
 }
 
 static int ensure_partition(struct pass *p, struct part_want *want, struct err *e)
@@ -147,8 +139,8 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 				break;
 		}
 		*e = (struct err){ 0 };
-		if (own && begin_scan(p, e) < 0)
-			break;
+		if (own)
+			begin_scan(p);
 	}
 	if (created) {
 		p->parts++;
@@ -176,7 +168,8 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 		buf_str(&sql, "COPY ");
 		buf_qualified(&sql, c->schema, want.name);
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), want.name, buf_cstr(&sql));
+		size_t lane = span_hash("tdispatch lane", want.name) % p->job->lanes;
+		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lane, want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
 	buf_free(&sql);
@@ -267,7 +260,7 @@ static int take_event(struct pass *p, const struct event *ev, struct err *e)
 	struct stream *stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
 	if (!stream)
 		stream = open_stream(p, start_s, shape, ev->type, e);
-	if (e->code || p->scan)
+	if (e->code || p->scan || !p->job->loads[sink_lane(stream)])
 		return e->code;
 	return put_row(p, ev, stream, shape, values, e);
 }
@@ -292,14 +285,27 @@ static int take_burst(struct pass *p, struct err *e)
 
 static int pump(struct pass *p, bool drain, struct err *e)
 {
-	if (p->scan || pq_blocked(p->job->dst))
-		return 0;
-	int rc = sink_pump(p->job->sink, p->job->dst, drain, &p->fault, e);
-	if (rc < 0) {
+	struct job *j = p->job;
+
+	for (size_t i = 0; i < j->lanes && !p->scan; i++) {
+		if (pq_blocked(j->dst[i]) || sink_pump(j->sink, i, j->dst[i], drain, &p->fault, e) == 0)
+			continue;
 		p->event = p->fault.event;
 		p->last_event = p->fault.last_event;
+		return e->code;
 	}
-	return rc;
+	return 0;
+}
+
+/* Waits for the source when it may give more, and for the lanes. */
+static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
+{
+	struct job *j = p->job;
+	struct pq *set[LANES_MAX + 1] = { source ? j->src : NULL };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		set[i + 1] = j->dst[i];
+	return pq_wait(set, j->lanes + 1, timeout_ms, e);
 }
 
 /* Both servers and we work at the same time: nobody waits while one of the others could go on. */
@@ -321,50 +327,12 @@ static int run_pass(struct pass *p, struct err *e)
 		bool done = step == PQ_END, full = sink_full(j->sink);
 		if (done && (p->scan || sink_idle(j->sink)))
 			return 0;
-		bool go_on = step == PQ_READY && !full;
-		if (pq_wait(done || full ? NULL : j->src, p->scan ? NULL : j->dst, go_on ? 0 : -1, e) < 0)
+		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : -1, e) < 0)
 			return e->code;
 	}
 }
 
 /* ---- the batch */
-
-enum verdict { IS_IN, TO_LOAD, MOVED };
-
-/* Ticks are merged anew each time, so a batch whose finish was lost on the source may come back
- * with a later end. The target's tick inside it then says how much of it is in. */
-static int move_to_target(struct job *j, const struct queue_batch *b, int64_t tick, struct err *e)
-{
-	const struct conf *c = j->conf;
-
-	log_warn("batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64 ": moving queue %s there", b->id,
-		tick, b->tick, c->queue_name);
-	return queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0 ? e->code : MOVED;
-}
-
-/* What the target's position says of the batch, an enum verdict; TO_LOAD leaves the data
- * transaction open. */
-static int check_position(struct job *j, const struct queue_batch *b, struct err *e)
-{
-	const struct conf *c = j->conf;
-	bool known;
-	int64_t tick;
-
-	if (position_begin(j->dst, c->consumer_name, &known, &tick, e) < 0)
-		return e->code;
-	if (!known || tick == b->prev_tick)
-		return TO_LOAD;
-	if (position_rollback(j->dst, e) < 0)
-		return e->code;
-	if (tick == b->tick)
-		return IS_IN;
-	if (c->batch_min_events && tick > b->prev_tick && tick < b->tick)
-		return move_to_target(j, b, tick, e);
-	return err_set(e, ERR_POSITION, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %"
-		PRId64 ". Nothing was written. --rewind sets the queue to the target's tick, if PgQ still has it;"
-		" --reset forgets the target's tick and goes on from the queue's",
-		c->queue_name, b->prev_tick, c->consumer_name, tick);
-}
 
 static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms)
 {
@@ -415,13 +383,13 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
-/* Loads and commits what is to be loaded. An enum verdict, or an error. */
+/* Loads and commits what is to be loaded. An enum lanes_verdict, or an error. */
 static int load(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
-	int verdict = check_position(j, p->batch, e);
+	int verdict = lanes_begin(j, p->batch, e);
 
-	if (verdict != TO_LOAD)
+	if (verdict != LANES_TO_LOAD)
 		return verdict;
 	if (run_pass(p, e) < 0)
 		return e->code;
@@ -430,9 +398,7 @@ static int load(struct pass *p, struct err *e)
 		p->events = p->rows = p->truncates = 0;
 		return load(p, e);
 	}
-	if (position_commit(j->dst, j->conf->consumer_name, p->batch->tick, e) < 0)
-		return e->code;
-	return TO_LOAD;
+	return lanes_commit(j, p->batch, e) < 0 ? e->code : LANES_TO_LOAD;
 }
 
 /* What a failed pass should be followed by: the same again, more carefully. */
@@ -469,13 +435,13 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		if (job_connect(j, e) < 0)
 			return e->code;
 	}
-	if (verdict == MOVED)
+	if (verdict == LANES_MOVED)
 		return 1;
-	if (verdict == IS_IN)
+	if (verdict == LANES_IS_IN)
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
 	if (queue_finish(j->src, batch->id, e) < 0)
 		return e->code;
-	if (verdict == TO_LOAD)
+	if (verdict == LANES_TO_LOAD)
 		log_batch(j, &p, clock_ms() - start_ms);
 	j->last_tick = batch->tick;
 	return 1;
@@ -485,7 +451,8 @@ int batch_run(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
 	const struct conf *c = j->conf;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, c->batch_min_events, &batch, e);
+	int64_t min_events = j->last_tick < j->single_until ? 0 : c->batch_min_events;
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, &batch, e);
 
 	if (rc > 0)
 		rc = load_batch(j, &batch, e);

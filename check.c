@@ -85,14 +85,14 @@ static void check_source(struct check *c)
 static bool ask(struct check *c, struct buf *sql, bool *yes)
 {
 	struct err e = { 0 };
-	int rc = pq_query(c->job->dst, buf_cstr(sql), &e);
+	int rc = pq_query(c->job->dst[0], buf_cstr(sql), &e);
 
 	buf_free(sql);
 	if (rc < 0) {
 		say(c, false, "%s", e.msg);
 		return false;
 	}
-	*yes = pq_rows(c->job->dst) > 0 && pq_value(c->job->dst, 0, 0) && strcmp(pq_value(c->job->dst, 0, 0), "t") == 0;
+	*yes = pq_rows(c->job->dst[0]) > 0 && pq_value(c->job->dst[0], 0, 0) && strcmp(pq_value(c->job->dst[0], 0, 0), "t") == 0;
 	return true;
 }
 
@@ -195,12 +195,12 @@ static void check_target(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct err e = { 0 };
-	bool yes = false, known = false;
+	bool known = false;
 	int64_t tick = 0;
 
-	if (position_installed(c->job->dst, &yes, &e) < 0 || !yes) {
+	if (position_kind(c->job->dst[0], &c->job->kind, &e) < 0 || c->job->kind == POSITION_NONE) {
 		say(c, false, e.code ? "%s" : "%spgq_ext in dst_db: create it with --install", e.msg);
-	} else if (position_get(c->job->dst, conf->consumer_name, &known, &tick, &e) < 0) {
+	} else if (position_get(c->job->dst[0], conf->consumer_name, &known, &tick, &e) < 0) {
 		say(c, false, "%s", e.msg);
 	} else {
 		say(c, true, "pgq_ext in dst_db");
@@ -219,8 +219,8 @@ int check_run(struct job *job)
 	job->src = connect_to(&c, "src_db", job->conf->src_db);
 	if (job->src)
 		check_source(&c);
-	job->dst = connect_to(&c, "dst_db", job->conf->dst_db);
-	if (job->dst)
+	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
+	if (job->dst[0])
 		check_target(&c);
 	printf(c.missing ? "%d missing: it could not run\n" : "it could run\n", c.missing);
 	return c.missing ? 1 : 0;

@@ -13,7 +13,7 @@
 
 #include "tdispatch.h"
 
-enum type { STRING, PATH, CONNINFO, BYTES, COUNT, BOOLEAN, SECONDS };
+enum type { STRING, PATH, CONNINFO, BYTES, COUNT, LANES, BOOLEAN, SECONDS };
 
 struct key {
 	const char *name, *alias;
@@ -44,6 +44,7 @@ static const struct key keys[] = {
 	{ "part_timezone", NULL, STRING, offsetof(struct conf, part_timezone), "text", true },
 	{ "part_template", NULL, STRING, offsetof(struct conf, part_template), NULL, false },
 	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "30000", false },
+	{ "lanes", NULL, LANES, offsetof(struct conf, lanes), "1", false },
 	{ "retry_limit", NULL, SECONDS, offsetof(struct conf, retry_limit), "60", false },
 };
 
@@ -258,6 +259,10 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 	case SECONDS:
 		if (!parse_seconds(value, at))
 			value_error(l, key, name, "not a number of seconds");
+		break;
+	case LANES:
+		if (!parse_int64(value, LANES_MAX, at) || *(int64_t *)at == 0)
+			value_error(l, key, name, "not a whole number from 1 to 16");
 		break;
 	case BOOLEAN:
 		if (!parse_bool(value, at))

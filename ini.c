@@ -36,6 +36,14 @@ static struct span strip(struct span s)
 	return s;
 }
 
+static char *lower(char *s)
+{
+	for (char *c = s; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	return s;
+}
+
 static struct ini_entry *add_entry(struct reader *r, struct span key)
 {
 	struct ini *ini = r->ini;
@@ -51,9 +59,7 @@ static struct ini_entry *add_entry(struct reader *r, struct span key)
 	}
 	struct ini_entry *entry = &ini->entry[ini->n++];
 	*entry = (struct ini_entry){ .section = r->section, .key = mem_str(key.p, key.n), .line = r->line };
-	for (char *c = entry->key; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c - 'A' + 'a');
+	lower(entry->key);
 	return entry;
 }
 
@@ -235,8 +241,6 @@ const struct ini_entry *ini_find(const struct ini *ini, const char *section, con
 
 static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, void *ctx, int depth, struct err *err)
 {
-	char name[256];
-
 	if (depth > INTERPOLATION_DEPTH_MAX)
 		return err_set(err, ERR_CONF, "%%(name)s goes round in a circle or deeper than %d", INTERPOLATION_DEPTH_MAX);
 	for (const char *p = raw; *p && !err->code;) {
@@ -255,14 +259,13 @@ static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, voi
 		size_t n = strcspn(p + 2, ")");
 		if (n == 0 || strncmp(p + 2 + n, ")s", 2) != 0)
 			return err_set(err, ERR_CONF, "'%%(' without a name and ')s'");
-		if (n >= sizeof name)
-			return err_set(err, ERR_CONF, "a name in %%(name)s is over %zu bytes", sizeof name - 1);
-		for (size_t i = 0; i < n; i++)
-			name[i] = (char)(p[2 + i] >= 'A' && p[2 + i] <= 'Z' ? p[2 + i] - 'A' + 'a' : p[2 + i]);
-		name[n] = 0;
+		char *name = lower(mem_str(p + 2, n));
 		const char *value = lookup(ctx, name);
 		if (!value)
-			return err_set(err, ERR_CONF, "%%(%s)s: no such key", name);
+			err_set(err, ERR_CONF, "%%(%.200s)s: no such key", name);
+		free(name);
+		if (!value)
+			return err->code;
 		if (strchr(value, '%'))
 			interpolate(out, value, lookup, ctx, depth + 1, err);
 		else

@@ -102,9 +102,10 @@ static bool parse_time(const char **p, const char *end, int64_t *second_of_day)
 		return false;
 	if (take(p, end, '.')) {
 		const char *start = *p;
-		while (*p < end && **p >= '0' && **p <= '9')
-			(*p)++;
-		if (*p == start)
+		bool zero = true;
+		for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
+			zero = zero && **p == '0';
+		if (*p == start || (hour == 24 && !zero))
 			return false;
 	}
 	*second_of_day = hour * HOUR_S + minute * 60 + second;

@@ -7,14 +7,19 @@
  * it also holds through a pooler that hands out connections per transaction.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tdispatch.h"
 
-static void add_call(struct buf *sql, const char *function, const char *consumer)
+/* The arguments that name a position: lane 0 is the consumer, so that one lane alone is what any
+ * other PgQ consumer is; the others are its subconsumers. what: "", or " from" for the tick at
+ * which the lane's last batch began. */
+static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
 {
-	buf_fmt(sql, "SELECT pgq_ext.%s(", function);
 	buf_literal(sql, span_of(consumer));
+	if (lane)
+		buf_fmt(sql, ", 'lane %zu of %zu%s'", lane, lanes, what);
 }
 
 static int run(struct pq *dst, struct buf *sql, struct err *e)
@@ -25,8 +30,19 @@ static int run(struct pq *dst, struct buf *sql, struct err *e)
 	return rc;
 }
 
+/* The number of lanes is no part of the key: a process that uses another number must meet the same
+ * locks. */
+static int64_t lock_key(const char *consumer, size_t lane)
+{
+	char kind[40];
+
+	snprintf(kind, sizeof kind, "tdispatch position %zu", lane);
+	return (int64_t)span_hash(kind, span_of(consumer));
+}
+
 /* Read committed, so that the tick is read as it is after the lock was had. */
-int position_begin(struct pq *dst, const char *consumer, bool *known, int64_t *tick, struct err *e)
+int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
+	struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -34,30 +50,54 @@ int position_begin(struct pq *dst, const char *consumer, bool *known, int64_t *t
 		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
 		"SET LOCAL lock_timeout = %d; SET LOCAL client_min_messages = warning;"
 		"SELECT pg_catalog.set_config('tdispatch.locked', "
-		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);",
-		DATA_LOCK_TIMEOUT_MS, (int64_t)span_hash("tdispatch position", span_of(consumer)));
-	add_call(&sql, "get_last_tick", consumer);
-	buf_str(&sql, "), pg_catalog.current_setting('tdispatch.locked')");
+		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
+		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
+		DATA_LOCK_TIMEOUT_MS, lock_key(consumer, lane));
+	add_name(&sql, consumer, lane, lanes, "");
+	buf_str(&sql, ")");
+	if (kind == POSITION_LANES) {
+		buf_str(&sql, ", pgq_ext.get_last_tick(");
+		add_name(&sql, consumer, lane, lanes, " from");
+		buf_str(&sql, lane ? ")" : ", 'lanes')");
+	}
 	if (run(dst, &sql, e) < 0)
 		return e->code;
-	if (strcmp(pq_value(dst, 0, 1), "true") != 0)
+	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
-	*known = pq_value(dst, 0, 0) != NULL;
-	*tick = pq_int(dst, 0, 0, 0);
+	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 2, lane ? 0 : 1) : 1;
+	*pos = (struct position){
+		.known = pq_value(dst, 0, 1) != NULL, .tick = pq_int(dst, 0, 1, 0),
+		.lanes = lane ? 0 : more, .from = lane ? more : 0,
+	};
 	return 0;
 }
 
-int position_commit(struct pq *dst, const char *consumer, int64_t tick, struct err *e)
+static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what, int64_t tick)
 {
-	struct buf sql = { 0 };
+	buf_str(sql, "SELECT pgq_ext.set_last_tick(");
+	add_name(sql, consumer, lane, lanes, what);
+	buf_fmt(sql, ", %" PRId64 ");", tick);
+}
 
-	add_call(&sql, "set_last_tick", consumer);
-	buf_fmt(&sql, ", %" PRId64 "); COMMIT", tick);
-	if (run(dst, &sql, e) < 0)
+static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
+{
+	buf_str(sql, "COMMIT");
+	if (run(dst, sql, e) < 0)
 		return e->code;
 	if (strcmp(pq_tag(dst), "COMMIT") != 0)
 		return err_set(e, ERR_OTHER, "dst_db: the server answered the COMMIT with %s", pq_tag(dst));
 	return 0;
+}
+
+int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_set(&sql, consumer, lane, lanes, "", tick);
+	if (lane)
+		add_set(&sql, consumer, lane, lanes, " from", from);
+	return run_to_commit(dst, &sql, e);
 }
 
 int position_rollback(struct pq *dst, struct err *e)
@@ -65,11 +105,39 @@ int position_rollback(struct pq *dst, struct err *e)
 	return pq_query(dst, "ROLLBACK", e);
 }
 
+static void add_forget_lanes(struct buf *sql, const char *consumer)
+{
+	struct buf name = { 0 };
+
+	buf_literal(&name, span_of(consumer));
+	buf_fmt(sql, "SELECT pgq_ext.set_last_tick(%s, pg_catalog.format('lane %%s of %%s%%s', k, l, what), NULL)"
+		" FROM (SELECT pgq_ext.get_last_tick(%s, 'lanes') AS l) x, pg_catalog.generate_series(1, l) k,"
+		" (VALUES (''), (' from')) w (what);"
+		"SELECT pgq_ext.set_last_tick(%s, 'lanes', NULL);", buf_cstr(&name), buf_cstr(&name), buf_cstr(&name));
+	buf_free(&name);
+}
+
+int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_forget_lanes(&sql, consumer);
+	for (size_t lane = 0; lane < lanes; lane++)
+		add_set(&sql, consumer, lane, lanes, "", tick);
+	if (lanes > 1) {
+		buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
+		buf_literal(&sql, span_of(consumer));
+		buf_fmt(&sql, ", 'lanes', %zu);", lanes);
+	}
+	return run_to_commit(dst, &sql, e);
+}
+
 int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tick, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	add_call(&sql, "get_last_tick", consumer);
+	buf_str(&sql, "SELECT pgq_ext.get_last_tick(");
+	buf_literal(&sql, span_of(consumer));
 	buf_str(&sql, ")");
 	if (run(dst, &sql, e) < 0)
 		return e->code;
@@ -78,21 +146,27 @@ int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tic
 	return 0;
 }
 
-int position_forget(struct pq *dst, const char *consumer, struct err *e)
+int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	add_call(&sql, "set_last_tick", consumer);
-	buf_str(&sql, ", NULL)");
-	return run(dst, &sql, e);
+	buf_str(&sql, "BEGIN;");
+	if (kind == POSITION_LANES)
+		add_forget_lanes(&sql, consumer);
+	buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
+	buf_literal(&sql, span_of(consumer));
+	buf_str(&sql, ", NULL);");
+	return run_to_commit(dst, &sql, e);
 }
 
-int position_installed(struct pq *dst, bool *yes, struct err *e)
+int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
 {
-	if (pq_query(dst, "SELECT pg_catalog.to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
-	    " AND pg_catalog.to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL", e) < 0)
+	if (pq_query(dst, "SELECT (pg_catalog.to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
+	    " AND pg_catalog.to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
+	    " (pg_catalog.to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
+	    " AND pg_catalog.to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4", e) < 0)
 		return e->code;
-	*yes = strcmp(pq_value(dst, 0, 0), "t") == 0;
+	*kind = !pq_int(dst, 0, 0, 0) ? POSITION_NONE : pq_int(dst, 0, 1, 0) ? POSITION_LANES : POSITION_SIMPLE;
 	return 0;
 }
 
@@ -131,10 +205,10 @@ static const char install_sql[] =
 
 int position_install(struct pq *dst, bool *created, struct err *e)
 {
-	bool there = false;
+	enum position_kind kind = POSITION_NONE;
 
-	if (position_installed(dst, &there, e) < 0)
+	if (position_kind(dst, &kind, e) < 0)
 		return e->code;
-	*created = !there;
-	return there ? 0 : pq_query(dst, install_sql, e);
+	*created = kind == POSITION_NONE;
+	return *created ? pq_query(dst, install_sql, e) : 0;
 }

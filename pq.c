@@ -143,35 +143,26 @@ const char *pq_error_column(struct pq *q)
 
 /* ---- waiting */
 
-static void poll_set(struct pq *q, struct pollfd *fd)
+int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 {
-	*fd = (struct pollfd){ .fd = q && q->want ? PQsocket(q->conn) : -1, .events = q ? q->want : 0 };
-}
+	struct pollfd fd[LANES_MAX + 2];
 
-static void poll_done(struct pq *q, const struct pollfd *fd)
-{
-	if (!q)
-		return;
-	q->readable |= (fd->revents & (POLLIN | POLLERR | POLLHUP)) != 0;
-	if (fd->revents)
-		q->want = 0;
-}
-
-int pq_wait(struct pq *a, struct pq *b, int64_t timeout_ms, struct err *e)
-{
-	struct pollfd fd[2];
-
-	poll_set(a, &fd[0]);
-	poll_set(b, &fd[1]);
-	int n = daemon_ppoll(fd, 2, timeout_ms);
+	for (size_t i = 0; i < n; i++)
+		fd[i] = (struct pollfd){
+			.fd = set[i] && set[i]->want ? PQsocket(set[i]->conn) : -1,
+			.events = set[i] ? set[i]->want : 0,
+		};
+	int ready = daemon_ppoll(fd, (unsigned)n, timeout_ms);
 	if (daemon_stop_now())
 		return err_set(e, ERR_STOP, "told to stop");
-	if (n < 0 && errno != EINTR)
+	if (ready < 0 && errno != EINTR)
 		return err_set(e, ERR_OTHER, "ppoll: %s", strerror(errno));
-	if (n <= 0)
-		fd[0].revents = fd[1].revents = 0;
-	poll_done(a, &fd[0]);
-	poll_done(b, &fd[1]);
+	for (size_t i = 0; ready > 0 && i < n; i++) {
+		if (!set[i] || !fd[i].revents)
+			continue;
+		set[i]->readable |= (fd[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+		set[i]->want = 0;
+	}
 	return 0;
 }
 
@@ -220,7 +211,7 @@ static int await_result(struct pq *q, struct err *e)
 				return 0;
 			q->want = POLLIN;
 		}
-		if (pq_wait(q, NULL, -1, e) < 0)
+		if (pq_wait(&q, 1, -1, e) < 0)
 			return e->code;
 		if (q->readable && consume(q, e) < 0)
 			return e->code;
@@ -324,7 +315,7 @@ static int establish(struct pq *q, struct err *e)
 		if (left <= 0)
 			return err_set(e, ERR_CONN, "cannot connect to %s: no answer in time (see connect_timeout)", q->what);
 		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-		if (pq_wait(q, NULL, left, e) < 0)
+		if (pq_wait(&q, 1, left, e) < 0)
 			return e->code;
 		status = PQconnectPoll(q->conn);
 		if (status == PGRES_POLLING_FAILED)

@@ -235,6 +235,17 @@ static int lacks(struct route *r, struct err *e)
 	return 0;
 }
 
+/* The name is the event's: it may hold anything. */
+static int twice(struct span name, struct err *e)
+{
+	struct buf shown = { 0 };
+
+	buf_printable(&shown, name, NAME_BYTES_MAX);
+	err_set(e, ERR_DATA, "the event has column %s twice", buf_cstr(&shown));
+	buf_free(&shown);
+	return e->code;
+}
+
 static int row_of_list(struct route *r, struct span data, struct err *e)
 {
 	struct span rest = data, name, value;
@@ -247,8 +258,9 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 			return e->code;
 		if (wanted < 0)
 			continue;
-		if (r->seen[wanted] != r->row)
-			left--;
+		if (r->seen[wanted] == r->row)
+			return twice(wanted_source(r, (size_t)wanted), e);
+		left--;
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
@@ -289,7 +301,7 @@ static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
 			s->part_at = i;
 		for (size_t k = 0; k < i; k++)
 			if (span_eq(s->target[i], s->target[k]))
-				err_set(e, ERR_DATA, "the event has column %.*s twice", (int)s->target[i].n, s->target[i].p);
+				twice(s->target[i], e);
 	}
 	if (!e->code && r->part_field && s->part_at == n)
 		err_set(e, ERR_DATA, "the event lacks column %s, which part_field names", r->part_field);
@@ -314,14 +326,14 @@ static bool same_names(const struct route *r, const struct shape *s, size_t n)
 
 static int row_of_all(struct route *r, struct span data, struct err *e)
 {
-	struct span rest = data;
+	struct span rest = data, more;
 	size_t n = 0;
 
 	while (n < COLUMNS_MAX && urlenc_next(&rest, &r->name[n], &r->value[n]))
 		n++;
 	if (n == 0)
 		return err_set(e, ERR_DATA, "ev_data holds no column");
-	if (rest.n && n == COLUMNS_MAX)
+	if (n == COLUMNS_MAX && urlenc_next(&rest, &more, &more))
 		return err_set(e, ERR_DATA, "the event has more than %d columns", COLUMNS_MAX);
 	if (r->nshape && same_names(r, r->shape[r->current], n))
 		return 0;

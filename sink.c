@@ -1,6 +1,6 @@
 /*
  * The destination: rows wait in blocks, a chain for each partition and column list (a stream),
- * and one COPY at a time takes them.
+ * and on each lane one COPY at a time takes them.
  *
  * Many small COPY commands are what costs the target. So COPY goes to the stream with most rows,
  * stays there while that has any, and moves on only to one that has enough to be worth it, or
@@ -29,10 +29,17 @@ struct stream {
 	struct stream *next;            /* in its bucket */
 	int64_t start_s;
 	uint32_t shape;
+	size_t lane;
 	char *copy_sql;
 	char table[NAME_BYTES_MAX + 1];
 	struct block *first, *last;
 	size_t bytes;                   /* of rows that wait */
+};
+
+struct lane {                           /* a connection's COPY */
+	struct stream *current;         /* whose COPY is open, or NULL */
+	struct block *out;              /* the block being sent, or sent last while one_block */
+	size_t out_at;                  /* bytes of it handed over */
 };
 
 struct sink {
@@ -42,10 +49,7 @@ struct sink {
 	struct stream *found;           /* by the last sink_find */
 	struct block *spare;            /* blocks of BLOCK_CAP not in use */
 	size_t used;                    /* bytes of blocks in use */
-	struct stream *current;         /* whose COPY is open, or NULL */
-	bool ended;                     /* its end was sent */
-	struct block *out;              /* the block being sent, or sent last while one_block */
-	size_t out_at;                  /* bytes of it handed over */
+	struct lane lane[LANES_MAX];
 	bool one_block, sent_any;
 };
 
@@ -120,14 +124,23 @@ static void drop_rows(struct sink *s, struct stream *st)
 	st->bytes = 0;
 }
 
+static void copy_is_over(struct sink *s, struct lane *l)
+{
+	block_drop(s, l->out);
+	*l = (struct lane){ 0 };
+}
+
 void sink_discard(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		drop_rows(s, s->stream[i]);
-	block_drop(s, s->out);
-	s->out = NULL;
-	s->current = NULL;
-	s->ended = false;
+	for (size_t i = 0; i < LANES_MAX; i++)
+		copy_is_over(s, &s->lane[i]);
+}
+
+static bool is_current(const struct sink *s, const struct stream *st)
+{
+	return s->lane[st->lane].current == st;
 }
 
 /* Forgets the streams in which no rows wait. */
@@ -138,7 +151,7 @@ static void sweep(struct sink *s)
 	memset(s->bucket, 0, sizeof s->bucket);
 	for (size_t i = 0; i < s->nstream; i++) {
 		struct stream *st = s->stream[i];
-		if (!st->first && st != s->current) {
+		if (!st->first && !is_current(s, st)) {
 			free(st->copy_sql);
 			free(st);
 			continue;
@@ -184,14 +197,18 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
 	return st;
 }
 
-struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, struct span table, const char *copy_sql)
+struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t lane, struct span table,
+	const char *copy_sql)
 {
 	struct stream **at, *st = mem_alloc(sizeof *st);
 
 	if (s->nstream == STREAMS_MAX)
 		sweep(s);
 	at = bucket_of(s, start_s, shape);
-	*st = (struct stream){ .next = *at, .start_s = start_s, .shape = shape, .copy_sql = mem_str(copy_sql, strlen(copy_sql)) };
+	*st = (struct stream){
+		.next = *at, .start_s = start_s, .shape = shape, .lane = lane,
+		.copy_sql = mem_str(copy_sql, strlen(copy_sql)),
+	};
 	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
 	*at = st;
 	s->stream[s->nstream++] = st;
@@ -230,7 +247,15 @@ bool sink_full(const struct sink *s)
 
 bool sink_idle(const struct sink *s)
 {
-	return s->used == 0 && !s->current;
+	for (size_t i = 0; i < LANES_MAX; i++)
+		if (s->lane[i].current)
+			return false;
+	return s->used == 0;
+}
+
+size_t sink_lane(const struct stream *st)
+{
+	return st->lane;
 }
 
 bool sink_sent_any(const struct sink *s)
@@ -246,118 +271,110 @@ void sink_begin(struct sink *s, bool one_block)
 
 /* ---- the COPY */
 
-/* The stream with most rows, NULL when none has any. */
-static struct stream *fullest(struct sink *s)
+/* The lane's stream with most rows, NULL when none has any. */
+static struct stream *fullest(struct sink *s, size_t lane)
 {
 	struct stream *best = NULL;
 
 	for (size_t i = 0; i < s->nstream; i++)
-		if (s->stream[i]->bytes > (best ? best->bytes : 0))
+		if (s->stream[i]->lane == lane && s->stream[i]->bytes > (best ? best->bytes : 0))
 			best = s->stream[i];
 	return best;
 }
 
 /* The stream that a COPY should move to, NULL while waiting for more rows is better. */
-static struct stream *worthwhile(struct sink *s, bool drain)
+static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 {
-	struct stream *st = fullest(s);
+	struct stream *st = fullest(s, lane);
 
 	return st && (drain || st->bytes >= SWITCH_BYTES || s->used >= POOL_BYTES / 2) ? st : NULL;
 }
 
-static bool block_is_sent(const struct sink *s)
+static bool block_is_sent(const struct lane *l)
 {
-	return !s->out || s->out_at == s->out->len;
+	return !l->out || l->out_at == l->out->len;
 }
 
 /* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
-static bool should_end(struct sink *s, bool drain, bool stopped)
+static bool should_end(struct sink *s, const struct lane *l, bool drain, bool stopped)
 {
-	if (!block_is_sent(s))
+	if (!block_is_sent(l))
 		return false;
-	if (stopped || (s->one_block && s->out))
+	if (stopped || (s->one_block && l->out))
 		return true;
-	return s->current->bytes == 0 && (drain || worthwhile(s, drain));
+	return l->current->bytes == 0 && (drain || worthwhile(s, l->current->lane, drain));
 }
 
-static int send_some(struct sink *s, struct pq *dst, struct err *e)
+static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
-	struct stream *st = s->current;
+	struct stream *st = l->current;
 
-	if (block_is_sent(s)) {
-		block_drop(s, s->out);
-		s->out = st->first;
-		s->out_at = 0;
-		st->first = s->out->next;
+	if (block_is_sent(l)) {
+		block_drop(s, l->out);
+		l->out = st->first;
+		l->out_at = 0;
+		st->first = l->out->next;
 		if (!st->first)
 			st->last = NULL;
-		st->bytes -= s->out->len;
+		st->bytes -= l->out->len;
 	}
-	size_t n = s->out->len - s->out_at;
+	size_t n = l->out->len - l->out_at;
 	if (n > SLICE_BYTES)
 		n = SLICE_BYTES;
-	s->out_at += n;
-	return pq_copy_put(dst, s->out->data + s->out_at - n, n, e);
+	l->out_at += n;
+	return pq_copy_put(dst, l->out->data + l->out_at - n, n, e);
 }
 
-static int at_fault(struct sink *s, struct pq *dst, struct sink_fault *fault, struct err *e)
+static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
 {
-	struct block *b = s->out ? s->out : s->current->first;
+	struct block *b = l->out ? l->out : l->current->first;
 	const char *column = pq_error_column(dst);
 
 	*fault = (struct sink_fault){ .event = -1, .last_event = -1 };
-	memcpy(fault->table, s->current->table, sizeof fault->table);
+	memcpy(fault->table, l->current->table, sizeof fault->table);
 	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
 	int64_t line = pq_error_line(dst, span_of(fault->table));
-	if (b && b->nrows && (s->one_block || !s->out)) {
-		bool known = line >= 1 && (size_t)line <= b->nrows && s->out;
+	if (b && b->nrows && (s->one_block || !l->out)) {
+		bool known = line >= 1 && (size_t)line <= b->nrows && l->out;
 		fault->event = *block_id(b, known ? (size_t)line - 1 : 0);
 		fault->last_event = known ? fault->event : *block_id(b, b->nrows - 1);
 	}
 	return e->code;
 }
 
-static void copy_is_over(struct sink *s)
-{
-	block_drop(s, s->out);
-	s->out = NULL;
-	s->current = NULL;
-	s->ended = false;
-}
-
 /* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
-static int advance(struct sink *s, struct pq *dst, bool drain, struct err *e)
+static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
 {
 	bool stopped;
 	int step = pq_copy_step(dst, &stopped, e);
 
 	if (step == PQ_END)
-		copy_is_over(s);
+		copy_is_over(s, l);
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
-	if (should_end(s, drain, stopped)) {
-		s->ended = true;
+	if (should_end(s, l, drain, stopped))
 		return pq_copy_end(dst, e) < 0 ? e->code : 1;
-	}
-	if (block_is_sent(s) && s->current->bytes == 0)
+	if (block_is_sent(l) && l->current->bytes == 0)
 		return 0;
-	return send_some(s, dst, e) < 0 ? e->code : 1;
+	return send_some(s, l, dst, e) < 0 ? e->code : 1;
 }
 
-int sink_pump(struct sink *s, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
+int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
 {
+	struct lane *l = &s->lane[lane];
+
 	for (;;) {
-		if (!s->current) {
-			s->current = worthwhile(s, drain);
-			if (!s->current)
+		if (!l->current) {
+			l->current = worthwhile(s, lane, drain);
+			if (!l->current)
 				return 0;
 			s->sent_any = true;
-			if (pq_copy_in(dst, s->current->copy_sql, e) < 0)
+			if (pq_copy_in(dst, l->current->copy_sql, e) < 0)
 				return e->code;
 		}
-		int moved = advance(s, dst, drain, e);
+		int moved = advance(s, l, dst, drain, e);
 		if (moved < 0)
-			return at_fault(s, dst, fault, e);
+			return at_fault(s, l, dst, fault, e);
 		if (moved == 0)
 			return 0;
 	}

@@ -301,7 +301,7 @@ static int connect_all(struct app *a, struct err *e)
 	struct queue_state state;
 
 	j->conf = &a->conf;
-	if (j->src && j->dst && (pq_opened_ms(j->src) < oldest_ms || pq_opened_ms(j->dst) < oldest_ms))
+	if (j->src && pq_opened_ms(j->src) < oldest_ms)
 		job_disconnect(j);
 	if (job_connect(j, e) < 0)
 		return e->code;

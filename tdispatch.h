@@ -21,6 +21,7 @@
 /* Limits. Reaching one is an error that says where, or a flush; never a silent cut. */
 #define NAME_BYTES_MAX 63               /* an identifier of the server, NAMEDATALEN - 1 */
 #define COLUMNS_MAX 1600                /* columns of one row: the server's own limit */
+#define LANES_MAX 16                    /* destination connections that load one batch */
 #define SHAPES_MAX 64                   /* column lists remembered at a time with fields = * */
 #define STREAMS_MAX 4096                /* partitions remembered at a time */
 #define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
@@ -235,13 +236,13 @@ struct shape {                          /* one column list */
 
 struct route;
 
-/* fields: NULL for `*`. part_field: NULL when no column picks the partition. Names are borrowed
+/* fields: NULL for `*`; n at most COLUMNS_MAX. part_field: NULL when no column picks the partition. Names are borrowed
  * and must outlive the route. */
 struct route *route_new(const struct field *fields, size_t n, const char *part_field);
 void route_free(struct route *);
-/* Finds the row's columns in data. values[i] belongs to shape->target[i], encoded; *part is the
- * partition column's encoded value. Both live as long as data, the shape until the next call
- * after one that returned a shape with another number; *values until the next call. */
+/* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i],
+ * encoded; *part is the partition column's encoded value: both are slices of data. *shape and
+ * *values are valid until the next call. */
 int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
 	struct span *part, struct err *);
 /* Number that names a shape for the life of the route. */
@@ -263,6 +264,7 @@ struct conf {
 	char *queue_name, *consumer_name, *src_db, *dst_db, *dest_table;
 	char *fields, *part_field, *part_method, *part_timezone, *part_template;
 	int64_t batch_min_events;
+	int64_t lanes;
 	int64_t retry_limit;
 
 	/* worked out from the above */
@@ -323,23 +325,38 @@ int pq_copy_end(struct pq *, struct err *);
 int64_t pq_error_line(const struct pq *, struct span table);
 const char *pq_error_column(struct pq *);
 
-/* Waits until a connection that is waiting can go on; either may be NULL. timeout_ms: 0 looks
- * only, -1 waits for ever. 0, or ERR_STOP. */
-int pq_wait(struct pq *, struct pq *, int64_t timeout_ms, struct err *);
+/* Waits until one of n connections that is waiting can go on; NULLs among them are passed over.
+ * timeout_ms: 0 looks only, -1 waits for ever. 0, or ERR_STOP. */
+int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
 bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 
-/* Opens the data transaction, takes the lock on the consumer's position and reads the tick,
- * NULL as *known = false. ERR_CONFLICT when another process has the lock. */
-int position_begin(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
-int position_commit(struct pq *, const char *consumer, int64_t tick, struct err *);
+struct position {
+	bool known;                     /* pgq_ext has a tick */
+	int64_t tick;
+	int64_t lanes;                  /* lane 0: how many load a batch; 1 when not told */
+	int64_t from;                   /* other lanes: the tick at which the batch up to tick began */
+};
+
+/* What pgq_ext there is: none, one without subconsumers (before Skytools 3), the full one. */
+enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
+int position_kind(struct pq *, enum position_kind *, struct err *);
+int position_install(struct pq *, bool *created, struct err *);
+
+/* Opens the data transaction of a lane out of so many, takes the lock on its position and reads
+ * it; the number of lanes is read by lane 0 alone. ERR_CONFLICT when another process has the lock. */
+int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
+	struct position *, struct err *);
+/* Commits the rows of a batch from one tick to another. */
+int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
+	struct err *);
 int position_rollback(struct pq *, struct err *);
+/* In lane 0's open transaction, and commits it: from now on so many lanes, all at tick. */
+int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
 /* Outside of a transaction: */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
-int position_forget(struct pq *, const char *consumer, struct err *);
-int position_install(struct pq *, bool *created, struct err *);
-int position_installed(struct pq *, bool *yes, struct err *);
+int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
 /* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
 
@@ -406,7 +423,9 @@ struct sink *sink_new(void);
 void sink_free(struct sink *);
 /* Stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
-struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, struct span table, const char *copy_sql);
+struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
+	const char *copy_sql);
+size_t sink_lane(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
 void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
 /* Room for a row of at most n bytes; sink_put says how many it took. */
@@ -424,18 +443,39 @@ struct sink_fault {                     /* where a COPY failed */
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
 };
 
-/* Sends what can be sent without waiting; drain: no more rows will come. */
-int sink_pump(struct sink *, struct pq *dst, bool drain, struct sink_fault *, struct err *);
+/* Sends what can be sent on a lane without waiting; drain: no more rows will come. */
+int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
 
-/* ---- batch.c: one batch, from next_batch to finish_batch */
+/* ---- lanes.c: the connections that load a batch, their transactions and positions */
 
 struct job {
 	struct conf *conf;
-	struct pq *src, *dst, *ddl;     /* NULL while not connected */
+	struct pq *src, *ddl;           /* NULL while not connected */
+	struct pq *dst[LANES_MAX];
+	size_t lanes;                   /* in use for this batch, 1 or more */
+	bool loads[LANES_MAX];          /* false: the lane has the batch already */
+	enum position_kind kind;
 	struct route *route;
 	struct sink *sink;
 	int64_t last_tick;              /* of the last batch finished, 0 before */
+	int64_t single_until;           /* no merging of ticks before this one */
 };
+
+/* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
+int lanes_open(struct job *, size_t n, struct err *);
+void lanes_close(struct job *);
+
+enum lanes_verdict {
+	LANES_IS_IN,                    /* the target has the batch: finish it */
+	LANES_TO_LOAD,                  /* the data transactions are open */
+	LANES_MOVED                     /* the queue was set to another tick: ask for the next batch */
+};
+/* Opens the lanes' transactions and judges by their positions. A verdict, or ERR_POSITION. */
+int lanes_begin(struct job *, const struct queue_batch *, struct err *);
+/* Commits rows and tick, lane 0 last. */
+int lanes_commit(struct job *, const struct queue_batch *, struct err *);
+
+/* ---- batch.c: one batch, from next_batch to finish_batch */
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);

@@ -115,10 +115,10 @@ static int add_sql(struct expansion *x, enum word w)
 	switch (w) {
 	case DEST_TABLE:
 		buf_qualified(&x->piece, words->schema, words->part);
-		return 0;
+		return check_name(x, words->part);
 	case PARENT:
 		buf_qualified(&x->piece, words->schema, words->parent);
-		return 0;
+		return check_name(x, words->parent);
 	case SCHEMA_TABLE:
 		add_schema_table(&name, words);
 		add_identifier(x, (struct span){ name.p, name.len });
@@ -128,6 +128,9 @@ static int add_sql(struct expansion *x, enum word w)
 		if (words->npkey == 0)
 			return missing(x, w);
 		for (size_t i = 0; i < words->npkey; i++) {
+			if (words->pkey[i].n > NAME_BYTES_MAX)
+				return err_set(x->err, ERR_DATA, "a column of the event's primary key has a name of %zu bytes,"
+					" the server takes %d", words->pkey[i].n, NAME_BYTES_MAX);
 			buf_str(&x->piece, i ? ", " : "");
 			buf_ident(&x->piece, words->pkey[i]);
 		}
@@ -135,10 +138,9 @@ static int add_sql(struct expansion *x, enum word w)
 	case PART_FIELD:
 		if (!words->part_field.n)
 			return missing(x, w);
-		buf_ident(&x->piece, words->part_field);
-		return 0;
+		return add_identifier(x, words->part_field);
 	default:
-		if (!literal.p)
+		if (!literal.n)
 			return missing(x, w);
 		buf_literal(&x->piece, literal);
 		return 0;
@@ -146,12 +148,14 @@ static int add_sql(struct expansion *x, enum word w)
 }
 
 /* The run p..end of identifier characters that has words in it, as one identifier. */
-static int add_joined(struct expansion *x, const char *p, const char *end)
+static int add_joined(struct expansion *x, const char *p, const char *end, bool fold)
 {
 	while (p < end) {
 		enum word w = word_at(p, end);
 		if (w == NWORDS) {
-			buf_add(&x->piece, p++, 1);
+			char c = fold && *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+			buf_add(&x->piece, &c, 1);
+			p++;
 			continue;
 		}
 		if (add_bare(x, w) < 0)
@@ -195,13 +199,12 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 	bool alone = w != NWORDS && strlen(word_text[w]) == (size_t)(end - p);
 	x->piece.len = 0;
 	if (place == QUOTED_NAME) {
-		if (add_joined(x, p, end) == 0)
-			check_name(x, (struct span){ x->piece.p, x->piece.len });
+		add_joined(x, p, end, false);
 	} else if (alone) {
 		add_sql(x, w);
 	} else {
 		struct buf joined = { 0 };
-		add_joined(x, p, end);
+		add_joined(x, p, end, true);
 		buf_add(&joined, x->piece.p, x->piece.len);
 		x->piece.len = 0;
 		if (!x->err->code)
@@ -212,10 +215,22 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 	return end;
 }
 
+/* name as it stands between quotes: each quote in it twice. */
+static int check_quoted_name(struct expansion *x, struct span name)
+{
+	size_t doubled = 0;
+
+	for (size_t i = 0; i < name.n; i++)
+		doubled += name.p[i] == '"';
+	return name.n - doubled / 2 > NAME_BYTES_MAX ? check_name(x, name) : 0;
+}
+
 /* From the opening quote to the closing one, or to the end of the text. */
 static const char *expand_quoted(struct expansion *x, const char *p, const char *limit, enum place place)
 {
 	char quote = place == QUOTED_NAME ? '"' : '\'';
+	size_t before = x->out->len + 1;
+	const char *start = p + 1;
 
 	buf_add(x->out, p++, 1);
 	while (p < limit && !x->err->code) {
@@ -226,6 +241,9 @@ static const char *expand_quoted(struct expansion *x, const char *p, const char 
 		size_t n = place == ESCAPE_STRING && *p == '\\' && limit - p > 1 ? 2 : 1;
 		if (*p == quote) {
 			if (limit - p < 2 || p[1] != quote) {
+				struct span name = { x->out->p + before, x->out->len - before };
+				if (place == QUOTED_NAME && !span_eq(name, (struct span){ start, (size_t)(p - start) }))
+					check_quoted_name(x, name);
 				buf_add(x->out, p, 1);
 				return p + 1;
 			}

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Proves from the object files that a file calls only files of a lower level.
+#
+#   test/layers.sh OBJECT...
+#
+# The levels are those of tdispatch.h, from log.c up to tdispatch.c.
+set -eu
+
+level() {
+	case $1 in
+	log | embed) echo 0 ;;
+	buf) echo 1 ;;
+	ini | urlenc | daemon | period | template) echo 2 ;;
+	conf | route | pq) echo 3 ;;
+	sink | part | queue | position) echo 4 ;;
+	lanes) echo 5 ;;
+	batch | admin | check) echo 6 ;;
+	tdispatch) echo 7 ;;
+	*) echo "$1: which level is it?" >&2; exit 1 ;;
+	esac
+}
+
+for object; do
+	name=$(basename "$object" .o)
+	nm -g --defined-only "$object" | awk -v n="$name" -v l="$(level "$name")" '{ print "def", $3, n, l }'
+	nm -u "$object" | awk -v n="$name" -v l="$(level "$name")" '{ print "use", $2, n, l }'
+done | sort -k1,1 | awk '
+	$1 == "def" { at[$2] = $4; by[$2] = $3 }
+	$1 == "use" && ($2 in at) && by[$2] != $3 && at[$2] >= $4 {
+		print $3 ".c (level " $4 ") calls " $2 " of " by[$2] ".c (level " at[$2] ")"; bad = 1
+	}
+	END { exit bad }' && echo "layers are in order"

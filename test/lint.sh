@@ -1,0 +1,47 @@
+#!/bin/bash
+# make lint: no warning from gcc and clang, layers in order, man pages well formed, nothing in the
+# repository that names a package mirror. One "ok" or "not ok" line each.
+cd "$(dirname "$0")/.." || exit 1
+deps/install.sh dev lint || exit 1
+
+FLAGS="-std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes
+	-Wpointer-arith -Wcast-qual -Wsign-compare -Wformat=2 -Wno-format-nonliteral -Wvla -I$(pg_config --includedir)"
+failed=0
+passed=0
+
+# report NAME OUTPUT: no output is success
+report() {
+	if [ -z "$2" ]; then
+		echo "ok $1"
+		passed=$((passed + 1))
+	else
+		printf 'not ok %s\n%s\n' "$1" "$2"
+		failed=$((failed + 1))
+	fi
+}
+
+objects() {
+	local f
+	mkdir -p build/lint
+	for f in *.c; do
+		"$1" $FLAGS -c -o "build/lint/${f%.c}.o" "$f" 2>&1
+	done
+}
+
+mirrors() {
+	local host
+	for host in $(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sed -n 's#^[a-z]*://##; s#/.*##p' | sort -u); do
+		git grep -nIF "$host" -- . 2>/dev/null
+	done
+}
+
+report "clang warns of nothing" "$(objects clang)"
+report "gcc warns of nothing" "$(objects gcc)"
+report "layers are in order" "$(test/layers.sh build/lint/*.o 2>&1 | grep -v '^layers are in order')"
+for page in tdispatch.1 tdispatch.ini.5; do
+	report "$page: mandoc" "$(mandoc -T lint -W warning $page 2>&1)"
+	report "$page: man" "$(LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null)"
+done
+report "no mirror is named" "$(mirrors)"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,32 @@
+#!/bin/bash
+# make test: the unit tests, the golden files, the end-to-end tests, lint. The last line sums up.
+cd "$(dirname "$0")/.." || exit 1
+
+total_passed=0
+total_failed=0
+
+# run NAME COMMAND...: takes the counts from its last line
+run() {
+	local name=$1 last code
+	shift
+	echo "== $name"
+	"$@" 2>&1 | tee "build/test/$name.log"
+	code=${PIPESTATUS[0]}
+	last=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "build/test/$name.log" | tail -n 1)
+	if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
+		total_passed=$((total_passed + BASH_REMATCH[1]))
+		total_failed=$((total_failed + BASH_REMATCH[2]))
+		[ "$code" = 0 ] || [ "${BASH_REMATCH[2]}" != 0 ] || total_failed=$((total_failed + 1))
+	else
+		echo "not ok $name ended with code $code and no summary"
+		total_failed=$((total_failed + 1))
+	fi
+}
+
+mkdir -p build/test
+run unit test/unit.sh
+run ini test/ini_golden.sh
+run e2e test/e2e.sh
+run lint test/lint.sh
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" = 0 ]

@@ -1,0 +1,474 @@
+/* Tests of route.c: which columns a row has, and where in the event they stand. */
+#include "../../buf.c"
+#include "../../urlenc.c"
+#include "../../route.c"
+#include "unit.h"
+
+/* What a route made of a row: (columns) value, value | the partition column's value; values still
+ * encoded, in brackets. Or the message, after "data: ". */
+static void put_row(struct buf *got, struct route *r, struct span data)
+{
+	struct err e = { 0 };
+	const struct shape *shape = NULL;
+	const struct span *values = NULL;
+	struct span part = { NULL, 0 };
+	char *copy = unit_exact(data);
+	int code = route_row(r, (struct span){ copy, data.n }, &shape, &values, &part, &e);
+
+	if (code != e.code)
+		buf_fmt(got, "(returned %d for %d)", code, e.code);
+	if (code) {
+		buf_fmt(got, "%s: %s", unit_err(code), e.msg);
+		free(copy);
+		return;
+	}
+	buf_fmt(got, "(%s)", shape->columns);
+	for (size_t i = 0; i < shape->n; i++) {
+		buf_str(got, i ? ", " : " ");
+		buf_str(got, values[i].p ? "[" : "NULL");
+		buf_add(got, values[i].p, values[i].n);
+		buf_str(got, values[i].p ? "]" : "");
+	}
+	if (part.p) {
+		buf_str(got, " | ");
+		buf_add(got, part.p, part.n);
+	}
+	free(copy);
+}
+
+/* ---- rows, one after the other through one route */
+
+struct sequence {
+	const char *name, *fields, *part_field;         /* fields: "a, b:c", or "*" */
+	struct { struct span data; const char *wanted; } row[12];
+};
+
+static const struct sequence sequences[] = {
+	{ "a list", "id, day", NULL, {
+		{ TEXT("id=1&day=2026-01-31"), "(id, day) [1], [2026-01-31]" },
+		{ TEXT("day=2026-01-31&id=1"), "(id, day) [1], [2026-01-31]" },
+		{ TEXT("id=2&day=2026-02-01"), "(id, day) [2], [2026-02-01]" },
+		{ TEXT("x=9&id=1&y&day=2&z="), "(id, day) [1], [2]" },
+		{ TEXT("id&day="), "(id, day) NULL, []" },
+		{ TEXT("id=%31&day=a+b"), "(id, day) [%31], [a+b]" },
+		{ TEXT("%69d=1&d%61y=2"), "(id, day) [1], [2]" },
+		{ TEXT("&&id=1&&day=2&"), "(id, day) [1], [2]" },
+		{ TEXT("id=1&day=a=b"), "(id, day) [1], [a=b]" },
+		{ TEXT("ID=1&Day=2&id=3&day=4"), "(id, day) [3], [4]" },
+		{ TEXT("id=%zz&day=%00"), "(id, day) [%zz], [%00]" },
+	} },
+	{ "a list: what is missing", "id, day", NULL, {
+		{ TEXT(""), "data: the event lacks column id, which fields names" },
+		{ TEXT("&&"), "data: the event lacks column id, which fields names" },
+		{ TEXT("id=1"), "data: the event lacks column day, which fields names" },
+		{ TEXT("day=1"), "data: the event lacks column id, which fields names" },
+		{ TEXT("id=1&day=2"), "(id, day) [1], [2]" },
+		{ TEXT("id=1&days=2"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=1&da=2"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=1&=day"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=1&Day=2"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=1&day+=2"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=3&day=4"), "(id, day) [3], [4]" },
+	} },
+	{ "a list: bad escapes in names", "id, day", NULL, {
+		{ TEXT("%4z=1&id=1&day=2"), "data: bad escape at byte 0 of ev_data" },
+		{ TEXT("id=1&d%4=2"), "data: bad escape at byte 6 of ev_data" },
+		{ TEXT("id=1&da%00y=2"), "data: bad escape at byte 7 of ev_data" },
+		{ TEXT("id=1&%"), "data: bad escape at byte 5 of ev_data" },
+		{ TEXT("&&id=%&d\0=2"), "data: bad escape at byte 8 of ev_data" },
+		{ TEXT("id=1&%4z=1&day=2"), "data: bad escape at byte 5 of ev_data" },
+		{ TEXT("id=1&day=2"), "(id, day) [1], [2]" },
+	} },
+	{ "renaming", "id:order_id, day, name:Customer Name, user:user", NULL, {
+		{ TEXT("id=1&day=2&name=3&user=4"), "(order_id, day, \"Customer Name\", \"user\") [1], [2], [3], [4]" },
+		{ TEXT("user=4&order_id=9&name&id=1&day=2"), "(order_id, day, \"Customer Name\", \"user\") [1], [2], NULL, [4]" },
+		{ TEXT("order_id=1&day=2&name=3&user=4"), "data: the event lacks column id, which fields names" },
+	} },
+	{ "renaming crosswise", "a:b, b:a", NULL, {
+		{ TEXT("a=1&b=2"), "(b, a) [1], [2]" },
+		{ TEXT("b=2&a=1"), "(b, a) [1], [2]" },
+	} },
+	{ "one source twice", "day, id, day:copy, day:third", NULL, {
+		{ TEXT("id=1&day=2"), "(day, id, copy, third) [2], [1], [2], [2]" },
+		{ TEXT("day=3&id=4"), "(day, id, copy, third) [3], [4], [3], [3]" },
+		{ TEXT("day&id=4"), "(day, id, copy, third) NULL, [4], NULL, NULL" },
+		{ TEXT("id=4"), "data: the event lacks column day, which fields names" },
+		{ TEXT("day=5"), "data: the event lacks column id, which fields names" },
+	} },
+	{ "the partition's column in the list", "id, day, name", "day", {
+		{ TEXT("id=1&day=2026-01-31&name=x"), "(id, day, name) [1], [2026-01-31], [x] | 2026-01-31" },
+		{ TEXT("name=x&day=2026-02-01&id=1"), "(id, day, name) [1], [2026-02-01], [x] | 2026-02-01" },
+		{ TEXT("id=1&day&name=x"), "(id, day, name) [1], NULL, [x]" },
+		{ TEXT("id=1&day=&name=x"), "(id, day, name) [1], [], [x] | " },
+		{ TEXT("id=1&name=x"), "data: the event lacks column day, which fields names" },
+	} },
+	{ "the partition's column renamed, twice", "id, day:a, day:b", "day", {
+		{ TEXT("id=1&day=2026-01-31"), "(id, a, b) [1], [2026-01-31], [2026-01-31] | 2026-01-31" },
+		{ TEXT("id=1&a=2026-01-31"), "data: the event lacks column day, which fields names" },
+	} },
+	{ "the partition's column not in the list", "id, name:day", "day", {
+		{ TEXT("id=1&day=2026-01-31&name=x"), "(id, day) [1], [x] | 2026-01-31" },
+		{ TEXT("day=2026-02-01&name=x&id=1"), "(id, day) [1], [x] | 2026-02-01" },
+		{ TEXT("id=1&name=x&d%61y=2026-02-02"), "(id, day) [1], [x] | 2026-02-02" },
+		{ TEXT("id=1&name=x&day"), "(id, day) [1], [x]" },
+		{ TEXT("id=1&name=x"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("day=2026-01-31&name=x"), "data: the event lacks column id, which fields names" },
+	} },
+	{ "the partition's column not in the list, a source twice", "id, id:id2", "day", {
+		{ TEXT("id=1&day=2026-01-31"), "(id, id2) [1], [1] | 2026-01-31" },
+		{ TEXT("day=2026-02-01&id=2"), "(id, id2) [2], [2] | 2026-02-01" },
+	} },
+	{ "a list of encoded names", "\xc3\x96" "dd col, a=b, a&c:d", NULL, {
+		{ TEXT("%c3%96dd+col=1&a%3db=2&a%26c=3"), "(\"\xc3\x96" "dd col\", \"a=b\", d) [1], [2], [3]" },
+		{ TEXT("%C3%96dd%20col=4&%61%3Db=5&a%26c"), "(\"\xc3\x96" "dd col\", \"a=b\", d) [4], [5], NULL" },
+		{ TEXT("\xc3\x96" "dd+col=1&a=b=2&a%26c=3"), "data: the event lacks column a=b, which fields names" },
+	} },
+	{ "all columns", "*", NULL, {
+		{ TEXT("id=1&day=2&name"), "(id, day, name) [1], [2], NULL" },
+		{ TEXT("id=3&day=4&name="), "(id, day, name) [3], [4], []" },
+		{ TEXT("name=1&id=2&day=3"), "(name, id, day) [1], [2], [3]" },
+		{ TEXT("id=1&day=2"), "(id, day) [1], [2]" },
+		{ TEXT("id=1&day=2&name&user=4"), "(id, day, name, \"user\") [1], [2], NULL, [4]" },
+		{ TEXT("id=5&day=6&name=7"), "(id, day, name) [5], [6], [7]" },
+		{ TEXT("id"), "(id) NULL" },
+		{ TEXT("&id=1&&day=2&name=3&"), "(id, day, name) [1], [2], [3]" },
+		{ TEXT("%c3%96dd+col=a%3db&A\"b=1"), "(\"\xc3\x96" "dd col\", \"A\"\"b\") [a%3db], [1]" },
+		{ TEXT("%69d=1"), "(id) [1]" },
+		{ TEXT("id=%zz&day=%00&name=%"), "(id, day, name) [%zz], [%00], [%]" },
+		{ TEXT("a=b=c&x%3d=="), "(a, \"x=\") [b=c], [=]" },
+	} },
+	{ "all columns: refused", "*", NULL, {
+		{ TEXT(""), "data: ev_data holds no column" },
+		{ TEXT("&"), "data: ev_data holds no column" },
+		{ TEXT("id=1&id=2"), "data: the event has column id twice" },
+		{ TEXT("id=1"), "(id) [1]" },
+		{ TEXT("id=1&day=2&%69d"), "data: the event has column id twice" },
+		{ TEXT("id=1&%4z=2"), "data: bad escape at byte 5 of ev_data" },
+		{ TEXT("id=%zz&d%00"), "data: bad escape at byte 8 of ev_data" },
+		{ TEXT("&&d\0=1"), "data: bad escape at byte 3 of ev_data" },
+		{ TEXT("id=1&=2"), "data: a column name of 0 bytes at byte 5 of ev_data: the server takes 1 to 63" },
+		{ TEXT("id=1"), "(id) [1]" },
+	} },
+	{ "all columns and a partition's", "*", "day", {
+		{ TEXT("id=1&day=2026-01-31"), "(id, day) [1], [2026-01-31] | 2026-01-31" },
+		{ TEXT("d%61y=2026-02-01&id=1"), "(day, id) [2026-02-01], [1] | 2026-02-01" },
+		{ TEXT("id=1&x=2&day=2026-02-02"), "(id, x, day) [1], [2], [2026-02-02] | 2026-02-02" },
+		{ TEXT("id=1&day"), "(id, day) [1], NULL" },
+		{ TEXT("id=1"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("id=1&Day=2"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("day=2026-01-31"), "(day) [2026-01-31] | 2026-01-31" },
+		{ TEXT("id=1"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("id=2&day=2026-03-01"), "(id, day) [2], [2026-03-01] | 2026-03-01" },
+	} },
+};
+
+#define FIELDS_OF_TEST 8
+
+/* "a, b:c" into fields, which borrow from it; NULL for "*". */
+static struct field *split_fields(const char *text, struct field *field, size_t *n)
+{
+	*n = 0;
+	if (strcmp(text, "*") == 0)
+		return NULL;
+	while (*text) {
+		size_t len = strcspn(text, ","), source = strcspn(text, ":,");
+		struct field *f = &field[(*n)++];
+		f->source = (struct span){ text, source };
+		f->target = source < len ? (struct span){ text + source + 1, len - source - 1 } : f->source;
+		text += len;
+		text += strspn(text, ", ");
+	}
+	return field;
+}
+
+static void test_sequences(void)
+{
+	struct field field[FIELDS_OF_TEST];
+	struct buf got = { 0 };
+	size_t n;
+
+	for (size_t i = 0; i < COUNT(sequences); i++) {
+		const struct sequence *s = &sequences[i];
+		struct field *fields = split_fields(s->fields, field, &n);
+		struct route *r = route_new(fields, n, s->part_field);
+		for (size_t k = 0; k < COUNT(s->row) && s->row[k].wanted; k++) {
+			put_row(&got, r, s->row[k].data);
+			check_buf(s->name, s->row[k].data, &got, s->row[k].wanted);
+		}
+		route_free(r);
+	}
+	route_free(NULL);
+	buf_free(&got);
+}
+
+/* A column that is there twice does not stand for one that is not. */
+static void test_twice_in_list(void)
+{
+	struct field field[] = { { TEXT("id"), TEXT("id") }, { TEXT("day"), TEXT("day") } };
+	struct route *r = route_new(field, 2, NULL);
+	struct buf got = { 0 };
+
+	put_row(&got, r, span_of("id=1&day=2"));
+	got.len = 0;
+	put_row(&got, r, span_of("id=1&id=2"));
+	check_int("a list: one column twice, the other missing", strncmp(buf_cstr(&got), "data: ", 6), 0);
+	route_free(r);
+	buf_free(&got);
+}
+
+/* Each row alone, through a route of its own, gives what it gave among the others. */
+static void test_alone(void)
+{
+	struct field field[FIELDS_OF_TEST];
+	struct buf got = { 0 };
+	size_t n, wrong = 0;
+
+	for (size_t i = 0; i < COUNT(sequences); i++)
+		for (size_t k = 0; k < COUNT(sequences[i].row) && sequences[i].row[k].wanted; k++) {
+			struct field *fields = split_fields(sequences[i].fields, field, &n);
+			struct route *r = route_new(fields, n, sequences[i].part_field);
+			put_row(&got, r, sequences[i].row[k].data);
+			wrong += strcmp(buf_cstr(&got), sequences[i].row[k].wanted) != 0;
+			got.len = 0;
+			route_free(r);
+		}
+	check_int("the same rows, each alone: how many are wrong", (int64_t)wrong, 0);
+	buf_free(&got);
+}
+
+/* ---- one column of a name: its length, and what a message shows of it */
+
+static void check_name_length(struct route *r, size_t bytes, const char *how, bool taken)
+{
+	struct buf data = { 0 }, got = { 0 };
+	char name[60];
+
+	for (size_t i = 0; i < bytes; i++)
+		buf_str(&data, how);
+	buf_str(&data, "=1");
+	put_row(&got, r, (struct span){ data.p, data.len });
+	snprintf(name, sizeof name, "a column name of %zu times %s is taken", bytes, how);
+	check_int(name, strncmp(buf_cstr(&got), "data: ", 6) != 0, taken);
+	buf_free(&data);
+	buf_free(&got);
+}
+
+static void test_names(void)
+{
+	struct route *r = route_new(NULL, 0, NULL);
+	struct buf got = { 0 };
+	size_t unprintable = 0;
+
+	check_name_length(r, 63, "a", true);
+	check_name_length(r, 64, "a", false);
+	check_name_length(r, 63, "%61", true);
+	check_name_length(r, 64, "%61", false);
+	check_name_length(r, 100000, "%61", false);
+
+	put_row(&got, r, span_of("a%0a%1b[31m=1&a%0a%1b[31m=2"));
+	for (size_t i = 0; i < got.len; i++)
+		unprintable += (unsigned char)got.p[i] < 0x20;
+	check_int("a hostile column name: control bytes in the message", (int64_t)unprintable, 0);
+	route_free(r);
+	buf_free(&got);
+}
+
+/* Two names of one length that differ in one byte are two columns, wherever that byte is. */
+static void test_alike_names(void)
+{
+	enum { LONGEST = 20 };
+	char name[] = "abcdefghijklmnopqrst", other[LONGEST + 1];
+	struct buf got = { 0 }, wanted = { 0 };
+	int wrong = 0;
+
+	for (size_t n = 1; n <= LONGEST; n++)
+		for (size_t at = 0; at < n; at++) {
+			struct field field = { { name, n }, { name, n } };
+			struct route *list = route_new(&field, 1, NULL), *all = route_new(NULL, 0, NULL);
+			memcpy(other, name, sizeof other);
+			other[at] = 'z';
+			for (int round = 0; round < 4; round++) {
+				const char *now = round % 2 ? other : name;
+				wanted.len = got.len = 0;
+				buf_fmt(&wanted, "(%.*s) NULL", (int)n, now);
+				put_row(&got, all, (struct span){ now, n });
+				wrong += strcmp(buf_cstr(&got), buf_cstr(&wanted)) != 0;
+				got.len = 0;
+				put_row(&got, list, (struct span){ now, n });
+				wrong += (strcmp(buf_cstr(&got), wanted.p) == 0) != (now == name);
+			}
+			route_free(list);
+			route_free(all);
+		}
+	check_int("names that differ in one byte: how many are wrong", wrong, 0);
+	buf_free(&got);
+	buf_free(&wanted);
+}
+
+/* ---- many columns */
+
+static void put_columns(struct buf *data, size_t n, const char *after)
+{
+	data->len = 0;
+	for (size_t i = 0; i < n; i++)
+		buf_fmt(data, "%sc%zu=%zu", i ? "&" : "", i, i);
+	buf_str(data, after);
+}
+
+static void test_many_columns(void)
+{
+	static const struct { size_t n; const char *after; const char *wanted; } table[] = {
+		{ COLUMNS_MAX, "", "" },
+		{ COLUMNS_MAX, "&", "" },
+		{ COLUMNS_MAX + 1, "", "data: the event has more than 1600 columns" },
+		{ COLUMNS_MAX, "&&x", "data: the event has more than 1600 columns" },
+	};
+	struct field last = { TEXT("c1999"), TEXT("last") };
+	struct route *all = route_new(NULL, 0, NULL), *one = route_new(&last, 1, NULL);
+	struct buf data = { 0 }, got = { 0 };
+	char about[40];
+
+	for (size_t i = 0; i < COUNT(table); i++) {
+		put_columns(&data, table[i].n, table[i].after);
+		put_row(&got, all, (struct span){ data.p, data.len });
+		if (strncmp(buf_cstr(&got), "(c0, c1, ", 9) == 0)
+			got.len = 0;
+		snprintf(about, sizeof about, "all of %zu columns and", table[i].n);
+		check_buf(about, span_of(table[i].after), &got, table[i].wanted);
+	}
+	put_columns(&data, 2000, "");
+	for (int round = 1; round <= 2; round++) {
+		put_row(&got, one, (struct span){ data.p, data.len });
+		check_buf("one column of 2000, time", span_of(round == 1 ? "1" : "2"), &got, "(last) [1999]");
+	}
+	route_free(all);
+	route_free(one);
+	buf_free(&data);
+	buf_free(&got);
+}
+
+/* ---- shapes and their numbers */
+
+static uint32_t id_of(struct route *r, const char *data, struct buf *columns)
+{
+	struct err e = { 0 };
+	const struct shape *shape = NULL;
+	const struct span *values;
+	struct span part;
+
+	columns->len = 0;
+	if (route_row(r, span_of(data), &shape, &values, &part, &e) < 0)
+		return UINT32_MAX;
+	buf_str(columns, shape->columns);
+	buf_cstr(columns);
+	return route_shape_id(r, shape);
+}
+
+static void test_shape_ids(void)
+{
+	struct route *r = route_new(NULL, 0, NULL);
+	struct buf columns = { 0 };
+	uint32_t ab = id_of(r, "a=1&b=2", &columns), a = id_of(r, "a=1", &columns), ba = id_of(r, "b=1&a=2", &columns);
+
+	check_int("other columns, another number", ab != a && a != ba && ba != ab, 1);
+	check_int("the same columns, the same number", id_of(r, "a=5&b", &columns), ab);
+	check_int("... and again", id_of(r, "a=6&b=7", &columns), ab);
+	check_int("... after others", id_of(r, "b&a", &columns), ba);
+	check_int("a refused row has none", id_of(r, "a=1&a=2", &columns), UINT32_MAX);
+	check_int("after a refused row", id_of(r, "a=9", &columns), a);
+	route_free(r);
+
+	struct field field = { TEXT("a"), TEXT("a") };
+	r = route_new(&field, 1, NULL);
+	a = id_of(r, "a=1&b=2", &columns);
+	check_int("a list has one shape", id_of(r, "c=1&a=2", &columns), a);
+	route_free(r);
+	buf_free(&columns);
+}
+
+/* More shapes than are remembered, over and over: columns are right and no number comes to mean
+ * another shape. */
+static void test_many_shapes(void)
+{
+	enum { SHAPES = 3 * SHAPES_MAX, ROWS = 5000 };
+	struct route *r = route_new(NULL, 0, NULL);
+	struct buf columns = { 0 };
+	static int shape_of_id[2 * ROWS];
+	char data[40], wanted[20];
+	uint32_t seed = 7;
+	int wrong = 0;
+
+	memset(shape_of_id, -1, sizeof shape_of_id);
+	for (int i = 0; i < ROWS; i++) {
+		int shape = i < SHAPES ? i : (int)(unit_random(&seed) % SHAPES);
+		snprintf(data, sizeof data, "x=%d&c%d=1", i, shape);
+		snprintf(wanted, sizeof wanted, "x, c%d", shape);
+		uint32_t id = id_of(r, data, &columns);
+		if (id >= 2 * ROWS || (shape_of_id[id] != -1 && shape_of_id[id] != shape) ||
+		    strcmp(columns.p, wanted) != 0) {
+			wrong++;
+			continue;
+		}
+		shape_of_id[id] = shape;
+	}
+	check_int("5000 rows of 192 shapes: how many are wrong", wrong, 0);
+	route_free(r);
+	buf_free(&columns);
+}
+
+/* Up to that number nothing is forgotten. */
+static void test_remembered_shapes(void)
+{
+	struct route *r = route_new(NULL, 0, NULL);
+	struct buf columns = { 0 };
+	char data[20];
+	int other = 0;
+
+	for (int round = 0; round < 3; round++)
+		for (uint32_t i = 0; i < SHAPES_MAX; i++) {
+			snprintf(data, sizeof data, "c%u=1", (unsigned)i);
+			other += id_of(r, data, &columns) != i;
+		}
+	check_int("64 shapes in turn: how many rows got a new number", other, 0);
+	route_free(r);
+	buf_free(&columns);
+}
+
+static void test_target(void)
+{
+	static const struct { const char *fields, *source, *wanted; } table[] = {
+		{ "id:order_id, day", "id", "order_id" },
+		{ "id:order_id, day", "day", "day" },
+		{ "id:order_id, day", "order_id", "order_id" },
+		{ "id:order_id, day", "other", "other" },
+		{ "a:b, b:a", "a", "b" },
+		{ "a:b, b:a", "b", "a" },
+		{ "day:first, day:second", "day", "first" },
+		{ "*", "id", "id" },
+	};
+	struct field field[FIELDS_OF_TEST];
+	size_t n;
+
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct field *fields = split_fields(table[i].fields, field, &n);
+		struct route *r = route_new(fields, n, NULL);
+		check_span(table[i].fields, span_of(table[i].source), route_target(r, span_of(table[i].source)),
+			span_of(table[i].wanted));
+		route_free(r);
+	}
+}
+
+int main(void)
+{
+	test_sequences();
+	test_twice_in_list();
+	test_alone();
+	test_names();
+	test_alike_names();
+	test_many_columns();
+	test_shape_ids();
+	test_many_shapes();
+	test_remembered_shapes();
+	test_target();
+	return unit_end();
+}
