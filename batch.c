@@ -441,8 +441,10 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
 	if (queue_finish(j->src, batch->id, e) < 0)
 		return e->code;
-	if (verdict == LANES_TO_LOAD)
+	if (verdict == LANES_TO_LOAD) {
+		j->events += p.events;
 		log_batch(j, &p, clock_ms() - start_ms);
+	}
 	j->last_tick = batch->tick;
 	return 1;
 }

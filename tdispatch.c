@@ -13,6 +13,8 @@
 #define SETS_MAX 64                     /* --set on one command line */
 #define CONN_PAUSE_MS 1000              /* after the first lost connection; doubles each time */
 #define CONFLICT_PAUSE_MS 200
+#define POLL_MS 5                       /* least pause between two looks at an empty queue */
+#define POLL_SHARE 100                  /* the pause is this part of the time since the last event */
 #define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
 
 enum mode {
@@ -32,6 +34,7 @@ struct app {
 	struct job job;
 	bool connected_once;
 	int64_t until_tick;             /* --once: the queue's last tick at the start */
+	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
 	int failing;                    /* the code of the last error, 0 after a success */
 	int64_t failing_since_ms;
 	int failures;                   /* in a row */
@@ -317,9 +320,21 @@ static int connect_all(struct app *a, struct err *e)
 	return e->code;
 }
 
+/* loop_delay is for a queue that is quiet. After events the queue is looked at often, so that
+ * the next tick's rows do not wait for it, and less and less often as nothing comes. */
+static int64_t pause_when_empty(const struct app *a)
+{
+	int64_t ms = (clock_ms() - a->busy_ms) / POLL_SHARE;
+
+	if (ms < POLL_MS)
+		ms = POLL_MS;
+	return a->busy_ms && ms < a->conf.loop_delay ? ms : a->conf.loop_delay;
+}
+
 /* 1: there may be more; 0: nothing is there now; else an error. */
 static int work(struct app *a, struct err *e)
 {
+	int64_t events = a->job.events;
 	int rc = connect_all(a, e);
 
 	if (rc == 0)
@@ -327,6 +342,8 @@ static int work(struct app *a, struct err *e)
 	if (rc < 0)
 		return rc;
 	recovered(a);
+	if (a->job.events > events)
+		a->busy_ms = clock_ms();
 	return rc && !(a->once && a->job.last_tick >= a->until_tick);
 }
 
@@ -344,7 +361,7 @@ static int loop(struct app *a)
 		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
 			return 0;
 		if (rc == 0)
-			daemon_sleep(a->conf.loop_delay);
+			daemon_sleep(pause_when_empty(a));
 	}
 	log_info("told to stop");
 	return 0;

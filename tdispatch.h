@@ -458,6 +458,7 @@ struct job {
 	struct route *route;
 	struct sink *sink;
 	int64_t last_tick;              /* of the last batch finished, 0 before */
+	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
 };
 

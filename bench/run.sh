@@ -1,0 +1,332 @@
+#!/bin/bash
+# Measures tdispatch beside what the target server needs at least, and beside a Python consumer.
+#
+#	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
+#	bench/run.sh quick        small, one round, about a minute: are all tables equal?
+#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide one latency start
+#
+# FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
+# partitions with primary keys, in one transaction. A ratio is the median of the rounds' own
+# ratios. ROUNDS=n sets the rounds (7), SCALE=n divides the number of events.
+
+TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
+. "$TOP/test/cluster.sh"
+
+ROUNDS=${ROUNDS:-7}
+SCALE=${SCALE:-1}
+PEER_ROUNDS=3           # the peer takes longest
+TDISPATCH=$(readlink -f "${TDISPATCH:-$TOP/tdispatch}")
+RESULTS=
+FAILED=0
+
+# Each argument a line.
+lines() {
+	printf '%s\n' "$@"
+}
+
+# ---- the cluster
+
+bench_start() {
+	cluster_start
+	sql postgres <<<"alter system set shared_buffers = '512MB'; alter system set max_wal_size = '16GB'; alter system set checkpoint_timeout = '1h';"
+	cluster_ctl restart -m fast
+	cluster_templates
+	mkdir -p "$CLUSTER/work" && cd "$CLUSTER/work" || exit 2
+}
+
+bench_end() {
+	trap - EXIT
+	cd / && cluster_stop
+}
+
+# ---- workloads: set EVENTS, TICKS, COLUMNS (of the target), FIELDS and DATA (SQL of ev_data for i)
+
+orders() {
+	COLUMNS_SQL="id int, order_date date, customer_name text, qty int"
+	FIELDS="id, order_date, customer_name, qty"
+	DATA="'id='||i||'&order_date='||(date '2026-03-01' + $1)||'&customer_name=name+of+customer+'||i||'+%c3%96dd&qty='||i%7||'&note=a+column+that+nobody+wants'"
+	TICKS=1 EXTRA=
+}
+
+workload_batch() { orders "i % 10"; EVENTS=1000000; }
+workload_ticks() { orders "i % 10"; EVENTS=1000000 TICKS=2000; }
+workload_single-ticks() { workload_ticks; EXTRA="batch_min_events = 0"; }
+workload_long() { orders "i % 10"; EVENTS=5000000; }
+workload_many() { orders "(abs(hashint4(i)) % 400)"; EVENTS=1000000; }
+workload_one() { orders 0; EVENTS=1000000; }
+workload_wide() {
+	local n
+	orders "i % 10"
+	EVENTS=100000
+	for n in {1..36}; do
+		COLUMNS_SQL+=", c$n text"
+		FIELDS+=", c$n"
+		DATA+="||'&c$n=value+of+column+$n+'||md5((i*$n)::text)"
+	done
+}
+
+put_events() {
+	src "do \$do\$ begin
+		execute format('insert into %s (ev_time, ev_type, ev_data, ev_extra1) select now(), ''I:id'', %s, ''public.orders''
+			from generate_series($1::int, $2::int) i', pgq.current_event_table('q'), \$data\$$DATA\$data\$);
+		end \$do\$;
+		insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
+			select queue_id, nextval(queue_tick_seq::regclass), $2 from pgq.queue where queue_name = 'q'"
+}
+
+fill_queue() {
+	local i step
+	[ "$TICKS" != 0 ] || return 0
+	step=$((EVENTS / TICKS))
+	for ((i = 0; i < TICKS; i++)); do
+		put_events $((i * step + 1)) $(((i + 1) * step))
+	done
+}
+
+TEMPLATE="create table _DEST_TABLE () inherits (_PARENT); alter table only _DEST_TABLE add primary key (id);"
+
+config() {
+	cat >job.ini <<-END
+		[table_dispatcher]
+		job_name = bench
+		src_db = dbname=$SRC
+		dst_db = dbname=$DST
+		queue_name = q
+		dest_table = orders
+		fields = $FIELDS
+		part_field = order_date
+		part_template = $TEMPLATE
+		$EXTRA
+	END
+	cat >peer.ini <<-END
+		[peer]
+		job_name = bench
+		src_db = dbname=$SRC
+		dst_db = dbname=$DST
+		queue_name = q
+		dest_table = orders
+		fields = $FIELDS
+		part_field = order_date
+		part_template = $TEMPLATE
+		loop_delay = 0
+		pgq_autocommit = 0
+	END
+}
+
+# floor.sql and its files, from what tdispatch has loaded.
+make_floor() {
+	local part
+	{
+		say "begin;"
+		dst "select inhrelid::regclass from pg_inherits where inhparent = 'orders'::regclass order by 1" | while read -r part; do
+			say "create table $part () inherits (orders); alter table only $part add primary key (id);"
+			say "\\copy $part ($FIELDS) from '$PWD/$part.copy'"
+			say "\\copy $part ($FIELDS) to '$PWD/$part.copy'" >&3
+		done
+		say "commit;"
+	} >floor.sql 3>out.sql
+	sql "$DST" <out.sql
+}
+
+set_up() {
+	new_pair "bench"
+	rm -f ./*.copy
+	src "set client_min_messages = warning; select pgq.create_queue('q')" >/dev/null
+	dst "create table orders ($COLUMNS_SQL)"
+	config
+	"$TDISPATCH" -q --install job.ini >/dev/null
+	FIRST_TICK=$(src "select max(tick_id) from pgq.tick")
+	fill_queue
+	src "vacuum analyze"
+	"$TDISPATCH" -q --once job.ini
+	make_floor
+	WANT=$(fingerprint)
+}
+
+# The target empty, the queue at its beginning.
+reset() {
+	local drop
+	drop=$(dst "select string_agg(format('drop table %s;', inhrelid::regclass), ' ') from pg_inherits where inhparent = 'orders'::regclass")
+	dst "$drop delete from pgq_ext.completed_tick; checkpoint;"
+	src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
+}
+
+fingerprint() {
+	dst "select tableoid::regclass, count(*), sum(hashtextextended(t::text, 0)) from orders t group by 1 order by 1" | md5sum
+}
+
+
+# What of run_NAME is measured: a process of its own.
+command_of() {
+	case $1 in
+	floor) say "$PGBIN/psql -qAtX -v ON_ERROR_STOP=1 -d $DST -f floor.sql" ;;
+	one) say "$TDISPATCH -q --once job.ini" ;;
+	two) say "$TDISPATCH -q --once --set lanes=2 job.ini" ;;
+	four) say "$TDISPATCH -q --once --set lanes=4 job.ini" ;;
+	eight) say "$TDISPATCH -q --once --set lanes=8 job.ini" ;;
+	peer) say "/usr/bin/python3 $TOP/bench/peer.py -q peer.ini" ;;
+	esac
+}
+
+# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB" to the file measures.
+measure() {
+	local workload=$1 name=$2 round=$3 rc=0
+	reset
+	# shellcheck disable=SC2046
+	/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of "$name") >out 2>err || rc=$?
+	if [ $rc != 0 ] || [ "$(fingerprint)" != "$WANT" ]; then
+		say "not ok $workload $name: exit $rc, or another result: $(tail -n 2 err)"
+		FAILED=$((FAILED + 1))
+		return
+	fi
+	[ "$round" != 1 ] || say "ok $workload: $name has the same tables"
+	tail -n 1 time.out | awk -v w="$workload" -v n="$name" -v r="$round" '{ print w, n, r, $1, $2 + $3, $4 }' >>"$CLUSTER/measures"
+}
+
+contestants() {
+	local cores
+	cores=$(nproc)
+	say floor one two
+	[ "$cores" -lt 8 ] || say four
+	[ "$cores" -lt 16 ] || say eight
+}
+
+# The Python consumer holds a whole batch in memory: the long one is left out.
+with_peer() {
+	[ "${PEER:-1}" = 1 ] && [ "$1" != long ] && [ "$1" != single-ticks ] && [ "$2" -le $PEER_ROUNDS ] &&
+		/usr/bin/python3 -c 'import pgq, skytools' 2>/dev/null
+}
+
+run_workload() {
+	local workload=$1 round name
+	"workload_$workload"
+	EVENTS=$((EVENTS / SCALE))
+	[ "$TICKS" = 1 ] || TICKS=$((TICKS / SCALE))
+	say "== $workload: $EVENTS events in $TICKS ticks"
+	set_up
+	for ((round = 1; round <= ROUNDS; round++)); do
+		for name in $(contestants); do
+			measure "$workload" "$name" "$round"
+		done
+		with_peer "$workload" "$round" && measure "$workload" peer "$round"
+	done
+	table "$workload" | tee -a "$CLUSTER/tables"
+}
+
+# One table of a workload from the measures: medians, and the ratios' spread.
+table() {
+	lines "" "### $1: $EVENTS events, $TICKS ticks" "" \
+		"| | seconds | x FLOOR (min to max) | events/s | peak RSS MB | client CPU us/event | rounds |" \
+		"|---|---|---|---|---|---|---|"
+	awk -v w="$1" -v events="$EVENTS" '
+		function median(a, n,   i, j, t) {
+			for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j - 1] > a[j]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
+			return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
+		}
+		$1 == w { if (!($2 in count)) order[++names] = $2; n = ++count[$2]; s[$2, n] = $4; c[$2, n] = $5; at[$2, $3] = $4; r[$2, n] = $3
+			if ($6 > rss[$2]) rss[$2] = $6 }
+		END { for (k = 1; k <= names; k++) { name = order[k]; n = count[name]; lo = 1e9; hi = 0
+			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at["floor", r[name, i]]
+				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
+			m = median(sec, n)
+			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "peer" ? "Python consumer" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
+	' "$CLUSTER/measures"
+}
+
+# ---- latency: from a tick, and from a row's commit, to the row being visible on the target
+
+LATENCY_ROWS=200
+
+latency_sender() {
+	local i
+	for ((i = 1; i <= LATENCY_ROWS; i++)); do
+		say "select pgq.insert_event('q', 'I:id', 'id=$i&order_date=2026-03-01&customer_name=x&qty=1', 'public.orders', '', '', '');" \
+			"insert into sent select $i, clock_timestamp();" "select pg_sleep(0.02 + random() * 0.1);"
+	done
+}
+
+# Notes when each row is first seen. One statement a look, each with a snapshot of its own.
+latency_watcher() {
+	say "do \$\$ begin for i in 1..$LATENCY_ROWS loop
+		while not exists (select 1 from orders where id = i) loop perform pg_sleep(0.0005); end loop;
+		insert into seen values (i, clock_timestamp()); end loop; end \$\$;"
+}
+
+run_latency() {
+	local job ticker
+	orders 0
+	EVENTS=0 TICKS=0
+	set_up
+	src "create table sent (id int, at timestamptz); select pgq.set_queue_config('q', 'ticker_max_lag', '0.1 seconds');
+		select pgq.set_queue_config('q', 'ticker_idle_period', '0.1 seconds')" >/dev/null
+	dst "create table seen (id int, at timestamptz); create table orders_2026_03_01 () inherits (orders); create index on orders_2026_03_01 (id)"
+	"$TDISPATCH" -q job.ini &
+	job=$!
+	for ((i = 0; i < 600; i++)); do say "select pgq.ticker(); select pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
+	ticker=$!
+	sleep 1
+	latency_sender | sql "$SRC" >/dev/null &
+	latency_watcher | sql "$DST"
+	kill $job $ticker
+	wait $job $ticker 2>/dev/null
+	latency_table | tee -a "$CLUSTER/tables"
+}
+
+latency_table() {
+	src "copy (select id, extract(epoch from at) * 1000, (select extract(epoch from min(tick_time)) * 1000 from pgq.tick where tick_time > at) from sent order by id) to stdout" >sent.txt
+	dst "copy (select extract(epoch from at) * 1000 from seen order by id) to stdout" >seen.txt
+	lines "" "### latency: $LATENCY_ROWS single inserts, a tick every 100 ms, loop_delay = 1" "" "| from | median ms | p99 ms |" "|---|---|---|"
+	paste sent.txt seen.txt | awk '{ print $4 - $2 }' | percentiles "a row's commit"
+	paste sent.txt seen.txt | awk '{ print $4 - $3 }' | percentiles "the tick after it"
+}
+
+percentiles() {
+	sort -n | awk -v name="$1" '{ a[NR] = $1 } END { printf "| %s | %.1f | %.1f |\n", name, a[int((NR + 1) / 2)], a[int(NR * 0.99)] }'
+}
+
+# ---- start
+
+run_start() {
+	local i from to
+	from=$(date +%s%N)
+	for ((i = 0; i < 500; i++)); do "$TDISPATCH" --version >/dev/null; done
+	to=$(date +%s%N)
+	lines "" "### start: $(((to - from) / 500000)) us for tdispatch --version, with its fork and exec" | tee -a "$CLUSTER/tables"
+}
+
+# ---- the whole
+
+machine() {
+	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d): $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
+		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are one server" \
+		"with fsync off: its processes and the client share the cores. FLOOR is psql's \\copy of the same" \
+		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction." \
+		"Ratios are medians of the rounds' own, with their spread; RSS is the highest of all rounds."
+}
+
+main() {
+	local workload quick=
+	[ -x "$TDISPATCH" ] || die "no program to measure: run make"
+	if [ "${1:-}" = quick ]; then
+		quick=1 ROUNDS=1 SCALE=20
+		shift
+		set -- batch ticks many wide one "$@"
+	elif [ $# = 0 ]; then
+		RESULTS=$TOP/bench/RESULTS.md
+		set -- batch ticks single-ticks long many wide one latency start
+	fi
+	trap bench_end EXIT
+	trap 'exit 130' INT TERM
+	bench_start
+	for workload; do
+		case $workload in
+		latency | start) "run_$workload" ;;
+		*) run_workload "$workload" ;;
+		esac
+	done
+	[ -z "$RESULTS" ] || { machine; cat "$CLUSTER/tables"; } >"$RESULTS"
+	[ -z "$quick" ] || say "$(wc -l <"$CLUSTER/measures") passed, $FAILED failed"
+	[ "$FAILED" = 0 ]
+}
+
+main "$@"
