@@ -38,13 +38,20 @@ static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
 	return position_get(j->dst[0], j->conf->consumer_name, known, tick, e);
 }
 
+/* Not where the target knows a tick: the consumer would start at the newest one. */
 static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
+	bool known = false;
+	int64_t tick;
 
 	if (!state->queue)
 		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", c->queue_name);
-	if (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name, e) < 0)
+	if (!state->consumer && position_kind(j->dst[0], &j->kind, e) == 0 && j->kind != POSITION_NONE)
+		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
+	if (known)
+		return position_unregistered(c, tick, e);
+	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name, e) < 0))
 		return e->code;
 	printf("consumer %s %s on queue %s\n", c->consumer_name, state->consumer ? "was registered already" : "registered",
 		c->queue_name);
@@ -55,7 +62,7 @@ int admin_register(struct job *j, struct err *e)
 {
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
 		return e->code;
 	return register_consumer(j, &state, e);
 }

@@ -77,10 +77,7 @@ static int check_registration(struct job *j, struct err *e)
 	if (position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
 		return e->code;
 	if (known)
-		return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has loaded it up to"
-			" tick %" PRId64 ": somebody unregistered it. --rewind registers it at that tick;"
-			" --reset forgets the tick, then it starts with what comes from now on",
-			c->consumer_name, c->queue_name, tick);
+		return position_unregistered(c, tick, e);
 	log_info("registering consumer %s on queue %s: it gets what comes from now on", c->consumer_name, c->queue_name);
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);
 }
@@ -201,7 +198,7 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 	if (p->time != QUEUE_TIME_NONE)
 		return period_of_usecs(rule, ev->time, start_s, &why) < 0 ? no_period(p, span_of("the event's time"), why, e) : 0;
 	if (!raw.p)
-		return no_period(p, span_of("NULL"), "it is NULL", e);
+		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->part_field);
 	if (raw.n > sizeof text)
 		return no_period(p, raw, why, e);
 	ssize_t n = urlenc_decode(text, raw, &bad);
@@ -418,7 +415,7 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 
 static int load_batch(struct job *j, const struct queue_batch *batch, struct err *e)
 {
-	struct pass p = { .job = j, .batch = batch, .time = time_wanted(j->conf) };
+	struct pass p = { .job = j, .batch = batch, .time = time_wanted(j->conf), .event = -1, .last_event = -1 };
 	int64_t start_ms = clock_ms();
 	bool forgot = false;
 	int verdict;

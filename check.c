@@ -12,6 +12,7 @@
 
 struct check {
 	struct job *job;
+	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
 	int missing;
 };
 
@@ -54,6 +55,17 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	return q;
 }
 
+static void check_source_right(struct check *c)
+{
+	struct err e = { 0 };
+	bool yes = false;
+
+	if (queue_right(c->job->src, &yes, &e) < 0)
+		say(c, false, "%s", e.msg);
+	else if (!yes)
+		say(c, false, "right to read queues on src_db: GRANT pgq_reader TO the user of src_db");
+}
+
 static void check_source(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -70,10 +82,10 @@ static void check_source(struct check *c)
 	say(c, state.queue, state.queue ? "queue %s" : "queue %s: check queue_name, or create it with --install", conf->queue_name);
 	if (!state.queue)
 		return;
+	c->unregistered = !state.consumer;
 	if (state.consumer)
 		say(c, true, "consumer %s is registered", conf->consumer_name);
-	else
-		warn("consumer %s is not registered: it will be at start, with --register or with --install", conf->consumer_name);
+	check_source_right(c);
 	if (!state.last_tick)
 		warn("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
 	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
@@ -141,6 +153,23 @@ static void check_zone(struct check *c)
 			" another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
+/* A child of a table can only be made by that table's owner. */
+static void check_owner(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf sql = { 0 };
+	bool yes;
+
+	if (!conf->part_template || (!strcasestr(conf->part_template, "inherit") && !strcasestr(conf->part_template, "partition")))
+		return;
+	buf_str(&sql, "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(");
+	add_table(&sql, conf);
+	buf_str(&sql, ")");
+	if (ask(c, &sql, &yes) && !yes)
+		say(c, false, "ownership of %s, which its new partitions need: ALTER TABLE %s OWNER TO the user of dst_db",
+			conf->dest_table, conf->dest_table);
+}
+
 static void check_table(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -163,6 +192,7 @@ static void check_table(struct check *c)
 	for (size_t i = 0; i < conf->nfield; i++)
 		check_column(c, conf->field[i].target);
 	check_zone(c);
+	check_owner(c);
 	if (conf->period.method != PERIOD_NONE)
 		return;
 	buf_str(&sql, "SELECT pg_catalog.has_table_privilege(");
@@ -204,9 +234,15 @@ static void check_target(struct check *c)
 		say(c, false, "%s", e.msg);
 	} else {
 		say(c, true, "pgq_ext in dst_db");
-		if (known)
+		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
+			say(c, false, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
+		if (known && c->unregistered)
+			say(c, false, "%s", (position_unregistered(conf, tick, &e), e.msg));
+		else if (known)
 			say(c, true, "the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
 	}
+	if (c->unregistered && !known)
+		warn("consumer %s is not registered: it will be at start, with --register or with --install", conf->consumer_name);
 	check_table(c);
 	check_create_right(c);
 }

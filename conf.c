@@ -50,6 +50,11 @@ static const struct key keys[] = {
 
 #define NKEYS (sizeof keys / sizeof *keys)
 
+static bool is_text(const struct key *key)
+{
+	return key->type == STRING || key->type == PATH || key->type == CONNINFO;
+}
+
 struct loading {
 	struct conf *conf;
 	struct ini ini;
@@ -289,7 +294,7 @@ static int read_key(struct loading *l, const struct key *key)
 	char *value = raw ? ini_interpolate(raw, lookup, l, &why) : NULL;
 	if (why.code)
 		return value_error(l, key, name, why.msg);
-	if (value && *value)
+	if (value && (*value || !is_text(key)))
 		return store(l, key, name, value);
 	free(value);
 	return key->required ? value_error(l, key, name, "must be set") : 0;
@@ -511,7 +516,7 @@ int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nse
 void conf_free(struct conf *conf)
 {
 	for (size_t i = 0; i < NKEYS; i++)
-		if (keys[i].type == STRING || keys[i].type == PATH || keys[i].type == CONNINFO)
+		if (is_text(&keys[i]))
 			free(*(char **)(void *)((char *)conf + keys[i].at));
 	free(conf->file);
 	free(conf->field);
@@ -550,16 +555,15 @@ void conf_show(const struct conf *conf, struct buf *out, char *(*mask)(const cha
 {
 	for (size_t i = 0; i < NKEYS; i++) {
 		const void *at = (const char *)conf + keys[i].at;
-		bool is_text = keys[i].type == STRING || keys[i].type == PATH || keys[i].type == CONNINFO;
-		const char *text = is_text ? *(char *const *)at : NULL;
-		if (is_text && !text)
+		const char *text = is_text(&keys[i]) ? *(char *const *)at : NULL;
+		if (is_text(&keys[i]) && !text)
 			continue;
 		buf_fmt(out, "%s = ", keys[i].name);
 		if (keys[i].type == CONNINFO) {
 			char *masked = mask(text);
 			show_text(out, masked);
 			free(masked);
-		} else if (is_text) {
+		} else if (text) {
 			show_text(out, text);
 		} else if (keys[i].type == SECONDS) {
 			show_seconds(out, *(const int64_t *)at);

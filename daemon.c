@@ -125,8 +125,10 @@ static int open_locked(const char *path, char *why, size_t why_size)
 			return -1;
 		}
 		if (lock_file(fd) < 0) {
-			snprintf(why, why_size, errno == EACCES || errno == EAGAIN ? "pidfile %s is locked: it is running already" :
-				"cannot lock pidfile %s", path);
+			if (errno == EACCES || errno == EAGAIN)
+				snprintf(why, why_size, "pidfile %s is locked: it is running already", path);
+			else
+				snprintf(why, why_size, "cannot lock pidfile %s: %s", path, strerror(errno));
 			close(fd);
 			return -1;
 		}

@@ -52,6 +52,15 @@ static int open_file(const char *path)
 	return fd;
 }
 
+void log_close(void)
+{
+	if (logger.fd >= 0)
+		close(logger.fd);
+	free(logger.path);
+	logger.fd = -1;
+	logger.path = NULL;
+}
+
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
 {
 	int fd = open_file(path);
@@ -62,9 +71,7 @@ int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t wh
 			errno == EINVAL ? "it is no regular file" : strerror(errno));
 		return -1;
 	}
-	if (logger.fd >= 0)
-		close(logger.fd);
-	free(logger.path);
+	log_close();
 	logger.fd = fd;
 	logger.path = strdup(path);
 	logger.max_bytes = max_bytes;
@@ -161,3 +168,4 @@ LOG_FUNCTION(log_error, LVL_ERROR)
 LOG_FUNCTION(log_warn, LVL_WARN)
 LOG_FUNCTION(log_info, LVL_INFO)
 LOG_FUNCTION(log_debug, LVL_DEBUG)
+LOG_FUNCTION(log_trace, LVL_TRACE)

@@ -302,7 +302,8 @@ static int refused(struct pq *q, struct err *e)
 
 	join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
-	return err_set(e, *e->sqlstate ? classify(e->sqlstate) : ERR_CONN, "cannot connect to %s: %s", q->what, why);
+	int code = *e->sqlstate ? classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS : ERR_CONN;
+	return err_set(e, code, "cannot connect to %s: %s", q->what, why);
 }
 
 static int establish(struct pq *q, struct err *e)
@@ -410,6 +411,12 @@ bool pq_encrypted(const struct pq *q)
 
 /* ---- statements */
 
+static int send_sql(struct pq *q, const char *sql, struct err *e)
+{
+	log_trace("%s: %s", q->what, sql);
+	return PQsendQuery(q->conn, sql) ? 0 : lost(q, e);
+}
+
 /* Takes the results that are left, so that the next statement can be sent. */
 static int drain(struct pq *q, struct err *e)
 {
@@ -430,8 +437,8 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 
 	PQclear(q->rows);
 	q->rows = NULL;
-	if (!PQsendQuery(q->conn, sql))
-		return lost(q, e);
+	if (send_sql(q, sql, e) < 0)
+		return e->code;
 	while (await_result(q, e) == 0 && (res = PQgetResult(q->conn))) {
 		switch (PQresultStatus(res)) {
 		case PGRES_TUPLES_OK:
@@ -475,8 +482,8 @@ int64_t pq_int(const struct pq *q, int row, int col, int64_t if_null)
 
 int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 {
-	if (!PQsendQuery(q->conn, sql))
-		return lost(q, e);
+	if (send_sql(q, sql, e) < 0)
+		return e->code;
 	for (bool open = false; !open;) {
 		if (await_result(q, e) < 0)
 			return e->code;
@@ -530,8 +537,8 @@ int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 
 int pq_copy_in(struct pq *q, const char *sql, struct err *e)
 {
-	if (!PQsendQuery(q->conn, sql))
-		return lost(q, e);
+	if (send_sql(q, sql, e) < 0)
+		return e->code;
 	q->state = COPY_IN_ASKED;
 	return 0;
 }

@@ -69,6 +69,13 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	return 0;
 }
 
+int queue_right(struct pq *src, bool *yes, struct err *e)
+{
+	if (pq_query(src, "SELECT pg_catalog.has_function_privilege('pgq.next_batch_info(text, text)', 'execute')", e) == 0)
+		*yes = is_true(src, 0);
+	return e->code;
+}
+
 int queue_create(struct pq *src, const char *queue, struct err *e)
 {
 	struct buf sql = { 0 };

@@ -322,7 +322,13 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	if (n > SLICE_BYTES)
 		n = SLICE_BYTES;
 	l->out_at += n;
-	return pq_copy_put(dst, l->out->data + l->out_at - n, n, e);
+	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
+		return e->code;
+	if (block_is_sent(l) && !s->one_block) {        /* libpq has a copy; its room is needed for rows */
+		block_drop(s, l->out);
+		l->out = NULL;
+	}
+	return 0;
 }
 
 static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)

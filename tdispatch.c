@@ -164,6 +164,13 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 	return 0;
 }
 
+static void set_up_log(const struct app *a)
+{
+	int level = LVL_INFO + a->verbosity;
+
+	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
+}
+
 static void log_warnings(const struct conf *conf)
 {
 	for (const char *p = conf->warnings.p, *end = p + conf->warnings.len; p < end;) {
@@ -179,6 +186,8 @@ static int open_log(const struct conf *conf, struct err *e)
 {
 	char why[512];
 
+	if (!conf->logfile)
+		log_close();
 	if (conf->logfile && log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
 		return err_set(e, ERR_CONF, "%s", why);
 	return 0;
@@ -198,6 +207,7 @@ static void reload(struct app *a)
 	job_free(&a->job);
 	conf_free(&a->conf);
 	a->conf = conf;
+	set_up_log(a);
 	log_warnings(&a->conf);
 	log_info("config %s read again", a->file);
 }
@@ -385,11 +395,14 @@ static int run(struct app *a)
 		return 1;
 	}
 	daemon_signals();
-	if (open_log(&a->conf, &e) < 0)
-		return fail(&e);
+	/* first, so that a second start leaves the log of the first alone */
 	if (a->conf.pidfile && daemon_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
 		log_error("%s", why);
 		return 1;
+	}
+	if (open_log(&a->conf, &e) < 0) {
+		daemon_pidfile_remove();
+		return fail(&e);
 	}
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
 		a->conf.consumer_name, a->conf.dest_table);
@@ -444,8 +457,7 @@ static int with_config(struct app *a)
 		return 2;
 	}
 	a->job.conf = &a->conf;
-	int level = LVL_INFO + a->verbosity;
-	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
+	set_up_log(a);
 	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL)
 		log_warnings(&a->conf);
 	switch (a->mode) {

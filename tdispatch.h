@@ -69,6 +69,8 @@ void log_setup(const char *job, enum log_level level);
  * max_bytes, keeping `keep` old files as path.1 ... 0, or -1 with the reason in why. */
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
 
+void log_close(void);                   /* lines go to standard error again */
+
 /* false: lines go to the log file alone (a daemon has nobody at standard error). */
 void log_to_stderr(bool on);
 
@@ -76,6 +78,7 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- buf.c: the growing byte buffer, what quotes into it, and struct err */
 
@@ -356,6 +359,8 @@ int position_rollback(struct pq *, struct err *);
 int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
 /* Outside of a transaction: */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
+/* ERR_POSITION: the target knows a tick of a consumer that the queue does not know. */
+int position_unregistered(const struct conf *, int64_t tick, struct err *);
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
 /* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
@@ -373,6 +378,7 @@ struct queue_state {
 };
 
 int queue_state(struct pq *, const char *queue, const char *consumer, struct queue_state *, struct err *);
+int queue_right(struct pq *, bool *yes, struct err *);   /* may this role read queues? */
 int queue_create(struct pq *, const char *queue, struct err *);
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
