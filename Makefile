@@ -49,6 +49,12 @@ demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under 
 test: tdispatch dev ## all tests; the last line is "N passed, N failed"
 	test/run.sh
 
+bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESULTS.md (long)
+	bench/run.sh
+
+bench-quick: tdispatch ## a minute's version: are all tables equal?
+	bench/run.sh quick
+
 lint: ## clean under gcc and clang, layers in order, man pages well formed
 	test/lint.sh
 
@@ -71,4 +77,4 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
 
-.PHONY: all dev demo test lint check-layers install clean distclean help
+.PHONY: all dev demo test bench bench-quick lint check-layers install clean distclean help

@@ -6,7 +6,7 @@
  *                                   BEGIN, lock on the position, the tick known there
  *   COPY events out          ->     COPY rows in, a partition at a time
  *                                   set_last_tick, COMMIT
- *   finish_batch
+ *   finish_batch, with the next next_batch
  *
  * Killed before the COMMIT, nothing has happened and the batch comes again; killed after it, the
  * batch comes again and the target's tick says that it is in.
@@ -50,6 +50,7 @@ void job_disconnect(struct job *j)
 void job_free(struct job *j)
 {
 	job_disconnect(j);
+	j->to_finish = 0;
 	route_free(j->route);
 	sink_free(j->sink);
 	j->route = NULL;
@@ -436,8 +437,7 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		return 1;
 	if (verdict == LANES_IS_IN)
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
-	if (queue_finish(j->src, batch->id, e) < 0)
-		return e->code;
+	j->to_finish = batch->id;
 	if (verdict == LANES_TO_LOAD) {
 		j->events += p.events;
 		log_batch(j, &p, clock_ms() - start_ms);
@@ -451,10 +451,21 @@ int batch_run(struct job *j, struct err *e)
 	struct queue_batch batch = { 0 };
 	const struct conf *c = j->conf;
 	int64_t min_events = j->last_tick < j->single_until ? 0 : c->batch_min_events;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, &batch, e);
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, j->to_finish, &batch, e);
 
+	if (rc >= 0)
+		j->to_finish = 0;
 	if (rc > 0)
 		rc = load_batch(j, &batch, e);
 	queue_batch_free(&batch);
 	return rc;
+}
+
+int batch_finish(struct job *j, struct err *e)
+{
+	if (!j->to_finish || !j->src)
+		return 0;
+	if (queue_finish(j->src, j->to_finish, e) == 0)
+		j->to_finish = 0;
+	return e->code;
 }

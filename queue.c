@@ -7,6 +7,7 @@
  * unsorted: PgQ's sort would spill a large batch to disk first, and inserts need no order.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,8 +121,13 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 /* PgQ says by a plain exception that a batch, a tick or the consumer is gone. */
 static int position_lost(struct err *e)
 {
-	if (strcmp(e->sqlstate, "P0001") == 0)
+	size_t n = strlen(e->msg);
+
+	if (strcmp(e->sqlstate, "P0001") == 0) {
 		e->code = ERR_POSITION;
+		snprintf(e->msg + n, sizeof e->msg - n, ". --rewind registers the consumer at the target's tick;"
+			" --reset forgets that tick, to start with what comes from now on");
+	}
 	return e->code;
 }
 
@@ -141,10 +147,12 @@ static void add_min_count(struct buf *sql, const char *queue, const char *consum
 }
 
 int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
-	struct queue_batch *batch, struct err *e)
+	int64_t finish, struct queue_batch *batch, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	if (finish)
+		buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ");", finish);
 	buf_fmt(&sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
 		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
 		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"

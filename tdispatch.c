@@ -193,6 +193,15 @@ static int open_log(const struct conf *conf, struct err *e)
 	return 0;
 }
 
+/* Tells the queue what was loaded last. Else that would come again, only to be finished. */
+static void finish(struct app *a)
+{
+	struct err e = { 0 };
+
+	if (!daemon_stop_now() && batch_finish(&a->job, &e) < 0)
+		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
+}
+
 /* SIGHUP: a config that is wrong changes nothing. */
 static void reload(struct app *a)
 {
@@ -204,6 +213,7 @@ static void reload(struct app *a)
 		log_error("not reloaded, the old config stays: %s", e.msg);
 		return;
 	}
+	finish(a);
 	job_free(&a->job);
 	conf_free(&a->conf);
 	a->conf = conf;
@@ -369,11 +379,13 @@ static int loop(struct app *a)
 		if (rc < 0 && !recover(a, &e))
 			return 1;
 		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
-			return 0;
+			break;
 		if (rc == 0)
 			daemon_sleep(pause_when_empty(a));
 	}
-	log_info("told to stop");
+	if (daemon_stop_after_batch())
+		log_info("told to stop");
+	finish(a);
 	return 0;
 }
 

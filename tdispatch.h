@@ -384,9 +384,10 @@ int queue_register(struct pq *, const char *queue, const char *consumer, struct 
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
 int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick, struct err *);
 /* 1 with the next batch, 0 when there is none. min_events: ticks are merged until the batch has
- * about so many events, or all that are pending if those are fewer; 0: one tick a batch. */
+ * about so many events, or all that are pending if those are fewer; 0: one tick a batch. finish:
+ * a batch to finish in the same transaction, or 0. */
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
-	struct queue_batch *, struct err *);
+	int64_t finish, struct queue_batch *, struct err *);
 void queue_batch_free(struct queue_batch *);
 int queue_finish(struct pq *, int64_t batch, struct err *);
 
@@ -463,7 +464,8 @@ struct job {
 	enum position_kind kind;
 	struct route *route;
 	struct sink *sink;
-	int64_t last_tick;              /* of the last batch finished, 0 before */
+	int64_t last_tick;              /* of the last batch loaded, 0 before */
+	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
 };
@@ -490,8 +492,10 @@ void job_disconnect(struct job *);
 /* The job's connections, its routes and what it knows of the target; not the config. */
 void job_free(struct job *);
 
-/* 1: a batch was loaded and finished; 0: the queue is empty; else an error. Needs job_connect. */
+/* 1: a batch was loaded; 0: the queue is empty; else an error. Needs job_connect. The queue is
+ * told with the next call, which spares a round trip, or by batch_finish. */
 int batch_run(struct job *, struct err *);
+int batch_finish(struct job *, struct err *);
 
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 

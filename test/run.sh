@@ -1,5 +1,5 @@
 #!/bin/bash
-# make test: the unit tests, the golden files, the end-to-end tests, lint. The last line sums up.
+# make test: unit tests, golden files, end-to-end tests, the benchmark's comparison of tables, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
 total_passed=0
@@ -27,6 +27,7 @@ mkdir -p build/test
 run unit test/unit.sh
 run ini test/ini_golden.sh
 run e2e test/e2e.sh
+run bench-quick bench/run.sh quick
 run lint test/lint.sh
 echo "$total_passed passed, $total_failed failed"
 [ "$total_failed" = 0 ]

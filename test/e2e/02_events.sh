@@ -1,0 +1,256 @@
+# Rows as logutriga writes them: values and names of every kind, operations, changing columns.
+. "$(dirname "$0")/../cases.sh"
+
+# both_tables COLUMNS: table t on both sides, unpartitioned, job.ini, the consumer registered.
+both_tables() {
+	new_pair "$CASE"
+	source_table t "$1"
+	dst "create table t (${1/primary key/})"
+	config dest_table=t part_field= part_template= "${@:2}"
+	install
+}
+
+expect_same_content() {
+	expect_eq "$(content "$DST" "${1:-t}")" "$(content "$SRC" "${1:-t}")" "content"
+}
+
+case_bytes() {
+	both_tables "id int primary key, v text"
+	src "insert into t select i, chr(i) from generate_series(1, 127) i;
+		insert into t select 200 + i, 'a' || chr(i) || 'b' from generate_series(1, 127) i;
+		insert into t select 1000, string_agg(chr(i), '') from generate_series(1, 127) i"
+	tick q
+	once
+	expect_same_content
+}
+
+case_utf8() {
+	both_tables "id int primary key, v text"
+	src "insert into t values (1, 'ä€𝄞'), (2, '日本語'), (3, chr(1114109)), (4, chr(128) || chr(2047) || chr(2048) || chr(65533) || chr(65536))"
+	tick q
+	once
+	expect_same_content
+}
+
+case_copy_specials() {
+	both_tables "id int primary key, v text"
+	src "insert into t values (1, '\\.'), (2, '\\N'), (3, '\\'), (4, '\\\\'), (5, E'a\\n\\\\.\\nb'), (6, E'\\t'), (7, E'\\r\\n'),
+		(8, E'\\\\n'), (9, '%'), (10, '%41'), (11, '+'), (12, 'a+b c'), (13, '&'), (14, '='), (15, 'a=b&c=d'), (16, '\"'), (17, ''''), (18, ',')"
+	tick q
+	once
+	expect_same_content
+}
+
+case_null_and_empty() {
+	both_tables "id int primary key, a text, b text"
+	src "insert into t values (1, null, ''), (2, '', null), (3, null, null), (4, '', ''), (5, 'null', 'NULL')"
+	tick q
+	once
+	expect_same_content
+	expect_eq "$(dst "select count(*) from t where a is null")" 2
+}
+
+case_long_values() {
+	both_tables "id int primary key, v text, w text"
+	src "insert into t values (1, repeat('x', 3000000), 'short'), (2, repeat('ä&\\', 500000), repeat('%', 1000000)), (3, 'end', null)"
+	tick q
+	LIMIT=20 once
+	expect_same_content
+}
+
+# A row that is larger than all that may wait in memory together.
+case_value_over_the_pool() {
+	both_tables "id int primary key, v text"
+	src "insert into t values (1, 'first'), (2, repeat('0123456789', 2500000)), (3, 'last')"
+	tick q
+	LIMIT=20 once
+	expect_same_content
+}
+
+case_types() {
+	both_tables "id int primary key, a bool, b bytea, c int[], d jsonb, e numeric, f timestamptz, g interval, h text[], i float8, j inet, k uuid"
+	src "insert into t values (1, true, '\\x00ff0a5c', '{1,null,3}', '{\"a\": \"b\\\\nc\"}', 12345678901234567890.123456789,
+		'2026-01-31 12:34:56.789+05:30', '1 mon 2 days', array['a b', 'c,\"d\\', null, ''], 1e-300, '::1/64', '00112233-4455-6677-8899-aabbccddeeff'),
+		(2, null, '', '{}', 'null', 'NaN', 'infinity', null, '{}', '-Infinity', null, null)"
+	tick q
+	once
+	expect_same_content
+}
+
+case_column_names() {
+	both_tables "id int primary key, \"a b\" text, \"Upper\" text, \"select\" text, \"per%cent\" text, \"a&b=c\" text, \"qu\"\"ote\" text,
+		\"sin'gle\" text, \"größe\" text, \"back\\slash\" text, \"plus+\" text, \"dot.ted\" text, \"1digit\" text,
+		\"n63_4567890123456789012345678901234567890123456789012345678901_3\" text"
+	src "insert into t values (1, 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n'); insert into t values (2)"
+	tick q
+	once
+	expect_same_content
+}
+
+case_column_names_listed() {
+	both_tables "id int primary key, \"a b\" text, \"Upper\" text, \"größe\" text, \"select\" text, \"per%cent\" text" \
+		"fields=id, a b, Upper, größe, select, per%cent"
+	src "insert into t values (1, 'b', 'c', 'd', 'e', 'f')"
+	tick q
+	once
+	expect_same_content
+}
+
+case_every_operation_is_a_row() {
+	orders_pair
+	orders 1 2
+	src "update orders set note = 'changed' where id = 1; delete from orders where id = 2"
+	tick q
+	once
+	expect_eq "$(dst "select id, note, count(*) from orders group by 1, 2 order by 1, 2")" $'1|changed|1\n1|n1|1\n2|n2|2'
+}
+
+case_truncate_is_skipped() {
+	orders_pair
+	src "create trigger cut after truncate on orders for each statement execute function pgq.logutriga('q')"
+	orders 1 1
+	src "truncate orders; truncate orders"
+	orders 2 2
+	tick q
+	once
+	expect_rows 2
+	expect_match err 'truncate'
+}
+
+case_backup_argument() {
+	orders_pair
+	src "drop trigger to_queue on orders;
+		create trigger to_queue after insert or update on orders for each row execute function pgq.logutriga('q', 'backup')"
+	orders 1 1
+	src "update orders set note = 'new'"
+	tick q
+	once
+	expect_eq "$(dst "select note from orders order by 1")" $'n1\nnew'
+}
+
+case_own_event_types() {
+	orders_pair
+	event 'something else' 'id=1&day=2026-01-31&note=a' other.table >/dev/null
+	event '' 'id=2&day=2026-01-31&note' '' >/dev/null
+	event 'I:' 'id=3&day=2026-01-31&note=' '' >/dev/null
+	event 'RENAMED' 'id=4&day=2026-01-31&note=R' '' >/dev/null
+	tick q
+	once
+	expect_eq "$(dst "select id, note is null, note from orders order by id")" $'1|f|a\n2|t|\n3|f|\n4|f|R'
+}
+
+case_decoding() {
+	orders_pair
+	event I:id 'id=1&day=2026-01-31&note=a%C3%96%c3%96+%2b%2B%25' >/dev/null
+	event I:id '%69%64=2&d%61y=%32026-01-31&note=a%3db' >/dev/null
+	event I:id 'note=x%0a%5c%2e%09&id=3&day=2026-01-31' >/dev/null
+	event I:id 'id=4&day=2026-01-31&note=a=b=c' >/dev/null
+	tick q
+	once
+	expect_eq "$(dst "select note from orders where id < 3 order by id")" $'aÖÖ ++%\na=b'
+	expect_eq "$(dst "select encode(convert_to(note, 'UTF8'), 'hex') from orders where id = 3")" 780a5c2e09
+	expect_eq "$(dst "select note from orders where id = 4")" a=b=c
+}
+
+case_columns_added() {
+	orders_pair
+	dst "alter table orders add extra text"
+	orders 1 1
+	src "alter table orders add extra text; insert into orders values (2, '2026-01-31', 'n2', 'e2')"
+	orders 3 3
+	src "insert into orders values (4, '2026-01-31', 'n4', 'e4')"
+	tick q
+	once
+	expect_eq "$(dst "select * from orders order by id")" $'1|2026-01-31|n1|\n2|2026-01-31|n2|e2\n3|2026-01-31|n3|\n4|2026-01-31|n4|e4'
+}
+
+case_columns_dropped() {
+	orders_pair
+	orders 1 1
+	src "alter table orders drop note; insert into orders values (2, '2026-01-31')"
+	src "alter table orders add note text; insert into orders values (3, '2026-01-31', 'n3')"
+	tick q
+	once
+	expect_eq "$(dst "select * from orders order by id")" $'1|2026-01-31|n1\n2|2026-01-31|\n3|2026-01-31|n3'
+}
+
+# A hundred column lists: more than the program remembers at a time.
+case_many_shapes() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "do \$\$ begin execute (select 'create table t (id int, ' || string_agg('c' || i || ' int', ', ') || ')' from generate_series(1, 100) i); end \$\$"
+	config dest_table=t part_field= part_template=
+	install
+	src "select pgq.insert_event('q', 'I:id', 'id=' || i || '&c' || (i % 100 + 1) || '=' || i) from generate_series(1, 1000) i" >/dev/null
+	tick q
+	once
+	expect_rows 1000 t
+	expect_eq "$(dst "select count(c1), sum(c1), count(c100), sum(c100) from t")" "10|5500|10|5490"
+}
+
+case_fields_renamed() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text, other text"
+	dst "create table orders (order_id int, \"On Day\" date, remark text) partition by range (\"On Day\")"
+	config "fields=id:order_id, day:On Day , note : remark"
+	install
+	src "insert into orders values (1, '2026-01-31', 'a', 'b')"
+	tick q
+	once
+	expect_eq "$(dst "select tableoid::regclass, * from orders")" "orders_2026_01_31|1|2026-01-31|a"
+}
+
+case_partition_field_not_listed() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, note text)"
+	config "fields=note, id" "part_template=$INHERITS"
+	install
+	orders 1 1 2026-03-04
+	tick q
+	once
+	expect_eq "$(dst "select tableoid::regclass, * from orders")" "orders_2026_03_04|1|n1"
+}
+
+case_events_of_other_columns_with_a_list() {
+	orders_pair "fields=id, day"
+	event I:id 'note=a&day=2026-01-31&id=1' >/dev/null
+	event I:id 'id=2&day=2026-01-31' >/dev/null
+	tick q
+	once
+	expect_rows 2
+}
+
+case_no_partitions() {
+	both_tables "id int primary key, v text"
+	src "insert into t values (1, 'a')"
+	tick q
+	once
+	expect_eq "$(partitions t)" ""
+	expect_same_content
+}
+
+case_several_batches() {
+	orders_pair
+	local i
+	for i in 1 2 3 4 5; do
+		orders "$i" "$i" "2026-01-0$i"
+		tick q
+	done
+	once
+	expect_rows 5
+	expect_eq "$(completed_tick)" "$(consumer_tick)" "the target's tick against the queue's"
+	once
+	expect_rows 5
+}
+
+case_empty_batches_are_finished() {
+	orders_pair
+	tick q
+	tick q
+	once
+	expect_rows 0
+	expect_eq "$(consumer_tick)" "$(src "select last_tick_id from pgq.get_queue_info('q')")" "ticks of empty batches are finished"
+}
+
+run_cases

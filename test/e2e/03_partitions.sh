@@ -1,0 +1,473 @@
+# Where rows go, and how their partitions come to be.
+. "$(dirname "$0")/../cases.sh"
+
+# Rows and partition of each id, as SQL sees them.
+places() {
+	dst "select tableoid::regclass, id from ${1:-orders} order by id"
+}
+
+check_three_days() {
+	orders 1 2 2026-01-31
+	orders 3 3 2026-02-01
+	orders 4 4 2024-02-29
+	tick q
+	once
+	expect_eq "$(places)" $'orders_2026_01_31|1\norders_2026_01_31|2\norders_2026_02_01|3\norders_2024_02_29|4'
+}
+
+case_inherits() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text)"
+	config "part_template=create table _DEST_TABLE (check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)) inherits (_PARENT);"
+	install
+	check_three_days
+}
+
+case_partition_of() {
+	orders_pair "part_template=$PARTITION_OF"
+	check_three_days
+}
+
+case_attach() {
+	orders_pair "part_template=$ATTACH"
+	check_three_days
+}
+
+case_templates_run_whole() {
+	orders_pair "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);
+# no comment of SQL
+-- _DEST_TABLE and ; in a comment
+/* 'another; _PKEY */
+do \$do\$ begin perform 1; end \$do\$;
+comment on table _DEST_TABLE is 'rows of _PART_FIELD; it''s _DEST_TABLE';
+create index on _DEST_TABLE (note)"
+	check_three_days
+	expect_eq "$(dst "select obj_description('orders_2026_02_01'::regclass)")" "rows of day; it's orders_2026_02_01"
+}
+
+case_broken_template() {
+	orders_pair "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END); selekt 1;"
+	orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "part_template|selekt"
+	expect_eq "$(partitions)" "" "a template that fails leaves nothing"
+}
+
+# Somebody drops a partition that the running program knows.
+case_dropped_while_running() {
+	orders_pair
+	start job.ini
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	dst "drop table orders_2026_01_31"
+	orders 4 5
+	tick q
+	within 20 dst_gives 2 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A template may forget to create the table.
+case_template_without_table() {
+	orders_pair "part_template=select 1;"
+	orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err orders_2026_01_31
+}
+
+case_existing_partitions() {
+	orders_pair part_template=
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01')"
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+}
+
+# Tables with the right name that are nobody's child are used as they are.
+case_loose_tables() {
+	orders_pair part_template=
+	dst "create table orders_2026_01_31 (like orders)"
+	orders 1 3
+	tick q
+	once
+	expect_rows 3 orders_2026_01_31
+}
+
+case_primary_key_of_event() {
+	new_pair "$CASE"
+	source_table orders "id int, day date, note text, primary key (id, day)"
+	dst "create table orders (\"Order Id\" int, day date, note text) partition by range (day)"
+	config "fields=id:Order Id, day, note" "part_template=create table _DEST_TABLE (like _PARENT, primary key (_PKEY));
+		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+	install
+	orders 1 1
+	tick q
+	once
+	expect_eq "$(dst "select pg_get_constraintdef(oid) from pg_constraint where contype = 'p' and conrelid = 'orders_2026_01_31'::regclass")" \
+		'PRIMARY KEY ("Order Id", day)'
+}
+
+case_primary_key_that_is_none() {
+	orders_pair "part_template=create table _DEST_TABLE (like _PARENT, primary key (_PKEY))"
+	id=$(event I: 'id=1&day=2026-01-31&note=a')
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "$id"
+	expect_match err "_PKEY|primary key"
+	expect_eq "$(dst "select to_regclass('orders_2026_01_31') is null")" t
+}
+
+# named_parent SCHEMA TABLE: source, parent and config with dest_table = SCHEMA.TABLE
+named_parent() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create schema if not exists \"${1//\"/\"\"}\";
+		create table \"${1//\"/\"\"}\".\"${2//\"/\"\"}\" (id int, day date, note text) partition by range (day)"
+	config "dest_table=$1.$2" "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);
+		alter table _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);
+		create index _SCHEMA_TABLE_idx on _DEST_TABLE (note);"
+	install
+	orders 1 1
+	tick q
+	once
+}
+
+# Prints schema, table, indexes of the only partition.
+only_partition() {
+	dst "select n.nspname, c.relname, (select string_agg(i.relname, ',' order by i.relname) from pg_index x join pg_class i on i.oid = indexrelid where indrelid = c.oid)
+		from pg_inherits join pg_class c on c.oid = inhrelid join pg_namespace n on n.oid = relnamespace
+		where c.relkind = 'r'"
+}
+
+case_schema() {
+	named_parent sales orders
+	expect_eq "$(only_partition)" "sales|orders_2026_01_31|orders_2026_01_31_pkey,sales_orders_2026_01_31_idx"
+}
+
+case_quoted_names() {
+	named_parent 'Sales Dept' 'Order-Items'
+	expect_eq "$(only_partition)" "Sales Dept|Order-Items_2026_01_31|Order-Items_2026_01_31_pkey,Sales Dept_Order-Items_2026_01_31_idx"
+}
+
+case_names_with_quotes() {
+	named_parent "o'brien" 'we"ird'
+	expect_eq "$(only_partition)" "o'brien|we\"ird_2026_01_31|o'brien_we\"ird_2026_01_31_idx,we\"ird_2026_01_31_pkey"
+}
+
+case_keywords_and_utf8() {
+	named_parent select 'größe'
+	expect_eq "$(only_partition)" "select|größe_2026_01_31|größe_2026_01_31_pkey,select_größe_2026_01_31_idx"
+}
+
+# The table that is wanted is that of the schema named, not another's of the same name.
+case_schema_against_search_path() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create schema a; create table a.orders (id int, day date, note text) partition by range (day);
+		create table orders_2026_01_31 (id int, day date, note text)"
+	config dest_table=a.orders
+	install
+	orders 1 1
+	tick q
+	once
+	expect_rows 1 a.orders
+	expect_rows 0 orders_2026_01_31
+}
+
+# check_method METHOD VALUE SUFFIX FROM TO
+check_method() {
+	local table=t_$1$((++N))
+	dst "create table $table (id int, at timestamp) partition by range (at)"
+	QUEUE=$table
+	src "select pgq.create_queue('$table'); select pgq.register_consumer('$table', 'job')" >/dev/null
+	event I:id "id=1&at=$2" >/dev/null
+	tick "$table"
+	dst "delete from pgq_ext.completed_tick"
+	once --set "dest_table=$table" --set "part_method=$1" --set "queue_name=$table" --set part_field=at
+	expect_eq "$(dst "select c.relname, pg_get_expr(relpartbound, c.oid) from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = '$table'::regclass")" \
+		"${table}_$3|FOR VALUES FROM ('$4') TO ('$5')" "$1 of $2"
+	expect_rows 1 "$table"
+}
+
+methods() {
+	orders_pair
+	N=0
+}
+
+case_daily() {
+	methods
+	check_method daily 2026-12-31 2026_12_31 "2026-12-31 00:00:00" "2027-01-01 00:00:00"
+	check_method daily "2024-02-28 23:59:59.999999" 2024_02_28 "2024-02-28 00:00:00" "2024-02-29 00:00:00"
+	check_method daily 0001-01-01 0001_01_01 "0001-01-01 00:00:00" "0001-01-02 00:00:00"
+}
+
+case_monthly() {
+	methods
+	check_method monthly 2026-02-03 2026_02 "2026-02-01 00:00:00" "2026-03-01 00:00:00"
+	check_method monthly "2026-12-31 23:59" 2026_12 "2026-12-01 00:00:00" "2027-01-01 00:00:00"
+}
+
+case_hourly() {
+	methods
+	check_method hourly "2026-02-03 23:59:59" 2026_02_03_23 "2026-02-03 23:00:00" "2026-02-04 00:00:00"
+	check_method hourly 2026-02-03 2026_02_03_00 "2026-02-03 00:00:00" "2026-02-03 01:00:00"
+}
+
+case_weekly() {
+	methods
+	check_method weekly 2026-02-15 2026_w07 "2026-02-09 00:00:00" "2026-02-16 00:00:00"
+	check_method weekly 2027-01-03 2026_w53 "2026-12-28 00:00:00" "2027-01-04 00:00:00"
+	check_method weekly 2024-12-30 2025_w01 "2024-12-30 00:00:00" "2025-01-06 00:00:00"
+}
+
+case_yearly() {
+	methods
+	check_method yearly 2026-12-31 2026 "2026-01-01 00:00:00" "2027-01-01 00:00:00"
+}
+
+# An event of 23:30 UTC on 31 January, for a source whose sessions run two hours east.
+evtime_pair() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text)"
+	src "alter database \"$SRC\" set timezone = '<+02>-02'"
+	config part_field=_EVTIME "part_template=$INHERITS" "$@"
+	install
+	orders 1 1
+	src "update pgq.event_1 set ev_time = '2026-01-31 23:30:00+00'"
+	tick q
+	once
+}
+
+case_evtime_as_text() {
+	evtime_pair
+	expect_eq "$(places)" "orders_2026_02_01|1"
+}
+
+case_evtime_utc() {
+	evtime_pair part_timezone=UTC
+	expect_eq "$(places)" "orders_2026_01_31|1"
+}
+
+case_evtime_offset() {
+	evtime_pair part_timezone=-08:00 part_method=hourly
+	expect_eq "$(places)" "orders_2026_01_31_15|1"
+}
+
+case_evtime_with_a_list() {
+	evtime_pair part_timezone=+00:45 part_method=hourly fields=id,note
+	expect_eq "$(places)" "orders_2026_02_01_00|1"
+}
+
+# zoned_pair ZONE_OF_TARGET KEY=VALUE...: rows of one moment printed in three zones, and the next
+# moment of another day.
+zoned_pair() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day timestamptz, note text"
+	dst "create table orders (id int, day timestamptz, note text) partition by range (day)"
+	sql postgres <<<"alter database \"$DST\" set timezone = '$1'"
+	config "${@:2}"
+	install
+	src "set timezone = '<+02>-02'; insert into orders values (1, '2026-01-31 23:30+00');
+		set timezone = 'UTC'; insert into orders values (2, '2026-01-31 23:30+00');
+		set timezone = '<-0330>+03:30'; insert into orders values (3, '2026-01-31 23:30+00');
+		insert into orders values (4, '2026-02-01 00:00+00')"
+	tick q
+}
+
+case_timestamptz_utc() {
+	zoned_pair '<-05>+05' part_timezone=UTC
+	once
+	expect_eq "$(places)" $'orders_2026_01_31|1\norders_2026_01_31|2\norders_2026_01_31|3\norders_2026_02_01|4'
+	expect_eq "$(dst "set timezone = 'UTC'; select pg_get_expr(relpartbound, oid) from pg_class where relname = 'orders_2026_01_31'")" \
+		"FOR VALUES FROM ('2026-01-31 00:00:00+00') TO ('2026-02-01 00:00:00+00')"
+}
+
+case_timestamptz_offset() {
+	zoned_pair '<-05>+05' part_timezone=+02:00
+	once
+	expect_eq "$(places)" $'orders_2026_02_01|1\norders_2026_02_01|2\norders_2026_02_01|3\norders_2026_02_01|4'
+}
+
+case_timestamptz_half_hour() {
+	zoned_pair UTC part_timezone=-00:30 part_method=hourly
+	once
+	expect_eq "$(places)" $'orders_2026_01_31_23|1\norders_2026_01_31_23|2\norders_2026_01_31_23|3\norders_2026_01_31_23|4'
+}
+
+# The date as written decides; the parent here takes any date anywhere.
+case_timestamptz_text() {
+	zoned_pair UTC "part_template=create table _DEST_TABLE (like _PARENT)"
+	once
+	expect_eq "$(dst "select 'a', id from orders_2026_02_01 union all select 'b', id from orders_2026_01_31 order by 2")" $'a|1\nb|2\nb|3\nb|4'
+}
+
+case_zone_of_a_value_without_offset() {
+	orders_pair part_timezone=+05:00
+	orders 1 1 2026-01-31
+	tick q
+	once
+	expect_eq "$(places)" "orders_2026_01_31|1"
+}
+
+case_bad_zone() {
+	new_pair "$CASE"
+	config part_timezone=Europe/Tallinn
+	expect_exit 2 "$TDISPATCH" --once job.ini
+	expect_match err part_timezone
+}
+
+case_bad_method() {
+	new_pair "$CASE"
+	config part_method=fortnightly
+	expect_exit 2 "$TDISPATCH" --once job.ini
+	expect_match err 'job\.ini.*part_method'
+}
+
+# Twelve megabytes for one day, then days that nobody has seen.
+case_late_partitions_in_a_large_batch() {
+	orders_pair
+	src "insert into orders select i, date '2026-01-01' + (i > 12000)::int * (i - 12000), repeat('x', 1000) from generate_series(1, 12010) i"
+	tick q
+	once
+	expect_rows 12010
+	expect_eq "$(partitions | wc -w)" 11
+}
+
+case_interleaved_partitions() {
+	orders_pair
+	src "insert into orders select i, date '2026-01-01' + i % 200, repeat('y', 300) from generate_series(1, 40000) i"
+	tick q
+	once
+	expect_rows 40000
+	expect_eq "$(dst "select count(*), min(n), max(n) from (select tableoid, count(*) n from orders group by 1) x")" "200|200|200"
+}
+
+# reader SECONDS: a transaction that has read the parent and stays open.
+reader() {
+	dst "begin; select count(*) from orders; select pg_sleep($1); commit" >/dev/null &
+	READER=$!
+	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+}
+
+check_reader() {
+	reader 4
+	orders 1 10
+	tick q
+	start --once job.ini
+	sleep 1.5
+	# others are not held up by us waiting
+	dst "set statement_timeout = '2500ms'; select count(*) from orders" >/dev/null
+	expect_end 0 30
+	wait "$READER"
+	expect_rows 10
+}
+
+case_reader_holds_the_parent_partition_of() {
+	orders_pair
+	check_reader
+}
+
+case_reader_holds_the_parent_attach() {
+	orders_pair "part_template=$ATTACH"
+	check_reader
+}
+
+# ATTACH does not even wait for the reader.
+case_attach_passes_a_reader() {
+	orders_pair "part_template=$ATTACH"
+	reader 5
+	orders 1 10
+	tick q
+	LIMIT=4 once
+	expect_rows 10
+	kill_quietly "$READER"
+}
+
+case_parent_is_free_while_loading() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.002
+	orders 1 1000
+	tick q
+	start --once job.ini
+	within 20 rows_are_coming
+	dst "set statement_timeout = '700ms'; select count(*) from orders; begin; lock table orders in share update exclusive mode; commit" >/dev/null
+	kill -0 "$PID" || fail "the batch was over too soon to tell"
+	expect_end 0 30
+	expect_rows 1000
+}
+
+case_default_partition_holds_the_rows() {
+	orders_pair
+	dst "create table orders_rest partition of orders default; insert into orders_rest values (99, '2026-01-31', 'here already')"
+	orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "orders_2026_01_31"
+	expect_match err "default partition|23514"
+	expect_rows 1
+}
+
+case_two_dispatchers_make_the_same_partitions() {
+	local round
+	orders_pair
+	install --set consumer_name=other
+	for round in 1 2 3; do
+		src "insert into orders select i, date '2026-01-01' + i % 30, 'r' from generate_series($round * 1000, $round * 1000 + 299) i"
+		tick q
+		dst "drop table orders; create table orders (id int, day date, note text) partition by range (day)"
+		start --once job.ini
+		local first=$PID
+		start --once job.ini --set consumer_name=other --set pidfile=other.pid
+		expect_end 0 30 "$first"
+		expect_end 0 30
+		expect_eq "$(dst "select count(*), count(distinct id) from orders")" "600|300" "round $round"
+	done
+}
+
+expect_refused_name() {
+	expect_exit "$1" "$TDISPATCH" --once job.ini
+	expect_match err '63'
+	expect_eq "$(dst "select count(*) from pg_class where relname like 'x%' and relkind = 'r'")" 0 "tables"
+}
+
+# long_name NAME: a parent of that name, an event for it.
+long_name() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table \"$1\" (id int, day date, note text) partition by range (day)"
+	config "dest_table=$1" "${@:2}"
+	expect_exit "0|2" "$TDISPATCH" --install job.ini
+	src "select pgq.create_queue('q') where not exists (select 1 from pgq.queue)" >/dev/null
+	orders 1 1
+	tick q
+}
+
+case_long_name_is_refused() {
+	long_name "x234567890123456789012345678901234567890123456789012345"
+	expect_refused_name 2
+}
+
+case_longest_name_works() {
+	long_name "x2345678901234567890123456789012345678901234567890_2"
+	once
+	expect_eq "$(dst "select length(relname) from pg_class where relname like 'x%2026%'")" 63
+}
+
+case_long_utf8_name_is_refused() {
+	long_name "xääääääääääääääääääääääääää"
+	expect_refused_name 2
+}
+
+case_long_name_in_template_is_refused() {
+	long_name "x2345678901234567890123456789012345678901234567890" \
+		"part_template=$PARTITION_OF alter table _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);"
+	expect_refused_name "1|2"
+}
+
+run_cases

@@ -1,0 +1,478 @@
+# Every switch but those of the running process, and the config file as the program reads it.
+. "$(dirname "$0")/../cases.sh"
+
+# A config that names no real database.
+offline_config() {
+	SRC=none_src DST=none_dst
+	config "$@"
+}
+
+case_help() {
+	local switch
+	expect_exit 0 "$TDISPATCH" -h
+	for switch in help version quiet verbose daemon ini set reload stop kill register unregister rewind reset install once check show-config; do
+		expect_match out "--$switch"
+	done
+	cp out short
+	expect_exit 0 "$TDISPATCH" --help
+	cmp out short
+	expect_eq "$(cat err)" ""
+}
+
+case_version() {
+	expect_exit 0 "$TDISPATCH" -V
+	expect_match out 'tdispatch.*[0-9]+\.[0-9]+'
+	cp out short
+	expect_exit 0 "$TDISPATCH" --version
+	cmp out short
+}
+
+case_ini() {
+	expect_exit 0 "$TDISPATCH" --ini
+	cp out sample.ini
+	expect_match out '^\[(table_dispatcher|tdispatch)\]'
+	expect_match out 'part_timezone *= *UTC'
+	expect_exit 0 "$TDISPATCH" --show-config sample.ini
+	expect_eq "$(cat err)" "" "warnings about the sample"
+}
+
+case_usage_errors() {
+	offline_config
+	expect_exit 2 "$TDISPATCH"
+	[ -s err ] || fail "no word about the missing config file"
+	expect_exit 2 "$TDISPATCH" --no-such-switch job.ini
+	expect_match err no-such-switch
+	expect_exit 2 "$TDISPATCH" job.ini other.ini
+	expect_exit 2 "$TDISPATCH" --once missing.ini
+	expect_match err missing.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini --set novalue
+	expect_match err novalue
+	expect_exit 2 "$TDISPATCH" --show-config .
+}
+
+case_required_keys() {
+	local key
+	for key in queue_name src_db dst_db dest_table; do
+		offline_config "$key="
+		expect_exit 2 "$TDISPATCH" --once job.ini
+		expect_match err "$key"
+	done
+}
+
+case_unknown_key_warns() {
+	offline_config "part_feild=day"
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match err "part_feild"
+}
+
+case_duplicate_key() {
+	offline_config
+	printf 'Dest_Table: again\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --once job.ini
+	expect_match err "job\.ini.*$(wc -l <job.ini).*dest_table"
+}
+
+case_duplicate_section() {
+	offline_config
+	printf '[table_dispatcher]\nfields = *\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --once job.ini
+	expect_match err "job\.ini.*$(($(wc -l <job.ini) - 1))"
+}
+
+case_no_section() {
+	printf 'queue_name = q\n' >a.ini
+	expect_exit 2 "$TDISPATCH" --show-config a.ini
+	expect_match err 'a\.ini.*1'
+	printf '[londiste]\nqueue_name = q\n' >b.ini
+	expect_exit 2 "$TDISPATCH" --show-config b.ini
+	expect_match err table_dispatcher
+	: >c.ini
+	expect_exit 2 "$TDISPATCH" --show-config c.ini
+}
+
+case_bad_values() {
+	local bad
+	for bad in log_size=big log_count=-1 loop_delay=soon exception_sleep=-5 connection_lifetime=1h use_skylog=maybe; do
+		offline_config "$bad"
+		expect_exit 2 "$TDISPATCH" --show-config job.ini
+		expect_match err "${bad%%=*}"
+	done
+}
+
+case_bad_interpolation() {
+	offline_config
+	printf 'logfile = %%(nobody)s.log\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'nobody'
+	offline_config
+	printf 'logfile = %%(pidfile)s\n' >>job.ini
+	sed -i 's/^pidfile.*/pidfile = %(logfile)s/' job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+}
+
+case_bad_conninfo() {
+	offline_config "dst_db=dbname=x password='geheim"
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err dst_db
+	expect_no_match err geheim
+	expect_no_match out geheim
+}
+
+case_grammar() {
+	cat >odd.ini <<-'END'
+		; first line
+		[DEFAULT]
+		base = orders
+		DB: dbname=x
+		[table_dispatcher]
+		QUEUE_NAME : q; not a comment
+		src_db=%(db)s
+		dst_db = %(DB)s
+		   # indented comment
+		dest_table = %(base)s
+		part_field = day
+		part_template = line one;
+		    line two
+
+		    line four: 100%%
+		    # gone
+		  line five = x
+		logfile = ~/%(job_name)s-%(service_name)s.log
+		pidfile = %(config_dir)s/%(host_name)s.pid
+		fields = %(config_file)s
+	END
+	HOME=/home/of/somebody expect_exit 0 "$TDISPATCH" --show-config odd.ini
+	expect_match out '^queue_name = q; not a comment$'
+	expect_match out '^dst_db = dbname=x$'
+	expect_match out '^dest_table = orders$'
+	expect_match out '^job_name = odd$'
+	expect_match out '^consumer_name = odd$'
+	expect_match out '^logfile = /home/of/somebody/odd-table_dispatcher.log$'
+	expect_match out "^pidfile = .*/$(hostname)\.pid\$"
+	expect_match out '^fields = .*odd.ini$'
+	expect_eq "$(sed -n '/^part_template/,/five/p' out)" $'part_template = line one;\n    line two\n\n    line four: 100%\n    line five = x'
+}
+
+case_old_spellings() {
+	offline_config queue_name= part_field=
+	printf 'pgq_queue_name = old\npgq_consumer_id = oldc\npart_column = created\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out '^queue_name = old$'
+	expect_match out '^consumer_name = oldc$'
+	expect_match out '^part_field = created$'
+	expect_eq "$(cat err)" ""
+}
+
+case_use_skylog() {
+	offline_config use_skylog=1
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match err use_skylog
+}
+
+case_show_config_order() {
+	local keys="job_name pidfile logfile log_size log_count use_skylog loop_delay exception_sleep connection_lifetime queue_name
+		consumer_name src_db dst_db dest_table fields part_field part_method part_timezone part_template"
+	offline_config logfile=x.log
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_eq "$(sed -n 's/^\([a-z_]*\) = .*/\1/p' out | grep -Fxf <(printf '%s\n' $keys) | tr '\n' ' ')" "$(echo $keys) "
+	expect_match out '^log_size = 10485760$'
+	expect_match out '^log_count = 3$'
+	expect_match out '^connection_lifetime = 1200$'
+	expect_match out '^fields = \*$'
+	expect_match out '^part_method = daily$'
+	expect_match out '^part_timezone = text$'
+}
+
+case_show_config_masks() {
+	offline_config "src_db=host=h password=geheim1 user='a b'" "dst_db=postgresql://me:geheim2@h/db?application_name=x"
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_no_match out geheim
+	expect_no_match err geheim
+	expect_match out '^src_db = .*a b'
+	expect_match out '^dst_db = .*me'
+}
+
+# What it prints reads back as the same config.
+case_show_config_reads_back() {
+	offline_config "part_template=$PARTITION_OF"$'\n\n'"grant select on _DEST_TABLE to reporting;"
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	{ echo '[table_dispatcher]'; cat out; } >again.ini
+	cp out first
+	expect_exit 0 "$TDISPATCH" --show-config again.ini
+	diff first out
+}
+
+case_set() {
+	offline_config
+	expect_exit 0 "$TDISPATCH" --set dest_table=other --show-config job.ini --set part_method=monthly --set "src_db=dbname=a host=b=c" --set=fields=a,b
+	expect_match out '^dest_table = other$'
+	expect_match out '^part_method = monthly$'
+	expect_match out '^src_db = dbname=a host=b=c$'
+	expect_match out '^fields = a, ?b$'
+	expect_exit 2 "$TDISPATCH" --show-config job.ini --set part_method=daly
+	expect_match err part_method
+}
+
+case_set_replaces_old_spelling() {
+	offline_config queue_name=
+	printf 'pgq_queue_name = old\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini --set queue_name=new
+	expect_match out '^queue_name = new$'
+}
+
+case_long_lines() {
+	local long
+	long=$(head -c 300000 /dev/zero | tr '\0' x)
+	offline_config
+	printf '# %s\nunknown_%s = 1\n' "$long" "${long:0:5000}" >>job.ini
+	printf 'fields = %s\n' "$(seq -s , -f 'c%g' 1 1500)" >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out ',? ?c1500$'
+}
+
+# CR LF, a byte order mark, no newline at the end.
+case_windows_file() {
+	offline_config
+	{ printf '\xef\xbb\xbf'; sed 's/$/\r/' job.ini; printf 'fields = a, b'; } >win.ini
+	expect_exit 0 "$TDISPATCH" --show-config win.ini
+	expect_match out '^fields = a, ?b$'
+	expect_no_match out $'\r'
+}
+
+case_install() {
+	new_pair "$CASE"
+	config
+	install
+	expect_eq "$(src "select queue_name from pgq.get_queue_info()")" q
+	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick")" 0
+	dst "insert into pgq_ext.completed_tick values ('x', '', 5)"
+	install
+	expect_eq "$(dst "select * from pgq_ext.completed_tick")" "x||5"
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 1
+}
+
+# Somebody began by hand.
+case_install_what_is_missing() {
+	new_pair "$CASE"
+	config
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create schema pgq_ext"
+	install
+	expect_eq "$(dst "select pgq_ext.get_last_tick('x') is null")" t
+	dst "drop function pgq_ext.get_last_tick(text); select pgq_ext.set_last_tick('x', 5)" >/dev/null
+	install
+	expect_eq "$(dst "select pgq_ext.get_last_tick('x')")" 5
+	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+}
+
+case_install_without_pgq() {
+	new_pair "$CASE"
+	config "src_db=dbname=$DST"
+	expect_exit 1 "$TDISPATCH" --install job.ini
+	expect_match err pgq
+}
+
+# What python3-pgq's consumers that remember their tick on the target call.
+case_installed_functions() {
+	new_pair "$CASE"
+	config
+	install
+	expect_eq "$(dst "
+		select coalesce(pgq_ext.get_last_tick('c')::text, 'null');
+		select pgq_ext.set_last_tick('c', 5);
+		select pgq_ext.set_last_tick('c', 's', 7::bigint);
+		select pgq_ext.get_last_tick('c'), pgq_ext.get_last_tick('c', 's'), pgq_ext.get_last_tick('d') is null;
+		select pgq_ext.set_last_tick('c', 5000000000);
+		select pgq_ext.get_last_tick('c');
+		select pgq_ext.set_last_tick('c', null);
+		select pgq_ext.get_last_tick('c') is null, pgq_ext.get_last_tick('c', 's');
+		select pgq_ext.set_last_tick('c', 's', null);
+		select count(*) from pgq_ext.completed_tick")" $'null\n1\n1\n5|7|t\n1\n5000000000\n1\nt|7\n1\n0'
+	expect_eq "$(dst "select string_agg(attname || ' ' || format_type(atttypid, null), ', ' order by attnum) from pg_attribute
+		where attrelid = 'pgq_ext.completed_tick'::regclass and attnum > 0")" "consumer_id text, subconsumer_id text, last_tick_id bigint"
+}
+
+# The real extension's schema, in its own words.
+real_pgq_ext() {
+	dst "create schema pgq_ext;
+		create table pgq_ext.completed_tick (consumer_id text not null, subconsumer_id text not null, last_tick_id bigint not null,
+			primary key (consumer_id, subconsumer_id));
+		create function pgq_ext.get_last_tick(a_consumer text, a_subconsumer text) returns int8 language plpgsql as \$\$
+		declare res int8; begin
+			select last_tick_id into res from pgq_ext.completed_tick where consumer_id = a_consumer and subconsumer_id = a_subconsumer;
+			return res; end \$\$ security definer;
+		create function pgq_ext.get_last_tick(a_consumer text) returns int8 language sql as \$\$ select pgq_ext.get_last_tick(a_consumer, '') \$\$;
+		create function pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint) returns integer language plpgsql as \$\$
+		begin
+			if a_tick_id is null then
+				delete from pgq_ext.completed_tick where consumer_id = a_consumer and subconsumer_id = a_subconsumer;
+			else
+				update pgq_ext.completed_tick set last_tick_id = a_tick_id where consumer_id = a_consumer and subconsumer_id = a_subconsumer;
+				if not found then
+					insert into pgq_ext.completed_tick values (a_consumer, a_subconsumer, a_tick_id);
+				end if;
+			end if;
+			return 1; end \$\$ security definer;
+		create function pgq_ext.set_last_tick(a_consumer text, a_tick_id bigint) returns integer language sql as \$\$ select pgq_ext.set_last_tick(a_consumer, '', a_tick_id) \$\$;"
+}
+
+pgq_ext_objects() {
+	dst "select oid, proname, xmin from pg_proc where pronamespace = 'pgq_ext'::regnamespace union all
+		select oid, relname, xmin from pg_class where relnamespace = 'pgq_ext'::regnamespace order by 1"
+}
+
+case_real_pgq_ext_is_not_touched() {
+	local before
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	real_pgq_ext
+	before=$(pgq_ext_objects)
+	config
+	install
+	expect_eq "$(pgq_ext_objects)" "$before"
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+	expect_eq "$(completed_tick)" "$(consumer_tick)"
+}
+
+case_without_pgq_ext() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	config
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "pgq_ext"
+	expect_match err "--install"
+}
+
+case_without_queue() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --once job.ini --set queue_name=nobody
+	expect_match err nobody
+}
+
+case_register() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	config
+	expect_exit 0 "$TDISPATCH" --register job.ini
+	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+	expect_exit 0 "$TDISPATCH" --register job.ini
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 1
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0
+}
+
+case_quiet() {
+	orders_pair
+	orders 1 1
+	tick q
+	once -q
+	expect_eq "$(cat err)" ""
+	expect_rows 1
+}
+
+# An empty batch is a line for debugging only.
+case_verbose() {
+	orders_pair
+	tick q
+	once
+	expect_no_match err debug
+	tick q
+	once -v
+	expect_match err debug
+	tick q
+	once -v -v
+	expect_match err debug
+}
+
+case_batch_line() {
+	orders_pair
+	orders 1 7
+	tick q
+	once
+	expect_match err "job.*q.*7.*lag"
+	expect_match err "$(completed_tick)"
+}
+
+case_once_leaves_nothing() {
+	orders_pair
+	once
+	expect_rows 0
+	expect_eq "$(ls job.pid 2>/dev/null)" ""
+}
+
+# loop_delay = 0: exit when the queue is empty.
+case_loop_delay_zero() {
+	orders_pair loop_delay=0
+	orders 1 5
+	tick q
+	expect_exit 0 "$TDISPATCH" job.ini
+	expect_rows 5
+}
+
+case_check() {
+	orders_pair
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out orders
+	expect_eq "$(consumer_tick)" "$(src "select last_tick_id from pgq.get_queue_info('q')")"
+}
+
+# check_fails REGEX ARGS...: --check finds something missing and says so.
+check_fails() {
+	expect_exit 1 "$TDISPATCH" --check job.ini "${@:2}"
+	cat out err >both
+	expect_match both "$1"
+}
+
+case_check_finds_what_is_missing() {
+	orders_pair
+	check_fails nobody --set queue_name=nobody
+	check_fails nothere --set dest_table=nothere
+	check_fails colour --set fields=id,day,colour
+	check_fails "no_db" --set "dst_db=dbname=no_db"
+	check_fails "pgq" --set "src_db=dbname=$DST"
+	dst "drop schema pgq_ext cascade"
+	check_fails "pgq_ext"
+}
+
+case_check_rights() {
+	orders_pair
+	sql postgres <<<"create role checker login"
+	check_fails "right|permission|denied|may not" --set "dst_db=dbname=$DST user=checker"
+}
+
+case_check_changes_nothing() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	config
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0
+	expect_eq "$(dst "select count(*) from pg_namespace where nspname = 'pgq_ext'")" 0
+}
+
+case_check_warns_about_text_on_timestamptz() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day timestamptz, note text"
+	dst "create table orders (id int, day timestamptz, note text) partition by range (day)"
+	config part_timezone=text
+	install
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	cat out err >both
+	expect_match both "part_timezone"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set part_timezone=UTC
+	cat out err >both
+	expect_no_match both "part_timezone.*(text|warning)|warning.*part_timezone"
+}
+
+case_licenses() {
+	expect_exit 0 "$STATIC" --licenses
+	expect_match out OpenSSL
+	expect_match out PostgreSQL
+	expect_match out musl
+}
+
+run_cases

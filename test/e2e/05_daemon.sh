@@ -1,0 +1,344 @@
+# The running process: pid file, signals, log file, reload.
+. "$(dirname "$0")/../cases.sh"
+
+pid_in_file() {
+	[ -s "${1:-job.pid}" ] && [ "$(tr -d ' \n' <"${1:-job.pid}")" = "$PID" ]
+}
+
+# Starts the program in the foreground and waits until it has its pid file.
+start_job() {
+	start job.ini "$@"
+	within 10 pid_in_file
+}
+
+# A slow target, COUNT orders in one batch, the program in the middle of it.
+start_slow_batch() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.002
+	orders 1 "$1"
+	tick q
+	start_job
+	within 20 rows_are_coming
+}
+
+case_follows_the_queue() {
+	orders_pair
+	start_job
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	orders 4 5 2026-02-01
+	tick q
+	within 10 dst_gives 5 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_rows 5
+}
+
+case_sigint_when_idle() {
+	orders_pair
+	start_job
+	kill -INT "$PID"
+	expect_end 0 5
+}
+
+case_stop_finishes_the_batch() {
+	start_slow_batch 800
+	orders 801 810
+	tick q
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	kill -0 "$PID" || fail "it did not finish the batch"
+	expect_end 0 20
+	expect_rows 800
+	once
+	expect_rows 810
+}
+
+case_kill_leaves_the_batch() {
+	start_slow_batch 2500
+	expect_exit 0 "$TDISPATCH" --kill job.ini
+	expect_end 0 3
+	expect_rows 0
+	expect_eq "$(completed_tick)" ""
+	dst "create or replace function slow() returns trigger language plpgsql as \$\$ begin return new; end \$\$"
+	once
+	expect_rows 2500
+}
+
+case_sigterm_in_a_batch() {
+	start_slow_batch 2500
+	kill -TERM "$PID"
+	expect_end 0 3
+	expect_rows 0
+}
+
+case_sigterm_while_connecting() {
+	orders_pair
+	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x" --set exception_sleep=30
+	sleep 1
+	kill -TERM "$PID"
+	expect_end 0 3
+}
+
+case_sigterm_waiting_for_a_lock() {
+	orders_pair
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01')"
+	orders 1 3
+	tick q
+	dst "begin; lock table orders_2026_01_31; select pg_sleep(15)" >/dev/null &
+	STARTED+=($!)
+	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	start_job
+	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
+	kill -TERM "$PID"
+	expect_end 0 3
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	expect_rows 0
+}
+
+# As a container's first process: the kernel ignores signals there that nobody handles.
+case_process_1() {
+	unshare --pid --fork true 2>/dev/null || skip "no rights for a pid namespace"
+	orders_pair
+	PROGRAM=unshare
+	start --pid --fork "$TDISPATCH" job.ini
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	kill -TERM "$(ps -o pid= --ppid "$PID")"
+	expect_end 0 5
+}
+
+case_nobody_to_signal() {
+	local switch
+	orders_pair
+	for switch in -r -s -k; do
+		expect_exit 1 "$TDISPATCH" "$switch" job.ini
+		[ -s err ] || fail "$switch says nothing"
+	done
+	expect_exit 2 "$TDISPATCH" -s job.ini --set pidfile=
+}
+
+# Pid files that name nobody, or somebody else: never a signal to a stranger.
+case_strange_pid_files() {
+	local content stranger
+	orders_pair
+	sleep 60 &
+	stranger=$!
+	STARTED+=("$stranger")
+	for content in "$stranger" 1 999999 "" garbage -1 0 99999999999999999999; do
+		printf '%s\n' "$content" >job.pid
+		expect_exit 1 "$TDISPATCH" -k job.ini
+		kill -0 "$stranger" || fail "a stranger was killed"
+		start_job
+		kill -TERM "$PID"
+		expect_end 0 5
+	done
+}
+
+case_pid_file_cannot_be_written() {
+	orders_pair pidfile=nofolder/job.pid
+	expect_exit 1 "$TDISPATCH" job.ini
+	expect_match err nofolder
+}
+
+case_pid_file_goes() {
+	orders_pair
+	start_job
+	kill -INT "$PID"
+	expect_end 0 5
+	expect_eq "$(ls job.pid 2>/dev/null)" ""
+}
+
+case_two_starts() {
+	orders_pair
+	start_job
+	expect_exit 1 "$TDISPATCH" job.ini
+	expect_match err "job\.pid|already"
+	expect_exit 1 "$TDISPATCH" -d job.ini
+	kill -0 "$PID" || fail "the first one is gone"
+	pid_in_file || fail "the pid file is not that of the first"
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	expect_end 0 5
+}
+
+count_running() {
+	local pid n=0
+	for pid in "${STARTED[@]}"; do
+		process_gone "$pid" || n=$((n + 1))
+	done
+	[ "$n" = "$1" ]
+}
+
+case_many_starts_at_once() {
+	local i
+	orders_pair
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		start job.ini
+	done
+	within 20 count_running 1
+	sleep 0.5
+	count_running 1 || fail "not one is running"
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	within 10 count_running 0
+}
+
+case_background() {
+	orders_pair logfile=job.log
+	background job.pid -d job.ini
+	expect_eq "$(ps -o ppid=,tty= -p "$PID" | tr -s ' ')" " 1 ?"
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	expect_exit 0 "$TDISPATCH" -k job.ini
+	within 5 process_gone "$PID"
+	expect_no_match job.log 'sanitizer|runtime error'
+}
+
+case_background_without_pid_file() {
+	orders_pair pidfile=
+	expect_exit 2 "$TDISPATCH" -d job.ini
+	expect_match err pidfile
+}
+
+case_background_failure_is_told() {
+	orders_pair logfile=nofolder/job.log
+	expect_exit "1|2" "$TDISPATCH" -d job.ini
+	expect_match err nofolder
+	config "dst_db=dbname=no_such_database"
+	expect_exit 1 "$TDISPATCH" -d job.ini
+	expect_match err no_such_database
+	expect_exit 1 "$TDISPATCH" -s job.ini
+}
+
+case_reload() {
+	orders_pair
+	dst "create table second (like orders) partition by range (day)"
+	start_job
+	orders 1 1
+	tick q
+	within 10 dst_gives 1 "select count(*) from orders"
+	config dest_table=second
+	expect_exit 0 "$TDISPATCH" -r job.ini
+	sleep 0.5
+	orders 2 2
+	tick q
+	within 10 dst_gives 1 "select count(*) from second"
+	expect_rows 1
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# broken_reload REGEX: the process is told to reload a job.ini that is broken, and goes on.
+broken_reload() {
+	local before
+	before=$(dst "select count(*) from orders")
+	: >bg.err
+	kill -HUP "$PID"
+	within 5 grep -Eqi "$1" bg.err
+	expect_eq "$(grep -Eci 'error' bg.err)" 1 "error lines after a reload"
+	orders $((before + 1)) $((before + 1))
+	tick q
+	within 10 dst_gives $((before + 1)) "select count(*) from orders"
+}
+
+case_broken_reload_keeps_the_old_config() {
+	orders_pair
+	start_job
+	config dest_table=second part_method=fortnightly
+	broken_reload "part_method"
+	config dest_table=second
+	echo 'dest_table = third' >>job.ini
+	broken_reload "dest_table"
+	rm job.ini
+	broken_reload "job\.ini"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# many_batches N: the running program loads N batches of an order each.
+many_batches() {
+	local i
+	start job.ini --set loop_delay=0.01
+	src "$(for ((i = 1; i <= $1; i++)); do
+		say "insert into orders values ($i, '2026-01-31', 'n'); select pgq.force_tick('q'); select pgq.ticker('q'); select pg_sleep(0.04);"
+	done)" >/dev/null
+	within 10 dst_gives "$1" "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_log_rotation() {
+	local file
+	orders_pair logfile=job.log log_size=3000 log_count=2
+	many_batches 80
+	expect_rows 80
+	for file in job.log job.log.1 job.log.2; do
+		[ -s $file ] || fail "no $file"
+		[ "$(wc -c <$file)" -le 3000 ] || fail "$file has $(wc -c <$file) bytes"
+	done
+	expect_eq "$(ls -d job.log* | wc -l)" 3 "log files"
+	expect_eq "$(stat -c %a job.log)" 640
+}
+
+case_log_count_zero() {
+	orders_pair logfile=job.log log_size=2000 log_count=0
+	many_batches 40
+	expect_eq "$(ls -d job.log*)" job.log
+	[ "$(wc -c <job.log)" -le 2000 ] || fail "job.log has $(wc -c <job.log) bytes"
+}
+
+case_log_appends() {
+	orders_pair logfile=job.log
+	echo "the line before" >job.log
+	once
+	expect_eq "$(head -n 1 job.log)" "the line before"
+}
+
+case_log_is_no_symlink() {
+	orders_pair logfile=job.log
+	echo precious >other
+	ln -s other job.log
+	expect_exit "1|2" "$TDISPATCH" --once job.ini
+	expect_match err job.log
+	expect_eq "$(cat other)" precious
+}
+
+
+# Log lines hold no line breaks or control bytes of an event's.
+case_log_is_clean() {
+	orders_pair
+	event I:id $'id=1%0a%1b[31mforged&day=2026-01-31&note=a' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_no_match err '^forged'
+	! grep -q $'\x1b' err || fail "an escape byte came through"
+}
+
+case_connection_lifetime() {
+	orders_pair connection_lifetime=1
+	start_job
+	orders 1 1
+	tick q
+	within 10 dst_gives 1 "select count(*) from orders"
+	sleep 2
+	orders 2 2
+	tick q
+	within 10 dst_gives 2 "select count(*) from orders"
+	within 5 src_gives t "select bool_and(now() - backend_start < '2.5 s') from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A daemon does not go on over a row that it cannot write.
+case_bad_event_ends_the_daemon() {
+	orders_pair
+	id=$(event I:id 'id=x&day=2026-01-31&note=a')
+	tick q
+	start job.ini
+	expect_end 1 20
+	expect_match bg.err "$id"
+	expect_rows 0
+}
+
+run_cases

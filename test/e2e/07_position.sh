@@ -1,0 +1,222 @@
+# The consumer's position on both sides: agreed, lost, shared.
+. "$(dirname "$0")/../cases.sh"
+
+# Three batches are in; the queue holds a fourth.
+three_batches() {
+	local i
+	orders_pair "$@"
+	for i in 1 2 3; do
+		orders $((i * 10)) $((i * 10 + 9))
+		tick q
+		[ $i != 2 ] || once
+	done
+	SECOND=$(completed_tick)
+	once
+	orders 40 49
+	tick q
+}
+
+set_completed() {
+	dst "update pgq_ext.completed_tick set last_tick_id = $1 where consumer_id = 'job'"
+}
+
+# The position is lost: both ticks and both remedies are named, nothing is written.
+expect_lost() {
+	local before
+	before=$(dst "select count(*) from orders")
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "--rewind"
+	expect_match err "--reset"
+	expect_match err "(^|[^0-9])$1([^0-9]|$)"
+	expect_match err "(^|[^0-9])$(consumer_tick)([^0-9]|$)"
+	expect_eq "$(dst "select count(*) from orders")" "$before" "rows"
+	expect_eq "$(completed_tick)" "$1" "the target's tick"
+}
+
+case_target_is_ahead() {
+	three_batches
+	set_completed 77777
+	expect_lost 77777
+}
+
+case_target_is_behind() {
+	three_batches
+	set_completed "$SECOND"
+	expect_lost "$SECOND"
+}
+
+case_lost_position_ends_the_daemon() {
+	three_batches
+	set_completed 77777
+	start job.ini
+	expect_end 1 15
+	expect_match bg.err "--rewind"
+	expect_rows 30
+}
+
+# The target lost its last batch, as after a crash: the queue still has it.
+case_rewind() {
+	three_batches
+	set_completed "$SECOND"
+	dst "delete from orders where id >= 30"
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	expect_rows 20
+	once
+	expect_rows 40
+}
+
+case_rewind_with_an_open_batch() {
+	three_batches
+	src "select pgq.next_batch('q', 'job')" >/dev/null
+	set_completed "$SECOND"
+	dst "delete from orders where id >= 30"
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	once
+	expect_rows 40
+}
+
+case_rewind_without_a_position() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --rewind job.ini
+	[ -s err ] || fail "no word about it"
+}
+
+# No tick of that number in the queue.
+case_rewind_to_nowhere() {
+	three_batches
+	set_completed 77777
+	expect_exit 1 "$TDISPATCH" --rewind job.ini
+	expect_match err 77777
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q', 'job')")" 1 "registrations"
+}
+
+case_reset() {
+	three_batches
+	set_completed 77777
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_eq "$(completed_tick)" ""
+	expect_rows 30
+	once
+	expect_rows 40
+}
+
+case_reset_is_of_one_consumer() {
+	three_batches
+	dst "select pgq_ext.set_last_tick('other', 5), pgq_ext.set_last_tick('job', 'sub', 6)" >/dev/null
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_eq "$(dst "select pgq_ext.get_last_tick('other'), pgq_ext.get_last_tick('job', 'sub')")" "5|6"
+}
+
+# In already: only finish it.
+case_committed_but_not_finished() {
+	three_batches
+	src "select pgq.next_batch('q', 'job')" >/dev/null
+	set_completed "$(src "select last_tick_id from pgq.get_queue_info('q')")"
+	once
+	expect_rows 30
+	expect_eq "$(consumer_tick)" "$(completed_tick)"
+	orders 50 59
+	tick q
+	once
+	expect_rows 40
+}
+
+case_unregistered_with_a_position() {
+	three_batches
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "--rewind"
+	expect_match err "--reset"
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0 "registrations"
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	once
+	expect_rows 40
+}
+
+case_unregistered_then_reset() {
+	three_batches
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	once
+	expect_rows 30
+	orders 50 59
+	tick q
+	once
+	expect_rows 40
+}
+
+case_registers_by_itself() {
+	new_pair "$CASE"
+	config
+	install
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	source_table orders "id int primary key, day date, note text"
+	once
+	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+}
+
+case_unregistered_while_running() {
+	orders_pair
+	start job.ini
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	orders 4 5
+	tick q
+	expect_end 1 15
+	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0 "registrations"
+	expect_match bg.err "--rewind"
+}
+
+case_two_processes() {
+	local first i
+	orders_pair "part_template=$PARTITION_OF $SLOW" pidfile=
+	slow_target 0.0005
+	for i in 0 1 2 3 4 5 6 7; do
+		orders $((i * 200 + 1)) $((i * 200 + 200)) "2026-01-0$((i + 1))"
+		tick q
+	done
+	start job.ini
+	first=$PID
+	start job.ini
+	within 40 dst_gives 1600 "select count(distinct id) from orders"
+	sleep 0.5
+	kill_quietly -TERM "$first" "$PID"
+	within 5 process_gone "$first"
+	within 5 process_gone "$PID"
+	once
+	expect_rows 1600
+	expect_eq "$(consumer_tick)" "$(completed_tick)"
+}
+
+case_two_processes_once() {
+	local first
+	orders_pair "part_template=$PARTITION_OF $SLOW" pidfile=
+	slow_target 0.001
+	orders 1 1000
+	tick q
+	start --once job.ini
+	first=$PID
+	start --once job.ini
+	expect_end 0 30 "$first"
+	expect_end "0|1" 30
+	once
+	expect_rows 1000
+}
+
+case_other_consumers_are_left_alone() {
+	orders_pair
+	src "select pgq.register_consumer('q', 'other')" >/dev/null
+	orders 1 3
+	tick q
+	once
+	expect_eq "$(src "select pgq.next_batch('q', 'other') is not null")" t
+}
+
+run_cases
