@@ -9,7 +9,7 @@
 static int open_source(struct job *j, struct err *e)
 {
 	j->src = pq_open("src_db", j->conf->src_db, NULL, e);
-	return e->code;
+	return j->src ? conf_fits(j->conf, pq_server_encoding(j->src), e) : e->code;
 }
 
 static int open_target(struct job *j, struct err *e)

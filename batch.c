@@ -96,7 +96,9 @@ int job_connect(struct job *j, struct err *e)
 		return 0;
 	job_disconnect(j);
 	j->src = pq_open("src_db", c->src_db, NULL, e);
-	return j->src && lanes_open(j, 1, e) == 0 ? check_registration(j, e) : e->code;
+	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0 || lanes_open(j, 1, e) < 0)
+		return e->code;
+	return check_registration(j, e);
 }
 
 /* ---- partitions */

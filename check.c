@@ -72,7 +72,8 @@ static void check_source(struct check *c)
 	struct queue_state state;
 	struct err e = { 0 };
 
-	if (queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
+	if (conf_fits(conf, pq_server_encoding(c->job->src), &e) < 0 ||
+	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
 		say(c, false, "%s", e.msg);
 		return;
 	}

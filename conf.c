@@ -513,6 +513,18 @@ int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nse
 	return e->code;
 }
 
+int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
+{
+	for (size_t i = 0; i < NKEYS && strcmp(encoding, "UTF8") != 0; i++) {
+		const char *text = keys[i].type == STRING ? *(char *const *)(const void *)((const char *)conf + keys[i].at) : NULL;
+		for (; text && *text; text++)
+			if (*text & 0x80)
+				return err_set(e, ERR_SHAPE, "%s has a character outside of ASCII, and src_db is in encoding %s:"
+					" that needs a source in UTF8", keys[i].name, encoding);
+	}
+	return 0;
+}
+
 void conf_free(struct conf *conf)
 {
 	for (size_t i = 0; i < NKEYS; i++)

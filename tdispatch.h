@@ -281,6 +281,9 @@ struct conf {
 
 /* Reads and checks file; sets are "key=value" overrides. ERR_CONF with file and line. */
 int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, struct err *);
+/* Events and the config meet in one SQL text, which has one encoding, the source's: where that is
+ * not UTF8 the config must be ASCII. 0, or ERR_SHAPE with the key. */
+int conf_fits(const struct conf *, const char *encoding, struct err *);
 void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
 /* The effective config, secrets masked by mask, which returns a malloc'ed string. */
 void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
-# pgq extension; with --tests also strace, ps and openssl. Says in one line what it installs. Exit 0: all is
+# pgq extension; with --tests also strace, ps, openssl, pgbouncer and a Python consumer. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
 
 cd "$(dirname "$0")" || exit 2
@@ -27,6 +27,9 @@ wanted_tools() {
 	command -v strace >/dev/null || say strace
 	command -v ps >/dev/null || say procps
 	command -v openssl >/dev/null || say openssl
+	command -v time >/dev/null || [ -x /usr/bin/time ] || say time
+	[ -x /usr/sbin/pgbouncer ] || say pgbouncer
+	/usr/bin/python3 -c 'import pgq' 2>/dev/null || say python3-pgq
 }
 
 # apt-get's own words are shown only when it fails.

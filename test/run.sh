@@ -23,6 +23,7 @@ run() {
 	fi
 }
 
+test/install.sh --tests || exit 1
 mkdir -p build/test
 run unit test/unit.sh
 run ini test/ini_golden.sh
