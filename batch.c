@@ -404,11 +404,13 @@ static int load(struct pass *p, struct err *e)
 /* What a failed pass should be followed by: the same again, more carefully. */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
-	if (e->code == ERR_DATA && p->event < 0 && p->fault.table[0] && !p->careful) {
+	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !p->fault.table[0])
+		return false;
+	if (p->event < 0 && !p->careful) {
 		p->careful = true;
 		return true;
 	}
-	if (e->code == ERR_SHAPE && p->fault.table[0] && !*forgot) {
+	if (e->code == ERR_SHAPE && !*forgot) {
 		*forgot = true;         /* a partition that was there may have been dropped since */
 		sink_forget(p->job->sink);
 		return true;

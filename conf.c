@@ -485,11 +485,13 @@ static int load_keys(struct loading *l)
 	if (find_section(l) < 0)
 		return l->err->code;
 	fill_builtin(l);
+	warn_unknown(l);
+	if (check_sets(l) < 0)
+		return l->err->code;
 	for (size_t i = 0; i < NKEYS; i++)
 		if (read_key(l, &keys[i]) < 0)
 			return l->err->code;
-	warn_unknown(l);
-	if (check_sets(l) < 0 || choose_period(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
+	if (choose_period(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);
 }

@@ -26,6 +26,7 @@ struct pq {
 	char column[NAME_BYTES_MAX + 1];
 	char tag[64];
 	enum copy_state state;
+	int copies;                     /* COPYs of the statement sent that are not over yet */
 	short want;                     /* poll events that the last call waits for, 0 for none */
 	bool readable;                  /* the last wait saw input */
 };
@@ -535,11 +536,12 @@ int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 
 /* ---- COPY in */
 
-int pq_copy_in(struct pq *q, const char *sql, struct err *e)
+int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
 {
 	if (send_sql(q, sql, e) < 0)
 		return e->code;
 	q->state = COPY_IN_ASKED;
+	q->copies = copies;
 	return 0;
 }
 
@@ -559,13 +561,14 @@ static int copy_in_answer(struct pq *q, struct err *e)
 		q->state = COPY_IN_OPEN;
 		return PQ_READY;
 	}
-	bool ended = q->state == COPY_IN_ENDED && PQresultStatus(res) == PGRES_COMMAND_OK;
-	q->state = NO_COPY;
-	if (ended)
-		PQclear(res);
-	else
+	if (q->state != COPY_IN_ENDED || PQresultStatus(res) != PGRES_COMMAND_OK) {
+		q->state = NO_COPY;
 		failed(q, res, e);
-	return drain(q, e) < 0 ? e->code : PQ_END;
+		return drain(q, e);
+	}
+	PQclear(res);
+	q->state = --q->copies > 0 ? COPY_IN_ASKED : NO_COPY;
+	return q->copies > 0 || drain(q, e) == 0 ? PQ_END : e->code;
 }
 
 int pq_copy_step(struct pq *q, bool *stopped, struct err *e)

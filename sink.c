@@ -14,6 +14,7 @@
 #include "tdispatch.h"
 
 #define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
+#define PLAN_MAX 64                     /* COPYs in one statement at the end of a batch */
 #define BUCKETS (2 * STREAMS_MAX)
 
 /* len + 8 * nrows <= cap. Rows grow from the front of data, their events' ids from its end. */
@@ -27,6 +28,7 @@ struct block {
 
 struct stream {
 	struct stream *next;            /* in its bucket */
+	struct stream *then;            /* in its lane's plan */
 	int64_t start_s;
 	uint32_t shape;
 	size_t lane;
@@ -38,6 +40,7 @@ struct stream {
 
 struct lane {                           /* a connection's COPY */
 	struct stream *current;         /* whose COPY is open, or NULL */
+	struct stream *plan;            /* whose COPYs come after it in the same statement */
 	struct block *out;              /* the block being sent, or sent last while one_block */
 	size_t out_at;                  /* bytes of it handed over */
 };
@@ -127,15 +130,20 @@ static void drop_rows(struct sink *s, struct stream *st)
 static void copy_is_over(struct sink *s, struct lane *l)
 {
 	block_drop(s, l->out);
-	*l = (struct lane){ 0 };
+	l->out = NULL;
+	l->current = l->plan;
+	if (l->plan)
+		l->plan = l->plan->then;
 }
 
 void sink_discard(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		drop_rows(s, s->stream[i]);
-	for (size_t i = 0; i < LANES_MAX; i++)
+	for (size_t i = 0; i < LANES_MAX; i++) {
+		s->lane[i].plan = NULL;
 		copy_is_over(s, &s->lane[i]);
+	}
 }
 
 static bool is_current(const struct sink *s, const struct stream *st)
@@ -340,7 +348,7 @@ static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct
 	memcpy(fault->table, l->current->table, sizeof fault->table);
 	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
 	int64_t line = pq_error_line(dst, span_of(fault->table));
-	if (b && b->nrows && (s->one_block || !l->out)) {
+	if (b && b->nrows && s->one_block) {
 		bool known = line >= 1 && (size_t)line <= b->nrows && l->out;
 		fault->event = *block_id(b, known ? (size_t)line - 1 : 0);
 		fault->last_event = known ? fault->event : *block_id(b, b->nrows - 1);
@@ -365,6 +373,32 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 	return send_some(s, l, dst, e) < 0 ? e->code : 1;
 }
 
+/* Begins a COPY to the stream that is best. When no more rows will come, all that wait are known:
+ * then the others' COPYs go into the same statement. */
+static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
+{
+	struct lane *l = &s->lane[lane];
+	struct stream **last = &l->plan;
+	struct buf sql = { 0 };
+	int copies = 1;
+
+	buf_str(&sql, l->current->copy_sql);
+	for (size_t i = 0; drain && !s->one_block && i < s->nstream && copies < PLAN_MAX; i++) {
+		struct stream *st = s->stream[i];
+		if (st->lane != lane || !st->bytes || st == l->current)
+			continue;
+		buf_fmt(&sql, "; %s", st->copy_sql);
+		st->then = NULL;
+		*last = st;
+		last = &st->then;
+		copies++;
+	}
+	s->sent_any = true;
+	pq_copy_in(dst, buf_cstr(&sql), copies, e);
+	buf_free(&sql);
+	return e->code;
+}
+
 int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
 {
 	struct lane *l = &s->lane[lane];
@@ -374,8 +408,7 @@ int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct si
 			l->current = worthwhile(s, lane, drain);
 			if (!l->current)
 				return 0;
-			s->sent_any = true;
-			if (pq_copy_in(dst, l->current->copy_sql, e) < 0)
+			if (begin_copy(s, lane, dst, drain, e) < 0)
 				return e->code;
 		}
 		int moved = advance(s, l, dst, drain, e);

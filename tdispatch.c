@@ -465,6 +465,8 @@ static int with_config(struct app *a)
 	struct err e = { 0 };
 
 	if (load_config(a, &a->conf, &e) < 0) {
+		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
+			fputs(buf_cstr(&a->conf.warnings), stderr);
 		fprintf(stderr, "tdispatch: %s\n", e.msg);
 		return 2;
 	}

@@ -320,10 +320,11 @@ const char *pq_tag(const struct pq *);          /* command tag of the last state
 int pq_copy_out(struct pq *, const char *sql, struct err *);
 int pq_copy_row(struct pq *, struct span *row, struct err *);
 
-/* COPY ... FROM STDIN without waiting: pq_copy_step says PQ_READY when a block can be put,
+/* COPY ... FROM STDIN without waiting; sql may be several of them, which spares a round trip each.
+ * pq_copy_step says PQ_READY when a block can be put,
  * PQ_WAIT when the socket is not ready, PQ_END after pq_copy_end when the server has taken all.
  * *stopped is set when the server wants to say something: end the COPY to hear it. */
-int pq_copy_in(struct pq *, const char *sql, struct err *);
+int pq_copy_in(struct pq *, const char *sql, int copies, struct err *);
 int pq_copy_step(struct pq *, bool *stopped, struct err *);
 int pq_copy_put(struct pq *, const char *p, size_t n, struct err *);
 int pq_copy_end(struct pq *, struct err *);
