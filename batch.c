@@ -217,8 +217,11 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 static int put_row(struct pass *p, const struct event *ev, struct stream *stream, const struct shape *shape,
 	const struct span *values, struct err *e)
 {
-	char *start = sink_room(p->job->sink, stream, 2 * ev->data.n + 3 * shape->n + 1), *out = start;
+	size_t room = 0;        /* a column may be asked for twice, so the event's length is no bound */
 
+	for (size_t i = 0; i < shape->n; i++)
+		room += 2 * values[i].n + 3;
+	char *start = sink_room(p->job->sink, stream, room), *out = start;
 	for (size_t i = 0; i < shape->n; i++) {
 		size_t bad;
 		ssize_t n = 2;
@@ -272,6 +275,7 @@ static int take_burst(struct pass *p, struct err *e)
 	int step = PQ_READY;
 
 	for (int i = 0; i < BURST && !sink_full(p->job->sink); i++) {
+		p->event = -1;
 		step = queue_event(p->job->src, p->time, &ev, e);
 		if (step != PQ_READY)
 			return step;

@@ -13,7 +13,7 @@
 
 #include "tdispatch.h"
 
-enum type { STRING, PATH, CONNINFO, BYTES, COUNT, LANES, BOOLEAN, SECONDS };
+enum type { STRING, PATH, CONNINFO, BYTES, COUNT, SMALL, LANES, BOOLEAN, SECONDS };
 
 struct key {
 	const char *name, *alias;
@@ -28,7 +28,7 @@ static const struct key keys[] = {
 	{ "pidfile", NULL, PATH, offsetof(struct conf, pidfile), NULL, false },
 	{ "logfile", NULL, PATH, offsetof(struct conf, logfile), NULL, false },
 	{ "log_size", NULL, BYTES, offsetof(struct conf, log_size), "10485760", false },
-	{ "log_count", NULL, COUNT, offsetof(struct conf, log_count), "3", false },
+	{ "log_count", NULL, SMALL, offsetof(struct conf, log_count), "3", false },
 	{ "use_skylog", NULL, BOOLEAN, offsetof(struct conf, use_skylog), "0", false },
 	{ "loop_delay", NULL, SECONDS, offsetof(struct conf, loop_delay), "1", false },
 	{ "exception_sleep", NULL, SECONDS, offsetof(struct conf, exception_sleep), "20", false },
@@ -103,21 +103,32 @@ static const char *find_set(const struct loading *l, const char *key)
 	return NULL;
 }
 
+/* The raw value that the command line or the file gives a key, or NULL. */
+static const char *given_value(const struct loading *l, const char *name)
+{
+	const char *set = find_set(l, name);
+	struct ini_entry *entry = set ? NULL : ini_find(&l->ini, l->conf->section, name);
+
+	if (entry)
+		entry->used = true;
+	return entry ? entry->value : set;
+}
+
 static const char *lookup(void *ctx, const char *name)
 {
 	const struct loading *l = ctx;
-	const char *set = find_set(l, name);
-	const struct ini_entry *entry = set ? NULL : ini_find(&l->ini, l->conf->section, name);
+	const char *value = given_value(l, name);
 
-	if (set || entry)
-		return set ? set : entry->value;
-	for (size_t i = 0; i < sizeof builtin / sizeof *builtin; i++)
+	for (size_t i = 0; i < sizeof builtin / sizeof *builtin && !value; i++)
 		if (strcmp(builtin[i], name) == 0)
-			return l->names[i];
-	for (size_t i = 0; i < NKEYS; i++)
-		if (strcmp(keys[i].name, name) == 0)
-			return keys[i].def;
-	return NULL;
+			value = l->names[i];
+	for (size_t i = 0; i < NKEYS && !value; i++) {
+		if (strcmp(keys[i].name, name) != 0)
+			continue;
+		value = keys[i].alias ? given_value(l, keys[i].alias) : NULL;
+		return value ? value : keys[i].def;
+	}
+	return value;
 }
 
 /* A percent sign in what is not from the config is no interpolation. */
@@ -265,6 +276,10 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 		if (!parse_seconds(value, at))
 			value_error(l, key, name, "not a number of seconds");
 		break;
+	case SMALL:
+		if (!parse_int64(value, 1000, at))
+			value_error(l, key, name, "not a whole number from 0 to 1000");
+		break;
 	case LANES:
 		if (!parse_int64(value, LANES_MAX, at) || *(int64_t *)at == 0)
 			value_error(l, key, name, "not a whole number from 1 to 16");
@@ -308,24 +323,12 @@ static bool is_known(const char *name)
 	return false;
 }
 
-/* An unknown key that another value uses by %(name)s is no typo. */
-static bool is_used(const struct loading *l, const char *name)
-{
-	struct buf use = { 0 };
-	bool used = false;
-
-	buf_fmt(&use, "%%(%s)s", name);
-	for (size_t i = 0; i < l->ini.n && !used; i++)
-		used = strcasestr(l->ini.entry[i].value, buf_cstr(&use)) != NULL;
-	buf_free(&use);
-	return used;
-}
-
+/* An unknown key that the value of a known one uses by %(name)s is no typo. */
 static void warn_unknown(struct loading *l)
 {
 	for (size_t i = 0; i < l->ini.n; i++) {
 		const struct ini_entry *entry = &l->ini.entry[i];
-		if (*entry->key && span_is(entry->section, l->conf->section) && !is_known(entry->key) && !is_used(l, entry->key))
+		if (*entry->key && span_is(entry->section, l->conf->section) && !is_known(entry->key) && !entry->used)
 			buf_fmt(&l->conf->warnings, "%s: line %zu: key %.200s is not known: ignored\n", l->conf->file,
 				entry->line, entry->key);
 	}
@@ -403,6 +406,8 @@ static int split_field(struct loading *l, struct span item, struct field *field)
 	field->target = colon ? trimmed(colon + 1, item.n - n - 1) : field->source;
 	if (!field->source.n || !field->target.n)
 		return bad_value(l, "fields", "an empty name in the list");
+	if (span_is(field->source, "*"))
+		return bad_value(l, "fields", "* stands alone, or there is a list of names");
 	if (field->target.n > NAME_BYTES_MAX)
 		return bad_value(l, "fields", "a name over 63 bytes, more than the server takes");
 	return 0;
@@ -485,12 +490,11 @@ static int load_keys(struct loading *l)
 	if (find_section(l) < 0)
 		return l->err->code;
 	fill_builtin(l);
-	warn_unknown(l);
-	if (check_sets(l) < 0)
-		return l->err->code;
 	for (size_t i = 0; i < NKEYS; i++)
-		if (read_key(l, &keys[i]) < 0)
-			return l->err->code;
+		read_key(l, &keys[i]);
+	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
+	if (l->err->code || check_sets(l) < 0)
+		return l->err->code;
 	if (choose_period(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);

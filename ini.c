@@ -223,12 +223,12 @@ void ini_free(struct ini *ini)
 	*ini = (struct ini){ 0 };
 }
 
-const struct ini_entry *ini_find(const struct ini *ini, const char *section, const char *key)
+struct ini_entry *ini_find(const struct ini *ini, const char *section, const char *key)
 {
-	const struct ini_entry *found = NULL;
+	struct ini_entry *found = NULL;
 
 	for (size_t i = 0; i < ini->n; i++) {
-		const struct ini_entry *entry = &ini->entry[i];
+		struct ini_entry *entry = &ini->entry[i];
 		if (strcmp(entry->key, key) != 0)
 			continue;
 		if (span_is(entry->section, section))

@@ -51,8 +51,9 @@ static int lost(const struct job *j, const struct queue_batch *b, const char *wh
 		j->conf->queue_name, b->prev_tick, j->conf->consumer_name, whose, tick);
 }
 
-/* Lane 0's position. Ticks are merged anew each time, so a batch whose finish was lost on the
- * source may come back with a later end: then the tick inside it says how much of it is in. */
+/* Lane 0's position. PgQ gives an open batch again as it is; but after --rewind, or when the source
+ * lost its last commits, ticks are merged anew and the end may be a later one: then the tick inside
+ * says how much of it is in. */
 static int judge(struct job *j, const struct queue_batch *b, const struct position *pos, struct err *e)
 {
 	if (!pos->known || pos->tick == b->prev_tick)
@@ -61,6 +62,11 @@ static int judge(struct job *j, const struct queue_batch *b, const struct positi
 		return e->code;
 	if (pos->tick == b->tick)
 		return LANES_IS_IN;
+	bool active = true;     /* another process may have loaded and finished it since we asked for it */
+	if (queue_batch_active(j->src, b->id, &active, e) < 0)
+		return e->code;
+	if (!active)
+		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
 	if (!j->conf->batch_min_events || pos->tick < b->prev_tick || pos->tick > b->tick)
 		return lost(j, b, "", pos->tick, e);
 	log_warn("batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64 ": moving queue %s there", b->id,
@@ -128,8 +134,11 @@ int lanes_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	int verdict = judge(j, b, &pos, e);
 	if (verdict != LANES_TO_LOAD)
 		return verdict;
+	if (pos.lanes < 1 || pos.lanes > LANES_MAX)
+		return err_set(e, ERR_POSITION, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes: --reset forgets them",
+			j->conf->consumer_name, pos.lanes);
 	size_t before = j->lanes;
-	j->lanes = pos.known && pos.lanes >= 1 && pos.lanes <= LANES_MAX ? (size_t)pos.lanes : 1;
+	j->lanes = pos.known ? (size_t)pos.lanes : 1;
 	j->loads[0] = true;
 	if (before != j->lanes)
 		sink_forget(j->sink);

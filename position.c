@@ -49,6 +49,8 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 	buf_fmt(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
 		"SET LOCAL lock_timeout = %d; SET LOCAL client_min_messages = warning;"
+		/* else the lock of a client whose host is gone stays for the system's two hours */
+		"SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; SET LOCAL tcp_keepalives_count = 3;"
 		"SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
 		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
@@ -60,8 +62,11 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		add_name(&sql, consumer, lane, lanes, " from");
 		buf_str(&sql, lane ? ")" : ", 'lanes')");
 	}
-	if (run(dst, &sql, e) < 0)
+	if (run(dst, &sql, e) < 0) {
+		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
+			e->code = ERR_READONLY;
 		return e->code;
+	}
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
 	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 2, lane ? 0 : 1) : 1;
@@ -156,9 +161,11 @@ int position_unregistered(const struct conf *c, int64_t tick, struct err *e)
 
 int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
 {
+	struct position pos;
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "BEGIN;");
+	if (position_begin(dst, consumer, 0, 1, kind, &pos, e) < 0)
+		return e->code;
 	if (kind == POSITION_LANES)
 		add_forget_lanes(&sql, consumer);
 	buf_str(&sql, "SELECT pgq_ext.set_last_tick(");

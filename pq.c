@@ -37,12 +37,14 @@ static int classify(const char *state)
 {
 	static const struct { const char *prefix; int code; } classes[] = {
 		{ "08", ERR_CONN }, { "57P01", ERR_CONN }, { "57P02", ERR_CONN }, { "57P03", ERR_CONN },
+		{ "57P05", ERR_CONN },
 		{ "53", ERR_RESOURCE },
 		{ "42501", ERR_RIGHTS }, { "28", ERR_RIGHTS }, { "3D000", ERR_RIGHTS }, { "3F000", ERR_RIGHTS },
 		{ "25006", ERR_READONLY },
 		{ "57014", ERR_TIMEOUT }, { "25P03", ERR_TIMEOUT }, { "55P03", ERR_TIMEOUT },
 		{ "40001", ERR_CONFLICT }, { "40P01", ERR_CONFLICT }, { "42P07", ERR_CONFLICT },
-		{ "22", ERR_DATA }, { "23", ERR_DATA }, { "P0001", ERR_DATA },
+		{ "21", ERR_DATA }, { "22", ERR_DATA }, { "23", ERR_DATA }, { "44", ERR_DATA },
+		{ "54", ERR_DATA }, { "P0", ERR_DATA },
 		{ "42", ERR_SHAPE },
 	};
 
@@ -108,8 +110,11 @@ static int failed(struct pq *q, PGresult *res, struct err *e)
  * server's language, the table and the number are not. */
 static const char *copy_context(const struct pq *q, struct span table)
 {
-	const char *at = q->failed ? diag(q->failed, PG_DIAG_CONTEXT) : "";
+	const char *at = q->failed ? diag(q->failed, PG_DIAG_CONTEXT) : "", *line;
 
+	/* a trigger's own context comes before, and may name the table too */
+	while ((line = strstr(at, "\nCOPY ")))
+		at = line + 1;
 	at = memmem(at, strlen(at), table.p, table.n);
 	return at ? at + table.n : NULL;
 }
@@ -449,6 +454,10 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 		case PGRES_FATAL_ERROR:
 			failed(q, res, e);
 			return drain(q, e);
+		case PGRES_COPY_IN:
+		case PGRES_COPY_OUT:    /* libpq gives this result again and again: the connection is of no more use */
+			PQclear(res);
+			return err_set(e, ERR_SHAPE, "%s: a COPY from or to the client has no place here", q->what);
 		default:
 			snprintf(q->tag, sizeof q->tag, "%s", PQcmdStatus(res));
 			PQclear(res);

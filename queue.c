@@ -188,6 +188,16 @@ int queue_finish(struct pq *src, int64_t batch, struct err *e)
 	return run(src, &sql, e);
 }
 
+int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT tick_id IS NOT NULL FROM pgq.get_batch_info(%" PRId64 ")", batch);
+	if (run(src, &sql, e) == 0)
+		*yes = is_true(src, 0);
+	return e->code;
+}
+
 /* ---- events */
 
 int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time, struct err *e)

@@ -24,6 +24,9 @@ struct block {
 	char data[];
 };
 
+/* so that there is always a stream without rows to be forgotten */
+_Static_assert(POOL_BYTES / BLOCK_BYTES < STREAMS_MAX, "every stream could hold rows");
+
 #define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
 
 struct stream {
@@ -339,6 +342,17 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	return 0;
 }
 
+/* A COPY's error of no known class: a trigger's own code, say. Not the server's own troubles. */
+static bool is_rows_fault(const char *sqlstate)
+{
+	static const char *const server[] = { "XX", "58", "57", "25" };
+
+	for (size_t i = 0; i < sizeof server / sizeof *server; i++)
+		if (strncmp(sqlstate, server[i], 2) == 0)
+			return false;
+	return *sqlstate;
+}
+
 static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
 {
 	struct block *b = l->out ? l->out : l->current->first;
@@ -347,6 +361,8 @@ static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct
 	*fault = (struct sink_fault){ .event = -1, .last_event = -1 };
 	memcpy(fault->table, l->current->table, sizeof fault->table);
 	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
+	if (e->code == ERR_OTHER && is_rows_fault(e->sqlstate))
+		e->code = ERR_DATA;
 	int64_t line = pq_error_line(dst, span_of(fault->table));
 	if (b && b->nrows && s->one_block) {
 		bool known = line >= 1 && (size_t)line <= b->nrows && l->out;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tdispatch.h"
 
@@ -407,6 +408,7 @@ static int run(struct app *a)
 		return 1;
 	}
 	daemon_signals();
+	srand((unsigned)(clock_ms() ^ getpid()));
 	/* first, so that a second start leaves the log of the first alone */
 	if (a->conf.pidfile && daemon_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
 		log_error("%s", why);

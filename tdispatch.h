@@ -123,6 +123,7 @@ struct ini_entry {
 	char *key;                      /* lower case; owned by the ini */
 	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
 	size_t line;                    /* of the key, from 1 */
+	bool used;                      /* for the reader's notes; false at first */
 };
 
 struct ini {
@@ -136,7 +137,7 @@ int ini_parse(struct ini *, struct span text, struct err *);
 void ini_free(struct ini *);
 
 /* Value of key in section, else in [DEFAULT]; NULL when neither has it. */
-const struct ini_entry *ini_find(const struct ini *, const char *section, const char *key);
+struct ini_entry *ini_find(const struct ini *, const char *section, const char *key);
 
 /* Replaces %(name)s and %% in raw. lookup gives a name's raw value or NULL; name is lower case.
  * Returns a malloc'ed string, or NULL with the reason set. */
@@ -365,6 +366,7 @@ int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t 
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
 /* ERR_POSITION: the target knows a tick of a consumer that the queue does not know. */
 int position_unregistered(const struct conf *, int64_t tick, struct err *);
+/* ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
 /* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
@@ -394,6 +396,8 @@ int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min
 	int64_t finish, struct queue_batch *, struct err *);
 void queue_batch_free(struct queue_batch *);
 int queue_finish(struct pq *, int64_t batch, struct err *);
+/* Is it still the consumer's open batch? Another process may have finished it. */
+int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
 
 struct event {                          /* spans into the row last read */
 	int64_t id;
