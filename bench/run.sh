@@ -14,7 +14,8 @@ TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 
 ROUNDS=${ROUNDS:-7}
 SCALE=${SCALE:-1}
-PEER_ROUNDS=3           # the peer takes longest
+PEER_ROUNDS=3           # the peer takes longest,
+LONG_ROUNDS=3           # and so do 5 million events and 2,000 batches
 TDISPATCH=$(readlink -f "${TDISPATCH:-$TOP/tdispatch}")
 RESULTS=
 FAILED=0
@@ -198,13 +199,14 @@ with_peer() {
 }
 
 run_workload() {
-	local workload=$1 round name
+	local workload=$1 round name rounds=$ROUNDS
+	case $workload in long | single-ticks) [ "$rounds" -lt $LONG_ROUNDS ] || rounds=$LONG_ROUNDS ;; esac
 	"workload_$workload"
 	EVENTS=$((EVENTS / SCALE))
 	[ "$TICKS" = 1 ] || TICKS=$((TICKS / SCALE))
 	say "== $workload: $EVENTS events in $TICKS ticks"
 	set_up
-	for ((round = 1; round <= ROUNDS; round++)); do
+	for ((round = 1; round <= rounds; round++)); do
 		for name in $(contestants); do
 			measure "$workload" "$name" "$round"
 		done
