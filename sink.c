@@ -14,7 +14,7 @@
 #include "tdispatch.h"
 
 #define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
-#define PLAN_MAX 64                     /* COPYs in one statement at the end of a batch */
+#define PLAN_MAX 64                     /* COPYs in one statement */
 #define BUCKETS (2 * STREAMS_MAX)
 
 /* len + 8 * nrows <= cap. Rows grow from the front of data, their events' ids from its end. */
@@ -313,7 +313,7 @@ static bool should_end(struct sink *s, const struct lane *l, bool drain, bool st
 		return false;
 	if (stopped || (s->one_block && l->out))
 		return true;
-	return l->current->bytes == 0 && (drain || worthwhile(s, l->current->lane, drain));
+	return l->current->bytes == 0 && (drain || l->plan || worthwhile(s, l->current->lane, drain));
 }
 
 static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
@@ -389,19 +389,20 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 	return send_some(s, l, dst, e) < 0 ? e->code : 1;
 }
 
-/* Begins a COPY to the stream that is best. When no more rows will come, all that wait are known:
- * then the others' COPYs go into the same statement. */
+/* Begins a COPY to the current stream. The streams that are worth one too get theirs in the same
+ * statement: the server goes from one to the next without a word from us, a round trip less. */
 static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
 {
 	struct lane *l = &s->lane[lane];
 	struct stream **last = &l->plan;
 	struct buf sql = { 0 };
+	size_t least = drain ? 1 : l->current->bytes / 2 < SWITCH_BYTES ? l->current->bytes / 2 + 1 : SWITCH_BYTES;
 	int copies = 1;
 
 	buf_str(&sql, l->current->copy_sql);
-	for (size_t i = 0; drain && !s->one_block && i < s->nstream && copies < PLAN_MAX; i++) {
+	for (size_t i = 0; !s->one_block && i < s->nstream && copies < PLAN_MAX; i++) {
 		struct stream *st = s->stream[i];
-		if (st->lane != lane || !st->bytes || st == l->current)
+		if (st->lane != lane || st->bytes < least || st == l->current)
 			continue;
 		buf_fmt(&sql, "; %s", st->copy_sql);
 		st->then = NULL;
