@@ -118,16 +118,22 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 	return run(src, &sql, e);
 }
 
-/* PgQ says by a plain exception that a batch, a tick or the consumer is gone. */
-static int position_lost(struct err *e)
+/* PgQ's plain exceptions: the consumer is gone; or the batch is, which another process finished
+ * in this very moment. */
+static int no_batch(struct pq *src, const char *queue, const char *consumer, struct err *e)
 {
+	struct queue_state state;
+	struct err ignored = { 0 };
 	size_t n = strlen(e->msg);
 
-	if (strcmp(e->sqlstate, "P0001") == 0) {
-		e->code = ERR_POSITION;
-		snprintf(e->msg + n, sizeof e->msg - n, ". --rewind registers the consumer at the target's tick;"
-			" --reset forgets that tick, to start with what comes from now on");
-	}
+	if (strcmp(e->sqlstate, "P0001") != 0)
+		return e->code;
+	e->code = ERR_POSITION;
+	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&
+	    queue_state(src, queue, consumer, &state, &ignored) == 0 && state.consumer)
+		return e->code = ERR_CONFLICT;
+	snprintf(e->msg + n, sizeof e->msg - n, ". --rewind registers the consumer at the target's tick;"
+		" --reset forgets that tick, to start with what comes from now on");
 	return e->code;
 }
 
@@ -165,7 +171,7 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 	}
 	buf_str(&sql, ")");
 	if (run(src, &sql, e) < 0)
-		return position_lost(e);
+		return no_batch(src, queue, consumer, e);
 	if (!pq_rows(src) || !pq_value(src, 0, 0))
 		return 0;
 	const char *events = pq_value(src, 0, 4);

@@ -7,15 +7,16 @@
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction. A ratio is the median of the rounds' own
-# ratios. ROUNDS=n sets the rounds (7), SCALE=n divides the number of events.
+# ratios. ROUNDS=n sets the rounds (7), PEER_ROUNDS and LONG_ROUNDS those that take longest (3),
+# SCALE=n divides the number of events.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
 
 ROUNDS=${ROUNDS:-7}
 SCALE=${SCALE:-1}
-PEER_ROUNDS=3           # the peer takes longest,
-LONG_ROUNDS=3           # and so do 5 million events and 2,000 batches
+PEER_ROUNDS=${PEER_ROUNDS:-3}           # the peer takes longest,
+LONG_ROUNDS=${LONG_ROUNDS:-3}           # and so do 5 million events and 2,000 batches
 TDISPATCH=$(readlink -f "${TDISPATCH:-$TOP/tdispatch}")
 RESULTS=
 FAILED=0
