@@ -43,7 +43,7 @@ static const struct key keys[] = {
 	{ "part_method", NULL, STRING, offsetof(struct conf, part_method), "daily", true },
 	{ "part_timezone", NULL, STRING, offsetof(struct conf, part_timezone), "text", true },
 	{ "part_template", NULL, STRING, offsetof(struct conf, part_template), NULL, false },
-	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "30000", false },
+	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "200000", false },
 	{ "lanes", NULL, LANES, offsetof(struct conf, lanes), "1", false },
 	{ "retry_limit", NULL, SECONDS, offsetof(struct conf, retry_limit), "60", false },
 };
