@@ -24,17 +24,15 @@ static int source_state(struct job *j, struct queue_state *state, struct err *e)
 
 	if (queue_state(j->src, c->queue_name, c->consumer_name, state, e) < 0)
 		return e->code;
-	if (!state->pgq)
-		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
-	return 0;
+	return queue_require_pgq(state, e);
 }
 
 static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
 {
 	if (position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	if (j->kind == POSITION_NONE)
-		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+	if (position_require(j->kind, e) < 0)
+		return e->code;
 	return position_get(j->dst[0], j->conf->consumer_name, known, tick, e);
 }
 
@@ -45,8 +43,8 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 	bool known = false;
 	int64_t tick;
 
-	if (!state->queue)
-		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", c->queue_name);
+	if (queue_require(state, c->queue_name, e) < 0)
+		return e->code;
 	if (!state->consumer && position_kind(j->dst[0], &j->kind, e) == 0 && j->kind != POSITION_NONE)
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
 	if (known)

@@ -67,12 +67,8 @@ static int check_registration(struct job *j, struct err *e)
 
 	if (queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	if (!state.pgq)
-		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
-	if (!state.queue)
-		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", c->queue_name);
-	if (j->kind == POSITION_NONE)
-		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+	if (queue_require(&state, c->queue_name, e) < 0 || position_require(j->kind, e) < 0)
+		return e->code;
 	if (state.consumer)
 		return 0;
 	if (position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)

@@ -185,6 +185,13 @@ int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
 	return 0;
 }
 
+int position_require(enum position_kind kind, struct err *e)
+{
+	if (kind == POSITION_NONE)
+		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+	return 0;
+}
+
 /* The signatures and the table are those of the pgq_ext extension, so that each reads the
  * other's positions. A consumer without lanes has the empty subconsumer. */
 static const char install_sql[] =

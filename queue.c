@@ -77,6 +77,20 @@ int queue_right(struct pq *src, bool *yes, struct err *e)
 	return e->code;
 }
 
+int queue_require_pgq(const struct queue_state *state, struct err *e)
+{
+	if (!state->pgq)
+		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
+	return 0;
+}
+
+int queue_require(const struct queue_state *state, const char *queue, struct err *e)
+{
+	if (queue_require_pgq(state, e) == 0 && !state->queue)
+		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", queue);
+	return e->code;
+}
+
 int queue_create(struct pq *src, const char *queue, struct err *e)
 {
 	struct buf sql = { 0 };

@@ -288,6 +288,15 @@ static void tell(struct app *a, const struct err *e, bool again)
 		log_error("%s; trying again in %lld s", e->msg, (long long)(pause_after(a, e->code) / 1000));
 }
 
+/* The process in the background is up, or knows that it must wait: its caller may go. */
+static void leave_terminal(const struct app *a)
+{
+	if (!a->daemon)
+		return;
+	daemon_ready();
+	log_to_stderr(false);
+}
+
 /* true: the error is dealt with, go on. false: end with exit code 1. */
 static bool recover(struct app *a, const struct err *e)
 {
@@ -303,10 +312,7 @@ static bool recover(struct app *a, const struct err *e)
 	job_disconnect(&a->job);
 	if (!again)
 		return false;
-	if (a->daemon) {
-		daemon_ready();
-		log_to_stderr(false);
-	}
+	leave_terminal(a);
 	daemon_sleep(pause_after(a, e->code));
 	return true;
 }
@@ -332,10 +338,7 @@ static int connect_all(struct app *a, struct err *e)
 	if (a->connected_once)
 		return 0;
 	a->connected_once = true;
-	if (a->daemon) {
-		daemon_ready();
-		log_to_stderr(false);
-	}
+	leave_terminal(a);
 	if (a->once && queue_state(j->src, a->conf.queue_name, a->conf.consumer_name, &state, e) == 0)
 		a->until_tick = state.last_tick;
 	return e->code;

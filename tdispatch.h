@@ -350,6 +350,7 @@ struct position {
 /* What pgq_ext there is: none, one without subconsumers (before Skytools 3), the full one. */
 enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
 int position_kind(struct pq *, enum position_kind *, struct err *);
+int position_require(enum position_kind, struct err *);  /* ERR_SHAPE when there is none */
 int position_install(struct pq *, bool *created, struct err *);
 
 /* Opens the data transaction of a lane out of so many, takes the lock on its position and reads
@@ -385,6 +386,9 @@ struct queue_state {
 
 int queue_state(struct pq *, const char *queue, const char *consumer, struct queue_state *, struct err *);
 int queue_right(struct pq *, bool *yes, struct err *);   /* may this role read queues? */
+/* ERR_SHAPE, with what to do, when PgQ or the queue is not there. */
+int queue_require_pgq(const struct queue_state *, struct err *);
+int queue_require(const struct queue_state *, const char *queue, struct err *);
 int queue_create(struct pq *, const char *queue, struct err *);
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
