@@ -87,32 +87,15 @@ fill_queue() {
 
 TEMPLATE="create table _DEST_TABLE () inherits (_PARENT); alter table only _DEST_TABLE add primary key (id);"
 
+# job_config SECTION LINE...: a config for the workload, with further lines.
+job_config() {
+	lines "[$1]" "job_name = bench" "src_db = dbname=$SRC" "dst_db = dbname=$DST" "queue_name = q" "dest_table = orders" \
+		"fields = $FIELDS" "part_field = order_date" "part_template = $TEMPLATE" "${@:2}"
+}
+
 config() {
-	cat >job.ini <<-END
-		[table_dispatcher]
-		job_name = bench
-		src_db = dbname=$SRC
-		dst_db = dbname=$DST
-		queue_name = q
-		dest_table = orders
-		fields = $FIELDS
-		part_field = order_date
-		part_template = $TEMPLATE
-		$EXTRA
-	END
-	cat >peer.ini <<-END
-		[peer]
-		job_name = bench
-		src_db = dbname=$SRC
-		dst_db = dbname=$DST
-		queue_name = q
-		dest_table = orders
-		fields = $FIELDS
-		part_field = order_date
-		part_template = $TEMPLATE
-		loop_delay = 0
-		pgq_autocommit = 0
-	END
+	job_config table_dispatcher "$EXTRA" >job.ini
+	job_config peer "loop_delay = 0" "pgq_autocommit = 0" >peer.ini
 }
 
 # floor.sql and its files, from what tdispatch has loaded.
