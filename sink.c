@@ -382,11 +382,16 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 		copy_is_over(s, l);
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
-	if (should_end(s, l, drain, stopped))
-		return pq_copy_end(dst, e) < 0 ? e->code : 1;
-	if (block_is_sent(l) && l->current->bytes == 0)
-		return 0;
-	return send_some(s, l, dst, e) < 0 ? e->code : 1;
+	if (!should_end(s, l, drain, stopped)) {
+		if (block_is_sent(l) && l->current->bytes == 0)
+			return 0;
+		if (send_some(s, l, dst, e) < 0)
+			return e->code;
+		/* the last rows and the end go in one packet */
+		if (!should_end(s, l, drain, false))
+			return 1;
+	}
+	return pq_copy_end(dst, e) < 0 ? e->code : 1;
 }
 
 /* Begins a COPY to the current stream. The streams that are worth one too get theirs in the same
