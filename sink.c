@@ -17,7 +17,8 @@
 #define PLAN_MAX 64                     /* COPYs in one statement */
 #define BUCKETS (2 * STREAMS_MAX)
 
-/* len + 8 * nrows <= cap. Rows grow from the front of data, their events' ids from its end. */
+/* len + 8 * nrows <= cap. Rows grow from the front of data, with one_block their events' ids from
+ * its end. */
 struct block {
 	struct block *next;
 	size_t len, nrows, cap;
@@ -29,16 +30,16 @@ _Static_assert(POOL_BYTES / BLOCK_BYTES < STREAMS_MAX, "every stream could hold 
 
 #define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
 
-struct stream {
+struct stream {                         /* what every row needs comes first: one cache line of 400 streams */
 	struct stream *next;            /* in its bucket */
-	struct stream *then;            /* in its lane's plan */
 	int64_t start_s;
-	uint32_t shape;
-	size_t lane;
-	char *copy_sql;
-	char table[NAME_BYTES_MAX + 1];
 	struct block *first, *last;
 	size_t bytes;                   /* of rows that wait */
+	size_t lane;
+	uint32_t shape;
+	struct stream *then;            /* in its lane's plan */
+	char *copy_sql;
+	char table[NAME_BYTES_MAX + 1];
 };
 
 struct lane {                           /* a connection's COPY */
@@ -245,9 +246,10 @@ void sink_put(struct sink *s, struct stream *st, size_t n, int64_t event_id)
 {
 	struct block *b = st->last;
 
-	(void)s;
+	if (s->one_block)
+		*block_id(b, b->nrows) = event_id;
+	b->nrows++;
 	b->len += n;
-	*block_id(b, b->nrows++) = event_id;
 	st->bytes += n;
 }
 
