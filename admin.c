@@ -125,6 +125,11 @@ int admin_install(struct job *j, struct err *e)
 	    position_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
+	if (c->error == ON_ERROR_DEAD_LETTER) {
+		if (dead_install(j->dst[0], &created, e) < 0)
+			return e->code;
+		printf("table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
+	}
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
 		return e->code;
 	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");

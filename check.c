@@ -222,6 +222,14 @@ static void check_create_right(struct check *c)
 			conf->schema.n ? (int)conf->schema.n : 6, conf->schema.n ? conf->schema.p : "public");
 }
 
+static void check_dead_letter(struct check *c)
+{
+	struct err e = { 0 };
+
+	say(c, dead_require(c->job->dst[0], &e) == 0, e.code ? "table tdispatch.dead_letter in dst_db: create it with --install" :
+		"table tdispatch.dead_letter in dst_db");
+}
+
 static void check_target(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -242,6 +250,8 @@ static void check_target(struct check *c)
 		else if (known)
 			say(c, true, "the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
 	}
+	if (conf->error == ON_ERROR_DEAD_LETTER)
+		check_dead_letter(c);
 	if (c->unregistered && !known)
 		warn("consumer %s is not registered: it will be at start, with --register or with --install", conf->consumer_name);
 	check_table(c);

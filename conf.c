@@ -13,7 +13,7 @@
 
 #include "tdispatch.h"
 
-enum type { STRING, PATH, CONNINFO, BYTES, COUNT, SMALL, LANES, BOOLEAN, SECONDS };
+enum type { STRING, PATH, CONNINFO, BYTES, COUNT, SMALL, LANES, ERRORS, BOOLEAN, SECONDS };
 
 struct key {
 	const char *name, *alias;
@@ -45,6 +45,8 @@ static const struct key keys[] = {
 	{ "part_template", NULL, STRING, offsetof(struct conf, part_template), NULL, false },
 	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "200000", false },
 	{ "lanes", NULL, LANES, offsetof(struct conf, lanes), "1", false },
+	{ "on_error", NULL, STRING, offsetof(struct conf, on_error), "stop", true },
+	{ "max_errors", NULL, ERRORS, offsetof(struct conf, max_errors), "1000", false },
 	{ "retry_limit", NULL, SECONDS, offsetof(struct conf, retry_limit), "60", false },
 };
 
@@ -284,6 +286,10 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 		if (!parse_int64(value, LANES_MAX, at) || *(int64_t *)at == 0)
 			value_error(l, key, name, "not a whole number from 1 to 16");
 		break;
+	case ERRORS:
+		if (!parse_int64(value, DEAD_MAX, at))
+			value_error(l, key, name, "not a whole number from 0 to 100000");
+		break;
 	case BOOLEAN:
 		if (!parse_bool(value, at))
 			value_error(l, key, name, "neither 0 nor 1");
@@ -457,6 +463,19 @@ static int choose_period(struct loading *l)
 	return 0;
 }
 
+static int choose_on_error(struct loading *l)
+{
+	static const char *const words[] = {
+		[ON_ERROR_STOP] = "stop", [ON_ERROR_DEAD_LETTER] = "dead_letter", [ON_ERROR_SKIP] = "skip",
+	};
+	struct conf *c = l->conf;
+
+	for (c->error = ON_ERROR_STOP; c->error <= ON_ERROR_SKIP; c->error++)
+		if (strcmp(c->on_error, words[c->error]) == 0)
+			return 0;
+	return bad_value(l, "on_error", "neither stop, dead_letter nor skip");
+}
+
 /* Expands part_template once, for what is wrong with it whatever the event. */
 static int try_template(struct loading *l)
 {
@@ -495,7 +514,7 @@ static int load_keys(struct loading *l)
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
 	if (l->err->code || check_sets(l) < 0)
 		return l->err->code;
-	if (choose_period(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
+	if (choose_period(l) < 0 || choose_on_error(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);
 }

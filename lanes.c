@@ -19,7 +19,7 @@ int lanes_open(struct job *j, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n && !e->code; i++)
 		if (!j->dst[i])         /* escapes in events are bytes of the source's encoding */
-			j->dst[i] = pq_open("dst_db", j->conf->dst_db, pq_server_encoding(j->src), e);
+			j->dst[i] = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
 	return e->code;
 }
 

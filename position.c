@@ -105,6 +105,13 @@ int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t la
 	return run_to_commit(dst, &sql, e);
 }
 
+int position_keep(struct pq *dst, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	return run_to_commit(dst, &sql, e);
+}
+
 int position_rollback(struct pq *dst, struct err *e)
 {
 	return pq_query(dst, "ROLLBACK", e);

@@ -129,6 +129,18 @@ int64_t pq_error_line(const struct pq *q, struct span table)
 	return *at && *at != '\n' ? strtoll(at, NULL, 10) : 0;
 }
 
+struct span pq_error_value(const struct pq *q, struct span table)
+{
+	const char *at = copy_context(q, table);
+
+	at = at ? strstr(at, ": \"") : NULL;
+	if (!at)
+		return (struct span){ NULL, 0 };
+	at += strlen(": \"");
+	size_t n = strlen(at);
+	return (struct span){ at, n && at[n - 1] == '"' ? n - 1 : n };
+}
+
 const char *pq_error_column(struct pq *q)
 {
 	const char *name = q->failed ? diag(q->failed, PG_DIAG_COLUMN_NAME) : "";
@@ -405,6 +417,13 @@ const char *pq_server_encoding(const struct pq *q)
 	return name ? name : "UTF8";
 }
 
+const char *pq_time_zone(const struct pq *q)
+{
+	const char *name = PQparameterStatus(q->conn, "TimeZone");
+
+	return name ? name : "UTC";
+}
+
 int pq_server_version(const struct pq *q)
 {
 	return PQserverVersion(q->conn);
@@ -557,14 +576,19 @@ int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
 /* The answer to the COPY or to its end, when it is here. */
 static int copy_in_answer(struct pq *q, struct err *e)
 {
+	PGresult *res = NULL;
+
 	if (q->readable && consume(q, e) < 0)
 		return e->code;
 	q->readable = false;
-	if (PQisBusy(q->conn)) {
-		q->want = POLLIN;
-		return PQ_WAIT;
-	}
-	PGresult *res = PQgetResult(q->conn);
+	do {                            /* a statement before the first COPY has nothing to say */
+		PQclear(res);
+		if (PQisBusy(q->conn)) {
+			q->want = POLLIN;
+			return PQ_WAIT;
+		}
+		res = PQgetResult(q->conn);
+	} while (q->state == COPY_IN_ASKED && PQresultStatus(res) == PGRES_COMMAND_OK);
 	if (PQresultStatus(res) == PGRES_COPY_IN) {
 		PQclear(res);
 		q->state = COPY_IN_OPEN;

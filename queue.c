@@ -220,6 +220,17 @@ int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
 
 /* ---- events */
 
+/* PgQ's query without its sort. */
+static void add_events(struct buf *sql, const struct queue_batch *batch)
+{
+	static const char order[] = " order by 1";
+	size_t n = strlen(batch->event_sql), tail = strlen(order);
+
+	if (n > tail && strcmp(batch->event_sql + n - tail, order) == 0)
+		n -= tail;
+	buf_add(sql, batch->event_sql, n);
+}
+
 int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time, struct err *e)
 {
 	static const char *const columns[] = {
@@ -227,15 +238,24 @@ int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time 
 		[QUEUE_TIME_SESSION] = ", ev_time::timestamp",
 		[QUEUE_TIME_UTC] = ", ev_time AT TIME ZONE 'UTC'",
 	};
-	static const char order[] = " order by 1";
-	size_t n = strlen(batch->event_sql), tail = strlen(order);
 	struct buf sql = { 0 };
 
-	if (n > tail && strcmp(batch->event_sql + n - tail, order) == 0)
-		n -= tail;
 	buf_fmt(&sql, BEGIN_SQL "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
-	buf_add(&sql, batch->event_sql, n);
+	add_events(&sql, batch);
 	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
+	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc;
+}
+
+int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *ids, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, BEGIN_SQL "SET LOCAL DateStyle = ISO;"
+		"COPY (SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1 FROM (");
+	add_events(&sql, batch);
+	buf_fmt(&sql, ") e WHERE ev_id = ANY ('{%s}')) TO STDOUT; COMMIT", ids);
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;

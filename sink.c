@@ -17,8 +17,8 @@
 #define PLAN_MAX 64                     /* COPYs in one statement */
 #define BUCKETS (2 * STREAMS_MAX)
 
-/* len + 8 * nrows <= cap. Rows grow from the front of data, with one_block their events' ids from
- * its end. */
+/* len + 8 * nrows <= cap. Rows grow from the front of data, in a careful pass their events' ids
+ * from its end. */
 struct block {
 	struct block *next;
 	size_t len, nrows, cap;
@@ -45,7 +45,7 @@ struct stream {                         /* what every row needs comes first: one
 struct lane {                           /* a connection's COPY */
 	struct stream *current;         /* whose COPY is open, or NULL */
 	struct stream *plan;            /* whose COPYs come after it in the same statement */
-	struct block *out;              /* the block being sent, or sent last while one_block */
+	struct block *out;              /* the block being sent, or sent last while careful */
 	size_t out_at;                  /* bytes of it handed over */
 };
 
@@ -57,7 +57,7 @@ struct sink {
 	struct block *spare;            /* blocks of BLOCK_CAP not in use */
 	size_t used;                    /* bytes of blocks in use */
 	struct lane lane[LANES_MAX];
-	bool one_block, sent_any;
+	bool careful, sent_any;
 };
 
 /* ---- blocks */
@@ -246,7 +246,7 @@ void sink_put(struct sink *s, struct stream *st, size_t n, int64_t event_id)
 {
 	struct block *b = st->last;
 
-	if (s->one_block)
+	if (s->careful)
 		*block_id(b, b->nrows) = event_id;
 	b->nrows++;
 	b->len += n;
@@ -271,14 +271,19 @@ size_t sink_lane(const struct stream *st)
 	return st->lane;
 }
 
+const char *sink_table(const struct stream *st)
+{
+	return st->table;
+}
+
 bool sink_sent_any(const struct sink *s)
 {
 	return s->sent_any;
 }
 
-void sink_begin(struct sink *s, bool one_block)
+void sink_begin(struct sink *s, bool careful)
 {
-	s->one_block = one_block;
+	s->careful = careful;
 	s->sent_any = false;
 }
 
@@ -313,23 +318,29 @@ static bool should_end(struct sink *s, const struct lane *l, bool drain, bool st
 {
 	if (!block_is_sent(l))
 		return false;
-	if (stopped || (s->one_block && l->out))
+	if (stopped || (s->careful && l->out))
 		return true;
 	return l->current->bytes == 0 && (drain || l->plan || worthwhile(s, l->current->lane, drain));
 }
 
-static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+/* The stream's first block becomes the one to send. */
+static void take_out(struct lane *l)
 {
 	struct stream *st = l->current;
 
+	l->out = st->first;
+	l->out_at = 0;
+	st->first = l->out->next;
+	if (!st->first)
+		st->last = NULL;
+	st->bytes -= l->out->len;
+}
+
+static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+{
 	if (block_is_sent(l)) {
 		block_drop(s, l->out);
-		l->out = st->first;
-		l->out_at = 0;
-		st->first = l->out->next;
-		if (!st->first)
-			st->last = NULL;
-		st->bytes -= l->out->len;
+		take_out(l);
 	}
 	size_t n = l->out->len - l->out_at;
 	if (n > SLICE_BYTES)
@@ -337,11 +348,92 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	l->out_at += n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
-	if (block_is_sent(l) && !s->one_block) {        /* libpq has a copy; its room is needed for rows */
+	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; its room is needed for rows */
 		block_drop(s, l->out);
 		l->out = NULL;
 	}
 	return 0;
+}
+
+/* ---- the row at fault */
+
+static size_t row_at(const struct block *b, size_t row)
+{
+	const char *p = b->data;
+
+	while (row--)
+		p = (const char *)memchr(p, '\n', (size_t)(b->data + b->len - p)) + 1;
+	return (size_t)(p - b->data);
+}
+
+static void put_back(struct stream *st, struct block *b)
+{
+	b->next = st->first;
+	st->first = b;
+	if (!st->last)
+		st->last = b;
+	st->bytes += b->len;
+}
+
+static struct block *split(struct sink *s, struct block *b)
+{
+	size_t half = b->nrows / 2, at = row_at(b, half), n = b->len - at;
+	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - half));
+
+	memcpy(rest->data, b->data + at, n);
+	rest->len = n;
+	for (size_t i = half; i < b->nrows; i++)
+		*block_id(rest, rest->nrows++) = *block_id(b, i);
+	b->len = at;
+	b->nrows = half;
+	return rest;
+}
+
+static void remove_row(struct block *b, size_t row)
+{
+	size_t from = row_at(b, row), to = row_at(b, row + 1);
+
+	memmove(b->data + from, b->data + to, b->len - to);
+	b->len -= to - from;
+	for (b->nrows--; row < b->nrows; row++)
+		*block_id(b, row) = *block_id(b, row + 1);
+}
+
+/* The block of the careful COPY that failed goes back to its stream, without the row at fault;
+ * in two halves where that is not known. The rows that are in already stay. */
+static int again(struct sink *s, struct lane *l, struct pq *dst, const struct sink_fault *fault, struct err *e)
+{
+	struct stream *st = l->current;
+	struct block *b = l->out;
+
+	if (fault->event < 0)
+		put_back(st, split(s, b));
+	else
+		remove_row(b, fault->row);
+	l->out = NULL;
+	l->current = NULL;
+	if (b->nrows)
+		put_back(st, b);
+	else
+		block_drop(s, b);
+	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch; RELEASE SAVEPOINT tdispatch", e);
+}
+
+int sink_leave_out(struct sink *s, size_t lane, struct pq *dst, const struct sink_fault *fault, struct err *e)
+{
+	return again(s, &s->lane[lane], dst, fault, e);
+}
+
+/* line: in the COPY of the lane's block, from 1; 0 where the server tells none, as for a foreign
+ * key. An error of shape, all rows of the stream share. */
+static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
+{
+	if (!l->out)                    /* it failed before a row was sent */
+		take_out(l);
+	bool known = line >= 1 && (size_t)line <= l->out->nrows;
+	fault->row = known ? (size_t)line - 1 : 0;
+	if (known || l->out->nrows == 1 || e->code == ERR_SHAPE)
+		fault->event = *block_id(l->out, fault->row);
 }
 
 /* A COPY's error of no known class: a trigger's own code, say. Not the server's own troubles. */
@@ -355,22 +447,22 @@ static bool is_rows_fault(const char *sqlstate)
 	return *sqlstate;
 }
 
-static int at_fault(struct sink *s, const struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
+static int at_fault(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
 {
-	struct block *b = l->out ? l->out : l->current->first;
+	struct span table = span_of(l->current->table), value = pq_error_value(dst, table);
 	const char *column = pq_error_column(dst);
+	struct buf shown = { 0 };
 
-	*fault = (struct sink_fault){ .event = -1, .last_event = -1 };
+	*fault = (struct sink_fault){ .event = -1 };
 	memcpy(fault->table, l->current->table, sizeof fault->table);
 	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
+	buf_printable(&shown, value, sizeof fault->value / 2);
+	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
+	buf_free(&shown);
 	if (e->code == ERR_OTHER && is_rows_fault(e->sqlstate))
 		e->code = ERR_DATA;
-	int64_t line = pq_error_line(dst, span_of(fault->table));
-	if (b && b->nrows && s->one_block) {
-		bool known = line >= 1 && (size_t)line <= b->nrows && l->out;
-		fault->event = *block_id(b, known ? (size_t)line - 1 : 0);
-		fault->last_event = known ? fault->event : *block_id(b, b->nrows - 1);
-	}
+	if (s->careful)
+		find_row(l, pq_error_line(dst, table), fault, e);
 	return e->code;
 }
 
@@ -406,8 +498,9 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 	size_t least = drain ? 1 : l->current->bytes / 2 < SWITCH_BYTES ? l->current->bytes / 2 + 1 : SWITCH_BYTES;
 	int copies = 1;
 
-	buf_str(&sql, l->current->copy_sql);
-	for (size_t i = 0; !s->one_block && i < s->nstream && copies < PLAN_MAX; i++) {
+	/* the rows that a careful COPY brought in survive the next one's failure */
+	buf_fmt(&sql, s->careful ? "SAVEPOINT tdispatch; %s; RELEASE SAVEPOINT tdispatch" : "%s", l->current->copy_sql);
+	for (size_t i = 0; !s->careful && i < s->nstream && copies < PLAN_MAX; i++) {
 		struct stream *st = s->stream[i];
 		if (st->lane != lane || st->bytes < least || st == l->current)
 			continue;
@@ -436,9 +529,14 @@ int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct si
 				return e->code;
 		}
 		int moved = advance(s, l, dst, drain, e);
-		if (moved < 0)
-			return at_fault(s, l, dst, fault, e);
 		if (moved == 0)
 			return 0;
+		if (moved > 0)
+			continue;
+		if (at_fault(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
+			return e->code;
+		*e = (struct err){ 0 };
+		if (again(s, l, dst, fault, e) < 0)
+			return e->code;
 	}
 }

@@ -20,7 +20,7 @@
 
 enum mode {
 	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
-	REGISTER, UNREGISTER, REWIND, RESET, INSTALL,
+	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY,
 };
 
 struct app {
@@ -64,6 +64,7 @@ static const char help_text[] =
 	"      --unregister    remove the consumer from the queue\n"
 	"      --rewind        set the queue's position from the target's tick\n"
 	"      --reset         forget the position on the target\n"
+	"      --replay        load the dead letters again; 1 when some still do not go in\n"
 	"\n"
 	"To the process that holds pidfile:\n"
 	"  -r, --reload        read the config again (SIGHUP)\n"
@@ -85,7 +86,7 @@ static const struct option long_options[] = {
 	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
 	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
 	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
-	{ "reset", no_argument, NULL, OPT_MODE + RESET },
+	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
 	{ 0 },
 };
 
@@ -457,12 +458,13 @@ static int administer(struct app *a)
 	static int (*const actions[])(struct job *, struct err *) = {
 		[REGISTER] = admin_register, [UNREGISTER] = admin_unregister, [REWIND] = admin_rewind,
 		[RESET] = admin_reset, [INSTALL] = admin_install,
+		[REPLAY] = replay_run,
 	};
 	struct err e = { 0 };
 	int rc = actions[a->mode](&a->job, &e);
 
 	job_free(&a->job);
-	return rc < 0 ? fail(&e) : 0;
+	return rc < 0 ? fail(&e) : rc;
 }
 
 static int with_config(struct app *a)

@@ -30,6 +30,7 @@
 #define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
 #define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
 #define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a partition */
+#define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
 #define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
 
 struct span {                           /* borrowed bytes; p == NULL is SQL NULL */
@@ -256,6 +257,8 @@ struct span route_target(const struct route *, struct span source);
 
 /* ---- conf.c: which keys there are */
 
+enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
+
 struct conf {
 	char *file;                     /* as given */
 	char *job_name, *pidfile, *logfile;
@@ -270,12 +273,15 @@ struct conf {
 	int64_t batch_min_events;
 	int64_t lanes;
 	int64_t retry_limit;
+	char *on_error;
+	int64_t max_errors;
 
 	/* worked out from the above */
 	struct span schema, table;      /* dest_table's parts; schema may be empty */
 	struct field *field;            /* NULL for `*` */
 	size_t nfield;
 	struct period_rule period;
+	enum on_error error;            /* on_error's meaning */
 	char *section;                  /* the section's name in the file */
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
@@ -302,6 +308,7 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 void pq_close(struct pq *);                     /* takes NULL */
 int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
 const char *pq_server_encoding(const struct pq *);
+const char *pq_time_zone(const struct pq *);    /* of the session */
 int pq_server_version(const struct pq *);       /* 150018 */
 bool pq_encrypted(const struct pq *);
 /* Is conninfo well formed? Else the reason, without its secrets, in err. */
@@ -331,6 +338,7 @@ int pq_copy_put(struct pq *, const char *p, size_t n, struct err *);
 int pq_copy_end(struct pq *, struct err *);
 /* Of the COPY into table that failed: line from 1 (0: not told), column name or NULL. */
 int64_t pq_error_line(const struct pq *, struct span table);
+struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
 const char *pq_error_column(struct pq *);
 
 /* Waits until one of n connections that is waiting can go on; NULLs among them are passed over.
@@ -360,6 +368,7 @@ int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes,
 /* Commits the rows of a batch from one tick to another. */
 int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
 	struct err *);
+int position_keep(struct pq *, struct err *);            /* commits rows without a new position */
 int position_rollback(struct pq *, struct err *);
 /* In lane 0's open transaction, and commits it: from now on so many lanes, all at tick. */
 int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
@@ -414,6 +423,9 @@ enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
 int queue_read(struct pq *, const struct queue_batch *, enum queue_time, struct err *);
 /* PQ_READY, PQ_WAIT, PQ_END or an error. */
 int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
+/* Starts a COPY in text format: ev_id, ev_time, ev_type, ev_data, ev_extra1 of some of a batch's
+ * events. ids: separated by commas. pq_copy_row gives the lines. */
+int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
@@ -445,6 +457,7 @@ struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
 	const char *copy_sql);
 size_t sink_lane(const struct stream *);
+const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
 void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
 /* Room for a row of at most n bytes; sink_put says how many it took. */
@@ -453,22 +466,55 @@ void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
 bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
-/* one_block: each COPY takes one block, so that an error can be put to an event. */
-void sink_begin(struct sink *, bool one_block);
+/* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
+void sink_begin(struct sink *, bool careful);
 
 struct sink_fault {                     /* where a COPY failed */
-	int64_t event, last_event;      /* the event at fault is one of these; -1: not known */
+	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
+	size_t row;                     /* for sink_leave_out */
 	char table[NAME_BYTES_MAX + 1];
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
+	char value[160];                /* shortened and printable, or "" */
 };
 
 /* Sends what can be sent on a lane without waiting; drain: no more rows will come. */
 int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
+/* After ERR_DATA in a careful pass: go on without that row. */
+int sink_leave_out(struct sink *, size_t lane, struct pq *dst, const struct sink_fault *, struct err *);
+
+/* ---- dead.c: events that could not be written, and schema tdispatch, where they are kept */
+
+struct dead {
+	int64_t event;
+	size_t lane;                    /* whose transaction keeps it */
+	char sqlstate[6];               /* "" where the server was not asked */
+	char *partition, *message;
+};
+
+struct dead_list {                      /* zeroed before use */
+	struct dead *at;
+	size_t n, cap;
+};
+
+void dead_add(struct dead_list *, int64_t event, size_t lane, const char *partition, const struct err *);
+void dead_clear(struct dead_list *);
+/* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
+int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
+	const struct queue_batch *, struct err *);
+/* In dst's open transaction: all letters of the batch but those in the list go. */
+int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, int64_t batch, struct err *);
+/* The first batch after `after` that has letters of this consumer, and their number, 0: none. */
+int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch, int64_t *letters, struct err *);
+/* A query that gives a batch's letters as PgQ's gives its events; caller frees. */
+char *dead_event_sql(const struct conf *, int64_t batch);
+int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE when the table is not there */
+int dead_install(struct pq *dst, bool *created, struct err *);
 
 /* ---- lanes.c: the connections that load a batch, their transactions and positions */
 
 struct job {
 	struct conf *conf;
+	char *encoding;                 /* of the events, and so of what is sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
@@ -496,10 +542,31 @@ int lanes_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int lanes_commit(struct job *, const struct queue_batch *, struct err *);
 
+/* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
+
+struct pass {
+	struct job *job;
+	const struct queue_batch *batch;
+	bool careful;                   /* an error of a COPY names its event, at some cost */
+	bool keep;                      /* bad events go to the list, and the pass goes on */
+	int64_t max_dead;               /* so many of them */
+
+	bool scan;                      /* only the partitions were created: begin the transactions anew */
+	int64_t events, rows, truncates, parts;
+	int64_t event;                  /* the one at fault, or -1 */
+	struct sink_fault fault;        /* of the COPY that failed */
+	struct dead_list dead;          /* dead_clear frees it */
+	enum queue_time time;
+};
+
+/* Reads all events; when it returns 0 and scan is not set, the rows are sent and not committed. */
+int pass_run(struct pass *, struct err *);
+
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
+int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
 void job_disconnect(struct job *);
 /* The job's connections, its routes and what it knows of the target; not the config. */
 void job_free(struct job *);
@@ -508,6 +575,11 @@ void job_free(struct job *);
  * told with the next call, which spares a round trip, or by batch_finish. */
 int batch_run(struct job *, struct err *);
 int batch_finish(struct job *, struct err *);
+
+/* ---- replay.c: --replay, the dead letters once more */
+
+/* Prints a line for each batch. 0 when all letters went in, 1 when some are left, or an error. */
+int replay_run(struct job *, struct err *);
 
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 

@@ -13,9 +13,10 @@ level() {
 	ini | urlenc | daemon | period | template) echo 2 ;;
 	conf | route | pq) echo 3 ;;
 	sink | part | queue | position) echo 4 ;;
-	lanes) echo 5 ;;
-	batch | admin | check) echo 6 ;;
-	tdispatch) echo 7 ;;
+	lanes | dead) echo 5 ;;
+	pass) echo 6 ;;
+	batch | replay | admin | check) echo 7 ;;
+	tdispatch) echo 8 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
 	esac
 }

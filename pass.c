@@ -1,0 +1,302 @@
+/*
+ * One reading of a batch's events: each to its partition, which is created where it is missing,
+ * as a line of COPY; both servers and we work at the same time.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+#define BURST 256                       /* events taken between two looks at the target */
+#define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
+#define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
+#define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
+
+/* ---- partitions */
+
+static int try_partition(struct pass *p, const struct part_want *want, bool *created, struct err *e)
+{
+	struct job *j = p->job;
+
+	if (!j->ddl)
+		j->ddl = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
+	return j->ddl ? part_ensure(j->ddl, want, created, e) : e->code;
+}
+
+/* Rows already copied may hold the very lock that a partition's creation waits for. Then they are
+ * rolled back, the rest of the events is read for the partitions alone, and the batch begins anew. */
+static void begin_scan(struct pass *p)
+{
+	log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
+	p->scan = true;
+	sink_discard(p->job->sink);
+	lanes_close(p->job);
+}
+
+static int ensure_partition(struct pass *p, struct part_want *want, struct err *e)
+{
+	bool created = false;
+
+	for (int tries = 1;; tries++) {
+		bool own = !p->scan && sink_sent_any(p->job->sink);
+		want->lock_timeout_ms = own ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
+		try_partition(p, want, &created, e);
+		if (e->code != ERR_TIMEOUT || tries == DDL_TRIES)
+			break;
+		if (!own) {
+			log_warn("%s; trying again", e->msg);
+			daemon_sleep(DDL_PAUSE_MS);
+			if (daemon_stop_now())
+				break;
+		}
+		*e = (struct err){ 0 };
+		if (own)
+			begin_scan(p);
+	}
+	if (created) {
+		p->parts++;
+		log_info("created partition %.*s", (int)want->name.n, want->name.p);
+	}
+	return e->code;
+}
+
+static struct stream *open_stream(struct pass *p, int64_t start_s, const struct shape *shape, struct span ev_type,
+	struct err *e)
+{
+	const struct conf *c = p->job->conf;
+	char suffix[PERIOD_SUFFIX_MAX];
+	struct buf name = { 0 }, sql = { 0 };
+	struct stream *stream = NULL;
+
+	period_suffix(&c->period, start_s, suffix);
+	buf_add(&name, c->table.p, c->table.n);
+	buf_str(&name, suffix);
+	struct part_want want = {
+		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
+		.ev_type = ev_type, .route = p->job->route,
+	};
+	if (!c->part_template || ensure_partition(p, &want, e) == 0) {
+		buf_str(&sql, "COPY ");
+		buf_qualified(&sql, c->schema, want.name);
+		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
+		size_t lane = span_hash("tdispatch lane", want.name) % p->job->lanes;
+		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lane, want.name, buf_cstr(&sql));
+	}
+	buf_free(&name);
+	buf_free(&sql);
+	return stream;
+}
+
+/* ---- events */
+
+static int no_period(struct pass *p, struct span raw, const char *why, struct err *e)
+{
+	struct buf shown = { 0 };
+
+	buf_printable(&shown, raw, 60);
+	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->part_field, buf_cstr(&shown), why);
+	buf_free(&shown);
+	return e->code;
+}
+
+static int period_of_event(struct pass *p, const struct event *ev, struct span raw, int64_t *start_s, struct err *e)
+{
+	const struct period_rule *rule = &p->job->conf->period;
+	char text[DATE_RAW_MAX];
+	const char *why = "it is too long for a date";
+	size_t bad;
+
+	*start_s = 0;
+	if (rule->method == PERIOD_NONE)
+		return 0;
+	if (p->time != QUEUE_TIME_NONE)
+		return period_of_usecs(rule, ev->time, start_s, &why) < 0 ? no_period(p, span_of("the event's time"), why, e) : 0;
+	if (!raw.p)
+		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->part_field);
+	if (raw.n > sizeof text)
+		return no_period(p, raw, why, e);
+	ssize_t n = urlenc_decode(text, raw, &bad);
+	if (n < 0)
+		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data", p->job->conf->part_field,
+			(size_t)(raw.p - ev->data.p) + bad);
+	if (period_of_text(rule, (struct span){ text, (size_t)n }, start_s, &why) < 0)
+		return no_period(p, (struct span){ text, (size_t)n }, why, e);
+	return 0;
+}
+
+/* Appends the row as a line of COPY text to its stream. */
+static int put_row(struct pass *p, const struct event *ev, struct stream *stream, const struct shape *shape,
+	const struct span *values, struct err *e)
+{
+	size_t room = 0;        /* a column may be asked for twice, so the event's length is no bound */
+
+	for (size_t i = 0; i < shape->n; i++)
+		room += 2 * values[i].n + 3;
+	char *start = sink_room(p->job->sink, stream, room), *out = start;
+	for (size_t i = 0; i < shape->n; i++) {
+		size_t bad;
+		ssize_t n = 2;
+		if (values[i].p)
+			n = urlenc_copy(out, values[i], &bad);
+		else
+			memcpy(out, "\\N", 2);
+		if (n < 0)
+			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of ev_data", (int)shape->target[i].n,
+				shape->target[i].p, (size_t)(values[i].p - ev->data.p) + bad);
+		out += n;
+		*out++ = i + 1 < shape->n ? '\t' : '\n';
+	}
+	sink_put(p->job->sink, stream, (size_t)(out - start), ev->id);
+	p->rows++;
+	return 0;
+}
+
+/* *stream: where the row goes, as far as that is known when it fails. */
+static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
+{
+	const struct shape *shape;
+	const struct span *values;
+	struct span part;
+	int64_t start_s;
+
+	if (ev->type.n && ev->type.p[0] == '{')
+		return err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not supported;"
+			" use pgq.logutriga in the trigger");
+	if (ev->data.n == 0)
+		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
+	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
+	    period_of_event(p, ev, part, &start_s, e) < 0)
+		return e->code;
+	*stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
+	if (!*stream)
+		*stream = open_stream(p, start_s, shape, ev->type, e);
+	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
+		return e->code;
+	return put_row(p, ev, *stream, shape, values, e);
+}
+
+/* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
+static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
+{
+	char why[sizeof e->msg];
+
+	p->event = event;
+	if (e->code != ERR_DATA || !p->keep)
+		return e->code;
+	if ((int64_t)p->dead.n >= p->max_dead) {
+		snprintf(why, sizeof why, "%s", e->msg);
+		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than max_errors = %lld", why,
+			(long long)p->max_dead);
+		return e->code;
+	}
+	dead_add(&p->dead, event, lane, partition, e);
+	p->event = -1;
+	*e = (struct err){ 0 };
+	return 0;
+}
+
+/* A lane's transaction keeps the dead letters of its own partitions, since a lane that has the
+ * batch already does not look at their rows again; lane 0, which commits last, keeps all others. */
+static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
+{
+	struct stream *stream = NULL;
+
+	p->events++;
+	if (ev->type.n == 1 && ev->type.p[0] == 'R') {
+		p->truncates++;
+		return 0;
+	}
+	if (take_event(p, ev, &stream, e) == 0)
+		return 0;
+	p->fault = (struct sink_fault){ .event = -1 };
+	if (*e->sqlstate) {             /* a partition cannot be created: not this event's own fault */
+		p->event = ev->id;
+		return e->code;
+	}
+	return bury(p, ev->id, stream ? sink_lane(stream) : 0, stream ? sink_table(stream) : "", e);
+}
+
+/* Takes events as long as they are here and there is room, but not for long. */
+static int take_burst(struct pass *p, struct err *e)
+{
+	struct event ev;
+	int step = PQ_READY;
+
+	for (int i = 0; i < BURST && !sink_full(p->job->sink); i++) {
+		step = queue_event(p->job->src, p->time, &ev, e);
+		if (step != PQ_READY)
+			return step;
+		if (take_or_bury(p, &ev, e) < 0)
+			return e->code;
+	}
+	return step;
+}
+
+static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
+{
+	struct job *j = p->job;
+
+	while (!pq_blocked(j->dst[lane]) && sink_pump(j->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
+		p->event = p->fault.event;
+		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
+			return e->code;
+		p->rows--;
+		if (sink_leave_out(j->sink, lane, j->dst[lane], &p->fault, e) < 0)
+			return e->code;
+	}
+	return 0;
+}
+
+static int pump(struct pass *p, bool drain, struct err *e)
+{
+	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
+		if (pump_lane(p, i, drain, e) < 0)
+			return e->code;
+	return 0;
+}
+
+/* Waits for the source when it may give more, and for the lanes. */
+static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
+{
+	struct job *j = p->job;
+	struct pq *set[LANES_MAX + 1] = { source ? j->src : NULL };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		set[i + 1] = j->dst[i];
+	return pq_wait(set, j->lanes + 1, timeout_ms, e);
+}
+
+static enum queue_time time_wanted(const struct conf *c)
+{
+	if (c->period.method == PERIOD_NONE || strcmp(c->part_field, "_EVTIME") != 0)
+		return QUEUE_TIME_NONE;
+	return c->period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
+}
+
+/* Nobody waits while one of the others could go on. */
+int pass_run(struct pass *p, struct err *e)
+{
+	struct job *j = p->job;
+	int step = PQ_READY;
+
+	p->scan = false;
+	p->events = p->rows = p->truncates = 0;
+	p->event = -1;
+	p->fault = (struct sink_fault){ .event = -1 };
+	p->time = time_wanted(j->conf);
+	dead_clear(&p->dead);
+	sink_begin(j->sink, p->careful);
+	if (queue_read(j->src, p->batch, p->time, e) < 0)
+		return e->code;
+	for (;;) {
+		if (step != PQ_END && (step = take_burst(p, e)) < 0)
+			return e->code;
+		if (pump(p, step == PQ_END, e) < 0)
+			return e->code;
+		bool done = step == PQ_END, full = sink_full(j->sink);
+		if (done && (p->scan || sink_idle(j->sink)))
+			return 0;
+		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : -1, e) < 0)
+			return e->code;
+	}
+}

@@ -1,0 +1,234 @@
+# Events that cannot be written, when they shall not stop the rest: on_error, dead letters, --replay.
+. "$(dirname "$0")/../cases.sh"
+
+# poison_pair [KEY=VALUE]...: queue q, parent orders, and on_error = dead_letter.
+poison_pair() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create table orders (id int not null, day date, note text, short varchar(5)) partition by range (day)"
+	config on_error=dead_letter "part_template=$PARTITION_OF alter table _DEST_TABLE add primary key (id);" "$@"
+	install
+}
+
+# good FROM TO: events that can be written, over three days.
+good() {
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||i||'&day=2026-01-'||10 + i % 3||'&note=n&short=s', 'public.orders', '', '', ''))
+		from generate_series($1, $2) i" >/dev/null
+}
+
+# One event of each kind that cannot be written; 9 in all.
+poison() {
+	event I:id 'id=abc&day=2026-01-10&note=a&short=b' >/dev/null
+	event I:id 'id=1001&day=yesterday&note=a&short=b' >/dev/null
+	event I:id 'id=1002&day=2026-01-10&note=a&short=muchtoolong' >/dev/null
+	event I:id 'id&day=2026-01-10&note=a&short=b' >/dev/null
+	event I:id 'id=1&day=2026-01-11&note=twice&short=b' >/dev/null
+	event I:id 'id=1003&day=2026-01-10&note=%ff&short=b' >/dev/null
+	event I:id 'id=1004&day=2026-01-10&note=%00&short=b' >/dev/null
+	event I:id 'id=1005&day=2026-01-10&note=%zz&short=b' >/dev/null
+	event I:id '' >/dev/null
+}
+
+letters() {
+	dst "select $1 from tdispatch.dead_letter${2:+ where $2}"
+}
+
+case_dead_letters() {
+	poison_pair
+	good 1 500
+	poison
+	good 501 600
+	tick q
+	once
+	expect_rows 600
+	expect_eq "$(letters "count(*), count(distinct ev_id), min(consumer), min(queue), count(ev_time)")" "9|9|job|q|9"
+	expect_eq "$(letters "string_agg(sqlstate, ' ' order by ev_id)")" "22P02  22001 23502 23505 22021   "
+	expect_eq "$(letters partition "sqlstate = '23505'")" orders_2026_01_11
+	expect_eq "$(letters "ev_data, ev_type, ev_extra1" "sqlstate = '22001'")" \
+		"id=1002&day=2026-01-10&note=a&short=muchtoolong|I:id|public.orders"
+	expect_match err '9 events went to tdispatch.dead_letter'
+	# the queue goes on
+	good 601 602
+	tick q
+	once
+	expect_rows 602
+	expect_eq "$(letters "count(*)")" 9
+}
+
+case_skip() {
+	poison_pair on_error=skip
+	good 1 50
+	poison
+	tick q
+	once
+	expect_rows 50
+	expect_eq "$(grep -c 'event [0-9]* of batch .* skipped' err)" 9
+	expect_eq "$(dst "select to_regclass('tdispatch.dead_letter') is null")" t
+}
+
+case_more_than_max_errors() {
+	poison_pair max_errors=8
+	good 1 50
+	poison
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'max_errors = 8'
+	expect_match err 'event [0-9]+ of batch'
+	expect_rows 0
+	expect_eq "$(letters "count(*)")" 0
+	once --set max_errors=9
+	expect_eq "$(letters "count(*)")" 9
+}
+
+case_stop_names_everything() {
+	local id
+	poison_pair on_error=stop
+	good 1 2000
+	id=$(event I:id "id=5000&day=2026-01-10&note=n&short=far%0atoo%e2%82%aclong")
+	good 2001 2500
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "event $id of batch [0-9]+, source table public.orders, partition orders_2026_01_10, column short, value \"far.x0atoo.xe2.x82.xaclong\""
+	expect_match err 'SQLSTATE 22001'
+	expect_rows 0
+}
+
+case_lanes() {
+	poison_pair lanes=3
+	good 1 3000
+	poison
+	tick q
+	once
+	expect_rows 3000
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "9|9"
+}
+
+# The server tells no line for what is checked at the end of the statement.
+case_foreign_key() {
+	poison_pair "part_template=$PARTITION_OF alter table _DEST_TABLE add foreign key (short) references known;"
+	dst "create table known (short varchar(5) primary key); insert into known values ('s')"
+	good 1 1000
+	event I:id 'id=1001&day=2026-01-10&note=n&short=new' >/dev/null
+	good 1002 1500
+	event I:id 'id=1501&day=2026-01-10&note=n&short=newer' >/dev/null
+	tick q
+	once
+	expect_rows 1499
+	expect_eq "$(letters "count(*), min(sqlstate), min(partition)")" "2|23503|orders_2026_01_10"
+}
+
+case_statement_trigger() {
+	poison_pair max_errors=10 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE execute function refuse();"
+	dst "create function refuse() returns trigger language plpgsql as \$\$ begin raise 'nothing today'; end \$\$"
+	good 1 9
+	tick q
+	once
+	expect_rows 0
+	expect_eq "$(letters "count(*), min(message)")" "9|dst_db: nothing today (SQLSTATE P0001)"
+}
+
+# The server's own troubles are no row's fault.
+case_only_data_errors() {
+	local state
+	poison_pair retry_limit=1 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE for each row execute function refuse();"
+	dst "create table trouble (state text)"
+	dst "create function refuse() returns trigger language plpgsql as \$\$ declare s text; begin select state into s from public.trouble;
+		if new.id = 7 and s is not null then raise 'trouble' using errcode = s; end if; return new; end \$\$"
+	good 1 20
+	tick q
+	for state in 53100 42501 55P03 57014 40001 25006; do
+		dst "truncate trouble; insert into trouble values ('$state')"
+		expect_exit 1 "$TDISPATCH" --once job.ini
+		expect_rows 0
+		expect_eq "$(letters "count(*)")" 0 "$state"
+	done
+	dst "truncate trouble"
+	once
+	expect_rows 20
+}
+
+# What keeps a partition from being made is no fault of the row that needs it.
+case_partition_cannot_be_made() {
+	poison_pair
+	dst "create table rest partition of orders default; insert into rest values (1, '2026-01-10')"
+	good 1 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'would be violated'
+	expect_eq "$(letters "count(*)")" 0
+}
+
+case_table_is_missing() {
+	poison_pair on_error=stop
+	expect_exit 1 "$TDISPATCH" --once --set on_error=dead_letter job.ini
+	expect_match err 'no table tdispatch.dead_letter.*--install'
+	expect_exit 1 "$TDISPATCH" --check --set on_error=dead_letter job.ini
+	expect_match out '^missing +table tdispatch.dead_letter'
+	expect_exit 0 "$TDISPATCH" --install --set on_error=dead_letter job.ini
+	expect_match out 'tdispatch.dead_letter created'
+	expect_exit 0 "$TDISPATCH" --check --set on_error=dead_letter job.ini
+	expect_exit 2 "$TDISPATCH" --check --set on_error=ignore job.ini
+	expect_match err 'neither stop, dead_letter nor skip'
+}
+
+case_replay() {
+	poison_pair
+	good 1 100
+	poison
+	tick q
+	once
+	expect_rows 100
+	# nothing has changed: nothing goes in, all stay
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out '^batch [0-9]+: 0 of 9 dead letters went in'
+	expect_eq "$(letters "count(*)")" 9
+	# one is mended on the target, one in the letter
+	dst "alter table orders alter short type text"
+	dst "update tdispatch.dead_letter set ev_data = replace(ev_data, 'id=abc', 'id=2000') where ev_data like 'id=abc%'"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out '^batch [0-9]+: 2 of 9 dead letters went in'
+	expect_rows 102
+	expect_eq "$(letters "count(*)")" 7
+	expect_eq "$(dst "select string_agg(short, ',' order by id) from orders where id > 1000")" muchtoolong,b
+	dst "delete from tdispatch.dead_letter"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_match out 'no dead letters'
+}
+
+# Letters of several batches, partitions that are not there yet, and a running process.
+case_replay_beside_a_running_process() {
+	local i
+	poison_pair loop_delay=0.1
+	start job.ini
+	for i in 1 2 3; do
+		good $((i * 100)) $((i * 100 + 9))
+		event I:id "id=$((i * 1000))&day=2026-0$i-28&note=n&short=muchtoolong$i" >/dev/null
+		tick q
+		within 10 dst_gives $i "select count(*) from tdispatch.dead_letter"
+	done
+	dst "alter table orders alter short type text"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(grep -c '1 of 1 dead letters went in' out)" 3
+	expect_rows 33
+	expect_eq "$(letters "count(*)")" 0
+	good 900 909
+	tick q
+	within 10 dst_gives 43 "select count(*) from orders"
+}
+
+# By the source's clock, as the event itself would have been.
+case_replay_by_the_time_of_the_event() {
+	poison_pair part_field=_EVTIME
+	sql postgres <<<"alter database \"$SRC\" set timezone = 'Pacific/Kiritimati'; alter database \"$DST\" set timezone = 'Pacific/Niue'"
+	event I:id 'id=1&day=2026-01-10&note=n&short=s' >/dev/null
+	event I:id 'id=2&day=2026-01-10&note=n&short=muchtoolong' >/dev/null
+	dst "alter table orders rename to old; create table orders (id int, day date, note text, short varchar(5))"
+	tick q
+	once --set "part_template=$INHERITS"
+	expect_eq "$(letters "count(*)")" 1
+	dst "alter table orders alter short type text"
+	expect_exit 0 "$TDISPATCH" --replay --set "part_template=$INHERITS" job.ini
+	expect_eq "$(dst "select count(distinct tableoid), count(*) from orders")" "1|2"
+}
+
+run_cases
