@@ -542,6 +542,15 @@ int lanes_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int lanes_commit(struct job *, const struct queue_batch *, struct err *);
 
+/* ---- job.c: the connections to both servers */
+
+/* Opens what is not open; registers the consumer when neither side knows it. */
+int job_connect(struct job *, struct err *);
+int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
+void job_disconnect(struct job *);
+/* The job's connections, its routes and what it knows of the target; not the config. */
+void job_free(struct job *);
+
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
 struct pass {
@@ -563,13 +572,6 @@ struct pass {
 int pass_run(struct pass *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
-
-/* Opens what is not open; registers the consumer when neither side knows it. */
-int job_connect(struct job *, struct err *);
-int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
-void job_disconnect(struct job *);
-/* The job's connections, its routes and what it knows of the target; not the config. */
-void job_free(struct job *);
 
 /* 1: a batch was loaded; 0: the queue is empty; else an error. Needs job_connect. The queue is
  * told with the next call, which spares a round trip, or by batch_finish. */

@@ -14,7 +14,7 @@ level() {
 	conf | route | pq) echo 3 ;;
 	sink | part | queue | position) echo 4 ;;
 	lanes | dead) echo 5 ;;
-	pass) echo 6 ;;
+	pass | job) echo 6 ;;
 	batch | replay | admin | check) echo 7 ;;
 	tdispatch) echo 8 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
