@@ -25,9 +25,11 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const char *pa
 		list->cap = cap;
 	}
 	struct dead *d = &list->at[list->n++];
+	struct buf message = { 0 };
+	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);  /* a character may have been cut in two */
+	buf_cstr(&message);
 	*d = (struct dead){
-		.event = event, .lane = lane, .partition = mem_str(partition, strlen(partition)),
-		.message = mem_str(e->msg, strnlen(e->msg, MESSAGE_MAX)),
+		.event = event, .lane = lane, .partition = mem_str(partition, strlen(partition)), .message = message.p,
 	};
 	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
 }

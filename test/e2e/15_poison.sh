@@ -117,6 +117,18 @@ case_foreign_key() {
 	expect_eq "$(letters "count(*), min(sqlstate), min(partition)")" "2|23503|orders_2026_01_10"
 }
 
+# The server's message has the value in it and is cut somewhere.
+case_long_message() {
+	local i
+	poison_pair
+	for i in {0..3}; do
+		event I:id "id=$(printf 'x%.0s' $(seq $i))$(printf '%%e2%%82%%ac%.0s' {1..500})&day=2026-01-10&note=n&short=s" >/dev/null
+	done
+	tick q
+	once
+	expect_eq "$(letters "count(*), min(sqlstate), max(length(message)) < 4000")" "4|22P02|t"
+}
+
 case_statement_trigger() {
 	poison_pair max_errors=10 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE execute function refuse();"
 	dst "create function refuse() returns trigger language plpgsql as \$\$ begin raise 'nothing today'; end \$\$"
