@@ -56,6 +56,7 @@ static const char help_text[] =
 	"      --once          process all that is there now, then exit\n"
 	"      --set KEY=VALUE override a key of the config; any number of times\n"
 	"\n"
+	"      --completion SHELL print the completion of bash, zsh or fish\n"
 	"      --ini           print a sample config, which explains every key\n"
 	"      --show-config   print the effective config, passwords masked\n"
 	"      --check         connect, and say what is there and what is missing\n"
@@ -74,7 +75,7 @@ static const char help_text[] =
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
-enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_MODE };
+enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_COMPLETION, OPT_MODE };
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -82,6 +83,7 @@ static const struct option long_options[] = {
 	{ "daemon", no_argument, NULL, 'd' }, { "reload", no_argument, NULL, 'r' },
 	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
 	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
+	{ "completion", required_argument, NULL, OPT_COMPLETION },
 	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
 	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
 	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
@@ -138,6 +140,8 @@ static int parse_switches(struct app *a, int argc, char **argv)
 			if (a->nsets == SETS_MAX)
 				return usage("more --set than it takes (64)");
 			a->sets[a->nsets++] = optarg;
+		} else if (opt == OPT_COMPLETION) {
+			exit(completion_print(optarg, help_text) ? 0 : usage("--completion knows bash, zsh and fish"));
 		} else if (!set_mode(a, mode_of_letter(opt))) {
 			return usage("two switches ask for different things");
 		}

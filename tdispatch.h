@@ -225,6 +225,11 @@ struct template_words {                 /* all unquoted */
  * ERR_DATA when an event's part does not fit (no primary key), ERR_CONF for a name too long. */
 int template_expand(struct buf *, struct span text, const struct template_words *, struct err *);
 
+/* ---- completion.c: completion for shells */
+
+/* Prints bash's, zsh's or fish's completion of the switches that help names; false: another shell. */
+bool completion_print(const char *shell, const char *help);
+
 /* ---- route.c: which columns a row has, and where in the event they stand */
 
 struct field {                          /* one item of the fields list */

@@ -10,7 +10,7 @@ level() {
 	case $1 in
 	log | embed) echo 0 ;;
 	buf) echo 1 ;;
-	ini | urlenc | daemon | period | template) echo 2 ;;
+	ini | urlenc | completion | daemon | period | template) echo 2 ;;
 	conf | route | pq) echo 3 ;;
 	sink | part | queue | position) echo 4 ;;
 	lanes | dead) echo 5 ;;

@@ -19,6 +19,21 @@ case_help() {
 	expect_eq "$(cat err)" ""
 }
 
+# What the shells make of it; zsh and fish where they are installed.
+case_completion() {
+	local shell
+	for shell in bash zsh fish; do
+		expect_exit 0 "$TDISPATCH" --completion $shell
+		cp out complete.$shell
+		! command -v $shell >/dev/null || $shell -n complete.$shell 2>syntax.err || fail "$shell: $(cat syntax.err)"
+	done
+	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --re) COMP_CWORD=1; _tdispatch; echo "${COMPREPLY[*]}"')" \
+		"--register --rewind --reset --replay --reload"
+	expect_eq "$(grep -c '^complete -c tdispatch' complete.fish)" "$("$TDISPATCH" --help | grep -Ec '^ +(-.,)? *--')"
+	expect_exit 2 "$TDISPATCH" --completion tcsh
+	expect_match err 'bash, zsh and fish'
+}
+
 case_version() {
 	expect_exit 0 "$TDISPATCH" -V
 	expect_match out 'tdispatch.*[0-9]+\.[0-9]+'
