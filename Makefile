@@ -51,6 +51,10 @@ test: tdispatch dev ## all tests; the last line is "N passed, N failed"
 
 bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESULTS.md (long)
 	bench/run.sh
+	bench/chart.sh
+
+chart: ## draw bench/speed.svg from bench/RESULTS.md
+	bench/chart.sh
 
 bench-quick: tdispatch ## a minute's version: are all tables equal?
 	bench/run.sh quick
@@ -77,4 +81,4 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
 
-.PHONY: all dev demo test bench bench-quick lint check-layers install clean distclean help
+.PHONY: all dev demo test bench chart bench-quick lint check-layers install clean distclean help
