@@ -4,8 +4,7 @@ PREFIX = /usr/local
 DESTDIR =
 CC = gcc
 
-SRC = tdispatch.c batch.c replay.c admin.c check.c pass.c job.c lanes.c dead.c sink.c part.c queue.c position.c pq.c conf.c route.c \
-	completion.c template.c period.c urlenc.c ini.c buf.c daemon.c log.c
+SRC = $(wildcard *.c)
 OBJ = $(SRC:%.c=build/obj/%.o) build/obj/embed.o
 EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
 DEPS = build/deps
