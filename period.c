@@ -77,30 +77,31 @@ static bool parse_offset(const char **p, const char *end, int *offset_s)
 	int hour = sign ? digits(p, end, 2) : -1, minute = 0, second = 0;
 	if (hour < 0 || hour > 15)
 		return false;
-	if (take(p, end, ':'))
+	if (take(p, end, ':')) {
 		minute = digits(p, end, 2);
-	else if (*p < end)
+		if (take(p, end, ':'))
+			second = digits(p, end, 2);
+	} else if (*p < end) {
 		minute = digits(p, end, 2);
-	if (take(p, end, ':'))
-		second = digits(p, end, 2);
+	}
 	if (minute < 0 || minute > 59 || second < 0 || second > 59)
 		return false;
 	*offset_s = sign * (hour * HOUR_S + minute * 60 + second);
 	return true;
 }
 
-/* HH:MM[:SS[.fraction]]; false when it is something else. */
+/* HH:MM[:SS[.fraction]]; false when it is something else. (The server reads 10:30.5 as ten minutes.) */
 static bool parse_time(const char **p, const char *end, int64_t *second_of_day)
 {
-	int hour = digits(p, end, 2), minute = take(p, end, ':') ? digits(p, end, 2) : -1, second = 0;
+	int hour = digits(p, end, 2), minute = take(p, end, ':') ? digits(p, end, 2) : -1;
+	bool has_second = take(p, end, ':');
+	int second = has_second ? digits(p, end, 2) : 0;
 
 	if (hour < 0 || hour > 24 || minute < 0 || minute > 59)
 		return false;
-	if (take(p, end, ':'))
-		second = digits(p, end, 2);
 	if (second < 0 || second > 60 || (hour == 24 && (minute || second)))
 		return false;
-	if (take(p, end, '.')) {
+	if (has_second && take(p, end, '.')) {
 		const char *start = *p;
 		bool zero = true;
 		for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)

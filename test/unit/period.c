@@ -200,6 +200,8 @@ static const struct {
 	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+02:00:60", "!" NO_DATE },
 	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+02:00:00:00", "!" NO_DATE },
 	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+020", "!" NO_DATE },
+	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+0200:30", "!" NO_DATE },
+	{ PERIOD_DAILY, "text", "2026-01-31 10:30.5", "!" NO_DATE },
 	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+16", "!" NO_DATE },
 	{ PERIOD_DAILY, "text", "2026-01-31 10:00:00+-2", "!" NO_DATE },
 	{ PERIOD_DAILY, "text", "2026-01-31 25:00:00", "!" NO_DATE },
