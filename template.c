@@ -31,6 +31,11 @@ static bool is_ident_char(char c)
 		c == '_' || c == '$' || (c & 0x80);
 }
 
+static bool is_quote(char c)
+{
+	return c == '"' || c == '\'';
+}
+
 static enum word word_at(const char *p, const char *end)
 {
 	for (enum word w = 0; w < NWORDS; w++) {
@@ -176,6 +181,16 @@ static void put_piece(struct expansion *x, enum place place)
 	}
 }
 
+/* In code, a quote beside the piece would be taken for a part of it, or the piece for its prefix. */
+static void put_code(struct expansion *x, bool quote_follows)
+{
+	if (x->out->len && is_quote(x->out->p[x->out->len - 1]))
+		buf_add(x->out, " ", 1);
+	put_piece(x, CODE);
+	if (quote_follows)
+		buf_add(x->out, " ", 1);
+}
+
 static bool has_word(const char *p, const char *end)
 {
 	for (; p < end; p++)
@@ -211,7 +226,10 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 			add_identifier(x, (struct span){ joined.p, joined.len });
 		buf_free(&joined);
 	}
-	put_piece(x, place);
+	if (place == CODE)
+		put_code(x, end < limit && is_quote(*end));
+	else
+		put_piece(x, place);
 	return end;
 }
 
@@ -261,8 +279,9 @@ static const char *comment_end(const char *p, const char *limit)
 	int depth = 0;
 
 	if (limit - p >= 2 && p[0] == '-' && p[1] == '-') {
-		const char *end = memchr(p, '\n', (size_t)(limit - p));
-		return end ? end : limit;
+		while (p < limit && *p != '\n' && *p != '\r')
+			p++;
+		return p;
 	}
 	do {
 		if (limit - p >= 2 && p[0] == '/' && p[1] == '*') {
@@ -290,19 +309,22 @@ static size_t dollar_tag(const char *p, const char *limit)
 
 static int expand_code(struct expansion *, const char *p, const char *limit);
 
-/* A dollar-quoted body is code with another end; what goes into it must not hold that end. */
+/* Takes a dollar-quoted body, which is code with an end of its own, to behind that end. What goes
+ * into it must not hold the end, nor make one together with it. */
 static const char *expand_dollar(struct expansion *x, const char *p, const char *limit, size_t tag)
 {
 	const char *body = p + tag, *end = memmem(body, (size_t)(limit - body), p, tag);
 
-	if (!end)
-		end = limit;
 	buf_add(x->out, p, tag);
 	size_t from = x->out->len;
-	expand_code(x, body, end);
-	if (memmem(x->out->p + from, x->out->len - from, p, tag))
+	expand_code(x, body, end ? end : limit);
+	size_t to = x->out->len;
+	if (end)
+		buf_add(x->out, p, tag);
+	const char *first = memmem(x->out->p + from, x->out->len - from, p, tag);
+	if (first && (!end || first < x->out->p + to))
 		err_set(x->err, ERR_DATA, "part_template: a name holds the %.*s that ends a quoted body", (int)tag, p);
-	return end;
+	return end ? end + tag : limit;
 }
 
 static int expand_code(struct expansion *x, const char *p, const char *limit)
@@ -320,12 +342,7 @@ static int expand_code(struct expansion *x, const char *p, const char *limit)
 		} else if (*p == '"') {
 			p = expand_quoted(x, p, limit, QUOTED_NAME);
 		} else if (*p == '$' && dollar_tag(p, limit)) {
-			size_t tag = dollar_tag(p, limit);
-			p = expand_dollar(x, p, limit, tag);
-			if (p < limit) {
-				buf_add(x->out, p, tag);
-				p += tag;
-			}
+			p = expand_dollar(x, p, limit, dollar_tag(p, limit));
 		} else if (is_ident_char(*p)) {
 			p = expand_run(x, p, limit, CODE);
 		} else {
