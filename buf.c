@@ -10,15 +10,28 @@
 
 #include "tdispatch.h"
 
+#ifdef TORTURE
+/* make torture: the allocation whose number is in the environment fails. */
+static void *try_alloc(size_t n)
+{
+	static long count;
+	const char *fails = getenv("TORTURE_FAIL");
+
+	return fails && ++count == atol(fails) ? NULL : malloc(n);
+}
+#else
+#define try_alloc malloc
+#endif
+
 static void die_of_memory(size_t n)
 {
-	fprintf(stderr, "tdispatch: out of memory (%zu bytes): nothing is lost, start it again\n", n);
+	log_error("out of memory (%zu bytes): nothing is lost, start it again", n);
 	exit(1);
 }
 
 void *mem_alloc(size_t n)
 {
-	void *p = malloc(n ? n : 1);
+	void *p = try_alloc(n ? n : 1);
 
 	if (!p)
 		die_of_memory(n);
@@ -41,18 +54,38 @@ void buf_free(struct buf *b)
 	*b = (struct buf){ 0 };
 }
 
+#ifdef TORTURE
+/* To another place and no byte more; a large buffer is allowed some, or it would take for ever. */
+static void grow(struct buf *b, size_t need)
+{
+	size_t cap = need < 4096 ? need : need + need / 8;
+	char *p = mem_alloc(cap);
+
+	if (b->len)
+		memcpy(p, b->p, b->len);
+	free(b->p);
+	b->p = p;
+	b->cap = cap;
+}
+#else
+static void grow(struct buf *b, size_t need)
+{
+	size_t cap = b->cap ? b->cap : 64;
+
+	while (cap < need)
+		cap *= 2;
+	char *p = realloc(b->p, cap);
+	if (!p)
+		die_of_memory(cap);
+	b->p = p;
+	b->cap = cap;
+}
+#endif
+
 char *buf_reserve(struct buf *b, size_t n)
 {
-	if (b->cap - b->len < n) {
-		size_t cap = b->cap ? b->cap : 64;
-		while (cap - b->len < n)
-			cap *= 2;
-		char *p = realloc(b->p, cap);
-		if (!p)
-			die_of_memory(cap);
-		b->p = p;
-		b->cap = cap;
-	}
+	if (b->cap - b->len < n)
+		grow(b, b->len + n);
 	return b->p + b->len;
 }
 

@@ -23,7 +23,7 @@ static struct {
 	int64_t max_bytes, bytes;
 	int keep;
 	bool to_stderr;
-} logger = { .level = LVL_INFO, .fd = -1, .to_stderr = true };
+} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
 
 void log_setup(const char *job, enum log_level level)
 {
@@ -71,9 +71,15 @@ int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t wh
 			errno == EINVAL ? "it is no regular file" : strerror(errno));
 		return -1;
 	}
+	char *copy = strdup(path);
+	if (!copy) {
+		snprintf(why, why_size, "cannot write log file %s: out of memory", path);
+		close(fd);
+		return -1;
+	}
 	log_close();
 	logger.fd = fd;
-	logger.path = strdup(path);
+	logger.path = copy;
 	logger.max_bytes = max_bytes;
 	logger.keep = keep;
 	return 0;
