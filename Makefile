@@ -42,6 +42,22 @@ tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
 
+# Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: buf.c.
+build/test/tdispatch-torture: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+	@deps/install.sh dev
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(SANITIZE) -DTORTURE $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+
+# Without sanitizers, as valgrind and a malloc that fails need it.
+build/test/tdispatch-plain: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+	@deps/install.sh dev
+	@mkdir -p $(@D)
+	$(CC) $(STD) -g -O1 $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+
+build/test/nomem.so: test/fuzz/nomem.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) -O1 -fPIC -shared -o $@ $<
+
 demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under a minute
 	demo/run.sh
 
@@ -57,6 +73,17 @@ chart: ## draw bench/speed.svg from bench/RESULTS.md
 
 bench-quick: tdispatch ## a minute's version: are all tables equal?
 	bench/run.sh quick
+
+fuzz: ## libFuzzer on all that reads events and configs, FUZZ_SECONDS=60 each (clang)
+	@deps/install.sh dev fuzz
+	test/fuzz.sh
+
+torture: ## every buffer moves as it grows, every allocation fails once (long)
+	test/torture.sh
+
+valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
+	@deps/install.sh dev valgrind
+	test/valgrind.sh
 
 lint: ## clean under gcc and clang, layers in order, man pages well formed
 	test/lint.sh

@@ -4,7 +4,7 @@
 #   deps/install.sh GROUP...
 #
 # build: what builds the libraries and the static binary. dev: the system's libpq for make dev.
-# lint: what make lint runs. Exit 0: all is there. 1: something is missing; one line says what.
+# lint, fuzz, valgrind: what these targets of make run. Exit 0: all is there. 1: something is missing; one line says what.
 set -u
 
 missing=
@@ -45,6 +45,11 @@ look() {
 			need mandoc has mandoc
 			need groff-base has groff
 			;;
+		fuzz)
+			need clang has clang
+			need libclang-rt-dev [ -f "$(clang -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ]
+			;;
+		valgrind) need valgrind has valgrind ;;
 		*)
 			echo "deps/install.sh: no group $group" >&2
 			exit 1

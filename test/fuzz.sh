@@ -1,0 +1,104 @@
+#!/bin/bash
+# Fuzzes all that reads bytes of an event or a config: a target is a file of test/fuzz, its seeds
+# are in test/fuzz/corpus/TARGET.
+#
+#	test/fuzz.sh [TARGET...]		with clang's libFuzzer, FUZZ_SECONDS (60) each; ends with a table
+#	test/fuzz.sh --short [TARGET...]	a bounded number of inputs, the same in every run (CC=clang too)
+#
+# An input that breaks a target is left in build/fuzz/TARGET.broken or TARGET-crash-*: to be given
+# to build/fuzz/TARGET, and to become a seed.
+cd "$(dirname "$0")/.." || exit 1
+
+TARGETS=(ini urlenc copy conf template period route)
+LINKED=(log buf ini urlenc period template route conf)  # a target that is named as a file includes it
+EXECUTIONS=10000        # of each target in a short run
+FLAGS="-std=c11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -Wall -Wextra -Wshadow"
+DIR=build/fuzz
+
+passed=0 failed=0
+
+# build COMPILER SANITIZERS OTHER...: all targets of $WANTED, with files that come to each of them.
+build() {
+	local compile="$1 $FLAGS -fsanitize=$2" name
+	shift 2
+	rm -rf $DIR/obj
+	mkdir -p $DIR/obj
+	printf '%s.c\n' "${LINKED[@]}" "${WANTED[@]/#/test/fuzz/}" "$@" | xargs -P 2 -I FILE sh -c \
+		"$compile -c -o $DIR/obj/\$(echo FILE | tr / _).o FILE" || return
+	for name in "${WANTED[@]}"; do
+		link "$name" "$@" || return
+	done
+}
+
+link() {
+	local name=$1 objects=("$DIR/obj/test_fuzz_$1.c.o") other
+	shift
+	for other in "${LINKED[@]}" "$@"; do
+		[ "$other" = "$name" ] || objects+=("$DIR/obj/${other//\//_}.c.o")
+	done
+	$compile -o "$DIR/$name" "${objects[@]}"
+}
+
+# verdict NAME OK TEXT
+verdict() {
+	if [ "$2" = 0 ]; then
+		echo "ok fuzz $1: $3"
+		passed=$((passed + 1))
+	else
+		echo "not ok fuzz $1: $3"
+		failed=$((failed + 1))
+	fi
+}
+
+short() {
+	local name output code
+	build "${CC:-gcc}" address,undefined test/fuzz/driver || return
+	for name in "${WANTED[@]}"; do
+		output=$("$DIR/$name" "test/fuzz/corpus/$name" $EXECUTIONS "$DIR/$name.broken" 2>&1)
+		code=$?
+		verdict "$name" $code "$output"
+	done
+}
+
+# Number that libFuzzer's output FILE gives for NAME at its end; 0 when it ended early.
+stat_of() {
+	sed -n "s/^stat::$2: *//p" "$1" | grep . || echo 0
+}
+
+long() {
+	local name output code dict
+	build clang address,undefined,fuzzer || return
+	for name in "${WANTED[@]}"; do
+		output=$DIR/$name.output dict=
+		[ ! -f "test/fuzz/$name.dict" ] || dict=-dict=test/fuzz/$name.dict
+		mkdir -p "$DIR/corpus/$name"
+		echo "$name: ${FUZZ_SECONDS:-60} seconds ..."
+		"$DIR/$name" "$DIR/corpus/$name" "test/fuzz/corpus/$name" -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 \
+			-timeout=20 -print_final_stats=1 -artifact_prefix="$DIR/$name-" $dict >"$output" 2>&1
+		code=$?
+		verdict "$name" $code "$(tail -n 1 "$output")"
+	done
+	table
+}
+
+table() {
+	local name output coverage
+	printf '\n%-10s %12s %10s %8s  %s\n' target executions a_second edges verdict
+	for name in "${WANTED[@]}"; do
+		output=$DIR/$name.output
+		coverage=$(grep -o ' cov: [0-9]*' "$output" | tail -n 1)
+		printf '%-10s %12d %10d %8d  %s\n' "$name" "$(stat_of "$output" number_of_executed_units)" \
+			"$(stat_of "$output" average_exec_per_sec)" "${coverage##* }" \
+			"$(grep -q 'libFuzzer: \|^SUMMARY' "$output" && grep -m 1 '^SUMMARY\|broken:' "$output" || echo clean)"
+	done
+}
+
+mode=long
+if [ "${1:-}" = --short ]; then
+	mode=short
+	shift
+fi
+WANTED=("${@:-${TARGETS[@]}}")
+$mode || { echo "not ok fuzz: does not compile"; failed=$((failed + 1)); }
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

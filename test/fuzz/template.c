@@ -1,0 +1,167 @@
+/*
+ * Fuzzes the words of part_template: no name can change the structure of the SQL around it. The
+ * input is the template and a name, divided by a byte 0xff. The template is filled once with that
+ * name and once with harmless ones, and a lexer of SQL must find the same tokens in both.
+ */
+#include "../../template.c"
+#include "fuzz.h"
+
+#define NAME_MAX_HERE 40
+
+static bool is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Behind the quoted text at i; where the other quotes are not closed, the end. */
+static size_t skip_quoted(struct span sql, size_t i, bool escapes)
+{
+	char quote = sql.p[i++];
+
+	while (i < sql.n) {
+		if (escapes && sql.p[i] == '\\')
+			i += 2;
+		else if (sql.p[i] != quote)
+			i++;
+		else if (i + 1 < sql.n && sql.p[i + 1] == quote)
+			i += 2;
+		else
+			return i + 1;
+	}
+	return sql.n;
+}
+
+static bool pair_at(struct span sql, size_t i, const char *pair)
+{
+	return i + 1 < sql.n && memcmp(sql.p + i, pair, 2) == 0;
+}
+
+/* Behind the comment that begins at i, or i. */
+static size_t skip_comment(struct span sql, size_t i)
+{
+	int depth = 0;
+
+	if (pair_at(sql, i, "--")) {
+		while (i < sql.n && sql.p[i] != '\n' && sql.p[i] != '\r')
+			i++;
+		return i;
+	}
+	if (!pair_at(sql, i, "/*"))
+		return i;
+	do {
+		depth += pair_at(sql, i, "/*") ? 1 : pair_at(sql, i, "*/") ? -1 : 0;
+		i += pair_at(sql, i, "/*") || pair_at(sql, i, "*/") ? 2 : 1;
+	} while (depth && i < sql.n);
+	return i;
+}
+
+static void tokens(struct span sql, struct buf *kinds);
+
+/* A body in dollars is taken for SQL with an end of its own. */
+static size_t dollar_tokens(struct span sql, size_t i, size_t tag, struct buf *kinds)
+{
+	struct span body = { sql.p + i + tag, sql.n - i - tag };
+	const char *end = memmem(body.p, body.n, sql.p + i, tag);
+
+	if (end)
+		body.n = (size_t)(end - body.p);
+	buf_str(kinds, "{");
+	tokens(body, kinds);
+	buf_str(kinds, end ? "}" : "");
+	return i + tag + body.n + (end ? tag : 0);
+}
+
+/* A letter for each token of the SQL: w a word or a quoted name, s a string, braces around a
+ * body in dollars, all else itself. Blanks and comments count for nothing. */
+static void tokens(struct span sql, struct buf *kinds)
+{
+	for (size_t i = 0; i < sql.n;) {
+		size_t start = i, comment = skip_comment(sql, i);
+		if (comment > i || is_blank(sql.p[i])) {
+			i = comment > i ? comment : i + 1;
+			continue;
+		}
+		size_t tag = sql.p[i] == '$' ? dollar_tag(sql.p + i, sql.p + sql.n) : 0;
+		if (tag) {
+			i = dollar_tokens(sql, i, tag, kinds);
+			continue;
+		}
+		while (i < sql.n && is_ident_char(sql.p[i]))
+			i++;
+		bool escapes = i - start == 1 && (sql.p[start] == 'E' || sql.p[start] == 'e');
+		if (i < sql.n && sql.p[i] == '\'' && (i == start || escapes)) {
+			i = skip_quoted(sql, i, escapes);
+			buf_str(kinds, "s");
+		} else if (i > start) {
+			buf_str(kinds, "w");
+		} else if (sql.p[i] == '"') {
+			i = skip_quoted(sql, i, false);
+			buf_str(kinds, "w");
+		} else {
+			buf_add(kinds, &sql.p[i++], 1);
+		}
+	}
+}
+
+static bool holds_word(struct span text)
+{
+	return has_word(text.p, text.p + text.n);
+}
+
+/* Fills in the template; its words all mean names. */
+static int fill(struct buf *out, struct span text, struct span name, struct span part)
+{
+	const struct span pkey[] = { name, name };
+	struct template_words words = {
+		.schema = name, .parent = name, .part = part, .pkey = pkey, .npkey = 2, .part_field = name,
+		.start = span_of("2026-01-01"), .end = span_of("2026-01-02"),
+	};
+	struct err e = { 0 };
+
+	buf_str(out, "before ");
+	if (template_expand(out, text, &words, &e) < 0) {
+		fuzz_check_err(&e, ERR_DATA, ERR_CONF);
+		return e.code;
+	}
+	CHECK(e.code == 0 && out->len >= 7 && memcmp(out->p, "before ", 7) == 0);
+	return 0;
+}
+
+static void check_tokens(const struct buf *a, const struct buf *b)
+{
+	struct buf a_kinds = { 0 }, b_kinds = { 0 };
+
+	tokens((struct span){ a->p, a->len }, &a_kinds);
+	tokens((struct span){ b->p, b->len }, &b_kinds);
+	CHECK(strcmp(buf_cstr(&a_kinds), buf_cstr(&b_kinds)) == 0);
+	buf_free(&a_kinds);
+	buf_free(&b_kinds);
+}
+
+static void check_expansion(struct span text, struct span name)
+{
+	struct buf part = { 0 }, hostile = { 0 }, harmless = { 0 };
+
+	buf_fmt(&part, "%.*s_2026", (int)name.n, name.p);
+	int rc = fill(&hostile, text, name, (struct span){ part.p, part.len });
+	if (rc == 0 && !holds_word(text))
+		CHECK(span_eq((struct span){ hostile.p + 7, hostile.len - 7 }, text));
+	if (rc == 0 && fill(&harmless, text, span_of("orders"), span_of("orders_2026")) == 0)
+		check_tokens(&hostile, &harmless);
+	buf_free(&part);
+	buf_free(&hostile);
+	buf_free(&harmless);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct span rest = { (const char *)data, size }, part = fuzz_part(&rest, (char)0xff);
+	struct span text = fuzz_copy(part.p, part.n);
+	struct span name = fuzz_copy(rest.p, rest.n < NAME_MAX_HERE ? rest.n : NAME_MAX_HERE);
+
+	if (name.n && !memchr(name.p, 0, name.n) && !memchr(text.p, 0, text.n))
+		check_expansion(text, name);
+	fuzz_free(text);
+	fuzz_free(name);
+	return 0;
+}
