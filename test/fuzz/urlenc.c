@@ -51,8 +51,10 @@ static void check_field(struct span name, struct span value)
 	ssize_t n = urlenc_decode(room, got_name, &bad);
 	CHECK(n >= 0 && span_eq((struct span){ room, (size_t)n }, name));
 	CHECK(!got_value.p == !value.p);
-	n = urlenc_decode(room, got_value, &bad);
-	CHECK(n >= 0 && span_eq((struct span){ room, (size_t)n }, value));
+	if (value.p) {
+		n = urlenc_decode(room, got_value, &bad);
+		CHECK(n >= 0 && span_eq((struct span){ room, (size_t)n }, value));
+	}
 	free(room);
 	buf_free(&row);
 }
