@@ -329,7 +329,7 @@ static const char *expand_dollar(struct expansion *x, const char *p, const char 
 
 static int expand_code(struct expansion *x, const char *p, const char *limit)
 {
-	const char *start = p;
+	const char *run = p;            /* the last run of identifier characters: E makes a string another one */
 
 	while (p < limit && !x->err->code) {
 		const char *skip = comment_end(p, limit);
@@ -337,13 +337,14 @@ static int expand_code(struct expansion *x, const char *p, const char *limit)
 			buf_add(x->out, p, (size_t)(skip - p));
 			p = skip;
 		} else if (*p == '\'') {
-			bool escapes = p > start && (p[-1] == 'E' || p[-1] == 'e') && (p - 1 == start || !is_ident_char(p[-2]));
+			bool escapes = p - run == 1 && (*run == 'E' || *run == 'e');
 			p = expand_quoted(x, p, limit, escapes ? ESCAPE_STRING : STRING);
 		} else if (*p == '"') {
 			p = expand_quoted(x, p, limit, QUOTED_NAME);
 		} else if (*p == '$' && dollar_tag(p, limit)) {
 			p = expand_dollar(x, p, limit, dollar_tag(p, limit));
 		} else if (is_ident_char(*p)) {
+			run = p;
 			p = expand_run(x, p, limit, CODE);
 		} else {
 			buf_add(x->out, p++, 1);
