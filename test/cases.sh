@@ -9,6 +9,7 @@
 [ -n "${CLUSTER:-}" ] || die "start it with test/e2e.sh ${0##*/}"
 FILE=$(basename "$0" .sh)
 ASKED=" $* "
+PATIENCE=${PATIENCE:-1} # what all limits of time are multiplied by: for programs that are slow for a reason
 
 # Templates for a parent made by `partition by range`: two ways to add a partition.
 PARTITION_OF='create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);'
@@ -56,7 +57,7 @@ expect_sanitized() {
 expect_exit() {
 	local want=$1 rc=0
 	shift
-	timeout -k 5 "${LIMIT:-60}" "$@" >out 2>err </dev/null || rc=$?
+	timeout -k 5 $((${LIMIT:-60} * PATIENCE)) "$@" >out 2>err </dev/null || rc=$?
 	expect_sanitized
 	[[ $rc =~ ^($want)$ ]] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $(tail -n 3 err | cut -c 1-500 | tr '\n' ' ')"
 }
@@ -95,7 +96,7 @@ process_gone() {
 
 # within SECONDS COMMAND...: it succeeds before that time is over.
 within() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * PATIENCE))
 	shift
 	until "$@"; do
 		[ $SECONDS -le $end ] || fail "did not come in time: $* $(tail -n 2 bg.err 2>/dev/null | cut -c 1-400)"

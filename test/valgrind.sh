@@ -26,7 +26,7 @@ cat >"$DIR/tdispatch" <<-END
 END
 chmod 755 "$DIR/tdispatch"
 
-TDISPATCH=$DIR/tdispatch LIMIT=300 test/e2e.sh "$@" | tee "$DIR/lines"
+TDISPATCH=$DIR/tdispatch PATIENCE=10 test/e2e.sh "$@" | tee "$DIR/lines"
 [[ $(tail -n 1 "$DIR/lines") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]] || exit 1
 passed=${BASH_REMATCH[1]} failed=${BASH_REMATCH[2]}
 
