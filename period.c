@@ -129,8 +129,7 @@ static bool parse_date(const char **p, const char *end, int64_t *days)
 	return true;
 }
 
-/* at_s is by the rule's clock. */
-static int start_of_period(const struct period_rule *rule, int64_t at_s, int64_t *start_s, const char **why)
+int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start_s, const char **why)
 {
 	int64_t days = floor_div(at_s, DAY_S);
 	int year, month, day;
@@ -180,14 +179,14 @@ int period_of_text(const struct period_rule *rule, struct span text, int64_t *st
 	int64_t at_s = days * DAY_S + second_of_day;
 	if (rule->zoned && has_offset)
 		at_s += rule->zone_s - offset_s;
-	return start_of_period(rule, at_s, start_s, why);
+	return period_of_clock(rule, at_s, start_s, why);
 }
 
 int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *start_s, const char **why)
 {
 	int64_t at_s = floor_div(usecs, 1000000) + YEAR_2000_S;
 
-	return start_of_period(rule, at_s + (rule->zoned ? rule->zone_s : 0), start_s, why);
+	return period_of_clock(rule, at_s + (rule->zoned ? rule->zone_s : 0), start_s, why);
 }
 
 int64_t period_end(const struct period_rule *rule, int64_t start_s)
@@ -244,6 +243,28 @@ void period_suffix(const struct period_rule *rule, int64_t start_s, char out[PER
 	}
 }
 
+/* Making the suffix again is the proof: nothing else is told apart here. */
+bool period_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start_s)
+{
+	char text[] = "YYYY-01-01 00:00", again[PERIOD_SUFFIX_MAX];
+	bool weekly = rule->method == PERIOD_WEEKLY;
+	const char *why;
+
+	if (suffix.n == 0 || suffix.n != period_suffix_len(rule->method))
+		return false;
+	for (size_t i = 1; i < (weekly ? 5 : suffix.n); i++)
+		if (suffix.p[i] != '_')
+			text[i - 1] = suffix.p[i];
+	if (weekly)
+		text[9] = '4';          /* 4 January is always in the first week */
+	if (period_of_text(rule, span_of(text), start_s, &why) < 0)
+		return false;
+	if (weekly)
+		*start_s += ((suffix.p[7] - '0') * 10 + (suffix.p[8] - '0') - 1) * 7 * DAY_S;
+	period_suffix(rule, *start_s, again);
+	return span_is(suffix, again);
+}
+
 size_t period_suffix_len(enum period_method method)
 {
 	static const size_t len[] = {
@@ -277,4 +298,57 @@ bool period_zone(struct period_rule *rule, const char *text)
 	if (!rule->zoned || strcmp(text, "UTC") == 0)
 		return true;
 	return *p != 'Z' && parse_offset(&p, end, &rule->zone_s) && p == end && rule->zone_s % 60 == 0;
+}
+
+bool period_age(struct period_age *age, const char *text)
+{
+	static const char *const units[] = {
+		[PERIOD_YEARLY] = "year", [PERIOD_MONTHLY] = "month", [PERIOD_WEEKLY] = "week",
+		[PERIOD_DAILY] = "day", [PERIOD_HOURLY] = "hour",
+	};
+	size_t digits_n = strspn(text, "0123456789");
+	const char *word = text + digits_n + strspn(text + digits_n, " ");
+
+	*age = (struct period_age){ PERIOD_NONE, 0 };
+	if (digits_n == 0 || digits_n > 5)
+		return false;
+	for (const char *p = text; p < text + digits_n; p++)
+		age->n = 10 * age->n + (*p - '0');
+	for (enum period_method m = PERIOD_YEARLY; m <= PERIOD_HOURLY; m++) {
+		size_t n = strlen(units[m]);
+		if (strncmp(word, units[m], n) == 0 && (!word[n] || strcmp(word + n, "s") == 0))
+			age->unit = m;
+	}
+	return age->n > 0 && age->unit != PERIOD_NONE;
+}
+
+/* The same day and time so many months before; the month's last day where it has no such day. */
+static int64_t months_before(int64_t at_s, int64_t months)
+{
+	int64_t days = floor_div(at_s, DAY_S);
+	int year, month, day;
+
+	date_of_days(days, &year, &month, &day);
+	int64_t all = INT64_C(12) * year + month - 1 - months, y = floor_div(all, 12);
+	int m = (int)(all - 12 * y) + 1;
+	int64_t then = days_of_date(y, m, day), next = days_of_date(m == 12 ? y + 1 : y, m == 12 ? 1 : m + 1, 1);
+	return (then < next ? then : next - 1) * DAY_S + at_s - days * DAY_S;
+}
+
+int64_t period_before(struct period_age age, int64_t at_s)
+{
+	switch (age.unit) {
+	case PERIOD_YEARLY:
+		return months_before(at_s, 12 * age.n);
+	case PERIOD_MONTHLY:
+		return months_before(at_s, age.n);
+	case PERIOD_WEEKLY:
+		return at_s - age.n * 7 * DAY_S;
+	case PERIOD_DAILY:
+		return at_s - age.n * DAY_S;
+	case PERIOD_HOURLY:
+	case PERIOD_NONE:
+		break;
+	}
+	return at_s - age.n * HOUR_S;
 }

@@ -203,11 +203,25 @@ bool period_zone(struct period_rule *, const char *text);
 int period_of_text(const struct period_rule *, struct span text, int64_t *start_s, const char **why);
 /* The same for a moment in microseconds since 2000-01-01, the server's binary timestamp. */
 int period_of_usecs(const struct period_rule *, int64_t usecs, int64_t *start_s, const char **why);
+/* The same for seconds since 1970 of the rule's own clock. */
+int period_of_clock(const struct period_rule *, int64_t at_s, int64_t *start_s, const char **why);
 int64_t period_end(const struct period_rule *, int64_t start_s);
 void period_suffix(const struct period_rule *, int64_t start_s, char out[PERIOD_SUFFIX_MAX]);
 /* Date or timestamp text as SQL reads it, with the offset when the rule is zoned; no quotes. */
 void period_literal(const struct period_rule *, int64_t at_s, char out[PERIOD_LITERAL_MAX]);
 size_t period_suffix_len(enum period_method);
+/* false for what period_suffix never gives. */
+bool period_of_suffix(const struct period_rule *, struct span suffix, int64_t *start_s);
+
+struct period_age {                     /* a length of time by the calendar: 12 months */
+	enum period_method unit;        /* PERIOD_NONE: there is none */
+	int64_t n;
+};
+
+/* "90 days", "1 year"; n is from 1 to 99999. false when it is something else. */
+bool period_age(struct period_age *, const char *text);
+/* The moment so long before at_s, both in seconds of the rule's own clock. */
+int64_t period_before(struct period_age, int64_t at_s);
 
 /* ---- template.c: the words of part_template */
 

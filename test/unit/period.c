@@ -501,8 +501,121 @@ static void test_suffix_length(void)
 	}
 }
 
+/* ---- from a suffix back to its period */
+
+static void test_suffixes_back(void)
+{
+	struct buf got = { 0 };
+	char suffix[PERIOD_SUFFIX_MAX];
+	int64_t wanted_s, start_s = 0;
+	const char *why;
+
+	for (enum period_method m = PERIOD_YEARLY; m <= PERIOD_HOURLY; m++)
+		for (int64_t at_s = INT64_C(-62135596800); at_s < INT64_C(253402300800); at_s += 37 * 86400 + 3601) {
+			struct period_rule rule = rule_of(m, at_s % 7 ? "text" : "-03:30");
+			period_of_clock(&rule, at_s, &wanted_s, &why);
+			period_suffix(&rule, wanted_s, suffix);
+			if ((!period_of_suffix(&rule, span_of(suffix), &start_s) || start_s != wanted_s) && got.len == 0)
+				buf_fmt(&got, "%s %s", method_name[m], suffix);
+		}
+	check_buf("", span_of("suffixes back to their periods: the first that is wrong"), &got, "");
+	buf_free(&got);
+}
+
+static const struct {
+	enum period_method method;
+	struct span suffix;
+	bool wanted;
+} suffixes[] = {
+	{ PERIOD_DAILY, TEXT("_2024_02_29"), true },
+	{ PERIOD_DAILY, TEXT("_2026_02_29"), false }, { PERIOD_DAILY, TEXT("_2026_00_01"), false },
+	{ PERIOD_DAILY, TEXT("_2026_13_01"), false }, { PERIOD_DAILY, TEXT("_2026_01_00"), false },
+	{ PERIOD_DAILY, TEXT("_0000_01_01"), false }, { PERIOD_DAILY, TEXT("_2026_01_1"), false },
+	{ PERIOD_DAILY, TEXT("_2026_01_010"), false }, { PERIOD_DAILY, TEXT("_2026-01-01"), false },
+	{ PERIOD_DAILY, TEXT("_2026_01_01 "), false }, { PERIOD_DAILY, TEXT("_2026_01_+1"), false },
+	{ PERIOD_DAILY, TEXT("_2026_1__01"), false }, { PERIOD_DAILY, TEXT("___________"), false },
+	{ PERIOD_DAILY, TEXT("2026_01_011"), false }, { PERIOD_DAILY, TEXT("x2026_01_01"), false },
+	{ PERIOD_DAILY, TEXT("_2026_01_0\0"), false }, { PERIOD_DAILY, TEXT(""), false },
+	{ PERIOD_DAILY, TEXT("_2026_01"), false }, { PERIOD_DAILY, TEXT("_2026_w07"), false },
+	{ PERIOD_DAILY, TEXT("_2026_01_01_00"), false }, { PERIOD_DAILY, TEXT("_x_2026_01_01"), false },
+	{ PERIOD_MONTHLY, TEXT("_2026_12"), true }, { PERIOD_MONTHLY, TEXT("_2026_13"), false },
+	{ PERIOD_MONTHLY, TEXT("_2026_00"), false }, { PERIOD_MONTHLY, TEXT("_2026_1x"), false },
+	{ PERIOD_YEARLY, TEXT("_2026"), true }, { PERIOD_YEARLY, TEXT("_0000"), false },
+	{ PERIOD_YEARLY, TEXT("_202x"), false }, { PERIOD_YEARLY, TEXT("_old1"), false },
+	{ PERIOD_WEEKLY, TEXT("_2026_w53"), true }, { PERIOD_WEEKLY, TEXT("_2025_w53"), false },
+	{ PERIOD_WEEKLY, TEXT("_2026_w00"), false }, { PERIOD_WEEKLY, TEXT("_2026_w54"), false },
+	{ PERIOD_WEEKLY, TEXT("_2026_W01"), false }, { PERIOD_WEEKLY, TEXT("_2026_w1x"), false },
+	{ PERIOD_WEEKLY, TEXT("_2026_001"), false }, { PERIOD_WEEKLY, TEXT("_0001_w01"), true },
+	{ PERIOD_WEEKLY, TEXT("_9999_w99"), false }, { PERIOD_WEEKLY, TEXT("_9999_w52"), true },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_23"), true }, { PERIOD_HOURLY, TEXT("_2026_01_31_24"), false },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_9x"), false }, { PERIOD_HOURLY, TEXT("_2026_01_31_-1"), false },
+	{ PERIOD_NONE, TEXT(""), false }, { PERIOD_NONE, TEXT("_2026"), false },
+};
+
+static void test_suffixes(void)
+{
+	for (size_t i = 0; i < COUNT(suffixes); i++) {
+		struct period_rule rule = { .method = suffixes[i].method };
+		int64_t start_s;
+		char *exact = unit_exact(suffixes[i].suffix);
+		bool ok = period_of_suffix(&rule, (struct span){ exact, suffixes[i].suffix.n }, &start_s);
+		check_span(method_name[rule.method], suffixes[i].suffix, span_of(ok ? "yes" : "no"),
+			span_of(suffixes[i].wanted ? "yes" : "no"));
+		free(exact);
+	}
+}
+
+/* ---- ages */
+
+static const struct { const char *age, *at, *wanted; } ages[] = {       /* wanted "": refused */
+	{ "1 day", "2026-03-01 10:20", "2026-02-28 10" }, { "90 days", "2026-11-22", "2026-08-24 00" },
+	{ "48 hours", "2026-01-01 05:59", "2025-12-30 05" }, { "1hour", "2026-01-01", "2025-12-31 23" },
+	{ "8 weeks", "2026-03-02", "2026-01-05 00" }, { "2   weeks", "2026-01-05", "2025-12-22 00" },
+	{ "1 month", "2026-03-31 23:00", "2026-02-28 23" }, { "1 month", "2024-03-31", "2024-02-29 00" },
+	{ "12 months", "2024-02-29", "2023-02-28 00" }, { "1 month", "2026-01-31", "2025-12-31 00" },
+	{ "13 months", "2026-01-01", "2024-12-01 00" }, { "2 months", "2026-12-31", "2026-10-31 00" },
+	{ "5 years", "2026-06-15 12:00", "2021-06-15 12" }, { "4 years", "2024-02-29", "2020-02-29 00" },
+	{ "99999 hours", "2026-01-01", "2014-08-05 09" },
+	{ "0 days", "", "" }, { "", "", "" }, { "days", "", "" }, { "90", "", "" }, { "-1 day", "", "" },
+	{ "100000 days", "", "" }, { "1.5 days", "", "" }, { "90 Days", "", "" }, { "90 dayss", "", "" },
+	{ "90 days ", "", "" }, { " 90 days", "", "" }, { "90 d", "", "" }, { "3 mon", "", "" },
+	{ "1 decade", "", "" }, { "90 days ago", "", "" }, { "1 month 2 days", "", "" },
+};
+
+static void test_ages(void)
+{
+	const struct period_rule hourly = { .method = PERIOD_HOURLY }, daily = { .method = PERIOD_DAILY };
+	struct buf name = { 0 };
+	char got[PERIOD_LITERAL_MAX];
+	int64_t at_s;
+	const char *why;
+
+	for (size_t i = 0; i < COUNT(ages); i++) {
+		struct period_age age;
+		got[0] = 0;
+		if (period_age(&age, ages[i].age) && period_of_text(&hourly, span_of(ages[i].at), &at_s, &why) == 0)
+			period_literal(&hourly, period_before(age, at_s), got);
+		if (*got)
+			got[13] = 0;    /* the hour is enough */
+		buf_fmt(&name, "%s before %s", ages[i].age, ages[i].at);
+		check_span("age", (struct span){ name.p, name.len }, span_of(got), span_of(ages[i].wanted));
+		name.len = 0;
+	}
+	buf_free(&name);
+	/* far more than there are years: older than anything, and no overflow */
+	struct period_age age = { PERIOD_YEARLY, 99999 };
+	period_of_text(&daily, span_of("0001-01-01"), &at_s, &why);
+	check_int("99999 years before the year 1", period_before(age, at_s) < at_s, 1);
+	at_s = 123456789;
+	age = (struct period_age){ PERIOD_MONTHLY, 1 };
+	check_int("the second of the day stays", (at_s - period_before(age, at_s)) % 86400, 0);
+}
+
 int main(void)
 {
+	test_suffixes_back();
+	test_suffixes();
+	test_ages();
 	test_texts();
 	test_weeks();
 	test_every_day();
