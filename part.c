@@ -113,9 +113,10 @@ static int template_failed(struct pq *ddl, const struct part_want *want, bool *t
 		return 0;
 	}
 	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
+	bool keyless = cause.code == ERR_DATA && !*cause.sqlstate;      /* the event's own fault */
 	*e = (struct err){ 0 };
 	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
-	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS ? ERR_RIGHTS : ERR_SHAPE,
+	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
 		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
 	if (wait)
 		say_who(ddl, want, e);
