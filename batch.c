@@ -24,6 +24,8 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 
 	if (p->truncates)
 		log_info("batch %" PRId64 ": %" PRId64 " truncate events skipped", b->id, p->truncates);
+	if (p->late)
+		log_info("batch %" PRId64 ": %" PRId64 " rows left out, older than part_keep = %s", b->id, p->late, j->conf->part_keep);
 	if (p->dead.n)
 		log_warn("batch %" PRId64 ": %zu events %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
 			j->conf->error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter", p->dead.at[0].event,

@@ -154,6 +154,11 @@ static void check_zone(struct check *c)
 			" another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
+static bool makes_children(const struct conf *conf)
+{
+	return conf->part_template && (strcasestr(conf->part_template, "inherit") || strcasestr(conf->part_template, "partition"));
+}
+
 /* A child of a table can only be made by that table's owner. */
 static void check_owner(struct check *c)
 {
@@ -161,7 +166,7 @@ static void check_owner(struct check *c)
 	struct buf sql = { 0 };
 	bool yes;
 
-	if (!conf->part_template || (!strcasestr(conf->part_template, "inherit") && !strcasestr(conf->part_template, "partition")))
+	if (!makes_children(conf))
 		return;
 	buf_str(&sql, "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(");
 	add_table(&sql, conf);
@@ -169,6 +174,27 @@ static void check_owner(struct check *c)
 	if (ask(c, &sql, &yes) && !yes)
 		say(c, false, "ownership of %s, which its new partitions need: ALTER TABLE %s OWNER TO the user of dst_db",
 			conf->dest_table, conf->dest_table);
+}
+
+/* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
+static void check_keep(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf sql = { 0 };
+	bool yes;
+
+	if (conf->keep.unit == PERIOD_NONE)
+		return;
+	if (conf->part_template && !makes_children(conf))
+		warn("part_keep removes only children of %s, and part_template seems to make none", conf->dest_table);
+	buf_str(&sql, "SELECT NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class c ON c.oid = inhrelid"
+		" WHERE inhparent = pg_catalog.to_regclass(");
+	add_table(&sql, conf);
+	buf_fmt(&sql, ") AND pg_catalog.octet_length(c.relname::pg_catalog.text) = %zu AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))",
+		conf->table.n + period_suffix_len(conf->period.method));
+	if (ask(c, &sql, &yes) && !yes)
+		warn("some partitions of %s have another owner: part_keep cannot remove them. --show-partitions says which;"
+			" ALTER TABLE ... OWNER TO the user of dst_db", conf->dest_table);
 }
 
 static void check_table(struct check *c)
@@ -194,6 +220,7 @@ static void check_table(struct check *c)
 		check_column(c, conf->field[i].target);
 	check_zone(c);
 	check_owner(c);
+	check_keep(c);
 	if (conf->period.method != PERIOD_NONE)
 		return;
 	buf_str(&sql, "SELECT pg_catalog.has_table_privilege(");

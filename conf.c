@@ -43,6 +43,10 @@ static const struct key keys[] = {
 	{ "part_method", NULL, STRING, offsetof(struct conf, part_method), "daily", true },
 	{ "part_timezone", NULL, STRING, offsetof(struct conf, part_timezone), "text", true },
 	{ "part_template", NULL, STRING, offsetof(struct conf, part_template), NULL, false },
+	{ "part_keep", NULL, STRING, offsetof(struct conf, part_keep), NULL, false },
+	{ "part_keep_action", NULL, STRING, offsetof(struct conf, part_keep_action), "drop", true },
+	{ "part_late", NULL, STRING, offsetof(struct conf, part_late), "create", true },
+	{ "part_premake", NULL, SMALL, offsetof(struct conf, part_premake), "0", false },
 	{ "batch_min_events", NULL, COUNT, offsetof(struct conf, batch_min_events), "200000", false },
 	{ "lanes", NULL, LANES, offsetof(struct conf, lanes), "1", false },
 	{ "on_error", NULL, STRING, offsetof(struct conf, on_error), "stop", true },
@@ -463,17 +467,49 @@ static int choose_period(struct loading *l)
 	return 0;
 }
 
+/* Index of value among words, which end with NULL; else an error that says why. */
+static int choose(struct loading *l, const char *name, const char *value, const char *const *words, const char *why)
+{
+	for (int i = 0; words[i]; i++)
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	return bad_value(l, name, why);
+}
+
 static int choose_on_error(struct loading *l)
 {
 	static const char *const words[] = {
-		[ON_ERROR_STOP] = "stop", [ON_ERROR_DEAD_LETTER] = "dead_letter", [ON_ERROR_SKIP] = "skip",
+		[ON_ERROR_STOP] = "stop", [ON_ERROR_DEAD_LETTER] = "dead_letter", [ON_ERROR_SKIP] = "skip", NULL,
+	};
+	int word = choose(l, "on_error", l->conf->on_error, words, "neither stop, dead_letter nor skip");
+
+	l->conf->error = (enum on_error)word;
+	return word < 0 ? word : 0;
+}
+
+static int choose_keep(struct loading *l)
+{
+	static const char *const actions[] = { "drop", "detach", NULL };
+	static const char *const late[] = {
+		[PART_LATE_CREATE] = "create", [PART_LATE_SKIP] = "skip", [PART_LATE_ERROR] = "error", NULL,
 	};
 	struct conf *c = l->conf;
+	int action = choose(l, "part_keep_action", c->part_keep_action, actions, "neither drop nor detach");
+	int word = choose(l, "part_late", c->part_late, late, "neither create, skip nor error");
 
-	for (c->error = ON_ERROR_STOP; c->error <= ON_ERROR_SKIP; c->error++)
-		if (strcmp(c->on_error, words[c->error]) == 0)
-			return 0;
-	return bad_value(l, "on_error", "neither stop, dead_letter nor skip");
+	if (l->err->code)
+		return l->err->code;
+	c->detach = action;
+	c->late = (enum part_late)word;
+	if (c->part_keep && !period_age(&c->keep, c->part_keep))
+		return bad_value(l, "part_keep", "not a number from 1 to 99999 and hours, days, weeks, months or years");
+	if (c->part_keep && !c->part_field)
+		return bad_value(l, "part_keep", "it needs part_field: there are no partitions without it");
+	if (!c->part_keep && c->late != PART_LATE_CREATE)
+		return bad_value(l, "part_late", "it needs part_keep: without it no row is late");
+	if (c->part_premake && (!c->part_field || !c->part_template))
+		return bad_value(l, "part_premake", "it needs part_field and part_template");
+	return 0;
 }
 
 /* Expands part_template once, for what is wrong with it whatever the event. */
@@ -514,7 +550,7 @@ static int load_keys(struct loading *l)
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
 	if (l->err->code || check_sets(l) < 0)
 		return l->err->code;
-	if (choose_period(l) < 0 || choose_on_error(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
+	if (choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);
 }

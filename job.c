@@ -24,6 +24,7 @@ void job_free(struct job *j)
 	free(j->encoding);
 	route_free(j->route);
 	sink_free(j->sink);
+	retain_free(&j->retain);
 	j->encoding = NULL;
 	j->route = NULL;
 	j->sink = NULL;

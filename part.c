@@ -11,6 +11,22 @@
 
 #define PKEY_MAX 32                     /* columns of a primary key: the server's own limit */
 
+int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struct err *e)
+{
+	if (!*ddl)
+		*ddl = pq_open("dst_db", c->dst_db, encoding, e);
+	return e->code;
+}
+
+void part_name(struct buf *name, const struct conf *c, int64_t start_s)
+{
+	char suffix[PERIOD_SUFFIX_MAX];
+
+	period_suffix(&c->period, start_s, suffix);
+	buf_add(name, c->table.p, c->table.n);
+	buf_str(name, suffix);
+}
+
 static void add_regclass(struct buf *sql, struct span schema, struct span table)
 {
 	struct buf name = { 0 };
@@ -78,25 +94,26 @@ static int expand(const struct part_want *want, struct buf *sql, struct err *e)
 	return template_expand(sql, span_of(conf->part_template), &words, e);
 }
 
-/* Who has the parent open: for the message when its lock could not be had. */
-static void say_who(struct pq *ddl, const struct part_want *want, struct err *e)
+void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struct err *e)
 {
 	struct err ignored = { 0 };
-	struct buf sql = { 0 };
+	struct buf sql = { 0 }, shown = { 0 };
 
 	buf_str(&sql, "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_catalog.pg_locks l"
 		" JOIN pg_catalog.pg_stat_activity a USING (pid)"
 		" WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND l.relation = (");
-	add_regclass(&sql, want->conf->schema, want->conf->table);
+	add_regclass(&sql, c->schema, table);
+	buf_qualified(&shown, c->schema, table);
 	buf_str(&sql, ") ORDER BY a.xact_start LIMIT 1");
 	size_t n = strlen(e->msg);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
 		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
 		snprintf(e->msg + n, sizeof e->msg - n, "; %s is open in server process %s (user %s, %s, %s)",
-			want->conf->dest_table, pq_value(ddl, 0, 0), user ? user : "?",
+			buf_cstr(&shown), pq_value(ddl, 0, 0), user ? user : "?",
 			name && *name ? name : "no application name", state ? state : "state unknown");
 	}
 	buf_free(&sql);
+	buf_free(&shown);
 }
 
 /* The template's error e, told as what it is: a fault of the template, or a lock or a race. */
@@ -119,7 +136,7 @@ static int template_failed(struct pq *ddl, const struct part_want *want, bool *t
 	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
 		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
 	if (wait)
-		say_who(ddl, want, e);
+		part_say_who(ddl, want->conf, want->conf->table, e);
 	return e->code;
 }
 
@@ -143,6 +160,13 @@ static int create(struct pq *ddl, const struct part_want *want, bool *created, s
 	return template_failed(ddl, want, &there, e);
 }
 
+void part_begin(struct buf *sql, int lock_timeout_ms)
+{
+	buf_fmt(sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = %d;"
+		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
+		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;", lock_timeout_ms);
+}
+
 int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
 {
 	struct buf begin = { 0 };
@@ -151,10 +175,8 @@ int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, str
 	*created = false;
 	if (is_there(ddl, "", want, &there, e) < 0 || there)
 		return e->code;
-	buf_fmt(&begin, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = %d;"
-		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;"
-		"SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");", want->lock_timeout_ms,
+	part_begin(&begin, want->lock_timeout_ms);
+	buf_fmt(&begin, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
 		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
 	is_there(ddl, buf_cstr(&begin), want, &there, e);
 	buf_free(&begin);

@@ -18,9 +18,7 @@ static int try_partition(struct pass *p, const struct part_want *want, bool *cre
 {
 	struct job *j = p->job;
 
-	if (!j->ddl)
-		j->ddl = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
-	return j->ddl ? part_ensure(j->ddl, want, created, e) : e->code;
+	return part_open(&j->ddl, j->conf, j->encoding, e) < 0 ? e->code : part_ensure(j->ddl, want, created, e);
 }
 
 /* Rows already copied may hold the very lock that a partition's creation waits for. Then they are
@@ -60,17 +58,20 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 	return e->code;
 }
 
+static size_t lane_of(const struct pass *p, struct span partition)
+{
+	return span_hash("tdispatch lane", partition) % p->job->lanes;
+}
+
 static struct stream *open_stream(struct pass *p, int64_t start_s, const struct shape *shape, struct span ev_type,
 	struct err *e)
 {
 	const struct conf *c = p->job->conf;
-	char suffix[PERIOD_SUFFIX_MAX];
 	struct buf name = { 0 }, sql = { 0 };
 	struct stream *stream = NULL;
 
-	period_suffix(&c->period, start_s, suffix);
-	buf_add(&name, c->table.p, c->table.n);
-	buf_str(&name, suffix);
+	part_name(&name, c, start_s);
+	retain_key(p->job, ev_type);
 	struct part_want want = {
 		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
 		.ev_type = ev_type, .route = p->job->route,
@@ -79,8 +80,8 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 		buf_str(&sql, "COPY ");
 		buf_qualified(&sql, c->schema, want.name);
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		size_t lane = span_hash("tdispatch lane", want.name) % p->job->lanes;
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lane, want.name, buf_cstr(&sql));
+		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lane_of(p, want.name), want.name,
+			buf_cstr(&sql));
 	}
 	buf_free(&name);
 	buf_free(&sql);
@@ -151,30 +152,6 @@ static int put_row(struct pass *p, const struct event *ev, struct stream *stream
 	return 0;
 }
 
-/* *stream: where the row goes, as far as that is known when it fails. */
-static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
-{
-	const struct shape *shape;
-	const struct span *values;
-	struct span part;
-	int64_t start_s;
-
-	if (ev->type.n && ev->type.p[0] == '{')
-		return err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not supported;"
-			" use pgq.logutriga in the trigger");
-	if (ev->data.n == 0)
-		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
-	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
-	    period_of_event(p, ev, part, &start_s, e) < 0)
-		return e->code;
-	*stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
-	if (!*stream)
-		*stream = open_stream(p, start_s, shape, ev->type, e);
-	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
-		return e->code;
-	return put_row(p, ev, *stream, shape, values, e);
-}
-
 /* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
 static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
@@ -195,6 +172,54 @@ static int bury(struct pass *p, int64_t event, size_t lane, const char *partitio
 	return 0;
 }
 
+/* A row that is too old for part_keep. true: part_late deals with it, or an error is set. */
+static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
+{
+	const struct conf *c = p->job->conf;
+	struct buf name = { 0 };
+	bool late = false;
+
+	if (c->late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+		return e->code != 0;
+	part_name(&name, c, start_s);
+	size_t lane = lane_of(p, (struct span){ name.p, name.len });
+	bool ours = !p->scan && p->job->loads[lane];
+	if (ours && c->late == PART_LATE_SKIP)
+		p->late++;
+	if (ours && c->late == PART_LATE_ERROR) {
+		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s", buf_cstr(&name), c->part_keep);
+		bury(p, ev->id, lane, buf_cstr(&name), e);
+	}
+	buf_free(&name);
+	return true;
+}
+
+/* *stream: where the row goes, as far as that is known when it fails. */
+static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
+{
+	const struct shape *shape;
+	const struct span *values;
+	struct span part;
+	int64_t start_s;
+
+	if (ev->type.n && ev->type.p[0] == '{')
+		return err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not supported;"
+			" use pgq.logutriga in the trigger");
+	if (ev->data.n == 0)
+		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
+	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
+	    period_of_event(p, ev, part, &start_s, e) < 0)
+		return e->code;
+	*stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
+	if (!*stream && is_late(p, ev, start_s, e))
+		return e->code;
+	if (!*stream)
+		*stream = open_stream(p, start_s, shape, ev->type, e);
+	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
+		return e->code;
+	return put_row(p, ev, *stream, shape, values, e);
+}
+
 /* A lane's transaction keeps the dead letters of its own partitions, since a lane that has the
  * batch already does not look at their rows again; lane 0, which commits last, keeps all others. */
 static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
@@ -209,7 +234,8 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 	if (take_event(p, ev, &stream, e) == 0)
 		return 0;
 	p->fault = (struct sink_fault){ .event = -1 };
-	if (*e->sqlstate) {             /* a partition cannot be created: not this event's own fault */
+	/* a partition cannot be created, which is not this event's own fault; or it was judged already */
+	if (*e->sqlstate || p->event == ev->id) {
 		p->event = ev->id;
 		return e->code;
 	}
@@ -280,7 +306,7 @@ int pass_run(struct pass *p, struct err *e)
 	int step = PQ_READY;
 
 	p->scan = false;
-	p->events = p->rows = p->truncates = 0;
+	p->events = p->rows = p->truncates = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->time = time_wanted(j->conf);

@@ -38,6 +38,7 @@ struct stream {                         /* what every row needs comes first: one
 	size_t lane;
 	uint32_t shape;
 	struct stream *then;            /* in its lane's plan */
+	uint64_t wrote;                 /* the last turn of the sink with a COPY of it */
 	char *copy_sql;
 	char table[NAME_BYTES_MAX + 1];
 };
@@ -58,6 +59,7 @@ struct sink {
 	size_t used;                    /* bytes of blocks in use */
 	struct lane lane[LANES_MAX];
 	bool careful, sent_any;
+	uint64_t turn, swept;           /* counts sink_begin; the last turn in which streams were forgotten */
 };
 
 /* ---- blocks */
@@ -117,6 +119,7 @@ struct sink *sink_new(void)
 	struct sink *s = mem_alloc(sizeof *s);
 
 	memset(s, 0, sizeof *s);
+	s->turn = 1;
 	return s;
 }
 
@@ -175,6 +178,7 @@ static void sweep(struct sink *s)
 	}
 	s->nstream = kept;
 	s->found = NULL;
+	s->swept = s->turn;
 }
 
 void sink_forget(struct sink *s)
@@ -281,8 +285,17 @@ bool sink_sent_any(const struct sink *s)
 	return s->sent_any;
 }
 
+bool sink_wrote(const struct sink *s, int64_t start_s)
+{
+	for (size_t i = 0; i < s->nstream && s->swept != s->turn; i++)
+		if (s->stream[i]->start_s == start_s && s->stream[i]->wrote == s->turn)
+			return true;
+	return s->swept == s->turn;
+}
+
 void sink_begin(struct sink *s, bool careful)
 {
+	s->turn++;
 	s->careful = careful;
 	s->sent_any = false;
 }
@@ -506,11 +519,13 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 			continue;
 		buf_fmt(&sql, "; %s", st->copy_sql);
 		st->then = NULL;
+		st->wrote = s->turn;
 		*last = st;
 		last = &st->then;
 		copies++;
 	}
 	s->sent_any = true;
+	l->current->wrote = s->turn;
 	pq_copy_in(dst, buf_cstr(&sql), copies, e);
 	buf_free(&sql);
 	return e->code;

@@ -21,6 +21,7 @@
 enum mode {
 	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
 	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY,
+	SHOW_PARTITIONS,
 };
 
 struct app {
@@ -59,6 +60,7 @@ static const char help_text[] =
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
 	"      --ini           print a sample config, which explains every key\n"
 	"      --show-config   print the effective config, passwords masked\n"
+	"      --show-partitions  list the partitions, and what part_keep would remove\n"
 	"      --check         connect, and say what is there and what is missing\n"
 	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
 	"      --register      register the consumer on the queue\n"
@@ -89,6 +91,7 @@ static const struct option long_options[] = {
 	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
 	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
 	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
+	{ "show-partitions", no_argument, NULL, OPT_MODE + SHOW_PARTITIONS },
 	{ 0 },
 };
 
@@ -371,6 +374,7 @@ static int work(struct app *a, struct err *e)
 	if (rc < 0)
 		return rc;
 	recovered(a);
+	retain_run(&a->job, rc > 0);
 	if (a->job.events > events)
 		a->busy_ms = clock_ms();
 	return rc && !(a->once && a->job.last_tick >= a->until_tick);
@@ -462,7 +466,7 @@ static int administer(struct app *a)
 	static int (*const actions[])(struct job *, struct err *) = {
 		[REGISTER] = admin_register, [UNREGISTER] = admin_unregister, [REWIND] = admin_rewind,
 		[RESET] = admin_reset, [INSTALL] = admin_install,
-		[REPLAY] = replay_run,
+		[REPLAY] = replay_run, [SHOW_PARTITIONS] = retain_show,
 	};
 	struct err e = { 0 };
 	int rc = actions[a->mode](&a->job, &e);

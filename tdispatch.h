@@ -277,6 +277,7 @@ struct span route_target(const struct route *, struct span source);
 /* ---- conf.c: which keys there are */
 
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
+enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
 struct conf {
 	char *file;                     /* as given */
@@ -289,6 +290,8 @@ struct conf {
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db, *dest_table;
 	char *fields, *part_field, *part_method, *part_timezone, *part_template;
+	char *part_keep, *part_keep_action, *part_late;
+	int64_t part_premake;           /* periods */
 	int64_t batch_min_events;
 	int64_t lanes;
 	int64_t retry_limit;
@@ -301,6 +304,9 @@ struct conf {
 	size_t nfield;
 	struct period_rule period;
 	enum on_error error;            /* on_error's meaning */
+	struct period_age keep;         /* part_keep */
+	bool detach;                    /* part_keep_action */
+	enum part_late late;            /* part_late's meaning */
 	char *section;                  /* the section's name in the file */
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
@@ -450,6 +456,16 @@ char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
 /* ---- part.c: a partition's life */
 
+/* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
+int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct err *);
+/* Appends the name of the partition of the period, without schema. */
+void part_name(struct buf *, const struct conf *, int64_t start_s);
+
+/* Appends what opens a short transaction for DDL. */
+void part_begin(struct buf *sql, int lock_timeout_ms);
+/* Adds to e who has the table open: its lock could not be had. */
+void part_say_who(struct pq *ddl, const struct conf *, struct span table, struct err *);
+
 struct part_want {
 	const struct conf *conf;
 	struct span name;               /* the partition, without schema */
@@ -484,6 +500,8 @@ char *sink_room(struct sink *, struct stream *, size_t n);
 void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
+/* Did rows go to the period's partition since sink_begin? true also when that was forgotten. */
+bool sink_wrote(const struct sink *, int64_t start_s);
 bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
 /* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
 void sink_begin(struct sink *, bool careful);
@@ -531,6 +549,13 @@ int dead_install(struct pq *dst, bool *created, struct err *);
 
 /* ---- lanes.c: the connections that load a batch, their transactions and positions */
 
+struct retain {                         /* retain.c's own */
+	bool known;                     /* kept_s was asked for */
+	int64_t kept_s;                 /* part_keep begins here, by the rule's clock on the target */
+	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which to look again */
+	char *ev_type;                  /* of an event that names its primary key, or NULL */
+};
+
 struct job {
 	struct conf *conf;
 	char *encoding;                 /* of the events, and so of what is sent to the target */
@@ -545,6 +570,7 @@ struct job {
 	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
+	struct retain retain;
 };
 
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
@@ -560,6 +586,19 @@ enum lanes_verdict {
 int lanes_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int lanes_commit(struct job *, const struct queue_batch *, struct err *);
+
+/* ---- retain.c: the age of partitions: those to come, and those that are too old */
+
+/* Is all of the period older than part_keep? The answer changes only in retain_run. */
+int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
+/* Remembers an event's type for the primary key in it, which part_premake may need. */
+void retain_key(struct job *, struct span ev_type);
+/* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
+ * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. */
+void retain_run(struct job *, bool loaded);
+/* Prints the children of dest_table and what is to become of them. */
+int retain_show(struct job *, struct err *);
+void retain_free(struct retain *);
 
 /* ---- job.c: the connections to both servers */
 
@@ -581,6 +620,7 @@ struct pass {
 
 	bool scan;                      /* only the partitions were created: begin the transactions anew */
 	int64_t events, rows, truncates, parts;
+	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */

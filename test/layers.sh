@@ -13,7 +13,7 @@ level() {
 	ini | urlenc | completion | daemon | period | template) echo 2 ;;
 	conf | route | pq) echo 3 ;;
 	sink | part | queue | position) echo 4 ;;
-	lanes | dead) echo 5 ;;
+	lanes | dead | retain) echo 5 ;;
 	pass | job) echo 6 ;;
 	batch | replay | admin | check) echo 7 ;;
 	tdispatch) echo 8 ;;

@@ -1,0 +1,466 @@
+# Partitions that grow old, rows that come too late, and partitions made ahead of time. "Now" is the
+# server's, in UTC: what is old is from 2001, what is young from 2099, and edges have days of margin.
+. "$(dirname "$0")/../cases.sh"
+
+OLD_CHECK='create table _DEST_TABLE (check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)) inherits (_PARENT);'
+
+# keep_pair KEY=VALUE...: orders, declarative, kept for 90 days.
+keep_pair() {
+	orders_pair "part_keep=90 days" "part_template=$ATTACH" "$@"
+}
+
+# The same with inheritance from a plain table.
+keep_pair_inherits() {
+	keep_pair "part_template=$OLD_CHECK" "$@"
+	dst "drop table orders; create table orders (id int, day date, note text)"
+}
+
+# suffix DAYS: of the day so many days before today.
+suffix() {
+	dst "select to_char(current_date - $1, '_YYYY_MM_DD')"
+}
+
+# make_days DAY...: partitions of a declarative parent.
+make_days() {
+	local day
+	for day; do
+		dst "create table orders_${day//-/_} partition of orders for values from ('$day') to (date '$day' + 1)"
+	done
+}
+
+# inherit NAME...: children of a plain parent.
+inherit() {
+	local name
+	for name; do
+		dst "create table $name () inherits (orders)"
+	done
+}
+
+exists() {
+	dst "select to_regclass('$1') is not null"
+}
+
+# A batch with a row of 2099, or of another day.
+batch() {
+	orders "$1" "$1" "${2:-2099-05-05}"
+	tick q
+}
+
+case_drop() {
+	local young old
+	keep_pair
+	old=$(suffix 92) young=$(suffix 88)
+	make_days 2001-01-01 2001-12-31 2099-01-01
+	dst "select format('create table orders%s partition of orders for values from (%L) to (%L)',
+			to_char(d, '_YYYY_MM_DD'), d, d + 1) from (values (current_date - 92), (current_date - 88)) v (d) \gexec"
+	batch 1
+	once
+	expect_eq "$(partitions)" "orders$young orders_2099_01_01 orders_2099_05_05"
+	expect_eq "$(exists orders_2001_01_01) $(exists "orders$old")" "f f"
+	expect_match err 'partition orders_2001_01_01 is older than part_keep = 90 days: dropped'
+	expect_rows 1
+}
+
+case_drop_inherits() {
+	keep_pair_inherits part_keep="12 months" dest_table=public.orders
+	inherit orders_2001_01_01 orders_2001_12_31 orders_2099_01_01
+	dst "insert into orders_2001_01_01 values (7, '2001-01-01')"
+	batch 1
+	once
+	expect_eq "$(partitions)" "orders_2099_01_01 orders_2099_05_05"
+	expect_eq "$(exists orders_2001_01_01)" f
+	expect_rows 1
+}
+
+case_detach() {
+	keep_pair part_keep_action=detach
+	make_days 2001-01-01 2099-01-01
+	dst "create table rest partition of orders default; insert into orders values (7, '2001-01-01')"
+	batch 1
+	once
+	expect_match err 'orders_2001_01_01 is older .*: detached'
+	expect_eq "$(partitions)" "orders_2099_01_01 orders_2099_05_05 rest"
+	expect_rows 1 orders_2001_01_01
+	expect_rows 1
+}
+
+case_detach_inherits() {
+	keep_pair_inherits part_keep_action=detach
+	inherit orders_2001_01_01 orders_2099_01_01
+	dst "insert into orders_2001_01_01 values (7, '2001-01-01')"
+	batch 1
+	once
+	expect_eq "$(partitions)" "orders_2099_01_01 orders_2099_05_05"
+	expect_rows 1 orders_2001_01_01
+	expect_rows 1
+}
+
+# Whatever is not exactly a partition that this config makes stays.
+case_only_true_partitions() {
+	local name names=()
+	keep_pair_inherits
+	for name in orders_2001_01 orders_2001 orders_2001_w01 orders_2001_01_01_00 orders_2001_02_29 orders_2001_1_01 \
+		orders_2001_01_01_bak orders_x_2001_01_01 order_2001_01_01 '"Orders_2001_01_01"' orders2001_01_01 \
+		'"orders_2001_01_01 "' orders_old orders_0000_01_01; do
+		inherit "$name"
+		names+=("$name")
+	done
+	dst "
+		create schema other; create table other.orders_2001_01_02 () inherits (orders);
+		create table orders_2001_01_03 (like orders);
+		create foreign data wrapper w; create server s foreign data wrapper w;
+		create foreign table orders_2001_01_04 () inherits (orders) server s;
+		create table orders_2001_01_05 () inherits (orders); create table kid () inherits (orders_2001_01_05);
+		create table orders_2001_01_06 () inherits (orders); create view v as select * from orders_2001_01_06;
+		create table cousin (day date); create table orders_2001_01_07 () inherits (cousin);
+		create table orders_2001_01_08 () inherits (orders);"
+	batch 1
+	once
+	expect_eq "$(exists orders_2001_01_08)" f "the one that is a partition and old"
+	for name in "${names[@]}" other.orders_2001_01_02 orders_2001_01_0{3,4,5,6,7}; do
+		expect_eq "$(exists "$name")" t "$name"
+	done
+	# what others depend on is told
+	expect_match err 'warning.*orders_2001_01_05 .*cannot be dropped now'
+	expect_match err 'warning.*orders_2001_01_06 .*cannot be dropped now'
+	expect_rows 1 orders_2099_05_05
+}
+
+# Names that need quotes, in a schema of their own.
+case_quotes() {
+	keep_pair "dest_table=a b.Or\"d" "part_template=$ATTACH"
+	dst "create schema \"a b\"; create table \"a b\".\"Or\"\"d\" (id int, day date, note text) partition by range (day);
+		create table \"a b\".\"Or\"\"d_2001_01_01\" partition of \"a b\".\"Or\"\"d\" for values from ('2001-01-01') to ('2001-01-02')"
+	batch 1
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out '^"a b"."Or""d_2001_01_01" +2001-01-01 +2001-01-02 +0 .* drop$'
+	once
+	expect_eq "$(partitions '"a b"."Or""d"')" 'Or"d_2099_05_05'
+}
+
+case_methods() {
+	local method
+	for method in hourly:2001_01_31_23:48\ hours weekly:2001_w05:8\ weeks monthly:2001_01:12\ months yearly:2001:5\ years; do
+		CASE=${FILE%%_*}_methods_${method%%:*}
+		IFS=: read -r method name keep <<<"$method"
+		keep_pair_inherits part_method="$method" part_keep="$keep" part_timezone=-03:30 "part_template=$INHERITS"
+		inherit "orders_$name" orders_2001_01_01
+		batch 1
+		once
+		expect_eq "$(exists "orders_$name") $(exists orders_2001_01_01)" "f t" "$method"
+	done
+}
+
+locker_is_there() {
+	[ "$(dst "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'")" = "$1" ]
+}
+
+end_lockers() {
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+}
+
+# Somebody reads a partition: it is left for the next time, the others go.
+check_locked() {
+	dst "begin; select count(*) from orders_2001_01_02; select pg_sleep(60)" >/dev/null &
+	within 10 locker_is_there 1
+	batch 1
+	once
+	expect_match err 'warning.*orders_2001_01_02 .*cannot be .*lock timeout.*orders_2001_01_02 is open in server process'
+	expect_rows 1
+	expect_eq "$(partitions)" "orders_2001_01_02 orders_2099_05_05"
+	end_lockers
+	within 10 locker_is_there 0
+	once
+	expect_eq "$(partitions)" "orders_2099_05_05"
+}
+
+case_locked() {
+	keep_pair
+	make_days 2001-01-01 2001-01-02 2001-01-03
+	check_locked
+}
+
+case_locked_inherits() {
+	keep_pair_inherits part_keep_action=detach
+	inherit orders_2001_01_01 orders_2001_01_02 orders_2001_01_03
+	check_locked
+}
+
+# Somebody reads the parent: one wait, not one for each partition.
+case_locked_parent() {
+	keep_pair
+	make_days 2001-01-01 2001-01-02 2001-01-03
+	dst "begin; select count(*) from orders where day > '2050-01-01'; select pg_sleep(60)" >/dev/null &
+	within 10 locker_is_there 1
+	batch 1
+	once
+	expect_eq "$(grep -c 'cannot be dropped now' err)" 1
+	expect_rows 1
+	end_lockers
+	within 10 locker_is_there 0
+	once
+	expect_eq "$(partitions)" "orders_2099_05_05"
+}
+
+# Once at the start, then not before an hour is over, whether rows come or not.
+case_once_an_hour() {
+	keep_pair
+	make_days 2001-01-01
+	start job.ini
+	within 20 dst_gives f "select to_regclass('orders_2001_01_01') is not null"
+	make_days 2001-01-02
+	batch 1
+	within 20 dst_gives 1 "select count(*) from orders"
+	batch 2
+	within 20 dst_gives 2 "select count(*) from orders"
+	expect_eq "$(exists orders_2001_01_02)" t
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# An idle queue is enough.
+case_idle() {
+	keep_pair
+	make_days 2001-01-01
+	once
+	expect_eq "$(partitions)" ""
+}
+
+case_late_create() {
+	keep_pair
+	make_days 2001-01-01 2001-01-02
+	batch 1 2001-01-01
+	batch 2 2001-02-02
+	batch_rows_stay
+	# the next time they are not of the present batch
+	once
+	expect_eq "$(partitions)" ""
+	expect_rows 0
+}
+
+# What the batch wrote to is not removed after it.
+batch_rows_stay() {
+	once
+	expect_rows 2
+	expect_eq "$(partitions)" "orders_2001_01_01 orders_2001_02_02"
+}
+
+case_late_skip() {
+	keep_pair part_late=skip
+	make_days 2001-01-01
+	orders 1 3 2001-01-01
+	orders 4 5 2099-01-01
+	orders 6 6 2001-02-02
+	tick q
+	once
+	expect_rows 2
+	expect_eq "$(partitions)" orders_2099_01_01
+	expect_match err '4 rows left out, older than part_keep = 90 days'
+	expect_match err 'events=6 rows=2'
+}
+
+case_late_error() {
+	local id
+	keep_pair part_late=error
+	orders 1 2 2099-01-01
+	id=$(event I:id 'id=3&day=2001-01-01&note=n')
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "event $id of batch [0-9]+, source table public.orders: its partition orders_2001_01_01 is older than part_keep = 90 days"
+	expect_rows 0
+	once --set on_error=skip
+	expect_match err "event $id of batch [0-9]+ skipped, partition orders_2001_01_01"
+	expect_rows 2
+}
+
+case_late_letters() {
+	keep_pair part_late=error on_error=dead_letter lanes=3
+	orders 1 9 2001-01-01
+	orders 10 19 2001-01-02
+	orders 20 29 2099-01-01
+	tick q
+	once
+	expect_rows 10
+	expect_eq "$(partitions)" orders_2099_01_01
+	expect_eq "$(dst "select partition, count(*), count(distinct ev_id) from tdispatch.dead_letter group by 1 order by 1")" \
+		$'orders_2001_01_01|9|9\norders_2001_01_02|10|10'
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out '0 of 19 dead letters went in'
+	expect_exit 0 "$TDISPATCH" --replay --set part_late=create job.ini
+	expect_match out '19 of 19 dead letters went in'
+	expect_rows 29
+	# the number of bad events is limited as ever
+	orders 30 39 2001-01-03
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --set max_errors=5 job.ini
+	expect_eq "$(grep -o 'max_errors = 5' err | wc -l)" 1
+}
+
+# A row for a period that was detached goes to the table that still has its name.
+case_late_after_detach() {
+	keep_pair part_keep_action=detach
+	make_days 2001-01-01
+	once
+	expect_eq "$(partitions)" ""
+	batch 1 2001-01-01
+	once
+	expect_rows 1 orders_2001_01_01
+	expect_rows 0
+	batch 2 2001-01-01
+	once --set part_late=skip
+	expect_rows 1 orders_2001_01_01
+}
+
+# The running program knows a partition that it removes itself.
+case_late_in_a_running_process() {
+	keep_pair_inherits part_late=skip part_keep="1 year"
+	start job.ini
+	batch 1
+	within 20 dst_gives 1 "select count(*) from orders"
+	batch 2 2001-01-01
+	batch 3
+	within 20 dst_gives 2 "select count(*) from orders"
+	expect_eq "$(partitions)" orders_2099_05_05
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# In a zone where it is about noon.
+case_premake() {
+	local zone
+	zone=$(sql postgres <<<"select to_char(12 - extract(hour from now()), 'SG00') || ':00'")
+	keep_pair part_keep= part_premake=3 part_timezone="$zone"
+	once
+	expect_eq "$(partitions)" "$(dst "select string_agg('orders' || to_char(now() at time zone interval '$zone' + interval '1 day' * d,
+		'_YYYY_MM_DD'), ' ' order by d) from generate_series(1, 3) d")"
+	expect_match err 'created partition orders_[0-9_]+ ahead of time'
+	expect_eq "$(dst "select count(*) from orders")" 0
+	once
+	expect_no_match err 'ahead of time'
+}
+
+# Never without the primary key, which only an event tells.
+case_premake_with_key() {
+	local template="create table _DEST_TABLE (like _PARENT, primary key (_PKEY));
+		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+	keep_pair part_keep= part_premake=2 "part_template=$template" part_timezone=UTC "fields=id:nr, day, note"
+	dst "alter table orders rename id to nr"
+	once
+	expect_eq "$(partitions)" ""
+	event I: 'id=1&day=2099-01-01&note=n' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_eq "$(partitions)" ""
+	once --set on_error=skip
+	expect_match err 'event [0-9]+ of batch [0-9]+ skipped: partition orders_2099_01_01 .* names no primary key'
+	expect_eq "$(partitions)" ""
+	batch 2
+	once
+	expect_eq "$(dst "select count(*), count(distinct pg_get_constraintdef(oid)), min(pg_get_constraintdef(oid))
+		from pg_constraint where contype = 'p' and conrelid::regclass::text like 'orders%'")" '3|1|PRIMARY KEY (nr)'
+}
+
+# A lock in the way of what is made ahead is no reason to stop.
+case_premake_locked() {
+	keep_pair part_keep= part_premake=1 "part_template=$PARTITION_OF"
+	make_days 2099-05-05
+	dst "begin; select count(*) from orders; select pg_sleep(60)" >/dev/null &
+	within 10 locker_is_there 1
+	batch 1
+	once
+	expect_match err 'warning.*part_premake: partition orders_.*orders is open in server process.*tried again'
+	expect_rows 1
+	end_lockers
+	within 10 locker_is_there 0
+	once
+	expect_eq "$(dst "select count(*) from pg_inherits where inhparent = 'orders'::regclass")" 2
+}
+
+case_premake_hourly() {
+	keep_pair part_keep= part_premake=30 part_method=hourly part_timezone=UTC "part_field=at" "part_template=$INHERITS"
+	dst "drop table orders; create table orders (id int, at timestamptz)"
+	once
+	# 30 in a row, the first of them in this hour or the next
+	expect_eq "$(dst "select count(*), max(t) - min(t), min(t) - date_trunc('hour', now()) between interval '0' and interval '1 hour'
+		from (select to_timestamp(replace(relname, 'orders', ''), '_YYYY_MM_DD_HH24') t from pg_class where relname like 'orders\_%') x")" \
+		"30|1 day 05:00:00|t"
+}
+
+case_show_partitions() {
+	keep_pair
+	make_days 2001-01-01 2099-01-01
+	dst "insert into orders select i, '2001-01-01', 'n' from generate_series(1, 1234) i; analyze orders_2001_01_01;
+		create table orders_old partition of orders for values from ('1999-01-01') to ('1999-02-01')"
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_eq "$(cat err)" ""
+	expect_match out '^name +from +to +rows'
+	expect_match out '^orders_2001_01_01 +2001-01-01 +2001-01-02 +1234 +[0-9]+ [kM]B +drop$'
+	expect_match out '^orders_2099_01_01 +2099-01-01 +2099-01-02 +0 +[0-9]+ (bytes|kB) +keep$'
+	expect_match out '^orders_old +- +- +0 .* never touched: not a name of part_method$'
+	expect_match out '^3 children of orders, 1 older than part_keep = 90 days$'
+	expect_exit 0 "$TDISPATCH" --show-partitions --set part_keep_action=detach job.ini
+	expect_match out '^orders_2001_01_01 .* detach$'
+	expect_exit 0 "$TDISPATCH" --show-partitions --set part_keep= job.ini
+	expect_match out '^orders_2001_01_01 .* keep$'
+	expect_match out 'part_keep is not set'
+	expect_eq "$(partitions)" "orders_2001_01_01 orders_2099_01_01 orders_old"
+	expect_exit 2 "$TDISPATCH" --show-partitions --set part_keep= --set part_field= job.ini
+	expect_match err part_field
+}
+
+# Partitions that belong to somebody else: --check says so, the rest goes on.
+case_another_owner() {
+	local role=${CASE}_role
+	sql postgres <<-END
+		set client_min_messages = warning;
+		drop role if exists "$role";
+		create role "$role" login;
+	END
+	keep_pair_inherits
+	inherit orders_2001_01_01 orders_2001_01_02
+	dst "alter table orders owner to \"$role\"; alter table orders_2001_01_02 owner to \"$role\"; grant create on schema public to \"$role\";
+		grant all on schema pgq_ext to \"$role\"; grant all on all tables in schema pgq_ext to \"$role\""
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "dst_db=dbname=$DST user=$role"
+	expect_match out '^warning +some partitions of orders have another owner'
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini --set "dst_db=dbname=$DST user=$role"
+	expect_match out '^orders_2001_01_01 .* drop, but has another owner$'
+	expect_match out '^orders_2001_01_02 .* drop$'
+	batch 1
+	once --set "dst_db=dbname=$DST user=$role"
+	expect_match err 'warning.*orders_2001_01_01 .*cannot be dropped now: dst_db: (permission denied|must be owner)'
+	expect_eq "$(partitions)" "orders_2001_01_01 orders_2099_05_05"
+	expect_rows 1
+	dst "drop table orders_2001_01_01"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "dst_db=dbname=$DST user=$role"
+	expect_no_match out 'another owner'
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=create table _DEST_TABLE (like _PARENT)"
+	expect_match out '^warning +part_keep removes only children'
+	dst "drop owned by \"$role\" cascade" || :
+}
+
+case_config() {
+	local bad
+	SRC=none_src DST=none_dst
+	for bad in part_keep=90 "part_keep=0 days" "part_keep=a while" part_keep_action=archive part_late=drop part_premake=-1 part_premake=many; do
+		config "part_keep=90 days" "$bad"
+		expect_exit 2 "$TDISPATCH" --show-config job.ini
+		expect_match err "line [0-9]+: ${bad%%=*}"
+	done
+	config "part_keep=90 days" part_field=
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'part_keep: it needs part_field'
+	config part_late=skip
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'part_late: it needs part_keep'
+	config part_premake=2 part_template=
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'part_premake: it needs part_field and part_template'
+	config "part_keep=12 months" part_premake=2
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out '^part_keep = 12 months$'
+	expect_match out '^part_keep_action = drop$'
+	expect_match out '^part_late = create$'
+	expect_match out '^part_premake = 2$'
+}
+
+run_cases
