@@ -145,6 +145,7 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 	if (verdict == LANES_TO_LOAD) {
 		j->events += p.events;
 		log_batch(j, &p, clock_ms() - start_ms);
+		progress_batch(j->progress, p.events, (int64_t)p.dead.n, p.parts, sink_tally(j->sink));
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)

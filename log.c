@@ -23,6 +23,7 @@ static struct {
 	int64_t max_bytes, bytes;
 	int keep;
 	bool to_stderr;
+	bool status;                    /* a line of log_status is at the foot of the terminal */
 } logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
 
 void log_setup(const char *job, enum log_level level)
@@ -107,6 +108,16 @@ static void rotate(void)
 	logger.bytes = 0;       /* also when it failed: try again a file's length later */
 }
 
+void log_status(const char *line)
+{
+	char text[LINE_BYTES];
+	int n = snprintf(text, sizeof text, "\r%s\033[K", line ? line : "");
+
+	if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+		line = NULL;            /* the terminal is gone */
+	logger.status = line != NULL;
+}
+
 static void write_all(int fd, const char *p, size_t n)
 {
 	while (n > 0) {
@@ -156,8 +167,11 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 		write_all(logger.fd, line, n);
 		logger.bytes += (int64_t)n;
 	}
-	if (logger.fd < 0 || logger.to_stderr)
+	if ((logger.fd < 0 || logger.to_stderr) && (!logger.status || level <= LVL_WARN)) {
+		if (logger.status)
+			log_status("");
 		write_all(STDERR_FILENO, line, n);
+	}
 	errno = saved;
 }
 

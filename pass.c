@@ -322,7 +322,8 @@ int pass_run(struct pass *p, struct err *e)
 		bool done = step == PQ_END, full = sink_full(j->sink);
 		if (done && (p->scan || sink_idle(j->sink)))
 			return 0;
-		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : -1, e) < 0)
+		int64_t most_ms = progress_show(j->progress, p->events, p->parts);
+		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;
 	}
 }

@@ -27,6 +27,7 @@ struct pq {
 	char tag[64];
 	enum copy_state state;
 	int copies;                     /* COPYs of the statement sent that are not over yet */
+	int64_t copied;                 /* rows of the COPY that ended last */
 	short want;                     /* poll events that the last call waits for, 0 for none */
 	bool readable;                  /* the last wait saw input */
 };
@@ -599,6 +600,7 @@ static int copy_in_answer(struct pq *q, struct err *e)
 		failed(q, res, e);
 		return drain(q, e);
 	}
+	q->copied = strtoll(PQcmdTuples(res), NULL, 10);
 	PQclear(res);
 	q->state = --q->copies > 0 ? COPY_IN_ASKED : NO_COPY;
 	return q->copies > 0 || drain(q, e) == 0 ? PQ_END : e->code;
@@ -618,6 +620,11 @@ int pq_copy_step(struct pq *q, bool *stopped, struct err *e)
 	*stopped = q->readable;
 	q->want |= POLLIN;
 	return sent;
+}
+
+int64_t pq_copied(const struct pq *q)
+{
+	return q->copied;
 }
 
 int pq_copy_put(struct pq *q, const char *p, size_t n, struct err *e)

@@ -17,15 +17,20 @@
 	"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;" \
 	"SET LOCAL client_min_messages = error;"
 
-static int run(struct pq *src, struct buf *sql, struct err *e)
+static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
 {
 	struct buf all = { 0 };
 
-	buf_fmt(&all, BEGIN_SQL "%s; COMMIT", buf_cstr(sql));
+	buf_fmt(&all, BEGIN_SQL "%s; %s", buf_cstr(sql), end);
 	int rc = pq_query(src, buf_cstr(&all), e);
 	buf_free(&all);
 	buf_free(sql);
 	return rc;
+}
+
+static int run(struct pq *src, struct buf *sql, struct err *e)
+{
+	return run_to("COMMIT", src, sql, e);
 }
 
 static void add_names(struct buf *sql, const char *queue, const char *consumer)
@@ -151,19 +156,56 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	return e->code;
 }
 
-/* The number of pending events by the ticks' counters, an estimate, but at most min_events. With
- * that as the least count PgQ takes the newest tick, or the first one min_events away. */
-static void add_min_count(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
+/* The number of pending events by the ticks' counters, an estimate. */
+static void add_pending(struct buf *sql, const char *queue, const char *consumer)
 {
-	buf_fmt(sql, "(SELECT least(%" PRId64 ", last.tick_event_seq - done.tick_event_seq)::int4"
+	buf_str(sql, "(SELECT last.tick_event_seq - done.tick_event_seq"
 		" FROM pgq.queue q, pgq.consumer c, pgq.subscription s, pgq.tick done,"
 		" LATERAL (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
 		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id AND done.tick_queue = q.queue_id"
-		" AND done.tick_id = s.sub_last_tick AND q.queue_name = ", min_events);
+		" AND done.tick_id = s.sub_last_tick AND q.queue_name = ");
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, " AND c.co_name = ");
 	buf_literal(sql, span_of(consumer));
 	buf_str(sql, ")");
+}
+
+int queue_pending(struct pq *src, const char *queue, const char *consumer, int64_t *events, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT ");
+	add_pending(&sql, queue, consumer);
+	if (run(src, &sql, e) == 0)
+		*events = pq_int(src, 0, 0, -1);
+	return e->code;
+}
+
+/* With the pending events as the least count, but at most min_events, PgQ takes the newest tick, or
+ * the first one min_events away. */
+static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
+{
+	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
+		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
+		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
+		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
+	add_names(sql, queue, consumer);
+	if (min_events) {
+		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
+		add_pending(sql, queue, consumer);
+		buf_str(sql, ")::int4, NULL");
+	}
+	buf_str(sql, ")");
+}
+
+static int take_batch(struct pq *src, struct queue_batch *batch)
+{
+	if (!pq_rows(src) || !pq_value(src, 0, 0))
+		return 0;
+	const char *events = pq_value(src, 0, 4);
+	*batch = (struct queue_batch){ pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), pq_int(src, 0, 2, 0),
+		pq_int(src, 0, 3, 0), mem_str(events, strlen(events)) };
+	return 1;
 }
 
 int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
@@ -173,25 +215,8 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 
 	if (finish)
 		buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ");", finish);
-	buf_fmt(&sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
-		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
-		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
-		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
-	add_names(&sql, queue, consumer);
-	if (min_events) {
-		buf_str(&sql, ", NULL, ");
-		add_min_count(&sql, queue, consumer, min_events);
-		buf_str(&sql, ", NULL");
-	}
-	buf_str(&sql, ")");
-	if (run(src, &sql, e) < 0)
-		return no_batch(src, queue, consumer, e);
-	if (!pq_rows(src) || !pq_value(src, 0, 0))
-		return 0;
-	const char *events = pq_value(src, 0, 4);
-	*batch = (struct queue_batch){ pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), pq_int(src, 0, 2, 0),
-		pq_int(src, 0, 3, 0), mem_str(events, strlen(events)) };
-	return 1;
+	add_next(&sql, queue, consumer, min_events);
+	return run(src, &sql, e) < 0 ? no_batch(src, queue, consumer, e) : take_batch(src, batch);
 }
 
 void queue_batch_free(struct queue_batch *batch)

@@ -60,6 +60,7 @@ struct sink {
 	struct lane lane[LANES_MAX];
 	bool careful, sent_any;
 	uint64_t turn, swept;           /* counts sink_begin; the last turn in which streams were forgotten */
+	struct tally rows;              /* that the target took since sink_begin, by its own count */
 };
 
 /* ---- blocks */
@@ -192,6 +193,7 @@ void sink_free(struct sink *s)
 	if (!s)
 		return;
 	sink_forget(s);
+	tally_clear(&s->rows);
 	while (s->spare) {
 		struct block *b = s->spare;
 		s->spare = b->next;
@@ -298,6 +300,12 @@ void sink_begin(struct sink *s, bool careful)
 	s->turn++;
 	s->careful = careful;
 	s->sent_any = false;
+	tally_clear(&s->rows);
+}
+
+const struct tally *sink_tally(const struct sink *s)
+{
+	return &s->rows;
 }
 
 /* ---- the COPY */
@@ -485,8 +493,10 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 	bool stopped;
 	int step = pq_copy_step(dst, &stopped, e);
 
-	if (step == PQ_END)
+	if (step == PQ_END) {
+		tally_add(&s->rows, l->current->table, pq_copied(dst));
 		copy_is_over(s, l);
+	}
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
 	if (!should_end(s, l, drain, stopped)) {

@@ -27,15 +27,16 @@ enum mode {
 struct app {
 	enum mode mode;
 	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once;
+	bool daemon, once, json;
 	char *sets[SETS_MAX];
 	size_t nsets;
 	const char *file;
 
 	struct conf conf;
 	struct job job;
+	struct progress progress;
 	bool connected_once;
-	int64_t until_tick;             /* --once: the queue's last tick at the start */
+	int64_t until_tick;             /* --once: the queue's last tick at the start, 0 before that is known */
 	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
 	int failing;                    /* the code of the last error, 0 after a success */
 	int64_t failing_since_ms;
@@ -55,6 +56,7 @@ static const char help_text[] =
 	"  -v, --verbose       log more; twice: still more\n"
 	"  -d, --daemon        go to the background (needs pidfile)\n"
 	"      --once          process all that is there now, then exit\n"
+	"      --progress AS   with --once: json tells the progress as an object a line\n"
 	"      --set KEY=VALUE override a key of the config; any number of times\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
@@ -77,7 +79,7 @@ static const char help_text[] =
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
-enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_COMPLETION, OPT_MODE };
+enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_PROGRESS, OPT_COMPLETION, OPT_MODE };
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -86,6 +88,7 @@ static const struct option long_options[] = {
 	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
 	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
 	{ "completion", required_argument, NULL, OPT_COMPLETION },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
 	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
 	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
@@ -139,6 +142,10 @@ static int parse_switches(struct app *a, int argc, char **argv)
 			a->daemon = true;
 		} else if (opt == OPT_ONCE) {
 			a->once = true;
+		} else if (opt == OPT_PROGRESS) {
+			if (strcmp(optarg, "json") != 0)
+				return usage("--progress knows json only");
+			a->json = true;
 		} else if (opt == OPT_SET) {
 			if (a->nsets == SETS_MAX)
 				return usage("more --set than it takes (64)");
@@ -157,6 +164,8 @@ static int parse_switches(struct app *a, int argc, char **argv)
 		return usage("there is more than one config file on the command line");
 	if (a->once && a->daemon)
 		return usage("--once and --daemon do not go together");
+	if (a->json && !a->once)
+		return usage("--progress needs --once");
 	a->file = argv[optind];
 	return 0;
 }
@@ -314,6 +323,7 @@ static bool recover(struct app *a, const struct err *e)
 			a->failing_since_ms = clock_ms();
 	}
 	a->failures++;
+	a->progress.errors++;
 	bool again = try_again(a, e->code);
 	tell(a, e, again);
 	a->failing = e->code;
@@ -332,24 +342,32 @@ static void recovered(struct app *a)
 	a->failing = a->failures = 0;
 }
 
+/* --once: where it will end, and about how much that is. */
+static int look_ahead(struct app *a, struct err *e)
+{
+	const struct conf *c = &a->conf;
+	struct queue_state state;
+
+	if (queue_pending(a->job.src, c->queue_name, c->consumer_name, &a->progress.total, e) == 0 &&
+	    queue_state(a->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+		a->until_tick = state.last_tick;
+	return e->code;
+}
+
 static int connect_all(struct app *a, struct err *e)
 {
 	struct job *j = &a->job;
 	int64_t oldest_ms = clock_ms() - a->conf.connection_lifetime;
-	struct queue_state state;
 
 	j->conf = &a->conf;
 	if (j->src && pq_opened_ms(j->src) < oldest_ms)
 		job_disconnect(j);
 	if (job_connect(j, e) < 0)
 		return e->code;
-	if (a->connected_once)
-		return 0;
+	if (!a->connected_once)
+		leave_terminal(a);
 	a->connected_once = true;
-	leave_terminal(a);
-	if (a->once && queue_state(j->src, a->conf.queue_name, a->conf.consumer_name, &state, e) == 0)
-		a->until_tick = state.last_tick;
-	return e->code;
+	return a->once && !a->until_tick ? look_ahead(a, e) : 0;
 }
 
 /* loop_delay is for a queue that is quiet. After events the queue is looked at often, so that
@@ -410,6 +428,22 @@ static int fail(const struct err *e)
 	return e->code == ERR_CONF ? 2 : 1;
 }
 
+static bool is_terminal(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+/* With --once somebody waits; -q says that nobody does, -v that the log lines are wanted. */
+static void begin_progress(struct app *a)
+{
+	if (!a->once || (a->verbosity < 0 && !a->json))
+		return;
+	progress_begin(&a->progress, a->json ? PROGRESS_JSON : a->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
+	a->job.progress = &a->progress;
+}
+
 static int run(struct app *a)
 {
 	struct err e = { 0 };
@@ -430,9 +464,11 @@ static int run(struct app *a)
 		daemon_pidfile_remove();
 		return fail(&e);
 	}
+	begin_progress(a);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
 		a->conf.consumer_name, a->conf.dest_table);
 	int code = loop(a);
+	progress_end(a->job.progress, code ? "failed" : daemon_stop_after_batch() ? "stopped" : "done");
 	job_free(&a->job);
 	daemon_pidfile_remove();
 	return code;

@@ -72,6 +72,10 @@ int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t wh
 
 void log_close(void);                   /* lines go to standard error again */
 
+/* Draws line at the foot of the terminal at standard error, over the last one; NULL ends that.
+ * As long as it lasts, only warnings and errors go to standard error. */
+void log_status(const char *line);
+
 /* false: lines go to the log file alone (a daemon has nobody at standard error). */
 void log_to_stderr(bool on);
 
@@ -116,6 +120,25 @@ uint64_t span_hash(const char *kind, struct span s);
 
 /* Keeps the first error; returns its code. */
 int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- tally.c: how many rows each partition got */
+
+struct tally_part {
+	char name[NAME_BYTES_MAX + 1];
+	int64_t rows;
+};
+
+struct tally {                          /* zeroed before use; sorted by name */
+	struct tally_part *at;
+	size_t n, cap;
+};
+
+/* true when the name is new in it. */
+bool tally_add(struct tally *, const char *name, int64_t rows);
+const struct tally_part *tally_find(const struct tally *, const char *name);    /* or NULL */
+void tally_merge(struct tally *, const struct tally *more);
+int64_t tally_rows(const struct tally *);
+void tally_clear(struct tally *);
 
 /* ---- ini.c: the ini grammar of Python's configparser; knows no key, prints nothing */
 
@@ -182,6 +205,34 @@ int daemon_signal(const char *path, int sig, char *why, size_t why_size);
 /* Forks; the parent waits and exits with what daemon_ready is told, or with the child's exit code. */
 int daemon_fork(char *why, size_t why_size);
 void daemon_ready(void);                /* the child is up: the parent exits 0. Once; else nothing. */
+
+/* ---- progress.c: what is done of a run that ends, for the one who waits */
+
+enum progress_kind {
+	PROGRESS_LOG,                   /* a log line now and then */
+	PROGRESS_LINE,                  /* one line on a terminal at standard error, drawn again and again */
+	PROGRESS_JSON                   /* an object a line, to standard output */
+};
+
+struct progress {
+	enum progress_kind kind;
+	int64_t total;                  /* events to come at the start, an estimate; -1: not known */
+	int64_t start_ms, shown_ms;
+	int64_t events, batches, parts; /* that are committed */
+	int64_t bad, errors;            /* events that were not written; errors of the run */
+	int64_t now_events, now_parts;  /* of the batch at hand */
+	bool verifying;                 /* its events are being read a second time */
+	struct tally rows;
+};
+
+void progress_begin(struct progress *, enum progress_kind);
+/* Of the batch at hand: shows where the run is, if it is time to. Milliseconds until it wants to be
+ * called again; -1 with NULL, for never. */
+int64_t progress_show(struct progress *, int64_t events, int64_t parts);
+/* A batch is in. NULL is nobody. */
+void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t parts, const struct tally *);
+/* The summary. how: a word, "done". */
+void progress_end(struct progress *, const char *how);
 
 /* ---- period.c: from a date's text to the period whose partition takes the row */
 
@@ -361,6 +412,7 @@ int pq_copy_in(struct pq *, const char *sql, int copies, struct err *);
 int pq_copy_step(struct pq *, bool *stopped, struct err *);
 int pq_copy_put(struct pq *, const char *p, size_t n, struct err *);
 int pq_copy_end(struct pq *, struct err *);
+int64_t pq_copied(const struct pq *);           /* rows of the COPY that ended last, by the server's count */
 /* Of the COPY into table that failed: line from 1 (0: not told), column name or NULL. */
 int64_t pq_error_line(const struct pq *, struct span table);
 struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
@@ -433,6 +485,8 @@ int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t t
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
 void queue_batch_free(struct queue_batch *);
+/* Events up to the newest tick, by PgQ's counters: an estimate, mostly too high; -1: not known. */
+int queue_pending(struct pq *, const char *queue, const char *consumer, int64_t *events, struct err *);
 int queue_finish(struct pq *, int64_t batch, struct err *);
 /* Is it still the consumer's open batch? Another process may have finished it. */
 int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
@@ -505,6 +559,8 @@ bool sink_wrote(const struct sink *, int64_t start_s);
 bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
 /* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
 void sink_begin(struct sink *, bool careful);
+/* Rows by partition since sink_begin, as the target counted them; valid until the next one. */
+const struct tally *sink_tally(const struct sink *);
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
@@ -571,6 +627,7 @@ struct job {
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
 	struct retain retain;
+	struct progress *progress;      /* NULL: nobody looks */
 };
 
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */

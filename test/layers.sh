@@ -10,13 +10,13 @@ level() {
 	case $1 in
 	log | embed) echo 0 ;;
 	buf) echo 1 ;;
-	ini | urlenc | completion | daemon | period | template) echo 2 ;;
-	conf | route | pq) echo 3 ;;
+	ini | urlenc | completion | daemon | period | template | tally) echo 2 ;;
+	conf | route | pq | progress) echo 3 ;;
 	sink | part | queue | position) echo 4 ;;
 	lanes | dead | retain) echo 5 ;;
 	pass | job) echo 6 ;;
-	batch | replay | admin | check) echo 7 ;;
-	tdispatch) echo 8 ;;
+	batch | replay | admin | check) echo 8 ;;
+	tdispatch) echo 9 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
 	esac
 }
