@@ -23,6 +23,11 @@ int lanes_open(struct job *j, size_t n, struct err *e)
 	return e->code;
 }
 
+size_t lanes_of(const struct job *j, struct span partition)
+{
+	return span_hash("tdispatch lane", partition) % j->lanes;
+}
+
 void lanes_close(struct job *j)
 {
 	for (size_t i = 0; i < LANES_MAX; i++) {

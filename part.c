@@ -167,6 +167,13 @@ void part_begin(struct buf *sql, int lock_timeout_ms)
 		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;", lock_timeout_ms);
 }
 
+int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
+{
+	if (is_there(dst, "", want, there, e) < 0 || *there || !want->conf->part_template)
+		return e->code;
+	return expand(want, sql, e);
+}
+
 int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
 {
 	struct buf begin = { 0 };

@@ -58,9 +58,13 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 	return e->code;
 }
 
-static size_t lane_of(const struct pass *p, struct span partition)
+static int into_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
 {
-	return span_hash("tdispatch lane", partition) % p->job->lanes;
+	(void)shape;
+	if (want->conf->part_template && ensure_partition(p, want, e) < 0)
+		return e->code;
+	buf_qualified(table, want->conf->schema, want->name);
+	return 0;
 }
 
 static struct stream *open_stream(struct pass *p, int64_t start_s, const struct shape *shape, struct span ev_type,
@@ -76,12 +80,11 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
 		.ev_type = ev_type, .route = p->job->route,
 	};
-	if (!c->part_template || ensure_partition(p, &want, e) == 0) {
-		buf_str(&sql, "COPY ");
-		buf_qualified(&sql, c->schema, want.name);
+	buf_str(&sql, "COPY ");
+	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lane_of(p, want.name), want.name,
-			buf_cstr(&sql));
+		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lanes_of(p->job, want.name),
+			want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
 	buf_free(&sql);
@@ -182,7 +185,7 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	if (c->late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
 		return e->code != 0;
 	part_name(&name, c, start_s);
-	size_t lane = lane_of(p, (struct span){ name.p, name.len });
+	size_t lane = lanes_of(p->job, (struct span){ name.p, name.len });
 	bool ours = !p->scan && p->job->loads[lane];
 	if (ours && c->late == PART_LATE_SKIP)
 		p->late++;
@@ -275,6 +278,10 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 
 static int pump(struct pass *p, bool drain, struct err *e)
 {
+	if (p->dry && (drain || sink_full(p->job->sink)))
+		sink_swallow(p->job->sink);
+	if (p->dry)
+		return 0;
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
 		if (pump_lane(p, i, drain, e) < 0)
 			return e->code;

@@ -219,6 +219,15 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 	return run(src, &sql, e) < 0 ? no_batch(src, queue, consumer, e) : take_batch(src, batch);
 }
 
+int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_next(&sql, queue, consumer, min_events);
+	return run_to("ROLLBACK", src, &sql, e) < 0 ? e->code : take_batch(src, batch);
+}
+
 void queue_batch_free(struct queue_batch *batch)
 {
 	free(batch->event_sql);

@@ -20,7 +20,7 @@
 
 enum mode {
 	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
-	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY,
+	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY, DRY_RUN,
 	SHOW_PARTITIONS,
 };
 
@@ -64,6 +64,7 @@ static const char help_text[] =
 	"      --show-config   print the effective config, passwords masked\n"
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
 	"      --check         connect, and say what is there and what is missing\n"
+	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
 	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
@@ -89,6 +90,7 @@ static const struct option long_options[] = {
 	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
 	{ "completion", required_argument, NULL, OPT_COMPLETION },
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "dry-run", no_argument, NULL, OPT_MODE + DRY_RUN },
 	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
 	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
 	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
@@ -502,7 +504,7 @@ static int administer(struct app *a)
 	static int (*const actions[])(struct job *, struct err *) = {
 		[REGISTER] = admin_register, [UNREGISTER] = admin_unregister, [REWIND] = admin_rewind,
 		[RESET] = admin_reset, [INSTALL] = admin_install,
-		[REPLAY] = replay_run, [SHOW_PARTITIONS] = retain_show,
+		[REPLAY] = replay_run, [SHOW_PARTITIONS] = retain_show, [DRY_RUN] = dryrun_run,
 	};
 	struct err e = { 0 };
 	int rc = actions[a->mode](&a->job, &e);

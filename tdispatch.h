@@ -484,6 +484,10 @@ int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t t
  * a batch to finish in the same transaction, or 0. */
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
+/* The same batch, without taking it: nothing is changed, but that PgQ's sequence of batch numbers
+ * goes on by one. */
+int queue_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *, struct err *);
 void queue_batch_free(struct queue_batch *);
 /* Events up to the newest tick, by PgQ's counters: an estimate, mostly too high; -1: not known. */
 int queue_pending(struct pq *, const char *queue, const char *consumer, int64_t *events, struct err *);
@@ -534,6 +538,9 @@ struct part_want {
  * who, is in err then. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
+/* Changes nothing: is the partition there, and if not, the SQL that would create it. */
+int part_foresee(struct pq *, const struct part_want *, bool *there, struct buf *sql, struct err *);
+
 /* ---- sink.c: the destination: rows waiting for each partition, and the COPY that takes them */
 
 struct sink;
@@ -561,6 +568,7 @@ bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_b
 void sink_begin(struct sink *, bool careful);
 /* Rows by partition since sink_begin, as the target counted them; valid until the next one. */
 const struct tally *sink_tally(const struct sink *);
+void sink_swallow(struct sink *);       /* drops all rows, as if the target had taken them */
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
@@ -633,6 +641,7 @@ struct job {
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
 int lanes_open(struct job *, size_t n, struct err *);
 void lanes_close(struct job *);
+size_t lanes_of(const struct job *, struct span partition);     /* the lane that a partition belongs to */
 
 enum lanes_verdict {
 	LANES_IS_IN,                    /* the target has the batch: finish it */
@@ -668,12 +677,19 @@ void job_free(struct job *);
 
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
+struct pass;
+/* Sees to it that there is a table for the partition's rows, and appends its name for COPY. */
+typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table, struct err *);
+
 struct pass {
 	struct job *job;
 	const struct queue_batch *batch;
 	bool careful;                   /* an error of a COPY names its event, at some cost */
 	bool keep;                      /* bad events go to the list, and the pass goes on */
 	int64_t max_dead;               /* so many of them */
+	bool dry;                       /* rows are made and counted, and not sent */
+	pass_place *place;              /* NULL: the partition itself, created where it is missing */
+	void *place_for;                /* whatever place needs */
 
 	bool scan;                      /* only the partitions were created: begin the transactions anew */
 	int64_t events, rows, truncates, parts;
@@ -698,6 +714,11 @@ int batch_finish(struct job *, struct err *);
 
 /* Prints a line for each batch. 0 when all letters went in, 1 when some are left, or an error. */
 int replay_run(struct job *, struct err *);
+
+/* ---- dryrun.c: --dry-run, what the next batch would do */
+
+/* Prints to standard output and changes nothing. 0, 1 when an event has no place, or an error. */
+int dryrun_run(struct job *, struct err *);
 
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 

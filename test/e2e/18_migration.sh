@@ -1,4 +1,4 @@
-# One-off migrations: the progress of --once.
+# One-off migrations: the progress of --once, --dry-run.
 . "$(dirname "$0")/../cases.sh"
 
 # many FROM TO: orders over three days.
@@ -11,6 +11,15 @@ many() {
 on_terminal() {
 	command -v script >/dev/null || skip "script is not there"
 	TERM=xterm timeout -k 5 60 script -qec "stty cols ${COLUMNS_OF_TERMINAL:-80}; $1" screen >/dev/null </dev/null
+}
+
+# All that a run could change, on both sides.
+state_of_both() {
+	src "select sub_last_tick, sub_batch, sub_next_tick, sub_active from pgq.subscription order by 1"
+	src "select count(*), max(tick_id) from pgq.tick"
+	dst "select relname from pg_class where relnamespace = 'public'::regnamespace order by 1"
+	dst "select * from pgq_ext.completed_tick order by 1, 2"
+	dst "select count(*) from orders"
 }
 
 # ---- progress
@@ -106,6 +115,77 @@ case_summary_of_a_failure() {
 	expect_match err 'failed: 0 events'
 	expect_exit 0 "$TDISPATCH" --once job.ini --progress=json -q --set on_error=skip
 	expect_match out '"end":"done".*"events":1,.*"rows":0,.*"events_not_written":1'
+}
+
+# ---- --dry-run
+
+case_dry_run() {
+	orders_pair
+	many 1 30
+	event I:id 'id=998&day=never&note=x' >/dev/null
+	event I:id '' >/dev/null
+	event R '' >/dev/null
+	tick q
+	state_of_both >before
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	state_of_both >after
+	cmp before after || fail "something changed: $(diff before after | tr '\n' ' ')"
+	expect_match out '^batch [0-9]+, ticks [0-9]+-[0-9]+: 33 events, 30 rows'
+	expect_match out '^  orders_2026_01_11: 10 rows, would be created'
+	expect_match out '^1 truncate events would be skipped'
+	expect_match out '^2 events that have no place'
+	expect_match out '^  event [0-9]+: column day: "never" picks no partition'
+	expect_match out '^  event [0-9]+: ev_data is empty'
+	expect_match out "^create table orders_2026_01_12 partition of orders for values from \('2026-01-12'\)"
+	expect_eq "$(grep -c '^create table' out)" 3
+	once --set on_error=skip
+	expect_rows 30
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out "nothing for consumer"
+}
+
+# Beside a process that is in the middle of the same batch.
+case_dry_run_beside_a_daemon() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.05
+	many 1 200
+	tick q
+	start job.ini
+	within 10 rows_are_coming 20
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_eq "$(dst "select count(*) from orders")" 0 "rows committed: --dry-run waited for the other process"
+	expect_match out '200 rows'
+	expect_no_match out 'would be created'
+	within 30 dst_gives 200 "select count(*) from orders"
+	expect_no_match bg.err 'WARNING|ERROR'
+}
+
+case_dry_run_finds() {
+	orders_pair
+	many 1 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set part_template=
+	expect_match out 'orders_2026_01_10: 1 rows, IS NOT THERE'
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set consumer_name=nobody
+	expect_match err 'nobody is not registered'
+	once
+	dst "select pgq_ext.set_last_tick('job', 77)" >/dev/null
+	many 4 5
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match err 'lost position'
+}
+
+# More rows than the pool holds, with two column lists to a partition.
+case_dry_run_of_a_big_batch() {
+	orders_pair
+	src "insert into orders select i, date '2026-01-10' + i % 2, repeat('x', 500) from generate_series(1, 40000) i"
+	src "alter table orders add extra int"
+	src "insert into orders select i, date '2026-01-10' + i % 2, 'x', 1 from generate_series(40001, 40010) i"
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out 'orders_2026_01_11: 20005 rows'
+	expect_eq "$(grep -c '^create table' out)" 2
 }
 
 run_cases
