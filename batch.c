@@ -91,7 +91,7 @@ static int load(struct pass *p, struct err *e)
 		if (pass_run(p, e) < 0)
 			return e->code;
 	} while (p->scan);
-	if (keep_dead(p, e) < 0)
+	if (keep_dead(p, e) < 0 || (j->verify && verify_run(p, e) < 0))
 		return e->code;
 	return lanes_commit(j, p->batch, e) < 0 ? e->code : LANES_TO_LOAD;
 }

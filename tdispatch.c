@@ -27,7 +27,7 @@ enum mode {
 struct app {
 	enum mode mode;
 	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once, json;
+	bool daemon, once, verify, json;
 	char *sets[SETS_MAX];
 	size_t nsets;
 	const char *file;
@@ -57,6 +57,7 @@ static const char help_text[] =
 	"  -d, --daemon        go to the background (needs pidfile)\n"
 	"      --once          process all that is there now, then exit\n"
 	"      --progress AS   with --once: json tells the progress as an object a line\n"
+	"      --verify        with --once: compare each batch with its events before it is committed\n"
 	"      --set KEY=VALUE override a key of the config; any number of times\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
@@ -80,7 +81,7 @@ static const char help_text[] =
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
-enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_PROGRESS, OPT_COMPLETION, OPT_MODE };
+enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_MODE };
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -89,7 +90,7 @@ static const struct option long_options[] = {
 	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
 	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
 	{ "completion", required_argument, NULL, OPT_COMPLETION },
-	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "verify", no_argument, NULL, OPT_VERIFY }, { "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "dry-run", no_argument, NULL, OPT_MODE + DRY_RUN },
 	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
 	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
@@ -144,6 +145,8 @@ static int parse_switches(struct app *a, int argc, char **argv)
 			a->daemon = true;
 		} else if (opt == OPT_ONCE) {
 			a->once = true;
+		} else if (opt == OPT_VERIFY) {
+			a->verify = true;
 		} else if (opt == OPT_PROGRESS) {
 			if (strcmp(optarg, "json") != 0)
 				return usage("--progress knows json only");
@@ -166,8 +169,8 @@ static int parse_switches(struct app *a, int argc, char **argv)
 		return usage("there is more than one config file on the command line");
 	if (a->once && a->daemon)
 		return usage("--once and --daemon do not go together");
-	if (a->json && !a->once)
-		return usage("--progress needs --once");
+	if ((a->verify || a->json) && !a->once)
+		return usage("--verify and --progress need --once");
 	a->file = argv[optind];
 	return 0;
 }
@@ -440,6 +443,7 @@ static bool is_terminal(void)
 /* With --once somebody waits; -q says that nobody does, -v that the log lines are wanted. */
 static void begin_progress(struct app *a)
 {
+	a->job.verify = a->verify;
 	if (!a->once || (a->verbosity < 0 && !a->json))
 		return;
 	progress_begin(&a->progress, a->json ? PROGRESS_JSON : a->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);

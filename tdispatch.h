@@ -636,6 +636,7 @@ struct job {
 	int64_t single_until;           /* no merging of ticks before this one */
 	struct retain retain;
 	struct progress *progress;      /* NULL: nobody looks */
+	bool verify;                    /* a batch is compared with its events before it is committed */
 };
 
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
@@ -702,6 +703,13 @@ struct pass {
 
 /* Reads all events; when it returns 0 and scan is not set, the rows are sent and not committed. */
 int pass_run(struct pass *, struct err *);
+
+/* ---- verify.c: a batch beside its events */
+
+/* After pass_run, in the open transactions: reads the events again, into temporary tables on the
+ * target, and compares number and checksum of the rows by partition. ERR_DATA when they differ,
+ * after an error line for each partition. */
+int verify_run(const struct pass *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 

@@ -15,6 +15,7 @@ level() {
 	sink | part | queue | position) echo 4 ;;
 	lanes | dead | retain) echo 5 ;;
 	pass | job) echo 6 ;;
+	verify) echo 7 ;;
 	batch | replay | dryrun | admin | check) echo 8 ;;
 	tdispatch) echo 9 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;

@@ -10,7 +10,7 @@ offline_config() {
 case_help() {
 	local switch
 	expect_exit 0 "$TDISPATCH" -h
-	for switch in help version quiet verbose daemon ini set reload stop kill register unregister rewind reset install once progress dry-run check show-config; do
+	for switch in help version quiet verbose daemon ini set reload stop kill register unregister rewind reset install once verify progress dry-run check show-config; do
 		expect_match out "--$switch"
 	done
 	cp out short

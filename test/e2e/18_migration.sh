@@ -1,4 +1,4 @@
-# One-off migrations: the progress of --once, --dry-run.
+# One-off migrations: the progress of --once, --dry-run, --verify.
 . "$(dirname "$0")/../cases.sh"
 
 # many FROM TO: orders over three days.
@@ -101,6 +101,7 @@ case_progress_json() {
 	PY
 	expect_exit 2 "$TDISPATCH" --once --progress=xml job.ini
 	expect_exit 2 "$TDISPATCH" --progress=json job.ini
+	expect_exit 2 "$TDISPATCH" --verify job.ini
 }
 
 case_summary_of_a_failure() {
@@ -186,6 +187,106 @@ case_dry_run_of_a_big_batch() {
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini
 	expect_match out 'orders_2026_01_11: 20005 rows'
 	expect_eq "$(grep -c '^create table' out)" 2
+}
+
+# ---- --verify
+
+case_verify() {
+	orders_pair
+	many 1 300
+	tick q
+	once --verify
+	expect_match err 'verified, 3 partitions'
+	many 301 600
+	tick q
+	once --verify --set lanes=3
+	expect_rows 600
+	expect_eq "$(dst "select count(*) from pg_class where relname like 'tdispatch_verify%'")" 0
+}
+
+# The target writes values in its own way; columns that the events do not have have defaults.
+case_verify_as_the_target_reads_it() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create table orders (id int, day date, price numeric(10,2), serial bigserial not null, loaded timestamptz not null default clock_timestamp(),
+		doubled int generated always as (id * 2) stored, \"between\" text) partition by range (day)"
+	config
+	install
+	event I:id 'id=007&day=2026-01-10&price=1.005&between=x%5cy' >/dev/null
+	event I:id 'id=8&day=2026-01-10&price&between' >/dev/null
+	event I:id 'id=9&day=2026-01-10' >/dev/null
+	tick q
+	once --verify
+	expect_rows 3
+}
+
+case_verify_of_one_table() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst 'create schema "Sch x"; create table "Sch x"."Or ders" (id int, day date, note text, at timestamptz default now())'
+	config part_field= part_template= "dest_table=Sch x.Or ders"
+	install
+	many 1 100
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out '^  Or ders: 100 rows$'
+	once --verify
+	expect_eq "$(dst 'select count(*) from "Sch x"."Or ders"')" 100
+}
+
+# Rows that were there before, and those that others write meanwhile, are not the batch's.
+case_verify_beside_others() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.02
+	many 1 20
+	tick q
+	once --verify
+	many 21 220
+	tick q
+	start --once --verify job.ini
+	within 10 rows_are_coming 40
+	dst "set session_replication_role = replica; insert into orders select -i, '2026-01-10', 'other' from generate_series(1, 5) i"
+	expect_end 0 30
+	expect_rows 225
+}
+
+# With events that the target refuses, each block has a savepoint.
+case_verify_with_dead_letters() {
+	orders_pair on_error=dead_letter "part_template=$PARTITION_OF alter table _DEST_TABLE add primary key (id);"
+	many 1 50
+	event I:id 'id=3&day=2026-01-10&note=twice' >/dev/null
+	event I:id 'id=abc&day=2026-01-10&note=x' >/dev/null
+	event I:id 'id=60&day=never&note=x' >/dev/null
+	many 61 80
+	tick q
+	once --verify
+	expect_rows 70
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 3
+}
+
+# A target that does something else with the rows: nothing is committed, and each partition is told.
+case_verify_finds() {
+	local what
+	orders_pair "part_template=$PARTITION_OF"
+	dst "create function meddle() returns trigger language plpgsql as \$\$ begin return new; end \$\$;
+		create trigger meddle before insert on orders for each row execute function meddle()"
+	many 1 300
+	tick q
+	while IFS='|' read -r what says; do
+		dst "create or replace function meddle() returns trigger language plpgsql as \$\$ begin $what return new; end \$\$"
+		expect_exit 1 "$TDISPATCH" --once --verify job.ini
+		expect_match err "verify: partition orders_2026_01_11 $says"
+		expect_match err '1 of 3 partitions differ from the events, nothing of it is committed'
+		expect_eq "$(dst "select count(*) from orders")" 0
+	done <<-'END'
+		if new.id = 100 then return null; end if;|got 99 rows from 100 events
+		if new.id = 100 then new.note = 'N100'; end if;|got 100 rows, and their values are not those
+		if new.id = 100 then new.note = null; end if;|got 100 rows, and their values are not those
+		if new.id = 100 and pg_trigger_depth() = 1 then insert into orders values (new.*); end if;|got 101 rows from 100 events
+	END
+	dst "drop trigger meddle on orders"
+	once --verify
+	expect_rows 300
 }
 
 run_cases

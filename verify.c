@@ -1,0 +1,224 @@
+/*
+ * --verify: a batch beside its events, in the open transactions, before they are committed.
+ *
+ * A value's text may change in the target ('007' for an integer), so the target itself must say
+ * what a row should be: the events are read a second time, into a temporary table for each
+ * partition, without its constraints and triggers. Then number and checksum of the rows there are
+ * compared with those of the rows in the partition that this transaction has brought.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tdispatch.h"
+
+struct twin {                           /* the temporary table of a partition */
+	char **column;                  /* to be compared: those that all of its rows were loaded with */
+	size_t n;
+	bool any;                       /* column is set */
+};
+
+struct verify {
+	struct job *job;
+	const struct tally *rows;       /* the partitions of the batch */
+	struct twin *twin;              /* one for each of them, in the same order */
+	int64_t differ;
+};
+
+/* The rows of our own transaction and its savepoints: what is visible and not yet committed. */
+#define OURS "pg_catalog.age(t.xmin) <= 0 AND" \
+	" pg_catalog.txid_status(pg_catalog.txid_current() - pg_catalog.age(t.xmin)) = 'in progress'"
+
+static void add_twin(struct buf *sql, size_t i)
+{
+	buf_fmt(sql, "pg_temp.tdispatch_verify_%zu", i);
+}
+
+static size_t lane_of(const struct verify *v, size_t i)
+{
+	return lanes_of(v->job, span_of(v->rows->at[i].name));
+}
+
+static void add_partition(struct buf *sql, const struct verify *v, size_t i)
+{
+	buf_qualified(sql, v->job->conf->schema, span_of(v->rows->at[i].name));
+}
+
+static int create_twins(struct verify *v, size_t lane, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	for (size_t i = 0; i < v->rows->n; i++) {
+		if (lane_of(v, i) != lane)
+			continue;
+		buf_str(&sql, "CREATE TEMPORARY TABLE ");
+		add_twin(&sql, i);
+		buf_str(&sql, " ON COMMIT DROP AS SELECT * FROM ");
+		add_partition(&sql, v, i);
+		buf_str(&sql, " WITH NO DATA;");
+	}
+	int rc = sql.len ? pq_query(v->job->dst[lane], buf_cstr(&sql), e) : 0;
+	buf_free(&sql);
+	return rc;
+}
+
+/* ---- the second reading */
+
+static bool has_column(const struct shape *shape, const char *name)
+{
+	for (size_t i = 0; i < shape->n; i++)
+		if (span_is(shape->target[i], name))
+			return true;
+	return false;
+}
+
+/* A column that some rows were loaded without has its default there: it is not compared. */
+static void keep_columns(struct twin *t, const struct shape *shape)
+{
+	size_t kept = 0;
+
+	if (!t->any) {
+		t->any = true;
+		t->column = mem_alloc(shape->n * sizeof *t->column);
+		for (; t->n < shape->n; t->n++)
+			t->column[t->n] = mem_str(shape->target[t->n].p, shape->target[t->n].n);
+		return;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		if (has_column(shape, t->column[i]))
+			t->column[kept++] = t->column[i];
+		else
+			free(t->column[i]);
+	t->n = kept;
+}
+
+/* What a lane has from an earlier run is not read: no row goes there. */
+static int into_twin(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
+{
+	struct verify *v = p->place_for;
+	char *name = mem_str(want->name.p, want->name.n);
+	const struct tally_part *part = tally_find(v->rows, name);
+
+	free(name);
+	if (part) {
+		keep_columns(&v->twin[part - v->rows->at], shape);
+		add_twin(table, (size_t)(part - v->rows->at));
+	} else if (v->job->loads[lanes_of(v->job, want->name)]) {
+		err_set(e, ERR_OTHER, "src_db: the batch has other events than when it was read first");
+	}
+	return e->code;
+}
+
+/* The events but those that were found to be bad; caller frees. */
+static char *good_events(const struct pass *loaded)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT * FROM (%s) good WHERE ev_id <> ALL ('{", loaded->batch->event_sql);
+	for (size_t i = 0; i < loaded->dead.n; i++)
+		buf_fmt(&sql, "%s%" PRId64, i ? "," : "", loaded->dead.at[i].event);
+	buf_str(&sql, "}')");
+	buf_cstr(&sql);
+	return sql.p;
+}
+
+static int read_again(struct verify *v, const struct pass *loaded, struct err *e)
+{
+	struct job *j = v->job;
+	struct queue_batch batch = *loaded->batch;
+	struct pass p = { .job = j, .batch = &batch, .event = -1, .place = into_twin, .place_for = v };
+	struct sink *partitions = j->sink;
+
+	if (loaded->dead.n)
+		batch.event_sql = good_events(loaded);
+	j->sink = sink_new();
+	pass_run(&p, e);
+	sink_free(j->sink);
+	j->sink = partitions;
+	if (loaded->dead.n)
+		queue_batch_free(&batch);
+	return e->code;
+}
+
+/* ---- comparing */
+
+/* One row: number and checksum of a table's rows. */
+static void add_sums(struct buf *sql, const struct twin *t)
+{
+	buf_str(sql, "(SELECT pg_catalog.count(*) AS n, pg_catalog.sum(pg_catalog.hashtextextended(ROW(");
+	for (size_t i = 0; i < t->n; i++) {
+		buf_str(sql, i ? ", t." : "t.");
+		buf_ident(sql, span_of(t->column[i]));
+	}
+	buf_str(sql, ")::pg_catalog.text, 0)) AS h FROM ");
+}
+
+static int compare(struct verify *v, size_t i, struct err *e)
+{
+	struct pq *dst = v->job->dst[lane_of(v, i)];
+	const char *name = v->rows->at[i].name;
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT want.n, got.n, (want.h IS DISTINCT FROM got.h)::pg_catalog.int4 FROM ");
+	add_sums(&sql, &v->twin[i]);
+	add_twin(&sql, i);
+	buf_str(&sql, " t) want, ");
+	add_sums(&sql, &v->twin[i]);
+	add_partition(&sql, v, i);
+	buf_str(&sql, " t WHERE " OURS ") got");
+	int rc = pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0)
+		return rc;
+	int64_t want = pq_int(dst, 0, 0, 0), got = pq_int(dst, 0, 1, 0);
+	bool differ = pq_int(dst, 0, 2, 0);
+	if (want != got)
+		log_error("verify: partition %s got %" PRId64 " rows from %" PRId64 " events", name, got, want);
+	else if (differ)
+		log_error("verify: partition %s got %" PRId64 " rows, and their values are not those of the events", name, got);
+	v->differ += differ || want != got;
+	return 0;
+}
+
+static void free_twins(struct verify *v)
+{
+	for (size_t i = 0; i < v->rows->n; i++) {
+		for (size_t k = 0; k < v->twin[i].n; k++)
+			free(v->twin[i].column[k]);
+		free(v->twin[i].column);
+	}
+	free(v->twin);
+}
+
+static int verify(struct verify *v, const struct pass *loaded, struct err *e)
+{
+	for (size_t lane = 0; lane < v->job->lanes; lane++)
+		if (create_twins(v, lane, e) < 0)
+			return e->code;
+	if (read_again(v, loaded, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < v->rows->n; i++)
+		if (compare(v, i, e) < 0)
+			return e->code;
+	if (v->differ)
+		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions differ from the events, nothing"
+			" of it is committed", loaded->batch->id, v->differ, v->rows->n);
+	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->rows->n);
+	return 0;
+}
+
+int verify_run(const struct pass *loaded, struct err *e)
+{
+	struct job *j = loaded->job;
+	struct verify v = { .job = j, .rows = sink_tally(j->sink) };
+
+	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
+	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);
+	if (j->progress)
+		j->progress->verifying = true;
+	verify(&v, loaded, e);
+	if (j->progress)
+		j->progress->verifying = false;
+	free_twins(&v);
+	return e->code;
+}
