@@ -13,6 +13,7 @@
 #include "tdispatch.h"
 
 #define GROUPED_MAX 32
+#define ESTIMATE_AFTER_MS 2000          /* before that the rate says nothing about the rest */
 
 static int64_t every_ms(const struct progress *p)
 {
@@ -69,21 +70,23 @@ static int64_t rate(int64_t events, int64_t ms)
 }
 
 /* -1 where it cannot be told. */
-static int64_t seconds_left(const struct progress *p, int64_t events, int64_t per_second)
+static int64_t seconds_left(const struct progress *p, int64_t events, int64_t ms)
 {
-	return p->total < 0 || per_second <= 0 ? -1 : p->total > events ? (p->total - events) / per_second : 0;
+	if (p->total < 0 || events == 0 || p->verifying || ms < ESTIMATE_AFTER_MS)
+		return -1;
+	return p->total > events ? (int64_t)((double)(p->total - events) * (double)ms / (double)events / 1000) : 0;
 }
 
 /* ---- while it runs */
 
 static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
 {
-	int64_t per_second = rate(events, ms), left = seconds_left(p, events, per_second);
+	int64_t left = seconds_left(p, events, ms);
 
 	add_number(b, "", events, "");
 	if (p->total >= events)
 		add_number(b, " of about ", p->total, "");
-	add_number(b, " events, ", per_second, " a second");
+	add_number(b, " events, ", rate(events, ms), " a second");
 	if (left >= 0)
 		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
 	add_count(b, ", ", parts, "partition", " created");
@@ -99,13 +102,11 @@ static void add_json(struct buf *b, const char *key, int64_t n)
 
 static void add_json_now(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
 {
-	int64_t per_second = rate(events, ms);
-
 	buf_fmt(b, "{\"type\":\"progress\",\"seconds\":%.3f", (double)ms / 1000);
 	add_json(b, "events", events);
 	add_json(b, "events_estimated", p->total);
-	add_json(b, "events_per_second", per_second);
-	add_json(b, "seconds_left", seconds_left(p, events, per_second));
+	add_json(b, "events_per_second", rate(events, ms));
+	add_json(b, "seconds_left", seconds_left(p, events, ms));
 	add_json(b, "partitions_created", parts);
 	buf_fmt(b, ",\"verifying\":%s}", p->verifying ? "true" : "false");
 }
