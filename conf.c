@@ -26,9 +26,12 @@ struct key {
 static const struct key keys[] = {
 	{ "job_name", NULL, STRING, offsetof(struct conf, job_name), "%(job_name)s", true },
 	{ "pidfile", NULL, PATH, offsetof(struct conf, pidfile), NULL, false },
+	{ "state_file", NULL, PATH, offsetof(struct conf, state_file), NULL, false },
+	{ "metrics_file", NULL, PATH, offsetof(struct conf, metrics_file), NULL, false },
 	{ "logfile", NULL, PATH, offsetof(struct conf, logfile), NULL, false },
 	{ "log_size", NULL, BYTES, offsetof(struct conf, log_size), "10485760", false },
 	{ "log_count", NULL, SMALL, offsetof(struct conf, log_count), "3", false },
+	{ "log_format", NULL, STRING, offsetof(struct conf, log_format), "text", true },
 	{ "use_skylog", NULL, BOOLEAN, offsetof(struct conf, use_skylog), "0", false },
 	{ "loop_delay", NULL, SECONDS, offsetof(struct conf, loop_delay), "1", false },
 	{ "exception_sleep", NULL, SECONDS, offsetof(struct conf, exception_sleep), "20", false },
@@ -512,6 +515,25 @@ static int choose_keep(struct loading *l)
 	return 0;
 }
 
+static int choose_log_format(struct loading *l)
+{
+	struct conf *c = l->conf;
+
+	c->log_json = strcmp(c->log_format, "json") == 0;
+	return c->log_json || strcmp(c->log_format, "text") == 0 ? 0 : bad_value(l, "log_format", "neither text nor json");
+}
+
+static void choose_state_file(struct conf *c)
+{
+	struct buf path = { 0 };
+
+	if (c->state_file || !c->pidfile)
+		return;
+	buf_fmt(&path, "%s.state", c->pidfile);
+	buf_cstr(&path);
+	c->state_file = path.p;
+}
+
 /* Expands part_template once, for what is wrong with it whatever the event. */
 static int try_template(struct loading *l)
 {
@@ -550,7 +572,9 @@ static int load_keys(struct loading *l)
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
 	if (l->err->code || check_sets(l) < 0)
 		return l->err->code;
-	if (choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 || split_dest_table(l) < 0 || split_fields(l) < 0)
+	choose_state_file(l->conf);
+	if (choose_log_format(l) < 0 || choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 ||
+	    split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);
 }

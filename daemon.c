@@ -89,12 +89,13 @@ int daemon_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
 	return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, &mask_while_waiting);
 }
 
-void daemon_sleep(int64_t ms)
+bool daemon_sleep(int64_t ms)
 {
 	int64_t end_ms = clock_ms() + ms;
 
 	while (!got_term && !got_int && !got_hup && clock_ms() < end_ms)
 		daemon_ppoll(NULL, 0, end_ms - clock_ms());
+	return !got_term && !got_int && !got_hup;
 }
 
 /* ---- the pid file */

@@ -150,6 +150,13 @@ int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *d
 
 /* ---- reading again */
 
+static int is_there(struct pq *dst, bool *yes, struct err *e)
+{
+	if (pq_query(dst, "SELECT (pg_catalog.to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
+		*yes = pq_int(dst, 0, 0, 0);
+	return e->code;
+}
+
 static void add_whose(struct buf *sql, const struct conf *c)
 {
 	buf_str(sql, " FROM tdispatch.dead_letter WHERE consumer = ");
@@ -172,6 +179,22 @@ int dead_next(struct pq *dst, const struct conf *c, int64_t after, int64_t *batc
 	*batch = pq_rows(dst) ? pq_int(dst, 0, 0, 0) : 0;
 	*letters = pq_rows(dst) ? pq_int(dst, 0, 1, 0) : 0;
 	return 0;
+}
+
+int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct err *e)
+{
+	struct buf sql = { 0 };
+	bool yes = false;
+
+	*letters = 0;
+	if (is_there(dst, &yes, e) < 0 || !yes)
+		return e->code;
+	buf_str(&sql, "SELECT count(*)");
+	add_whose(&sql, c);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		*letters = pq_int(dst, 0, 0, 0);
+	buf_free(&sql);
+	return e->code;
 }
 
 char *dead_event_sql(const struct conf *c, int64_t batch)
@@ -200,13 +223,6 @@ int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf 
 }
 
 /* ---- the table */
-
-static int is_there(struct pq *dst, bool *yes, struct err *e)
-{
-	if (pq_query(dst, "SELECT (pg_catalog.to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
-		*yes = pq_int(dst, 0, 0, 0);
-	return e->code;
-}
 
 int dead_require(struct pq *dst, struct err *e)
 {

@@ -22,7 +22,7 @@ static struct {
 	char *path;
 	int64_t max_bytes, bytes;
 	int keep;
-	bool to_stderr;
+	bool to_stderr, json;
 	bool status;                    /* a line of log_status is at the foot of the terminal */
 } logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
 
@@ -35,6 +35,11 @@ void log_setup(const char *job, enum log_level level)
 void log_to_stderr(bool on)
 {
 	logger.to_stderr = on;
+}
+
+void log_json(bool on)
+{
+	logger.json = on;
 }
 
 static int open_file(const char *path)
@@ -153,6 +158,27 @@ static size_t format_line(char *line, enum log_level level, const char *fmt, va_
 	return n;
 }
 
+/* Members and their order are fixed: programs read them. */
+static size_t format_json(char *line, enum log_level level, const char *fmt, va_list ap)
+{
+	static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
+	static const char end[] = "\"}\n";
+	char text[LINE_BYTES], when[32];
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+	vsnprintf(text, sizeof text, fmt, ap);
+	size_t n = (size_t)sprintf(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"job\":\"", when, now.tv_nsec / 1000000, names[level]);
+	n += text_json(line + n, TEXT_GROWTH * sizeof logger.job, (struct span){ logger.job, strlen(logger.job) });
+	n += (size_t)sprintf(line + n, "\",\"pid\":%d,\"msg\":\"", (int)getpid());
+	n += text_json(line + n, LINE_BYTES - n - strlen(end), (struct span){ text, strlen(text) });
+	memcpy(line + n, end, strlen(end));
+	return n + strlen(end);
+}
+
 static void log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LINE_BYTES];
@@ -160,7 +186,7 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 
 	if (level > logger.level)
 		return;
-	size_t n = format_line(line, level, fmt, ap);
+	size_t n = (logger.json ? format_json : format_line)(line, level, fmt, ap);
 	if (logger.fd >= 0) {
 		if (logger.bytes > 0 && logger.bytes + (int64_t)n > logger.max_bytes)
 			rotate();

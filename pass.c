@@ -306,6 +306,12 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
+/* Of two limits in ms, of which a negative one is none. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* Nobody waits while one of the others could go on. */
 int pass_run(struct pass *p, struct err *e)
 {
@@ -329,7 +335,8 @@ int pass_run(struct pass *p, struct err *e)
 		bool done = step == PQ_END, full = sink_full(j->sink);
 		if (done && (p->scan || sink_idle(j->sink)))
 			return 0;
-		int64_t most_ms = progress_show(j->progress, p->events, p->parts);
+		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->parts),
+			report_progress(j->report, p->events, sink_sent_bytes(j->sink)));
 		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;
 	}

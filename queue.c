@@ -75,6 +75,30 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	return 0;
 }
 
+int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct queue_backlog *backlog,
+	struct err *e)
+{
+	struct buf sql = { 0 }, from = { 0 };
+
+	if (tick >= 0)
+		buf_fmt(&from, "%" PRId64, tick);
+	else
+		buf_str(&from, "s.sub_last_tick");
+	buf_str(&sql, "SELECT s.sub_last_tick, (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint,"
+		" (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) - t.tick_event_seq"
+		" FROM pgq.queue q LEFT JOIN (SELECT s.sub_last_tick, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
+		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
+	buf_literal(&sql, span_of(consumer));
+	buf_fmt(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN pgq.tick t ON t.tick_queue = q.queue_id AND t.tick_id = %s"
+		" WHERE q.queue_name = ", buf_cstr(&from));
+	buf_literal(&sql, span_of(queue));
+	buf_free(&from);
+	if (run(src, &sql, e) < 0)
+		return e->code;
+	*backlog = (struct queue_backlog){ pq_int(src, 0, 0, -1), pq_int(src, 0, 1, -1), pq_int(src, 0, 2, -1) };
+	return 0;
+}
+
 int queue_right(struct pq *src, bool *yes, struct err *e)
 {
 	if (pq_query(src, "SELECT pg_catalog.has_function_privilege('pgq.next_batch_info(text, text)', 'execute')", e) == 0)

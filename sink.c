@@ -61,6 +61,7 @@ struct sink {
 	bool careful, sent_any;
 	uint64_t turn, swept;           /* counts sink_begin; the last turn in which streams were forgotten */
 	struct tally rows;              /* that the target took since sink_begin, by its own count */
+	int64_t sent_bytes;
 };
 
 /* ---- blocks */
@@ -295,11 +296,17 @@ bool sink_wrote(const struct sink *s, int64_t start_s)
 	return s->swept == s->turn;
 }
 
+int64_t sink_sent_bytes(const struct sink *s)
+{
+	return s->sent_bytes;
+}
+
 void sink_begin(struct sink *s, bool careful)
 {
 	s->turn++;
 	s->careful = careful;
 	s->sent_any = false;
+	s->sent_bytes = 0;
 	tally_clear(&s->rows);
 }
 
@@ -375,6 +382,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	if (n > SLICE_BYTES)
 		n = SLICE_BYTES;
 	l->out_at += n;
+	s->sent_bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
 	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; its room is needed for rows */

@@ -16,18 +16,20 @@
 #define CONFLICT_PAUSE_MS 200
 #define POLL_MS 5                       /* least pause between two looks at an empty queue */
 #define POLL_SHARE 100                  /* the pause is this part of the time since the last event */
+#define MAX_LAG_S 120                   /* of --health: longer than a lock is waited for */
 #define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
 
 enum mode {
 	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
 	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY, DRY_RUN,
-	SHOW_PARTITIONS,
+	SHOW_PARTITIONS, HEALTH, STATUS,
 };
 
 struct app {
 	enum mode mode;
 	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once, verify, json;
+	bool daemon, once, verify, json, progress_json;
+	int64_t max_lag;                /* seconds */
 	char *sets[SETS_MAX];
 	size_t nsets;
 	const char *file;
@@ -35,6 +37,7 @@ struct app {
 	struct conf conf;
 	struct job job;
 	struct progress progress;
+	struct report report;
 	bool connected_once;
 	int64_t until_tick;             /* --once: the queue's last tick at the start, 0 before that is known */
 	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
@@ -66,6 +69,9 @@ static const char help_text[] =
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
 	"      --check         connect, and say what is there and what is missing\n"
 	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
+	"      --status        say where queue and target are; --json for programs\n"
+	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
+	"      --max-lag S     for --health: seconds without progress that are well (120)\n"
 	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
@@ -81,7 +87,9 @@ static const char help_text[] =
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
-enum { OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_MODE };
+enum {
+	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_JSON, OPT_MAX_LAG, OPT_MODE
+};
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
@@ -98,6 +106,8 @@ static const struct option long_options[] = {
 	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
 	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
 	{ "show-partitions", no_argument, NULL, OPT_MODE + SHOW_PARTITIONS },
+	{ "status", no_argument, NULL, OPT_MODE + STATUS }, { "json", no_argument, NULL, OPT_JSON },
+	{ "health", no_argument, NULL, OPT_MODE + HEALTH }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
 	{ 0 },
 };
 
@@ -129,6 +139,14 @@ static enum mode mode_of_letter(int opt)
 	}
 }
 
+/* 0 for what is no whole number of seconds over 0. */
+static int64_t seconds_of(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n && n <= 9 && strspn(text, "0123456789") == n ? strtoll(text, NULL, 10) : 0;
+}
+
 /* 0, or the exit code for what is wrong with the command line. */
 static int parse_switches(struct app *a, int argc, char **argv)
 {
@@ -150,13 +168,18 @@ static int parse_switches(struct app *a, int argc, char **argv)
 		} else if (opt == OPT_PROGRESS) {
 			if (strcmp(optarg, "json") != 0)
 				return usage("--progress knows json only");
-			a->json = true;
+			a->progress_json = true;
 		} else if (opt == OPT_SET) {
 			if (a->nsets == SETS_MAX)
 				return usage("more --set than it takes (64)");
 			a->sets[a->nsets++] = optarg;
 		} else if (opt == OPT_COMPLETION) {
 			exit(completion_print(optarg, help_text) ? 0 : usage("--completion knows bash, zsh and fish"));
+		} else if (opt == OPT_JSON) {
+			a->json = true;
+		} else if (opt == OPT_MAX_LAG) {
+			if ((a->max_lag = seconds_of(optarg)) == 0)
+				return usage("--max-lag takes a whole number of seconds, 1 or more");
 		} else if (!set_mode(a, mode_of_letter(opt))) {
 			return usage("two switches ask for different things");
 		}
@@ -167,9 +190,11 @@ static int parse_switches(struct app *a, int argc, char **argv)
 		return usage("there is no config file on the command line");
 	if (optind + 1 < argc)
 		return usage("there is more than one config file on the command line");
+	if ((a->json && a->mode != STATUS) || (a->max_lag && a->mode != HEALTH))
+		return usage("--json goes with --status, --max-lag with --health");
 	if (a->once && a->daemon)
 		return usage("--once and --daemon do not go together");
-	if ((a->verify || a->json) && !a->once)
+	if ((a->verify || a->progress_json) && !a->once)
 		return usage("--verify and --progress need --once");
 	a->file = argv[optind];
 	return 0;
@@ -192,6 +217,7 @@ static void set_up_log(const struct app *a)
 	int level = LVL_INFO + a->verbosity;
 
 	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
+	log_json(a->mode == RUN && a->conf.log_json);
 }
 
 static void log_warnings(const struct conf *conf)
@@ -225,8 +251,8 @@ static void finish(struct app *a)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
-/* SIGHUP: a config that is wrong changes nothing. */
-static void reload(struct app *a)
+/* A config that is wrong changes nothing. */
+static void read_again(struct app *a)
 {
 	struct conf conf;
 	struct err e = { 0 };
@@ -243,6 +269,14 @@ static void reload(struct app *a)
 	set_up_log(a);
 	log_warnings(&a->conf);
 	log_info("config %s read again", a->file);
+}
+
+/* SIGHUP */
+static void reload(struct app *a)
+{
+	report_reloading(&a->report);
+	read_again(a);
+	report_ready(&a->report);
 }
 
 /* ---- the loop */
@@ -311,8 +345,9 @@ static void tell(struct app *a, const struct err *e, bool again)
 }
 
 /* The process in the background is up, or knows that it must wait: its caller may go. */
-static void leave_terminal(const struct app *a)
+static void leave_terminal(struct app *a)
 {
+	report_ready(&a->report);
 	if (!a->daemon)
 		return;
 	daemon_ready();
@@ -329,6 +364,7 @@ static bool recover(struct app *a, const struct err *e)
 	}
 	a->failures++;
 	a->progress.errors++;
+	report_error(&a->report, e);
 	bool again = try_again(a, e->code);
 	tell(a, e, again);
 	a->failing = e->code;
@@ -336,7 +372,7 @@ static bool recover(struct app *a, const struct err *e)
 	if (!again)
 		return false;
 	leave_terminal(a);
-	daemon_sleep(pause_after(a, e->code));
+	report_sleep(&a->report, pause_after(a, e->code));
 	return true;
 }
 
@@ -398,6 +434,7 @@ static int work(struct app *a, struct err *e)
 		return rc;
 	recovered(a);
 	retain_run(&a->job, rc > 0);
+	report_success(&a->report, rc == 0);
 	if (a->job.events > events)
 		a->busy_ms = clock_ms();
 	return rc && !(a->once && a->job.last_tick >= a->until_tick);
@@ -417,7 +454,7 @@ static int loop(struct app *a)
 		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
 			break;
 		if (rc == 0)
-			daemon_sleep(pause_when_empty(a));
+			report_sleep(&a->report, pause_when_empty(a));
 	}
 	if (daemon_stop_after_batch())
 		log_info("told to stop");
@@ -444,9 +481,9 @@ static bool is_terminal(void)
 static void begin_progress(struct app *a)
 {
 	a->job.verify = a->verify;
-	if (!a->once || (a->verbosity < 0 && !a->json))
+	if (!a->once || (a->verbosity < 0 && !a->progress_json))
 		return;
-	progress_begin(&a->progress, a->json ? PROGRESS_JSON : a->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
+	progress_begin(&a->progress, a->progress_json ? PROGRESS_JSON : a->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
 	a->job.progress = &a->progress;
 }
 
@@ -473,8 +510,11 @@ static int run(struct app *a)
 	begin_progress(a);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
 		a->conf.consumer_name, a->conf.dest_table);
+	a->job.report = &a->report;
+	report_start(&a->report, &a->conf);
 	int code = loop(a);
 	progress_end(a->job.progress, code ? "failed" : daemon_stop_after_batch() ? "stopped" : "done");
+	report_end(&a->report, code != 0);
 	job_free(&a->job);
 	daemon_pidfile_remove();
 	return code;
@@ -491,6 +531,19 @@ static int signal_running(const struct app *a)
 		return 0;
 	fprintf(stderr, "tdispatch: %s\n", why);
 	return 1;
+}
+
+/* One line, for the log of a container's engine. */
+static int health(const struct app *a)
+{
+	struct buf line = { 0 };
+
+	if (!a->conf.state_file)
+		return usage("the config has neither state_file nor pidfile, so nothing is known of the running process");
+	bool yes = state_healthy(a->conf.state_file, (a->max_lag ? a->max_lag : MAX_LAG_S) * 1000, &line);
+	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
+	buf_free(&line);
+	return yes ? 0 : 1;
 }
 
 static int show_config(const struct app *a)
@@ -529,7 +582,7 @@ static int with_config(struct app *a)
 	}
 	a->job.conf = &a->conf;
 	set_up_log(a);
-	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL)
+	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL && a->mode != HEALTH)
 		log_warnings(&a->conf);
 	switch (a->mode) {
 	case RELOAD:
@@ -540,6 +593,10 @@ static int with_config(struct app *a)
 		return show_config(a);
 	case CHECK:
 		return check_run(&a->job);
+	case HEALTH:
+		return health(a);
+	case STATUS:
+		return status_run(&a->job, a->json);
 	case RUN:
 		return run(a);
 	default:

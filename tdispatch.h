@@ -59,6 +59,15 @@ struct err {                            /* caller's; zeroed before use */
 	char msg[1024];                 /* one line for a person */
 };
 
+/* ---- text.c: bytes that may be anything, as text that a program reads */
+
+#define TEXT_GROWTH 6                   /* a byte becomes so many at most */
+
+/* Text without its quotes, for a string of JSON and a label's value in Prometheus' format. What is
+ * no UTF-8 becomes U+FFFD. Returns the bytes written: as many whole characters as fit. */
+size_t text_json(char *out, size_t size, struct span);
+size_t text_label(char *out, size_t size, struct span);
+
 /* ---- log.c: where log lines go; keeps errno */
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
@@ -78,6 +87,8 @@ void log_status(const char *line);
 
 /* false: lines go to the log file alone (a daemon has nobody at standard error). */
 void log_to_stderr(bool on);
+
+void log_json(bool on);                 /* each line an object: time, level, job, pid, msg */
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -192,8 +203,8 @@ bool daemon_take_reload(void);          /* SIGHUP came since the last call */
 struct pollfd;
 /* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
 int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
-/* Sleeps; ends early on a signal that asks to stop or to reload. */
-void daemon_sleep(int64_t ms);
+/* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
+bool daemon_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
 /* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
@@ -233,6 +244,13 @@ int64_t progress_show(struct progress *, int64_t events, int64_t parts);
 void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t parts, const struct tally *);
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
+
+/* ---- file.c: small files that are replaced whole */
+
+/* By path.new and a rename. 0, or -1 with errno; ELOOP and EINVAL for what is no regular file. */
+int file_replace(const char *path, struct span text, mode_t mode);
+/* The first size - 1 bytes of path and a NUL. 0, or -1 with errno. */
+int file_read(const char *path, char *text, size_t size);
 
 /* ---- period.c: from a date's text to the period whose partition takes the row */
 
@@ -332,9 +350,10 @@ enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
 struct conf {
 	char *file;                     /* as given */
-	char *job_name, *pidfile, *logfile;
+	char *job_name, *pidfile, *state_file, *metrics_file, *logfile;
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
+	char *log_format;
 	bool use_skylog;
 	int64_t loop_delay;             /* milliseconds, as all times here */
 	int64_t exception_sleep;
@@ -358,6 +377,7 @@ struct conf {
 	struct period_age keep;         /* part_keep */
 	bool detach;                    /* part_keep_action */
 	enum part_late late;            /* part_late's meaning */
+	bool log_json;                  /* log_format's */
 	char *section;                  /* the section's name in the file */
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
@@ -372,6 +392,52 @@ void conf_free(struct conf *);          /* takes a zeroed or half-read conf too 
 void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));
 extern const char conf_sample[];        /* what --ini prints, NUL-terminated */
 extern const char conf_licenses[];
+
+/* ---- state.c: the state file, by which others see the running process */
+
+struct state {
+	int pid;
+	char doing[16];                 /* starting, loading, idle, failing or ended */
+	int64_t progress_ms;            /* clock_ms() when it last went on or was idle */
+	int64_t events;                 /* since the start */
+	int64_t error_at_s;             /* since 1970, of the last error; 0: there was none */
+	char error[1024];               /* one line */
+};
+
+int state_write(const char *path, const struct state *);        /* 0, or -1 with errno */
+int state_read(const char *path, struct state *);               /* the same; EINVAL: it is none */
+bool state_is_live(const struct state *);       /* does its process run? */
+/* Does the process of that file run, with progress in the last limit_ms? *line tells. */
+bool state_healthy(const char *path, int64_t limit_ms, struct buf *line);
+
+/* ---- notify.c: what systemd is told; nothing is done where NOTIFY_SOCKET is not set */
+
+bool notify_wanted(void);
+void notify_send(const char *text);             /* "READY=1"; newlines between more than one */
+int64_t notify_watchdog_ms(void);               /* pause between two "WATCHDOG=1", 0: none is wanted */
+
+/* ---- metrics.c: what a process has counted, as the text of a metrics file */
+
+#define METRICS_BUCKETS 11
+#define METRICS_CLASSES 40              /* of SQLSTATE; any more are not counted */
+
+struct load {                           /* a batch that was loaded */
+	int64_t events, rows, bytes, partitions, dead, skipped;
+	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
+};
+
+struct metrics {                        /* zeroed before use */
+	int64_t events, rows, bytes, batches, partitions, dead, skipped;
+	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
+	size_t nerror;
+	int64_t bucket[METRICS_BUCKETS], took_ms;
+	int64_t lag_ms, lag_at_ms;      /* as it was at a clock_ms(); 0: not known */
+	int64_t success_s;              /* since 1970, 0: never */
+};
+
+void metrics_batch(struct metrics *, const struct load *);
+void metrics_error(struct metrics *, const char *sqlstate);     /* "": none */
+void metrics_text(const struct metrics *, const struct conf *, struct buf *);
 
 /* ---- pq.c: the only file that knows libpq */
 
@@ -471,6 +537,16 @@ struct queue_state {
 };
 
 int queue_state(struct pq *, const char *queue, const char *consumer, struct queue_state *, struct err *);
+
+struct queue_backlog {                  /* what is behind a tick; -1 is not known */
+	int64_t consumer_tick;
+	int64_t lag_ms;                 /* the tick's age by the source's clock */
+	int64_t events;                 /* in ticks after it, an estimate */
+};
+
+/* tick: the target's; -1: the consumer's own. */
+int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t tick, struct queue_backlog *,
+	struct err *);
 int queue_right(struct pq *, bool *yes, struct err *);   /* may this role read queues? */
 /* ERR_SHAPE, with what to do, when PgQ or the queue is not there. */
 int queue_require_pgq(const struct queue_state *, struct err *);
@@ -564,6 +640,7 @@ bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
 /* Did rows go to the period's partition since sink_begin? true also when that was forgotten. */
 bool sink_wrote(const struct sink *, int64_t start_s);
 bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
+int64_t sink_sent_bytes(const struct sink *);   /* since sink_begin */
 /* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
 void sink_begin(struct sink *, bool careful);
 /* Rows by partition since sink_begin, as the target counted them; valid until the next one. */
@@ -608,8 +685,35 @@ int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, i
 int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch, int64_t *letters, struct err *);
 /* A query that gives a batch's letters as PgQ's gives its events; caller frees. */
 char *dead_event_sql(const struct conf *, int64_t batch);
+int dead_count(struct pq *dst, const struct conf *, int64_t *letters, struct err *);
 int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE when the table is not there */
 int dead_install(struct pq *dst, bool *created, struct err *);
+
+/* ---- report.c: what the outside sees of the running process: state file, metrics file, systemd */
+
+struct report {
+	const struct conf *conf;        /* may change behind the pointer */
+	struct state state;
+	struct metrics metrics;
+	int64_t state_due_ms, metrics_due_ms, watchdog_due_ms;
+	int64_t watchdog_ms;            /* 0: no watchdog waits for us */
+	int64_t events, bytes;          /* of report_progress */
+	bool ready, notified, state_failed, metrics_failed;
+	char status[256];               /* as sent last */
+};
+
+void report_start(struct report *, const struct conf *);
+void report_ready(struct report *);             /* it works, or waits for a server; once */
+void report_reloading(struct report *);         /* report_ready ends it */
+/* Within a batch, of which so many events were read and bytes of rows sent: it goes on when one of
+ * them has changed. Cheap. Returns after how many ms it wants to be called again at the latest, -1:
+ * it need not. NULL: nobody is told. */
+int64_t report_progress(struct report *, int64_t events, int64_t bytes);
+void report_batch(struct report *, const struct load *, const struct dead_list *);      /* the same */
+void report_success(struct report *, bool idle);        /* a batch is in, or there was none */
+void report_error(struct report *, const struct err *);
+void report_sleep(struct report *, int64_t ms); /* as daemon_sleep */
+void report_end(struct report *, bool failed);
 
 /* ---- lanes.c: the connections that load a batch, their transactions and positions */
 
@@ -622,6 +726,7 @@ struct retain {                         /* retain.c's own */
 
 struct job {
 	struct conf *conf;
+	struct report *report;          /* NULL: nobody is told */
 	char *encoding;                 /* of the events, and so of what is sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
@@ -737,5 +842,10 @@ int admin_reset(struct job *, struct err *);
 int admin_install(struct job *, struct err *);
 /* Prints to standard output. 0 when it could run, 1 when something is missing. */
 int check_run(struct job *);
+
+/* ---- status.c: --status */
+
+/* Prints to standard output. 0, or 1 when something could not be told. */
+int status_run(struct job *, bool json);
 
 #endif

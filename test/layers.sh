@@ -8,15 +8,16 @@ set -eu
 
 level() {
 	case $1 in
+	text) echo -1 ;;
 	log | embed) echo 0 ;;
 	buf) echo 1 ;;
-	ini | urlenc | completion | daemon | period | template | tally) echo 2 ;;
-	conf | route | pq | progress) echo 3 ;;
-	sink | part | queue | position) echo 4 ;;
+	ini | urlenc | completion | daemon | period | template | tally | file | notify) echo 2 ;;
+	conf | route | pq | progress | state | metrics) echo 3 ;;
+	sink | part | queue | position | report) echo 4 ;;
 	lanes | dead | retain) echo 5 ;;
 	pass | job) echo 6 ;;
 	verify) echo 7 ;;
-	batch | replay | dryrun | admin | check) echo 8 ;;
+	batch | replay | dryrun | admin | check | status) echo 8 ;;
 	tdispatch) echo 9 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
 	esac

@@ -1,0 +1,202 @@
+/*
+ * What the outside sees of a running process, told from the places where it goes on: the state
+ * file at most once a second, the metrics file less often, and systemd. A file that cannot be
+ * written is no reason to stop moving rows. Where nobody wants to know, it costs nothing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tdispatch.h"
+
+#define STATE_EVERY_MS 1000
+#define METRICS_EVERY_MS 5000
+
+static bool is_due(int64_t *next_ms, int64_t every_ms)
+{
+	int64_t now_ms = clock_ms();
+
+	if (now_ms < *next_ms)
+		return false;
+	*next_ms = now_ms + every_ms;
+	return true;
+}
+
+/* Says it once, and once more when it has worked in between. */
+static void tell_written(bool *failed, int rc, const char *key, const char *path)
+{
+	if (rc < 0 && !*failed)
+		log_warn("cannot write %s %s: %s", key, path, errno == ELOOP ? "it is a symbolic link" :
+			errno == EINVAL ? "it is no regular file" : strerror(errno));
+	*failed = rc < 0;
+}
+
+static void write_state(struct report *r)
+{
+	const char *path = r->conf->state_file;
+
+	if (path)
+		tell_written(&r->state_failed, state_write(path, &r->state), "state_file", path);
+}
+
+static void write_metrics(struct report *r)
+{
+	const char *path = r->conf->metrics_file;
+	struct buf text = { 0 };
+
+	if (!path)
+		return;
+	metrics_text(&r->metrics, r->conf, &text);
+	tell_written(&r->metrics_failed, file_replace(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
+	buf_free(&text);
+}
+
+/* The line that systemctl status shows, when it has changed. */
+static void send_status(struct report *r)
+{
+	char status[sizeof r->status];
+
+	if (!r->notified)
+		return;
+	if (strcmp(r->state.doing, "failing") == 0)
+		snprintf(status, sizeof status, "STATUS=failing: %.200s", r->state.error);
+	else
+		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start", r->state.doing, r->state.events);
+	if (strcmp(status, r->status) == 0)
+		return;
+	memcpy(r->status, status, sizeof status);
+	notify_send(status);
+}
+
+static void write_due(struct report *r)
+{
+	if (is_due(&r->state_due_ms, STATE_EVERY_MS)) {
+		write_state(r);
+		send_status(r);
+	}
+	if (is_due(&r->metrics_due_ms, METRICS_EVERY_MS))
+		write_metrics(r);
+}
+
+static void sign_of_life(struct report *r)
+{
+	if (r->watchdog_ms && is_due(&r->watchdog_due_ms, r->watchdog_ms))
+		notify_send("WATCHDOG=1");
+}
+
+/* Does anybody want to hear of us while we wait? */
+static bool is_watched(const struct report *r)
+{
+	return r->conf->state_file || r->conf->metrics_file || r->notified;
+}
+
+static void now_doing(struct report *r, const char *doing)
+{
+	snprintf(r->state.doing, sizeof r->state.doing, "%s", doing);
+}
+
+static void progress(struct report *r, const char *doing)
+{
+	r->state.progress_ms = clock_ms();
+	now_doing(r, doing);
+	sign_of_life(r);
+}
+
+void report_start(struct report *r, const struct conf *conf)
+{
+	*r = (struct report){
+		.conf = conf, .state.pid = getpid(), .notified = notify_wanted(), .watchdog_ms = notify_watchdog_ms(),
+	};
+	progress(r, "starting");
+	write_due(r);
+}
+
+void report_ready(struct report *r)
+{
+	if (!r->ready)
+		notify_send("READY=1");
+	r->ready = true;
+}
+
+void report_reloading(struct report *r)
+{
+	struct timespec now;
+	char text[80];
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	notify_send(text);
+	r->ready = false;
+}
+
+int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
+{
+	if (!r || !is_watched(r))
+		return -1;
+	if (r->events != events || r->bytes != bytes)
+		progress(r, "loading");
+	r->events = events;
+	r->bytes = bytes;
+	r->state.events = r->metrics.events + events;
+	write_due(r);
+	return STATE_EVERY_MS;
+}
+
+void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
+{
+	if (!r)
+		return;
+	metrics_batch(&r->metrics, load);
+	for (size_t i = 0; i < dead->n; i++)
+		metrics_error(&r->metrics, dead->at[i].sqlstate);
+}
+
+void report_success(struct report *r, bool idle)
+{
+	r->metrics.success_s = time(NULL);
+	r->state.events = r->metrics.events;
+	progress(r, idle ? "idle" : "loading");
+	write_due(r);
+}
+
+void report_error(struct report *r, const struct err *e)
+{
+	metrics_error(&r->metrics, e->sqlstate);
+	r->state.events = r->metrics.events;
+	r->state.error_at_s = time(NULL);
+	snprintf(r->state.error, sizeof r->state.error, "%s", e->msg);
+	for (char *c = r->state.error; *c; c++)         /* one line, in the file and for systemd */
+		if ((unsigned char)*c < 0x20)
+			*c = ' ';
+	now_doing(r, "failing");
+}
+
+/* A pause after an error is no progress, but a sign of life: to start us anew would not help. */
+void report_sleep(struct report *r, int64_t ms)
+{
+	bool idle = strcmp(r->state.doing, "idle") == 0, short_watch = r->watchdog_ms && r->watchdog_ms < STATE_EVERY_MS;
+	int64_t end_ms = clock_ms() + ms, piece_ms = !is_watched(r) ? ms : short_watch ? r->watchdog_ms : STATE_EVERY_MS;
+
+	for (int64_t left_ms = ms; left_ms > 0; left_ms = end_ms - clock_ms()) {
+		if (idle)
+			r->state.progress_ms = clock_ms();
+		sign_of_life(r);
+		write_due(r);
+		if (!daemon_sleep(left_ms < piece_ms ? left_ms : piece_ms))
+			return;
+	}
+}
+
+void report_end(struct report *r, bool failed)
+{
+	notify_send("STOPPING=1");
+	write_metrics(r);
+	now_doing(r, "ended");
+	if (failed)
+		write_state(r);
+	else if (r->conf->state_file && !r->state_failed)
+		unlink(r->conf->state_file);
+}

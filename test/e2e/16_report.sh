@@ -1,0 +1,499 @@
+# What the outside sees: health, status, metrics, JSON lines, systemd's notifications.
+. "$(dirname "$0")/../cases.sh"
+
+# Runs job.ini in the background until it has loaded orders 1 to 3.
+running_job() {
+	start job.ini "$@"
+	orders 1 3
+	tick q
+	within 20 dst_gives 3 "select count(*) from orders"
+}
+
+doing() {
+	grep -qx "doing $1" "${2:-job.pid.state}"
+}
+
+# field FILE NAME: a member of the one JSON object in FILE, as Python prints it.
+field() {
+	python3 - "$@" <<-'END'
+		import json, sys
+		value = json.load(open(sys.argv[1]))
+		for name in sys.argv[2].split("."):
+		    value = value[int(name) if name.isdigit() else name]
+		print(value)
+	END
+}
+
+# ---- health
+
+case_health() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --health job.ini
+	expect_match err "not running.*job\.pid\.state"
+	running_job
+	within 10 doing idle
+	expect_exit 0 "$TDISPATCH" --health --max-lag 30 job.ini
+	expect_match out "^healthy: process $PID is idle"
+	expect_eq "$(cat out err | wc -l)" 1 "lines"
+	expect_eq "$(stat -c %a job.pid.state)" 640
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_eq "$(ls job.pid.state* 2>/dev/null)" "" "the state file after the end"
+	expect_exit 1 "$TDISPATCH" --health job.ini
+}
+
+# A process that does not go on, and one that was killed.
+case_health_without_progress() {
+	orders_pair
+	running_job
+	within 10 doing idle
+	kill -STOP "$PID"
+	within 20 not_healthy 2
+	expect_match err "not healthy: process $PID is idle, without progress for [0-9.]+ s"
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	kill -CONT "$PID"
+	within 20 healthy 2
+	kill -KILL "$PID"
+	within 5 process_gone "$PID"
+	expect_exit 1 "$TDISPATCH" --health job.ini
+	expect_match err "does not run any more"
+}
+
+healthy() {
+	"$TDISPATCH" --health --max-lag "$1" job.ini >out 2>err
+}
+
+not_healthy() {
+	! healthy "$1"
+}
+
+# A target that cannot be reached is no progress.
+case_health_of_a_failing_job() {
+	orders_pair exception_sleep=60
+	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
+	within 10 doing failing
+	within 20 not_healthy 2
+	expect_match err "is failing, without progress.*last error: cannot connect to dst_db"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A long pause between two looks at an empty queue is as it should be.
+case_health_in_a_long_pause() {
+	orders_pair loop_delay=600
+	start job.ini
+	within 10 doing idle
+	sleep 4
+	expect_exit 0 "$TDISPATCH" --health --max-lag 3 job.ini
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A batch that takes long and goes on; then one whose row waits for a lock.
+case_health_in_a_batch() {
+	local i
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.0005
+	src "insert into orders select i, '2026-01-31', repeat('n', 900) from generate_series(1, 12000) i"
+	tick q
+	start job.ini
+	within 20 rows_are_coming
+	within 10 doing loading
+	for i in 1 2 3 4; do
+		healthy 4 || fail "$(cat err)"
+		expect_match out "is loading"
+		sleep 1
+	done
+	expect_eq "$(completed_tick)" "" "the batch is over too soon"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_health_waiting_for_a_lock() {
+	orders_pair
+	running_job
+	dst "begin; lock table orders_2026_01_31; select pg_sleep(20)" >/dev/null &
+	STARTED+=($!)
+	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	orders 4 4
+	tick q
+	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
+	within 10 not_healthy 2
+	expect_match err "is loading, without progress"
+	kill -TERM "$PID"
+	expect_end 0 5
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+}
+
+# Hundredths of a second of CPU that the children of this shell took.
+children_cpu() {
+	awk '{ print $16 + $17 }' "/proc/$BASHPID/stat"
+}
+
+# It asks nobody: both servers may be away. Ten take less than 100 ms of CPU, however busy the machine.
+case_health_is_quick() {
+	local before i
+	orders_pair pidfile= state_file=here.state
+	running_job
+	within 10 doing idle here.state
+	sed -i "s/dbname=[^ ]*/host=192.0.2.1 dbname=x/" job.ini
+	before=$(children_cpu)
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		"$STATIC" --health job.ini >out
+	done
+	[ $(($(children_cpu) - before)) -lt 10 ] || fail "$(($(children_cpu) - before)) ms each"
+	strace -f -o calls "$STATIC" --health job.ini
+	expect_match calls 'here\.state'
+	expect_no_match calls 'socket\('
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_health_usage() {
+	orders_pair pidfile=
+	expect_exit 2 "$TDISPATCH" --health job.ini
+	expect_match err state_file
+	expect_exit 2 "$TDISPATCH" --health --max-lag soon job.ini
+	expect_exit 2 "$TDISPATCH" --health --max-lag 0 job.ini
+	expect_exit 2 "$TDISPATCH" --max-lag 5 job.ini
+	expect_exit 2 "$TDISPATCH" --json job.ini
+	echo garbage >job.state
+	expect_exit 1 "$TDISPATCH" --health job.ini --set state_file=job.state
+	expect_match err "cannot read state file"
+}
+
+# What ended with an error leaves it to be read.
+case_error_at_the_end_stays() {
+	orders_pair
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_exit 1 "$TDISPATCH" --health job.ini
+	expect_match err "does not run any more; last error: event"
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out "^last_error +event .*22P02"
+}
+
+# Files that cannot be written are one warning each; rows move all the same.
+case_files_that_cannot_be_written() {
+	orders_pair state_file=nofolder/state metrics_file=job.metrics loop_delay=0.1
+	echo precious >other
+	ln -s other job.metrics
+	running_job
+	sleep 7
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_eq "$(grep -c 'cannot write state_file nofolder/state' bg.err)" 1
+	expect_eq "$(grep -c 'cannot write metrics_file job.metrics: it is a symbolic link' bg.err)" 1
+	expect_eq "$(cat other)" precious
+}
+
+# ---- status
+
+# said NAME: what --status says of it.
+said() {
+	sed -n "s/^$1  *//p" out
+}
+
+case_status() {
+	orders_pair
+	running_job
+	orders 4 5 2026-02-01
+	tick q
+	within 20 dst_gives 5 "select count(*) from orders"
+	within 10 doing idle
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_eq "$(said queue)" q
+	expect_eq "$(said consumer)" job
+	expect_eq "$(said target_tick)" "$(completed_tick)"
+	expect_eq "$(said source_tick)" "$(src "select max(tick_id) from pgq.tick")"
+	expect_eq "$(said target_tick)" "$(said source_tick)"
+	expect_eq "$(said pending_events)" 0
+	expect_eq "$(said pid)" "$PID"
+	expect_eq "$(said doing)" idle
+	expect_eq "$(said last_error)" -
+	expect_eq "$(said dead_letters)" 0
+	expect_eq "$(said partitions)" 2
+	expect_match out '^  orders_2026_01_31 [0-9]+ bytes$'
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json target_tick)" "$(completed_tick)"
+	expect_eq "$(field json pid)" "$PID"
+	expect_eq "$(field json last_error)" None
+	expect_eq "$(field json partitions.1.name)" orders_2026_02_01
+	expect_eq "$(field json partitions.1.bytes)" "$(dst "select pg_total_relation_size('orders_2026_02_01')")"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# Without a process: what waits, and since when.
+case_status_of_what_waits() {
+	orders_pair pidfile=
+	orders 1 3
+	tick q
+	once
+	src "update pgq.tick set tick_time = tick_time - interval '100 s'"
+	orders 4 6
+	tick q
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json target_tick)" "$(completed_tick)"
+	[ "$(field json source_tick)" -gt "$(completed_tick)" ] || fail "no newer tick"
+	[ "$(field json pending_events)" -ge 3 ] || fail "pending: $(field json pending_events)"
+	expect_eq "$(python3 -c "print(100 <= $(field json lag_seconds) < 160)")" True "lag $(field json lag_seconds)"
+	expect_eq "$(field json pid)" None
+}
+
+# Beside a batch that holds its locks.
+case_status_beside_a_batch() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.002
+	orders 1 2500
+	tick q
+	start job.ini
+	within 20 rows_are_coming
+	within 10 doing loading
+	LIMIT=10 expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json doing)" loading
+	expect_eq "$(field json target_tick)" None
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_status_dead_letters_and_inheritance() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst 'create schema "Ab"; create table "Ab"."or""ders" (id int, day date, note text)'
+	config 'dest_table=Ab.or"ders' on_error=dead_letter 'part_template=create table _DEST_TABLE (like _PARENT)'
+	install
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	orders 1 1
+	tick q
+	once
+	dst 'create table "Ab"."or""ders_2026_02_01x" (); create table "or""ders_2026_02_01" ()'
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json dead_letters)" 1
+	expect_eq "$(python3 -c "import json; print([p['name'] for p in json.load(open('json'))['partitions']])")" "['or\"ders_2026_01_31']"
+}
+
+case_status_without_servers() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --status --json job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
+	expect_match err 'dst_db: '
+	cp out json
+	expect_eq "$(field json target_tick)" None
+	expect_eq "$(field json partitions)" None
+	expect_eq "$(field json source_tick)" "$(src "select max(tick_id) from pgq.tick")"
+	expect_exit 1 "$TDISPATCH" --status job.ini --set queue_name=none
+	expect_match err 'no queue none'
+}
+
+# ---- metrics
+
+# Prometheus' rules for the text format, as promtool check metrics has them. Prints what is wrong.
+check_metrics() {
+	python3 "$TOP/test/metrics.py" "$1"
+}
+
+# metric NAME{LABELS}: its value
+metric() {
+	awk -v name="$1" 'index($0, name) == 1 { print $NF }' job.prom
+}
+
+LABELS='{queue="q",consumer="job"'
+
+case_metrics() {
+	orders_pair metrics_file=job.prom
+	orders 1 3
+	orders 4 5 2026-02-01
+	tick q
+	once
+	check_metrics job.prom
+	expect_eq "$(stat -c %a job.prom)" 644
+	expect_eq "$(metric "tdispatch_events_total$LABELS}")" 5
+	expect_eq "$(metric "tdispatch_rows_total$LABELS}")" 5
+	expect_eq "$(metric "tdispatch_bytes_total$LABELS}")" 80
+	expect_eq "$(metric "tdispatch_partitions_created_total$LABELS}")" 2
+	expect_eq "$(metric "tdispatch_batch_seconds_count$LABELS}")" "$(metric "tdispatch_batches_total$LABELS}")"
+	expect_eq "$(metric "tdispatch_batch_seconds_bucket$LABELS,le=\"+Inf\"}")" "$(metric "tdispatch_batches_total$LABELS}")"
+	expect_eq "$(metric "tdispatch_build_info$LABELS,version=")" 1
+	[ "$(metric "tdispatch_last_success_timestamp_seconds$LABELS}")" -ge $(($(date +%s) - 120)) ] || fail "last success"
+	expect_match job.prom '^tdispatch_lag_seconds'
+	expect_eq "$(ls job.prom*)" job.prom
+}
+
+case_metrics_of_errors() {
+	orders_pair metrics_file=job.prom on_error=skip 'consumer_name=a"b\c'
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	event I:id 'id=1&day=soon&note=a' >/dev/null
+	orders 2 2
+	tick q
+	once
+	check_metrics job.prom
+	LABELS='{queue="q",consumer="a\\\"b\\\\c"'
+	expect_eq "$(metric "tdispatch_skipped_events_total$LABELS}")" 2
+	expect_eq "$(metric "tdispatch_errors_total$LABELS,class=\"22\"}")" 1
+	expect_eq "$(metric "tdispatch_errors_total$LABELS,class=\"none\"}")" 1
+	expect_eq "$(metric "tdispatch_dead_letters_total$LABELS}")" 0
+	dst "drop table orders cascade"
+	orders 3 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	check_metrics job.prom
+	expect_eq "$(metric "tdispatch_errors_total$LABELS,class=\"42\"}")" 1
+}
+
+# The checker finds what promtool would.
+case_metrics_checker() {
+	local bad
+	for bad in 'a_total 1' $'# TYPE a_total counter\na_total 1' $'# HELP a A.\n# TYPE a counter\na 1' \
+		$'# HELP a_total A.\n# TYPE a_total gauge\na_total 1' $'# HELP a_ms A.\n# TYPE a_ms gauge\na_ms 1' \
+		$'# HELP a A.\n# TYPE a gauge\na{x="1"} 1\na{x="1"} 2' $'# HELP a A.\n# TYPE a gauge\na{x="\\q"} 1' \
+		$'# HELP a A.\n# TYPE a histogram\na_bucket{le="1"} 2\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1'; do
+		printf '%s\n' "$bad" >bad.prom
+		! check_metrics bad.prom >/dev/null || fail "the checker takes: $bad"
+	done
+}
+
+case_metrics_of_a_running_job() {
+	orders_pair metrics_file=job.prom
+	running_job
+	within 20 grep -q "^tdispatch_rows_total$LABELS} 3" job.prom
+	check_metrics job.prom
+	kill -TERM "$PID"
+	expect_end 0 5
+	[ -s job.prom ] || fail "it took its metrics with it"
+}
+
+# ---- the log as JSON
+
+# Each line of FILE is an object with these members, in this order; prints the messages.
+messages() {
+	python3 - "$1" <<-'END'
+		import json, re, sys
+		for line in open(sys.argv[1], "rb"):
+		    entry = json.loads(line.decode("utf-8", "strict"))
+		    assert list(entry) == ["time", "level", "job", "pid", "msg"], entry
+		    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"]), entry
+		    assert entry["level"] in ("error", "warning", "info", "debug", "trace") and type(entry["pid"]) is int
+		    print(ascii(entry["level"] + " " + entry["job"] + " " + entry["msg"])[1:-1])
+	END
+}
+
+case_log_json() {
+	orders_pair log_format=json 'job_name=a "job"' consumer_name=job logfile=job.log on_error=skip
+	event I:id $'id=%22\\%01&day=2026-01-31&note=a' >/dev/null
+	event I:id 'id=%ff%c3&day=2026-01-31&note=a' >/dev/null
+	tick q
+	once -v
+	messages job.log >lines
+	messages err >/dev/null
+	expect_match lines '^info a "job" tdispatch [0-9.]+ starts'
+	expect_match lines '^warning a "job" event [0-9]+ of batch'
+	expect_exit 2 "$TDISPATCH" --once job.ini --set log_format=xml
+	expect_match err "log_format"
+	expect_exit 0 "$TDISPATCH" --once job.ini --set log_format=text
+	expect_match err '^[0-9-]+ [0-9:,]+ [0-9]+ INFO '
+}
+
+# ---- systemd
+
+# Takes datagrams at the socket of that name, a line each with | for a newline, until it is killed.
+notify_socket() {
+	python3 - "$1" >notified <<-'END' &
+		import socket, sys
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.bind("\0" + sys.argv[1][1:] if sys.argv[1][0] == "@" else sys.argv[1])
+		print("bound", flush=True)
+		while True:
+		    print(s.recv(4096).decode().replace("\n", "|"), flush=True)
+	END
+	STARTED+=($!)
+	within 10 grep -q bound notified
+}
+
+# notify_run NAME: the job under a socket of that name says what systemd wants to hear.
+notify_run() {
+	notify_socket "$1"
+	NOTIFY_SOCKET=$1 WATCHDOG_USEC=1000000 start job.ini
+	within 10 grep -qx 'READY=1' notified
+	within 10 grep -q '^STATUS=idle, 0 events' notified
+	within 20 watchdogs_at_least 4
+	kill -HUP "$PID"
+	within 10 grep -Eqx 'RELOADING=1\|MONOTONIC_USEC=[0-9]+' notified
+	within 10 ready_again
+	kill -TERM "$PID"
+	expect_end 0 5
+	within 5 grep -qx 'STOPPING=1' notified
+}
+
+ready_again() {
+	[ "$(grep -cx 'READY=1' notified)" = 2 ]
+}
+
+watchdogs_at_least() {
+	[ "$(grep -cx 'WATCHDOG=1' notified)" -ge "$1" ]
+}
+
+case_notify() {
+	orders_pair loop_delay=60
+	notify_run "$WORK/notify"
+}
+
+case_notify_abstract() {
+	orders_pair loop_delay=60
+	notify_run "@tdispatch-test-$$"
+}
+
+# It is ready when it waits for a server too: a start order must not hang on that. And the
+# watchdog of another process, a parent's, is none of ours.
+case_notify_without_a_server() {
+	orders_pair
+	notify_socket "$WORK/notify"
+	NOTIFY_SOCKET=$WORK/notify WATCHDOG_USEC=200000 WATCHDOG_PID=1 start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
+	within 10 grep -qx 'READY=1' notified
+	within 10 grep -q '^STATUS=failing: cannot connect to dst_db' notified
+	kill -TERM "$PID"
+	expect_end 0 5
+	watchdogs_at_least 1 && fail "it answers for another process"
+	expect_eq "$(grep -c 'READY=1' notified)" 1
+}
+
+# No progress, no sign of life.
+case_notify_watchdog_stops() {
+	local before
+	orders_pair
+	notify_socket "$WORK/notify"
+	NOTIFY_SOCKET=$WORK/notify WATCHDOG_USEC=400000 running_job
+	dst "begin; lock table orders_2026_01_31; select pg_sleep(20)" >/dev/null &
+	STARTED+=($!)
+	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	orders 4 4
+	tick q
+	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
+	sleep 1
+	before=$(grep -cx 'WATCHDOG=1' notified)
+	[ "$before" -gt 0 ] || fail "no sign of life before"
+	sleep 2
+	expect_eq "$(grep -cx 'WATCHDOG=1' notified)" "$before" "signs of life"
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	within 10 watchdogs_at_least $((before + 2))
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# Nobody listens, or the name is none: it runs.
+case_notify_to_nobody() {
+	local name
+	orders_pair
+	orders 1 1
+	tick q
+	for name in "$WORK/none" relative @ "/$(printf '%0200d' 0)" vsock:2:1; do
+		NOTIFY_SOCKET=$name expect_exit 0 "$TDISPATCH" --once job.ini
+	done
+	expect_rows 1
+}
+
+run_cases

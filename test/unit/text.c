@@ -1,0 +1,54 @@
+/* Tests of text.c: any bytes as a string of JSON and as a label's value. */
+#include "../../text.c"
+#include "../../buf.c"
+#include "unit.h"
+
+static const struct { struct span in; const char *json, *label; } cases[] = {
+	{ TEXT(""), "", "" },
+	{ TEXT("orders 1"), "orders 1", "orders 1" },
+	{ TEXT("a\"b\\c/d"), "a\\\"b\\\\c/d", "a\\\"b\\\\c/d" },
+	{ TEXT("a\nb\tc\rd"), "a\\nb\\tc\\rd", "a\\nb c d" },
+	{ TEXT("\x00\x01\x1b\x1f\x7f"), "\\u0000\\u0001\\u001b\\u001f\\u007f", "     " },
+	{ TEXT("gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\x98"), "gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\x98",
+		"gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\x98" },
+	{ TEXT("\xff"), "\xef\xbf\xbd", "\xef\xbf\xbd" },
+	{ TEXT("a\xc3"), "a\xef\xbf\xbd", "a\xef\xbf\xbd" },                      /* cut off */
+	{ TEXT("\xc3("), "\xef\xbf\xbd(", "\xef\xbf\xbd(" },
+	{ TEXT("\x80x"), "\xef\xbf\xbdx", "\xef\xbf\xbdx" },                      /* no beginning */
+	{ TEXT("\xc0\xaf"), "\xef\xbf\xbd\xef\xbf\xbd", "\xef\xbf\xbd\xef\xbf\xbd" },        /* overlong */
+	{ TEXT("\xe0\x9f\xbf"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+	{ TEXT("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },       /* a surrogate */
+	{ TEXT("\xed\x9f\xbf\xee\x80\x80"), "\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80" },
+	{ TEXT("\xf4\x8f\xbf\xbf"), "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf" },
+	{ TEXT("\xf4\x90"), "\xef\xbf\xbd\xef\xbf\xbd", "\xef\xbf\xbd\xef\xbf\xbd" },        /* over U+10FFFF */
+	{ TEXT("\xf0\x8f\xbf\xbf"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
+		"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+};
+
+static void check_text(const char *about, size_t (*function)(char *, size_t, struct span), struct span in, size_t size,
+	const char *wanted)
+{
+	char out[256];
+
+	memset(out, '#', sizeof out);
+	size_t n = function(out, size, in);
+	check_span(about, in, (struct span){ out, n }, span_of(wanted));
+	check_int("writes no further", out[n], '#');
+}
+
+int main(void)
+{
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		check_text("json", text_json, cases[i].in, 200, cases[i].json);
+		check_text("label", text_label, cases[i].in, 200, cases[i].label);
+		check_int("grows by TEXT_GROWTH at most", strlen(cases[i].json) <= TEXT_GROWTH * cases[i].in.n, 1);
+	}
+	/* whole characters, as many as there is room for */
+	check_text("an escape does not fit", text_json, span_of("a\"b"), 2, "a");
+	check_text("an escape fits", text_json, span_of("a\"b"), 3, "a\\\"");
+	check_text("a control byte does not fit", text_json, span_of("a\x01"), 6, "a");
+	check_text("a character does not fit", text_json, span_of("\xe2\x82\xac"), 2, "");
+	check_text("a replacement does not fit", text_json, span_of("\xff"), 2, "");
+	check_text("no room", text_json, span_of("a"), 0, "");
+	return unit_end();
+}
