@@ -3,7 +3,7 @@
 
 # Runs job.ini in the background until it has loaded orders 1 to 3.
 running_job() {
-	start job.ini "$@"
+	start job.ini
 	orders 1 3
 	tick q
 	within 20 dst_gives 3 "select count(*) from orders"
@@ -91,7 +91,6 @@ case_health_in_a_long_pause() {
 
 # A batch that takes long and goes on; then one whose row waits for a lock.
 case_health_in_a_batch() {
-	local i
 	orders_pair "part_template=$PARTITION_OF $SLOW"
 	slow_target 0.0005
 	src "insert into orders select i, '2026-01-31', repeat('n', 900) from generate_series(1, 12000) i"
@@ -99,7 +98,7 @@ case_health_in_a_batch() {
 	start job.ini
 	within 20 rows_are_coming
 	within 10 doing loading
-	for i in 1 2 3 4; do
+	for _ in 1 2 3 4; do
 		healthy 4 || fail "$(cat err)"
 		expect_match out "is loading"
 		sleep 1
@@ -132,13 +131,13 @@ children_cpu() {
 
 # It asks nobody: both servers may be away. Ten take less than 100 ms of CPU, however busy the machine.
 case_health_is_quick() {
-	local before i
+	local before
 	orders_pair pidfile= state_file=here.state
 	running_job
 	within 10 doing idle here.state
 	sed -i "s/dbname=[^ ]*/host=192.0.2.1 dbname=x/" job.ini
 	before=$(children_cpu)
-	for i in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		"$STATIC" --health job.ini >out
 	done
 	[ $(($(children_cpu) - before)) -lt 10 ] || fail "$(($(children_cpu) - before)) ms each"
