@@ -31,27 +31,25 @@ static int write_new(const char *path, struct span text, mode_t mode)
 	if (fd < 0)
 		return -1;
 	ssize_t n = write(fd, text.p, text.n);
-	if (n >= 0 && (size_t)n < text.n)
-		errno = ENOSPC;
-	return close(fd) == 0 && n >= 0 && (size_t)n == text.n ? 0 : -1;
+	int why = n < 0 ? errno : ENOSPC;
+	if (close(fd) == 0 && n >= 0 && (size_t)n == text.n)
+		return 0;
+	unlink(path);
+	errno = why;
+	return -1;
 }
 
 int file_replace(const char *path, struct span text, mode_t mode)
 {
-	struct buf temporary = { 0 };
-
-	buf_fmt(&temporary, "%s.new", path);
+	struct buf new = { 0 };
 	int rc = check_path(path);
-	if (rc == 0) {
-		rc = write_new(buf_cstr(&temporary), text, mode);
-		if (rc == 0)
-			rc = rename(buf_cstr(&temporary), path);
-		int saved = errno;
-		if (rc < 0)
-			unlink(buf_cstr(&temporary));
-		errno = saved;
-	}
-	buf_free(&temporary);
+
+	buf_fmt(&new, "%s.new", path);
+	if (rc == 0)
+		rc = write_new(buf_cstr(&new), text, mode);
+	if (rc == 0)
+		rc = rename(buf_cstr(&new), path);
+	buf_free(&new);
 	return rc;
 }
 

@@ -56,5 +56,6 @@ int64_t notify_watchdog_ms(void)
 
 	if (!notify_wanted() || !usec || (pid && strtoll(pid, NULL, 10) != getpid()))
 		return 0;
-	return strtoll(usec, NULL, 10) / 2000;
+	int64_t half_ms = strtoll(usec, NULL, 10) / 2000;
+	return half_ms > 0 ? half_ms : 0;
 }

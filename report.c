@@ -93,6 +93,13 @@ static bool is_watched(const struct report *r)
 	return r->conf->state_file || r->conf->metrics_file || r->notified;
 }
 
+static int64_t longest_wait(const struct report *r, int64_t ms)
+{
+	int64_t most_ms = r->watchdog_ms && r->watchdog_ms < STATE_EVERY_MS ? r->watchdog_ms : STATE_EVERY_MS;
+
+	return is_watched(r) && most_ms < ms ? most_ms : ms;
+}
+
 static void now_doing(struct report *r, const char *doing)
 {
 	snprintf(r->state.doing, sizeof r->state.doing, "%s", doing);
@@ -177,15 +184,15 @@ void report_error(struct report *r, const struct err *e)
 /* A pause after an error is no progress, but a sign of life: to start us anew would not help. */
 void report_sleep(struct report *r, int64_t ms)
 {
-	bool idle = strcmp(r->state.doing, "idle") == 0, short_watch = r->watchdog_ms && r->watchdog_ms < STATE_EVERY_MS;
-	int64_t end_ms = clock_ms() + ms, piece_ms = !is_watched(r) ? ms : short_watch ? r->watchdog_ms : STATE_EVERY_MS;
+	bool idle = strcmp(r->state.doing, "idle") == 0;
+	int64_t end_ms = clock_ms() + ms;
 
 	for (int64_t left_ms = ms; left_ms > 0; left_ms = end_ms - clock_ms()) {
 		if (idle)
 			r->state.progress_ms = clock_ms();
 		sign_of_life(r);
 		write_due(r);
-		if (!daemon_sleep(left_ms < piece_ms ? left_ms : piece_ms))
+		if (!daemon_sleep(longest_wait(r, left_ms)))
 			return;
 	}
 }

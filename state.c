@@ -40,7 +40,8 @@ int state_read(const char *path, struct state *s)
 
 bool state_is_live(const struct state *s)
 {
-	return s->pid > 0 && strcmp(s->doing, "ended") != 0 && (kill(s->pid, 0) == 0 || errno == EPERM);
+	return s->pid > 0 && strcmp(s->doing, "ended") != 0 && s->progress_ms <= clock_ms() &&
+		(kill(s->pid, 0) == 0 || errno == EPERM);
 }
 
 bool state_healthy(const char *path, int64_t limit_ms, struct buf *line)
@@ -55,7 +56,7 @@ bool state_healthy(const char *path, int64_t limit_ms, struct buf *line)
 		return false;
 	}
 	int64_t age_ms = clock_ms() - s.progress_ms;
-	bool live = state_is_live(&s), late = age_ms > limit_ms || age_ms < 0;
+	bool live = state_is_live(&s), late = age_ms > limit_ms;
 	if (!live)
 		buf_fmt(line, "process %d does not run any more", s.pid);
 	else if (late)

@@ -109,7 +109,7 @@ static void begin(struct status *s, const char *name)
 	if (s->json)
 		buf_fmt(&s->out, "%s\"%s\":", s->out.len ? "," : "{", name);
 	else
-		buf_fmt(&s->out, "%-18s ", name);
+		buf_fmt(&s->out, "%-24s ", name);
 }
 
 static void add_json(struct buf *out, const char *text)
@@ -168,7 +168,7 @@ static void say_process(struct status *s)
 
 	say_count(s, "pid", live ? s->state.pid : -1);
 	say_text(s, "doing", live ? s->state.doing : NULL);
-	say_seconds(s, "progress_seconds", live, clock_ms() - s->state.progress_ms);
+	say_seconds(s, "progress_age_seconds", live, clock_ms() - s->state.progress_ms);
 	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
 	say_text(s, "last_error", at ? s->state.error : NULL);
 	say_text(s, "last_error_at", at ? when : NULL);
@@ -211,7 +211,7 @@ static void say_all(struct status *s)
 	say_text(s, "queue", c->queue_name);
 	say_text(s, "consumer", c->consumer_name);
 	say_count(s, "source_tick", s->queue.last_tick ? s->queue.last_tick : -1);
-	say_seconds(s, "source_tick_age", s->queue.last_tick, s->queue.last_tick_age_ms);
+	say_seconds(s, "source_tick_age_seconds", s->queue.last_tick, s->queue.last_tick_age_ms);
 	say_count(s, "consumer_tick", s->backlog.consumer_tick);
 	say_count(s, "target_tick", s->target_tick);
 	say_count(s, "pending_events", s->backlog.events);
