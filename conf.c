@@ -1,15 +1,12 @@
 /*
  * Which keys there are: one table of names, types and defaults, in the order of the manual.
- * Reading is three steps: the file's entries and the overrides, the values of our keys with
- * %(name)s replaced and their types checked, and what is worked out from them.
+ * Reading is three steps: the values that were given, those of our keys with %(name)s replaced
+ * and their types checked, and what is worked out from them.
  */
 #include <errno.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tdispatch.h"
 
@@ -24,7 +21,7 @@ struct key {
 };
 
 static const struct key keys[] = {
-	{ "job_name", NULL, STRING, offsetof(struct conf, job_name), "%(job_name)s", true },
+	{ "job_name", NULL, STRING, offsetof(struct conf, job_name), NULL, true },
 	{ "pidfile", NULL, PATH, offsetof(struct conf, pidfile), NULL, false },
 	{ "state_file", NULL, PATH, offsetof(struct conf, state_file), NULL, false },
 	{ "metrics_file", NULL, PATH, offsetof(struct conf, metrics_file), NULL, false },
@@ -66,141 +63,58 @@ static bool is_text(const struct key *key)
 
 struct loading {
 	struct conf *conf;
-	struct ini ini;
-	char *text;
-	char *const *sets;
-	size_t nsets;
-	char *names[5];                 /* values of builtin[], below */
+	struct values values;
 	struct err *err;
 };
 
-static const char *const builtin[] = { "job_name", "service_name", "host_name", "config_dir", "config_file" };
+/* ---- values */
 
-/* ---- the file and the names in it */
-
-static char *read_file(const char *path, size_t *n, struct err *e)
+/* The key of that name or old spelling, or NULL. */
+static const struct key *find_key(const char *name)
 {
-	FILE *f = fopen(path, "rb");
-	struct buf b = { 0 };
-	size_t got;
-
-	if (f) {
-		do {
-			got = fread(buf_reserve(&b, 65536), 1, 65536, f);
-			b.len += got;
-		} while (got > 0);
-	}
-	if (!f || ferror(f)) {
-		err_set(e, ERR_CONF, "cannot read config file %s: %s", path, strerror(errno));
-		buf_free(&b);
-	}
-	if (f)
-		fclose(f);
-	*n = b.len;
-	buf_cstr(&b);
-	return b.p;
-}
-
-/* An override "key=value" of that key, the last one given; NULL when there is none. */
-static const char *find_set(const struct loading *l, const char *key)
-{
-	size_t n = strlen(key);
-
-	for (size_t i = l->nsets; i-- > 0;)
-		if (strncasecmp(l->sets[i], key, n) == 0 && l->sets[i][n] == '=')
-			return l->sets[i] + n + 1;
+	for (size_t i = 0; i < NKEYS; i++)
+		if (strcmp(name, keys[i].name) == 0 || (keys[i].alias && strcmp(name, keys[i].alias) == 0))
+			return &keys[i];
 	return NULL;
 }
 
-/* The raw value that the command line or the file gives a key, or NULL. */
-static const char *given_value(const struct loading *l, const char *name)
+static bool is_key(const char *name)
 {
-	const char *set = find_set(l, name);
-	struct ini_entry *entry = set ? NULL : ini_find(&l->ini, l->conf->section, name);
-
-	if (entry)
-		entry->used = true;
-	return entry ? entry->value : set;
+	return find_key(name);
 }
 
+/* What the key was given, under the one spelling or the other; NULL for nothing. */
+static struct value *given(const struct loading *l, const struct key *key)
+{
+	struct value *value = values_find(&l->values, key->name);
+	struct value *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
+
+	return alias && (!value || alias->from > value->from) ? alias : value;
+}
+
+/* The raw value behind a name in %(name)s. */
 static const char *lookup(void *ctx, const char *name)
 {
 	const struct loading *l = ctx;
-	const char *value = given_value(l, name);
+	const struct key *key = find_key(name);
+	struct value *value = key ? given(l, key) : values_find(&l->values, name);
 
-	for (size_t i = 0; i < sizeof builtin / sizeof *builtin && !value; i++)
-		if (strcmp(builtin[i], name) == 0)
-			value = l->names[i];
-	for (size_t i = 0; i < NKEYS && !value; i++) {
-		if (strcmp(keys[i].name, name) != 0)
-			continue;
-		value = keys[i].alias ? given_value(l, keys[i].alias) : NULL;
-		return value ? value : keys[i].def;
-	}
-	return value;
+	if (!value)
+		return key ? key->def : NULL;
+	value->used = true;
+	return value->raw;
 }
 
-/* A percent sign in what is not from the config is no interpolation. */
-static char *doubled_percent(const char *s)
+/* Says where the value of the key of that name is from. */
+static int bad_value(struct loading *l, const char *name, const char *why)
 {
-	struct buf b = { 0 };
+	const struct value *value = given(l, find_key(name));
+	struct buf where = { 0 };
 
-	for (; *s; s++)
-		buf_fmt(&b, *s == '%' ? "%%%%" : "%c", *s);
-	buf_cstr(&b);
-	return b.p;
-}
-
-static void fill_builtin(struct loading *l)
-{
-	char path[PATH_MAX], dir[PATH_MAX], base[PATH_MAX], host[256] = "localhost";
-
-	if (!realpath(l->conf->file, path))
-		snprintf(path, sizeof path, "%s", l->conf->file);
-	memcpy(dir, path, sizeof dir);
-	snprintf(base, sizeof base, "%s", basename(path));
-	char *dot = strrchr(base, '.');
-	if (dot && dot != base)
-		*dot = 0;
-	gethostname(host, sizeof host - 1);
-	l->names[0] = doubled_percent(base);
-	l->names[1] = doubled_percent(l->conf->section);
-	l->names[2] = doubled_percent(host);
-	l->names[4] = doubled_percent(dir);
-	l->names[3] = doubled_percent(dirname(dir));
-}
-
-static int find_section(struct loading *l)
-{
-	static const char *const names[] = { "table_dispatcher", "tdispatch" };
-	const char *found = NULL;
-
-	for (size_t i = 0; i < 2; i++)
-		for (size_t k = 0; k < l->ini.n; k++)
-			if (span_is(l->ini.entry[k].section, names[i]) && found != names[i]) {
-				if (found)
-					return err_set(l->err, ERR_CONF, "%s: line %zu: [%s] and [%s] are both there: one job, one section",
-						l->conf->file, l->ini.entry[k].line, names[0], names[1]);
-				found = names[i];
-			}
-	if (!found)
-		return err_set(l->err, ERR_CONF, "%s: there is no section [%s]", l->conf->file, names[0]);
-	l->conf->section = mem_str(found, strlen(found));
-	return 0;
-}
-
-/* ---- values */
-
-/* "file: line N: key", or "--set key", or "file: key": where a key's value is from. */
-static int value_error(struct loading *l, const struct key *key, const char *name, const char *why)
-{
-	const struct ini_entry *entry = ini_find(&l->ini, l->conf->section, name);
-
-	if (find_set(l, name))
-		return err_set(l->err, ERR_CONF, "--set %s: %s", name, why);
-	if (entry)
-		return err_set(l->err, ERR_CONF, "%s: line %zu: %s: %s", l->conf->file, entry->line, name, why);
-	return err_set(l->err, ERR_CONF, "%s: %s: %s", l->conf->file, key->name, why);
+	values_where(&l->values, value ? value->key : name, &where);
+	err_set(l->err, ERR_CONF, "%s: %s", buf_cstr(&where), why);
+	buf_free(&where);
+	return l->err->code;
 }
 
 static bool parse_int64(const char *text, int64_t max, int64_t *value)
@@ -261,7 +175,7 @@ static char *expand_home(char *path)
 }
 
 /* Stores value, a malloc'ed string that becomes the conf's, by the key's type. */
-static int store(struct loading *l, const struct key *key, const char *name, char *value)
+static int store(struct loading *l, const struct key *key, char *value)
 {
 	void *at = (char *)l->conf + key->at;
 
@@ -275,31 +189,31 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 		return 0;
 	case BYTES:
 		if (!parse_int64(value, INT64_MAX, at))
-			value_error(l, key, name, "not a whole number of bytes");
+			bad_value(l, key->name, "not a whole number of bytes");
 		break;
 	case COUNT:
 		if (!parse_int64(value, INT32_MAX, at))
-			value_error(l, key, name, "not a whole number from 0 to 2147483647");
+			bad_value(l, key->name, "not a whole number from 0 to 2147483647");
 		break;
 	case SECONDS:
 		if (!parse_seconds(value, at))
-			value_error(l, key, name, "not a number of seconds");
+			bad_value(l, key->name, "not a number of seconds");
 		break;
 	case SMALL:
 		if (!parse_int64(value, 1000, at))
-			value_error(l, key, name, "not a whole number from 0 to 1000");
+			bad_value(l, key->name, "not a whole number from 0 to 1000");
 		break;
 	case LANES:
 		if (!parse_int64(value, LANES_MAX, at) || *(int64_t *)at == 0)
-			value_error(l, key, name, "not a whole number from 1 to 16");
+			bad_value(l, key->name, "not a whole number from 1 to 16");
 		break;
 	case ERRORS:
 		if (!parse_int64(value, DEAD_MAX, at))
-			value_error(l, key, name, "not a whole number from 0 to 100000");
+			bad_value(l, key->name, "not a whole number from 0 to 100000");
 		break;
 	case BOOLEAN:
 		if (!parse_bool(value, at))
-			value_error(l, key, name, "neither 0 nor 1");
+			bad_value(l, key->name, "neither 0 nor 1");
 		break;
 	}
 	free(value);
@@ -308,80 +222,32 @@ static int store(struct loading *l, const struct key *key, const char *name, cha
 
 static int read_key(struct loading *l, const struct key *key)
 {
-	const char *name = key->name;
+	const struct value *found = given(l, key), *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
+	const char *raw = lookup(l, key->name);
 	struct err why = { 0 };
-	bool given = find_set(l, name) || ini_find(&l->ini, l->conf->section, name);
 
-	if (key->alias && (find_set(l, key->alias) || ini_find(&l->ini, l->conf->section, key->alias))) {
-		if (given && !find_set(l, key->alias) && !find_set(l, name))
-			return value_error(l, key, key->alias, "two spellings of one key are set");
-		if (!given || find_set(l, key->alias))
-			name = key->alias;
-	}
-	const char *raw = lookup(l, name);
+	if (alias && found != alias && found->from == alias->from)
+		return bad_value(l, key->name, "two spellings of one key are set");
 	char *value = raw ? ini_interpolate(raw, lookup, l, &why) : NULL;
 	if (why.code)
-		return value_error(l, key, name, why.msg);
+		return bad_value(l, key->name, why.msg);
 	if (value && (*value || !is_text(key)))
-		return store(l, key, name, value);
+		return store(l, key, value);
 	free(value);
-	return key->required ? value_error(l, key, name, "must be set") : 0;
-}
-
-static bool is_known(const char *name)
-{
-	for (size_t i = 0; i < NKEYS; i++)
-		if (strcmp(name, keys[i].name) == 0 || (keys[i].alias && strcmp(name, keys[i].alias) == 0))
-			return true;
-	return false;
+	return key->required ? bad_value(l, key->name, "must be set") : 0;
 }
 
 /* An unknown key that the value of a known one uses by %(name)s is no typo. */
 static void warn_unknown(struct loading *l)
 {
-	for (size_t i = 0; i < l->ini.n; i++) {
-		const struct ini_entry *entry = &l->ini.entry[i];
-		if (*entry->key && span_is(entry->section, l->conf->section) && !is_known(entry->key) && !entry->used)
-			buf_fmt(&l->conf->warnings, "%s: line %zu: key %.200s is not known: ignored\n", l->conf->file,
-				entry->line, entry->key);
+	for (size_t i = 0; i < l->values.n; i++) {
+		const struct value *value = &l->values.at[i];
+		if (!value->used && !is_key(value->key))
+			buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored\n", value->where);
 	}
-}
-
-static int check_sets(struct loading *l)
-{
-	for (size_t i = 0; i < l->nsets; i++) {
-		size_t n = strcspn(l->sets[i], "=");
-		char *name = mem_str(l->sets[i], n);
-		for (char *c = name; *c; c++)
-			*c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-		if (!l->sets[i][n])
-			err_set(l->err, ERR_CONF, "--set %.100s: it must be key=value", name);
-		else if (!is_known(name))
-			buf_fmt(&l->conf->warnings, "--set %.200s: the key is not known: ignored\n", name);
-		free(name);
-	}
-	return l->err->code;
 }
 
 /* ---- what is worked out */
-
-static const struct key *key_named(const char *name)
-{
-	const struct key *key = keys;
-
-	while (strcmp(key->name, name) != 0)
-		key++;
-	return key;
-}
-
-static int bad_value(struct loading *l, const char *name, const char *why)
-{
-	const struct key *key = key_named(name);
-
-	if (key->alias && !find_set(l, name) && !ini_find(&l->ini, l->conf->section, name))
-		name = key->alias;
-	return value_error(l, key, name, why);
-}
 
 static int split_dest_table(struct loading *l)
 {
@@ -564,13 +430,10 @@ static int try_template(struct loading *l)
 
 static int load_keys(struct loading *l)
 {
-	if (find_section(l) < 0)
-		return l->err->code;
-	fill_builtin(l);
 	for (size_t i = 0; i < NKEYS; i++)
 		read_key(l, &keys[i]);
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
-	if (l->err->code || check_sets(l) < 0)
+	if (l->err->code)
 		return l->err->code;
 	choose_state_file(l->conf);
 	if (choose_log_format(l) < 0 || choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 ||
@@ -581,20 +444,13 @@ static int load_keys(struct loading *l)
 
 int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nsets, struct err *e)
 {
-	struct loading l = { .conf = conf, .sets = sets, .nsets = nsets, .err = e };
-	struct err why = { 0 };
-	size_t n = 0;
+	struct loading l = { .conf = conf, .err = e };
+	const char *name = file ? file : "the environment";
 
-	*conf = (struct conf){ .file = mem_str(file, strlen(file)) };
-	l.text = read_file(file, &n, e);
-	if (!e->code && ini_parse(&l.ini, (struct span){ l.text, n }, &why) < 0)
-		err_set(e, ERR_CONF, "%s: %s", file, why.msg);
-	if (!e->code)
+	*conf = (struct conf){ .file = mem_str(name, strlen(name)) };
+	if (values_load(&l.values, file, sets, nsets, is_key, e) == 0)
 		load_keys(&l);
-	for (size_t i = 0; i < sizeof l.names / sizeof *l.names; i++)
-		free(l.names[i]);
-	ini_free(&l.ini);
-	free(l.text);
+	values_free(&l.values);
 	return e->code;
 }
 
@@ -617,7 +473,6 @@ void conf_free(struct conf *conf)
 			free(*(char **)(void *)((char *)conf + keys[i].at));
 	free(conf->file);
 	free(conf->field);
-	free(conf->section);
 	buf_free(&conf->warnings);
 	*conf = (struct conf){ 0 };
 }

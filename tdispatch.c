@@ -32,7 +32,7 @@ struct app {
 	int64_t max_lag;                /* seconds */
 	char *sets[SETS_MAX];
 	size_t nsets;
-	const char *file;
+	const char *file;               /* NULL: all is in the environment */
 
 	struct conf conf;
 	struct job job;
@@ -49,7 +49,7 @@ struct app {
 /* ---- switches */
 
 static const char help_text[] =
-	"Usage: tdispatch [switches] config.ini\n"
+	"Usage: tdispatch [switches] [config.ini]\n"
 	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
 	"\n"
 	"  -h, --help          this text\n"
@@ -83,6 +83,9 @@ static const char help_text[] =
 	"  -r, --reload        read the config again (SIGHUP)\n"
 	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
 	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
+	"\n"
+	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or TDISPATCH_<KEY>_FILE=file\n"
+	"that holds the value. --set counts before the environment, the environment before config.ini.\n"
 	"\n"
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
@@ -186,8 +189,9 @@ static int parse_switches(struct app *a, int argc, char **argv)
 	}
 	if (a->mode == HELP || a->mode == VERSION || a->mode == SAMPLE || a->mode == LICENSES)
 		return 0;
-	if (optind == argc)
-		return usage("there is no config file on the command line");
+	a->file = optind < argc ? argv[optind] : getenv(VALUES_CONFIG_FILE);
+	if (!a->file && !values_in_environment())
+		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
 	if (optind + 1 < argc)
 		return usage("there is more than one config file on the command line");
 	if ((a->json && a->mode != STATUS) || (a->max_lag && a->mode != HEALTH))
@@ -196,7 +200,6 @@ static int parse_switches(struct app *a, int argc, char **argv)
 		return usage("--once and --daemon do not go together");
 	if ((a->verify || a->progress_json) && !a->once)
 		return usage("--verify and --progress need --once");
-	a->file = argv[optind];
 	return 0;
 }
 
@@ -208,7 +211,7 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 	    pq_conninfo_check("src_db", conf->src_db, e) < 0 || pq_conninfo_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (a->daemon && !conf->pidfile)
-		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", a->file);
+		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
 	return 0;
 }
 
@@ -268,7 +271,7 @@ static void read_again(struct app *a)
 	a->conf = conf;
 	set_up_log(a);
 	log_warnings(&a->conf);
-	log_info("config %s read again", a->file);
+	log_info("config %s read again", a->conf.file);
 }
 
 /* SIGHUP */

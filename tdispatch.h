@@ -158,7 +158,6 @@ struct ini_entry {
 	char *key;                      /* lower case; owned by the ini */
 	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
 	size_t line;                    /* of the key, from 1 */
-	bool used;                      /* for the reader's notes; false at first */
 };
 
 struct ini {
@@ -343,13 +342,43 @@ uint32_t route_shape_id(const struct route *, const struct shape *);
 /* Target name of a source column, through the fields list. */
 struct span route_target(const struct route *, struct span source);
 
+/* ---- values.c: what keys were given in the file, the environment and by --set */
+
+enum value_from { VALUE_BUILTIN, VALUE_FILE, VALUE_ENV, VALUE_SET };    /* the later counts more */
+
+struct value {
+	char *key;                      /* lower case */
+	char *raw;                      /* as the file would have it, not interpolated */
+	char *where;                    /* how messages about it begin */
+	enum value_from from;
+	bool used;                      /* found by the reader, or not to be warned of */
+};
+
+struct values {
+	struct value *at;
+	size_t n, cap;
+	const char *file;               /* borrowed, or NULL */
+};
+
+#define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file itself, is no key */
+
+/* file: NULL for none. sets: "key=value". is_key tells TDISPATCH_<KEY> from TDISPATCH_<KEY>_FILE.
+ * 0 or ERR_CONF; values_free takes a half-read list too. */
+int values_load(struct values *, const char *file, char *const *sets, size_t nsets, bool (*is_key)(const char *),
+	struct err *);
+void values_free(struct values *);
+bool values_in_environment(void);               /* is there any TDISPATCH_ variable? */
+struct value *values_find(const struct values *, const char *key);     /* NULL: not given */
+/* How a message about the key begins, also when it was not given. */
+void values_where(const struct values *, const char *key, struct buf *);
+
 /* ---- conf.c: which keys there are */
 
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
 struct conf {
-	char *file;                     /* as given */
+	char *file;                     /* as given, or "the environment" */
 	char *job_name, *pidfile, *state_file, *metrics_file, *logfile;
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
@@ -378,11 +407,10 @@ struct conf {
 	bool detach;                    /* part_keep_action */
 	enum part_late late;            /* part_late's meaning */
 	bool log_json;                  /* log_format's */
-	char *section;                  /* the section's name in the file */
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
 
-/* Reads and checks file; sets are "key=value" overrides. ERR_CONF with file and line. */
+/* Reads and checks what values_load gives. ERR_CONF with file and line, or where else it is from. */
 int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, struct err *);
 /* Events and the config meet in one SQL text, which has one encoding, the source's: where that is
  * not UTF8 the config must be ASCII. 0, or ERR_SHAPE with the key. */

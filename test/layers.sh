@@ -12,8 +12,8 @@ level() {
 	log | embed) echo 0 ;;
 	buf) echo 1 ;;
 	ini | urlenc | completion | daemon | period | template | tally | file | notify) echo 2 ;;
-	conf | route | pq | progress | state | metrics) echo 3 ;;
-	sink | part | queue | position | report) echo 4 ;;
+	values | route | pq | progress | state | metrics) echo 3 ;;
+	conf | sink | part | queue | position | report) echo 4 ;;
 	lanes | dead | retain) echo 5 ;;
 	pass | job) echo 6 ;;
 	verify) echo 7 ;;
