@@ -64,6 +64,9 @@ demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under 
 test: tdispatch dev ## all tests; the last line is "N passed, N failed"
 	test/run.sh
 
+image-test: ## build the image of Dockerfile without a registry, and run it in an empty root (root only; minutes)
+	test/image.sh
+
 bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESULTS.md (long)
 	bench/run.sh
 	bench/chart.sh

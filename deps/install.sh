@@ -28,7 +28,8 @@ look() {
 			need gcc has gcc
 			need libc6-dev [ -f /usr/include/stdio.h ]
 			need linux-libc-dev [ -d /usr/include/linux ]
-			for tool in make perl bison flex patch bzip2 file; do need $tool has $tool; done
+			for tool in make bison flex patch bzip2 file; do need $tool has $tool; done
+			need perl perl -MFindBin -e 1   # perl-base is not enough
 			need xz-utils has xz
 			need binutils has ar
 			need ca-certificates [ -d /etc/ssl/certs ]

@@ -215,6 +215,28 @@ consumer_tick() {
 	src "select last_tick from pgq.get_consumer_info('${2:-q}', '${1:-job}')"
 }
 
+# A server that takes passwords and TLS over TCP.
+secure_server() {
+	command -v openssl >/dev/null || skip "no openssl"
+	openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+		-keyout server.key -out server.crt 2>/dev/null
+	install_file server.key
+	install_file server.crt
+	as_owner sh -c 'f=$1/data/pg_hba.conf; grep -q tls_role "$f" || { echo "hostssl all tls_role 127.0.0.1/32 scram-sha-256"; echo "host all tls_role 127.0.0.1/32 reject"; cat "$f"; } >"$f.new"; [ ! -s "$f.new" ] || mv "$f.new" "$f"' sh "$CLUSTER"
+	sql postgres <<-END
+		alter system set ssl = on;
+		select 'create role tls_role superuser login' where to_regrole('tls_role') is null \gexec
+		set password_encryption = 'scram-sha-256';
+		alter role tls_role password 'p:geheim@ 1''2';
+		select pg_reload_conf();
+	END
+	sleep 0.5
+}
+
+install_file() {
+	as_owner sh -c 'umask 077; cat >"$1"' sh "$CLUSTER/data/$1" <"$1"
+}
+
 # ---- cases
 
 end_started() {

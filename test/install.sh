@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
-# pgq extension; with --tests also strace, ps, openssl, pgbouncer and a Python consumer. Says in one line what it installs. Exit 0: all is
+# pgq extension; with --tests also strace, ps, openssl, pgbouncer, a Python consumer and a reader of
+# YAML; with --image what makes an image, too. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
 
 cd "$(dirname "$0")" || exit 2
@@ -23,13 +24,17 @@ wanted_packages() {
 }
 
 wanted_tools() {
-	[ "$1" = --tests ] || return 0
+	[ -n "$1" ] || return 0
 	command -v strace >/dev/null || say strace
 	command -v ps >/dev/null || say procps
 	command -v openssl >/dev/null || say openssl
 	command -v time >/dev/null || [ -x /usr/bin/time ] || say time
 	[ -x /usr/sbin/pgbouncer ] || say pgbouncer
 	/usr/bin/python3 -c 'import pgq' 2>/dev/null || say python3-pgq
+	/usr/bin/python3 -c 'import yaml' 2>/dev/null || say python3-yaml
+	[ "$1" = --image ] || return 0
+	command -v buildah >/dev/null || say buildah
+	command -v debootstrap >/dev/null || say debootstrap
 }
 
 # apt-get's own words are shown only when it fails.

@@ -268,28 +268,6 @@ case_pgbouncer_in_transaction_mode() {
 	expect_rows 1200
 }
 
-# A server that takes passwords and TLS over TCP.
-secure_server() {
-	command -v openssl >/dev/null || skip "no openssl"
-	openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-		-keyout server.key -out server.crt 2>/dev/null
-	install_file server.key
-	install_file server.crt
-	as_owner sh -c 'f=$1/data/pg_hba.conf; grep -q tls_role "$f" || { echo "hostssl all tls_role 127.0.0.1/32 scram-sha-256"; echo "host all tls_role 127.0.0.1/32 reject"; cat "$f"; } >"$f.new"; [ ! -s "$f.new" ] || mv "$f.new" "$f"' sh "$CLUSTER"
-	sql postgres <<-END
-		alter system set ssl = on;
-		select 'create role tls_role superuser login' where to_regrole('tls_role') is null \gexec
-		set password_encryption = 'scram-sha-256';
-		alter role tls_role password 'p:geheim@ 1''2';
-		select pg_reload_conf();
-	END
-	sleep 0.5
-}
-
-install_file() {
-	as_owner sh -c 'umask 077; cat >"$1"' sh "$CLUSTER/data/$1" <"$1"
-}
-
 secure_config() {
 	config "src_db=host=127.0.0.1 port=$PGPORT dbname=$SRC user=tls_role password='p:geheim@ 1\\'2' sslmode=verify-full sslrootcert=$WORK/server.crt" \
 		"dst_db=postgresql://tls_role:p%3ageheim%40%201'2@127.0.0.1:$PGPORT/$DST?sslmode=require"

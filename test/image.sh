@@ -1,0 +1,68 @@
+#!/bin/bash
+# make image-test: builds the image as the Dockerfile says, by buildah, and runs what is in it as a
+# container engine would, against a throw-away PostgreSQL.
+#
+# No registry is asked: the base is made by debootstrap, under the name that stands in FROM. What
+# was built stays in build/image, so that the next run builds only the layers that have changed.
+
+TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
+. "$TOP/test/cluster.sh"
+
+IMAGES=$TOP/build/image
+BASE=docker.io/library/debian:trixie-slim
+SUITE=trixie
+
+# Keeps its images away from the machine's own.
+build_ah() {
+	buildah --root "$IMAGES/storage" --runroot "$IMAGES/run" --storage-driver vfs "$@" </dev/null
+}
+
+# quietly COMMAND...: its output is shown only when it fails.
+quietly() {
+	"$@" >"$IMAGES/log" 2>&1 || { tail -n 40 "$IMAGES/log" >&2; die "failed: $*"; }
+}
+
+mirror() {
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -i debian | grep -v security | head -n 1
+}
+
+make_base() {
+	local container
+	build_ah inspect --type image $BASE >/dev/null 2>&1 && return
+	say "making $BASE by debootstrap"
+	rm -rf "$IMAGES/base"
+	quietly debootstrap --variant=minbase $SUITE "$IMAGES/base" "$(mirror)"
+	container=$(build_ah from scratch)
+	quietly build_ah add "$container" "$IMAGES/base" /
+	quietly build_ah commit --rm "$container" $BASE
+	rm -rf "$IMAGES/base"
+}
+
+# The format is the one that has a place for HEALTHCHECK.
+build() {
+	say "building the image"
+	quietly build_ah build --isolation chroot --format docker --layers --pull-never -t tdispatch "$TOP"
+}
+
+# Puts the image's files and what it says of itself where the tests look for them.
+unpack() {
+	local container folder
+	container=$(build_ah from --pull-never tdispatch)
+	folder=$(build_ah mount "$container")
+	rm -rf "$IMAGES/root"
+	cp -a "$folder" "$IMAGES/root"
+	build_ah rm "$container" >/dev/null
+	build_ah inspect --type image --format '{{json .Docker}}' tdispatch >"$IMAGES/config.json"
+}
+
+main() {
+	[ "$(id -u)" = 0 ] || die "only root can build an image here"
+	"$TOP/test/install.sh" --image || exit 2
+	mkdir -p "$IMAGES"
+	make_base
+	build
+	unpack
+	IMAGE=$IMAGES TDISPATCH=$IMAGES/root/tdispatch FOLDER=image exec "$TOP/test/e2e.sh" "$@"
+}
+
+main "$@"
