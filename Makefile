@@ -66,6 +66,8 @@ test: tdispatch dev ## all tests; the last line is "N passed, N failed"
 
 image-test: ## build the image of Dockerfile without a registry, and run it in an empty root (root only; minutes)
 	test/image.sh
+crash-test: tdispatch ## kill it at every message and 200 times under load; writes test/CRASH.md (some minutes)
+	test/crash.sh
 
 bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESULTS.md (long)
 	bench/run.sh

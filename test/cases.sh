@@ -30,6 +30,15 @@ skip() {
 	exit 0
 }
 
+# What the case has to say when it went well.
+note() {
+	printf '%s\n' "$*" >"$WORK/note"
+}
+
+can_trace() {
+	strace -o /dev/null true 2>/dev/null || skip "strace does not work here"
+}
+
 expect_eq() {
 	[ "$1" = "$2" ] || fail "${3:+$3: }got '${1:0:300}', not '${2:0:300}'"
 }
@@ -117,6 +126,36 @@ kill_quietly() {
 }
 
 # ---- what most cases need
+
+# The server takes TLS over TCP; its certificate, which names localhost, is in server.crt.
+tls_server() {
+	command -v openssl >/dev/null || skip "no openssl"
+	openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+		-keyout server.key -out server.crt 2>/dev/null
+	install_file server.key
+	install_file server.crt
+	sql postgres <<<"alter system set ssl = on; select pg_reload_conf();"
+	within 10 takes_tls
+}
+
+install_file() {
+	as_owner sh -c 'umask 077; cat >"$1"' sh "$CLUSTER/data/$1" <"$1"
+}
+
+takes_tls() {
+	sql "host=127.0.0.1 dbname=postgres sslmode=verify-full sslrootcert=$WORK/server.crt" <<<"select 1"
+}
+
+# The same, and a role that may come by TLS and a password alone.
+secure_server() {
+	as_owner sh -c 'f=$1/data/pg_hba.conf; grep -q tls_role "$f" || { echo "hostssl all tls_role 127.0.0.1/32 scram-sha-256"; echo "host all tls_role 127.0.0.1/32 reject"; cat "$f"; } >"$f.new"; [ ! -s "$f.new" ] || mv "$f.new" "$f"' sh "$CLUSTER"
+	tls_server
+	sql postgres <<-END
+		select 'create role tls_role superuser login' where to_regrole('tls_role') is null \gexec
+		set password_encryption = 'scram-sha-256';
+		alter role tls_role password 'p:geheim@ 1''2';
+	END
+}
 
 # config KEY=VALUE...: writes job.ini; an empty value leaves the key out.
 config() {
@@ -215,28 +254,6 @@ consumer_tick() {
 	src "select last_tick from pgq.get_consumer_info('${2:-q}', '${1:-job}')"
 }
 
-# A server that takes passwords and TLS over TCP.
-secure_server() {
-	command -v openssl >/dev/null || skip "no openssl"
-	openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-		-keyout server.key -out server.crt 2>/dev/null
-	install_file server.key
-	install_file server.crt
-	as_owner sh -c 'f=$1/data/pg_hba.conf; grep -q tls_role "$f" || { echo "hostssl all tls_role 127.0.0.1/32 scram-sha-256"; echo "host all tls_role 127.0.0.1/32 reject"; cat "$f"; } >"$f.new"; [ ! -s "$f.new" ] || mv "$f.new" "$f"' sh "$CLUSTER"
-	sql postgres <<-END
-		alter system set ssl = on;
-		select 'create role tls_role superuser login' where to_regrole('tls_role') is null \gexec
-		set password_encryption = 'scram-sha-256';
-		alter role tls_role password 'p:geheim@ 1''2';
-		select pg_reload_conf();
-	END
-	sleep 0.5
-}
-
-install_file() {
-	as_owner sh -c 'umask 077; cat >"$1"' sh "$CLUSTER/data/$1" <"$1"
-}
-
 # ---- cases
 
 end_started() {
@@ -273,7 +290,7 @@ run_case() {
 	elif [ -f "$WORK/skip" ]; then
 		say "ok $FILE $name # skipped: $(cat "$WORK/skip")"
 	else
-		say "ok $FILE $name"
+		say "ok $FILE $name$(sed 's/^/: /' "$WORK/note" 2>/dev/null)"
 		[ -n "${KEEP:-}" ] || rm -rf "$WORK"
 	fi
 }

@@ -3,7 +3,7 @@
 #
 #	test/e2e.sh [FILE[:CASE]]...
 #
-# FILE is a file of test/e2e (or of test/$FOLDER) or a part of its name. Starts one throw-away cluster, runs two files
+# FILE is a file of test/e2e (SUITES names other folders of test) or a part of its name. Starts one throw-away cluster, runs two files
 # at a time (JOBS=N), prints a line a case and at the end "N passed, N failed". TDISPATCH names
 # the program, else ./tdispatch-dev or ./tdispatch; KEEP=1 leaves the folder of the cluster.
 
@@ -39,7 +39,7 @@ pick_cases() {
 # so these come last.
 pick_files() {
 	local file cases
-	for file in $(ls -r "$TOP/test/${FOLDER:-e2e}"/[0-9][0-9]_*.sh); do
+	for file in $(for suite in ${SUITES:-e2e}; do ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh; done); do
 		cases=$(pick_cases "$file" "$@")
 		[ -z "$cases" ] || say "$file $cases"
 	done
@@ -79,7 +79,7 @@ summary() {
 
 main() {
 	pick_program
-	[ -n "$(pick_files "$@")" ] || die "no such file in test/${FOLDER:-e2e}: $*"
+	[ -n "$(pick_files "$@")" ] || die "no such file in test/${SUITES:-e2e}: $*"
 	RUNNER=
 	trap end EXIT
 	trap 'exit 130' INT TERM

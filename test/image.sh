@@ -62,7 +62,7 @@ main() {
 	make_base
 	build
 	unpack
-	IMAGE=$IMAGES TDISPATCH=$IMAGES/root/tdispatch FOLDER=image exec "$TOP/test/e2e.sh" "$@"
+	IMAGE=$IMAGES TDISPATCH=$IMAGES/root/tdispatch SUITES=image exec "$TOP/test/e2e.sh" "$@"
 }
 
 main "$@"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # make test: unit tests, golden files, fuzz targets on their seeds, end-to-end tests, the benchmark's comparison of tables, lint. The last line sums up.
+# make test: unit tests, golden files, end-to-end tests, kills, the benchmark's comparison of tables, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
 total_passed=0
@@ -29,6 +30,7 @@ run unit test/unit.sh
 run ini test/ini_golden.sh
 run fuzz test/fuzz.sh --short
 run e2e test/e2e.sh
+run crash test/crash.sh short
 run bench-quick bench/run.sh quick
 run lint test/lint.sh
 echo "$total_passed passed, $total_failed failed"

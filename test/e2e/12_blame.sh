@@ -107,7 +107,7 @@ case_idle_session_timeout() {
 # One process judges a batch that the other has loaded and finished meanwhile.
 case_stale_batch_of_two_processes() {
 	local i slow
-	strace -o /dev/null true 2>/dev/null || skip "strace does not work here"
+	can_trace
 	orders_pair batch_min_events=0 pidfile=
 	for i in {1..200}; do
 		say "insert into orders values ($i, '2026-01-31', 'n'); select pgq.force_tick('q'); select pgq.ticker('q');"

@@ -1,0 +1,65 @@
+#!/bin/bash
+# make crash-test: kill -9 at every message that tdispatch sends, then at random moments under load.
+#
+#	test/crash.sh           everything; writes test/CRASH.md
+#	test/crash.sh short     every seventh message, 10 random kills: for make test
+#
+# Fails when a row is lost or doubled.
+
+cd "$(dirname "$0")/.." || exit 2
+. test/cluster.sh
+
+kill_matrix() {
+	SUITES=crash TDISPATCH=$PWD/tdispatch test/e2e.sh
+}
+
+versions() {
+	local bin
+	bin=$(find_pgbin) || return
+	say "$(date -u +%Y-%m-%d), $(./tdispatch --version), $("$bin/postgres" --version | cut -d ' ' -f 1-3)," \
+		"PgQ $(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$("$bin/pg_config" --sharedir)/extension/pgq.control")"
+}
+
+# The lines of the run, see verdict in test/crash/oracle.sh, as rows of a table.
+rows() {
+	sed -nE 's/^(not )?ok [0-9a-z_]+ //; T
+		:name; s/^([^_:#]*)_/\1 /; t name
+		s/^([^:#]*): ([0-9]+) kill points, ([0-9]+) restarts, ([0-9]+) lost, ([0-9]+) doubled *(\((.*)\))?.*$/| \1 | \2 | \3 | \4 | \5 | \7 |/; t print
+		s/^([^:#]*)[:#] *(.*)$/| \1 | | | | | \2 |/
+		:print
+		p'
+}
+
+report() {
+	cat <<-END
+		# Killed at every message
+
+		$(versions). Written by \`make crash-test\`, which fails when a row is lost or doubled.
+
+		The unmodified static binary gets SIGKILL at its 1st, 2nd, 3rd ... message to a server, until a run survives; each kill
+		point has a consumer and a target of its own, a batch of some dozens of rows for three partitions. After each kill the same command
+		is run again. Then every row of the source must be in its partition of the target once, where no constraint
+		would refuse a second one. Under load it is killed at random moments, as are processes of both servers, which then recover, and the
+		servers themselves.
+
+		| mode | kill points | restarts | rows lost | rows doubled | |
+		| --- | ---: | ---: | ---: | ---: | --- |
+		$(rows)
+	END
+}
+
+main() {
+	[ -x tdispatch ] || die "no program to kill: run make"
+	test/install.sh --tests || exit 2
+	if [ "${1:-}" = short ]; then
+		STEP=7 KILLS=10 kill_matrix
+		exit
+	fi
+	kill_matrix | tee build/crash.log
+	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
+	report <build/crash.log >test/CRASH.md
+	say "written: test/CRASH.md"
+	exit "${FAILED:-0}"
+}
+
+main "$@"

@@ -1,0 +1,215 @@
+# kill -9 at every message that the program sends, one after the other; then the same command
+# again: nothing lost, nothing doubled. STEP=7 takes every seventh message only.
+. "$(dirname "$0")/../cases.sh"
+. "$(dirname "$0")/oracle.sh"
+
+STEP=${STEP:-1}
+START=$(((STEP + 1) / 2))
+POINTS_MAX=150
+
+# What the source has: so many rows of so many bytes, on day 0, 1 or 2.
+ROWS=80 BYTES=700 DAY='i % 3'
+
+# fill QUEUE TICKS
+fill() {
+	local i
+	src "set client_min_messages = warning;
+		truncate orders; drop trigger if exists to_queue on orders;
+		create trigger to_queue after insert on orders for each row execute function pgq.logutriga('$1')"
+	for ((i = 0; i < $2; i++)); do
+		src "insert into orders select i, date '2026-01-01' + $DAY, repeat('z', $BYTES)
+			from generate_series($((i * ROWS / $2 + 1)), $(((i + 1) * ROWS / $2))) i"
+		tick "$1"
+	done
+}
+
+# prepare PARENT TICKS [KEY=VALUE]...: a consumer and a target schema for each kill point, all on
+# one queue. A schema has no part in a partition's lane, so the points are alike.
+prepare() {
+	can_trace
+	orders_pair pidfile= "${@:3}"
+	src "select pgq.register_consumer('q', 'c' || i) from generate_series(1, $POINTS_MAX) i" >/dev/null
+	fill q "$2"
+	want
+	dst "do \$\$ begin for i in 1..$POINTS_MAX loop
+		execute format('create schema s%s; create table s%1\$s.orders (like public.orders) $1', i); end loop; end \$\$"
+}
+
+DECLARATIVE='partition by range (day)'
+INHERITED=
+
+# The arguments of the next kill point.
+POINT=0
+next_point() {
+	POINT=$((POINT + 1))
+	[ $POINT -le $POINTS_MAX ] || fail "no run survived"
+	ARGS=(-v job.ini --set "consumer_name=c$POINT" --set "dest_table=s$POINT.orders")
+}
+
+again() {
+	expect_exit 0 "$STATIC" --once "${ARGS[@]}"
+}
+
+# More for strace to tamper with, which it does with calls that it traces only.
+SLOW=()
+
+# killed CALL N ARGS...: kills the program when it makes that system call for the Nth time. false:
+# it did not come to that.
+killed() {
+	local rc=0
+	timeout 60 strace -f -o /dev/null "${SLOW[@]}" -e "trace=$1,recvfrom" -e "inject=$1:signal=SIGKILL:when=$2" "$STATIC" "${@:3}" >out 2>>killed.err </dev/null || rc=$?
+	[ $rc = 0 ] || [ $rc = 137 ] || fail "$1 $2: exit $rc: $(tail -n 2 killed.err)"
+	[ $rc = 137 ]
+}
+
+# The target has the batch, the source does not know.
+committed_not_finished() {
+	local known
+	known=$(completed_tick "$1")
+	[ -n "$known" ] && [ "$known" -gt "$(consumer_tick "$1")" ]
+}
+
+# last_message WHAT: the number of the last message of a whole run in which that stands.
+last_message() {
+	strace -f -o trace -s 600 -e trace=sendto "$STATIC" --once "${ARGS[@]}" 2>err
+	grep -n "$1" trace | tail -n 1 | cut -d : -f 1
+}
+
+# kill_each CALL [WHAT]: kills at each of these system calls, after a first kill at that message.
+kill_each() {
+	local n first=
+	next_point
+	[ -z "${2:-}" ] || first=$(last_message "$2")
+	POINTS=0 BETWEEN=0
+	for ((n = START; ; n += STEP)); do
+		next_point
+		[ -z "$first" ] || killed sendto "$first" --once "${ARGS[@]}" || fail "it survived message $first"
+		killed "$1" $n --once "${ARGS[@]}" || break
+		POINTS=$((POINTS + 1))
+		! committed_not_finished "c$POINT" || BETWEEN=$((BETWEEN + 1))
+		again
+		judge "s$POINT"
+	done
+	again
+	judge "s$POINT"
+	verdict $POINTS $((first ? 2 * POINTS : POINTS)) "$BETWEEN between commit and finish_batch"
+}
+
+# For runs that are the same, message by message: the most delicate one must have been among them.
+kill_loads() {
+	kill_each sendto
+	[ "$STEP" != 1 ] || [ $BETWEEN -gt 0 ] || fail "none of $POINTS kills came between the target's commit and finish_batch"
+}
+
+# Deletes, doubles or moves one row: what would a kill matrix be worth that did not see it?
+case_oracle_can_fail() {
+	prepare "$INHERITED" 1 "part_template=$INHERITS"
+	next_point
+	again
+	judge s1
+	expect_eq "$LOST $DOUBLED" "0 0"
+	dst "insert into s1.orders_2026_01_01 select * from s1.orders where id = 3"
+	judge s1
+	expect_eq "$LOST $DOUBLED" "0 1" "a doubled row"
+	dst "delete from s1.orders where id in (3, 4)"
+	judge s1
+	expect_eq "$LOST $DOUBLED" "2 1" "two rows lost"
+	dst "insert into s1.orders_2026_01_01 select * from s1.orders where id = 5; delete from s1.orders_2026_01_03 where id = 5"
+	judge s1
+	expect_eq "$LOST $DOUBLED" "5 2" "another in the wrong partition"
+	! (verdict 1 1) || fail "the verdict is good"
+	LOST=0 DOUBLED=0
+	verdict 0 0 "a row was deleted, doubled, moved by hand, and seen"
+}
+
+case_inheritance() {
+	prepare "$INHERITED" 1 "part_template=$INHERITS"
+	kill_loads
+}
+
+case_declarative() {
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
+	kill_loads
+}
+
+# Rows are on their way before the second partition is needed, and lock the parent: all partitions
+# are created first. Slow reading lets the target take these rows in time.
+case_declarative_rows_before_partitions() {
+	ROWS=28 BYTES=8100 DAY='i / 21 + i / 25'
+	SLOW=(-e inject=recvfrom:delay_enter=3000)
+	prepare "$DECLARATIVE" 1 "part_template=$PARTITION_OF"
+	kill_each sendto
+	expect_match killed.err "all partitions are created first"
+}
+
+case_two_lanes() {
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
+	kill_loads
+}
+
+# While the answer to a message is awaited: the server may have done what it was told.
+case_two_lanes_at_every_wait() {
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
+	kill_each ppoll
+}
+
+# Lane 1 has committed, lane 0 has not, and the run that should complete it is killed in its turn.
+case_two_lanes_half_committed() {
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
+	kill_each sendto set_last_tick
+}
+
+# The batch is in, the source does not know, and the run that should tell it is killed in its turn.
+case_not_finished() {
+	prepare "$INHERITED" 1 "part_template=$INHERITS"
+	kill_each sendto finish_batch
+}
+
+case_ticks_merged() {
+	prepare "$INHERITED" 4 "part_template=$INHERITS"
+	kill_loads
+}
+
+case_ticks_one_by_one() {
+	prepare "$INHERITED" 4 "part_template=$INHERITS" batch_min_events=0
+	kill_loads
+}
+
+case_tls() {
+	local by_tls="host=127.0.0.1 port=$PGPORT sslmode=require dbname=$CASE"
+	tls_server
+	prepare "$INHERITED" 1 "part_template=$INHERITS" "src_db=${by_tls}_src" "dst_db=${by_tls}_dst"
+	kill_loads
+}
+
+# Each point begins with a target without pgq_ext and a source without the queue.
+case_install() {
+	local n points=0
+	prepare "$INHERITED" 1 "part_template=$INHERITS"
+	for ((n = START; ; n += STEP)); do
+		dst "set client_min_messages = warning; drop schema pgq_ext cascade"
+		next_point
+		ARGS+=(--set "queue_name=q$n")
+		killed sendto $n --install "${ARGS[@]}" || break
+		points=$((points + 1))
+		expect_exit 0 "$STATIC" --install "${ARGS[@]}"
+		fill "q$n" 1
+		again
+		judge "s$POINT"
+	done
+	verdict $points $points
+}
+
+# Every tenth row is refused by its partition: each good row arrives, each bad one is a dead letter.
+case_dead_letters() {
+	config
+	"$STATIC" --show-config job.ini | grep -q '^on_error = ' || skip "there is no on_error"
+	prepare "$INHERITED" 1 "part_template=${INHERITS%;}; alter table _DEST_TABLE add check (id % 10 <> 7);" on_error=dead_letter
+	sed -Ei 's/^[^|]*\|\(([0-9]*7),.*/dead letter|\1/' wanted
+	dead_letters() {
+		dst "select 'dead letter', substring(d::text from '\mid=([0-9]+)&') from tdispatch.dead_letter d where d::text ~ '\mc$POINT\M'"
+	}
+	kill_loads
+}
+
+run_cases

@@ -1,0 +1,35 @@
+# The oracle of the crash tests: each row of the source beside each row of the target. Nothing in
+# the target is unique, so what came twice is there twice. To be sourced after cases.sh.
+
+# In all the kill points of a case.
+LOST=0          # rows of the source that are not in their partition
+DOUBLED=0       # rows of the target more than once, or where they have no business
+
+# A line for each row of the source as it must arrive: its partition and its content. Goes into
+# the file wanted, as what the source has changes by our hand alone.
+want() {
+	src "select 'orders_' || to_char(day, 'YYYY_MM_DD'), o from orders o" | LC_ALL=C sort >wanted
+	[ -s wanted ] || fail "the source has no rows"
+}
+
+# Rows that a case has put elsewhere on purpose.
+dead_letters() {
+	:
+}
+
+# judge [SCHEMA]: adds what is wrong there.
+judge() {
+	{
+		dst "select c.relname, o from ${1:-public}.orders o join pg_class c on c.oid = o.tableoid"
+		dead_letters
+	} | LC_ALL=C sort >found
+	LOST=$((LOST + $(LC_ALL=C comm -23 wanted found | wc -l)))
+	DOUBLED=$((DOUBLED + $(LC_ALL=C comm -13 wanted found | wc -l)))
+}
+
+# verdict POINTS RESTARTS [REMARK]: the case's line, which crash.sh puts into CRASH.md.
+verdict() {
+	local words="$1 kill points, $2 restarts, $LOST lost, $DOUBLED doubled${3:+ ($3)}"
+	[ $((LOST + DOUBLED)) = 0 ] || fail "$words"
+	note "$words"
+}
