@@ -9,6 +9,7 @@ POINTS_MAX=150
 
 # What the source has: so many rows of so many bytes, on day 0, 1 or 2.
 ROWS=80 BYTES=700 DAY='i % 3'
+LETTERS=        # yes: dead letters count
 
 # fill QUEUE TICKS
 fill() {
@@ -44,6 +45,7 @@ next_point() {
 	POINT=$((POINT + 1))
 	[ $POINT -le $POINTS_MAX ] || fail "no run survived"
 	ARGS=(-v job.ini --set "consumer_name=c$POINT" --set "dest_table=s$POINT.orders")
+	LETTERS_OF=${LETTERS:+c$POINT}
 }
 
 again() {
@@ -69,13 +71,20 @@ committed_not_finished() {
 	[ -n "$known" ] && [ "$known" -gt "$(consumer_tick "$1")" ]
 }
 
+# One lane has it, the other does not.
+half_committed() {
+	[ "$(dst "select a.last_tick_id > b.last_tick_id from pgq_ext.completed_tick a join pgq_ext.completed_tick b using (consumer_id)
+		where consumer_id = '$1' and a.subconsumer_id = 'lane 1 of 2' and b.subconsumer_id = ''")" = t ]
+}
+
 # last_message WHAT: the number of the last message of a whole run in which that stands.
 last_message() {
 	strace -f -o trace -s 600 -e trace=sendto "$STATIC" --once "${ARGS[@]}" 2>err
 	grep -n "$1" trace | tail -n 1 | cut -d : -f 1
 }
 
-# kill_each CALL [WHAT]: kills at each of these system calls, after a first kill at that message.
+# kill_each CALL [WHAT STATE]: kills at each of these system calls; or, after a first kill at the
+# message in which WHAT stands, which leaves the consumer in that state.
 kill_each() {
 	local n first=
 	next_point
@@ -83,7 +92,7 @@ kill_each() {
 	POINTS=0 BETWEEN=0
 	for ((n = START; ; n += STEP)); do
 		next_point
-		[ -z "$first" ] || killed sendto "$first" --once "${ARGS[@]}" || fail "it survived message $first"
+		[ -z "$first" ] || { killed sendto "$first" --once "${ARGS[@]}" && "$3" "c$POINT"; } || fail "not $3 by message $first"
 		killed "$1" $n --once "${ARGS[@]}" || break
 		POINTS=$((POINTS + 1))
 		! committed_not_finished "c$POINT" || BETWEEN=$((BETWEEN + 1))
@@ -156,13 +165,13 @@ case_two_lanes_at_every_wait() {
 # Lane 1 has committed, lane 0 has not, and the run that should complete it is killed in its turn.
 case_two_lanes_half_committed() {
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
-	kill_each sendto set_last_tick
+	kill_each sendto set_last_tick half_committed
 }
 
 # The batch is in, the source does not know, and the run that should tell it is killed in its turn.
 case_not_finished() {
 	prepare "$INHERITED" 1 "part_template=$INHERITS"
-	kill_each sendto finish_batch
+	kill_each sendto finish_batch committed_not_finished
 }
 
 case_ticks_merged() {
@@ -200,16 +209,51 @@ case_install() {
 	verdict $points $points
 }
 
-# Every tenth row is refused by its partition: each good row arrives, each bad one is a dead letter.
+# prepare_dead_letters [KEY=VALUE]...: every tenth row is refused by its partition. No key keeps its
+# letter from coming twice.
+prepare_dead_letters() {
+	ROWS=40 LETTERS=yes
+	prepare "$INHERITED" 1 on_error=dead_letter "$@" \
+		"part_template=create table _DEST_TABLE (constraint no_seven check (id % 10 <> 7)) inherits (_PARENT);"
+	dst "alter table tdispatch.dead_letter drop constraint dead_letter_pkey"
+	sed -E 's/^[^|]*\|\(([0-9]*7),.*/dead letter|\1/' wanted | LC_ALL=C sort >wanted_letters
+}
+
 case_dead_letters() {
-	config
-	"$STATIC" --show-config job.ini | grep -q '^on_error = ' || skip "there is no on_error"
-	prepare "$INHERITED" 1 "part_template=${INHERITS%;}; alter table _DEST_TABLE add check (id % 10 <> 7);" on_error=dead_letter
-	sed -Ei 's/^[^|]*\|\(([0-9]*7),.*/dead letter|\1/' wanted
-	dead_letters() {
-		dst "select 'dead letter', substring(d::text from '\mid=([0-9]+)&') from tdispatch.dead_letter d where d::text ~ '\mc$POINT\M'"
-	}
+	prepare_dead_letters
+	mv wanted_letters wanted
 	kill_loads
+}
+
+case_dead_letters_two_lanes() {
+	prepare_dead_letters lanes=2
+	mv wanted_letters wanted
+	kill_each sendto
+}
+
+# Nothing refuses these rows any more.
+mend() {
+	dst "alter table s$POINT.orders_2026_01_01 drop constraint no_seven;
+		alter table s$POINT.orders_2026_01_02 drop constraint no_seven;
+		alter table s$POINT.orders_2026_01_03 drop constraint no_seven"
+}
+
+# The letters become rows.
+case_replay() {
+	local n points=0
+	prepare_dead_letters
+	for ((n = START; ; n += STEP)); do
+		next_point
+		again
+		judge "s$POINT" wanted_letters
+		mend
+		killed sendto $n --replay "${ARGS[@]}" || break
+		points=$((points + 1))
+		expect_exit 0 "$STATIC" --replay "${ARGS[@]}"
+		judge "s$POINT"
+	done
+	judge "s$POINT"
+	verdict $points $points
 }
 
 run_cases

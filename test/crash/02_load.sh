@@ -122,7 +122,7 @@ case_random_kills_under_load() {
 	strike_all
 	end_load
 	want
-	judge
+	judge public
 	verdict "$KILLS" $RESTARTS "the others hit a process of a server, or all of it"
 }
 

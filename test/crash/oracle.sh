@@ -12,19 +12,17 @@ want() {
 	[ -s wanted ] || fail "the source has no rows"
 }
 
-# Rows that a case has put elsewhere on purpose.
-dead_letters() {
-	:
-}
+LETTERS_OF=     # the consumer whose dead letters count as rows, or empty
 
-# judge [SCHEMA]: adds what is wrong there.
+# judge SCHEMA [WANTED]: adds what is wrong there.
 judge() {
 	{
-		dst "select c.relname, o from ${1:-public}.orders o join pg_class c on c.oid = o.tableoid"
-		dead_letters
+		dst "select c.relname, o from $1.orders o join pg_class c on c.oid = o.tableoid"
+		[ -z "$LETTERS_OF" ] || dst "select 'dead letter', substring(ev_data from 'id=([0-9]+)')
+			from tdispatch.dead_letter where consumer = '$LETTERS_OF'"
 	} | LC_ALL=C sort >found
-	LOST=$((LOST + $(LC_ALL=C comm -23 wanted found | wc -l)))
-	DOUBLED=$((DOUBLED + $(LC_ALL=C comm -13 wanted found | wc -l)))
+	LOST=$((LOST + $(LC_ALL=C comm -23 "${2:-wanted}" found | wc -l)))
+	DOUBLED=$((DOUBLED + $(LC_ALL=C comm -13 "${2:-wanted}" found | wc -l)))
 }
 
 # verdict POINTS RESTARTS [REMARK]: the case's line, which crash.sh puts into CRASH.md.
