@@ -36,11 +36,16 @@ report() {
 
 		$(versions). Written by \`make crash-test\`, which fails when a row is lost or doubled.
 
-		The unmodified static binary gets SIGKILL at its 1st, 2nd, 3rd ... message to a server, until a run survives; each kill
-		point has a consumer and a target of its own, a batch of some dozens of rows for three partitions. After each kill the same command
-		is run again. Then every row of the source must be in its partition of the target once, where no constraint
-		would refuse a second one. Under load it is killed at random moments, as are processes of both servers, which then recover, and the
-		servers themselves.
+		The static binary, as it is, gets SIGKILL when it sends its 1st, 2nd, 3rd ... message to a server, until a run survives. Each kill
+		point has a consumer and a target of its own and a batch of some dozens of rows for three partitions. After the kill the same
+		command is run again. Then every row of the source must be in its partition once, where no constraint would refuse a second one.
+
+		- \`two lanes at every wait\`: killed when it begins to wait, so that the answer to what it sent is under way.
+		- \`two lanes half committed\`, \`not finished\`: a first kill came between the commits of the two lanes, or between the commit
+		  and \`finish_batch\`; the kill points are those of the next run.
+		- \`random kills under load\`: source and target are two servers, rows and ticks come all the time. Every second kill hits the program,
+		  the others in turn a process of the source (kill -9: the whole server recovers), one of the target, and each
+		  server (\`pg_ctl restart -m immediate\`).
 
 		| mode | kill points | restarts | rows lost | rows doubled | |
 		| --- | ---: | ---: | ---: | ---: | --- |

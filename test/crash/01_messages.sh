@@ -5,11 +5,10 @@
 
 STEP=${STEP:-1}
 START=$(((STEP + 1) / 2))
-POINTS_MAX=150
+POINTS_MAX=$((150 / STEP + 5))
 
 # What the source has: so many rows of so many bytes, on day 0, 1 or 2.
 ROWS=80 BYTES=700 DAY='i % 3'
-LETTERS=        # yes: dead letters count
 
 # fill QUEUE TICKS
 fill() {
@@ -24,8 +23,8 @@ fill() {
 	done
 }
 
-# prepare PARENT TICKS [KEY=VALUE]...: a consumer and a target schema for each kill point, all on
-# one queue. A schema has no part in a partition's lane, so the points are alike.
+# prepare PARENT TICKS [KEY=VALUE]...: for each kill point a consumer and a target schema of its name,
+# all on one queue. A schema has no part in a partition's lane, so the points are alike.
 prepare() {
 	can_trace
 	orders_pair pidfile= "${@:3}"
@@ -33,19 +32,19 @@ prepare() {
 	fill q "$2"
 	want
 	dst "do \$\$ begin for i in 1..$POINTS_MAX loop
-		execute format('create schema s%s; create table s%1\$s.orders (like public.orders) $1', i); end loop; end \$\$"
+		execute format('create schema c%s; create table c%1\$s.orders (like public.orders) $1', i); end loop; end \$\$"
 }
 
 DECLARATIVE='partition by range (day)'
 INHERITED=
 
-# The arguments of the next kill point.
+# The next kill point: NAME and ARGS.
 POINT=0
 next_point() {
 	POINT=$((POINT + 1))
 	[ $POINT -le $POINTS_MAX ] || fail "no run survived"
-	ARGS=(-v job.ini --set "consumer_name=c$POINT" --set "dest_table=s$POINT.orders")
-	LETTERS_OF=${LETTERS:+c$POINT}
+	NAME=c$POINT
+	ARGS=(-v job.ini --set "consumer_name=$NAME" --set "dest_table=$NAME.orders")
 }
 
 again() {
@@ -92,15 +91,15 @@ kill_each() {
 	POINTS=0 BETWEEN=0
 	for ((n = START; ; n += STEP)); do
 		next_point
-		[ -z "$first" ] || { killed sendto "$first" --once "${ARGS[@]}" && "$3" "c$POINT"; } || fail "not $3 by message $first"
+		[ -z "$first" ] || { killed sendto "$first" --once "${ARGS[@]}" && "$3" "$NAME"; } || fail "not $3 by message $first"
 		killed "$1" $n --once "${ARGS[@]}" || break
 		POINTS=$((POINTS + 1))
-		! committed_not_finished "c$POINT" || BETWEEN=$((BETWEEN + 1))
+		! committed_not_finished "$NAME" || BETWEEN=$((BETWEEN + 1))
 		again
-		judge "s$POINT"
+		judge "$NAME"
 	done
 	again
-	judge "s$POINT"
+	judge "$NAME"
 	verdict $POINTS $((first ? 2 * POINTS : POINTS)) "$BETWEEN between commit and finish_batch"
 }
 
@@ -115,16 +114,16 @@ case_oracle_can_fail() {
 	prepare "$INHERITED" 1 "part_template=$INHERITS"
 	next_point
 	again
-	judge s1
+	judge c1
 	expect_eq "$LOST $DOUBLED" "0 0"
-	dst "insert into s1.orders_2026_01_01 select * from s1.orders where id = 3"
-	judge s1
+	dst "insert into c1.orders_2026_01_01 select * from c1.orders where id = 3"
+	judge c1
 	expect_eq "$LOST $DOUBLED" "0 1" "a doubled row"
-	dst "delete from s1.orders where id in (3, 4)"
-	judge s1
+	dst "delete from c1.orders where id in (3, 4)"
+	judge c1
 	expect_eq "$LOST $DOUBLED" "2 1" "two rows lost"
-	dst "insert into s1.orders_2026_01_01 select * from s1.orders where id = 5; delete from s1.orders_2026_01_03 where id = 5"
-	judge s1
+	dst "insert into c1.orders_2026_01_01 select * from c1.orders where id = 5; delete from c1.orders_2026_01_03 where id = 5"
+	judge c1
 	expect_eq "$LOST $DOUBLED" "5 2" "another in the wrong partition"
 	! (verdict 1 1) || fail "the verdict is good"
 	LOST=0 DOUBLED=0
@@ -204,7 +203,7 @@ case_install() {
 		expect_exit 0 "$STATIC" --install "${ARGS[@]}"
 		fill "q$n" 1
 		again
-		judge "s$POINT"
+		judge "$NAME"
 	done
 	verdict $points $points
 }
@@ -212,7 +211,7 @@ case_install() {
 # prepare_dead_letters [KEY=VALUE]...: every tenth row is refused by its partition. No key keeps its
 # letter from coming twice.
 prepare_dead_letters() {
-	ROWS=40 LETTERS=yes
+	ROWS=40
 	prepare "$INHERITED" 1 on_error=dead_letter "$@" \
 		"part_template=create table _DEST_TABLE (constraint no_seven check (id % 10 <> 7)) inherits (_PARENT);"
 	dst "alter table tdispatch.dead_letter drop constraint dead_letter_pkey"
@@ -233,9 +232,9 @@ case_dead_letters_two_lanes() {
 
 # Nothing refuses these rows any more.
 mend() {
-	dst "alter table s$POINT.orders_2026_01_01 drop constraint no_seven;
-		alter table s$POINT.orders_2026_01_02 drop constraint no_seven;
-		alter table s$POINT.orders_2026_01_03 drop constraint no_seven"
+	dst "alter table $NAME.orders_2026_01_01 drop constraint no_seven;
+		alter table $NAME.orders_2026_01_02 drop constraint no_seven;
+		alter table $NAME.orders_2026_01_03 drop constraint no_seven"
 }
 
 # The letters become rows.
@@ -245,14 +244,14 @@ case_replay() {
 	for ((n = START; ; n += STEP)); do
 		next_point
 		again
-		judge "s$POINT" wanted_letters
+		judge "$NAME" wanted_letters
 		mend
 		killed sendto $n --replay "${ARGS[@]}" || break
 		points=$((points + 1))
 		expect_exit 0 "$STATIC" --replay "${ARGS[@]}"
-		judge "s$POINT"
+		judge "$NAME"
 	done
-	judge "s$POINT"
+	judge "$NAME"
 	verdict $points $points
 }
 

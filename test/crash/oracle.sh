@@ -12,15 +12,18 @@ want() {
 	[ -s wanted ] || fail "the source has no rows"
 }
 
-LETTERS_OF=     # the consumer whose dead letters count as rows, or empty
+# The same of what is in that schema, and of the dead letters of the consumer of that name.
+find_rows() {
+	sql "$DST" <<-END
+		select c.relname, o from $1.orders o join pg_class c on c.oid = o.tableoid;
+		select format('select ''dead letter'', substring(ev_data from ''id=([0-9]+)'') from %s where consumer = %L', t, '$1')
+			from to_regclass('tdispatch.dead_letter') t where t is not null \gexec
+	END
+}
 
 # judge SCHEMA [WANTED]: adds what is wrong there.
 judge() {
-	{
-		dst "select c.relname, o from $1.orders o join pg_class c on c.oid = o.tableoid"
-		[ -z "$LETTERS_OF" ] || dst "select 'dead letter', substring(ev_data from 'id=([0-9]+)')
-			from tdispatch.dead_letter where consumer = '$LETTERS_OF'"
-	} | LC_ALL=C sort >found
+	find_rows "$1" | LC_ALL=C sort >found
 	LOST=$((LOST + $(LC_ALL=C comm -23 "${2:-wanted}" found | wc -l)))
 	DOUBLED=$((DOUBLED + $(LC_ALL=C comm -13 "${2:-wanted}" found | wc -l)))
 }
