@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 CASES=(01_sample 02_events 03_partitions:inherits 03_partitions:partition_of 03_partitions:quoted_names
 	03_partitions:evtime_utc 03_partitions:interleaved_partitions 04_switches
-	05_daemon:follows_the_queue 05_daemon:stop_finishes_the_batch 05_daemon:sigterm_in_a_batch
+	05_daemon:follows_the_queue 05_daemon:sigterm_in_a_batch
 	05_daemon:background 05_daemon:reload 05_daemon:broken_reload_keeps_the_old_config
 	05_daemon:connection_lifetime 05_daemon:bad_event_ends_the_daemon 07_position 11_lanes 12_blame)
 [ $# != 0 ] || set -- "${CASES[@]}"
