@@ -48,7 +48,7 @@ look() {
 			;;
 		fuzz)
 			need clang has clang
-			need libclang-rt-dev [ -f "$(clang -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ]
+			need libclang-rt-dev [ -f "$(clang -print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)" ]
 			;;
 		valgrind) need valgrind has valgrind ;;
 		*)
