@@ -12,7 +12,7 @@ ROOT = $(DEPS)/root
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Wsign-compare
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
-HARDEN = -fstack-protector-strong -fPIE
+HARDEN = -fstack-protector-strong -fstack-clash-protection -fPIE
 CFLAGS = -O2 -g0
 STATIC_CC = $(ROOT)/bin/musl-gcc
 STATIC_LIBS = -lpq -lpgcommon_shlib -lpgport_shlib -lssl -lcrypto
@@ -40,7 +40,7 @@ dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitize
 
 tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
 	@deps/install.sh dev
-	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 # Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: buf.c.
 build/test/tdispatch-torture: $(SRC) tdispatch.h embed.S $(EMBEDDED)

@@ -118,11 +118,12 @@ static bool still_there(int fd, const char *path)
 
 static int open_locked(const char *path, char *why, size_t why_size)
 {
+	const char *reason;
+
 	for (;;) {
-		int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0640);
+		int fd = file_open(path, O_RDWR, &reason);
 		if (fd < 0) {
-			snprintf(why, why_size, "cannot write pidfile %s: %s", path,
-				errno == ELOOP ? "it is a symbolic link" : strerror(errno));
+			snprintf(why, why_size, "cannot write pidfile %s: %s", path, reason);
 			return -1;
 		}
 		if (lock_file(fd) < 0) {

@@ -42,19 +42,13 @@ void log_json(bool on)
 	logger.json = on;
 }
 
-static int open_file(const char *path)
+static int open_file(const char *path, const char **why)
 {
 	struct stat st;
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0640);
+	int fd = file_open(path, O_WRONLY | O_APPEND, why);
 
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		errno = EINVAL;
-		return -1;
-	}
-	logger.bytes = st.st_size;
+	if (fd >= 0)
+		logger.bytes = fstat(fd, &st) == 0 ? st.st_size : 0;
 	return fd;
 }
 
@@ -69,12 +63,11 @@ void log_close(void)
 
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
 {
-	int fd = open_file(path);
+	const char *reason;
+	int fd = open_file(path, &reason);
 
 	if (fd < 0) {
-		snprintf(why, why_size, "cannot write log file %s: %s", path,
-			errno == ELOOP ? "it is a symbolic link" :
-			errno == EINVAL ? "it is no regular file" : strerror(errno));
+		snprintf(why, why_size, "cannot write log file %s: %s", path, reason);
 		return -1;
 	}
 	char *copy = strdup(path);
@@ -94,6 +87,7 @@ int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t wh
 static void rotate(void)
 {
 	char from[4096], to[4096];
+	const char *why;
 
 	for (int i = logger.keep; i > 0; i--) {
 		if (i > 1)
@@ -105,7 +99,7 @@ static void rotate(void)
 	}
 	if (logger.keep == 0)
 		unlink(logger.path);
-	int fd = open_file(logger.path);
+	int fd = open_file(logger.path, &why);
 	if (fd >= 0) {
 		close(logger.fd);
 		logger.fd = fd;

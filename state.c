@@ -20,7 +20,7 @@ int state_write(const char *path, const struct state *s)
 
 	int n = snprintf(text, sizeof text, "pid %d\ndoing %s\nprogress_ms %" PRId64 "\nevents %" PRId64 "\nerror_at %" PRId64
 		"\nerror %s\n", s->pid, s->doing, s->progress_ms, s->events, s->error_at_s, s->error);
-	return file_replace(path, (struct span){ text, (size_t)n }, 0640);
+	return whole_write(path, (struct span){ text, (size_t)n }, 0640);
 }
 
 int state_read(const char *path, struct state *s)
@@ -28,7 +28,7 @@ int state_read(const char *path, struct state *s)
 	char text[FILE_BYTES];
 
 	*s = (struct state){ 0 };
-	if (file_read(path, text, sizeof text) < 0)
+	if (whole_read(path, text, sizeof text) < 0)
 		return -1;
 	if (sscanf(text, "pid %d doing %15s progress_ms %" SCNd64 " events %" SCNd64 " error_at %" SCNd64 " error %1023[^\n]",
 	    &s->pid, s->doing, &s->progress_ms, &s->events, &s->error_at_s, s->error) < 5 || s->pid <= 0) {

@@ -331,20 +331,26 @@ static bool try_again(const struct app *a, int code)
 	}
 }
 
+/* After a server's "permission denied". */
+static const char *hint(const struct err *e)
+{
+	return strcmp(e->sqlstate, "42501") == 0 ? "; --check says which GRANT is missing" : "";
+}
+
 /* Logs a change of state once, not each try. */
 static void tell(struct app *a, const struct err *e, bool again)
 {
 	bool news = a->failing != e->code;
 
 	if (!again)
-		log_error("%s", e->msg);
+		log_error("%s%s", e->msg, hint(e));
 	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
 		(news ? log_warn : log_debug)("%s; trying again", e->msg);
 	else if (e->code == ERR_TIMEOUT && a->failures >= TIMEOUT_TRIES)
 		log_error("%s; %d times in a row: see statement_timeout, lock_timeout and idle_in_transaction_session_timeout"
 			" of the role and the database; trying again", e->msg, a->failures);
 	else
-		log_error("%s; trying again in %lld s", e->msg, (long long)(pause_after(a, e->code) / 1000));
+		log_error("%s%s; trying again in %lld s", e->msg, hint(e), (long long)(pause_after(a, e->code) / 1000));
 }
 
 /* The process in the background is up, or knows that it must wait: its caller may go. */
@@ -610,8 +616,9 @@ static int with_config(struct app *a)
 int main(int argc, char **argv)
 {
 	struct app a = { .mode = RUN };
-	int code = parse_switches(&a, argc, argv);
 
+	relro_protect();
+	int code = parse_switches(&a, argc, argv);
 	if (code)
 		return code;
 	switch (a.mode) {

@@ -59,6 +59,16 @@ struct err {                            /* caller's; zeroed before use */
 	char msg[1024];                 /* one line for a person */
 };
 
+/* ---- relro.c: addresses that nobody may change after the start */
+
+void relro_protect(void);               /* first of all in main */
+
+/* ---- file.c: opening the files that others must not lead us astray with */
+
+/* Opens path with flags, creating it with mode 0640; never through a symbolic link, and only a
+ * regular file of ours or root's that has no other name. A descriptor, or -1 with the reason. */
+int file_open(const char *path, int flags, const char **why);
+
 /* ---- text.c: bytes that may be anything, as text that a program reads */
 
 #define TEXT_GROWTH 6                   /* a byte becomes so many at most */
@@ -75,8 +85,8 @@ enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
 /* job: name in each line, copied. Until log_open lines go to standard error. */
 void log_setup(const char *job, enum log_level level);
 
-/* Appends to path, mode 0640, never through a symbolic link; rotates it before it grows over
- * max_bytes, keeping `keep` old files as path.1 ... 0, or -1 with the reason in why. */
+/* Appends to path, opened by file_open; rotates it before it grows over max_bytes, keeping `keep`
+ * old files as path.1 ... 0, or -1 with the reason in why. */
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
 
 void log_close(void);                   /* lines go to standard error again */
@@ -244,12 +254,12 @@ void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t part
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
 
-/* ---- file.c: small files that are replaced whole */
+/* ---- whole.c: small files that are replaced whole */
 
 /* By path.new and a rename. 0, or -1 with errno; ELOOP and EINVAL for what is no regular file. */
-int file_replace(const char *path, struct span text, mode_t mode);
+int whole_write(const char *path, struct span text, mode_t mode);
 /* The first size - 1 bytes of path and a NUL. 0, or -1 with errno. */
-int file_read(const char *path, char *text, size_t size);
+int whole_read(const char *path, char *text, size_t size);
 
 /* ---- period.c: from a date's text to the period whose partition takes the row */
 
@@ -481,9 +491,14 @@ const char *pq_server_encoding(const struct pq *);
 const char *pq_time_zone(const struct pq *);    /* of the session */
 int pq_server_version(const struct pq *);       /* 150018 */
 bool pq_encrypted(const struct pq *);
+bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
 /* Is conninfo well formed? Else the reason, without its secrets, in err. */
 int pq_conninfo_check(const char *what, const char *conninfo, struct err *);
 char *pq_conninfo_mask(const char *conninfo);   /* malloc'ed, without its secrets */
+
+/* Begins a statement in which nothing is found but what is named with its schema or PostgreSQL's
+ * own: others may have put functions and operators on the role's search_path. */
+#define PQ_OWN_PATH "SET LOCAL search_path = pg_catalog, pg_temp;"
 
 /* Runs sql, which may be several statements, and waits for its end. The rows of the last
  * statement that gave any stay readable until the next call. */

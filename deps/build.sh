@@ -18,6 +18,8 @@ OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 SRC=${2:-}
 [ -z "$SRC" ] || SRC=$(cd "$SRC" && pwd) || exit 1
 ROOT=$OUT/root
+# these libraries read what the network sends. _FORTIFY_SOURCE is not among the flags: musl has nothing behind it
+HARDEN="-fstack-protector-strong -fstack-clash-protection"
 JOBS=$(nproc 2>/dev/null || echo 2)
 LOG=$OUT/build.log
 
@@ -101,7 +103,7 @@ step() {
 build_musl() {
 	unpack musl
 	cd "$OUT/work/musl"
-	./configure --prefix="$ROOT" --syslibdir="$ROOT/lib" --disable-shared CFLAGS="-Os -pipe"
+	./configure --prefix="$ROOT" --syslibdir="$ROOT/lib" --disable-shared CFLAGS="-Os -pipe $HARDEN"
 	make -j"$JOBS"
 	make install
 	mkdir -p "$ROOT/kernel"
@@ -119,7 +121,7 @@ build_openssl() {
 		no-comp no-ct no-cmp no-cms no-ts no-srp no-psk no-ocsp no-dtls no-ssl3 no-idea no-seed \
 		no-camellia no-aria no-bf no-cast no-rc2 no-rc4 no-md4 no-mdc2 no-whirlpool no-sm2 no-sm3 \
 		no-sm4 no-siphash no-blake2 no-rmd160 no-gost no-srtp no-nextprotoneg no-ui-console no-makedepend \
-		-Os -ffunction-sections -fdata-sections -idirafter "$ROOT/kernel" CC="$ROOT/bin/musl-gcc"
+		-Os $HARDEN -ffunction-sections -fdata-sections -idirafter "$ROOT/kernel" CC="$ROOT/bin/musl-gcc"
 	make -j"$JOBS" build_sw
 	cp libssl.a libcrypto.a "$ROOT/lib/"
 	cp -r include/openssl "$ROOT/include/"
@@ -129,7 +131,7 @@ build_openssl() {
 build_libpq() {
 	unpack postgresql
 	cd "$OUT/work/postgresql"
-	./configure CC="$ROOT/bin/musl-gcc -idirafter $ROOT/kernel" CFLAGS="-Os -ffunction-sections -fdata-sections" \
+	./configure CC="$ROOT/bin/musl-gcc -idirafter $ROOT/kernel" CFLAGS="-Os $HARDEN -ffunction-sections -fdata-sections" \
 		LDFLAGS=-static --prefix="$ROOT" --without-readline --without-zlib --without-icu --with-openssl \
 		--sysconfdir=/etc/postgresql-common --disable-rpath
 	make -j"$JOBS" -C src/backend generated-headers

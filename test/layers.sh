@@ -3,22 +3,22 @@
 #
 #   test/layers.sh OBJECT...
 #
-# The levels are those of tdispatch.h, from log.c up to tdispatch.c.
+# The levels are those of tdispatch.h, from file.c up to tdispatch.c.
 set -eu
 
 level() {
 	case $1 in
-	text) echo -1 ;;
-	log | embed) echo 0 ;;
-	buf) echo 1 ;;
-	ini | urlenc | completion | daemon | period | template | tally | file | notify) echo 2 ;;
-	values | route | pq | progress | state | metrics) echo 3 ;;
-	conf | sink | part | queue | position | report) echo 4 ;;
-	lanes | dead | retain) echo 5 ;;
-	pass | job) echo 6 ;;
-	verify) echo 7 ;;
-	batch | replay | dryrun | admin | check | status) echo 8 ;;
-	tdispatch) echo 9 ;;
+	text | relro | file | embed) echo 0 ;;
+	log) echo 1 ;;
+	buf) echo 2 ;;
+	ini | urlenc | completion | daemon | period | template | tally | whole | notify) echo 3 ;;
+	values | route | pq | progress | state | metrics) echo 4 ;;
+	conf | sink | part | queue | position | report) echo 5 ;;
+	lanes | dead | retain) echo 6 ;;
+	pass | job) echo 7 ;;
+	verify) echo 8 ;;
+	batch | replay | dryrun | admin | check | status) echo 9 ;;
+	tdispatch) echo 10 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
 	esac
 }
