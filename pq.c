@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tdispatch.h"
 
@@ -240,11 +241,27 @@ static int await_result(struct pq *q, struct err *e)
 
 /* ---- connecting */
 
+/* A bare @ or / in a URI's password makes libpq take the rest of it for the name of a host or a
+ * database, and tell that name to everybody. */
+static bool misread_uri(const char *conninfo)
+{
+	const char *p = strncmp(conninfo, "postgres", 8) == 0 ? strstr(conninfo, "://") : NULL;
+
+	if (!p)
+		return false;
+	p += strlen("://");
+	p += strcspn(p, "@/");
+	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
+}
+
 int pq_conninfo_check(const char *what, const char *conninfo, struct err *e)
 {
 	char *why = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &why);
 
+	if (misread_uri(conninfo))
+		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40 and %%2f"
+			" (in the config file %%%%40 and %%%%2f)", what);
 	if (!options) {
 		/* libpq's reason may quote the string, and a password with it */
 		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
@@ -315,6 +332,37 @@ static void connect_sqlstate(const char *text, char state[6])
 	}
 }
 
+/* libpq says of a certificate no more than that it was refused, and then frees what knows why. */
+static long certificate_fault;
+
+static void on_ssl_free(void *ssl, void *p, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
+{
+	(void)p, (void)data, (void)index, (void)argl, (void)argp;
+	certificate_fault = SSL_get_verify_result(ssl);
+}
+
+static void watch_certificates(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
+}
+
+/* The one right whose lack shows before anything can be asked. */
+static void add_connect_grant(struct pq *q, struct err *e)
+{
+	struct buf grant = { 0 };
+	size_t n = strlen(e->msg);
+
+	buf_str(&grant, "; GRANT CONNECT ON DATABASE ");
+	buf_ident(&grant, span_of(PQdb(q->conn)));
+	buf_str(&grant, " TO ");
+	buf_ident(&grant, span_of(PQuser(q->conn)));
+	snprintf(e->msg + n, sizeof e->msg - n, "%s;", buf_cstr(&grant));
+	buf_free(&grant);
+}
+
 static int refused(struct pq *q, struct err *e)
 {
 	char why[800];
@@ -322,7 +370,12 @@ static int refused(struct pq *q, struct err *e)
 	join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
 	int code = *e->sqlstate ? classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS : ERR_CONN;
-	return err_set(e, code, "cannot connect to %s: %s", q->what, why);
+	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
+	err_set(e, code, "cannot connect to %s: %s%s%s", q->what, why, certificate ? ": " : "",
+		certificate ? X509_verify_cert_error_string(certificate_fault) : "");
+	if (strcmp(e->sqlstate, "42501") == 0)
+		add_connect_grant(q, e);
+	return e->code;
 }
 
 static int establish(struct pq *q, struct err *e)
@@ -367,6 +420,20 @@ static int set_up(struct pq *q, const char *encoding, struct err *e)
 	return rc;
 }
 
+/* Where sslrootcert=system finds its certificates: OpenSSL itself looks below /etc/ssl alone, where
+ * few systems have them as one file. What the environment says counts. */
+static void find_root_certificates(void)
+{
+	static const char *const bundles[] = {
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+	};
+
+	for (size_t i = 0; i < sizeof bundles / sizeof *bundles && !getenv("SSL_CERT_FILE") && !getenv("SSL_CERT_DIR"); i++)
+		if (access(bundles[i], R_OK) == 0)
+			setenv("SSL_CERT_FILE", bundles[i], 0);
+}
+
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *e)
 {
 	/* what the conninfo says goes before what stands before it, and behind what stands after */
@@ -377,6 +444,8 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 	const char *const values[] = { "tdispatch", "5", "2", "3", "10000", conninfo, encoding, NULL };
 	struct pq *q = mem_alloc(sizeof *q);
 
+	find_root_certificates();
+	watch_certificates();
 	*q = (struct pq){ .what = what, .conn = PQconnectStartParams(keys, values, 1) };
 	if (!q->conn) {
 		err_set(e, ERR_RESOURCE, "cannot connect to %s: out of memory", what);
@@ -433,6 +502,14 @@ int pq_server_version(const struct pq *q)
 bool pq_encrypted(const struct pq *q)
 {
 	return PQsslInUse(q->conn);
+}
+
+bool pq_exposed(const struct pq *q)
+{
+	const char *address = PQhostaddr(q->conn);      /* empty for a socket of this machine */
+
+	return !PQsslInUse(q->conn) && address && *address && strncmp(address, "127.", 4) != 0 &&
+		strcmp(address, "::1") != 0;
 }
 
 /* ---- statements */

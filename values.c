@@ -249,11 +249,13 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 		size_t end = strcspn(sets[i], "=");
 		char *key = lower(sets[i], end);
 		const char *value = sets[i] + end;
+		/* told as far as it is a key: it may be a URI with a password */
+		int shown = (int)strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_");
 		if (!*value)
-			err_set(e, ERR_CONF, "--set %.100s: it must be key=value", key);
+			err_set(e, ERR_CONF, "--set %.*s: it must be key=value", shown, key);
 		else
 			value++;
-		add(v, VALUE_SET, key, mem_str(value, strlen(value)), "--set %.200s", key);
+		add(v, VALUE_SET, key, mem_str(value, strlen(value)), "--set %.*s", shown, key);
 	}
 }
 
