@@ -13,6 +13,8 @@
 struct check {
 	struct job *job;
 	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
+	struct buf schema;              /* of dest_table */
+	char table[24];                 /* oid of dest_table, or "" */
 	int missing;
 };
 
@@ -47,24 +49,28 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	struct err e = { 0 };
 	struct pq *q = pq_open(what, conninfo, NULL, &e);
 
-	if (q)
-		say(c, true, "%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
-			pq_server_encoding(q), pq_encrypted(q) ? "encrypted" : "not encrypted");
-	else
+	if (!q) {
 		say(c, false, "%s", e.msg);
+		return NULL;
+	}
+	say(c, true, "%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
+		pq_server_encoding(q), pq_encrypted(q) ? "encrypted" : "not encrypted");
+	if (pq_exposed(q))
+		warn("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server", what, what);
 	return q;
 }
 
-static void check_source_right(struct check *c)
+/* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
+static bool granted(struct check *c, const char *what, struct pq *q, int rc, const struct err *e)
 {
-	struct err e = { 0 };
-	bool yes = false;
-
-	if (queue_right(c->job->src, &yes, &e) < 0)
-		say(c, false, "%s", e.msg);
-	else if (!yes)
-		say(c, false, "right to read queues on src_db: GRANT pgq_reader TO the user of src_db");
+	if (rc < 0)
+		say(c, false, "%s", e->msg);
+	for (int i = 0; rc >= 0 && i < pq_rows(q); i++)
+		say(c, false, "right on %s: %s;", what, pq_value(q, i, 0));
+	return rc >= 0 && pq_rows(q) == 0;
 }
+
+/* ---- the source */
 
 static void check_source(struct check *c)
 {
@@ -72,6 +78,8 @@ static void check_source(struct check *c)
 	struct queue_state state;
 	struct err e = { 0 };
 
+	if (!granted(c, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
+		return;
 	if (conf_fits(conf, pq_server_encoding(c->job->src), &e) < 0 ||
 	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
 		say(c, false, "%s", e.msg);
@@ -86,7 +94,6 @@ static void check_source(struct check *c)
 	c->unregistered = !state.consumer;
 	if (state.consumer)
 		say(c, true, "consumer %s is registered", conf->consumer_name);
-	check_source_right(c);
 	if (!state.last_tick)
 		warn("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
 	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
@@ -94,41 +101,81 @@ static void check_source(struct check *c)
 			state.last_tick_age_ms / 1000);
 }
 
-/* Runs sql, whose one value is true or false. */
-static bool ask(struct check *c, struct buf *sql, bool *yes)
+/* ---- dest_table. Names are found by the role's search_path; the questions about them leave it. */
+
+/* Runs sql on the target and frees it. The first value, or NULL. */
+static const char *ask(struct check *c, struct buf *sql)
 {
+	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
-	int rc = pq_query(c->job->dst[0], buf_cstr(sql), &e);
+	int rc = pq_query(dst, buf_cstr(sql), &e);
 
 	buf_free(sql);
-	if (rc < 0) {
+	if (rc < 0)
 		say(c, false, "%s", e.msg);
-		return false;
-	}
-	*yes = pq_rows(c->job->dst[0]) > 0 && pq_value(c->job->dst[0], 0, 0) && strcmp(pq_value(c->job->dst[0], 0, 0), "t") == 0;
-	return true;
+	return rc == 0 && pq_rows(dst) > 0 ? pq_value(dst, 0, 0) : NULL;
 }
 
-static void add_table(struct buf *sql, const struct conf *conf)
+/* The rows of sql are GRANT statements that are missing; frees it. */
+static bool ask_grants(struct check *c, struct buf *sql)
 {
-	struct buf name = { 0 };
+	struct err e = { 0 };
+	bool all = granted(c, "dst_db", c->job->dst[0], pq_query(c->job->dst[0], buf_cstr(sql), &e), &e);
 
-	buf_qualified(&name, conf->schema, conf->table);
-	buf_literal(sql, (struct span){ name.p, name.len });
-	buf_free(&name);
+	buf_free(sql);
+	return all;
+}
+
+static bool template_says(const struct conf *conf, const char *words)
+{
+	return conf->part_template && strcasestr(conf->part_template, words);
+}
+
+/* In which schema the partitions are, or are to be. */
+static void find_schema(struct check *c)
+{
+	struct buf sql = { 0 };
+
+	if (c->job->conf->schema.n) {
+		buf_add(&c->schema, c->job->conf->schema.p, c->job->conf->schema.n);
+		return;
+	}
+	buf_str(&sql, "SELECT coalesce(pg_catalog.current_schema(), 'public')");
+	const char *schema = ask(c, &sql);
+	buf_str(&c->schema, schema ? schema : "public");
+}
+
+static void add_schema_grant(struct check *c, struct buf *sql, const char *right)
+{
+	buf_fmt(sql, "SELECT 'GRANT %s ON SCHEMA ' || quote_ident(nspname) || ' TO ' || quote_ident(current_user)"
+		" FROM pg_namespace WHERE NOT has_schema_privilege(oid, '%s') AND nspname = ", right, right);
+	buf_literal(sql, (struct span){ c->schema.p, c->schema.len });
+}
+
+/* false: what is in the schema cannot be looked at. */
+static bool check_schema(struct check *c)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH);
+	add_schema_grant(c, &sql, "USAGE");
+	bool usable = ask_grants(c, &sql);
+	if (template_says(c->job->conf, "create table")) {
+		buf_str(&sql, PQ_OWN_PATH);
+		add_schema_grant(c, &sql, "CREATE");
+		ask_grants(c, &sql);
+	}
+	return usable;
 }
 
 static void check_column(struct check *c, struct span name)
 {
 	struct buf sql = { 0 };
-	bool yes;
 
-	buf_str(&sql, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass(");
-	add_table(&sql, c->job->conf);
-	buf_str(&sql, ") AND attnum > 0 AND NOT attisdropped AND attname = ");
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = '%s'"
+		" AND attnum > 0 AND NOT attisdropped AND attname = ", c->table);
 	buf_literal(&sql, name);
-	buf_str(&sql, ")");
-	if (ask(c, &sql, &yes) && !yes)
+	if (!ask(c, &sql))
 		say(c, false, "column %.*s of %s, which fields names", (int)name.n, name.p, c->job->conf->dest_table);
 }
 
@@ -136,7 +183,6 @@ static void check_zone(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct buf sql = { 0 };
-	bool yes;
 
 	if (conf->period.method == PERIOD_NONE || conf->period.zoned || strcmp(conf->part_field, "_EVTIME") == 0)
 		return;
@@ -144,36 +190,75 @@ static void check_zone(struct check *c)
 	for (size_t i = 0; i < conf->nfield; i++)
 		if (span_is(conf->field[i].source, conf->part_field))
 			column = conf->field[i].target;
-	buf_str(&sql, "SELECT atttypid = 'pg_catalog.timestamptz'::pg_catalog.regtype FROM pg_catalog.pg_attribute"
-		" WHERE attrelid = pg_catalog.to_regclass(");
-	add_table(&sql, conf);
-	buf_str(&sql, ") AND attname = ");
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE atttypid = 'timestamptz'::regtype"
+		" AND attrelid = '%s' AND attname = ", c->table);
 	buf_literal(&sql, column);
-	if (ask(c, &sql, &yes) && yes)
+	if (ask(c, &sql))
 		warn("%.*s is a timestamptz and part_timezone is text: a producer in another time zone puts a moment into"
 			" another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
 static bool makes_children(const struct conf *conf)
 {
-	return conf->part_template && (strcasestr(conf->part_template, "inherit") || strcasestr(conf->part_template, "partition"));
+	return template_says(conf, "inherits") || template_says(conf, "partition of") || template_says(conf, "attach partition");
 }
 
-/* A child of a table can only be made by that table's owner. */
-static void check_owner(struct check *c)
+/* A child of a table can only be made by its owner, a copy by who may read it. */
+static void check_parent_rights(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct buf sql = { 0 };
-	bool yes;
 
-	if (!makes_children(conf))
-		return;
-	buf_str(&sql, "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(");
-	add_table(&sql, conf);
-	buf_str(&sql, ")");
-	if (ask(c, &sql, &yes) && !yes)
-		say(c, false, "ownership of %s, which its new partitions need: ALTER TABLE %s OWNER TO the user of dst_db",
-			conf->dest_table, conf->dest_table);
+	if (makes_children(conf))
+		buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE WHEN rolsuper THEN 'ALTER TABLE ' || t.oid::regclass || ' OWNER TO '"
+			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
+			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
+			" AND NOT pg_has_role(relowner, 'USAGE')", c->table);
+	else if (template_says(conf, "like _PARENT"))
+		buf_fmt(&sql, PQ_OWN_PATH "SELECT 'GRANT SELECT ON ' || oid::regclass || ' TO ' || quote_ident(current_user)"
+			" FROM pg_class WHERE oid = '%s' AND NOT has_table_privilege(oid, 'SELECT')", c->table);
+	if (sql.len)
+		ask_grants(c, &sql);
+}
+
+/* The right to insert into dest_table itself or, where that has partitions, into the last of them. */
+static void check_insert(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf sql = { 0 }, name = { 0 }, prefix = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT INSERT ON ' || oid::regclass || ' TO ' || quote_ident(current_user) FROM ");
+	if (conf->period.method == PERIOD_NONE) {
+		buf_fmt(&sql, "pg_class WHERE oid = '%s'", *c->table ? c->table : "0");
+	} else {
+		buf_fmt(&name, "%.*s_", (int)conf->table.n, conf->table.p);
+		buf_literal(&prefix, (struct span){ name.p, name.len });
+		buf_cstr(&prefix);
+		buf_str(&sql, "(SELECT t.oid FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace"
+			" WHERE relkind IN ('r', 'p', 'f') AND nspname = ");
+		buf_literal(&sql, (struct span){ c->schema.p, c->schema.len });
+		buf_fmt(&sql, " AND left(relname, length(%s)) = %s AND substr(relname, length(%s) + 1) ~ '^[0-9]{4}[w0-9_]*$'"
+			" ORDER BY relname DESC LIMIT 1) last WHERE true", prefix.p, prefix.p, prefix.p);
+	}
+	buf_str(&sql, " AND NOT has_table_privilege(oid, 'INSERT')");
+	ask_grants(c, &sql);
+	buf_free(&prefix);
+	buf_free(&name);
+}
+
+/* Sets c->table to the oid of dest_table; "" when it is not there. */
+static void find_table(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf name = { 0 }, sql = { 0 };
+
+	buf_qualified(&name, conf->schema, conf->table);
+	buf_str(&sql, "SELECT pg_catalog.to_regclass(");
+	buf_literal(&sql, (struct span){ name.p, name.len });
+	buf_str(&sql, ")::pg_catalog.oid");
+	const char *oid = ask(c, &sql);
+	snprintf(c->table, sizeof c->table, "%s", oid ? oid : "");
+	buf_free(&name);
 }
 
 /* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
@@ -181,18 +266,15 @@ static void check_keep(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct buf sql = { 0 };
-	bool yes;
 
 	if (conf->keep.unit == PERIOD_NONE)
 		return;
 	if (conf->part_template && !makes_children(conf))
 		warn("part_keep removes only children of %s, and part_template seems to make none", conf->dest_table);
-	buf_str(&sql, "SELECT NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class c ON c.oid = inhrelid"
-		" WHERE inhparent = pg_catalog.to_regclass(");
-	add_table(&sql, conf);
-	buf_fmt(&sql, ") AND pg_catalog.octet_length(c.relname::pg_catalog.text) = %zu AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))",
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '%s'"
+		" AND octet_length(relname::text) = %zu AND NOT pg_has_role(relowner, 'USAGE') LIMIT 1", c->table,
 		conf->table.n + period_suffix_len(conf->period.method));
-	if (ask(c, &sql, &yes) && !yes)
+	if (ask(c, &sql))
 		warn("some partitions of %s have another owner: part_keep cannot remove them. --show-partitions says which;"
 			" ALTER TABLE ... OWNER TO the user of dst_db", conf->dest_table);
 }
@@ -200,73 +282,47 @@ static void check_keep(struct check *c)
 static void check_table(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-	bool yes;
+	bool partitioned = conf->period.method != PERIOD_NONE;
 
-	buf_str(&sql, "SELECT pg_catalog.to_regclass(");
-	add_table(&sql, conf);
-	buf_str(&sql, ") IS NOT NULL");
-	if (!ask(c, &sql, &yes))
-		return;
-	bool needed = !conf->part_template || conf->period.method != PERIOD_NONE;
-	if (!yes && needed && conf->period.method != PERIOD_NONE && !conf->part_template)
+	find_table(c);
+	if (!*c->table && partitioned && !conf->part_template)
 		warn("table %s is not there: only its partitions are written to", conf->dest_table);
-	else
-		say(c, yes || !needed, yes ? "table %s" : "table %s: create it, or check dest_table (names are written without"
-			" quotes, as they are stored)", conf->dest_table);
-	if (!yes)
+	else if (!*c->table && (partitioned || !conf->part_template))
+		say(c, false, "table %s: create it, or check dest_table (names are written without quotes, as they are stored)",
+			conf->dest_table);
+	if (!*c->table)
 		return;
+	say(c, true, "table %s", conf->dest_table);
 	for (size_t i = 0; i < conf->nfield; i++)
 		check_column(c, conf->field[i].target);
 	check_zone(c);
-	check_owner(c);
+	check_parent_rights(c);
 	check_keep(c);
-	if (conf->period.method != PERIOD_NONE)
-		return;
-	buf_str(&sql, "SELECT pg_catalog.has_table_privilege(");
-	add_table(&sql, conf);
-	buf_str(&sql, ", 'INSERT')");
-	if (ask(c, &sql, &yes) && !yes)
-		say(c, false, "right to insert: GRANT INSERT ON %s", conf->dest_table);
-}
-
-static void check_create_right(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-	bool yes;
-
-	if (!conf->part_template)
-		return;
-	buf_str(&sql, "SELECT pg_catalog.has_schema_privilege(");
-	if (conf->schema.n)
-		buf_literal(&sql, conf->schema);
-	else
-		buf_str(&sql, "coalesce(pg_catalog.current_schema(), 'public')");
-	buf_str(&sql, ", 'CREATE')");
-	if (ask(c, &sql, &yes) && !yes)
-		say(c, false, "right to create partitions: GRANT CREATE ON SCHEMA %.*s",
-			conf->schema.n ? (int)conf->schema.n : 6, conf->schema.n ? conf->schema.p : "public");
 }
 
 static void check_dead_letter(struct check *c)
 {
+	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 
-	say(c, dead_require(c->job->dst[0], &e) == 0, e.code ? "table tdispatch.dead_letter in dst_db: create it with --install" :
-		"table tdispatch.dead_letter in dst_db");
+	if (granted(c, "dst_db", dst, dead_grants(dst, &e), &e))
+		say(c, dead_require(dst, &e) == 0, e.code ? "table tdispatch.dead_letter in dst_db: create it with --install" :
+			"table tdispatch.dead_letter in dst_db");
 }
 
-static void check_target(struct check *c)
+static void check_position(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
+	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 	bool known = false;
 	int64_t tick = 0;
 
-	if (position_kind(c->job->dst[0], &c->job->kind, &e) < 0 || c->job->kind == POSITION_NONE) {
+	if (!granted(c, "dst_db", dst, position_grants(dst, &e), &e))
+		return;
+	if (position_kind(dst, &c->job->kind, &e) < 0 || c->job->kind == POSITION_NONE) {
 		say(c, false, e.code ? "%s" : "%spgq_ext in dst_db: create it with --install", e.msg);
-	} else if (position_get(c->job->dst[0], conf->consumer_name, &known, &tick, &e) < 0) {
+	} else if (position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
 		say(c, false, "%s", e.msg);
 	} else {
 		say(c, true, "pgq_ext in dst_db");
@@ -277,12 +333,21 @@ static void check_target(struct check *c)
 		else if (known)
 			say(c, true, "the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
 	}
-	if (conf->error == ON_ERROR_DEAD_LETTER)
-		check_dead_letter(c);
 	if (c->unregistered && !known)
 		warn("consumer %s is not registered: it will be at start, with --register or with --install", conf->consumer_name);
-	check_table(c);
-	check_create_right(c);
+}
+
+static void check_target(struct check *c)
+{
+	check_position(c);
+	if (c->job->conf->error == ON_ERROR_DEAD_LETTER)
+		check_dead_letter(c);
+	find_schema(c);
+	if (check_schema(c)) {
+		check_table(c);
+		check_insert(c);
+	}
+	buf_free(&c->schema);
 }
 
 int check_run(struct job *job)

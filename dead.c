@@ -152,7 +152,7 @@ int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *d
 
 static int is_there(struct pq *dst, bool *yes, struct err *e)
 {
-	if (pq_query(dst, "SELECT (pg_catalog.to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
+	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
 		*yes = pq_int(dst, 0, 0, 0);
 	return e->code;
 }
@@ -169,7 +169,7 @@ int dead_next(struct pq *dst, const struct conf *c, int64_t after, int64_t *batc
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT batch_id, count(*)");
+	buf_str(&sql, PQ_OWN_PATH "SELECT batch_id, count(*)");
 	add_whose(&sql, c);
 	buf_fmt(&sql, " AND batch_id > %" PRId64 " GROUP BY batch_id ORDER BY batch_id LIMIT 1", after);
 	int rc = pq_query(dst, buf_cstr(&sql), e);
@@ -213,7 +213,7 @@ int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf 
 	struct buf sql = { 0 }, ids = { 0 };
 
 	add_ids(&ids, list, 0);
-	buf_str(&sql, "DELETE");
+	buf_str(&sql, PQ_OWN_PATH "DELETE");
 	add_whose(&sql, c);
 	buf_fmt(&sql, " AND batch_id = %" PRId64 " AND ev_id <> ALL ('{%s}')", batch, buf_cstr(&ids));
 	int rc = pq_query(dst, buf_cstr(&sql), e);
@@ -223,6 +223,15 @@ int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf 
 }
 
 /* ---- the table */
+
+int dead_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA tdispatch TO ' || quote_ident(current_user)"
+		" FROM pg_namespace WHERE nspname = 'tdispatch' AND NOT has_schema_privilege(oid, 'USAGE')"
+		" UNION ALL SELECT 'GRANT INSERT ON ' || t.oid::regclass || ' TO ' || quote_ident(current_user)"
+		" FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'tdispatch'"
+		" AND relname = 'dead_letter' AND NOT has_table_privilege(t.oid, 'INSERT')", e);
+}
 
 int dead_require(struct pq *dst, struct err *e)
 {
@@ -236,7 +245,7 @@ int dead_require(struct pq *dst, struct err *e)
 
 /* The key keeps a letter from standing there twice, whatever happens to queue and positions. */
 static const char install_sql[] =
-	"BEGIN;"
+	"BEGIN;" PQ_OWN_PATH
 	"SET LOCAL client_min_messages = warning;"
 	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
 	"CREATE TABLE tdispatch.dead_letter ("

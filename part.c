@@ -94,17 +94,25 @@ static int expand(const struct part_want *want, struct buf *sql, struct err *e)
 	return template_expand(sql, span_of(conf->part_template), &words, e);
 }
 
+/* Tables are found by the role's search_path; the questions about them leave it. Sets setting to
+ * the table's oid, 0 when it is not there. */
+static void add_oid(struct buf *sql, const char *setting, const struct conf *c, struct span table)
+{
+	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce((", setting);
+	add_regclass(sql, c->schema, table);
+	buf_str(sql, ")::pg_catalog.oid, '0')::pg_catalog.text, true);");
+}
+
 void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struct err *e)
 {
 	struct err ignored = { 0 };
 	struct buf sql = { 0 }, shown = { 0 };
 
-	buf_str(&sql, "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_catalog.pg_locks l"
-		" JOIN pg_catalog.pg_stat_activity a USING (pid)"
-		" WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND l.relation = (");
-	add_regclass(&sql, c->schema, table);
+	add_oid(&sql, "parent", c, table);
+	buf_str(&sql, PQ_OWN_PATH "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_locks l"
+		" JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.pid <> pg_backend_pid()"
+		" AND l.relation = current_setting('tdispatch.parent')::oid ORDER BY a.xact_start LIMIT 1");
 	buf_qualified(&shown, c->schema, table);
-	buf_str(&sql, ") ORDER BY a.xact_start LIMIT 1");
 	size_t n = strlen(e->msg);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
 		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
@@ -174,12 +182,32 @@ int part_foresee(struct pq *dst, const struct part_want *want, bool *there, stru
 	return expand(want, sql, e);
 }
 
-int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+/* A table under the partition's name that was there before: whoever may create tables on our
+ * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
+ * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. */
+static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_oid(&sql, "parent", want->conf, want->conf->table);
+	add_oid(&sql, "part", want->conf, want->name);
+	buf_str(&sql, PQ_OWN_PATH "SELECT rolname FROM pg_class part JOIN pg_roles ON pg_roles.oid = part.relowner"
+		" JOIN pg_class parent ON parent.oid = current_setting('tdispatch.parent')::oid"
+		" WHERE part.oid = current_setting('tdispatch.part')::oid AND part.relowner <> parent.relowner"
+		" AND NOT rolsuper AND rolname <> current_user AND NOT EXISTS (SELECT 1 FROM pg_inherits"
+		" WHERE inhrelid = part.oid AND inhparent = parent.oid)");
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0 && pq_rows(ddl) > 0)
+		err_set(e, ERR_RIGHTS, "table %.*s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
+			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->conf->dest_table);
+	buf_free(&sql);
+	return e->code;
+}
+
+static int ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
 {
 	struct buf begin = { 0 };
 	bool there = false;
 
-	*created = false;
 	if (is_there(ddl, "", want, &there, e) < 0 || there)
 		return e->code;
 	part_begin(&begin, want->lock_timeout_ms);
@@ -193,4 +221,10 @@ int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, str
 		return create(ddl, want, created, e);
 	roll_back(ddl);
 	return 0;
+}
+
+int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+{
+	*created = false;
+	return ensure(ddl, want, created, e) < 0 || *created ? e->code : refuse_stranger(ddl, want, e);
 }

@@ -183,13 +183,22 @@ int position_forget(struct pq *dst, const char *consumer, enum position_kind kin
 
 int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
 {
-	if (pq_query(dst, "SELECT (pg_catalog.to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
-	    " AND pg_catalog.to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
-	    " (pg_catalog.to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
-	    " AND pg_catalog.to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4", e) < 0)
+	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
+	    " AND to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
+	    " (to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
+	    " AND to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4", e) < 0)
 		return e->code;
 	*kind = !pq_int(dst, 0, 0, 0) ? POSITION_NONE : pq_int(dst, 0, 1, 0) ? POSITION_LANES : POSITION_SIMPLE;
 	return 0;
+}
+
+int position_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq_ext TO ' || quote_ident(current_user)"
+		" FROM pg_namespace WHERE nspname = 'pgq_ext' AND NOT has_schema_privilege(oid, 'USAGE')"
+		" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure || ' TO ' || quote_ident(current_user)"
+		" FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'pgq_ext'"
+		" AND proname IN ('get_last_tick', 'set_last_tick') AND NOT has_function_privilege(p.oid, 'EXECUTE')", e);
 }
 
 int position_require(enum position_kind kind, struct err *e)
@@ -202,7 +211,7 @@ int position_require(enum position_kind kind, struct err *e)
 /* The signatures and the table are those of the pgq_ext extension, so that each reads the
  * other's positions. A consumer without lanes has the empty subconsumer. */
 static const char install_sql[] =
-	"BEGIN;"
+	"BEGIN;" PQ_OWN_PATH
 	"SET LOCAL client_min_messages = warning;"
 	"CREATE SCHEMA IF NOT EXISTS pgq_ext;"
 	"CREATE TABLE IF NOT EXISTS pgq_ext.completed_tick ("

@@ -13,7 +13,7 @@
 
 #include "tdispatch.h"
 
-#define BEGIN_SQL "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog, pg_temp;" \
+#define BEGIN_SQL "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH \
 	"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;" \
 	"SET LOCAL client_min_messages = error;"
 
@@ -52,7 +52,7 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	struct buf sql = { 0 };
 
 	*state = (struct queue_state){ 0 };
-	if (pq_query(src, "SELECT pg_catalog.to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
+	if (pq_query(src, PQ_OWN_PATH "SELECT to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
 		return e->code;
 	state->pgq = is_true(src, 0);
 	if (!state->pgq)
@@ -99,11 +99,26 @@ int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64
 	return 0;
 }
 
-int queue_right(struct pq *src, bool *yes, struct err *e)
+int queue_grants(struct pq *src, const char *queue, struct err *e)
 {
-	if (pq_query(src, "SELECT pg_catalog.has_function_privilege('pgq.next_batch_info(text, text)', 'execute')", e) == 0)
-		*yes = is_true(src, 0);
-	return e->code;
+	struct buf sql = { 0 };
+
+	/* without these two pgq.queue cannot even be asked */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq TO ' || quote_ident(current_user)"
+	    " FROM pg_namespace WHERE nspname = 'pgq' AND NOT has_schema_privilege(oid, 'USAGE')"
+	    " UNION ALL SELECT 'GRANT pgq_reader TO ' || quote_ident(current_user)"
+	    " FROM pg_namespace n WHERE nspname = 'pgq' AND (EXISTS (SELECT 1 FROM pg_proc p"
+	    " WHERE pronamespace = n.oid AND proname IN ('next_batch_info', 'next_batch_custom', 'batch_event_sql',"
+	    " 'batch_event_tables', 'finish_batch', 'get_batch_info', 'register_consumer', 'register_consumer_at')"
+	    " AND NOT has_function_privilege(p.oid, 'EXECUTE')) OR EXISTS (SELECT 1 FROM pg_class t"
+	    " WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
+	    " AND NOT has_table_privilege(t.oid, 'SELECT')))", e) < 0 || pq_rows(src) > 0)
+		return e->code;
+	buf_str(&sql, "SELECT 'GRANT SELECT ON ' || inhrelid::regclass || ' TO ' || quote_ident(current_user)"
+		" FROM pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
+		" WHERE NOT has_table_privilege(inhrelid, 'SELECT') AND queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	return run(src, &sql, e);
 }
 
 int queue_require_pgq(const struct queue_state *state, struct err *e)

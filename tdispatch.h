@@ -544,6 +544,8 @@ struct position {
 /* What pgq_ext there is: none, one without subconsumers (before Skytools 3), the full one. */
 enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
 int position_kind(struct pq *, enum position_kind *, struct err *);
+/* The rows are the GRANT statements that this role lacks to keep positions. */
+int position_grants(struct pq *, struct err *);
 int position_require(enum position_kind, struct err *);  /* ERR_SHAPE when there is none */
 int position_install(struct pq *, bool *created, struct err *);
 
@@ -590,7 +592,8 @@ struct queue_backlog {                  /* what is behind a tick; -1 is not know
 /* tick: the target's; -1: the consumer's own. */
 int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t tick, struct queue_backlog *,
 	struct err *);
-int queue_right(struct pq *, bool *yes, struct err *);   /* may this role read queues? */
+/* The rows are the GRANT statements that this role lacks to consume the queue. */
+int queue_grants(struct pq *, const char *queue, struct err *);
 /* ERR_SHAPE, with what to do, when PgQ or the queue is not there. */
 int queue_require_pgq(const struct queue_state *, struct err *);
 int queue_require(const struct queue_state *, const char *queue, struct err *);
@@ -729,6 +732,8 @@ int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch
 /* A query that gives a batch's letters as PgQ's gives its events; caller frees. */
 char *dead_event_sql(const struct conf *, int64_t batch);
 int dead_count(struct pq *dst, const struct conf *, int64_t *letters, struct err *);
+/* The rows are the GRANT statements that this role lacks to write letters. */
+int dead_grants(struct pq *dst, struct err *);
 int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE when the table is not there */
 int dead_install(struct pq *dst, bool *created, struct err *);
 
