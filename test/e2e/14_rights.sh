@@ -1,0 +1,237 @@
+# Exactly the rights that tdispatch(1) names: with them all works; without one of them --check prints
+# the GRANT, which then works when pasted, and a run ends with one line.
+. "$(dirname "$0")/../cases.sh"
+
+# The databases of this case without what everybody has by default, a role ROLE that has nothing, and
+# store.orders, made by these columns and what follows them, whose owner is no superuser.
+bare_pair() {
+	ROLE=mover_$CASE
+	DAY=0
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	sql postgres <<-END
+		create role "$ROLE" login;
+		create role "owner_$CASE";
+		revoke all on database "$SRC" from public;
+		revoke all on database "$DST" from public;
+	END
+	dst "create schema store; create table store.orders (id int, day date, note text) $1;
+		alter table store.orders owner to \"owner_$CASE\";
+		revoke all on schema public from public;
+		create schema look;
+		create function look.rows() returns bigint language plpgsql as
+			\$\$ declare t regclass; n bigint; total bigint := 0; begin
+				for t in select oid from pg_class where relnamespace = 'store'::regnamespace and relkind = 'r' loop
+					execute 'select count(*) from only ' || t into n;
+					total := total + n;
+				end loop;
+				return total; end \$\$"
+	config dest_table=store.orders "${@:2}"
+	install
+	src "revoke usage on schema pgq, public from public;
+		revoke select on all tables in schema pgq from public"
+	dst "revoke execute on all functions in schema pgq_ext from public"
+	config dest_table=store.orders "src_db=dbname=$SRC user=$ROLE" "dst_db=dbname=$DST user=$ROLE" "${@:2}"
+}
+
+SRC_GRANTS=('CONNECT ON DATABASE "$SRC"' 'USAGE ON SCHEMA pgq' pgq_reader)
+DST_GRANTS=('CONNECT ON DATABASE "$DST"' 'USAGE ON SCHEMA pgq_ext'
+	'EXECUTE ON FUNCTION pgq_ext.get_last_tick(text)' 'EXECUTE ON FUNCTION pgq_ext.get_last_tick(text,text)'
+	'EXECUTE ON FUNCTION pgq_ext.set_last_tick(text,bigint)' 'EXECUTE ON FUNCTION pgq_ext.set_last_tick(text,text,bigint)'
+	'USAGE ON SCHEMA store')
+
+# names GRANT: with the databases and roles of this case.
+names() {
+	local grant=$1
+	grant=${grant//'$SRC'/$SRC}
+	grant=${grant//'$DST'/$DST}
+	say "${grant//'$CASE'/$CASE}"
+}
+
+new_event() {
+	DAY=$((DAY + 1))
+	event I:id "id=$DAY&day=$(date -u -d "2026-01-01 + $DAY days" +%F)&note=a" >/dev/null
+	tick q
+}
+
+works() {
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	new_event
+	once
+	expect_eq "$(dst "select look.rows()")" "$DAY" "rows"
+}
+
+# needs DATABASE RIGHT: without it. What --check says is pasted, and then it works again.
+needs() {
+	local grant
+	grant="GRANT $(names "$2") TO \"$ROLE\""
+	sql "$1" <<<"$(sed 's/^GRANT \(.*\) TO /REVOKE \1 FROM /' <<<"$grant")"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	sed -n 's/^MISSING .*\(GRANT .*;\)$/\1/p' out >paste.sql
+	expect_eq "$(tr -d '"' <paste.sql)" "$(tr -d '"' <<<"$grant;")" "--check"
+	new_event
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_eq "$(grep -c ERROR err)" 1 "error lines"
+	expect_match err "denied|must be owner"
+	expect_match err "GRANT"
+	sql "$1" <paste.sql
+	works
+}
+
+# Gives all, then takes each away: the common ones and the target's further ones.
+each_is_needed() {
+	local grant
+	for grant in "${SRC_GRANTS[@]}"; do
+		src "GRANT $(names "$grant") TO \"$ROLE\""
+	done
+	for grant in "${DST_GRANTS[@]}" "$@"; do
+		dst "GRANT $(names "$grant") TO \"$ROLE\""
+	done
+	expect_eq "$(src "select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls from pg_roles where rolname = '$ROLE'")" f
+	works
+	for grant in "$@"; do
+		needs "$DST" "$grant"
+	done
+}
+
+case_no_partitions() {
+	local grant
+	bare_pair "" part_field= part_template=
+	each_is_needed 'INSERT ON store.orders'
+	for grant in "${SRC_GRANTS[@]}"; do
+		needs "$SRC" "$grant"
+	done
+	for grant in "${DST_GRANTS[@]}"; do
+		[[ $grant != *set_last_tick\(text,text* ]] || continue
+		needs "$DST" "$grant"
+	done
+}
+
+# The positions of the lanes need the functions with three arguments.
+case_lanes() {
+	bare_pair "" part_field= part_template= lanes=2
+	each_is_needed 'INSERT ON store.orders'
+	needs "$DST" 'EXECUTE ON FUNCTION pgq_ext.set_last_tick(text,text,bigint)'
+}
+
+case_partitions_of_somebody_else() {
+	bare_pair "partition by range (day)" part_template= part_method=yearly
+	dst "create table store.orders_2026 partition of store.orders for values from ('2026-01-01') to ('2027-01-01')"
+	each_is_needed 'INSERT ON store.orders_2026'
+}
+
+case_template_like() {
+	bare_pair "" "part_template=create table _DEST_TABLE (like _PARENT including all);"
+	each_is_needed 'CREATE ON SCHEMA store' 'SELECT ON store.orders'
+}
+
+case_template_inherits() {
+	bare_pair "" "part_template=$INHERITS"
+	each_is_needed 'CREATE ON SCHEMA store' 'owner_$CASE'
+}
+
+case_template_attach() {
+	bare_pair "partition by range (day)" "part_template=$ATTACH"
+	each_is_needed 'CREATE ON SCHEMA store' 'owner_$CASE'
+}
+
+case_template_partition_of() {
+	bare_pair "partition by range (day)" "part_template=$PARTITION_OF"
+	each_is_needed 'CREATE ON SCHEMA store' 'owner_$CASE'
+}
+
+# Membership in a superuser's role is not what is advised.
+case_parent_of_a_superuser() {
+	bare_pair "partition by range (day)" "part_template=$PARTITION_OF"
+	each_is_needed 'CREATE ON SCHEMA store' 'owner_$CASE'
+	dst "alter table store.orders owner to postgres"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^MISSING  right on dst_db: ALTER TABLE store.orders OWNER TO $ROLE;$"
+	sed -n 's/^MISSING .*: \(ALTER .*;\)$/\1/p' out >paste.sql
+	sql "$DST" <paste.sql
+	works
+}
+
+# A function of the owner's creates the partitions: no right on the parent, none to create.
+case_template_calls_a_function() {
+	bare_pair "partition by range (day)" "part_template=select store.add_partition('_DEST_TABLE', _PART_START, _PART_END);"
+	dst "grant usage, create on schema store to \"owner_$CASE\";
+		create function store.add_partition(name text, start date, until date) returns void language plpgsql security definer
+			set search_path = pg_catalog, pg_temp as \$\$ begin
+				execute format('create table %s partition of store.orders for values from (%L) to (%L)', name, start, until);
+				execute format('grant insert on %s to %I', name, session_user); end \$\$;
+		alter function store.add_partition owner to \"owner_$CASE\";
+		revoke execute on function store.add_partition from public"
+	dst "grant execute on function store.add_partition to \"$ROLE\""
+	each_is_needed
+	works
+}
+
+# The event tables of a queue, where pgq_reader does not have them.
+case_event_tables() {
+	bare_pair "" part_field= part_template=
+	each_is_needed 'INSERT ON store.orders'
+	src "revoke select on pgq.event_1_0, pgq.event_1_1, pgq.event_1_2 from pgq_reader"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	sed -n 's/^MISSING .*\(GRANT .*;\)$/\1/p' out >paste.sql
+	expect_eq "$(sort paste.sql | tr '\n' ' ')" "$(for i in 0 1 2; do printf 'GRANT SELECT ON pgq.event_1_%s TO %s; ' $i "$ROLE"; done)"
+	new_event
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "permission denied for table event_1.*--check says which GRANT"
+	sql "$SRC" <paste.sql
+	works
+}
+
+# Letters need INSERT; to take them out again, SELECT and DELETE.
+case_dead_letters() {
+	bare_pair "" part_field= part_template= on_error=dead_letter
+	dst "grant insert on tdispatch.dead_letter to \"$ROLE\""
+	each_is_needed 'USAGE ON SCHEMA tdispatch' 'INSERT ON store.orders'
+	dst "revoke insert on tdispatch.dead_letter from \"$ROLE\""
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^MISSING  right on dst_db: GRANT INSERT ON tdispatch.dead_letter TO $ROLE;$"
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "permission denied for table dead_letter"
+	dst "grant insert on tdispatch.dead_letter to \"$ROLE\""
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	once
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 1
+	dst "alter table store.orders alter id type text"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match err "permission denied for table dead_letter"
+	dst "grant select, delete on tdispatch.dead_letter to \"$ROLE\""
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 0
+	expect_eq "$(dst "select look.rows()")" $((DAY + 1))
+}
+
+case_switches_of_the_mover() {
+	local switch
+	bare_pair "" part_field= part_template=
+	each_is_needed 'INSERT ON store.orders'
+	for switch in --rewind --reset --unregister --register --show-config --check; do
+		expect_exit 0 "$TDISPATCH" $switch job.ini
+	done
+	new_event
+	once
+}
+
+# What --install needs, and what it says without.
+case_install() {
+	local role=installer_$CASE
+	new_pair "$CASE"
+	sql postgres <<<"create role \"$role\" login"
+	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
+	expect_exit 1 "$TDISPATCH" --install job.ini
+	expect_match err "dst_db: permission denied for database"
+	sql postgres <<<"grant create on database \"$DST\" to \"$role\""
+	expect_exit 1 "$TDISPATCH" --install job.ini
+	expect_match err "src_db: permission denied for function create_queue"
+	src "grant pgq_admin to \"$role\""
+	install
+	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+}
+
+run_cases
