@@ -4,37 +4,50 @@ PREFIX = /usr/local
 DESTDIR =
 CC = gcc
 
-SRC = $(wildcard *.c)
-OBJ = $(SRC:%.c=build/obj/%.o) build/obj/embed.o
-EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
+# ARCH=aarch64 or armv7: build/ARCH/tdispatch, by Debian's cross compiler
+HOST := $(shell uname -m)
+ARCH = $(HOST)
+ifeq ($(ARCH),$(HOST))
+BIN = tdispatch
 DEPS = build/deps
+BUILD = build/obj
+else
+BIN = build/$(ARCH)/tdispatch
+DEPS = build/$(ARCH)/deps
+BUILD = build/$(ARCH)/obj
+endif
 ROOT = $(DEPS)/root
+
+SRC = $(wildcard *.c)
+OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/embed.o
+EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Wsign-compare
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
 HARDEN = -fstack-protector-strong -fstack-clash-protection -fPIE
-CFLAGS = -O2 -g0
+CFLAGS = -O2 -g0 -fno-unwind-tables -fno-asynchronous-unwind-tables
+LINK = -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs
 STATIC_CC = $(ROOT)/bin/musl-gcc
 STATIC_LIBS = -lpq -lpgcommon_shlib -lpgport_shlib -lssl -lcrypto
 
 SANITIZE = -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 PQ_INC = -I$(shell pg_config --includedir 2>/dev/null || echo /usr/include/postgresql)
 
-all: tdispatch ## build ./tdispatch, the static binary
+all: $(BIN) ## build ./tdispatch, the static binary; ARCH=aarch64 or armv7: build/ARCH/tdispatch
 
-tdispatch: $(OBJ)
-	$(STATIC_CC) -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -o $@ $(OBJ) $(STATIC_LIBS)
+$(BIN): $(OBJ)
+	$(STATIC_CC) $(LINK) -o $@ $(OBJ) $(STATIC_LIBS)
 
-build/obj/%.o: %.c tdispatch.h $(DEPS)/.done
+$(BUILD)/%.o: %.c tdispatch.h $(DEPS)/.done
 	@mkdir -p $(@D)
 	$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -c -o $@ $<
 
-build/obj/embed.o: embed.S $(EMBEDDED) $(DEPS)/.done
+$(BUILD)/embed.o: embed.S $(EMBEDDED) $(DEPS)/.done
 	@mkdir -p $(@D)
-	$(STATIC_CC) -c -o $@ $<
+	$(STATIC_CC) -DVERSIONS='"$(ROOT)/versions"' -c -o $@ $<
 
-$(DEPS)/.done: | deps/build.sh
-	deps/build.sh $(DEPS) $(DEPS_SRC)
+$(DEPS)/.done: deps/build.sh
+	ARCH=$(ARCH) deps/build.sh $(DEPS) $(DEPS_SRC)
 
 dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitizers (CC=clang too)
 
@@ -101,6 +114,9 @@ install: tdispatch ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 644 tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
 	install -D -m 644 tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
 	install -D -m 644 tdispatch.ini $(DESTDIR)$(PREFIX)/share/doc/tdispatch/tdispatch.ini
+
+dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at most what ARCH knows
+	dist/tarballs.sh $(DIST)
 
 clean: ## remove what was built, but the libraries
 	rm -rf build/obj build/test tdispatch tdispatch-dev

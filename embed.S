@@ -1,6 +1,14 @@
-/* Files that are part of the program: the sample config and the licences, NUL-terminated. */
+/* Files that are part of the program, NUL-terminated: the sample config, the licences, and the
+ * versions of what is linked in. */
 	.section .rodata
-	.global conf_sample, conf_licenses
+	.global conf_sample, conf_licenses, conf_versions
+conf_versions:
+#ifdef VERSIONS
+	.incbin VERSIONS
+#else
+	.ascii "shared libraries of this system\n"
+#endif
+	.byte 0
 conf_sample:
 	.incbin "tdispatch.ini"
 	.byte 0

@@ -53,7 +53,7 @@ static const char help_text[] =
 	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
 	"\n"
 	"  -h, --help          this text\n"
-	"  -V, --version       the version\n"
+	"  -V, --version       the version; with -v those of the libraries too\n"
 	"      --licenses      licences of this program and of what is linked into it\n"
 	"  -q, --quiet         log warnings and errors only\n"
 	"  -v, --verbose       log more; twice: still more\n"
@@ -627,6 +627,8 @@ int main(int argc, char **argv)
 		return 0;
 	case VERSION:
 		puts("tdispatch " TDISPATCH_VERSION);
+		if (a.verbosity > 0)
+			fputs(conf_versions, stdout);
 		return 0;
 	case SAMPLE:
 		fputs(conf_sample, stdout);

@@ -430,6 +430,7 @@ void conf_free(struct conf *);          /* takes a zeroed or half-read conf too 
 void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));
 extern const char conf_sample[];        /* what --ini prints, NUL-terminated */
 extern const char conf_licenses[];
+extern const char conf_versions[];      /* of the libraries: name, version, SHA-256 of the source */
 
 /* ---- state.c: the state file, by which others see the running process */
 

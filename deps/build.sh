@@ -18,8 +18,24 @@ OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 SRC=${2:-}
 [ -z "$SRC" ] || SRC=$(cd "$SRC" && pwd) || exit 1
 ROOT=$OUT/root
-# these libraries read what the network sends. _FORTIFY_SOURCE is not among the flags: musl has nothing behind it
+ARCH=${ARCH:-$(uname -m)}
+case $ARCH in
+x86_64) TRIPLET=x86_64-linux-gnu OPENSSL=linux-x86_64 ;;
+aarch64) TRIPLET=aarch64-linux-gnu OPENSSL=linux-aarch64 ;;
+armv7 | armv7l) TRIPLET=arm-linux-gnueabihf OPENSSL=linux-armv4 ;;
+*) echo "deps: ARCH=$ARCH: neither x86_64, aarch64 nor armv7" >&2; exit 1 ;;
+esac
+if [ "$ARCH" = "$(uname -m)" ]; then
+	CROSS='' HEADERS=/usr/include ASM=/usr/include/$TRIPLET/asm
+else
+	CROSS=$TRIPLET- HEADERS=/usr/$TRIPLET/include ASM=/usr/$TRIPLET/include/asm
+fi
+# These libraries read what the network sends. _FORTIFY_SOURCE is not among the flags: musl has nothing behind it.
 HARDEN="-fstack-protector-strong -fstack-clash-protection"
+# Nothing here unwinds a stack: the tables would be a tenth of the program.
+SMALL="-Os $HARDEN -ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables"
+# Two builds are the same to the bit: no date, and no name of a folder, is in them.
+export SOURCE_DATE_EPOCH=0 PATH="$ROOT/bin:$PATH"
 JOBS=$(nproc 2>/dev/null || echo 2)
 LOG=$OUT/build.log
 
@@ -103,25 +119,30 @@ step() {
 build_musl() {
 	unpack musl
 	cd "$OUT/work/musl"
-	./configure --prefix="$ROOT" --syslibdir="$ROOT/lib" --disable-shared CFLAGS="-Os -pipe $HARDEN"
+	./configure --prefix="$ROOT" --syslibdir="$ROOT/lib" --disable-shared --target="$TRIPLET" CROSS_COMPILE="$CROSS" CC="${CROSS}gcc" \
+		CFLAGS="-Os $HARDEN -pipe -ffile-prefix-map=$OUT=."
 	make -j"$JOBS"
 	make install
 	mkdir -p "$ROOT/kernel"
-	ln -sfn /usr/include/linux "$ROOT/kernel/linux"
-	ln -sfn /usr/include/asm-generic "$ROOT/kernel/asm-generic"
-	ln -sfn "/usr/include/$(gcc -print-multiarch)/asm" "$ROOT/kernel/asm"
+	ln -sfn "$HEADERS/linux" "$ROOT/kernel/linux"
+	ln -sfn "$HEADERS/asm-generic" "$ROOT/kernel/asm-generic"
+	ln -sfn "$ASM" "$ROOT/kernel/asm"
+	# the compiler of the other two; OpenSSL writes its name and flags into the library
+	printf '#!/bin/sh\nexec "%s/bin/musl-gcc" -idirafter "%s/kernel" -ffile-prefix-map="%s"=. "$@"\n' "$ROOT" "$ROOT" "$OUT" >"$ROOT/bin/static-cc"
+	chmod +x "$ROOT/bin/static-cc"
 	cp COPYRIGHT "$ROOT/musl.license"
 }
 
 build_openssl() {
 	unpack openssl
 	cd "$OUT/work/openssl"
-	./Configure linux-x86_64 --prefix=/usr --openssldir=/etc/ssl --libdir=lib \
+	./Configure "$OPENSSL" --prefix=/usr --openssldir=/etc/ssl --libdir=lib \
 		no-shared no-dso no-engine no-async no-legacy no-apps no-docs no-tests no-quic no-module \
 		no-comp no-ct no-cmp no-cms no-ts no-srp no-psk no-ocsp no-dtls no-ssl3 no-idea no-seed \
 		no-camellia no-aria no-bf no-cast no-rc2 no-rc4 no-md4 no-mdc2 no-whirlpool no-sm2 no-sm3 \
 		no-sm4 no-siphash no-blake2 no-rmd160 no-gost no-srtp no-nextprotoneg no-ui-console no-makedepend \
-		-Os $HARDEN -ffunction-sections -fdata-sections -idirafter "$ROOT/kernel" CC="$ROOT/bin/musl-gcc"
+		no-ml-dsa no-slh-dsa no-dsa no-ec2m no-scrypt no-ssl-trace \
+		$SMALL CC=static-cc AR="${CROSS}ar" RANLIB="${CROSS}ranlib"
 	make -j"$JOBS" build_sw
 	cp libssl.a libcrypto.a "$ROOT/lib/"
 	cp -r include/openssl "$ROOT/include/"
@@ -131,8 +152,8 @@ build_openssl() {
 build_libpq() {
 	unpack postgresql
 	cd "$OUT/work/postgresql"
-	./configure CC="$ROOT/bin/musl-gcc -idirafter $ROOT/kernel" CFLAGS="-Os $HARDEN -ffunction-sections -fdata-sections" \
-		LDFLAGS=-static --prefix="$ROOT" --without-readline --without-zlib --without-icu --with-openssl \
+	./configure CC=static-cc CFLAGS="$SMALL" AR="${CROSS}ar" \
+		${CROSS:+--host="$TRIPLET"} LDFLAGS=-static --prefix="$ROOT" --without-readline --without-zlib --without-icu --with-openssl \
 		--sysconfdir=/etc/postgresql-common --disable-rpath
 	make -j"$JOBS" -C src/backend generated-headers
 	make -j"$JOBS" -C src/common all
@@ -143,11 +164,34 @@ build_libpq() {
 	cp COPYRIGHT "$ROOT/postgresql.license"
 }
 
-[ ! -f "$OUT/.done" ] || exit 0
+# ROOT/versions: a line for each library, its name, its version and the SHA-256 of its source
+write_versions() {
+	for name in musl openssl postgresql; do
+		version=''
+		for f in "$OUT"/src/$name*.dsc "$OUT"/src/$name-[0-9]*.tar.*[z2] "$OUT"/src/$name*orig.tar.*[z2]; do
+			[ -f "$f" ] || continue
+			sum=$(sha256sum "$f" | cut -d ' ' -f 1)
+			[ -n "$version" ] || version=$(basename "$f" | sed 's/^[a-z0-9-]*[_-]\([0-9].*\)\(\.dsc\|\.orig\.tar\..*\|\.tar\..*\)$/\1/')
+		done
+		echo "$name $version $sum"
+	done >"$ROOT/versions"
+}
+
+# another script than the one that built what is there: all anew but the sources
+KEY=$(cksum <"$0")
+[ "$(cat "$OUT/.done" 2>/dev/null)" != "$KEY" ] || { touch "$OUT/.done"; exit 0; }
+[ "$(cat "$OUT/work/.script" 2>/dev/null)" = "$KEY" ] || rm -rf "$OUT/work" "$ROOT"
+mkdir -p "$OUT/work"
+echo "$KEY" >"$OUT/work/.script"
 : >>"$LOG"
-"$(dirname "$0")/install.sh" build
+if [ -n "$CROSS" ]; then
+	"$(dirname "$0")/install.sh" build "cross-$TRIPLET"
+else
+	"$(dirname "$0")/install.sh" build
+fi
 fetch
 step musl build_musl
 step openssl build_openssl
 step libpq build_libpq
-touch "$OUT/.done"
+write_versions
+echo "$KEY" >"$OUT/.done"

@@ -3,7 +3,8 @@
 #
 #   deps/install.sh GROUP...
 #
-# build: what builds the libraries and the static binary. dev: the system's libpq for make dev.
+# build: what builds the libraries and the static binary. cross-TRIPLET: the same for another
+# architecture. dev: the system's libpq for make dev.
 # lint, fuzz, valgrind: what these targets of make run. Exit 0: all is there. 1: something is missing; one line says what.
 set -u
 
@@ -20,6 +21,14 @@ has() {
 	command -v "$1"
 }
 
+# Debian's name of a triplet's architecture
+cross_name() {
+	case $1 in
+	aarch64-*) echo arm64 ;;
+	*) echo armhf ;;
+	esac
+}
+
 look() {
 	missing=
 	for group; do
@@ -33,6 +42,10 @@ look() {
 			need xz-utils has xz
 			need binutils has ar
 			need ca-certificates [ -d /etc/ssl/certs ]
+			;;
+		cross-*)
+			need "gcc-${group#cross-}" has "${group#cross-}-gcc"
+			need "libc6-dev-$(cross_name "${group#cross-}")-cross" [ -f "/usr/${group#cross-}/include/linux/types.h" ]
 			;;
 		dev)
 			need gcc has gcc
