@@ -16,7 +16,7 @@ kill_matrix() {
 versions() {
 	local bin
 	bin=$(find_pgbin) || return
-	say "$(date -u +%Y-%m-%d), $(./tdispatch --version), $("$bin/postgres" --version | cut -d ' ' -f 1-3)," \
+	say "$(date -u +%Y-%m-%d), $(./tdispatch --version), PostgreSQL $("$bin/postgres" --version | cut -d ' ' -f 3)," \
 		"PgQ $(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$("$bin/pg_config" --sharedir)/extension/pgq.control")"
 }
 
