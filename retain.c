@@ -16,7 +16,9 @@
 #include "tdispatch.h"
 
 #define EVERY_MS (60 * 60 * 1000)       /* between two looks for partitions that are too old */
-#define LOCK_TIMEOUT_MS 200             /* of each lock: readers of the parent queue behind it */
+#define LOCK_TIMEOUT_MS 500             /* of each lock: readers queue behind it, and where two wait for each
+                                         * other it is us who give way, before deadlock_timeout (1 s) */
+#define PARENT_WAITS 3                  /* for the parent's lock in vain, before the rest is left for the next time */
 #define SHOW_LOCK_TIMEOUT_MS 5000       /* sizes wait for who has a partition locked */
 
 /* ---- the clock */
@@ -191,8 +193,8 @@ static int remove_child(struct job *j, struct span name, bool declarative, struc
 	return e->code;
 }
 
-/* false: it is no use to try another one now. */
-static bool remove_one(struct job *j, const char *name, bool declarative)
+/* 0; 1 when the parent's lock was in the way; or the connection's error. */
+static int remove_one(struct job *j, const char *name, bool declarative)
 {
 	const struct conf *c = j->conf;
 	struct err e = { 0 }, lost = { 0 };
@@ -202,7 +204,7 @@ static bool remove_one(struct job *j, const char *name, bool declarative)
 		remove_child(j, span_of(name), declarative, &e);
 	if (child && !e.code) {
 		log_info("partition %s is older than part_keep = %s: %s", name, c->part_keep, c->detach ? "detached" : "dropped");
-		return true;
+		return 0;
 	}
 	pq_query(j->ddl, "ROLLBACK", &lost);
 	if (e.code == ERR_TIMEOUT && !lost.code)
@@ -210,7 +212,7 @@ static bool remove_one(struct job *j, const char *name, bool declarative)
 	if (e.code && e.code != ERR_STOP && strcmp(e.sqlstate, "42P01") != 0)   /* somebody else dropped it */
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s; it will be tried again", name,
 			c->part_keep, c->detach ? "detached" : "dropped", e.msg);
-	return parent && !lost.code;
+	return lost.code ? lost.code : !parent;
 }
 
 /* The streams of the sink are forgotten, since their partitions may be gone, or be late by now. */
@@ -219,11 +221,14 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 	struct buf names = { 0 };
 	bool declarative = false;
 	int64_t now_s;
+	int rc = 0, waits = 0;
 
 	if (look_at_clock(j, &now_s, e) == 0)
 		find_old(j, loaded, &names, &declarative, e);
-	for (size_t at = 0; at < names.len && remove_one(j, names.p + at, declarative);)
-		at += strlen(names.p + at) + 1;
+	for (size_t at = 0; at < names.len && rc >= 0 && waits < PARENT_WAITS; at += strlen(names.p + at) + 1) {
+		rc = remove_one(j, names.p + at, declarative);
+		waits += rc > 0;
+	}
 	sink_forget(j->sink);
 	buf_free(&names);
 	return e->code;

@@ -186,15 +186,15 @@ case_locked_inherits() {
 	check_locked
 }
 
-# Somebody reads the parent: one wait, not one for each partition.
+# Somebody reads the parent: three waits, not one for each partition.
 case_locked_parent() {
 	keep_pair
-	make_days 2001-01-01 2001-01-02 2001-01-03
+	make_days 2001-01-01 2001-01-02 2001-01-03 2001-01-04 2001-01-05
 	dst "begin; select count(*) from orders where day > '2050-01-01'; select pg_sleep(60)" >/dev/null &
 	within 10 locker_is_there 1
 	batch 1
 	once
-	expect_eq "$(grep -c 'cannot be dropped now' err)" 1
+	expect_eq "$(grep -c 'cannot be dropped now.*orders is open in server process' err)" 3
 	expect_rows 1
 	end_lockers
 	within 10 locker_is_there 0
@@ -296,6 +296,31 @@ case_late_letters() {
 	expect_eq "$(grep -o 'max_errors = 5' err | wc -l)" 1
 }
 
+# One of two lanes has committed its rows and letters when the other fails. Then another config is
+# tried: every event is a row or a letter, and none is both.
+case_late_letters_after_a_half() {
+	local day
+	keep_pair part_late=error on_error=dead_letter lanes=2
+	batch 1
+	once
+	for day in 01 02 03 04 05 06; do
+		orders 1$day 1$day 2001-01-$day
+		orders 2$day 2$day 2099-01-$day
+	done
+	tick q
+	dst "create function refuse() returns trigger language plpgsql as
+			\$\$ begin if new.subconsumer_id = '' then raise exception using errcode = '53100', message = 'refused'; end if; return new; end \$\$;
+		create constraint trigger refuse after insert or update on pgq_ext.completed_tick
+			deferrable initially deferred for each row execute function refuse()"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err refused
+	dst "drop trigger refuse on pgq_ext.completed_tick"
+	expect_eq "$(dst "select count(*) between 1 and 5 from tdispatch.dead_letter")" t "letters of one lane"
+	once --set part_late=create
+	expect_eq "$(dst "select count(*), count(distinct id) from (select id from orders
+		union all select substr(ev_data, 4, 3)::int from tdispatch.dead_letter) x")" "13|13"
+}
+
 # A row for a period that was detached goes to the table that still has its name.
 case_late_after_detach() {
 	keep_pair part_keep_action=detach
@@ -376,14 +401,22 @@ case_premake_locked() {
 	expect_eq "$(dst "select count(*) from pg_inherits where inhparent = 'orders'::regclass")" 2
 }
 
+# Number of hours made, from the first to the last, and whether that is this hour or the next.
+hours() {
+	dst "select count(*), max(t) - min(t), min(t) - date_trunc('hour', now()) between interval '0' and interval '1 hour'
+		from (select to_timestamp(replace(relname, 'orders', ''), '_YYYY_MM_DD_HH24') t from pg_class where relname like 'orders\_%') x"
+}
+
 case_premake_hourly() {
 	keep_pair part_keep= part_premake=30 part_method=hourly part_timezone=UTC "part_field=at" "part_template=$INHERITS"
 	dst "drop table orders; create table orders (id int, at timestamptz)"
 	once
 	# 30 in a row, the first of them in this hour or the next
-	expect_eq "$(dst "select count(*), max(t) - min(t), min(t) - date_trunc('hour', now()) between interval '0' and interval '1 hour'
-		from (select to_timestamp(replace(relname, 'orders', ''), '_YYYY_MM_DD_HH24') t from pg_class where relname like 'orders\_%') x")" \
-		"30|1 day 05:00:00|t"
+	expect_eq "$(hours)" "30|1 day 05:00:00|t"
+	# what is as written is read by the clock of the session there
+	dst "drop table orders cascade; create table orders (id int, at timestamptz); alter database \"$DST\" set timezone = 'Etc/GMT+11'"
+	once --set part_timezone=text
+	expect_eq "$(hours)" "30|1 day 05:00:00|t"
 }
 
 case_show_partitions() {
