@@ -332,7 +332,7 @@ static const char *fate(const struct job *j, int row, bool partition, bool old)
 	if (!is_true(j, row, ORDINARY))
 		return "never touched: no ordinary table";
 	if (!partition)
-		return "never touched: not a name of part_method";
+		return "never touched: no partition by its name";
 	if (!old)
 		return "keep";
 	if (!is_true(j, row, OWNED))

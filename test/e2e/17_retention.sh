@@ -429,7 +429,7 @@ case_show_partitions() {
 	expect_match out '^name +from +to +rows'
 	expect_match out '^orders_2001_01_01 +2001-01-01 +2001-01-02 +1234 +[0-9]+ [kM]B +drop$'
 	expect_match out '^orders_2099_01_01 +2099-01-01 +2099-01-02 +0 +[0-9]+ (bytes|kB) +keep$'
-	expect_match out '^orders_old +- +- +0 .* never touched: not a name of part_method$'
+	expect_match out '^orders_old +- +- +0 .* never touched: no partition by its name$'
 	expect_match out '^3 children of orders, 1 older than part_keep = 90 days$'
 	expect_exit 0 "$TDISPATCH" --show-partitions --set part_keep_action=detach job.ini
 	expect_match out '^orders_2001_01_01 .* detach$'
