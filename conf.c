@@ -400,6 +400,20 @@ static void choose_state_file(struct conf *c)
 	c->state_file = path.p;
 }
 
+/* Files that are replaced whole must not be any other one. */
+static int check_files(struct loading *l)
+{
+	const struct conf *c = l->conf;
+	const char *const path[] = { c->pidfile, c->logfile, c->state_file, c->metrics_file };
+	static const char *const name[] = { "pidfile", "logfile", "state_file", "metrics_file" };
+
+	for (size_t i = 2; i < 4; i++)
+		for (size_t k = 0; k < i; k++)
+			if (path[i] && path[k] && strcmp(path[i], path[k]) == 0)
+				return bad_value(l, name[i], "another key names the same file");
+	return 0;
+}
+
 /* Expands part_template once, for what is wrong with it whatever the event. */
 static int try_template(struct loading *l)
 {
@@ -436,7 +450,7 @@ static int load_keys(struct loading *l)
 	if (l->err->code)
 		return l->err->code;
 	choose_state_file(l->conf);
-	if (choose_log_format(l) < 0 || choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 ||
+	if (check_files(l) < 0 || choose_log_format(l) < 0 || choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 ||
 	    split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;
 	return try_template(l);

@@ -128,6 +128,16 @@ void report_ready(struct report *r)
 	r->ready = true;
 }
 
+void report_moves(struct report *r, const struct conf *to)
+{
+	const char *path = r->conf->state_file;
+
+	if (path && !r->state_failed && (!to->state_file || strcmp(path, to->state_file) != 0))
+		unlink(path);
+	r->state_failed = r->metrics_failed = false;
+	r->state_due_ms = r->metrics_due_ms = 0;
+}
+
 void report_reloading(struct report *r)
 {
 	struct timespec now;

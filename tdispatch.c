@@ -69,9 +69,10 @@ static const char help_text[] =
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
 	"      --check         connect, and say what is there and what is missing\n"
 	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
-	"      --status        say where queue and target are; --json for programs\n"
+	"      --status        say where queue and target are, and what the process does\n"
+	"      --json          with --status: for programs\n"
 	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
-	"      --max-lag S     for --health: seconds without progress that are well (120)\n"
+	"      --max-lag S     with --health: so many seconds without progress are well (120)\n"
 	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
@@ -267,6 +268,7 @@ static void read_again(struct app *a)
 	}
 	finish(a);
 	job_free(&a->job);
+	report_moves(&a->report, &conf);
 	conf_free(&a->conf);
 	a->conf = conf;
 	set_up_log(a);

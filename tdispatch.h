@@ -754,6 +754,7 @@ struct report {
 void report_start(struct report *, const struct conf *);
 void report_ready(struct report *);             /* it works, or waits for a server; once */
 void report_reloading(struct report *);         /* report_ready ends it */
+void report_moves(struct report *, const struct conf *to);      /* before conf becomes what `to` is */
 /* Within a batch, of which so many events were read and bytes of rows sent: it goes on when one of
  * them has changed. Cheap. Returns after how many ms it wants to be called again at the latest, -1:
  * it need not. NULL: nobody is told. */

@@ -156,9 +156,45 @@ case_health_usage() {
 	expect_exit 2 "$TDISPATCH" --health --max-lag 0 job.ini
 	expect_exit 2 "$TDISPATCH" --max-lag 5 job.ini
 	expect_exit 2 "$TDISPATCH" --json job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini --set state_file=x --set logfile=x
+	expect_match err 'state_file.*same file'
 	echo garbage >job.state
 	expect_exit 1 "$TDISPATCH" --health job.ini --set state_file=job.state
 	expect_match err "cannot read state file"
+}
+
+# The files follow the config.
+case_reload_moves_the_files() {
+	orders_pair state_file=a.state metrics_file=a.prom loop_delay=60
+	start job.ini
+	within 10 doing idle a.state
+	config state_file=b.state metrics_file=b.prom log_format=json
+	expect_exit 0 "$TDISPATCH" -r job.ini
+	within 10 doing idle b.state
+	within 10 test -s b.prom
+	expect_eq "$(ls a.state 2>/dev/null)" ""
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	within 5 grep -q '^{"time":.*read again' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A disk that is full leaves the old file whole and no new one beside it; rows move.
+case_disk_is_full() {
+	orders_pair metrics_file=job.prom
+	PROGRAM=$STATIC running_job
+	within 20 grep -q "rows_total.* 3" job.prom
+	strace -qq -o /dev/null -p "$PID" -P "$PWD/job.prom.new" -P "$PWD/job.pid.state.new" -e trace=write -e inject=write:error=ENOSPC &
+	STARTED+=($!)
+	within 20 grep -q 'cannot write metrics_file job.prom: No space' bg.err
+	within 20 grep -q 'cannot write state_file job.pid.state: No space' bg.err
+	orders 4 5
+	tick q
+	within 20 dst_gives 5 "select count(*) from orders"
+	check_metrics job.prom
+	expect_eq "$(ls ./*.new 2>/dev/null)" ""
+	kill -TERM "$PID"
+	expect_end 0 5
 }
 
 # What ended with an error leaves it to be read.
