@@ -118,6 +118,18 @@ case_summary_of_a_failure() {
 	expect_match out '"end":"done".*"events":1,.*"rows":0,.*"events_not_written":1'
 }
 
+case_summary_when_stopped() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.02
+	many 1 100
+	tick q
+	start --once --progress=json job.ini
+	within 10 rows_are_coming
+	kill -INT "$PID"
+	expect_end 0 30
+	expect_match bg.out '"end":"stopped".*"events":100,.*"rows":100,'
+}
+
 # ---- --dry-run
 
 case_dry_run() {
