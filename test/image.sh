@@ -38,10 +38,17 @@ make_base() {
 	rm -rf "$IMAGES/base"
 }
 
-# The format is the one that has a place for HEALTHCHECK.
+# build_stage NAME SWITCH...: the format is the one that has a place for HEALTHCHECK.
+build_stage() {
+	quietly build_ah build --isolation chroot --format docker --layers --pull-never -t "$1" "${@:2}" "$TOP"
+}
+
+# The build stage has a name, so that its layers are not pruned with the old ones.
 build() {
-	say "building the image"
-	quietly build_ah build --isolation chroot --format docker --layers --pull-never -t tdispatch "$TOP"
+	say "building the image: minutes, when the libraries are not there yet"
+	build_stage tdispatch-build --target build
+	build_stage tdispatch
+	quietly build_ah rmi --prune
 }
 
 # Puts the image's files and what it says of itself where the tests look for them.

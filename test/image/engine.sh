@@ -27,8 +27,8 @@ engine_build() {
 
 # Sets background, name and command; writes the container's mounts and env.
 run_options() {
-	local option mounts=() env=() read_only=
-	background= name=unnamed
+	local option mounts=() env=() read_only=''
+	background='' name=unnamed
 	while [[ $1 == -* ]]; do
 		option=$1
 		shift
