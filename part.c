@@ -168,11 +168,11 @@ static int create(struct pq *ddl, const struct part_want *want, bool *created, s
 	return template_failed(ddl, want, &there, e);
 }
 
-void part_begin(struct buf *sql, int lock_timeout_ms)
+void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
 {
-	buf_fmt(sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = %d;"
-		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;", lock_timeout_ms);
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;");
+	pq_add_settings(sql, ddl, lock_timeout_ms);
 }
 
 int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
@@ -210,7 +210,7 @@ static int ensure(struct pq *ddl, const struct part_want *want, bool *created, s
 
 	if (is_there(ddl, "", want, &there, e) < 0 || there)
 		return e->code;
-	part_begin(&begin, want->lock_timeout_ms);
+	part_begin(&begin, ddl, want->lock_timeout_ms);
 	buf_fmt(&begin, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
 		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
 	is_there(ddl, buf_cstr(&begin), want, &there, e);

@@ -46,15 +46,12 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-		"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-		"SET LOCAL lock_timeout = %d; SET LOCAL client_min_messages = warning;"
-		/* else the lock of a client whose host is gone stays for the system's two hours */
-		"SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; SET LOCAL tcp_keepalives_count = 3;"
-		"SELECT pg_catalog.set_config('tdispatch.locked', "
+	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;");
+	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
+	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
 		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
-		DATA_LOCK_TIMEOUT_MS, lock_key(consumer, lane));
+		lock_key(consumer, lane));
 	add_name(&sql, consumer, lane, lanes, "");
 	buf_str(&sql, ")");
 	if (kind == POSITION_LANES) {

@@ -4,16 +4,21 @@
  */
 #include <errno.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tdispatch.h"
 
 #define CONNECT_TIMEOUT_S 15            /* for each host, where the conninfo has no connect_timeout */
+#define NETWORK_TIMEOUT_MS 10000        /* what was sent is not acknowledged: the network is dead */
+#define LOOK_MS 1000                    /* longest wait before we look whether the server is still there */
 
 enum copy_state { NO_COPY, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
 
@@ -31,7 +36,15 @@ struct pq {
 	int64_t copied;                 /* rows of the COPY that ended last */
 	short want;                     /* poll events that the last call waits for, 0 for none */
 	bool readable;                  /* the last wait saw input */
+	int64_t silent_since_ms;        /* we wait for the server since then, 0 while we do not */
 };
+
+static int64_t server_timeout_ms;
+
+void pq_setup(int64_t timeout_ms)
+{
+	server_timeout_ms = timeout_ms;
+}
 
 /* ---- errors */
 
@@ -43,7 +56,7 @@ static int classify(const char *state)
 		{ "53", ERR_RESOURCE },
 		{ "42501", ERR_RIGHTS }, { "28", ERR_RIGHTS }, { "3D000", ERR_RIGHTS }, { "3F000", ERR_RIGHTS },
 		{ "25006", ERR_READONLY },
-		{ "57014", ERR_TIMEOUT }, { "25P03", ERR_TIMEOUT }, { "55P03", ERR_TIMEOUT },
+		{ "57014", ERR_TIMEOUT }, { "25P03", ERR_TIMEOUT }, { "25P04", ERR_TIMEOUT }, { "55P03", ERR_TIMEOUT },
 		{ "40001", ERR_CONFLICT }, { "40P01", ERR_CONFLICT }, { "42P07", ERR_CONFLICT },
 		{ "21", ERR_DATA }, { "22", ERR_DATA }, { "23", ERR_DATA }, { "44", ERR_DATA },
 		{ "54", ERR_DATA }, { "P0", ERR_DATA },
@@ -71,13 +84,15 @@ static void join_lines(const char *text, char *out, size_t size)
 	out[n < size ? n : size - 1] = 0;
 }
 
+/* libpq has no more to say than a text; of its own errors only a want of memory is none of the connection. */
 static int lost(struct pq *q, struct err *e)
 {
 	char why[512];
 
 	q->want = 0;
 	join_lines(PQerrorMessage(q->conn), why, sizeof why);
-	return err_set(e, ERR_CONN, "%s: %s", q->what, *why ? why : "the connection is lost");
+	return err_set(e, strstr(why, "memory") ? ERR_RESOURCE : ERR_CONN, "%s: %s", q->what,
+		*why ? why : "the connection is lost");
 }
 
 static const char *diag(const PGresult *res, int field)
@@ -143,16 +158,19 @@ struct span pq_error_value(const struct pq *q, struct span table)
 	return (struct span){ at, n && at[n - 1] == '"' ? n - 1 : n };
 }
 
-const char *pq_error_column(struct pq *q)
+/* Some errors tell a column apart, which may be that of another table. */
+const char *pq_error_column(struct pq *q, struct span table)
 {
-	const char *name = q->failed ? diag(q->failed, PG_DIAG_COLUMN_NAME) : "";
-	const char *context = q->failed ? strstr(diag(q->failed, PG_DIAG_CONTEXT), ", column ") : NULL;
-	size_t n = strlen(name);
+	const char *name = "", *at = copy_context(q, table), *end;
+	size_t n = 0;
 
-	if (!n && context) {
-		name = context + strlen(", column ");
-		const char *end = strstr(name, ": ");
-		n = end ? (size_t)(end - name) : 0;
+	at = at ? strstr(at, ", column ") : NULL;
+	if (q->failed && span_is(table, diag(q->failed, PG_DIAG_TABLE_NAME))) {
+		name = diag(q->failed, PG_DIAG_COLUMN_NAME);
+		n = strlen(name);
+	} else if (at && (end = strstr(at, ": "))) {
+		name = at + strlen(", column ");
+		n = (size_t)(end - name);
 	}
 	if (n == 0 || n >= sizeof q->column)
 		return NULL;
@@ -163,10 +181,43 @@ const char *pq_error_column(struct pq *q)
 
 /* ---- waiting */
 
+/* Keepalives find a dead network only while nothing is on its way. tcp_user_timeout does always,
+ * but it also ends a connection whose server lives and takes no rows for a while: a lock, a trigger. */
+static bool network_is_dead(const struct pq *q)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof info;
+
+	return getsockopt(PQsocket(q->conn), IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+		(info.tcpi_retransmits > 2 || info.tcpi_probes > 1) && info.tcpi_last_ack_recv > NETWORK_TIMEOUT_MS;
+}
+
+/* After a wait in which nothing moved. A COPY whose rows are all sent waits for us, not for the
+ * server; and for connecting there is connect_timeout. */
+static int check_silence(struct pq *q, struct err *e)
+{
+	bool waited_for = q->opened_ms && q->want && (q->state != COPY_IN_OPEN || pq_blocked(q));
+
+	if (q->opened_ms && network_is_dead(q))
+		return err_set(e, ERR_CONN, "%s: the network to the server is dead: no answer to what was sent %d s ago", q->what,
+			NETWORK_TIMEOUT_MS / 1000);
+	if (!waited_for)
+		q->silent_since_ms = 0;
+	else if (!q->silent_since_ms)
+		q->silent_since_ms = clock_ms();
+	else if (server_timeout_ms && clock_ms() - q->silent_since_ms >= server_timeout_ms)
+		return err_set(e, ERR_CONN, "%s: the server has sent and taken nothing for %lld s: the connection is given up"
+			" (see server_timeout)", q->what, (long long)(server_timeout_ms / 1000));
+	return 0;
+}
+
 int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 {
 	struct pollfd fd[LANES_MAX + 2];
+	int rc = 0;             /* e may hold an error already, after which the rest is drained */
 
+	if (timeout_ms < 0 || timeout_ms > LOOK_MS)
+		timeout_ms = LOOK_MS;
 	for (size_t i = 0; i < n; i++)
 		fd[i] = (struct pollfd){
 			.fd = set[i] && set[i]->want ? PQsocket(set[i]->conn) : -1,
@@ -177,13 +228,18 @@ int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 		return err_set(e, ERR_STOP, "told to stop");
 	if (ready < 0 && errno != EINTR)
 		return err_set(e, ERR_OTHER, "ppoll: %s", strerror(errno));
-	for (size_t i = 0; ready > 0 && i < n; i++) {
-		if (!set[i] || !fd[i].revents)
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (!set[i])
 			continue;
-		set[i]->readable |= (fd[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
-		set[i]->want = 0;
+		if (ready > 0 && fd[i].revents) {
+			set[i]->readable |= (fd[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+			set[i]->want = 0;
+			set[i]->silent_since_ms = 0;
+		} else if (ready == 0 && timeout_ms) {
+			rc = check_silence(set[i], e);
+		}
 	}
-	return 0;
+	return rc;
 }
 
 bool pq_blocked(const struct pq *q)
@@ -254,6 +310,38 @@ static bool misread_uri(const char *conninfo)
 	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
 }
 
+/* libpq refuses a value of the connection string. */
+static bool is_misuse(const char *text)
+{
+	return strncmp(text, "invalid ", 8) == 0 || strncmp(text, "weak sslmode", 12) == 0 ||
+		strstr(text, " for connection option ");
+}
+
+/* libpq checks values only as it connects. So it is let to, to a socket that cannot be: what it
+ * says of that is no matter, but what it refuses is wrong for any server. */
+static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
+{
+	static const char *const where[] = { "host", "hostaddr", "port", "service" };
+	const char *keys[64] = { "host" }, *values[64] = { "/dev/null" };
+	char why[256];
+	size_t n = 1;
+
+	for (const PQconninfoOption *o = options; o->keyword && n < 63; o++) {
+		bool place = false;
+		for (size_t i = 0; i < sizeof where / sizeof *where; i++)
+			place |= strcmp(o->keyword, where[i]) == 0;
+		if (!o->val || (place && (strcmp(o->keyword, "port") != 0 || strchr(o->val, ','))))
+			continue;
+		keys[n] = o->keyword;
+		values[n++] = o->val;
+	}
+	PGconn *conn = PQconnectStartParams(keys, values, 0);
+	join_lines(PQerrorMessage(conn), why, sizeof why);
+	if (is_misuse(why))
+		err_set(e, ERR_CONF, "%s: %s", what, why);
+	PQfinish(conn);
+}
+
 int pq_conninfo_check(const char *what, const char *conninfo, struct err *e)
 {
 	char *why = NULL;
@@ -262,10 +350,10 @@ int pq_conninfo_check(const char *what, const char *conninfo, struct err *e)
 	if (misread_uri(conninfo))
 		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40 and %%2f"
 			" (in the config file %%%%40 and %%%%2f)", what);
-	if (!options) {
-		/* libpq's reason may quote the string, and a password with it */
+	if (!options)   /* libpq's reason may quote the string, and a password with it */
 		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
-	}
+	else if (!e->code)
+		check_values(what, options, e);
 	PQconninfoFree(options);
 	PQfreemem(why);
 	return e->code;
@@ -369,7 +457,8 @@ static int refused(struct pq *q, struct err *e)
 
 	join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
-	int code = *e->sqlstate ? classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS : ERR_CONN;
+	int code = *e->sqlstate ? classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
+		is_misuse(why) ? ERR_CONF : ERR_CONN;
 	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
 	err_set(e, code, "cannot connect to %s: %s%s%s", q->what, why, certificate ? ": " : "",
 		certificate ? X509_verify_cert_error_string(certificate_fault) : "");
@@ -390,6 +479,8 @@ static int establish(struct pq *q, struct err *e)
 		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
 		if (pq_wait(&q, 1, left, e) < 0)
 			return e->code;
+		if (q->want)
+			continue;
 		status = PQconnectPoll(q->conn);
 		if (status == PGRES_POLLING_FAILED)
 			return refused(q, e);
@@ -407,6 +498,7 @@ static int set_up(struct pq *q, const char *encoding, struct err *e)
 	struct buf sql = { 0 };
 	int rc = 0;
 
+	q->opened_ms = clock_ms();
 	PQsetErrorVerbosity(q->conn, PQERRORS_DEFAULT);
 	PQsetNoticeReceiver(q->conn, on_notice, (void *)(uintptr_t)q->what);
 	if (PQsetnonblocking(q->conn, 1) < 0)
@@ -439,9 +531,9 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 	/* what the conninfo says goes before what stands before it, and behind what stands after */
 	const char *const keys[] = {
 		"fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
-		"tcp_user_timeout", "dbname", encoding ? "client_encoding" : NULL, NULL,
+		"dbname", encoding ? "client_encoding" : NULL, NULL,
 	};
-	const char *const values[] = { "tdispatch", "5", "2", "3", "10000", conninfo, encoding, NULL };
+	const char *const values[] = { "tdispatch", "5", "2", "3", conninfo, encoding, NULL };
 	struct pq *q = mem_alloc(sizeof *q);
 
 	find_root_certificates();
@@ -456,12 +548,10 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 		if (establish(q, e) == 0)
 			set_up(q, encoding, e);
 	}
-	if (e->code) {
-		pq_close(q);
-		return NULL;
-	}
-	q->opened_ms = clock_ms();
-	return q;
+	if (!e->code)
+		return q;
+	pq_close(q);
+	return NULL;
 }
 
 void pq_close(struct pq *q)
@@ -513,6 +603,18 @@ bool pq_exposed(const struct pq *q)
 }
 
 /* ---- statements */
+
+void pq_add_settings(struct buf *sql, const struct pq *q, int lock_timeout_ms)
+{
+	int version = PQserverVersion(q->conn);
+
+	buf_fmt(sql, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
+		"SET LOCAL lock_timeout = %d;%s%s"
+		"SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; SET LOCAL tcp_keepalives_count = 3;",
+		lock_timeout_ms, version >= 170000 ? "SET LOCAL transaction_timeout = 0;" : "",
+		version >= 140000 ? "SELECT pg_catalog.set_config('client_connection_check_interval', '1000', true)"
+		" FROM pg_catalog.version() v WHERE v OPERATOR(pg_catalog.~~) '%linux%';" : "");        /* an error elsewhere */
+}
 
 static int send_sql(struct pq *q, const char *sql, struct err *e)
 {
@@ -595,8 +697,9 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 		if (await_result(q, e) < 0)
 			return e->code;
 		PGresult *res = PQgetResult(q->conn);
-		open = PQresultStatus(res) == PGRES_COPY_OUT;
-		if (PQresultStatus(res) != PGRES_COMMAND_OK && !open) {
+		ExecStatusType status = PQresultStatus(res);
+		open = status == PGRES_COPY_OUT;
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && !open) {
 			failed(q, res, e);
 			return drain(q, e);
 		}

@@ -13,15 +13,18 @@
 
 #include "tdispatch.h"
 
-#define BEGIN_SQL "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH \
-	"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;" \
-	"SET LOCAL client_min_messages = error;"
+static void add_begin(struct buf *sql, const struct pq *src)
+{
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH "SET LOCAL client_min_messages = error;");
+	pq_add_settings(sql, src, DATA_LOCK_TIMEOUT_MS);
+}
 
 static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
 {
 	struct buf all = { 0 };
 
-	buf_fmt(&all, BEGIN_SQL "%s; %s", buf_cstr(sql), end);
+	add_begin(&all, src);
+	buf_fmt(&all, "%s; %s", buf_cstr(sql), end);
 	int rc = pq_query(src, buf_cstr(&all), e);
 	buf_free(&all);
 	buf_free(sql);
@@ -313,7 +316,8 @@ int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time 
 	};
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, BEGIN_SQL "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
+	add_begin(&sql, src);
+	buf_fmt(&sql, "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
 	add_events(&sql, batch);
 	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);
@@ -325,7 +329,8 @@ int queue_read_some(struct pq *src, const struct queue_batch *batch, const char 
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, BEGIN_SQL "SET LOCAL DateStyle = ISO;"
+	add_begin(&sql, src);
+	buf_str(&sql, "SET LOCAL DateStyle = ISO;"
 		"COPY (SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1 FROM (");
 	add_events(&sql, batch);
 	buf_fmt(&sql, ") e WHERE ev_id = ANY ('{%s}')) TO STDOUT; COMMIT", ids);

@@ -148,7 +148,7 @@ static int begin(struct job *j, bool declarative, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	part_begin(&sql, LOCK_TIMEOUT_MS);
+	part_begin(&sql, j->ddl, LOCK_TIMEOUT_MS);
 	if (declarative) {
 		buf_str(&sql, "LOCK TABLE ONLY ");
 		add_table(&sql, j->conf, j->conf->table);

@@ -487,7 +487,7 @@ static bool is_rows_fault(const char *sqlstate)
 static int at_fault(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
 {
 	struct span table = span_of(l->current->table), value = pq_error_value(dst, table);
-	const char *column = pq_error_column(dst);
+	const char *column = pq_error_column(dst, table);
 	struct buf shown = { 0 };
 
 	*fault = (struct sink_fault){ .event = -1 };

@@ -29,7 +29,7 @@
 #define SWITCH_BYTES (128 * 1024)       /* rows that must wait for a partition before COPY moves to it */
 #define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
 #define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
-#define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a partition */
+#define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a table */
 #define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
 #define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
 
@@ -404,6 +404,7 @@ struct conf {
 	int64_t batch_min_events;
 	int64_t lanes;
 	int64_t retry_limit;
+	int64_t server_timeout;
 	char *on_error;
 	int64_t max_errors;
 
@@ -483,6 +484,9 @@ void metrics_text(const struct metrics *, const struct conf *, struct buf *);
 struct pq;
 enum { PQ_WAIT = 0, PQ_READY = 1, PQ_END = 2 };
 
+/* For all connections: how long a server may be silent while we wait for it; 0: for ever. */
+void pq_setup(int64_t server_timeout_ms);
+
 /* Connects; what ("src_db") names the connection in messages. encoding: client_encoding to set,
  * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
@@ -500,6 +504,10 @@ char *pq_conninfo_mask(const char *conninfo);   /* malloc'ed, without its secret
 /* Begins a statement in which nothing is found but what is named with its schema or PostgreSQL's
  * own: others may have put functions and operators on the role's search_path. */
 #define PQ_OWN_PATH "SET LOCAL search_path = pg_catalog, pg_temp;"
+
+/* Appends what each of our transactions sets first, so that no timeout of the role or the database
+ * ends it, and that the server notices soon when we are gone and lets go of our locks. */
+void pq_add_settings(struct buf *sql, const struct pq *, int lock_timeout_ms);
 
 /* Runs sql, which may be several statements, and waits for its end. The rows of the last
  * statement that gave any stay readable until the next call. */
@@ -526,10 +534,11 @@ int64_t pq_copied(const struct pq *);           /* rows of the COPY that ended l
 /* Of the COPY into table that failed: line from 1 (0: not told), column name or NULL. */
 int64_t pq_error_line(const struct pq *, struct span table);
 struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
-const char *pq_error_column(struct pq *);
+const char *pq_error_column(struct pq *, struct span table);
 
-/* Waits until one of n connections that is waiting can go on; NULLs among them are passed over.
- * timeout_ms: 0 looks only, -1 waits for ever. 0, or ERR_STOP. */
+/* Waits until one of n connections that is waiting can go on, or for a while; NULLs among them are
+ * passed over. timeout_ms: 0 looks only, -1 sets no end. 0, ERR_STOP, or ERR_CONN when a server
+ * that is waited for was silent for too long. */
 int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
 bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
@@ -643,7 +652,7 @@ int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct
 void part_name(struct buf *, const struct conf *, int64_t start_s);
 
 /* Appends what opens a short transaction for DDL. */
-void part_begin(struct buf *sql, int lock_timeout_ms);
+void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms);
 /* Adds to e who has the table open: its lock could not be had. */
 void part_say_who(struct pq *ddl, const struct conf *, struct span table, struct err *);
 
