@@ -52,6 +52,7 @@ static const struct key keys[] = {
 	{ "on_error", NULL, STRING, offsetof(struct conf, on_error), "stop", true },
 	{ "max_errors", NULL, ERRORS, offsetof(struct conf, max_errors), "1000", false },
 	{ "retry_limit", NULL, SECONDS, offsetof(struct conf, retry_limit), "60", false },
+	{ "server_timeout", NULL, SECONDS, offsetof(struct conf, server_timeout), "900", false },
 };
 
 #define NKEYS (sizeof keys / sizeof *keys)

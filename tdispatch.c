@@ -216,12 +216,14 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 	return 0;
 }
 
-static void set_up_log(const struct app *a)
+/* What is not asked for the config each time. */
+static void apply_config(const struct app *a)
 {
 	int level = LVL_INFO + a->verbosity;
 
 	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
 	log_json(a->mode == RUN && a->conf.log_json);
+	pq_setup(a->conf.server_timeout);
 }
 
 static void log_warnings(const struct conf *conf)
@@ -266,12 +268,14 @@ static void read_again(struct app *a)
 		log_error("not reloaded, the old config stays: %s", e.msg);
 		return;
 	}
+	if (strcmp(conf.pidfile ? conf.pidfile : "", a->conf.pidfile ? a->conf.pidfile : "") != 0)
+		log_warn("the pidfile stays %s until the next start", a->conf.pidfile ? a->conf.pidfile : "unset");
 	finish(a);
 	job_free(&a->job);
 	report_moves(&a->report, &conf);
 	conf_free(&a->conf);
 	a->conf = conf;
-	set_up_log(a);
+	apply_config(a);
 	log_warnings(&a->conf);
 	log_info("config %s read again", a->conf.file);
 }
@@ -325,7 +329,7 @@ static bool try_again(const struct app *a, int code)
 	case ERR_CONN:
 	case ERR_READONLY:
 	case ERR_CONFLICT:
-		return a->connected_once && clock_ms() - a->failing_since_ms < a->conf.retry_limit;
+		return clock_ms() - a->failing_since_ms < a->conf.retry_limit;
 	case ERR_TIMEOUT:
 		return a->failures < TIMEOUT_TRIES;
 	default:
@@ -339,18 +343,26 @@ static const char *hint(const struct err *e)
 	return strcmp(e->sqlstate, "42501") == 0 ? "; --check says which GRANT is missing" : "";
 }
 
-/* Logs a change of state once, not each try. */
+/* Which setting of a role or a database may be too short. */
+static const char *setting_behind(const char *sqlstate)
+{
+	return strcmp(sqlstate, "55P03") == 0 ? "who holds the lock, and lock_timeout" :
+		strcmp(sqlstate, "25P03") == 0 ? "idle_in_transaction_session_timeout" :
+		strcmp(sqlstate, "25P04") == 0 ? "transaction_timeout" : "statement_timeout";
+}
+
+/* Logs a change of state once, not each try. A connection that was there and is lost again is one. */
 static void tell(struct app *a, const struct err *e, bool again)
 {
-	bool news = a->failing != e->code;
+	bool news = a->failing != e->code || (e->code == ERR_CONN && a->job.src && a->job.dst[0]);
 
 	if (!again)
 		log_error("%s%s", e->msg, hint(e));
 	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
 		(news ? log_warn : log_debug)("%s; trying again", e->msg);
 	else if (e->code == ERR_TIMEOUT && a->failures >= TIMEOUT_TRIES)
-		log_error("%s; %d times in a row: see statement_timeout, lock_timeout and idle_in_transaction_session_timeout"
-			" of the role and the database; trying again", e->msg, a->failures);
+		log_error("%s; %d times in a row: see %s of the role and the database; trying again in %lld s", e->msg, a->failures,
+			setting_behind(e->sqlstate), (long long)(pause_after(a, e->code) / 1000));
 	else
 		log_error("%s%s; trying again in %lld s", e->msg, hint(e), (long long)(pause_after(a, e->code) / 1000));
 }
@@ -365,7 +377,7 @@ static void leave_terminal(struct app *a)
 	log_to_stderr(false);
 }
 
-/* true: the error is dealt with, go on. false: end with exit code 1. */
+/* true: the error is dealt with, go on. false: end. */
 static bool recover(struct app *a, const struct err *e)
 {
 	if (a->failing != e->code) {
@@ -461,7 +473,7 @@ static int loop(struct app *a)
 		if (rc == ERR_STOP || daemon_stop_now())
 			break;
 		if (rc < 0 && !recover(a, &e))
-			return 1;
+			return rc == ERR_CONF ? 2 : 1;
 		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
 			break;
 		if (rc == 0)
@@ -592,7 +604,7 @@ static int with_config(struct app *a)
 		return 2;
 	}
 	a->job.conf = &a->conf;
-	set_up_log(a);
+	apply_config(a);
 	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL && a->mode != HEALTH)
 		log_warnings(&a->conf);
 	switch (a->mode) {

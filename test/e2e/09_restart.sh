@@ -80,7 +80,7 @@ case_once_gives_up() {
 	own_cluster
 	orders_pair
 	cluster_ctl stop -m fast
-	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_exit 1 "$TDISPATCH" --once job.ini --set retry_limit=1
 	expect_match err "connect"
 }
 
