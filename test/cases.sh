@@ -24,15 +24,15 @@ fail() {
 	exit 1
 }
 
+# What the case saw, for its line: "noticed after 11 s".
+told() {
+	printf '%s\n' "$*" >>"$WORK/told"
+}
+
 # Ends the case without a verdict.
 skip() {
 	printf '%s\n' "$*" >"$WORK/skip"
 	exit 0
-}
-
-# What the case has to say when it went well.
-note() {
-	printf '%s\n' "$*" >"$WORK/note"
 }
 
 can_trace() {
@@ -290,7 +290,7 @@ run_case() {
 	elif [ -f "$WORK/skip" ]; then
 		say "ok $FILE $name # skipped: $(cat "$WORK/skip")"
 	else
-		say "ok $FILE $name$(sed 's/^/: /' "$WORK/note" 2>/dev/null)"
+		say "ok $FILE $name$([ ! -f "$WORK/told" ] || paste -sd ';' "$WORK/told" | sed 's/^/: /; s/;/; /g')"
 		[ -n "${KEEP:-}" ] || rm -rf "$WORK"
 	fi
 }

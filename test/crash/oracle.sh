@@ -32,5 +32,5 @@ judge() {
 verdict() {
 	local words="$1 kill points, $2 restarts, $LOST lost, $DOUBLED doubled${3:+ ($3)}"
 	[ $((LOST + DOUBLED)) = 0 ] || fail "$words"
-	note "$words"
+	told "$words"
 }
