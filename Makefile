@@ -81,6 +81,8 @@ image-test: ## build the image of Dockerfile without a registry, and run it in a
 	test/image.sh
 crash-test: tdispatch ## kill it at every message and 200 times under load; writes test/CRASH.md (some minutes)
 	test/crash.sh
+fault-test: tdispatch dev ## all that can go wrong, made to happen; writes test/FAULTS.md (long)
+	test/faults.sh
 
 bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESULTS.md (long)
 	bench/run.sh

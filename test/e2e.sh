@@ -38,7 +38,7 @@ pick_cases() {
 # A line for each file that is asked for, with its cases; the short ones are the first by name,
 # so these come last.
 pick_files() {
-	local file cases
+	local suite file cases
 	for file in $(for suite in ${SUITES:-e2e}; do ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh; done); do
 		cases=$(pick_cases "$file" "$@")
 		[ -z "$cases" ] || say "$file $cases"

@@ -2,6 +2,7 @@
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
 # pgq extension; with --tests also strace, ps, openssl, pgbouncer, a Python consumer and a reader of
 # YAML; with --image what makes an image, too. Says in one line what it installs. Exit 0: all is
+# pgq extension; with --tests also strace, ps, ip, openssl, pgbouncer and a Python consumer. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
 
 cd "$(dirname "$0")" || exit 2
@@ -27,6 +28,7 @@ wanted_tools() {
 	[ -n "$1" ] || return 0
 	command -v strace >/dev/null || say strace
 	command -v ps >/dev/null || say procps
+	command -v ip >/dev/null || say iproute2
 	command -v openssl >/dev/null || say openssl
 	command -v time >/dev/null || [ -x /usr/bin/time ] || say time
 	[ -x /usr/sbin/pgbouncer ] || say pgbouncer
