@@ -256,10 +256,11 @@ consumer_tick() {
 
 # ---- cases
 
+# What strace or unshare started goes with them.
 end_started() {
 	local pid
 	for pid in "${STARTED[@]}"; do
-		kill_quietly -9 "$pid"
+		kill_quietly -9 $(ps -o pid= --ppid "$pid") "$pid"
 	done
 }
 
