@@ -79,8 +79,10 @@ test: tdispatch dev ## all tests; the last line is "N passed, N failed"
 
 image-test: ## build the image of Dockerfile without a registry, and run it in an empty root (root only; minutes)
 	test/image.sh
+
 crash-test: tdispatch ## kill it at every message and 200 times under load; writes test/CRASH.md (some minutes)
 	test/crash.sh
+
 fault-test: tdispatch dev ## all that can go wrong, made to happen; writes test/FAULTS.md (long)
 	test/faults.sh
 

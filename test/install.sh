@@ -1,8 +1,7 @@
 #!/bin/bash
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
-# pgq extension; with --tests also strace, ps, openssl, pgbouncer, a Python consumer and a reader of
+# pgq extension; with --tests also strace, ps, ip, openssl, pgbouncer, a Python consumer and a reader of
 # YAML; with --image what makes an image, too. Says in one line what it installs. Exit 0: all is
-# pgq extension; with --tests also strace, ps, ip, openssl, pgbouncer and a Python consumer. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
 
 cd "$(dirname "$0")" || exit 2
