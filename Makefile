@@ -59,13 +59,13 @@ tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
 build/test/tdispatch-torture: $(SRC) tdispatch.h embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(SANITIZE) -DTORTURE $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+	$(CC) $(STD) $(SANITIZE) -DTORTURE $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 # Without sanitizers, as valgrind and a malloc that fails need it.
 build/test/tdispatch-plain: $(SRC) tdispatch.h embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	@mkdir -p $(@D)
-	$(CC) $(STD) -g -O1 $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl
+	$(CC) $(STD) -g -O1 $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 build/test/nomem.so: test/fuzz/nomem.c
 	@mkdir -p $(@D)

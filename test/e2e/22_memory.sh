@@ -154,5 +154,5 @@ fed_to_its_end() {
 	process_gone "$PID"
 }
 
-make -s -C "$TOP" "${TORTURE#"$TOP/"}" "${PLAIN#"$TOP/"}" "${NOMEM#"$TOP/"}" >&2 || die "the builds of 21_memory failed"
+make -s -C "$TOP" "${TORTURE#"$TOP/"}" "${PLAIN#"$TOP/"}" "${NOMEM#"$TOP/"}" >&2 || die "the builds of 22_memory failed"
 run_cases
