@@ -174,6 +174,8 @@ void report_batch(struct report *r, const struct load *load, const struct dead_l
 void report_success(struct report *r, bool idle)
 {
 	r->metrics.success_s = time(NULL);
+	if (idle && !r->metrics.lag_at_ms)      /* before the first batch; a tick's age is more than that */
+		r->metrics.lag_at_ms = clock_ms();
 	r->state.events = r->metrics.events;
 	progress(r, idle ? "idle" : "loading");
 	write_due(r);

@@ -562,7 +562,7 @@ static int health(const struct app *a)
 	struct buf line = { 0 };
 
 	if (!a->conf.state_file)
-		return usage("the config has neither state_file nor pidfile, so nothing is known of the running process");
+		return usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
 	bool yes = state_healthy(a->conf.state_file, (a->max_lag ? a->max_lag : MAX_LAG_S) * 1000, &line);
 	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);

@@ -337,6 +337,10 @@ metric() {
 	awk -v name="$1" 'index($0, name) == 1 { print $NF }' job.prom
 }
 
+lag_is_over() {
+	awk -v name="tdispatch_lag_seconds$LABELS}" -v least="$1" 'index($0, name) == 1 && $NF > least { n = 1 } END { exit !n }' job.prom
+}
+
 LABELS='{queue="q",consumer="job"'
 
 case_metrics() {
@@ -390,6 +394,20 @@ case_metrics_checker() {
 		printf '%s\n' "$bad" >bad.prom
 		! check_metrics bad.prom >/dev/null || fail "the checker takes: $bad"
 	done
+}
+
+# No tick, no batch: the lag tells. The file may be 5 seconds old.
+case_metrics_without_a_ticker() {
+	orders_pair metrics_file=job.prom
+	start job.ini
+	within 60 lag_is_over 14
+	orders 1 1
+	tick q
+	within 20 grep -q "^tdispatch_rows_total$LABELS} 1" job.prom
+	! lag_is_over 14 || fail "lag $(metric "tdispatch_lag_seconds$LABELS}")"
+	within 60 lag_is_over 5
+	kill -TERM "$PID"
+	expect_end 0 5
 }
 
 case_metrics_of_a_running_job() {
