@@ -215,6 +215,13 @@ static int remove_one(struct job *j, const char *name, bool declarative)
 	return lost.code ? lost.code : !parent;
 }
 
+/* Whatever state an error left the connection in, the next one is opened anew. */
+static void hang_up(struct job *j)
+{
+	pq_close(j->ddl);
+	j->ddl = NULL;
+}
+
 /* The streams of the sink are forgotten, since their partitions may be gone, or be late by now. */
 static int remove_old(struct job *j, bool loaded, struct err *e)
 {
@@ -229,6 +236,8 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 		rc = remove_one(j, names.p + at, declarative);
 		waits += rc > 0;
 	}
+	if (rc < 0)
+		hang_up(j);
 	sink_forget(j->sink);
 	buf_free(&names);
 	return e->code;
@@ -291,13 +300,11 @@ static int premake(struct job *j, struct err *e)
 
 /* ---- what the others call */
 
-/* Whatever state an error left the connection in, the next one is opened anew. */
 static void failed(struct job *j, const char *what, const struct err *e)
 {
 	if (e->code != ERR_STOP)
 		log_warn("%s: %s; it will be tried again", what, e->msg);
-	pq_close(j->ddl);
-	j->ddl = NULL;
+	hang_up(j);
 }
 
 void retain_run(struct job *j, bool loaded)
