@@ -246,6 +246,18 @@ case_verify_of_one_table() {
 	expect_eq "$(dst 'select count(*) from "Sch x"."Or ders"')" 100
 }
 
+# The target itself puts the rows into its partitions.
+case_verify_through_the_parent() {
+	orders_pair part_field= part_template=
+	dst "create table orders_early partition of orders for values from ('2026-01-01') to ('2026-01-11');
+		create table orders_rest partition of orders default;
+		insert into orders values (-1, '2026-01-05', 'old')"
+	many 1 30
+	tick q
+	once --verify
+	expect_rows 31
+}
+
 # Rows that were there before, and those that others write meanwhile, are not the batch's.
 case_verify_beside_others() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
