@@ -29,7 +29,7 @@ const struct tally_part *tally_find(const struct tally *t, const char *name)
 	return i < t->n && strcmp(t->at[i].name, name) == 0 ? &t->at[i] : NULL;
 }
 
-static void grow(struct tally *t)
+static void more_room(struct tally *t)
 {
 	size_t cap = t->cap ? 2 * t->cap : 16;
 	struct tally_part *more = mem_alloc(cap * sizeof *more);
@@ -48,7 +48,7 @@ bool tally_add(struct tally *t, const char *name, int64_t rows)
 
 	if (is_new) {
 		if (t->n == t->cap)
-			grow(t);
+			more_room(t);
 		memmove(&t->at[i + 1], &t->at[i], (t->n - i) * sizeof *t->at);
 		t->at[i] = (struct tally_part){ 0 };
 		snprintf(t->at[i].name, sizeof t->at[i].name, "%s", name);

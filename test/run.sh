@@ -1,6 +1,6 @@
 #!/bin/bash
-# make test: unit tests, golden files, fuzz targets on their seeds, end-to-end tests, the benchmark's comparison of tables, lint. The last line sums up.
-# make test: unit tests, golden files, end-to-end tests, kills, the benchmark's comparison of tables, lint. The last line sums up.
+# make test: unit tests, golden files, fuzz targets on their seeds, end-to-end tests, kills, the
+# benchmark's comparison of tables, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
 total_passed=0

@@ -3,6 +3,7 @@
  * bytes 0xff. What is shown, with its percent signs doubled, is a config that shows the same.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "../../conf.c"
 #include "fuzz.h"

@@ -48,7 +48,6 @@ static void check_entry(const struct ini *ini, const struct ini_entry *entry, st
 	CHECK(!memchr(entry->section.p, '\n', entry->section.n) && !memchr(entry->section.p, '\r', entry->section.n));
 	CHECK(is_stripped((struct span){ entry->key, key_n }) && strcspn(entry->key, "=:\n\r") == key_n);
 	CHECK(!strchr(entry->value, '\r') && (!*entry->value || !is_space(entry->value[strlen(entry->value) - 1])));
-	CHECK(!entry->used);
 	if (key_n) {
 		char *section = mem_str(entry->section.p, entry->section.n);
 		CHECK(ini_find(ini, section, entry->key) == entry);

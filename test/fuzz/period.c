@@ -103,7 +103,7 @@ static void check_period(const struct period_rule *rule, int64_t start_s, int64_
 	CHECK(strlen(suffix) == period_suffix_len(rule->method));
 	check_literal(rule, start_s);
 	check_literal(rule, end_s);
-	if (start_of_period(rule, end_s, &next_s, &why) == 0) {
+	if (period_of_clock(rule, end_s, &next_s, &why) == 0) {
 		period_suffix(rule, next_s, next);
 		CHECK(next_s == end_s && (rule->method == PERIOD_NONE || strcmp(suffix, next) < 0));
 	}

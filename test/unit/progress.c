@@ -9,16 +9,6 @@ int64_t clock_ms(void)
 	return 0;
 }
 
-void log_status(const char *line)
-{
-	(void)line;
-}
-
-void log_info(const char *fmt, ...)
-{
-	(void)fmt;
-}
-
 static void test_numbers(void)
 {
 	static const struct { int64_t n; const char *wanted; } cases[] = {

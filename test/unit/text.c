@@ -1,5 +1,4 @@
 /* Tests of text.c: any bytes as a string of JSON and as a label's value. */
-#include "../../text.c"
 #include "../../buf.c"
 #include "unit.h"
 
