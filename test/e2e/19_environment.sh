@@ -209,7 +209,7 @@ case_secrets_stay_secret() {
 	expect_exit 0 "$TDISPATCH" --show-config
 	expect_match out '^src_db = .*me'
 	expect_no_match out geheim
-	expect_exit 1 "$TDISPATCH" --once -v -v
+	expect_exit 1 "$TDISPATCH" --once -v -v --set retry_limit=1
 	expect_no_match err geheim
 	expect_exit 1 "$TDISPATCH" --check
 	cat out err >said
