@@ -3,7 +3,7 @@
 #
 #	test/e2e.sh [FILE[:CASE]]...
 #
-# FILE is a file of test/e2e (SUITES names other folders of test) or a part of its name. Starts one throw-away cluster, runs two files
+# FILE is a file of test/e2e (SUITES names other folders of test) or a part of its name. Starts one throw-away cluster, runs four files
 # at a time (JOBS=N), prints a line a case and at the end "N passed, N failed". TDISPATCH names
 # the program, else ./tdispatch-dev or ./tdispatch; KEEP=1 leaves the folder of the cluster.
 
@@ -64,7 +64,7 @@ start_cluster() {
 }
 
 run_files() {
-	pick_files "$@" | xargs -P "${JOBS:-2}" -L 1 bash 2>&1
+	pick_files "$@" | xargs -P "${JOBS:-4}" -L 1 bash 2>&1
 }
 
 # A file that ends without a word is no success.

@@ -392,7 +392,7 @@ tls_pair() {
 	show_certificate good
 	src "select pgq.create_queue('q')" >/dev/null
 	dst "create table orders (id int, day date, note text) partition by range (day)"
-	config pidfile= "src_db=host=127.0.0.1 port=$PGPORT user=postgres dbname=$SRC" "dst_db=$DST"
+	config pidfile= retry_limit=0 "src_db=host=127.0.0.1 port=$PGPORT user=postgres dbname=$SRC" "dst_db=$DST"
 	install
 }
 
@@ -568,7 +568,7 @@ case_secrets_in_a_wrong_config() {
 	done
 	secret_config "host=h
 password=geh31m"
-	secret_run 0 "password is not known" --show-config job.ini
+	secret_run 0 "password: no key of that name" --show-config job.ini
 	secret_config "host=h
 password geh31m"
 	secret_run 2 "job.ini: line [0-9]+" --show-config job.ini
@@ -576,9 +576,9 @@ password geh31m"
 dst_db = host=h password=geh31m"
 	secret_run 2 "line [0-9]+: key dst_db is already set" --show-config job.ini
 	secret_config "host=h password=geh31m sslmode=bogus"
-	secret_run 1 "sslmode" --check job.ini
+	secret_run 2 "sslmode" --check job.ini
 	secret_config "host=h port=x password=geh31m"
-	secret_run 1 "port" --once job.ini
+	secret_run 2 "port" --once job.ini
 	secret_run 2 "key=value" --show-config job.ini --set "postgresql://u:geh31m@h/d"
 }
 
@@ -603,7 +603,7 @@ case_secrets_and_ps() {
 # files_config: a log that rotates, a pid file, and a queue that does not answer.
 files_config() {
 	SRC=none DST=none
-	config logfile=job.log log_size=300 log_count=2 "src_db=host=127.0.0.1 port=1" "dst_db=host=127.0.0.1 port=1"
+	config retry_limit=0 logfile=job.log log_size=300 log_count=2 "src_db=host=127.0.0.1 port=1" "dst_db=host=127.0.0.1 port=1"
 }
 
 case_file_modes() {
