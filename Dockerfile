@@ -8,7 +8,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 WORKDIR /src
 # The libraries change seldom: they are a layer of their own.
 COPY deps deps
-RUN deps/build.sh build/deps
+RUN deps/build.sh build/deps && rm -rf build/deps/src build/deps/work
 COPY . .
 RUN make
 

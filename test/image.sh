@@ -48,6 +48,7 @@ build() {
 	say "building the image: minutes, when the libraries are not there yet"
 	build_stage tdispatch-build --target build
 	build_stage tdispatch
+	quietly build_ah rm --all       # of builds that failed
 	quietly build_ah rmi --prune
 }
 
@@ -59,7 +60,7 @@ unpack() {
 	rm -rf "$IMAGES/root"
 	cp -a "$folder" "$IMAGES/root"
 	build_ah rm "$container" >/dev/null
-	build_ah inspect --type image --format '{{json .Docker}}' tdispatch >"$IMAGES/config.json"
+	build_ah inspect --type image tdispatch >"$IMAGES/image.json"
 }
 
 main() {

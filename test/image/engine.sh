@@ -7,9 +7,9 @@
 
 # image_says EXPRESSION: of the image's config, the dict c in Python; a list is printed a line each.
 image_says() {
-	python3 - "$1" "$IMAGE/config.json" <<-'END'
+	python3 - "$1" "$IMAGE/image.json" <<-'END'
 		import json, sys
-		c = json.load(open(sys.argv[2]))["config"]
+		c = json.load(open(sys.argv[2]))["Docker"]["config"]
 		value = eval(sys.argv[1])
 		print("\n".join(map(str, value)) if isinstance(value, list) else value)
 	END
