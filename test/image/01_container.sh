@@ -68,7 +68,7 @@ case_process_1_and_its_user() {
 	pid=$(process1 "$WORK/container.c")
 	expect_eq "$(sed -n 's/^NSpid:.*\t//p' "/proc/$pid/status")" 1
 	expect_eq "$(sed -n 's/^Uid:\t\([0-9]*\)\t.*/\1/p' "/proc/$pid/status")" 65532
-	expect_eq "$(tr '\0' '\n' <"/proc/$pid/environ" | grep -Ev '^(TDISPATCH_|SSL_CERT_FILE=)')" ""
+	expect_eq "$(tr '\0' '\n' <"/proc/$pid/environ" | grep -Ev '^(TDISPATCH_|SSL_CERT_FILE=|PATH=)')" ""
 	if touch "/proc/$pid/root/x" 2>/dev/null; then fail "its root can be written"; fi
 	docker stop c
 }
