@@ -305,9 +305,10 @@ static void check_dead_letter(struct check *c)
 	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 
-	if (granted(c, "dst_db", dst, dead_grants(dst, &e), &e))
-		say(c, dead_require(dst, &e) == 0, e.code ? "table tdispatch.dead_letter in dst_db: create it with --install" :
-			"table tdispatch.dead_letter in dst_db");
+	if (!granted(c, "dst_db", dst, dead_grants(dst, &e), &e))
+		return;
+	bool there = dead_require(dst, &e) == 0;
+	say(c, there, there ? "table tdispatch.dead_letter in dst_db" : "%s", e.msg);
 }
 
 static void check_position(struct check *c)

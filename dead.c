@@ -126,6 +126,16 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 	return e->code;
 }
 
+/* The letters themselves are refused. */
+static void add_remedy(const struct queue_batch *b, struct err *e)
+{
+	size_t n = strlen(e->msg);
+
+	snprintf(e->msg + n, sizeof e->msg - n, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
+		strcmp(e->sqlstate, "23505") == 0 ? "old letters of this consumer have their numbers; --replay those, or delete them" :
+		"on_error = stop names the first, skip leaves them out");
+}
+
 int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst, const struct conf *c,
 	const struct queue_batch *b, struct err *e)
 {
@@ -141,6 +151,8 @@ int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *d
 	    pq_copy_in(dst, "COPY tdispatch.dead_letter (consumer, queue, batch_id, tick_id, partition, sqlstate, message,"
 		" ev_id, ev_time, ev_type, ev_data, ev_extra1) FROM STDIN", 1, e) == 0)
 		write_letters(list, src, dst, buf_cstr(&batch), &n, e);
+	if (e->code == ERR_DATA)
+		add_remedy(b, e);
 	if (!e->code && n != wanted)
 		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for again, and %zu are there", wanted, n);
 	buf_free(&ids);

@@ -63,6 +63,8 @@ static void print_plan(const struct pass *p, struct plan *plan)
 		printf("  %s: %" PRId64 " rows%s\n", rows->at[i].name, rows->at[i].rows, fate(plan, rows->at[i].name));
 	if (p->truncates)
 		printf("%" PRId64 " truncate events would be skipped\n", p->truncates);
+	if (p->late)
+		printf("%" PRId64 " rows older than part_keep would be left out\n", p->late);
 	print_bad(&p->dead);
 	if (plan->ddl.len)
 		printf("SQL that would be run:\n%s", buf_cstr(&plan->ddl));

@@ -20,7 +20,7 @@ void job_disconnect(struct job *j)
 void job_free(struct job *j)
 {
 	job_disconnect(j);
-	j->to_finish = 0;
+	j->to_finish = j->last_tick = j->single_until = 0;
 	free(j->encoding);
 	route_free(j->route);
 	sink_free(j->sink);

@@ -270,7 +270,7 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
-		if (sink_leave_out(j->sink, lane, j->dst[lane], &p->fault, e) < 0)
+		if (sink_leave_out(j->sink, lane, j->dst[lane], e) < 0)
 			return e->code;
 	}
 	return 0;

@@ -337,8 +337,8 @@ static void check_values(const char *what, const PQconninfoOption *options, stru
 	}
 	PGconn *conn = PQconnectStartParams(keys, values, 0);
 	join_lines(PQerrorMessage(conn), why, sizeof why);
-	if (is_misuse(why))
-		err_set(e, ERR_CONF, "%s: %s", what, why);
+	if (is_misuse(why))     /* a space may be missing before password= */
+		err_set(e, ERR_CONF, "%s: %s", what, strcasestr(why, "password=") ? "a value of the connection string is wrong" : why);
 	PQfinish(conn);
 }
 

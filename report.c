@@ -128,12 +128,16 @@ void report_ready(struct report *r)
 	r->ready = true;
 }
 
+static void leave(const char *path, const char *next, bool failed)
+{
+	if (path && !failed && (!next || strcmp(path, next) != 0))
+		unlink(path);
+}
+
 void report_moves(struct report *r, const struct conf *to)
 {
-	const char *path = r->conf->state_file;
-
-	if (path && !r->state_failed && (!to->state_file || strcmp(path, to->state_file) != 0))
-		unlink(path);
+	leave(r->conf->state_file, to->state_file, r->state_failed);
+	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed);
 	r->state_failed = r->metrics_failed = false;
 	r->state_due_ms = r->metrics_due_ms = 0;
 }

@@ -18,7 +18,7 @@
 #define EVERY_MS (60 * 60 * 1000)       /* between two looks for partitions that are too old */
 #define LOCK_TIMEOUT_MS 500             /* of each lock: readers queue behind it, and where two wait for each
                                          * other it is us who give way, before deadlock_timeout (1 s) */
-#define PARENT_WAITS 3                  /* for the parent's lock in vain, before the rest is left for the next time */
+#define LOCK_WAITS 3                    /* for locks in vain, before the rest is left for the next time */
 #define SHOW_LOCK_TIMEOUT_MS 5000       /* sizes wait for who has a partition locked */
 
 /* ---- the clock */
@@ -32,13 +32,22 @@ static int look_at_clock(struct job *j, int64_t *now_s, struct err *e)
 
 	buf_fmt(&sql, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', %s))::pg_catalog.int8",
 		rule->zoned ? "pg_catalog.now()" : "LOCALTIMESTAMP");
-	if (part_open(&j->ddl, j->conf, j->encoding ? j->encoding : "UTF8", e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0) {
+	if (part_open(&j->ddl, j->conf, j->encoding ? j->encoding : "UTF8", e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		*now_s = pq_int(j->ddl, 0, 0, 0) + (rule->zoned ? rule->zone_s : 0);
-		j->retain.kept_s = period_before(j->conf->keep, *now_s);
-		j->retain.known = true;
-	}
 	buf_free(&sql);
 	return e->code;
+}
+
+/* What is late changes here alone, so that one batch is judged by one clock. */
+static int look_at_age(struct job *j, struct err *e)
+{
+	int64_t now_s;
+
+	if (look_at_clock(j, &now_s, e) < 0)
+		return e->code;
+	j->retain.kept_s = period_before(j->conf->keep, now_s);
+	j->retain.known = true;
+	return 0;
 }
 
 static bool is_old(const struct job *j, int64_t start_s)
@@ -48,9 +57,7 @@ static bool is_old(const struct job *j, int64_t start_s)
 
 int retain_is_late(struct job *j, int64_t start_s, bool *late, struct err *e)
 {
-	int64_t now_s;
-
-	if (!j->retain.known && look_at_clock(j, &now_s, e) < 0)
+	if (!j->retain.known && look_at_age(j, e) < 0)
 		return e->code;
 	*late = is_old(j, start_s);
 	return 0;
@@ -70,7 +77,7 @@ static void add_regclass(struct buf *sql, const struct conf *c, struct span name
 	add_table(&table, c, name);
 	buf_str(sql, "pg_catalog.to_regclass(");
 	buf_literal(sql, (struct span){ table.p, table.len });
-	buf_str(sql, ")");
+	buf_str(sql, ")::pg_catalog.oid");
 	buf_free(&table);
 }
 
@@ -89,16 +96,18 @@ static int list_children(struct job *j, bool sizes, struct err *e)
 	if (sizes)
 		buf_fmt(&sql, "BEGIN READ ONLY; SET LOCAL lock_timeout = %d;", SHOW_LOCK_TIMEOUT_MS);
 	/* FOUND: it is the table that its name means to whoever writes rows */
-	buf_str(&sql, "SELECT c.relname, c.relkind IN ('r', 'p'), c.oid = pg_catalog.to_regclass(");
+	buf_str(&sql, "SELECT c.relname, c.relkind" PQ_OWN("=") "ANY ('{r,p}'::pg_catalog.\"char\"[]),"
+		" c.oid" PQ_OWN("=") "pg_catalog.to_regclass(");
 	buf_literal(&sql, (struct span){ schema.len ? schema.p : "", schema.len });
-	buf_str(&sql, " || pg_catalog.quote_ident(c.relname)), p.relkind = 'p', pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
+	buf_str(&sql, PQ_OWN("||") "pg_catalog.quote_ident(c.relname::pg_catalog.text))::pg_catalog.oid,"
+		" p.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\", pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
 		" pg_catalog.pg_get_userbyid(c.relowner), c.oid::pg_catalog.regclass");
 	if (sizes)
-		buf_str(&sql, ", CASE WHEN c.reltuples > 0 THEN c.reltuples::pg_catalog.int8"
+		buf_str(&sql, ", CASE WHEN c.reltuples" PQ_OWN(">") "0::pg_catalog.float4 THEN c.reltuples::pg_catalog.int8"
 			" ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END,"  /* not analyzed yet */
 			" pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(c.oid))");
-	buf_str(&sql, " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
-		" JOIN pg_catalog.pg_class p ON p.oid = i.inhparent WHERE i.inhparent = ");
+	buf_str(&sql, " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
+		" JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("=") "i.inhparent WHERE i.inhparent" PQ_OWN("="));
 	add_regclass(&sql, c, c->table);
 	buf_fmt(&sql, " ORDER BY c.relname%s", sizes ? "; COMMIT" : "");
 	pq_query(j->ddl, buf_cstr(&sql), e);
@@ -166,9 +175,9 @@ static int lock_child(struct job *j, struct span name, bool *child, struct err *
 
 	buf_str(&sql, "LOCK TABLE ");
 	add_table(&sql, j->conf, name);
-	buf_str(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid = ");
+	buf_str(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("="));
 	add_regclass(&sql, j->conf, name);
-	buf_str(&sql, " AND inhparent = ");
+	buf_str(&sql, " AND inhparent" PQ_OWN("="));
 	add_regclass(&sql, j->conf, j->conf->table);
 	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		*child = pq_rows(j->ddl) > 0;
@@ -193,7 +202,7 @@ static int remove_child(struct job *j, struct span name, bool declarative, struc
 	return e->code;
 }
 
-/* 0; 1 when the parent's lock was in the way; or the connection's error. */
+/* 0; 1 when a lock was in the way; or the connection's error. */
 static int remove_one(struct job *j, const char *name, bool declarative)
 {
 	const struct conf *c = j->conf;
@@ -212,7 +221,7 @@ static int remove_one(struct job *j, const char *name, bool declarative)
 	if (e.code && e.code != ERR_STOP && strcmp(e.sqlstate, "42P01") != 0)   /* somebody else dropped it */
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s; it will be tried again", name,
 			c->part_keep, c->detach ? "detached" : "dropped", e.msg);
-	return lost.code ? lost.code : !parent;
+	return lost.code ? lost.code : e.code == ERR_TIMEOUT;
 }
 
 /* Whatever state an error left the connection in, the next one is opened anew. */
@@ -227,12 +236,12 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 {
 	struct buf names = { 0 };
 	bool declarative = false;
-	int64_t now_s;
 	int rc = 0, waits = 0;
 
-	if (look_at_clock(j, &now_s, e) == 0)
+	if (look_at_age(j, e) == 0)
 		find_old(j, loaded, &names, &declarative, e);
-	for (size_t at = 0; at < names.len && rc >= 0 && waits < PARENT_WAITS; at += strlen(names.p + at) + 1) {
+	for (size_t at = 0; at < names.len && rc >= 0 && waits < LOCK_WAITS &&
+	     !daemon_stop_after_batch(); at += strlen(names.p + at) + 1) {
 		rc = remove_one(j, names.p + at, declarative);
 		waits += rc > 0;
 	}
@@ -367,11 +376,10 @@ int retain_show(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	int name_width = 4, time_width = c->period.zoned ? 25 : c->period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
-	int64_t now_s;
 
 	if (c->period.method == PERIOD_NONE)
 		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest_table);
-	if (look_at_clock(j, &now_s, e) < 0 || list_children(j, true, e) < 0)
+	if (look_at_age(j, e) < 0 || list_children(j, true, e) < 0)
 		return e->code;
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
 		int width = (int)strlen(pq_value(j->ddl, row, TABLE));

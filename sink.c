@@ -412,65 +412,64 @@ static void put_back(struct stream *st, struct block *b)
 	st->bytes += b->len;
 }
 
-static struct block *split(struct sink *s, struct block *b)
+/* The rows from `row` on become a block of their own. */
+static struct block *cut(struct sink *s, struct block *b, size_t row)
 {
-	size_t half = b->nrows / 2, at = row_at(b, half), n = b->len - at;
-	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - half));
+	size_t at = row_at(b, row), n = b->len - at;
+	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - row));
 
 	memcpy(rest->data, b->data + at, n);
 	rest->len = n;
-	for (size_t i = half; i < b->nrows; i++)
+	for (size_t i = row; i < b->nrows; i++)
 		*block_id(rest, rest->nrows++) = *block_id(b, i);
 	b->len = at;
-	b->nrows = half;
+	b->nrows = row;
 	return rest;
 }
 
-static void remove_row(struct block *b, size_t row)
+static int to_savepoint(struct pq *dst, struct err *e)
 {
-	size_t from = row_at(b, row), to = row_at(b, row + 1);
-
-	memmove(b->data + from, b->data + to, b->len - to);
-	b->len -= to - from;
-	for (b->nrows--; row < b->nrows; row++)
-		*block_id(b, row) = *block_id(b, row + 1);
-}
-
-/* The block of the careful COPY that failed goes back to its stream, without the row at fault;
- * in two halves where that is not known. The rows that are in already stay. */
-static int again(struct sink *s, struct lane *l, struct pq *dst, const struct sink_fault *fault, struct err *e)
-{
-	struct stream *st = l->current;
-	struct block *b = l->out;
-
-	if (fault->event < 0)
-		put_back(st, split(s, b));
-	else
-		remove_row(b, fault->row);
-	l->out = NULL;
-	l->current = NULL;
-	if (b->nrows)
-		put_back(st, b);
-	else
-		block_drop(s, b);
 	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch; RELEASE SAVEPOINT tdispatch", e);
 }
 
-int sink_leave_out(struct sink *s, size_t lane, struct pq *dst, const struct sink_fault *fault, struct err *e)
+/* The careful COPY's block of several rows goes back to its stream in parts: before the line that
+ * the server named, that row, and what is after it; else in halves. The line is no more than a
+ * hint: it is read from a text that values and triggers can write to. Only what fails alone is at
+ * fault. */
+static int divide(struct sink *s, struct lane *l, struct pq *dst, const struct sink_fault *fault, struct err *e)
 {
-	return again(s, &s->lane[lane], dst, fault, e);
+	struct stream *st = l->current;
+	struct block *b = l->out;
+	size_t row = fault->line && fault->line <= b->nrows ? fault->line - 1 : b->nrows / 2;
+
+	l->out = NULL;
+	l->current = NULL;
+	if (fault->line && row + 1 < b->nrows)
+		put_back(st, cut(s, b, row + 1));
+	if (row > 0)
+		put_back(st, cut(s, b, row));
+	put_back(st, b);
+	return to_savepoint(dst, e);
 }
 
-/* line: in the COPY of the lane's block, from 1; 0 where the server tells none, as for a foreign
- * key. An error of shape, all rows of the stream share. */
+int sink_leave_out(struct sink *s, size_t lane, struct pq *dst, struct err *e)
+{
+	struct lane *l = &s->lane[lane];
+
+	block_drop(s, l->out);
+	l->out = NULL;
+	l->current = NULL;
+	return to_savepoint(dst, e);
+}
+
+/* A row that is alone is the one at fault. An error of shape, all rows of the stream share. */
 static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
 {
 	if (!l->out)                    /* it failed before a row was sent */
 		take_out(l);
-	bool known = line >= 1 && (size_t)line <= l->out->nrows;
-	fault->row = known ? (size_t)line - 1 : 0;
-	if (known || l->out->nrows == 1 || e->code == ERR_SHAPE)
-		fault->event = *block_id(l->out, fault->row);
+	fault->line = line > 0 ? (size_t)line : 0;
+	if (l->out->nrows == 1 || e->code == ERR_SHAPE)
+		fault->event = *block_id(l->out, 0);
 }
 
 /* A COPY's error of no known class: a trigger's own code, say. Not the server's own troubles. */
@@ -577,7 +576,7 @@ int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct si
 		if (at_fault(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
 			return e->code;
 		*e = (struct err){ 0 };
-		if (again(s, l, dst, fault, e) < 0)
+		if (divide(s, l, dst, fault, e) < 0)
 			return e->code;
 	}
 }

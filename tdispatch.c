@@ -16,7 +16,7 @@
 #define CONFLICT_PAUSE_MS 200
 #define POLL_MS 5                       /* least pause between two looks at an empty queue */
 #define POLL_SHARE 100                  /* the pause is this part of the time since the last event */
-#define MAX_LAG_S 120                   /* of --health: longer than a lock is waited for */
+#define MAX_LAG_S 1200                  /* of --health: longer than server_timeout waits for one statement */
 #define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
 
 enum mode {
@@ -72,7 +72,7 @@ static const char help_text[] =
 	"      --status        say where queue and target are, and what the process does\n"
 	"      --json          with --status: for programs\n"
 	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
-	"      --max-lag S     with --health: so many seconds without progress are well (120)\n"
+	"      --max-lag S     with --health: so many seconds without progress are well (1200)\n"
 	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"

@@ -504,6 +504,8 @@ char *pq_conninfo_mask(const char *conninfo);   /* malloc'ed, without its secret
 /* Begins a statement in which nothing is found but what is named with its schema or PostgreSQL's
  * own: others may have put functions and operators on the role's search_path. */
 #define PQ_OWN_PATH "SET LOCAL search_path = pg_catalog, pg_temp;"
+/* For a statement that must find tables by the role's own path: its operators. */
+#define PQ_OWN(operator) " OPERATOR(pg_catalog." operator ") "
 
 /* Appends what each of our transactions sets first, so that no timeout of the role or the database
  * ends it, and that the server notices soon when we are gone and lets go of our locks. */
@@ -705,7 +707,7 @@ void sink_swallow(struct sink *);       /* drops all rows, as if the target had 
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
-	size_t row;                     /* for sink_leave_out */
+	size_t line;                    /* of the COPY, from 1, as the server's words have it; 0: not told */
 	char table[NAME_BYTES_MAX + 1];
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
 	char value[160];                /* shortened and printable, or "" */
@@ -714,7 +716,7 @@ struct sink_fault {                     /* where a COPY failed */
 /* Sends what can be sent on a lane without waiting; drain: no more rows will come. */
 int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
 /* After ERR_DATA in a careful pass: go on without that row. */
-int sink_leave_out(struct sink *, size_t lane, struct pq *dst, const struct sink_fault *, struct err *);
+int sink_leave_out(struct sink *, size_t lane, struct pq *dst, struct err *);
 
 /* ---- dead.c: events that could not be written, and schema tdispatch, where they are kept */
 

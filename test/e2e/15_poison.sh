@@ -129,6 +129,22 @@ case_long_message() {
 	expect_eq "$(letters "count(*), min(sqlstate), max(length(message)) < 4000")" "4|22P02|t"
 }
 
+# A value that reads like the server's own words, and a trigger whose name does.
+case_words_of_others() {
+	poison_pair "part_template=$PARTITION_OF create trigger t after insert on _DEST_TABLE for each row execute function orders_2026_01_10();"
+	dst "create function orders_2026_01_10() returns trigger language plpgsql as \$\$ begin
+		if new.id = 8 then raise 'not this one'; end if; return null; end \$\$"
+	good 1 30
+	event I:id 'id=x%0aCOPY+orders_2026_01_10,+line+1&day=2026-01-10&note=n&short=s' >/dev/null
+	good 31 40
+	event I:id 'id=50&day=2026-01-10&note=n&short=x%0aCOPY+orders_2026_01_10,+line+2' >/dev/null
+	tick q
+	once
+	expect_rows 39
+	expect_eq "$(dst "select count(*) from orders where id = 8")" 0
+	expect_eq "$(letters "string_agg(left(ev_data, 5), ' ' order by ev_id)")" "id=8& id=x% id=50"
+}
+
 case_statement_trigger() {
 	poison_pair max_errors=10 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE execute function refuse();"
 	dst "create function refuse() returns trigger language plpgsql as \$\$ begin raise 'nothing today'; end \$\$"
@@ -175,7 +191,7 @@ case_table_is_missing() {
 	expect_exit 1 "$TDISPATCH" --once --set on_error=dead_letter job.ini
 	expect_match err 'no table tdispatch.dead_letter.*--install'
 	expect_exit 1 "$TDISPATCH" --check --set on_error=dead_letter job.ini
-	expect_match out '^missing +table tdispatch.dead_letter'
+	expect_match out '^missing +.*table tdispatch.dead_letter.*--install'
 	expect_exit 0 "$TDISPATCH" --install --set on_error=dead_letter job.ini
 	expect_match out 'tdispatch.dead_letter created'
 	expect_exit 0 "$TDISPATCH" --check --set on_error=dead_letter job.ini
