@@ -23,6 +23,7 @@ static struct {
 	int64_t max_bytes, bytes;
 	int keep;
 	bool to_stderr, json;
+	bool syslog, syslog_failed;
 	bool status;                    /* a line of log_status is at the foot of the terminal */
 } logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
 
@@ -59,6 +60,13 @@ void log_close(void)
 	free(logger.path);
 	logger.fd = -1;
 	logger.path = NULL;
+	logger.syslog = false;
+}
+
+void log_to_syslog(void)
+{
+	log_close();
+	logger.syslog = true;
 }
 
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
@@ -130,7 +138,8 @@ static void write_all(int fd, const char *p, size_t n)
 	}
 }
 
-static size_t format_line(char *line, enum log_level level, const char *fmt, va_list ap)
+/* body: where the line begins for those who know time and process by themselves */
+static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
 {
 	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
 	struct timespec now;
@@ -140,8 +149,9 @@ static size_t format_line(char *line, enum log_level level, const char *fmt, va_
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
 	n = strftime(line, LINE_BYTES, "%Y-%m-%d %H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d %s %s: ",
-		now.tv_nsec / 1000000, (int)getpid(), names[level], logger.job);
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d ", now.tv_nsec / 1000000, (int)getpid());
+	*body = n;
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s %s: ", names[level], logger.job);
 	int more = vsnprintf(line + n, LINE_BYTES - n - 1, fmt, ap);
 	for (char *p = line + n; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
@@ -153,7 +163,7 @@ static size_t format_line(char *line, enum log_level level, const char *fmt, va_
 }
 
 /* Members and their order are fixed: programs read them. */
-static size_t format_json(char *line, enum log_level level, const char *fmt, va_list ap)
+static size_t format_json(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
 	static const char end[] = "\"}\n";
@@ -170,24 +180,40 @@ static size_t format_json(char *line, enum log_level level, const char *fmt, va_
 	n += (size_t)sprintf(line + n, "\",\"pid\":%d,\"msg\":\"", (int)getpid());
 	n += text_json(line + n, LINE_BYTES - n - strlen(end), (struct span){ text, strlen(text) });
 	memcpy(line + n, end, strlen(end));
+	*body = 0;
 	return n + strlen(end);
+}
+
+/* true when nobody else needs to have the line; else it is for standard error too. */
+static bool line_to_syslog(enum log_level level, const char *body, size_t n)
+{
+	const char *why = syslog_send(level, (struct span){ body, n });
+
+	if (why && !logger.syslog_failed)
+		dprintf(STDERR_FILENO, "tdispatch: cannot write to /dev/log: %s; lines go to standard error until it can\n", why);
+	logger.syslog_failed = why != NULL;
+	return !why && !isatty(STDERR_FILENO);
 }
 
 static void log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LINE_BYTES];
+	size_t body;
 	int saved = errno;
+	bool done = false;
 
 	if (level > logger.level)
 		return;
-	size_t n = (logger.json ? format_json : format_line)(line, level, fmt, ap);
+	size_t n = (logger.json ? format_json : format_line)(line, &body, level, fmt, ap);
 	if (logger.fd >= 0) {
 		if (logger.bytes > 0 && logger.bytes + (int64_t)n > logger.max_bytes)
 			rotate();
 		write_all(logger.fd, line, n);
 		logger.bytes += (int64_t)n;
 	}
-	if ((logger.fd < 0 || logger.to_stderr) && (!logger.status || level <= LVL_WARN)) {
+	if (logger.syslog)
+		done = line_to_syslog(level, line + body, n - body - 1);
+	if (!done && (logger.fd < 0 || logger.to_stderr) && (!logger.status || level <= LVL_WARN)) {
 		if (logger.status)
 			log_status("");
 		write_all(STDERR_FILENO, line, n);

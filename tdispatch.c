@@ -246,7 +246,9 @@ static int open_log(const struct conf *conf, struct err *e)
 
 	if (!conf->logfile)
 		log_close();
-	if (conf->logfile && log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
+	else if (strcmp(conf->logfile, "syslog") == 0)
+		log_to_syslog();
+	else if (log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
 		return err_set(e, ERR_CONF, "%s", why);
 	return 0;
 }
@@ -260,7 +262,7 @@ static void finish(struct app *a)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
-/* A config that is wrong changes nothing. */
+/* A config that is wrong changes nothing; the log file is opened anew all the same. */
 static void read_again(struct app *a)
 {
 	struct conf conf;
@@ -268,6 +270,7 @@ static void read_again(struct app *a)
 
 	if (load_config(a, &conf, &e) < 0 || open_log(&conf, &e) < 0) {
 		conf_free(&conf);
+		open_log(&a->conf, &(struct err){ 0 });
 		log_error("not reloaded, the old config stays: %s", e.msg);
 		return;
 	}

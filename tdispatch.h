@@ -78,9 +78,14 @@ int file_open(const char *path, int flags, const char **why);
 size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
 
-/* ---- log.c: where log lines go; keeps errno */
+/* ---- syslog.c: the machine's system log */
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
+
+/* Sends a line with facility daemon. NULL, or why /dev/log did not take it. */
+const char *syslog_send(enum log_level, struct span text);
+
+/* ---- log.c: where log lines go; keeps errno */
 
 /* job: name in each line, copied. Until log_open lines go to standard error. */
 void log_setup(const char *job, enum log_level level);
@@ -88,6 +93,10 @@ void log_setup(const char *job, enum log_level level);
 /* Appends to path, opened by file_open; rotates it before it grows over max_bytes, keeping `keep`
  * old files as path.1 ... 0, or -1 with the reason in why. */
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
+
+/* Lines go to the system log, and to standard error as well when that is a terminal or the system
+ * log does not take them. */
+void log_to_syslog(void);
 
 void log_close(void);                   /* lines go to standard error again */
 

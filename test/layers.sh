@@ -8,7 +8,7 @@ set -eu
 
 level() {
 	case $1 in
-	text | relro | file | embed) echo 0 ;;
+	text | relro | file | syslog | embed) echo 0 ;;
 	log) echo 1 ;;
 	buf) echo 2 ;;
 	ini | urlenc | completion | daemon | period | template | tally | whole | notify) echo 3 ;;

@@ -1,0 +1,156 @@
+# The system log, and log files that somebody else moves away.
+. "$(dirname "$0")/../cases.sh"
+
+# The program in a mount namespace of its own, where the folder dev is /dev.
+in_own_dev() {
+	mkdir -p dev
+	cp -a /dev/null /dev/zero /dev/urandom dev/
+	unshare -m mount --bind dev /dev 2>/dev/null || skip "unshare does not work here"
+	cat >own_dev <<-END
+		#!/bin/sh
+		exec unshare -m sh -c 'mount --bind "\$0" /dev && exec "\$@"' $WORK/dev $TDISPATCH "\$@"
+	END
+	chmod +x own_dev
+}
+
+# A log daemon: each datagram to dev/log is a line of the file syslog.
+listen() {
+	rm -f dev/log
+	PROGRAM=/usr/bin/python3 start -c '
+import socket
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind("dev/log")
+with open("syslog", "ab", buffering=0) as file:
+    while True:
+        file.write(log.recv(65536) + b"\n")'
+	LISTENER=$PID
+	within 10 test -S dev/log
+}
+
+# quiet_end CODE: it ends so, and has written nothing to standard error.
+quiet_end() {
+	expect_exit "$1" ./own_dev --once job.ini
+	expect_eq "$(cat err)" ""
+}
+
+case_syslog() {
+	orders_pair logfile=syslog on_error=skip job_name=archive consumer_name=job
+	in_own_dev
+	listen
+	orders 1 2
+	src "select pgq.insert_event('q', 'I:id', 'id=3&day=never', 'orders', null, null, null)" >/dev/null
+	tick q
+	quiet_end 0
+	within 5 grep -q 'rows=2' syslog
+	expect_match syslog '^<30>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} tdispatch\[[0-9]+\]: INFO archive: queue q batch .* rows=2'
+	expect_match syslog '^<28>.*: WARNING archive: .*never'
+	expect_eq "$(grep -c '^$' syslog)" 0 "lines with a newline of their own"
+}
+
+case_syslog_json() {
+	orders_pair logfile=syslog log_format=json
+	in_own_dev
+	listen
+	orders 1 2
+	tick q
+	quiet_end 0
+	within 5 grep -q 'rows=2' syslog
+	expect_match syslog '^<30>[^{]* tdispatch\[[0-9]+\]: \{"time":.*"level":"info".*rows=2.*\}$'
+}
+
+case_syslog_error() {
+	orders_pair logfile=syslog
+	in_own_dev
+	listen
+	src "select pgq.insert_event('q', 'I:id', 'id=3&day=never', 'orders', null, null, null)" >/dev/null
+	tick q
+	quiet_end 1
+	within 5 grep -Eq '^<27>.*: ERROR job: .*never' syslog
+}
+
+case_syslog_is_not_there() {
+	orders_pair logfile=syslog
+	in_own_dev
+	orders 1 2
+	tick q
+	expect_exit 0 ./own_dev --once job.ini
+	expect_eq "$(grep -c '/dev/log: No such file or directory; lines go to standard error' err)" 1 "lines about /dev/log"
+	expect_match err 'INFO job: .*rows=2'
+	expect_rows 2
+}
+
+# The log daemon comes, hangs until its queue is full, and is another one after that.
+case_syslog_comes_and_goes() {
+	orders_pair logfile=syslog
+	in_own_dev
+	PROGRAM=./own_dev start job.ini
+	local job=$PID
+	within 10 grep -q 'cannot write to /dev/log' bg.err
+	listen
+	orders 1 1
+	tick q
+	within 10 grep -q 'rows=1' syslog
+	kill -KILL "$LISTENER"
+	orders 2 3
+	tick q
+	within 10 grep -q 'rows=2' bg.err
+	listen
+	orders 4 6
+	tick q
+	within 10 grep -q 'rows=3' syslog
+	expect_no_match bg.err 'rows=3'
+	expect_eq "$(grep -c 'cannot write to /dev/log' bg.err)" 2 "lines about /dev/log"
+	kill -TERM "$job"
+	expect_end 0 5 "$job"
+}
+
+# 700 lines to a log daemon that reads none: nobody waits a second for each.
+case_syslog_that_hangs() {
+	orders_pair logfile=syslog on_error=skip
+	in_own_dev
+	listen
+	kill -STOP "$LISTENER"
+	src "select pgq.insert_event('q', 'I:id', 'id=' || i || '&day=never', 'orders', null, null, null) from generate_series(1, 700) i" >/dev/null
+	orders 1 1
+	tick q
+	LIMIT=40 expect_exit 0 ./own_dev --once job.ini
+	expect_rows 1
+	kill -CONT "$LISTENER"
+}
+
+# moved_away: job.log is moved, the process is told, and its next lines are in a new job.log.
+moved_away() {
+	local n
+	n=$(dst "select count(*) from orders")
+	mv job.log job.log.old
+	kill -HUP "$PID"
+	within 10 test -s job.log
+	orders $((n + 1)) $((n + 1))
+	tick q
+	within 10 grep -q 'rows=1' job.log
+	expect_no_match job.log.old "$1"
+}
+
+case_log_file_is_moved() {
+	orders_pair logfile=job.log
+	start job.ini
+	within 10 test -s job.log
+	moved_away 'read again|rows=1'
+	expect_match job.log 'config .*job\.ini read again'
+	expect_eq "$(readlink "/proc/$PID/fd/"* | grep -c 'job\.log\.old')" 0 "descriptors of the old file"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_log_file_is_moved_and_the_config_is_broken() {
+	orders_pair logfile=job.log
+	start job.ini
+	within 10 test -s job.log
+	echo 'dest_table = second' >>job.ini
+	moved_away 'not reloaded|rows=1'
+	expect_match job.log 'not reloaded, the old config stays: .*dest_table'
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+run_cases
