@@ -122,6 +122,12 @@ install: tdispatch ## install under $(DESTDIR)$(PREFIX)
 dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at most what ARCH knows
 	dist/tarballs.sh $(DIST)
 
+deb: tdispatch ## a Debian package under build/dist: binary, man pages, sample config, unit for systemd
+	dist/deb.sh
+
+deb-test: deb ## look at the package, install it in an empty Debian, follow README there, remove it (root only)
+	test/deb.sh
+
 clean: ## remove what was built, but the libraries
 	rm -rf build/obj build/test tdispatch tdispatch-dev
 

@@ -35,7 +35,7 @@ for ARCH; do
 	if [ "$ARCH" = "$HOST" ]; then program=tdispatch deps=build/deps; else program=build/$ARCH/tdispatch deps=build/$ARCH/deps; fi
 	name=tdispatch-$VERSION-linux-$ARCH
 	rm -rf "${OUT:?}/$name" && mkdir -p "$OUT/$name"
-	cp "$program" tdispatch.1 tdispatch.ini.5 tdispatch.ini README.md CHANGELOG.md LICENSE "$OUT/$name/"
+	cp "$program" tdispatch.1 tdispatch.ini.5 tdispatch.ini tdispatch@.service README.md CHANGELOG.md LICENSE "$OUT/$name/"
 	cp -r licenses "$OUT/$name/"
 	sbom "$deps/root/versions" >"$OUT/$name/tdispatch.spdx.json"
 	chmod -R u=rwX,go=rX "$OUT/$name"

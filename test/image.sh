@@ -7,31 +7,22 @@
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
+. "$TOP/test/debian.sh"
 
 IMAGES=$TOP/build/image
+LOG=$IMAGES/log
 BASE=docker.io/library/debian:trixie-slim
-SUITE=trixie
 
 # Keeps its images away from the machine's own.
 build_ah() {
 	buildah --root "$IMAGES/storage" --runroot "$IMAGES/run" --storage-driver vfs "$@" </dev/null
 }
 
-# quietly COMMAND...: its output is shown only when it fails.
-quietly() {
-	"$@" >"$IMAGES/log" 2>&1 || { tail -n 40 "$IMAGES/log" >&2; die "failed: $*"; }
-}
-
-mirror() {
-	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -i debian | grep -v security | head -n 1
-}
-
 make_base() {
 	local container
 	build_ah inspect --type image $BASE >/dev/null 2>&1 && return
 	say "making $BASE by debootstrap"
-	rm -rf "$IMAGES/base"
-	quietly debootstrap --variant=minbase $SUITE "$IMAGES/base" "$(mirror)"
+	debian_base "$IMAGES/base"
 	container=$(build_ah from scratch)
 	quietly build_ah add "$container" "$IMAGES/base" /
 	quietly build_ah commit --rm "$container" $BASE

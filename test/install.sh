@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
 # pgq extension; with --tests also strace, ps, ip, openssl, pgbouncer, a Python consumer and a reader of
-# YAML; with --image what makes an image, too. Says in one line what it installs. Exit 0: all is
+# YAML; with --image what makes an image, with --deb what
+# looks at a package, too. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
 
 cd "$(dirname "$0")" || exit 2
@@ -33,9 +34,11 @@ wanted_tools() {
 	[ -x /usr/sbin/pgbouncer ] || say pgbouncer
 	/usr/bin/python3 -c 'import pgq' 2>/dev/null || say python3-pgq
 	/usr/bin/python3 -c 'import yaml' 2>/dev/null || say python3-yaml
-	[ "$1" = --image ] || return 0
-	command -v buildah >/dev/null || say buildah
+	[ "$1" != --tests ] || return 0
 	command -v debootstrap >/dev/null || say debootstrap
+	[ "$1" != --image ] || command -v buildah >/dev/null || say buildah
+	[ "$1" != --deb ] || command -v lintian >/dev/null || say lintian
+	[ "$1" != --deb ] || command -v systemd-analyze >/dev/null || say systemd
 }
 
 # apt-get's own words are shown only when it fails.
