@@ -201,7 +201,7 @@ int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct er
 	*letters = 0;
 	if (is_there(dst, &yes, e) < 0 || !yes)
 		return e->code;
-	buf_str(&sql, "SELECT count(*)");
+	buf_str(&sql, PQ_OWN_PATH "SELECT count(*)");
 	add_whose(&sql, c);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
 		*letters = pq_int(dst, 0, 0, 0);

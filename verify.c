@@ -26,8 +26,8 @@ struct verify {
 };
 
 /* The rows of our own transaction and its savepoints: what is visible and not yet committed. */
-#define OURS "pg_catalog.age(t.xmin) <= 0 AND" \
-	" pg_catalog.txid_status(pg_catalog.txid_current() - pg_catalog.age(t.xmin)) = 'in progress'"
+#define OURS "pg_catalog.age(t.xmin)" PQ_OWN("<=") "0 AND pg_catalog.txid_status(pg_catalog.txid_current()" PQ_OWN("-") \
+	"pg_catalog.age(t.xmin)::pg_catalog.int8)" PQ_OWN("=") "'in progress'::pg_catalog.text"
 
 static void add_twin(struct buf *sql, size_t i)
 {
@@ -159,7 +159,8 @@ static int compare(struct verify *v, size_t i, struct err *e)
 	const char *name = v->rows->at[i].name;
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT want.n, got.n, (want.h IS DISTINCT FROM got.h)::pg_catalog.int4 FROM ");
+	buf_str(&sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
+		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
 	add_sums(&sql, &v->twin[i]);
 	add_twin(&sql, i);
 	buf_str(&sql, " t) want, ");

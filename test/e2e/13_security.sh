@@ -241,6 +241,13 @@ case_search_path_of_a_run() {
 	expect_eq "$(dst "select count(*) from archive.orders")" 4
 	expect_exit 0 "$TDISPATCH" --check job.ini --set on_error=dead_letter
 	expect_exit 1 "$TDISPATCH" --replay job.ini
+	event I:id 'id=5&day=2026-02-02&note=e' >/dev/null
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	once --verify --set "part_keep=50 years" --set part_premake=1
+	expect_eq "$(dst "select count(*) from archive.orders")" 5
+	expect_exit 0 "$TDISPATCH" --show-partitions --set "part_keep=50 years" job.ini
+	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=$INHERITS"
 	expect_exit 0 "$TDISPATCH" --rewind job.ini
 	expect_exit 0 "$TDISPATCH" --reset job.ini
