@@ -1,6 +1,6 @@
 /*
- * The only file that knows libpq: connect, run a statement, COPY out, COPY in, and wait on both
- * sockets at once. Sockets are non-blocking and every wait is a ppoll that lets signals in.
+ * A connection: connect, run a statement, COPY out, COPY in, and wait on several sockets at once.
+ * With conninfo.c the only file that knows libpq. Sockets are non-blocking and every wait is a ppoll that lets signals in.
  */
 #include <errno.h>
 #include <libpq-fe.h>
@@ -297,98 +297,6 @@ static int await_result(struct pq *q, struct err *e)
 
 /* ---- connecting */
 
-/* A bare @ or / in a URI's password makes libpq take the rest of it for the name of a host or a
- * database, and tell that name to everybody. */
-static bool misread_uri(const char *conninfo)
-{
-	const char *p = strncmp(conninfo, "postgres", 8) == 0 ? strstr(conninfo, "://") : NULL;
-
-	if (!p)
-		return false;
-	p += strlen("://");
-	p += strcspn(p, "@/");
-	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
-}
-
-/* libpq refuses a value of the connection string. */
-static bool is_misuse(const char *text)
-{
-	return strncmp(text, "invalid ", 8) == 0 || strncmp(text, "weak sslmode", 12) == 0 ||
-		strstr(text, " for connection option ");
-}
-
-/* libpq checks values only as it connects. So it is let to, to a socket that cannot be: what it
- * says of that is no matter, but what it refuses is wrong for any server. */
-static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
-{
-	static const char *const where[] = { "host", "hostaddr", "port", "service" };
-	const char *keys[64] = { "host" }, *values[64] = { "/dev/null" };
-	char why[256];
-	size_t n = 1;
-
-	for (const PQconninfoOption *o = options; o->keyword && n < 63; o++) {
-		bool place = false;
-		for (size_t i = 0; i < sizeof where / sizeof *where; i++)
-			place |= strcmp(o->keyword, where[i]) == 0;
-		if (!o->val || (place && (strcmp(o->keyword, "port") != 0 || strchr(o->val, ','))))
-			continue;
-		keys[n] = o->keyword;
-		values[n++] = o->val;
-	}
-	PGconn *conn = PQconnectStartParams(keys, values, 0);
-	join_lines(PQerrorMessage(conn), why, sizeof why);
-	if (is_misuse(why))     /* a space may be missing before password= */
-		err_set(e, ERR_CONF, "%s: %s", what, strcasestr(why, "password=") ? "a value of the connection string is wrong" : why);
-	PQfinish(conn);
-}
-
-int pq_conninfo_check(const char *what, const char *conninfo, struct err *e)
-{
-	char *why = NULL;
-	PQconninfoOption *options = PQconninfoParse(conninfo, &why);
-
-	if (misread_uri(conninfo))
-		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40 and %%2f"
-			" (in the config file %%%%40 and %%%%2f)", what);
-	if (!options)   /* libpq's reason may quote the string, and a password with it */
-		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
-	else if (!e->code)
-		check_values(what, options, e);
-	PQconninfoFree(options);
-	PQfreemem(why);
-	return e->code;
-}
-
-static bool is_secret(const char *keyword)
-{
-	return strcmp(keyword, "password") == 0 || strcmp(keyword, "sslpassword") == 0 ||
-		strcmp(keyword, "oauth_client_secret") == 0;
-}
-
-char *pq_conninfo_mask(const char *conninfo)
-{
-	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
-	struct buf out = { 0 };
-	bool secrets = false;
-
-	for (PQconninfoOption *o = options; o && o->keyword; o++) {
-		if (!o->val)
-			continue;
-		secrets |= is_secret(o->keyword);
-		buf_fmt(&out, "%s%s='", out.len ? " " : "", o->keyword);
-		for (const char *c = is_secret(o->keyword) ? "********" : o->val; *c; c++)
-			buf_fmt(&out, *c == '\'' || *c == '\\' ? "\\%c" : "%c", *c);
-		buf_str(&out, "'");
-	}
-	if (options && !secrets) {
-		out.len = 0;
-		buf_str(&out, conninfo);
-	}
-	PQconninfoFree(options);
-	buf_cstr(&out);
-	return out.p;
-}
-
 static int64_t connect_deadline(PGconn *conn)
 {
 	PQconninfoOption *options = PQconninfo(conn);
@@ -458,7 +366,7 @@ static int refused(struct pq *q, struct err *e)
 	join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
 	int code = *e->sqlstate ? classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
-		is_misuse(why) ? ERR_CONF : ERR_CONN;
+		conninfo_refused(why) ? ERR_CONF : ERR_CONN;
 	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
 	err_set(e, code, "cannot connect to %s: %s%s%s", q->what, why, certificate ? ": " : "",
 		certificate ? X509_verify_cert_error_string(certificate_fault) : "");

@@ -212,7 +212,7 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 		return e->code;
 	if (a->mode == HEALTH)          /* asks no server, and must be quick */
 		return 0;
-	if (pq_conninfo_check("src_db", conf->src_db, e) < 0 || pq_conninfo_check("dst_db", conf->dst_db, e) < 0)
+	if (conninfo_check("src_db", conf->src_db, e) < 0 || conninfo_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (a->daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
@@ -579,7 +579,7 @@ static int show_config(const struct app *a)
 {
 	struct buf out = { 0 };
 
-	conf_show(&a->conf, &out, pq_conninfo_mask);
+	conf_show(&a->conf, &out, conninfo_mask);
 	fputs(buf_cstr(&out), stdout);
 	buf_free(&out);
 	return 0;

@@ -488,7 +488,14 @@ void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": none */
 void metrics_text(const struct metrics *, const struct conf *, struct buf *);
 
-/* ---- pq.c: the only file that knows libpq */
+/* ---- conninfo.c: connection strings */
+
+/* Is it well formed, with values that libpq takes? Else the reason, without its secrets, in err. */
+int conninfo_check(const char *what, const char *conninfo, struct err *);
+char *conninfo_mask(const char *conninfo);      /* malloc'ed, without its secrets */
+bool conninfo_refused(const char *text);        /* is libpq's error one of a value in it? */
+
+/* ---- pq.c: connections and statements; but for conninfo.c the only file that knows libpq */
 
 struct pq;
 enum { PQ_WAIT = 0, PQ_READY = 1, PQ_END = 2 };
@@ -506,9 +513,6 @@ const char *pq_time_zone(const struct pq *);    /* of the session */
 int pq_server_version(const struct pq *);       /* 150018 */
 bool pq_encrypted(const struct pq *);
 bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
-/* Is conninfo well formed? Else the reason, without its secrets, in err. */
-int pq_conninfo_check(const char *what, const char *conninfo, struct err *);
-char *pq_conninfo_mask(const char *conninfo);   /* malloc'ed, without its secrets */
 
 /* Begins a statement in which nothing is found but what is named with its schema or PostgreSQL's
  * own: others may have put functions and operators on the role's search_path. */

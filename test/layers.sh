@@ -11,7 +11,7 @@ level() {
 	text | relro | file | syslog | embed) echo 0 ;;
 	log) echo 1 ;;
 	buf) echo 2 ;;
-	ini | urlenc | completion | daemon | period | template | tally | whole | notify) echo 3 ;;
+	ini | urlenc | completion | daemon | period | template | tally | whole | notify | conninfo) echo 3 ;;
 	values | route | pq | progress | state | metrics) echo 4 ;;
 	conf | sink | part | queue | position | report) echo 5 ;;
 	lanes | dead | retain) echo 6 ;;
