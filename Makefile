@@ -26,7 +26,8 @@ WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
 HARDEN = -fstack-protector-strong -fstack-clash-protection -fPIE
 CFLAGS = -O2 -g0 -fno-unwind-tables -fno-asynchronous-unwind-tables
-LINK = -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,pack-relative-relocs
+LINK = -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now $(PACK_$(ARCH))
+PACK_x86_64 = -Wl,-z,pack-relative-relocs        # which the others' linkers do not know
 STATIC_CC = $(ROOT)/bin/musl-gcc
 STATIC_LIBS = -lpq -lpgcommon_shlib -lpgport_shlib -lssl -lcrypto
 
@@ -121,6 +122,9 @@ install: tdispatch ## install under $(DESTDIR)$(PREFIX)
 
 dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at most what ARCH knows
 	dist/tarballs.sh $(DIST)
+
+arch-test: ## the program for aarch64 under qemu, against this machine's PostgreSQL (some minutes)
+	test/arch.sh
 
 deb: tdispatch ## a Debian package under build/dist: binary, man pages, sample config, unit for systemd
 	dist/deb.sh

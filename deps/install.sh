@@ -5,7 +5,7 @@
 #
 # build: what builds the libraries and the static binary. cross-TRIPLET: the same for another
 # architecture. dev: the system's libpq for make dev.
-# lint, fuzz, valgrind: what these targets of make run. Exit 0: all is there. 1: something is missing; one line says what.
+# lint, fuzz, valgrind, qemu: what these targets of make run. Exit 0: all is there. 1: something is missing; one line says what.
 set -u
 
 missing=
@@ -64,6 +64,7 @@ look() {
 			need libclang-rt-dev [ -f "$(clang -print-file-name="libclang_rt.fuzzer-$(uname -m).a" 2>/dev/null)" ]
 			;;
 		valgrind) need valgrind has valgrind ;;
+		qemu) need qemu-user-static has qemu-aarch64-static ;;
 		*)
 			echo "deps/install.sh: no group $group" >&2
 			exit 1
