@@ -142,7 +142,7 @@ reset() {
 }
 
 fingerprint() {
-	dst "select tableoid::regclass, count(*), sum(hashtextextended(t::text, 0)) from orders t group by 1 order by 1" | md5sum
+	dst "select tableoid::regclass, count(*), sum(hashtextextended(t::text, 0)) from orders t group by 1 order by tableoid::regclass::text" | md5sum
 }
 
 
