@@ -48,6 +48,29 @@ char *mem_str(const char *p, size_t n)
 	return s;
 }
 
+char *mem_lower(const char *p, size_t n)
+{
+	char *copy = mem_str(p, n);
+
+	for (char *c = copy; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	return copy;
+}
+
+void *mem_grow(void *at, size_t n, size_t *cap, size_t size)
+{
+	if (n < *cap)
+		return at;
+	size_t more = *cap ? 2 * *cap : 16;
+	void *grown = mem_alloc(more * size);
+	if (n)
+		memcpy(grown, at, n * size);
+	free(at);
+	*cap = more;
+	return grown;
+}
+
 void buf_free(struct buf *b)
 {
 	free(b->p);
@@ -226,6 +249,27 @@ void buf_literal(struct buf *b, struct span value)
 	if (value.n && memchr(value.p, '\\', value.n))
 		buf_add(b, "E", 1);
 	add_doubled(b, value, '\'', '\\');
+}
+
+void buf_regclass(struct buf *b, struct span schema, struct span table)
+{
+	struct buf name = { 0 };
+
+	buf_qualified(&name, schema, table);
+	buf_str(b, "pg_catalog.to_regclass(");
+	buf_literal(b, (struct span){ name.p, name.len });
+	buf_str(b, ")::pg_catalog.oid");
+	buf_free(&name);
+}
+
+void buf_json(struct buf *b, const char *text)
+{
+	struct span value = span_of(text);
+	size_t most = TEXT_GROWTH * value.n;
+
+	buf_str(b, "\"");
+	b->len += text_json(buf_reserve(b, most), most, value);
+	buf_str(b, "\"");
 }
 
 void buf_printable(struct buf *b, struct span value, size_t max)

@@ -250,15 +250,12 @@ static void check_insert(struct check *c)
 static void find_table(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
-	struct buf name = { 0 }, sql = { 0 };
+	struct buf sql = { 0 };
 
-	buf_qualified(&name, conf->schema, conf->table);
-	buf_str(&sql, "SELECT pg_catalog.to_regclass(");
-	buf_literal(&sql, (struct span){ name.p, name.len });
-	buf_str(&sql, ")::pg_catalog.oid");
+	buf_str(&sql, "SELECT ");
+	buf_regclass(&sql, conf->schema, conf->table);
 	const char *oid = ask(c, &sql);
 	snprintf(c->table, sizeof c->table, "%s", oid ? oid : "");
-	buf_free(&name);
 }
 
 /* Only an owner can drop or detach a table. By the length of the name, which is near enough. */

@@ -15,17 +15,10 @@
 
 void dead_add(struct dead_list *list, int64_t event, size_t lane, const char *partition, const struct err *e)
 {
-	if (list->n == list->cap) {
-		size_t cap = list->cap ? 2 * list->cap : 16;
-		struct dead *more = mem_alloc(cap * sizeof *more);
-		if (list->n)
-			memcpy(more, list->at, list->n * sizeof *more);
-		free(list->at);
-		list->at = more;
-		list->cap = cap;
-	}
-	struct dead *d = &list->at[list->n++];
 	struct buf message = { 0 };
+
+	list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
+	struct dead *d = &list->at[list->n++];
 	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);  /* a character may have been cut in two */
 	buf_cstr(&message);
 	*d = (struct dead){

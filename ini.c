@@ -36,30 +36,13 @@ static struct span strip(struct span s)
 	return s;
 }
 
-static char *lower(char *s)
-{
-	for (char *c = s; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c - 'A' + 'a');
-	return s;
-}
-
 static struct ini_entry *add_entry(struct reader *r, struct span key)
 {
 	struct ini *ini = r->ini;
 
-	if (ini->n == ini->cap) {
-		size_t cap = ini->cap ? 2 * ini->cap : 32;
-		struct ini_entry *grown = mem_alloc(cap * sizeof *grown);
-		if (ini->n)
-			memcpy(grown, ini->entry, ini->n * sizeof *grown);
-		free(ini->entry);
-		ini->entry = grown;
-		ini->cap = cap;
-	}
+	ini->entry = mem_grow(ini->entry, ini->n, &ini->cap, sizeof *ini->entry);
 	struct ini_entry *entry = &ini->entry[ini->n++];
-	*entry = (struct ini_entry){ .section = r->section, .key = mem_str(key.p, key.n), .line = r->line };
-	lower(entry->key);
+	*entry = (struct ini_entry){ .section = r->section, .key = mem_lower(key.p, key.n), .line = r->line };
 	return entry;
 }
 
@@ -259,7 +242,7 @@ static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, voi
 		size_t n = strcspn(p + 2, ")");
 		if (n == 0 || strncmp(p + 2 + n, ")s", 2) != 0)
 			return err_set(err, ERR_CONF, "'%%(' without a name and ')s'");
-		char *name = lower(mem_str(p + 2, n));
+		char *name = mem_lower(p + 2, n);
 		const char *value = lookup(ctx, name);
 		if (!value)
 			err_set(err, ERR_CONF, "%%(%.200s)s: no such key", name);

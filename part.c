@@ -27,23 +27,12 @@ void part_name(struct buf *name, const struct conf *c, int64_t start_s)
 	buf_str(name, suffix);
 }
 
-static void add_regclass(struct buf *sql, struct span schema, struct span table)
-{
-	struct buf name = { 0 };
-
-	buf_qualified(&name, schema, table);
-	buf_str(sql, "SELECT pg_catalog.to_regclass(");
-	buf_literal(sql, (struct span){ name.p, name.len });
-	buf_str(sql, ")");
-	buf_free(&name);
-}
-
 static int is_there(struct pq *ddl, const char *before, const struct part_want *want, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, before);
-	add_regclass(&sql, want->conf->schema, want->name);
+	buf_fmt(&sql, "%sSELECT ", before);
+	buf_regclass(&sql, want->conf->schema, want->name);
 	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
 		*yes = pq_value(ddl, 0, 0) != NULL;
 	buf_free(&sql);
@@ -98,9 +87,9 @@ static int expand(const struct part_want *want, struct buf *sql, struct err *e)
  * the table's oid, 0 when it is not there. */
 static void add_oid(struct buf *sql, const char *setting, const struct conf *c, struct span table)
 {
-	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce((", setting);
-	add_regclass(sql, c->schema, table);
-	buf_str(sql, ")::pg_catalog.oid, '0')::pg_catalog.text, true);");
+	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce(", setting);
+	buf_regclass(sql, c->schema, table);
+	buf_str(sql, ", '0')::pg_catalog.text, true);");
 }
 
 void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struct err *e)

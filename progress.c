@@ -208,19 +208,6 @@ static void end_text(const struct progress *p, const char *how, int64_t ms)
 	buf_free(&line);
 }
 
-static void add_json_string(struct buf *b, const char *text)
-{
-	buf_str(b, "\"");
-	for (; *text; text++)
-		if (*text == '"' || *text == '\\')
-			buf_fmt(b, "\\%c", *text);
-		else if ((unsigned char)*text < 0x20)
-			buf_fmt(b, "\\u%04x", *text);
-		else
-			buf_add(b, text, 1);
-	buf_str(b, "\"");
-}
-
 static void end_json(const struct progress *p, const char *how, int64_t ms)
 {
 	struct buf line = { 0 };
@@ -235,7 +222,7 @@ static void end_json(const struct progress *p, const char *how, int64_t ms)
 	buf_str(&line, ",\"rows_of\":{");
 	for (size_t i = 0; i < p->rows.n; i++) {
 		buf_str(&line, i ? "," : "");
-		add_json_string(&line, p->rows.at[i].name);
+		buf_json(&line, p->rows.at[i].name);
 		buf_fmt(&line, ":%" PRId64, p->rows.at[i].rows);
 	}
 	buf_str(&line, "}}");

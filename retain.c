@@ -70,17 +70,6 @@ static void add_table(struct buf *sql, const struct conf *c, struct span name)
 	buf_qualified(sql, c->schema, name);
 }
 
-static void add_regclass(struct buf *sql, const struct conf *c, struct span name)
-{
-	struct buf table = { 0 };
-
-	add_table(&table, c, name);
-	buf_str(sql, "pg_catalog.to_regclass(");
-	buf_literal(sql, (struct span){ table.p, table.len });
-	buf_str(sql, ")::pg_catalog.oid");
-	buf_free(&table);
-}
-
 enum column { NAME, ORDINARY, FOUND, DECLARATIVE, OWNED, OWNER, TABLE, ROWS, SIZE };
 
 /* A row for each child: enum column. sizes: the last two; they take a lock of each child. */
@@ -108,7 +97,7 @@ static int list_children(struct job *j, bool sizes, struct err *e)
 			" pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(c.oid))");
 	buf_str(&sql, " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
 		" JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("=") "i.inhparent WHERE i.inhparent" PQ_OWN("="));
-	add_regclass(&sql, c, c->table);
+	buf_regclass(&sql, c->schema, c->table);
 	buf_fmt(&sql, " ORDER BY c.relname%s", sizes ? "; COMMIT" : "");
 	pq_query(j->ddl, buf_cstr(&sql), e);
 	buf_free(&sql);
@@ -176,9 +165,9 @@ static int lock_child(struct job *j, struct span name, bool *child, struct err *
 	buf_str(&sql, "LOCK TABLE ");
 	add_table(&sql, j->conf, name);
 	buf_str(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("="));
-	add_regclass(&sql, j->conf, name);
+	buf_regclass(&sql, j->conf->schema, name);
 	buf_str(&sql, " AND inhparent" PQ_OWN("="));
-	add_regclass(&sql, j->conf, j->conf->table);
+	buf_regclass(&sql, j->conf->schema, j->conf->table);
 	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		*child = pq_rows(j->ddl) > 0;
 	buf_free(&sql);

@@ -60,21 +60,19 @@ static void add_named(struct buf *sql, const struct conf *c)
 static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 {
 	bool parted = c->period.method != PERIOD_NONE;
-	struct buf sql = { 0 }, parent = { 0 };
+	struct buf sql = { 0 };
 
-	buf_qualified(&parent, c->schema, c->table);
 	buf_fmt(&sql, "BEGIN; SET LOCAL lock_timeout = %d;"
 		"SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid)"
 		" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
-		" WHERE pg_catalog.to_regclass(", LOCK_TIMEOUT_MS);
-	buf_literal(&sql, (struct span){ parent.p, parent.len });
-	buf_fmt(&sql, ")::pg_catalog.oid" PQ_OWN("=") "%s", parted ?
+		" WHERE ", LOCK_TIMEOUT_MS);
+	buf_regclass(&sql, c->schema, c->table);
+	buf_fmt(&sql, PQ_OWN("=") "%s", parted ?
 		"ANY (SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)" : "c.oid");
 	if (parted)
 		add_named(&sql, c);
 	buf_str(&sql, " ORDER BY 1; COMMIT");
 	int rc = pq_query(dst, buf_cstr(&sql), e);
-	buf_free(&parent);
 	buf_free(&sql);
 	return rc;
 }
@@ -120,16 +118,6 @@ static void begin(struct status *s, const char *name)
 		buf_fmt(&s->out, "%-24s ", name);
 }
 
-static void add_json(struct buf *out, const char *text)
-{
-	struct span value = span_of(text);
-	size_t most = TEXT_GROWTH * value.n;
-
-	buf_str(out, "\"");
-	out->len += text_json(buf_reserve(out, most), most, value);
-	buf_str(out, "\"");
-}
-
 /* text NULL: not known */
 static void say_text(struct status *s, const char *name, const char *text)
 {
@@ -137,7 +125,7 @@ static void say_text(struct status *s, const char *name, const char *text)
 	if (!text)
 		buf_str(&s->out, s->json ? "null" : "-");
 	else if (s->json)
-		add_json(&s->out, text);
+		buf_json(&s->out, text);
 	else
 		buf_str(&s->out, text);
 	if (!s->json)
@@ -193,7 +181,7 @@ static void say_partition(struct status *s, int row)
 		return;
 	}
 	buf_str(&s->out, row ? ",{\"name\":" : "{\"name\":");
-	add_json(&s->out, name);
+	buf_json(&s->out, name);
 	buf_fmt(&s->out, ",\"bytes\":%" PRId64 "}", bytes);
 }
 

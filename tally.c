@@ -29,26 +29,13 @@ const struct tally_part *tally_find(const struct tally *t, const char *name)
 	return i < t->n && strcmp(t->at[i].name, name) == 0 ? &t->at[i] : NULL;
 }
 
-static void more_room(struct tally *t)
-{
-	size_t cap = t->cap ? 2 * t->cap : 16;
-	struct tally_part *more = mem_alloc(cap * sizeof *more);
-
-	if (t->n)
-		memcpy(more, t->at, t->n * sizeof *more);
-	free(t->at);
-	t->at = more;
-	t->cap = cap;
-}
-
 bool tally_add(struct tally *t, const char *name, int64_t rows)
 {
 	size_t i = place(t, name);
 	bool is_new = i == t->n || strcmp(t->at[i].name, name) != 0;
 
 	if (is_new) {
-		if (t->n == t->cap)
-			more_room(t);
+		t->at = mem_grow(t->at, t->n, &t->cap, sizeof *t->at);
 		memmove(&t->at[i + 1], &t->at[i], (t->n - i) * sizeof *t->at);
 		t->at[i] = (struct tally_part){ 0 };
 		snprintf(t->at[i].name, sizeof t->at[i].name, "%s", name);

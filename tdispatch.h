@@ -126,6 +126,10 @@ struct buf {
 
 void *mem_alloc(size_t n);                      /* malloc or the end of the process */
 char *mem_str(const char *p, size_t n);         /* NUL-terminated copy; caller frees */
+char *mem_lower(const char *p, size_t n);       /* the same with ASCII letters in lower case */
+/* Room for one element more behind n of them, each of size bytes: at, or a larger copy of it after
+ * which at is freed. *cap is how many there is room for. */
+void *mem_grow(void *at, size_t n, size_t *cap, size_t size);
 void buf_free(struct buf *);
 char *buf_reserve(struct buf *, size_t n);      /* room for n more bytes; returns their place */
 void buf_add(struct buf *, const char *p, size_t n);
@@ -137,8 +141,12 @@ const char *buf_cstr(struct buf *);             /* NUL-terminated, valid until t
 void buf_ident(struct buf *, struct span name);
 /* schema and name with a dot between; an empty schema is left out. */
 void buf_qualified(struct buf *, struct span schema, struct span name);
+/* SQL that gives the oid of the table that a name means, by the search_path where it has no
+ * schema; NULL when there is none. */
+void buf_regclass(struct buf *, struct span schema, struct span table);
 /* String literal that means the same whatever standard_conforming_strings says. */
 void buf_literal(struct buf *, struct span value);
+void buf_json(struct buf *, const char *text);  /* as a JSON string */
 /* Printable form for a message: at most max bytes, control and non-ASCII bytes as \xHH. */
 void buf_printable(struct buf *, struct span value, size_t max);
 

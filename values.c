@@ -41,28 +41,6 @@ static char *read_file(const char *path, size_t *n)
 	return b.p;
 }
 
-static char *lower(const char *s, size_t n)
-{
-	char *copy = mem_str(s, n);
-
-	for (char *c = copy; *c; c++)
-		if (*c >= 'A' && *c <= 'Z')
-			*c = (char)(*c - 'A' + 'a');
-	return copy;
-}
-
-static void grow(struct values *v)
-{
-	size_t cap = v->cap ? 2 * v->cap : 64;
-	struct value *grown = mem_alloc(cap * sizeof *grown);
-
-	if (v->n)
-		memcpy(grown, v->at, v->n * sizeof *grown);
-	free(v->at);
-	v->at = grown;
-	v->cap = cap;
-}
-
 /* key and raw become the list's; the rest is how messages about it begin. */
 __attribute__((format(printf, 5, 6)))
 static struct value *add(struct values *v, enum value_from from, char *key, char *raw, const char *fmt, ...)
@@ -73,8 +51,7 @@ static struct value *add(struct values *v, enum value_from from, char *key, char
 	va_start(ap, fmt);
 	vsnprintf(where, sizeof where, fmt, ap);
 	va_end(ap);
-	if (v->n == v->cap)
-		grow(v);
+	v->at = mem_grow(v->at, v->n, &v->cap, sizeof *v->at);
 	v->at[v->n] = (struct value){ .key = key, .raw = raw, .from = from, .where = mem_str(where, strlen(where)) };
 	return &v->at[v->n++];
 }
@@ -211,7 +188,7 @@ static char *read_secret(const char *variable, const char *path, struct err *e)
 static void add_variable(struct values *v, const char *variable, const char *content, bool (*is_key)(const char *),
 	struct err *e)
 {
-	char *key = lower(variable + strlen(ENV_PREFIX), strlen(variable) - strlen(ENV_PREFIX));
+	char *key = mem_lower(variable + strlen(ENV_PREFIX), strlen(variable) - strlen(ENV_PREFIX));
 	size_t n = strlen(key), suffix = strlen(ENV_FILE_SUFFIX);
 	char *value = NULL;
 
@@ -247,7 +224,7 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t end = strcspn(sets[i], "=");
-		char *key = lower(sets[i], end);
+		char *key = mem_lower(sets[i], end);
 		const char *value = sets[i] + end;
 		/* told as far as it is a key: it may be a URI with a password */
 		int shown = (int)strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_");

@@ -120,6 +120,20 @@ static void test_qualified(void)
 	buf_free(&got);
 }
 
+static void test_made_of_quoted(void)
+{
+	struct buf got = { 0 };
+
+	buf_regclass(&got, span_of("a.b"), span_of("it's"));
+	check_buf("regclass", span_of("it's"), &got,
+		"pg_catalog.to_regclass('\"a.b\".\"it''s\"')::pg_catalog.oid");
+	buf_json(&got, "a\"b\\c\n\x01\xc3\xa4");
+	check_buf("json", span_of("string"), &got, "\"a\\\"b\\\\c\\n\\u0001\xc3\xa4\"");
+	buf_json(&got, "");
+	check_buf("json", span_of("nothing"), &got, "\"\"");
+	buf_free(&got);
+}
+
 /* The search in the list of keywords needs its order; every one of them is quoted. */
 static void test_keywords(void)
 {
@@ -233,6 +247,21 @@ static void test_spans(void)
 	copy = mem_str(NULL, 0);
 	check_str("mem_str of nothing", copy, "");
 	free(copy);
+	copy = mem_lower("AZ@[az\xc3\x84Q", 8);
+	check_str("mem_lower", copy, "az@[az\xc3\x84");
+	free(copy);
+
+	int64_t *at = NULL;
+	size_t cap = 0, wrong = 0;
+	for (size_t i = 0; i < 1000; i++) {
+		at = mem_grow(at, i, &cap, sizeof *at);
+		at[i] = (int64_t)i;
+		wrong += cap <= i;
+	}
+	for (size_t i = 0; i < 1000; i++)
+		wrong += at[i] != (int64_t)i;
+	check_int("mem_grow: what is wrong", (int64_t)wrong, 0);
+	free(at);
 	check_int("span_of NULL", span_of(NULL).p == NULL && span_of(NULL).n == 0, 1);
 	check_int("span_of", (int64_t)span_of("abc").n, 3);
 	check_int("span_is", span_is(span_of("abc"), "abc"), 1);
@@ -280,6 +309,7 @@ int main(void)
 {
 	test_quoting();
 	test_qualified();
+	test_made_of_quoted();
 	test_keywords();
 	test_ident_bytes();
 	test_growth();
