@@ -113,6 +113,15 @@ within() {
 	done
 }
 
+# N of the started processes are running.
+running() {
+	local pid n=0
+	for pid in "${STARTED[@]}"; do
+		process_gone "$pid" || n=$((n + 1))
+	done
+	[ "$n" = "$1" ]
+}
+
 dst_gives() {
 	[ "$(dst "$2" 2>/dev/null)" = "$1" ]
 }
@@ -229,6 +238,31 @@ expect_rows() {
 # Content of a table as one word, the same on both sides when all rows are.
 content() {
 	sql "$1" <<<"select md5(coalesce(string_agg(t::text, '|' order by id), '')) from $2 t"
+}
+
+# N sessions of the target are in pg_sleep.
+asleep() {
+	dst_gives "$1" "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+}
+
+# hold SQL: a transaction of the target has done it and stays open, until end_sleepers.
+hold() {
+	dst "begin; $1; select pg_sleep(600)" >/dev/null 2>&1 &
+	STARTED+=($!)
+	within 5 asleep 1
+}
+
+end_sleepers() {
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+}
+
+# interleaved_batch ROWS N: one batch in which the rows of N hourly partitions take turns.
+interleaved_batch() {
+	orders_pair part_method=hourly
+	dst "alter table orders rename to old; create table orders (id int, day timestamp, note text) partition by range (day)"
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=' || timestamp '2026-01-01' + i % $2 * interval '1 hour' || '&note=' || repeat('x', 500)))
+		from generate_series(1, $1) i" >/dev/null
+	tick q
 }
 
 # A target trigger function slow() that sleeps SECONDS a row and counts in sequence seen.

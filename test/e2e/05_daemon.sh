@@ -85,14 +85,12 @@ case_sigterm_waiting_for_a_lock() {
 	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01')"
 	orders 1 3
 	tick q
-	dst "begin; lock table orders_2026_01_31; select pg_sleep(15)" >/dev/null &
-	STARTED+=($!)
-	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	hold "lock table orders_2026_01_31"
 	start_job
 	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
 	kill -TERM "$PID"
 	expect_end 0 3
-	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	end_sleepers
 	expect_rows 0
 }
 
@@ -162,25 +160,17 @@ case_two_starts() {
 	expect_end 0 5
 }
 
-count_running() {
-	local pid n=0
-	for pid in "${STARTED[@]}"; do
-		process_gone "$pid" || n=$((n + 1))
-	done
-	[ "$n" = "$1" ]
-}
-
 case_many_starts_at_once() {
 	local i
 	orders_pair
 	for i in 1 2 3 4 5 6 7 8 9 10; do
 		start job.ini
 	done
-	within 20 count_running 1
+	within 20 running 1
 	sleep 0.5
-	count_running 1 || fail "not one is running"
+	running 1 || fail "not one is running"
 	expect_exit 0 "$TDISPATCH" -s job.ini
-	within 10 count_running 0
+	within 10 running 0
 }
 
 case_background() {

@@ -274,12 +274,10 @@ case_search_path_of_a_question() {
 	intruded_pair
 	event I:id 'id=1&day=2026-01-31&note=a' >/dev/null
 	tick q
-	dst "begin; lock table archive.orders; select pg_sleep(600)" >/dev/null 2>&1 &
-	STARTED+=($!)
-	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	hold "lock table archive.orders"
 	start job.ini
 	within 10 grep -q 'is open in server process' bg.err
-	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	end_sleepers
 	within 20 dst_gives 1 "select count(*) from archive.orders"
 	kill -TERM "$PID"
 	expect_end 0 5

@@ -111,9 +111,7 @@ case_health_in_a_batch() {
 case_health_waiting_for_a_lock() {
 	orders_pair
 	running_job
-	dst "begin; lock table orders_2026_01_31; select pg_sleep(20)" >/dev/null &
-	STARTED+=($!)
-	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	hold "lock table orders_2026_01_31"
 	orders 4 4
 	tick q
 	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
@@ -121,7 +119,7 @@ case_health_waiting_for_a_lock() {
 	expect_match err "is loading, without progress"
 	kill -TERM "$PID"
 	expect_end 0 5
-	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	end_sleepers
 }
 
 # Hundredths of a second of CPU that the children of this shell took.
@@ -520,9 +518,7 @@ case_notify_watchdog_stops() {
 	orders_pair
 	notify_socket "$WORK/notify"
 	NOTIFY_SOCKET=$WORK/notify WATCHDOG_USEC=400000 running_job
-	dst "begin; lock table orders_2026_01_31; select pg_sleep(20)" >/dev/null &
-	STARTED+=($!)
-	within 5 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	hold "lock table orders_2026_01_31"
 	orders 4 4
 	tick q
 	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
@@ -531,7 +527,7 @@ case_notify_watchdog_stops() {
 	[ "$before" -gt 0 ] || fail "no sign of life before"
 	sleep 2
 	expect_eq "$(grep -cx 'WATCHDOG=1' notified)" "$before" "signs of life"
-	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+	end_sleepers
 	within 10 watchdogs_at_least $((before + 2))
 	kill -TERM "$PID"
 	expect_end 0 5

@@ -151,25 +151,17 @@ case_methods() {
 	done
 }
 
-locker_is_there() {
-	[ "$(dst "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'")" = "$1" ]
-}
-
-end_lockers() {
-	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
-}
-
 # Somebody reads a partition: it is left for the next time, the others go.
 check_locked() {
 	dst "begin; select count(*) from orders_2001_01_02; select pg_sleep(60)" >/dev/null &
-	within 10 locker_is_there 1
+	within 10 asleep 1
 	batch 1
 	once
 	expect_match err 'warning.*orders_2001_01_02 .*cannot be .*lock timeout.*orders_2001_01_02 is open in server process'
 	expect_rows 1
 	expect_eq "$(partitions)" "orders_2001_01_02 orders_2099_05_05"
-	end_lockers
-	within 10 locker_is_there 0
+	end_sleepers
+	within 10 asleep 0
 	once
 	expect_eq "$(partitions)" "orders_2099_05_05"
 }
@@ -191,13 +183,13 @@ case_locked_parent() {
 	keep_pair
 	make_days 2001-01-01 2001-01-02 2001-01-03 2001-01-04 2001-01-05
 	dst "begin; select count(*) from orders where day > '2050-01-01'; select pg_sleep(60)" >/dev/null &
-	within 10 locker_is_there 1
+	within 10 asleep 1
 	batch 1
 	once
 	expect_eq "$(grep -c 'cannot be dropped now.*orders is open in server process' err)" 3
 	expect_rows 1
-	end_lockers
-	within 10 locker_is_there 0
+	end_sleepers
+	within 10 asleep 0
 	once
 	expect_eq "$(partitions)" "orders_2099_05_05"
 }
@@ -390,13 +382,13 @@ case_premake_locked() {
 	keep_pair part_keep= part_premake=1 "part_template=$PARTITION_OF"
 	make_days 2099-05-05
 	dst "begin; select count(*) from orders; select pg_sleep(60)" >/dev/null &
-	within 10 locker_is_there 1
+	within 10 asleep 1
 	batch 1
 	once
 	expect_match err 'warning.*part_premake: partition orders_.*orders is open in server process.*tried again'
 	expect_rows 1
-	end_lockers
-	within 10 locker_is_there 0
+	end_sleepers
+	within 10 asleep 0
 	once
 	expect_eq "$(dst "select count(*) from pg_inherits where inhparent = 'orders'::regclass")" 2
 }

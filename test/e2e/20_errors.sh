@@ -244,7 +244,7 @@ case_lock_goes_with_the_process() {
 	tick q
 	for signal in TERM KILL; do
 		start job.ini
-		within 20 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+		within 20 asleep 1
 		kill -$signal "$PID"
 		wait "$PID" || :
 		within 10 dst_gives 0 "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"

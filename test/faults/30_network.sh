@@ -163,7 +163,7 @@ case_cut_while_committing() {
 	orders 1 500
 	tick q
 	start_far
-	within 30 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	within 30 asleep 1
 	cut
 	is_noticed
 	lock_is_free

@@ -93,7 +93,7 @@ case_hung_while_committing() {
 	orders 1 500
 	tick q
 	start job.ini
-	within 20 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	within 20 asleep 1
 	hang "$DST" "wait_event = 'PgSleep'"
 	hangs_no_more 500
 }

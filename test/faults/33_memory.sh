@@ -29,11 +29,7 @@ case_event_of_200_mb() {
 
 # The rows of each go to another of 400 partitions.
 case_400_partitions_interleaved() {
-	orders_pair part_method=hourly
-	dst "alter table orders rename to old; create table orders (id int, day timestamp, note text) partition by range (day)"
-	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=' || timestamp '2026-01-01' + i % 400 * interval '1 hour' || '&note=' || repeat('x', 500)))
-		from generate_series(1, 100000) i" >/dev/null
-	tick q
+	interleaved_batch 100000 400
 	limited 48 0 --once job.ini
 	expect_rows 100000
 	expect_eq "$(dst "select count(*), min(n), max(n) from (select count(*) n from orders group by tableoid) x")" "400|250|250"

@@ -1,14 +1,6 @@
 # Many processes at once.
 . "$(dirname "$0")/../cases.sh"
 
-running() {
-	local pid n=0
-	for pid in "${STARTED[@]}"; do
-		process_gone "$pid" || n=$((n + 1))
-	done
-	[ "$n" = "$1" ]
-}
-
 case_50_starts_at_once() {
 	local i
 	orders_pair
