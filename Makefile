@@ -114,14 +114,20 @@ lint: ## clean under gcc and clang, layers in order, man pages well formed
 check-layers: $(OBJ) ## prove that files call only files of a lower level
 	test/layers.sh $(OBJ)
 
-install: tdispatch ## install under $(DESTDIR)$(PREFIX)
+install: tdispatch ## install under $(DESTDIR)$(PREFIX): program, man pages, sample, unit, completion
 	install -D -m 755 tdispatch $(DESTDIR)$(PREFIX)/bin/tdispatch
 	install -D -m 644 tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
 	install -D -m 644 tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
 	install -D -m 644 tdispatch.ini $(DESTDIR)$(PREFIX)/share/doc/tdispatch/tdispatch.ini
+	install -D -m 644 tdispatch@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
+	sed -i 's#/usr/bin/tdispatch#$(PREFIX)/bin/tdispatch#' $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
+	dist/completions.sh $(DESTDIR)$(PREFIX)/share site-functions
 
 dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at most what ARCH knows
 	dist/tarballs.sh $(DIST)
+
+dist-test: ## two builds in two folders, libraries and all, are the same to the bit (long)
+	test/dist.sh
 
 arch-test: ## the program for aarch64 under qemu, against this machine's PostgreSQL (some minutes)
 	test/arch.sh

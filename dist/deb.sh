@@ -51,6 +51,7 @@ put 755 $ROOT/usr/bin/tdispatch tdispatch
 put 644 $ROOT/usr/share/man/man1/tdispatch.1.gz tdispatch.1
 put 644 $ROOT/usr/share/man/man5/tdispatch.ini.5.gz tdispatch.ini.5
 put 644 $ROOT/usr/lib/systemd/system/tdispatch@.service tdispatch@.service
+dist/completions.sh $ROOT/usr/share vendor-completions
 put 644 $DOC/examples/tdispatch.ini tdispatch.ini
 put 644 $DOC/copyright dist/debian/copyright LICENSE licenses/musl.txt licenses/postgresql.txt
 put 644 $DOC/changelog.gz dist/debian/changelog

@@ -14,7 +14,7 @@ VERSION=$(sed -n 's/^#define TDISPATCH_VERSION "\(.*\)"/\1/p' tdispatch.h)
 sbom() {
 	awk -v version="$VERSION" -v arch="$ARCH" '
 		function package(name, version, licence, extra) {
-			return sprintf("  {\"SPDXID\": \"SPDXRef-%s\", \"name\": \"%s\", \"versionInfo\": \"%s\", \"licenseConcluded\": \"%s\", \"licenseDeclared\": \"%s\", \"copyrightText\": \"NOASSERTION\", \"downloadLocation\": \"NOASSERTION\"%s}",
+			return sprintf("  {\"SPDXID\": \"SPDXRef-%s\", \"name\": \"%s\", \"versionInfo\": \"%s\", \"licenseConcluded\": \"%s\", \"licenseDeclared\": \"%s\", \"copyrightText\": \"NOASSERTION\", \"downloadLocation\": \"NOASSERTION\", \"filesAnalyzed\": false%s}",
 				name, name, version, licence, licence, extra)
 		}
 		BEGIN { licence["musl"] = "MIT"; licence["openssl"] = "Apache-2.0"; licence["postgresql"] = "PostgreSQL"

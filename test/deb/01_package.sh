@@ -18,9 +18,11 @@ case_reproducible() {
 case_files() {
 	dpkg-deb -x "$DEB" root
 	expect_eq "$(cd root && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')" "./usr/bin/tdispatch ./$UNIT \
+./usr/share/bash-completion/completions/tdispatch \
 ./usr/share/doc/tdispatch/CHANGELOG.md.gz ./usr/share/doc/tdispatch/README.md.gz ./usr/share/doc/tdispatch/changelog.gz \
-./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/tdispatch.ini ./usr/share/lintian/overrides/tdispatch \
-./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz "
+./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/tdispatch.ini \
+./usr/share/fish/vendor_completions.d/tdispatch.fish ./usr/share/lintian/overrides/tdispatch \
+./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz ./usr/share/zsh/vendor-completions/_tdispatch "
 	cmp root/usr/bin/tdispatch "$TDISPATCH"
 	expect_eq "$(root/usr/bin/tdispatch --ini)" "$(cat root/usr/share/doc/tdispatch/examples/tdispatch.ini)"
 	for word in 'ISC licence' musl PostgreSQL Apache; do
