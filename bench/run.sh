@@ -6,9 +6,9 @@
 #	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide one poison latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
-# partitions with primary keys, in one transaction. A ratio is the median of the rounds' own
-# ratios. ROUNDS=n sets the rounds (7), PEER_ROUNDS and LONG_ROUNDS those that take longest (3),
-# SCALE=n divides the number of events.
+# partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
+# is the median of the rounds' own ratios. ROUNDS=n sets the rounds (7), PEER_ROUNDS and LONG_ROUNDS
+# those that take longest (3), SCALE=n divides the number of events.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
@@ -47,12 +47,12 @@ orders() {
 	COLUMNS_SQL="id int, order_date date, customer_name text, qty int"
 	FIELDS="id, order_date, customer_name, qty"
 	DATA="'id='||i||'&order_date='||(date '2026-03-01' + $1)||'&customer_name=name+of+customer+'||i||'+%c3%96dd&qty='||i%7||'&note=a+column+that+nobody+wants'"
-	TICKS=1 EXTRA=
+	TICKS=1 EXTRA= FLOOR=floor
 }
 
 workload_batch() { orders "i % 10"; EVENTS=1000000; }
 workload_ticks() { orders "i % 10"; EVENTS=1000000 TICKS=2000; }
-workload_single-ticks() { workload_ticks; EXTRA="batch_min_events = 0"; }
+workload_single-ticks() { workload_ticks; EXTRA="batch_min_events = 0" FLOOR=floor_of_ticks; }
 workload_long() { orders "i % 10"; EVENTS=5000000; }
 workload_many() { orders "(abs(hashint4(i)) % 400)"; EVENTS=1000000; }
 workload_one() { orders 0; EVENTS=1000000; }
@@ -118,6 +118,26 @@ make_floor() {
 	sql "$DST" <out.sql
 }
 
+# The same rows as make_floor's, in a transaction for each tick, with as many COPYs as it has partitions.
+make_floor_of_ticks() {
+	make_floor
+	{
+		sed -n 's/^\(create .*\)/\1/p' floor.sql
+		awk -v ticks="$TICKS" -v events="$EVENTS" -v fields="$FIELDS" '
+			BEGIN { rows = events / ticks / (ARGC - 1)
+				for (t = 0; t < ticks; t++) {
+					print "begin;"
+					for (i = 1; i < ARGC; i++) {
+						print "copy " substr(ARGV[i], 1, length(ARGV[i]) - 5) " (" fields ") from stdin;"
+						for (n = 0; n < rows; n++) { getline row <ARGV[i]; print row }
+						print "\\."
+					}
+					print "commit;"
+				} }' ./*.copy | sed 's#^copy \./#copy #'
+	} >ticks.sql
+	mv ticks.sql floor.sql
+}
+
 set_up() {
 	new_pair "bench"
 	rm -f ./*.copy
@@ -129,7 +149,7 @@ set_up() {
 	fill_queue
 	src "vacuum analyze"
 	"$TDISPATCH" -q --once job.ini
-	make_floor
+	"make_$FLOOR"
 	WANT=$(fingerprint)
 }
 
@@ -316,7 +336,8 @@ machine() {
 	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d): $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
 		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are one server" \
 		"with fsync off: its processes and the client share the cores. FLOOR is psql's \\copy of the same" \
-		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction." \
+		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction;" \
+		"for single-ticks, where each tick is a batch of its own, in a transaction for each of them." \
 		"Ratios are medians of the rounds' own, with their spread; RSS is the highest of all rounds."
 }
 
