@@ -19,6 +19,7 @@ endif
 ROOT = $(DEPS)/root
 
 SRC = $(wildcard *.c)
+HEADERS = $(wildcard *.h)
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/embed.o
 EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
 
@@ -39,7 +40,7 @@ all: $(BIN) ## build ./tdispatch, the static binary; ARCH=aarch64 or armv7: buil
 $(BIN): $(OBJ)
 	$(STATIC_CC) $(LINK) -o $@ $(OBJ) $(STATIC_LIBS)
 
-$(BUILD)/%.o: %.c tdispatch.h $(DEPS)/.done
+$(BUILD)/%.o: %.c $(HEADERS) $(DEPS)/.done
 	@mkdir -p $(@D)
 	$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -c -o $@ $<
 
@@ -52,18 +53,18 @@ $(DEPS)/.done: deps/build.sh
 
 dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitizers (CC=clang too)
 
-tdispatch-dev: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+tdispatch-dev: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 # Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: buf.c.
-build/test/tdispatch-torture: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+build/test/tdispatch-torture: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(SANITIZE) -DTORTURE $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 # Without sanitizers, as valgrind and a malloc that fails need it.
-build/test/tdispatch-plain: $(SRC) tdispatch.h embed.S $(EMBEDDED)
+build/test/tdispatch-plain: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
 	@deps/install.sh dev
 	@mkdir -p $(@D)
 	$(CC) $(STD) -g -O1 $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto

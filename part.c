@@ -9,7 +9,7 @@
 
 #include "tdispatch.h"
 
-#define PKEY_MAX 32                     /* columns of a primary key: the server's own limit */
+#define PKEY_MAX 33                     /* columns: one more than the server takes in a key, so that it says so */
 
 int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struct err *e)
 {

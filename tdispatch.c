@@ -1,8 +1,7 @@
 /*
- * main: the switches, the loop of connecting, working and sleeping, what an error is followed by,
- * and the exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.
+ * main: the loop of connecting, working and sleeping, what an error is followed by, and the exit
+ * codes: 0 done, 1 it failed while running, 2 wrong usage or config.
  */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 
 #include "tdispatch.h"
 
-#define SETS_MAX 64                     /* --set on one command line */
 #define CONN_PAUSE_MS 1000              /* after the first lost connection; doubles each time */
 #define CONFLICT_PAUSE_MS 200
 #define POLL_MS 5                       /* least pause between two looks at an empty queue */
@@ -19,21 +17,8 @@
 #define MAX_LAG_S 1200                  /* of --health: longer than server_timeout waits for one statement */
 #define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
 
-enum mode {
-	RUN, HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
-	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY, DRY_RUN,
-	SHOW_PARTITIONS, HEALTH, STATUS,
-};
-
 struct app {
-	enum mode mode;
-	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once, verify, json, progress_json;
-	int64_t max_lag;                /* seconds */
-	char *sets[SETS_MAX];
-	size_t nsets;
-	const char *file;               /* NULL: all is in the environment */
-
+	struct switches asked;
 	struct conf conf;
 	struct job job;
 	struct progress progress;
@@ -46,175 +31,17 @@ struct app {
 	int failures;                   /* in a row */
 };
 
-/* ---- switches */
-
-static const char help_text[] =
-	"Usage: tdispatch [switches] [config.ini]\n"
-	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
-	"\n"
-	"  -h, --help          this text\n"
-	"  -V, --version       the version; with -v those of the libraries too\n"
-	"      --licenses      licences of this program and of what is linked into it\n"
-	"  -q, --quiet         log warnings and errors only\n"
-	"  -v, --verbose       log more; twice: still more\n"
-	"  -d, --daemon        go to the background (needs pidfile)\n"
-	"      --once          process all that is there now, then exit\n"
-	"      --progress AS   with --once: json tells the progress as an object a line\n"
-	"      --verify        with --once: compare each batch with its events before it is committed\n"
-	"      --set KEY=VALUE override a key of the config; any number of times\n"
-	"\n"
-	"      --completion SHELL print the completion of bash, zsh or fish\n"
-	"      --ini           print a sample config, which explains every key\n"
-	"      --show-config   print the effective config, passwords masked\n"
-	"      --show-partitions  list the partitions, and what part_keep would remove\n"
-	"      --check         connect, and say what is there and what is missing\n"
-	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
-	"      --status        say where queue and target are, and what the process does\n"
-	"      --json          with --status: for programs\n"
-	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
-	"      --max-lag S     with --health: so many seconds without progress are well (1200)\n"
-	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
-	"      --register      register the consumer on the queue\n"
-	"      --unregister    remove the consumer from the queue\n"
-	"      --rewind        set the queue's position from the target's tick\n"
-	"      --reset         forget the position on the target\n"
-	"      --replay        load the dead letters again; 1 when some still do not go in\n"
-	"\n"
-	"To the process that holds pidfile:\n"
-	"  -r, --reload        read the config again (SIGHUP)\n"
-	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
-	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
-	"\n"
-	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or TDISPATCH_<KEY>_FILE=file\n"
-	"that holds the value. --set counts before the environment, the environment before config.ini.\n"
-	"\n"
-	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
-	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
-
-enum {
-	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_JSON, OPT_MAX_LAG, OPT_MODE
-};
-
-static const struct option long_options[] = {
-	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
-	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
-	{ "daemon", no_argument, NULL, 'd' }, { "reload", no_argument, NULL, 'r' },
-	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
-	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
-	{ "completion", required_argument, NULL, OPT_COMPLETION },
-	{ "verify", no_argument, NULL, OPT_VERIFY }, { "progress", required_argument, NULL, OPT_PROGRESS },
-	{ "dry-run", no_argument, NULL, OPT_MODE + DRY_RUN },
-	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
-	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
-	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
-	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
-	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
-	{ "show-partitions", no_argument, NULL, OPT_MODE + SHOW_PARTITIONS },
-	{ "status", no_argument, NULL, OPT_MODE + STATUS }, { "json", no_argument, NULL, OPT_JSON },
-	{ "health", no_argument, NULL, OPT_MODE + HEALTH }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
-	{ 0 },
-};
-
-static int usage(const char *why)
-{
-	fprintf(stderr, "tdispatch: %s (tdispatch --help tells the switches)\n", why);
-	return 2;
-}
-
-/* false when two switches ask for different things. */
-static bool set_mode(struct app *a, enum mode mode)
-{
-	bool fits = a->mode == RUN || a->mode == mode;
-
-	if (fits)
-		a->mode = mode;
-	return fits;
-}
-
-static enum mode mode_of_letter(int opt)
-{
-	switch (opt) {
-	case 'h': return HELP;
-	case 'V': return VERSION;
-	case 'r': return RELOAD;
-	case 's': return STOP;
-	case 'k': return KILL;
-	default: return (enum mode)(opt - OPT_MODE);
-	}
-}
-
-/* 0 for what is no whole number of seconds over 0. */
-static int64_t seconds_of(const char *text)
-{
-	size_t n = strlen(text);
-
-	return n && n <= 9 && strspn(text, "0123456789") == n ? strtoll(text, NULL, 10) : 0;
-}
-
-/* 0, or the exit code for what is wrong with the command line. */
-static int parse_switches(struct app *a, int argc, char **argv)
-{
-	int opt;
-
-	while ((opt = getopt_long(argc, argv, "hVqvdrsk", long_options, NULL)) != -1) {
-		if (opt == '?')
-			return usage("that switch is not known");
-		if (opt == 'q') {
-			a->verbosity--;
-		} else if (opt == 'v') {
-			a->verbosity++;
-		} else if (opt == 'd') {
-			a->daemon = true;
-		} else if (opt == OPT_ONCE) {
-			a->once = true;
-		} else if (opt == OPT_VERIFY) {
-			a->verify = true;
-		} else if (opt == OPT_PROGRESS) {
-			if (strcmp(optarg, "json") != 0)
-				return usage("--progress knows json only");
-			a->progress_json = true;
-		} else if (opt == OPT_SET) {
-			if (a->nsets == SETS_MAX)
-				return usage("more --set than it takes (64)");
-			a->sets[a->nsets++] = optarg;
-		} else if (opt == OPT_COMPLETION) {
-			exit(completion_print(optarg, help_text) ? 0 : usage("--completion knows bash, zsh and fish"));
-		} else if (opt == OPT_JSON) {
-			a->json = true;
-		} else if (opt == OPT_MAX_LAG) {
-			if ((a->max_lag = seconds_of(optarg)) == 0)
-				return usage("--max-lag takes a whole number of seconds, 1 or more");
-		} else if (!set_mode(a, mode_of_letter(opt))) {
-			return usage("two switches ask for different things");
-		}
-	}
-	if (a->mode == HELP || a->mode == VERSION || a->mode == SAMPLE || a->mode == LICENSES)
-		return 0;
-	a->file = optind < argc ? argv[optind] : getenv(VALUES_CONFIG_FILE);
-	if (!a->file && !values_in_environment())
-		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
-	if (optind + 1 < argc)
-		return usage("there is more than one config file on the command line");
-	if ((a->json && a->mode != STATUS) || (a->max_lag && a->mode != HEALTH))
-		return usage("--json goes with --status, --max-lag with --health");
-	if (a->once && a->daemon)
-		return usage("--once and --daemon do not go together");
-	if ((a->verify || a->progress_json) && !a->once)
-		return usage("--verify and --progress need --once");
-	return 0;
-}
-
 /* ---- the config */
 
 static int load_config(const struct app *a, struct conf *conf, struct err *e)
 {
-	if (conf_load(conf, a->file, a->sets, a->nsets, e) < 0)
+	if (conf_load(conf, a->asked.file, a->asked.sets, a->asked.nsets, e) < 0)
 		return e->code;
-	if (a->mode == HEALTH)          /* asks no server, and must be quick */
+	if (a->asked.mode == HEALTH)    /* asks no server, and must be quick */
 		return 0;
 	if (conninfo_check("src_db", conf->src_db, e) < 0 || conninfo_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
-	if (a->daemon && !conf->pidfile)
+	if (a->asked.daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
 	return 0;
 }
@@ -222,10 +49,10 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 /* What is not asked for the config each time. */
 static void apply_config(const struct app *a)
 {
-	int level = LVL_INFO + a->verbosity;
+	int level = LVL_INFO + a->asked.verbosity;
 
 	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
-	log_json(a->mode == RUN && a->conf.log_json);
+	log_json(a->asked.mode == RUN && a->conf.log_json);
 	pq_setup(a->conf.server_timeout);
 }
 
@@ -329,8 +156,8 @@ static bool try_again(const struct app *a, int code)
 {
 	if (!can_recover(code))
 		return false;
-	if (!a->once)
-		return a->connected_once || !a->daemon || code != ERR_RIGHTS;
+	if (!a->asked.once)
+		return a->connected_once || !a->asked.daemon || code != ERR_RIGHTS;
 	switch (code) {
 	case ERR_CONN:
 	case ERR_READONLY:
@@ -377,7 +204,7 @@ static void tell(struct app *a, const struct err *e, bool again)
 static void leave_terminal(struct app *a)
 {
 	report_ready(&a->report);
-	if (!a->daemon)
+	if (!a->asked.daemon)
 		return;
 	daemon_ready();
 	log_to_stderr(false);
@@ -437,7 +264,7 @@ static int connect_all(struct app *a, struct err *e)
 	if (!a->connected_once)
 		leave_terminal(a);
 	a->connected_once = true;
-	return a->once && !a->until_tick ? look_ahead(a, e) : 0;
+	return a->asked.once && !a->until_tick ? look_ahead(a, e) : 0;
 }
 
 /* loop_delay is for a queue that is quiet. After events the queue is looked at often, so that
@@ -466,7 +293,7 @@ static int work(struct app *a, struct err *e)
 	report_success(&a->report, rc == 0);
 	if (a->job.events > events)
 		a->busy_ms = clock_ms();
-	return rc && !(a->once && a->job.last_tick >= a->until_tick);
+	return rc && !(a->asked.once && a->job.last_tick >= a->until_tick);
 }
 
 static int loop(struct app *a)
@@ -480,7 +307,7 @@ static int loop(struct app *a)
 			break;
 		if (rc < 0 && !recover(a, &e))
 			return rc == ERR_CONF ? 2 : 1;
-		if (rc == 0 && (a->once || a->conf.loop_delay == 0))
+		if (rc == 0 && (a->asked.once || a->conf.loop_delay == 0))
 			break;
 		if (rc == 0)
 			report_sleep(&a->report, pause_when_empty(a));
@@ -509,10 +336,10 @@ static bool is_terminal(void)
 /* With --once somebody waits; -q says that nobody does, -v that the log lines are wanted. */
 static void begin_progress(struct app *a)
 {
-	a->job.verify = a->verify;
-	if (!a->once || (a->verbosity < 0 && !a->progress_json))
+	a->job.verify = a->asked.verify;
+	if (!a->asked.once || (a->asked.verbosity < 0 && !a->asked.progress_json))
 		return;
-	progress_begin(&a->progress, a->progress_json ? PROGRESS_JSON : a->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
+	progress_begin(&a->progress, a->asked.progress_json ? PROGRESS_JSON : a->asked.verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
 	a->job.progress = &a->progress;
 }
 
@@ -521,7 +348,7 @@ static int run(struct app *a)
 	struct err e = { 0 };
 	char why[512];
 
-	if (a->daemon && daemon_fork(why, sizeof why) < 0) {
+	if (a->asked.daemon && daemon_fork(why, sizeof why) < 0) {
 		log_error("%s", why);
 		return 1;
 	}
@@ -551,11 +378,11 @@ static int run(struct app *a)
 
 static int signal_running(const struct app *a)
 {
-	int sig = a->mode == RELOAD ? SIGHUP : a->mode == STOP ? SIGINT : SIGTERM;
+	int sig = a->asked.mode == RELOAD ? SIGHUP : a->asked.mode == STOP ? SIGINT : SIGTERM;
 	char why[512];
 
 	if (!a->conf.pidfile)
-		return usage("the config has no pidfile, so the running process cannot be found");
+		return switches_usage("the config has no pidfile, so the running process cannot be found");
 	if (daemon_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
 		return 0;
 	fprintf(stderr, "tdispatch: %s\n", why);
@@ -568,8 +395,8 @@ static int health(const struct app *a)
 	struct buf line = { 0 };
 
 	if (!a->conf.state_file)
-		return usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
-	bool yes = state_healthy(a->conf.state_file, (a->max_lag ? a->max_lag : MAX_LAG_S) * 1000, &line);
+		return switches_usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
+	bool yes = state_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
 	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;
@@ -593,7 +420,7 @@ static int administer(struct app *a)
 		[REPLAY] = replay_run, [SHOW_PARTITIONS] = retain_show, [DRY_RUN] = dryrun_run,
 	};
 	struct err e = { 0 };
-	int rc = actions[a->mode](&a->job, &e);
+	int rc = actions[a->asked.mode](&a->job, &e);
 
 	job_free(&a->job);
 	return rc < 0 ? fail(&e) : rc;
@@ -611,9 +438,9 @@ static int with_config(struct app *a)
 	}
 	a->job.conf = &a->conf;
 	apply_config(a);
-	if (a->mode != RELOAD && a->mode != STOP && a->mode != KILL && a->mode != HEALTH)
+	if (a->asked.mode != RELOAD && a->asked.mode != STOP && a->asked.mode != KILL && a->asked.mode != HEALTH)
 		log_warnings(&a->conf);
-	switch (a->mode) {
+	switch (a->asked.mode) {
 	case RELOAD:
 	case STOP:
 	case KILL:
@@ -625,7 +452,7 @@ static int with_config(struct app *a)
 	case HEALTH:
 		return health(a);
 	case STATUS:
-		return status_run(&a->job, a->json);
+		return status_run(&a->job, a->asked.json);
 	case RUN:
 		return run(a);
 	default:
@@ -635,19 +462,19 @@ static int with_config(struct app *a)
 
 int main(int argc, char **argv)
 {
-	struct app a = { .mode = RUN };
+	struct app a = { 0 };
 
 	relro_protect();
-	int code = parse_switches(&a, argc, argv);
+	int code = switches_parse(&a.asked, argc, argv);
 	if (code)
 		return code;
-	switch (a.mode) {
+	switch (a.asked.mode) {
 	case HELP:
-		fputs(help_text, stdout);
+		fputs(switches_help, stdout);
 		return 0;
 	case VERSION:
 		puts("tdispatch " TDISPATCH_VERSION);
-		if (a.verbosity > 0)
+		if (a.asked.verbosity > 0)
 			fputs(conf_versions, stdout);
 		return 0;
 	case SAMPLE:

@@ -503,24 +503,39 @@ int conninfo_check(const char *what, const char *conninfo, struct err *);
 char *conninfo_mask(const char *conninfo);      /* malloc'ed, without its secrets */
 bool conninfo_refused(const char *text);        /* is libpq's error one of a value in it? */
 
-/* ---- pq.c: connections and statements; but for conninfo.c the only file that knows libpq */
+/* ---- switches.c: the command line */
+
+#define SETS_MAX 64                     /* --set on one command line */
+
+enum mode {
+	RUN,                            /* none of the others was asked for */
+	HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
+	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY, DRY_RUN,
+	SHOW_PARTITIONS, HEALTH, STATUS,
+};
+
+struct switches {
+	enum mode mode;
+	int verbosity;                  /* added to LVL_INFO */
+	bool daemon, once, verify, json, progress_json;
+	int64_t max_lag;                /* seconds, 0: not given */
+	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
+	size_t nsets;
+	const char *file;               /* NULL: all is in the environment */
+};
+
+extern const char switches_help[];
+/* Fills a struct that is all 0. 0, or the exit code for what is wrong, which was told. */
+int switches_parse(struct switches *, int argc, char **argv);
+int switches_usage(const char *why);    /* tells standard error; returns 2 */
+
+/* ---- pq.c: a connection at work; with connect.c, copy.c and conninfo.c all that knows libpq */
 
 struct pq;
 enum { PQ_WAIT = 0, PQ_READY = 1, PQ_END = 2 };
 
 /* For all connections: how long a server may be silent while we wait for it; 0: for ever. */
 void pq_setup(int64_t server_timeout_ms);
-
-/* Connects; what ("src_db") names the connection in messages. encoding: client_encoding to set,
- * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
-struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
-void pq_close(struct pq *);                     /* takes NULL */
-int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
-const char *pq_server_encoding(const struct pq *);
-const char *pq_time_zone(const struct pq *);    /* of the session */
-int pq_server_version(const struct pq *);       /* 150018 */
-bool pq_encrypted(const struct pq *);
-bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
 
 /* Begins a statement in which nothing is found but what is named with its schema or PostgreSQL's
  * own: others may have put functions and operators on the role's search_path. */
@@ -540,6 +555,27 @@ const char *pq_value(const struct pq *, int row, int col);      /* NULL is SQL N
 int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
 const char *pq_tag(const struct pq *);          /* command tag of the last statement, "COMMIT" */
 
+/* Waits until one of n connections that is waiting can go on, or for a while; NULLs among them are
+ * passed over. timeout_ms: 0 looks only, -1 sets no end. 0, ERR_STOP, or ERR_CONN when a server
+ * that is waited for was silent for too long. */
+int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
+bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
+
+/* ---- connect.c */
+
+/* Connects; what ("src_db") names the connection in messages. encoding: client_encoding to set,
+ * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
+struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
+void pq_close(struct pq *);                     /* takes NULL */
+int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
+const char *pq_server_encoding(const struct pq *);
+const char *pq_time_zone(const struct pq *);    /* of the session */
+int pq_server_version(const struct pq *);       /* 150018 */
+bool pq_encrypted(const struct pq *);
+bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
+
+/* ---- copy.c */
+
 /* COPY ... TO STDOUT: begin waits; then PQ_READY with a message in *row (valid until the next
  * call), PQ_WAIT when none is here yet, PQ_END after the last. */
 int pq_copy_out(struct pq *, const char *sql, struct err *);
@@ -558,12 +594,6 @@ int64_t pq_copied(const struct pq *);           /* rows of the COPY that ended l
 int64_t pq_error_line(const struct pq *, struct span table);
 struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
 const char *pq_error_column(struct pq *, struct span table);
-
-/* Waits until one of n connections that is waiting can go on, or for a while; NULLs among them are
- * passed over. timeout_ms: 0 looks only, -1 sets no end. 0, ERR_STOP, or ERR_CONN when a server
- * that is waited for was silent for too long. */
-int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
-bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 

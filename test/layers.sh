@@ -13,12 +13,13 @@ level() {
 	buf) echo 2 ;;
 	ini | urlenc | completion | daemon | period | template | tally | whole | notify | conninfo) echo 3 ;;
 	values | route | pq | progress | state | metrics) echo 4 ;;
-	conf | sink | part | queue | position | report) echo 5 ;;
-	lanes | dead | retain) echo 6 ;;
-	pass | job) echo 7 ;;
-	verify) echo 8 ;;
-	batch | replay | dryrun | admin | check | status) echo 9 ;;
-	tdispatch) echo 10 ;;
+	connect | copy | conf | report | switches) echo 5 ;;
+	sink | part | queue | position) echo 6 ;;
+	lanes | dead | retain) echo 7 ;;
+	pass | job) echo 8 ;;
+	verify) echo 9 ;;
+	batch | replay | dryrun | admin | check | status) echo 10 ;;
+	tdispatch) echo 11 ;;
 	*) echo "$1: which level is it?" >&2; exit 1 ;;
 	esac
 }

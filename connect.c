@@ -1,0 +1,226 @@
+/*
+ * Connecting: where to, as whom, with which certificates, and why it was refused.
+ */
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pq.h"
+
+#define CONNECT_TIMEOUT_S 15            /* for each host, where the conninfo has no connect_timeout */
+
+static int64_t connect_deadline(PGconn *conn)
+{
+	PQconninfoOption *options = PQconninfo(conn);
+	int64_t seconds = CONNECT_TIMEOUT_S, hosts = 1;
+
+	for (PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (!o->val)
+			continue;
+		if (strcmp(o->keyword, "connect_timeout") == 0 && atoll(o->val) > 0)
+			seconds = atoll(o->val);
+		if (strcmp(o->keyword, "host") == 0)
+			for (const char *c = o->val; *c; c++)
+				hosts += *c == ',';
+	}
+	PQconninfoFree(options);
+	return clock_ms() + 1000 * seconds * hosts;
+}
+
+/* The SQLSTATE in a connection's verbose error, "FATAL:  28P01: ...", or "". */
+static void connect_sqlstate(const char *text, char state[6])
+{
+	state[0] = 0;
+	for (const char *at = strstr(text, ":  "); at; at = strstr(at + 1, ":  ")) {
+		const char *p = at + 3;
+		if (strspn(p, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && p[5] == ':') {
+			memcpy(state, p, 5);
+			state[5] = 0;
+		}
+	}
+}
+
+/* libpq says of a certificate no more than that it was refused, and then frees what knows why. */
+static long certificate_fault;
+
+static void on_ssl_free(void *ssl, void *p, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
+{
+	(void)p, (void)data, (void)index, (void)argl, (void)argp;
+	certificate_fault = SSL_get_verify_result(ssl);
+}
+
+static void watch_certificates(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
+}
+
+/* The one right whose lack shows before anything can be asked. */
+static void add_connect_grant(struct pq *q, struct err *e)
+{
+	struct buf grant = { 0 };
+	size_t n = strlen(e->msg);
+
+	buf_str(&grant, "; GRANT CONNECT ON DATABASE ");
+	buf_ident(&grant, span_of(PQdb(q->conn)));
+	buf_str(&grant, " TO ");
+	buf_ident(&grant, span_of(PQuser(q->conn)));
+	snprintf(e->msg + n, sizeof e->msg - n, "%s;", buf_cstr(&grant));
+	buf_free(&grant);
+}
+
+static int refused(struct pq *q, struct err *e)
+{
+	char why[800];
+
+	pq_join_lines(PQerrorMessage(q->conn), why, sizeof why);
+	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
+	int code = *e->sqlstate ? pq_classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
+		conninfo_refused(why) ? ERR_CONF : ERR_CONN;
+	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
+	err_set(e, code, "cannot connect to %s: %s%s%s", q->what, why, certificate ? ": " : "",
+		certificate ? X509_verify_cert_error_string(certificate_fault) : "");
+	if (strcmp(e->sqlstate, "42501") == 0)
+		add_connect_grant(q, e);
+	return e->code;
+}
+
+static int establish(struct pq *q, struct err *e)
+{
+	int64_t deadline = connect_deadline(q->conn);
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	while (status != PGRES_POLLING_OK) {
+		int64_t left = deadline - clock_ms();
+		if (left <= 0)
+			return err_set(e, ERR_CONN, "cannot connect to %s: no answer in time (see connect_timeout)", q->what);
+		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+		if (pq_wait(&q, 1, left, e) < 0)
+			return e->code;
+		if (q->want)
+			continue;
+		status = PQconnectPoll(q->conn);
+		if (status == PGRES_POLLING_FAILED)
+			return refused(q, e);
+	}
+	return 0;
+}
+
+static void on_notice(void *what, const PGresult *res)
+{
+	log_debug("%s: %s: %s", (const char *)what, pq_diag(res, PG_DIAG_SEVERITY), pq_diag(res, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+static int set_up(struct pq *q, const char *encoding, struct err *e)
+{
+	struct buf sql = { 0 };
+	int rc = 0;
+
+	q->opened_ms = clock_ms();
+	PQsetErrorVerbosity(q->conn, PQERRORS_DEFAULT);
+	PQsetNoticeReceiver(q->conn, on_notice, (void *)(uintptr_t)q->what);
+	if (PQsetnonblocking(q->conn, 1) < 0)
+		return pq_lost(q, e);
+	if (!encoding && strcmp(pg_encoding_to_char(PQclientEncoding(q->conn)), pq_server_encoding(q)) != 0) {
+		buf_str(&sql, "SET client_encoding TO ");
+		buf_literal(&sql, span_of(pq_server_encoding(q)));
+		rc = pq_query(q, buf_cstr(&sql), e);
+		buf_free(&sql);
+	}
+	return rc;
+}
+
+/* Where sslrootcert=system finds its certificates: OpenSSL itself looks below /etc/ssl alone, where
+ * few systems have them as one file. What the environment says counts. */
+static void find_root_certificates(void)
+{
+	static const char *const bundles[] = {
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+	};
+
+	for (size_t i = 0; i < sizeof bundles / sizeof *bundles && !getenv("SSL_CERT_FILE") && !getenv("SSL_CERT_DIR"); i++)
+		if (access(bundles[i], R_OK) == 0)
+			setenv("SSL_CERT_FILE", bundles[i], 0);
+}
+
+struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *e)
+{
+	/* what the conninfo says goes before what stands before it, and behind what stands after */
+	const char *const keys[] = {
+		"fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"dbname", encoding ? "client_encoding" : NULL, NULL,
+	};
+	const char *const values[] = { "tdispatch", "5", "2", "3", conninfo, encoding, NULL };
+	struct pq *q = mem_alloc(sizeof *q);
+
+	find_root_certificates();
+	watch_certificates();
+	*q = (struct pq){ .what = what, .conn = PQconnectStartParams(keys, values, 1) };
+	if (!q->conn) {
+		err_set(e, ERR_RESOURCE, "cannot connect to %s: out of memory", what);
+	} else if (PQstatus(q->conn) == CONNECTION_BAD) {
+		refused(q, e);
+	} else {
+		PQsetErrorVerbosity(q->conn, PQERRORS_VERBOSE);
+		if (establish(q, e) == 0)
+			set_up(q, encoding, e);
+	}
+	if (!e->code)
+		return q;
+	pq_close(q);
+	return NULL;
+}
+
+void pq_close(struct pq *q)
+{
+	if (!q)
+		return;
+	PQfreemem(q->row);
+	PQclear(q->rows);
+	PQclear(q->failed);
+	PQfinish(q->conn);
+	free(q);
+}
+
+int64_t pq_opened_ms(const struct pq *q)
+{
+	return q->opened_ms;
+}
+
+const char *pq_server_encoding(const struct pq *q)
+{
+	const char *name = PQparameterStatus(q->conn, "server_encoding");
+
+	return name ? name : "UTF8";
+}
+
+const char *pq_time_zone(const struct pq *q)
+{
+	const char *name = PQparameterStatus(q->conn, "TimeZone");
+
+	return name ? name : "UTC";
+}
+
+int pq_server_version(const struct pq *q)
+{
+	return PQserverVersion(q->conn);
+}
+
+bool pq_encrypted(const struct pq *q)
+{
+	return PQsslInUse(q->conn);
+}
+
+bool pq_exposed(const struct pq *q)
+{
+	const char *address = PQhostaddr(q->conn);      /* empty for a socket of this machine */
+
+	return !PQsslInUse(q->conn) && address && *address && strncmp(address, "127.", 4) != 0 &&
+		strcmp(address, "::1") != 0;
+}

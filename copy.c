@@ -1,0 +1,199 @@
+/*
+ * COPY, without waiting: rows out of a server and into one, and what a failed one tells of the row.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pq.h"
+
+/* ---- COPY out */
+
+int pq_copy_out(struct pq *q, const char *sql, struct err *e)
+{
+	if (pq_send(q, sql, e) < 0)
+		return e->code;
+	for (bool open = false; !open;) {
+		if (pq_await(q, e) < 0)
+			return e->code;
+		PGresult *res = PQgetResult(q->conn);
+		ExecStatusType status = PQresultStatus(res);
+		open = status == PGRES_COPY_OUT;
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && !open) {
+			pq_failed(q, res, e);
+			return pq_drain(q, e);
+		}
+		PQclear(res);
+	}
+	q->state = COPY_OUT;
+	q->want = 0;
+	return 0;
+}
+
+static int copy_out_end(struct pq *q, struct err *e)
+{
+	q->state = NO_COPY;
+	q->want = 0;
+	return pq_drain(q, e) < 0 ? e->code : PQ_END;
+}
+
+int pq_copy_row(struct pq *q, struct span *row, struct err *e)
+{
+	if (q->state != COPY_OUT)
+		return PQ_END;
+	for (int tries = 0; tries < 2; tries++) {
+		PQfreemem(q->row);
+		q->row = NULL;
+		int n = PQgetCopyData(q->conn, &q->row, 1);
+		if (n > 0) {
+			*row = (struct span){ q->row, (size_t)n };
+			return PQ_READY;
+		}
+		if (n == -1)
+			return copy_out_end(q, e);
+		if (n < 0)
+			return pq_lost(q, e);
+		if (!q->readable)
+			break;
+		q->readable = false;
+		if (pq_consume(q, e) < 0)
+			return e->code;
+	}
+	q->want = POLLIN;
+	return PQ_WAIT;
+}
+
+/* ---- COPY in */
+
+int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
+{
+	if (pq_send(q, sql, e) < 0)
+		return e->code;
+	q->state = COPY_IN_ASKED;
+	q->copies = copies;
+	return 0;
+}
+
+/* The answer to the COPY or to its end, when it is here. */
+static int copy_in_answer(struct pq *q, struct err *e)
+{
+	PGresult *res = NULL;
+
+	if (q->readable && pq_consume(q, e) < 0)
+		return e->code;
+	q->readable = false;
+	do {                            /* a statement before the first COPY has nothing to say */
+		PQclear(res);
+		if (PQisBusy(q->conn)) {
+			q->want = POLLIN;
+			return PQ_WAIT;
+		}
+		res = PQgetResult(q->conn);
+	} while (q->state == COPY_IN_ASKED && PQresultStatus(res) == PGRES_COMMAND_OK);
+	if (PQresultStatus(res) == PGRES_COPY_IN) {
+		PQclear(res);
+		q->state = COPY_IN_OPEN;
+		return PQ_READY;
+	}
+	if (q->state != COPY_IN_ENDED || PQresultStatus(res) != PGRES_COMMAND_OK) {
+		q->state = NO_COPY;
+		pq_failed(q, res, e);
+		return pq_drain(q, e);
+	}
+	q->copied = strtoll(PQcmdTuples(res), NULL, 10);
+	PQclear(res);
+	q->state = --q->copies > 0 ? COPY_IN_ASKED : NO_COPY;
+	return q->copies > 0 || pq_drain(q, e) == 0 ? PQ_END : e->code;
+}
+
+int pq_copy_step(struct pq *q, bool *stopped, struct err *e)
+{
+	*stopped = false;
+	int sent = pq_flush(q, e);
+	if (sent < 0)
+		return sent;
+	if (q->state != COPY_IN_OPEN) {
+		if (sent == PQ_WAIT && q->readable && pq_consume(q, e) < 0)
+			return e->code;
+		return sent == PQ_WAIT ? PQ_WAIT : copy_in_answer(q, e);
+	}
+	*stopped = q->readable;
+	q->want |= POLLIN;
+	return sent;
+}
+
+int64_t pq_copied(const struct pq *q)
+{
+	return q->copied;
+}
+
+int pq_copy_put(struct pq *q, const char *p, size_t n, struct err *e)
+{
+	return PQputCopyData(q->conn, p, (int)n) == 1 ? 0 : pq_lost(q, e);
+}
+
+int pq_copy_end(struct pq *q, struct err *e)
+{
+	if (PQputCopyEnd(q->conn, NULL) != 1)
+		return pq_lost(q, e);
+	q->state = COPY_IN_ENDED;
+	return 0;
+}
+
+/* ---- the row at fault */
+
+/* The context line of a failed COPY: "COPY table, line 7, column id: ...". The words are in the
+ * server's language, the table and the number are not. */
+static const char *copy_context(const struct pq *q, struct span table)
+{
+	const char *at = q->failed ? pq_diag(q->failed, PG_DIAG_CONTEXT) : "", *line;
+
+	/* a trigger's own context comes before, and may name the table too */
+	while ((line = strstr(at, "\nCOPY ")))
+		at = line + 1;
+	at = memmem(at, strlen(at), table.p, table.n);
+	return at ? at + table.n : NULL;
+}
+
+int64_t pq_error_line(const struct pq *q, struct span table)
+{
+	const char *at = copy_context(q, table);
+
+	if (!at)
+		return 0;
+	at += strcspn(at, "0123456789\n");
+	return *at && *at != '\n' ? strtoll(at, NULL, 10) : 0;
+}
+
+struct span pq_error_value(const struct pq *q, struct span table)
+{
+	const char *at = copy_context(q, table);
+
+	at = at ? strstr(at, ": \"") : NULL;
+	if (!at)
+		return (struct span){ NULL, 0 };
+	at += strlen(": \"");
+	size_t n = strlen(at);
+	return (struct span){ at, n && at[n - 1] == '"' ? n - 1 : n };
+}
+
+/* Some errors tell a column apart, which may be that of another table. */
+const char *pq_error_column(struct pq *q, struct span table)
+{
+	const char *name = "", *at = copy_context(q, table), *end;
+	size_t n = 0;
+
+	at = at ? strstr(at, ", column ") : NULL;
+	if (q->failed && span_is(table, pq_diag(q->failed, PG_DIAG_TABLE_NAME))) {
+		name = pq_diag(q->failed, PG_DIAG_COLUMN_NAME);
+		n = strlen(name);
+	} else if (at && (end = strstr(at, ": "))) {
+		name = at + strlen(", column ");
+		n = (size_t)(end - name);
+	}
+	if (n == 0 || n >= sizeof q->column)
+		return NULL;
+	memcpy(q->column, name, n);
+	q->column[n] = 0;
+	return q->column;
+}
