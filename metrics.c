@@ -41,6 +41,7 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->partitions += load->partitions;
 	m->dead += load->dead;
 	m->skipped += load->skipped;
+	m->late += load->late;
 	m->lag_ms = load->lag_ms;
 	m->lag_at_ms = clock_ms();
 }
@@ -146,6 +147,7 @@ void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *
 	add_count(out, "batches_total", labels, m->batches, "Batches loaded, those without events too.");
 	add_count(out, "dead_letters_total", labels, m->dead, "Events that went to tdispatch.dead_letter.");
 	add_count(out, "skipped_events_total", labels, m->skipped, "Events skipped since they could not be written.");
+	add_count(out, "late_events_total", labels, m->late, "Events left out by part_late = skip.");
 	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
 	add_errors(out, m, labels);
 	add_histogram(out, m, labels);

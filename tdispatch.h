@@ -479,12 +479,12 @@ int64_t notify_watchdog_ms(void);               /* pause between two "WATCHDOG=1
 #define METRICS_CLASSES 40              /* of SQLSTATE; any more are not counted */
 
 struct load {                           /* a batch that was loaded */
-	int64_t events, rows, bytes, partitions, dead, skipped;
+	int64_t events, rows, bytes, partitions, dead, skipped, late;
 	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
 };
 
 struct metrics {                        /* zeroed before use */
-	int64_t events, rows, bytes, batches, partitions, dead, skipped;
+	int64_t events, rows, bytes, batches, partitions, dead, skipped, late;
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;

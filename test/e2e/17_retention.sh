@@ -238,7 +238,7 @@ batch_rows_stay() {
 }
 
 case_late_skip() {
-	keep_pair part_late=skip
+	keep_pair part_late=skip metrics_file=job.prom
 	make_days 2001-01-01
 	orders 1 3 2001-01-01
 	orders 4 5 2099-01-01
@@ -249,6 +249,8 @@ case_late_skip() {
 	expect_eq "$(partitions)" orders_2099_01_01
 	expect_match err '4 rows left out, older than part_keep = 90 days'
 	expect_match err 'events=6 rows=2'
+	expect_match err '4 events not written'
+	expect_match job.prom '^tdispatch_late_events_total[{][^}]*[}] 4$'
 }
 
 case_late_error() {
