@@ -130,7 +130,7 @@ dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at mo
 dist-test: ## two builds in two folders, libraries and all, are the same to the bit (long)
 	test/dist.sh
 
-arch-test: ## the program for aarch64 under qemu, against this machine's PostgreSQL (some minutes)
+arch-test: ## the programs for aarch64 and armv7 under qemu, against this machine's PostgreSQL (some minutes)
 	test/arch.sh
 
 deb: tdispatch ## a Debian package under build/dist: binary, man pages, sample config, unit for systemd

@@ -12,6 +12,7 @@
 # mirror is the one that this machine's apt uses; the machine's own lists are left alone.
 # A step that is done leaves a stamp and is not done again.
 set -eu
+unset MAKEFLAGS MFLAGS  # else a caller's make ARCH=armv7 would overrule what these libraries' own makefiles call it
 
 SUITE=trixie
 OUT=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -153,7 +154,7 @@ build_libpq() {
 	unpack postgresql
 	cd "$OUT/work/postgresql"
 	./configure CC=static-cc CFLAGS="$SMALL" AR="${CROSS}ar" \
-		${CROSS:+--host="$TRIPLET"} LDFLAGS=-static --prefix="$ROOT" --without-readline --without-zlib --without-icu --with-openssl \
+		${CROSS:+--host="$TRIPLET"} LDFLAGS=-static --prefix=/usr --without-readline --without-zlib --without-icu --with-openssl \
 		--sysconfdir=/etc/postgresql-common --disable-rpath
 	make -j"$JOBS" -C src/backend generated-headers
 	make -j"$JOBS" -C src/common all
@@ -164,7 +165,8 @@ build_libpq() {
 	cp COPYRIGHT "$ROOT/postgresql.license"
 }
 
-# ROOT/versions: a line for each library, its name, its version and the SHA-256 of its source
+# ROOT/versions: a line for each library, its name, its version and the SHA-256 of its source; libpq
+# has those of PostgreSQL
 write_versions() {
 	for name in musl openssl postgresql; do
 		version=''
@@ -173,6 +175,7 @@ write_versions() {
 			sum=$(sha256sum "$f" | cut -d ' ' -f 1)
 			[ -n "$version" ] || version=$(basename "$f" | sed 's/^[a-z0-9-]*[_-]\([0-9].*\)\(\.dsc\|\.orig\.tar\..*\|\.tar\..*\)$/\1/')
 		done
+		case $name in postgresql) name=libpq ;; esac
 		echo "$name $version $sum"
 	done >"$ROOT/versions"
 }

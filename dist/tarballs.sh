@@ -17,7 +17,7 @@ sbom() {
 			return sprintf("  {\"SPDXID\": \"SPDXRef-%s\", \"name\": \"%s\", \"versionInfo\": \"%s\", \"licenseConcluded\": \"%s\", \"licenseDeclared\": \"%s\", \"copyrightText\": \"NOASSERTION\", \"downloadLocation\": \"NOASSERTION\", \"filesAnalyzed\": false%s}",
 				name, name, version, licence, licence, extra)
 		}
-		BEGIN { licence["musl"] = "MIT"; licence["openssl"] = "Apache-2.0"; licence["postgresql"] = "PostgreSQL"
+		BEGIN { licence["musl"] = "MIT"; licence["openssl"] = "Apache-2.0"; licence["libpq"] = "PostgreSQL"
 			print "{\"spdxVersion\": \"SPDX-2.3\", \"dataLicense\": \"CC0-1.0\", \"SPDXID\": \"SPDXRef-DOCUMENT\","
 			printf " \"name\": \"tdispatch-%s-linux-%s\", \"documentNamespace\": \"urn:tdispatch:%s:%s\",\n", version, arch, version, arch
 			print " \"creationInfo\": {\"created\": \"1970-01-01T00:00:00Z\", \"creators\": [\"Tool: dist/tarballs.sh\"]},"
@@ -30,6 +30,7 @@ sbom() {
 
 OUT=build/dist
 mkdir -p $OUT
+: >$OUT/SHA256SUMS
 for ARCH; do
 	make ARCH="$ARCH"
 	if [ "$ARCH" = "$HOST" ]; then program=tdispatch deps=build/deps; else program=build/$ARCH/tdispatch deps=build/$ARCH/deps; fi
@@ -41,5 +42,5 @@ for ARCH; do
 	chmod -R u=rwX,go=rX "$OUT/$name"
 	tar -C $OUT --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -9n >"$OUT/$name.tar.gz"
 	rm -rf "${OUT:?}/$name"
+	(cd $OUT && sha256sum "$name.tar.gz" | tee -a SHA256SUMS)
 done
-(cd $OUT && sha256sum ./*.tar.gz | sed 's#\./##' | tee SHA256SUMS)

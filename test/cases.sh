@@ -338,6 +338,9 @@ asked_for() {
 # All functions case_* of the file that are asked for, in their order there.
 run_cases() {
 	local name
+	for name in $ASKED; do
+		[ "$name" = all ] || declare -F "case_$name" >/dev/null || say "not ok $FILE $name: there is no such case"
+	done
 	for name in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' "$0"); do
 		asked_for "$name" || continue
 		run_case "$name" "case_$name"

@@ -26,6 +26,15 @@ check() {
 	fi
 }
 
+# What was built last, its name.
+tarball() {
+	sed 's/.* //' build/dist/SHA256SUMS
+}
+
+package() {
+	(cd build/dist && ls -t ./*.deb | sed -n '1s#^\./##p')
+}
+
 copy_sources() {
 	mkdir "$OTHER" && git ls-files -z | xargs -0 cp --parents -t "$OTHER"
 }
@@ -53,7 +62,7 @@ installs() {
 # The tarball is what its sum says, runs, and its SPDX list has what --version -v prints.
 tarball_is_whole() {
 	(cd build/dist && sha256sum -c SHA256SUMS) &&
-		tar -xzf build/dist/tdispatch-*-linux-"$(uname -m)".tar.gz -C "$WORK" --strip-components=1 &&
+		tar -xzf "build/dist/$(tarball)" -C "$WORK" --strip-components=1 &&
 		"$WORK/tdispatch" --version -v >"$WORK/versions" && python3 - "$WORK" <<-'END'
 		import json, re, sys
 		spdx = json.load(open(sys.argv[1] + "/tdispatch.spdx.json"))
@@ -65,7 +74,7 @@ tarball_is_whole() {
 		    assert package["downloadLocation"] and package["filesAnalyzed"] is False, package
 		for r in spdx["relationships"]:
 		    assert r["spdxElementId"] in ids and r["relatedSpdxElement"] in ids, r
-		printed = dict(re.findall(r"^ *(musl|openssl|postgresql) (\S+)", open(sys.argv[1] + "/versions").read(), re.M))
+		printed = dict(re.findall(r"^ *(musl|openssl|libpq) (\S+)", open(sys.argv[1] + "/versions").read(), re.M))
 		listed = {p["name"]: p["versionInfo"] for p in spdx["packages"] if p["name"] != "tdispatch"}
 		assert printed == listed and len(listed) == 3, (printed, listed)
 		END
@@ -74,6 +83,7 @@ tarball_is_whole() {
 check "builds here" make -s dist
 check "a copy of the sources" copy_sources
 check "installs all its files" installs
+check "is smaller than 4 MB" test "$(stat -c %s tdispatch)" -lt 4000000
 check "the tarball is whole" tarball_is_whole
 if [ "$1" = short ]; then
 	check "builds elsewhere" make_there DEPS="$TOP/build/deps"
@@ -81,7 +91,7 @@ if [ "$1" = short ]; then
 else
 	check "makes a package here" make -s deb
 	check "builds elsewhere" make_there DEPS_SRC="$TOP/build/deps/src" dist deb
-	files=(tdispatch build/deps/root/lib/*.a build/dist/*.{deb,tar.gz} build/dist/SHA256SUMS)
+	files=(tdispatch build/deps/root/lib/*.a "build/dist/$(package)" "build/dist/$(tarball)" build/dist/SHA256SUMS)
 fi
 for file in "${files[@]}"; do
 	check "the same in both folders: $file" cmp "$file" "$OTHER/$file"
