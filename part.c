@@ -164,11 +164,25 @@ void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
 	pq_add_settings(sql, ddl, lock_timeout_ms);
 }
 
+void part_add_size(struct buf *sql, const struct pq *dst)
+{
+	if (pq_server_version(dst) >= 120000)
+		buf_str(sql, "coalesce((SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(relid))::pg_catalog.int8"
+			" FROM pg_catalog.pg_partition_tree(c.oid)), pg_catalog.pg_total_relation_size(c.oid))");
+	else
+		buf_str(sql, "pg_catalog.pg_total_relation_size(c.oid)");
+}
+
 int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
 {
 	if (is_there(dst, "", want, there, e) < 0 || *there || !want->conf->part_template)
 		return e->code;
-	return expand(want, sql, e);
+	size_t before = sql->len;
+	if (expand(want, sql, e) < 0)
+		sql->len = before;
+	else if (sql->len > before && sql->p[sql->len - 1] != ';')
+		buf_str(sql, ";");
+	return e->code;
 }
 
 /* A table under the partition's name that was there before: whoever may create tables on our

@@ -1,7 +1,7 @@
 /*
  * The age of partitions: those to come (part_premake), and those older than part_keep. What is
- * too old is told by names alone, and only a child of dest_table is touched: looked at again
- * under its lock, in a short transaction for each. Nothing here stops the loading of rows; what
+ * too old is told by names, where the server knows of no later end, and only a child of dest_table
+ * is touched: looked at again under its lock, in a short transaction for each. Nothing here stops the loading of rows; what
  * does not work is a warning, and tried again the next time.
  *
  * A plain DETACH, not a concurrent one: that cannot be part of a transaction, so its timeout
@@ -70,10 +70,35 @@ static void add_table(struct buf *sql, const struct conf *c, struct span name)
 	buf_qualified(sql, c->schema, name);
 }
 
-enum column { NAME, ORDINARY, FOUND, DECLARATIVE, OWNED, OWNER, TABLE, ROWS, SIZE };
+enum column { NAME, ORDINARY, FOUND, DECLARATIVE, OWNED, OWNER, TABLE, BOUND, ROWS, SIZE };
 
-/* A row for each child: enum column. sizes: the last two; they take a lock of each child. */
-static int list_children(struct job *j, bool sizes, struct err *e)
+/* Where a partition by range of one date ends, in seconds of the rule's own clock; NULL: nowhere,
+ * as the default partition; -Infinity: the server cannot tell. */
+static void add_bound(struct buf *sql, const struct period_rule *rule)
+{
+	char moment[100];
+
+	snprintf(moment, sizeof moment, rule->zoned ? "timestamptz)" PQ_OWN("+") "%d" : "timestamp)", rule->zone_s);
+	buf_fmt(sql, ", CASE WHEN b.bound IS NULL THEN '-Infinity'::pg_catalog.float8"
+		" WHEN b.bound" PQ_OWN("=") "'DEFAULT'::pg_catalog.text THEN NULL"
+		" WHEN k.type" PQ_OWN("=") "ANY ('{pg_catalog.date,pg_catalog.timestamp}'::pg_catalog.regtype[]) THEN"
+		" pg_catalog.date_part('epoch', b.upper::pg_catalog.timestamp)"
+		" WHEN k.type" PQ_OWN("=") "'pg_catalog.timestamptz'::pg_catalog.regtype THEN pg_catalog.date_part('epoch', b.upper::pg_catalog.%s"
+		" ELSE '-Infinity'::pg_catalog.float8 END", moment);
+}
+
+/* The tables that add_bound needs. */
+static const char bound_tables[] =
+	" LEFT JOIN LATERAL (SELECT t.bound, pg_catalog.substring(t.bound, 'TO [(]''([^'']*)''[)]$'::pg_catalog.text) AS upper"
+	" FROM (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid)) t(bound)) b ON true"
+	" LEFT JOIN LATERAL (SELECT a.atttypid::pg_catalog.regtype FROM pg_catalog.pg_partitioned_table r"
+	" JOIN pg_catalog.pg_attribute a ON a.attrelid" PQ_OWN("=") "r.partrelid AND a.attnum" PQ_OWN("=") "r.partattrs[0]"
+	" WHERE r.partrelid" PQ_OWN("=") "p.oid AND r.partnatts" PQ_OWN("=") "1 AND r.partstrat" PQ_OWN("=") "'r'::pg_catalog.\"char\""
+	") k(type) ON true";
+
+/* A row for each child, or for the one of that name: enum column. sizes: the last two; they take a
+ * lock of each child. */
+static int list_children(struct job *j, const char *only, bool sizes, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct buf sql = { 0 }, schema = { 0 };
@@ -91,13 +116,23 @@ static int list_children(struct job *j, bool sizes, struct err *e)
 	buf_str(&sql, PQ_OWN("||") "pg_catalog.quote_ident(c.relname::pg_catalog.text))::pg_catalog.oid,"
 		" p.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\", pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
 		" pg_catalog.pg_get_userbyid(c.relowner), c.oid::pg_catalog.regclass");
-	if (sizes)
+	add_bound(&sql, &c->period);
+	if (sizes) {
 		buf_str(&sql, ", CASE WHEN c.reltuples" PQ_OWN(">") "0::pg_catalog.float4 THEN c.reltuples::pg_catalog.int8"
-			" ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END,"  /* not analyzed yet */
-			" pg_catalog.pg_size_pretty(pg_catalog.pg_total_relation_size(c.oid))");
+			" WHEN c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\" THEN NULL"     /* known once it is analyzed */
+			" ELSE pg_catalog.pg_stat_get_live_tuples(c.oid) END, pg_catalog.pg_size_pretty(");
+		part_add_size(&sql, j->ddl);
+		buf_str(&sql, ")");
+	}
 	buf_str(&sql, " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
-		" JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("=") "i.inhparent WHERE i.inhparent" PQ_OWN("="));
+		" JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("=") "i.inhparent");
+	buf_fmt(&sql, "%s WHERE i.inhparent" PQ_OWN("="), bound_tables);
 	buf_regclass(&sql, c->schema, c->table);
+	if (only) {
+		buf_str(&sql, " AND c.relname" PQ_OWN("="));
+		buf_literal(&sql, span_of(only));
+		buf_str(&sql, "::pg_catalog.name");
+	}
 	buf_fmt(&sql, " ORDER BY c.relname%s", sizes ? "; COMMIT" : "");
 	pq_query(j->ddl, buf_cstr(&sql), e);
 	buf_free(&sql);
@@ -112,6 +147,14 @@ static bool is_true(const struct job *j, int row, enum column col)
 	return value && strcmp(value, "t") == 0;
 }
 
+/* Are all rows that it takes of the period that begins at start_s, or older? */
+static bool ends_by_its_name(const struct job *j, int row, int64_t start_s)
+{
+	const char *end_s = pq_value(j->ddl, row, BOUND);
+
+	return end_s && strtod(end_s, NULL) <= (double)period_end(&j->conf->period, start_s);
+}
+
 /* Is the child one that part_template and part_method would make? */
 static bool is_partition(const struct job *j, int row, int64_t *start_s)
 {
@@ -124,17 +167,22 @@ static bool is_partition(const struct job *j, int row, int64_t *start_s)
 
 /* ---- those that are too old */
 
+static bool is_removable(const struct job *j, int row, int64_t *start_s)
+{
+	return is_partition(j, row, start_s) && is_old(j, *start_s) && ends_by_its_name(j, row, *start_s);
+}
+
 /* Appends their names, each with its NUL. */
 static int find_old(struct job *j, bool loaded, struct buf *names, bool *declarative, struct err *e)
 {
 	int64_t start_s;
 
-	if (list_children(j, false, e) < 0)
+	if (list_children(j, NULL, false, e) < 0)
 		return e->code;
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
 		const char *name = pq_value(j->ddl, row, NAME);
 		*declarative = is_true(j, row, DECLARATIVE);
-		if (is_partition(j, row, &start_s) && is_old(j, start_s) && !(loaded && sink_wrote(j->sink, start_s)))
+		if (is_removable(j, row, &start_s) && !(loaded && sink_wrote(j->sink, start_s)))
 			buf_add(names, name, strlen(name) + 1);
 	}
 	return 0;
@@ -157,19 +205,17 @@ static int begin(struct job *j, bool declarative, struct err *e)
 	return e->code;
 }
 
-/* Locks the table and looks whether it is a child still. */
-static int lock_child(struct job *j, struct span name, bool *child, struct err *e)
+/* Locks the table and looks whether it is a child still, and too old. */
+static int lock_child(struct job *j, const char *name, bool *child, struct err *e)
 {
 	struct buf sql = { 0 };
+	int64_t start_s;
 
 	buf_str(&sql, "LOCK TABLE ");
-	add_table(&sql, j->conf, name);
-	buf_str(&sql, " IN ACCESS EXCLUSIVE MODE; SELECT 1 FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("="));
-	buf_regclass(&sql, j->conf->schema, name);
-	buf_str(&sql, " AND inhparent" PQ_OWN("="));
-	buf_regclass(&sql, j->conf->schema, j->conf->table);
-	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
-		*child = pq_rows(j->ddl) > 0;
+	add_table(&sql, j->conf, span_of(name));
+	buf_str(&sql, " IN ACCESS EXCLUSIVE MODE");
+	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0 && list_children(j, name, false, e) == 0)
+		*child = pq_rows(j->ddl) == 1 && is_removable(j, 0, &start_s);
 	buf_free(&sql);
 	return e->code;
 }
@@ -198,7 +244,7 @@ static int remove_one(struct job *j, const char *name, bool declarative)
 	struct err e = { 0 }, lost = { 0 };
 	bool child = false, parent = begin(j, declarative, &e) == 0;
 
-	if (parent && lock_child(j, span_of(name), &child, &e) == 0 && child)
+	if (parent && lock_child(j, name, &child, &e) == 0 && child)
 		remove_child(j, span_of(name), declarative, &e);
 	if (child && !e.code) {
 		log_info("partition %s is older than part_keep = %s: %s", name, c->part_keep, c->detach ? "detached" : "dropped");
@@ -233,6 +279,7 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 	     !daemon_stop_after_batch(); at += strlen(names.p + at) + 1) {
 		rc = remove_one(j, names.p + at, declarative);
 		waits += rc > 0;
+		report_alive(j->report);
 	}
 	if (rc < 0)
 		hang_up(j);
@@ -270,8 +317,11 @@ static int make(struct job *j, int64_t start_s, struct err *e)
 		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = j->route,
 	};
 	part_ensure(j->ddl, &want, &created, e);
-	if (created)
+	if (created) {
 		log_info("created partition %s ahead of time", buf_cstr(&name));
+		report_partition(j->report);
+		progress_partition(j->progress);
+	}
 	buf_free(&name);
 	return e->code;
 }
@@ -289,9 +339,10 @@ static int premake(struct job *j, struct err *e)
 		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
 	start_s = period_end(rule, start_s);
 	int64_t next_ms = clock_ms() + (start_s - now_s) * 1000;
-	for (int64_t i = 0; i < j->conf->part_premake && !e->code; i++, start_s = period_end(rule, start_s))
+	int64_t left = j->conf->part_premake;
+	for (; left > 0 && !e->code && !daemon_stop_after_batch(); left--, start_s = period_end(rule, start_s))
 		make(j, start_s, e);
-	if (!e->code)
+	if (!e->code && !left)
 		j->retain.premake_at_ms = next_ms;
 	return e->code;
 }
@@ -332,7 +383,7 @@ void retain_free(struct retain *r)
 /* ---- --show-partitions */
 
 /* What is to become of a child. */
-static const char *fate(const struct job *j, int row, bool partition, bool old)
+static const char *fate(const struct job *j, int row, bool partition, bool old, bool ends)
 {
 	if (!is_true(j, row, ORDINARY))
 		return "never touched: no ordinary table";
@@ -340,6 +391,8 @@ static const char *fate(const struct job *j, int row, bool partition, bool old)
 		return "never touched: no partition by its name";
 	if (!old)
 		return "keep";
+	if (!ends)
+		return "never touched: its bounds are wider than its name";
 	if (!is_true(j, row, OWNED))
 		return j->conf->detach ? "detach, but has another owner" : "drop, but has another owner";
 	return j->conf->detach ? "detach" : "drop";
@@ -349,16 +402,30 @@ static const char *fate(const struct job *j, int row, bool partition, bool old)
 static bool show_child(const struct job *j, int row, int name_width, int time_width)
 {
 	char from[PERIOD_LITERAL_MAX] = "-", to[PERIOD_LITERAL_MAX] = "-";
+	const char *rows = pq_value(j->ddl, row, ROWS);
 	int64_t start_s;
 	bool partition = is_partition(j, row, &start_s), old = partition && is_old(j, start_s);
+	bool ends = partition && ends_by_its_name(j, row, start_s);
 
 	if (partition) {
 		period_literal(&j->conf->period, start_s, from);
 		period_literal(&j->conf->period, period_end(&j->conf->period, start_s), to);
 	}
 	printf("%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, pq_value(j->ddl, row, TABLE), time_width, from,
-		time_width, to, pq_value(j->ddl, row, ROWS), pq_value(j->ddl, row, SIZE), fate(j, row, partition, old));
-	return old;
+		time_width, to, rows ? rows : "?", pq_value(j->ddl, row, SIZE), fate(j, row, partition, old, ends));
+	return old && ends;
+}
+
+static int require_parent(struct job *j, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT ");
+	buf_regclass(&sql, j->conf->schema, j->conf->table);
+	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0 && !pq_value(j->ddl, 0, 0))
+		err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", j->conf->dest_table);
+	buf_free(&sql);
+	return e->code;
 }
 
 int retain_show(struct job *j, struct err *e)
@@ -368,7 +435,7 @@ int retain_show(struct job *j, struct err *e)
 
 	if (c->period.method == PERIOD_NONE)
 		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest_table);
-	if (look_at_age(j, e) < 0 || list_children(j, true, e) < 0)
+	if (look_at_age(j, e) < 0 || require_parent(j, e) < 0 || list_children(j, NULL, true, e) < 0)
 		return e->code;
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
 		int width = (int)strlen(pq_value(j->ddl, row, TABLE));

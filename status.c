@@ -63,9 +63,10 @@ static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "BEGIN; SET LOCAL lock_timeout = %d;"
-		"SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid)"
-		" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
-		" WHERE ", LOCK_TIMEOUT_MS);
+		"SELECT c.relname, ", LOCK_TIMEOUT_MS);
+	part_add_size(&sql, dst);
+	buf_str(&sql, " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
+		" WHERE ");
 	buf_regclass(&sql, c->schema, c->table);
 	buf_fmt(&sql, PQ_OWN("=") "%s", parted ?
 		"ANY (SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)" : "c.oid");

@@ -46,6 +46,37 @@ batch() {
 	tick q
 }
 
+# Bounds that the server knows count too: old by its name is not old when it takes young rows.
+case_wider_than_its_name() {
+	local key
+	for key in date timestamp timestamptz; do
+		keep_pair part_method=yearly
+		dst "drop table orders; create table orders (id int, day $key, note text) partition by range (day);
+			create table orders_2001 partition of orders for values from ('2001-01-01') to ('2098-01-01');
+			create table orders_2002 partition of orders default;
+			create table orders_2000 partition of orders for values from ('2000-01-01') to ('2001-01-01');
+			create table orders_1999 partition of orders for values from (minvalue) to ('2000-01-01');
+			create table orders_2003 partition of orders for values from ('2099-01-01') to (maxvalue)"
+		dst "insert into orders values (1, '2026-05-05')"
+		batch 2 2098-05-05
+		once
+		expect_rows 2
+		expect_eq "$(partitions)" "orders_2001 orders_2002 orders_2003 orders_2098" "$key"
+		expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+		expect_eq "$(grep -c 'never touched: its bounds are wider than its name' out)" 3 "$key"
+		expect_match out ', 0 older than part_keep'
+	done
+}
+
+# Of other keys the server's bounds say nothing about dates.
+case_bounds_of_other_keys() {
+	keep_pair part_method=yearly
+	dst "drop table orders; create table orders (id int, day date, note text) partition by range (id);
+		create table orders_2001 partition of orders for values from (0) to (10)"
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out '^orders_2001 .* drop$'
+}
+
 case_drop() {
 	local young old
 	keep_pair
@@ -342,6 +373,52 @@ case_late_in_a_running_process() {
 	expect_eq "$(partitions)" orders_2099_05_05
 	kill -TERM "$PID"
 	expect_end 0 5
+}
+
+# Reading the config again is no start: what was loaded a moment ago stays.
+case_reload_does_not_look_again() {
+	keep_pair
+	start job.ini
+	batch 1
+	within 20 dst_gives 1 "select count(*) from orders"
+	batch 2 2001-01-01
+	within 20 dst_gives 2 "select count(*) from orders"
+	kill -HUP "$PID"
+	within 10 grep -q 'read again' bg.err
+	batch 3
+	within 20 dst_gives 3 "select count(*) from orders"
+	sed -i 's/^part_keep.*/part_keep = 91 days/' job.ini
+	kill -HUP "$PID"
+	within 20 dst_gives 2 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_stopped_while_making() {
+	orders_pair part_premake=1000 "part_template=$ATTACH"
+	start job.ini
+	within 20 dst_gives t "select count(*) > 20 from pg_inherits"
+	kill -INT "$PID"
+	expect_end 0 5
+	[ "$(dst "select count(*) from pg_inherits")" -lt 1000 ] || fail "it made them all"
+}
+
+case_show_partitions_of_no_table() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --show-partitions job.ini --set dest_table=ordrs
+	expect_match err 'dst_db has no table ordrs: check dest_table'
+}
+
+# A partition's own partitions count.
+case_sizes_of_partitioned_partitions() {
+	keep_pair part_method=yearly
+	dst "create table orders_2099 partition of orders for values from ('2099-01-01') to ('2100-01-01') partition by range (day);
+		create table orders_2099_all partition of orders_2099 default;
+		insert into orders select i, '2099-02-01', 'x' from generate_series(1, 10000) i; analyze orders, orders_2099, orders_2099_all"
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out '^orders_2099 .* 10000 +[1-9][0-9]* kB +keep'
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out 'orders_2099 +[1-9][0-9]{5}'
 }
 
 # In a zone where it is about noon.
