@@ -12,10 +12,14 @@
 
 #include "tdispatch.h"
 
+struct twin_column {
+	char *name;
+	bool in_all;                    /* all rows were loaded with it: else some have its default, and it is not compared */
+};
+
 struct twin {                           /* the temporary table of a partition */
-	char **column;                  /* to be compared: those that all of its rows were loaded with */
-	size_t n;
-	bool any;                       /* column is set */
+	struct twin_column *column;
+	size_t n, cap;
 };
 
 struct verify {
@@ -72,24 +76,27 @@ static bool has_column(const struct shape *shape, const char *name)
 	return false;
 }
 
-/* A column that some rows were loaded without has its default there: it is not compared. */
-static void keep_columns(struct twin *t, const struct shape *shape)
+static bool knows_column(const struct twin *t, struct span name)
 {
-	size_t kept = 0;
-
-	if (!t->any) {
-		t->any = true;
-		t->column = mem_alloc(shape->n * sizeof *t->column);
-		for (; t->n < shape->n; t->n++)
-			t->column[t->n] = mem_str(shape->target[t->n].p, shape->target[t->n].n);
-		return;
-	}
 	for (size_t i = 0; i < t->n; i++)
-		if (has_column(shape, t->column[i]))
-			t->column[kept++] = t->column[i];
-		else
-			free(t->column[i]);
-	t->n = kept;
+		if (span_is(name, t->column[i].name))
+			return true;
+	return false;
+}
+
+/* Rows of that shape go there too. */
+static void join_shape(struct twin *t, const struct shape *shape)
+{
+	bool first = t->n == 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		t->column[i].in_all = t->column[i].in_all && has_column(shape, t->column[i].name);
+	for (size_t i = 0; i < shape->n; i++) {
+		if (knows_column(t, shape->target[i]))
+			continue;
+		t->column = mem_grow(t->column, t->n, &t->cap, sizeof *t->column);
+		t->column[t->n++] = (struct twin_column){ mem_str(shape->target[i].p, shape->target[i].n), first };
+	}
 }
 
 /* What a lane has from an earlier run is not read: no row goes there. */
@@ -101,7 +108,7 @@ static int into_twin(struct pass *p, struct part_want *want, const struct shape 
 
 	free(name);
 	if (part) {
-		keep_columns(&v->twin[part - v->rows->at], shape);
+		join_shape(&v->twin[part - v->rows->at], shape);
 		add_twin(table, (size_t)(part - v->rows->at));
 	} else if (v->job->loads[lanes_of(v->job, want->name)]) {
 		err_set(e, ERR_OTHER, "src_db: the batch has other events than when it was read first");
@@ -142,15 +149,40 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 
 /* ---- comparing */
 
+/* The columns with that in_all, after a comma where they are not the first. Returns how many. */
+static size_t add_columns(struct buf *sql, const struct twin *t, bool in_all, const char *before)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->column[i].in_all != in_all)
+			continue;
+		buf_fmt(sql, "%s%s", n++ ? ", " : "", before);
+		buf_ident(sql, span_of(t->column[i].name));
+	}
+	return n;
+}
+
 /* One row: number and checksum of a table's rows. */
 static void add_sums(struct buf *sql, const struct twin *t)
 {
 	buf_str(sql, "(SELECT pg_catalog.count(*) AS n, pg_catalog.sum(pg_catalog.hashtextextended(ROW(");
-	for (size_t i = 0; i < t->n; i++) {
-		buf_str(sql, i ? ", t." : "t.");
-		buf_ident(sql, span_of(t->column[i]));
-	}
+	add_columns(sql, t, true, "t.");
 	buf_str(sql, ")::pg_catalog.text, 0)) AS h FROM ");
+}
+
+/* Says what is not compared. false: nothing is. */
+static bool is_comparable(const struct twin *t, const char *name)
+{
+	struct buf columns = { 0 };
+	size_t left_out = add_columns(&columns, t, false, "");
+
+	if (left_out == t->n)
+		log_error("verify: no column of partition %s can be compared: not one is in all of its events", name);
+	else if (left_out)
+		log_warn("verify: partition %s: not every event has %s: not compared", name, buf_cstr(&columns));
+	buf_free(&columns);
+	return left_out < t->n;
 }
 
 static int compare(struct verify *v, size_t i, struct err *e)
@@ -159,6 +191,10 @@ static int compare(struct verify *v, size_t i, struct err *e)
 	const char *name = v->rows->at[i].name;
 	struct buf sql = { 0 };
 
+	if (!is_comparable(&v->twin[i], name)) {
+		v->differ++;
+		return 0;
+	}
 	buf_str(&sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
 		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
 	add_sums(&sql, &v->twin[i]);
@@ -185,7 +221,7 @@ static void free_twins(struct verify *v)
 {
 	for (size_t i = 0; i < v->rows->n; i++) {
 		for (size_t k = 0; k < v->twin[i].n; k++)
-			free(v->twin[i].column[k]);
+			free(v->twin[i].column[k].name);
 		free(v->twin[i].column);
 	}
 	free(v->twin);
