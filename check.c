@@ -8,7 +8,6 @@
 
 #include "tdispatch.h"
 
-#define TICK_IS_OLD_MS 60000
 
 struct check {
 	struct job *job;

@@ -448,9 +448,9 @@ static int load_keys(struct loading *l)
 	for (size_t i = 0; i < NKEYS; i++)
 		read_key(l, &keys[i]);
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
+	choose_state_file(l->conf);
 	if (l->err->code)
 		return l->err->code;
-	choose_state_file(l->conf);
 	if (check_files(l) < 0 || choose_log_format(l) < 0 || choose_period(l) < 0 || choose_on_error(l) < 0 || choose_keep(l) < 0 ||
 	    split_dest_table(l) < 0 || split_fields(l) < 0)
 		return l->err->code;

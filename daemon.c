@@ -21,7 +21,10 @@
 #include "tdispatch.h"
 
 static volatile sig_atomic_t got_term, got_int, got_hup;
-static sigset_t mask_while_waiting;
+static volatile sig_atomic_t may_end;
+static sigset_t mask_while_waiting, mask_at_work;
+static bool catching;
+static int end_code;
 static int pidfile_fd = -1;
 static char *pidfile_path;
 static int ready_fd = -1;               /* to the parent that waits in daemon_fork */
@@ -36,24 +39,38 @@ static void on_signal(int sig)
 		got_int = 1;
 	else
 		got_term = 1;           /* SIGTERM, or a second SIGINT */
+	if (may_end && got_term) {
+		if (pidfile_path)
+			unlink(pidfile_path);
+		_exit(end_code);
+	}
 }
 
-void daemon_signals(void)
+void daemon_signals(int code)
 {
 	struct sigaction act = { .sa_handler = on_signal };
-	sigset_t blocked;
 
 	sigemptyset(&act.sa_mask);
-	sigemptyset(&blocked);
 	sigprocmask(SIG_SETMASK, NULL, &mask_while_waiting);
+	mask_at_work = mask_while_waiting;
 	static const int caught[] = { SIGTERM, SIGINT, SIGHUP };
 	for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
 		sigaction(caught[i], &act, NULL);
-		sigaddset(&blocked, caught[i]);
+		sigaddset(&mask_at_work, caught[i]);
 		sigdelset(&mask_while_waiting, caught[i]);
 	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	sigprocmask(SIG_SETMASK, &mask_at_work, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	end_code = code;
+	catching = true;
+}
+
+void daemon_may_end(bool yes)
+{
+	if (!catching)
+		return;
+	may_end = yes;
+	sigprocmask(SIG_SETMASK, yes ? &mask_while_waiting : &mask_at_work, NULL);
 }
 
 bool daemon_stop_now(void)

@@ -86,7 +86,8 @@ static int read_key(struct reader *r, struct span text)
 		at++;
 	struct span key = strip((struct span){ text.p, at });
 	if (at == text.n)
-		return err_set(r->err, ERR_CONF, "line %zu: neither a [section], a comment nor key = value", r->line);
+		return err_set(r->err, ERR_CONF, "line %zu: neither a [section], a comment nor key = value; if it goes on with a value,"
+			" it must begin with a blank", r->line);
 	if (key.n == 0)
 		return err_set(r->err, ERR_CONF, "line %zu: there is no key before the '%c'", r->line, text.p[at]);
 	close_value(r);

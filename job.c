@@ -42,13 +42,16 @@ static int check_registration(struct job *j, struct err *e)
 		return e->code;
 	if (queue_require(&state, c->queue_name, e) < 0 || position_require(j->kind, e) < 0)
 		return e->code;
+	if (state.last_tick_age_ms > TICK_IS_OLD_MS)
+		log_warn("src_db: the newest tick of queue %s is %" PRId64 " s old, and events are read after a tick: does a ticker"
+			" (pgqd) run?", c->queue_name, state.last_tick_age_ms / 1000);
 	if (state.consumer)
 		return 0;
 	if (position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
 		return e->code;
 	if (known)
 		return position_unregistered(c, tick, e);
-	log_info("registering consumer %s on queue %s: it gets what comes from now on", c->consumer_name, c->queue_name);
+	log_warn("consumer %s was not registered on queue %s: it is now, and gets what comes from now on", c->consumer_name, c->queue_name);
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);
 }
 

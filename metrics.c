@@ -66,8 +66,11 @@ static void add_count(struct buf *out, const char *name, const char *labels, int
 	buf_fmt(out, "%" PRId64 "\n", n);
 }
 
+/* A source whose clock was set back makes ticks of the future: no lag. */
 static void add_seconds(struct buf *out, int64_t ms)
 {
+	if (ms < 0)
+		ms = 0;
 	buf_fmt(out, "%" PRId64 ".%03d\n", ms / 1000, (int)(ms % 1000));
 }
 

@@ -163,6 +163,12 @@ int64_t progress_show(struct progress *p, int64_t events, int64_t parts)
 	return every_ms(p);
 }
 
+void progress_partition(struct progress *p)
+{
+	if (p)
+		p->parts++;
+}
+
 void progress_batch(struct progress *p, int64_t events, int64_t bad, int64_t parts, const struct tally *rows)
 {
 	if (!p)

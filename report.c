@@ -38,7 +38,7 @@ static void write_state(struct report *r)
 {
 	const char *path = r->conf->state_file;
 
-	if (path)
+	if (path && !r->silent)
 		tell_written(&r->state_failed, state_write(path, &r->state), "state_file", path);
 }
 
@@ -47,7 +47,7 @@ static void write_metrics(struct report *r)
 	const char *path = r->conf->metrics_file;
 	struct buf text = { 0 };
 
-	if (!path)
+	if (!path || r->silent)
 		return;
 	metrics_text(&r->metrics, r->conf, &text);
 	tell_written(&r->metrics_failed, whole_write(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
@@ -61,10 +61,12 @@ static void send_status(struct report *r)
 
 	if (!r->notified)
 		return;
-	if (strcmp(r->state.doing, "failing") == 0)
-		snprintf(status, sizeof status, "STATUS=failing: %.200s", r->state.error);
-	else
+	if (strcmp(r->state.doing, "failing") == 0) {
+		char *end = stpcpy(status, "STATUS=failing: ");
+		end[text_line(end, 200, span_of(r->state.error))] = 0;          /* as many whole characters */
+	} else {
 		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start", r->state.doing, r->state.events);
+	}
 	if (strcmp(status, r->status) == 0)
 		return;
 	memcpy(r->status, status, sizeof status);
@@ -112,11 +114,31 @@ static void progress(struct report *r, const char *doing)
 	sign_of_life(r);
 }
 
+/* Two processes may run with one config: --once beside a daemon. The first one's files stay its own. */
+static void look_for_another(struct report *r, const struct conf *conf)
+{
+	struct state other;
+
+	r->silent = conf->state_file && state_read(conf->state_file, &other) == 0 && other.pid != r->state.pid &&
+		state_is_live(&other);
+	if (r->silent)
+		log_info("process %d runs with this config: state_file and metrics_file are left to it", other.pid);
+}
+
+void report_alive(struct report *r)
+{
+	if (!r)
+		return;
+	r->state.progress_ms = clock_ms();
+	sign_of_life(r);
+	write_due(r);
+}
+
 void report_start(struct report *r, const struct conf *conf)
 {
-	*r = (struct report){
-		.conf = conf, .state.pid = getpid(), .notified = notify_wanted(), .watchdog_ms = notify_watchdog_ms(),
-	};
+	*r = (struct report){ .conf = conf, .notified = notify_wanted(), .watchdog_ms = notify_watchdog_ms() };
+	state_of_this_process(&r->state);
+	look_for_another(r, conf);
 	progress(r, "starting");
 	write_due(r);
 }
@@ -128,16 +150,17 @@ void report_ready(struct report *r)
 	r->ready = true;
 }
 
-static void leave(const char *path, const char *next, bool failed)
+static void leave(const char *path, const char *next, bool not_ours)
 {
-	if (path && !failed && (!next || strcmp(path, next) != 0))
+	if (path && !not_ours && (!next || strcmp(path, next) != 0))
 		unlink(path);
 }
 
 void report_moves(struct report *r, const struct conf *to)
 {
-	leave(r->conf->state_file, to->state_file, r->state_failed);
-	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed);
+	leave(r->conf->state_file, to->state_file, r->state_failed || r->silent);
+	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed || r->silent);
+	look_for_another(r, to);
 	r->state_failed = r->metrics_failed = false;
 	r->state_due_ms = r->metrics_due_ms = 0;
 }
@@ -166,6 +189,14 @@ int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
 	return STATE_EVERY_MS;
 }
 
+void report_partition(struct report *r)
+{
+	if (!r)
+		return;
+	r->metrics.partitions++;
+	report_alive(r);
+}
+
 void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
 {
 	if (!r)
@@ -190,10 +221,7 @@ void report_error(struct report *r, const struct err *e)
 	metrics_error(&r->metrics, e->sqlstate);
 	r->state.events = r->metrics.events;
 	r->state.error_at_s = time(NULL);
-	snprintf(r->state.error, sizeof r->state.error, "%s", e->msg);
-	for (char *c = r->state.error; *c; c++)         /* one line, in the file and for systemd */
-		if ((unsigned char)*c < 0x20)
-			*c = ' ';
+	r->state.error[text_line(r->state.error, sizeof r->state.error - 1, span_of(e->msg))] = 0;
 	now_doing(r, "failing");
 }
 
@@ -220,6 +248,6 @@ void report_end(struct report *r, bool failed)
 	now_doing(r, "ended");
 	if (failed)
 		write_state(r);
-	else if (r->conf->state_file && !r->state_failed)
-		unlink(r->conf->state_file);
+	else
+		leave(r->conf->state_file, NULL, r->state_failed || r->silent);
 }

@@ -75,7 +75,7 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-int switches_usage(const char *why)
+static int usage(const char *why)
 {
 	fprintf(stderr, "tdispatch: %s (tdispatch --help tells the switches)\n", why);
 	return 2;
@@ -111,22 +111,33 @@ static int64_t seconds_of(const char *text)
 	return n && n <= 9 && strspn(text, "0123456789") == n ? strtoll(text, NULL, 10) : 0;
 }
 
+/* word: where getopt stands; a letter among others it tells in optopt. */
+static int refuse(const char *word, const char *why)
+{
+	char text[200], letter[3] = { '-', (char)optopt, 0 };
+
+	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word, why);
+	return usage(text);
+}
+
 /* What goes with what, and which config it is. 0, or the exit code. */
 static int check_together(struct switches *s, int nfiles, char **files)
 {
 	if (s->mode == HELP || s->mode == VERSION || s->mode == SAMPLE || s->mode == LICENSES)
 		return 0;
 	s->file = nfiles > 0 ? files[0] : getenv(VALUES_CONFIG_FILE);
+	if (s->file && !*s->file && nfiles == 0)
+		s->file = NULL;         /* an empty variable is none */
 	if (!s->file && !values_in_environment())
-		return switches_usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
+		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
 	if (nfiles > 1)
-		return switches_usage("there is more than one config file on the command line");
+		return usage("there is more than one config file on the command line");
 	if ((s->json && s->mode != STATUS) || (s->max_lag && s->mode != HEALTH))
-		return switches_usage("--json goes with --status, --max-lag with --health");
+		return usage("--json goes with --status, --max-lag with --health");
 	if (s->once && s->daemon)
-		return switches_usage("--once and --daemon do not go together");
+		return usage("--once and --daemon do not go together");
 	if ((s->verify || s->progress_json) && !s->once)
-		return switches_usage("--verify and --progress need --once");
+		return usage("--verify and --progress need --once");
 	return 0;
 }
 
@@ -134,9 +145,9 @@ int switches_parse(struct switches *s, int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "hVqvdrsk", long_options, NULL)) != -1) {
-		if (opt == '?')
-			return switches_usage("that switch is not known");
+	while ((opt = getopt_long(argc, argv, ":hVqvdrsk", long_options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return refuse(argv[optind - 1], opt == ':' ? "needs a value" : "is no switch, or the beginning of several");
 		if (opt == 'q') {
 			s->verbosity--;
 		} else if (opt == 'v') {
@@ -149,21 +160,21 @@ int switches_parse(struct switches *s, int argc, char **argv)
 			s->verify = true;
 		} else if (opt == OPT_PROGRESS) {
 			if (strcmp(optarg, "json") != 0)
-				return switches_usage("--progress knows json only");
+				return usage("--progress knows json only");
 			s->progress_json = true;
 		} else if (opt == OPT_SET) {
 			if (s->nsets == SETS_MAX)
-				return switches_usage("more --set than it takes (64)");
+				return usage("more --set than it takes (64)");
 			s->sets[s->nsets++] = optarg;
 		} else if (opt == OPT_COMPLETION) {
-			exit(completion_print(optarg, switches_help) ? 0 : switches_usage("--completion knows bash, zsh and fish"));
+			exit(completion_print(optarg, switches_help) ? 0 : usage("--completion knows bash, zsh and fish"));
 		} else if (opt == OPT_JSON) {
 			s->json = true;
 		} else if (opt == OPT_MAX_LAG) {
 			if ((s->max_lag = seconds_of(optarg)) == 0)
-				return switches_usage("--max-lag takes a whole number of seconds, 1 or more");
+				return usage("--max-lag takes a whole number of seconds, 1 or more");
 		} else if (!set_mode(s, mode_of_letter(opt))) {
-			return switches_usage("two switches ask for different things");
+			return usage("two switches ask for different things");
 		}
 	}
 	return check_together(s, argc - optind, argv + optind);

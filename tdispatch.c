@@ -89,6 +89,11 @@ static void finish(struct app *a)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
+static bool is_same(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
 /* A config that is wrong changes nothing; the log file is opened anew all the same. */
 static void read_again(struct app *a)
 {
@@ -101,10 +106,13 @@ static void read_again(struct app *a)
 		log_error("not reloaded, the old config stays: %s", e.msg);
 		return;
 	}
-	if (strcmp(conf.pidfile ? conf.pidfile : "", a->conf.pidfile ? a->conf.pidfile : "") != 0)
+	if (!is_same(conf.pidfile, a->conf.pidfile))
 		log_warn("the pidfile stays %s until the next start", a->conf.pidfile ? a->conf.pidfile : "unset");
 	finish(a);
+	bool keeps = is_same(conf.part_keep, a->conf.part_keep) && is_same(conf.dest_table, a->conf.dest_table);
+	int64_t keep_at_ms = keeps ? a->job.retain.keep_at_ms : 0;
 	job_free(&a->job);
+	a->job.retain.keep_at_ms = keep_at_ms;
 	report_moves(&a->report, &conf);
 	conf_free(&a->conf);
 	a->conf = conf;
@@ -228,7 +236,8 @@ static bool recover(struct app *a, const struct err *e)
 	if (!again)
 		return false;
 	leave_terminal(a);
-	report_sleep(&a->report, pause_after(a, e->code));
+	int64_t ms = pause_after(a, e->code), left_ms = a->failing_since_ms + a->conf.retry_limit - clock_ms();
+	report_sleep(&a->report, a->asked.once && left_ms < ms ? left_ms : ms);
 	return true;
 }
 
@@ -296,8 +305,16 @@ static int work(struct app *a, struct err *e)
 	return rc && !(a->asked.once && a->job.last_tick >= a->until_tick);
 }
 
+/* Does it end by itself? Then to be told to stop is to fail: not all is done. */
+static bool is_one_off(const struct app *a)
+{
+	return a->asked.once || a->conf.loop_delay == 0;
+}
+
 static int loop(struct app *a)
 {
+	bool done = false;
+
 	while (!daemon_stop_after_batch()) {
 		struct err e = { 0 };
 		if (daemon_take_reload())
@@ -307,7 +324,8 @@ static int loop(struct app *a)
 			break;
 		if (rc < 0 && !recover(a, &e))
 			return rc == ERR_CONF ? 2 : 1;
-		if (rc == 0 && (a->asked.once || a->conf.loop_delay == 0))
+		done = rc == 0 && is_one_off(a);
+		if (done)
 			break;
 		if (rc == 0)
 			report_sleep(&a->report, pause_when_empty(a));
@@ -315,7 +333,7 @@ static int loop(struct app *a)
 	if (daemon_stop_after_batch())
 		log_info("told to stop");
 	finish(a);
-	return 0;
+	return is_one_off(a) && !done ? 1 : 0;
 }
 
 /* ---- modes */
@@ -352,7 +370,7 @@ static int run(struct app *a)
 		log_error("%s", why);
 		return 1;
 	}
-	daemon_signals();
+	daemon_signals(is_one_off(a) ? 1 : 0);
 	srand((unsigned)(clock_ms() ^ getpid()));
 	/* first, so that a second start leaves the log of the first alone */
 	if (a->conf.pidfile && daemon_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
@@ -369,11 +387,17 @@ static int run(struct app *a)
 	a->job.report = &a->report;
 	report_start(&a->report, &a->conf);
 	int code = loop(a);
-	progress_end(a->job.progress, code ? "failed" : daemon_stop_after_batch() ? "stopped" : "done");
-	report_end(&a->report, code != 0);
+	progress_end(a->job.progress, daemon_stop_after_batch() ? "stopped" : code ? "failed" : "done");
+	report_end(&a->report, code && !daemon_stop_after_batch());
 	job_free(&a->job);
 	daemon_pidfile_remove();
 	return code;
+}
+
+static int tell_usage(const char *why)
+{
+	fprintf(stderr, "tdispatch: %s\n", why);
+	return 2;
 }
 
 static int signal_running(const struct app *a)
@@ -382,7 +406,7 @@ static int signal_running(const struct app *a)
 	char why[512];
 
 	if (!a->conf.pidfile)
-		return switches_usage("the config has no pidfile, so the running process cannot be found");
+		return tell_usage("the config has no pidfile, so the running process cannot be found");
 	if (daemon_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
 		return 0;
 	fprintf(stderr, "tdispatch: %s\n", why);
@@ -395,7 +419,7 @@ static int health(const struct app *a)
 	struct buf line = { 0 };
 
 	if (!a->conf.state_file)
-		return switches_usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
+		return tell_usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
 	bool yes = state_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
 	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
@@ -426,11 +450,18 @@ static int administer(struct app *a)
 	return rc < 0 ? fail(&e) : rc;
 }
 
+/* A config that was broken since the start does not keep its process from being asked or stopped. */
+static bool finds_process(const struct app *a)
+{
+	return (a->asked.mode == HEALTH && a->conf.state_file) ||
+		((a->asked.mode == STOP || a->asked.mode == KILL) && a->conf.pidfile);
+}
+
 static int with_config(struct app *a)
 {
 	struct err e = { 0 };
 
-	if (load_config(a, &a->conf, &e) < 0) {
+	if (load_config(a, &a->conf, &e) < 0 && !finds_process(a)) {
 		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
 			fputs(buf_cstr(&a->conf.warnings), stderr);
 		fprintf(stderr, "tdispatch: %s\n", e.msg);
@@ -471,22 +502,25 @@ int main(int argc, char **argv)
 	switch (a.asked.mode) {
 	case HELP:
 		fputs(switches_help, stdout);
-		return 0;
+		break;
 	case VERSION:
 		puts("tdispatch " TDISPATCH_VERSION);
 		if (a.asked.verbosity > 0)
 			fputs(conf_versions, stdout);
-		return 0;
+		break;
 	case SAMPLE:
 		fputs(conf_sample, stdout);
-		return 0;
+		break;
 	case LICENSES:
 		fputs(conf_licenses, stdout);
-		return 0;
-	default:
 		break;
+	default:
+		code = with_config(&a);
 	}
-	code = with_config(&a);
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+		fputs("tdispatch: cannot write to standard output\n", stderr);
+		code = 1;
+	}
 	job_free(&a.job);
 	conf_free(&a.conf);
 	return code;

@@ -30,6 +30,7 @@
 #define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
 #define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
 #define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a table */
+#define TICK_IS_OLD_MS 60000            /* the queue's newest tick: is its ticker gone? */
 #define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
 #define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
 
@@ -77,6 +78,7 @@ int file_open(const char *path, int flags, const char **why);
  * no UTF-8 becomes U+FFFD. Returns the bytes written: as many whole characters as fit. */
 size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
+size_t text_line(char *out, size_t size, struct span);         /* a blank for each control byte */
 
 /* ---- syslog.c: the machine's system log */
 
@@ -221,7 +223,7 @@ ssize_t urlenc_copy(char *out, struct span raw, size_t *bad);
 /* ---- daemon.c: signals, the pid file, going to the background, signalling the process there */
 
 /* Signals are blocked but while daemon_ppoll waits; their handlers set flags. */
-void daemon_signals(void);
+void daemon_signals(int code);          /* of a process that daemon_may_end ends */
 bool daemon_stop_now(void);             /* SIGTERM came */
 bool daemon_stop_after_batch(void);     /* SIGINT came */
 bool daemon_take_reload(void);          /* SIGHUP came since the last call */
@@ -230,6 +232,9 @@ struct pollfd;
 /* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
 int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
 /* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
+/* From here on SIGTERM ends the process at once, or no longer: for calls that wait without letting
+ * signals in, while nothing is at stake. */
+void daemon_may_end(bool yes);
 bool daemon_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
@@ -267,6 +272,7 @@ void progress_begin(struct progress *, enum progress_kind);
  * called again; -1 with NULL, for never. */
 int64_t progress_show(struct progress *, int64_t events, int64_t parts);
 /* A batch is in. NULL is nobody. */
+void progress_partition(struct progress *);     /* one was created ahead of time */
 void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t parts, const struct tally *);
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
@@ -454,6 +460,7 @@ extern const char conf_versions[];      /* of the libraries: name, version, SHA-
 
 struct state {
 	int pid;
+	int64_t began;                  /* when its process did, in the system's ticks since boot; 0: not known */
 	char doing[16];                 /* starting, loading, idle, failing or ended */
 	int64_t progress_ms;            /* clock_ms() when it last went on or was idle */
 	int64_t events;                 /* since the start */
@@ -461,6 +468,7 @@ struct state {
 	char error[1024];               /* one line */
 };
 
+void state_of_this_process(struct state *);
 int state_write(const char *path, const struct state *);        /* 0, or -1 with errno */
 int state_read(const char *path, struct state *);               /* the same; EINVAL: it is none */
 bool state_is_live(const struct state *);       /* does its process run? */
@@ -527,7 +535,6 @@ struct switches {
 extern const char switches_help[];
 /* Fills a struct that is all 0. 0, or the exit code for what is wrong, which was told. */
 int switches_parse(struct switches *, int argc, char **argv);
-int switches_usage(const char *why);    /* tells standard error; returns 2 */
 
 /* ---- pq.c: a connection at work; with connect.c, copy.c and conninfo.c all that knows libpq */
 
@@ -723,6 +730,8 @@ struct part_want {
  * who, is in err then. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
+/* SQL for the bytes of table c.oid, with its own partitions and all that belongs to them. */
+void part_add_size(struct buf *sql, const struct pq *dst);
 /* Changes nothing: is the partition there, and if not, the SQL that would create it. */
 int part_foresee(struct pq *, const struct part_want *, bool *there, struct buf *sql, struct err *);
 
@@ -810,6 +819,7 @@ struct report {
 	int64_t watchdog_ms;            /* 0: no watchdog waits for us */
 	int64_t events, bytes;          /* of report_progress */
 	bool ready, notified, state_failed, metrics_failed;
+	bool silent;                    /* the files are those of another process that runs */
 	char status[256];               /* as sent last */
 };
 
@@ -821,6 +831,8 @@ void report_moves(struct report *, const struct conf *to);      /* before conf b
  * them has changed. Cheap. Returns after how many ms it wants to be called again at the latest, -1:
  * it need not. NULL: nobody is told. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
+void report_alive(struct report *);             /* it goes on with something else; NULL: nobody is told */
+void report_partition(struct report *);         /* the same: one was created ahead of time */
 void report_batch(struct report *, const struct load *, const struct dead_list *);      /* the same */
 void report_success(struct report *, bool idle);        /* a batch is in, or there was none */
 void report_error(struct report *, const struct err *);

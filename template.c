@@ -63,7 +63,8 @@ static void add_schema_table(struct buf *b, const struct template_words *words)
 static int missing(struct expansion *x, enum word w)
 {
 	if (w == PKEY)
-		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no primary key");
+		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no primary key: give the"
+			" source's trigger one (pkey=...), or leave _PKEY out");
 	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column", word_text[w]);
 }
 

@@ -55,6 +55,12 @@ static size_t label_char(char out[8], const char *p, size_t n)
 	return n;
 }
 
+static size_t line_char(char out[8], const char *p, size_t n)
+{
+	memcpy(out, is_control((unsigned char)*p) ? " " : p, n);
+	return n;
+}
+
 static size_t encode(char *out, size_t size, struct span text, size_t (*encode_char)(char[8], const char *, size_t))
 {
 	size_t done = 0;
@@ -80,4 +86,9 @@ size_t text_json(char *out, size_t size, struct span text)
 size_t text_label(char *out, size_t size, struct span text)
 {
 	return encode(out, size, text, label_char);
+}
+
+size_t text_line(char *out, size_t size, struct span text)
+{
+	return encode(out, size, text, line_char);
 }

@@ -116,7 +116,7 @@ static const char *find_section(const struct ini *ini, const char *file, struct 
 				found = names[i];
 			}
 	if (!found)
-		err_set(e, ERR_CONF, "%s: there is no section [%s]", file, names[0]);
+		err_set(e, ERR_CONF, "%s: there is no section [%s] or [%s]", file, names[0], names[1]);
 	return found;
 }
 

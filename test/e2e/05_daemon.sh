@@ -173,6 +173,31 @@ case_many_starts_at_once() {
 	within 10 running 0
 }
 
+# The name server does not answer: the lookup waits, SIGTERM does not.
+case_sigterm_in_a_lookup() {
+	local program=$WORK/own from
+	[ "$(id -u)" = 0 ] || skip "only root can have a resolv.conf of its own"
+	orders_pair
+	echo 'nameserver 127.0.0.77' >resolv.conf
+	python3 -c 'import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.77", 53))
+print("bound", flush=True)
+s.recv(4096)
+print("asked", flush=True)
+time.sleep(60)' >dns.log 2>&1 &
+	STARTED+=($!)
+	within 5 grep -q bound dns.log
+	printf '#!/bin/sh\nexec unshare -m sh -c %s sh "%s" "%s" "$@"\n' \
+		"'mount --bind \"\$1\" /etc/resolv.conf && shift && exec \"\$@\"'" "$WORK/resolv.conf" "$STATIC" >"$program"
+	chmod +x "$program"
+	PROGRAM=$program start job.ini --set "dst_db=host=db.example.com dbname=x user=u"
+	within 10 grep -q asked dns.log
+	kill -TERM "$PID"
+	expect_end 0 2
+	expect_eq "$(ls job.pid 2>/dev/null)" "" "the pid file"
+}
+
 case_background() {
 	orders_pair logfile=job.log
 	background job.pid -d job.ini

@@ -221,6 +221,56 @@ case_files_that_cannot_be_written() {
 	expect_eq "$(cat other)" precious
 }
 
+# A pid that another process has by now, and a process that is dead and not yet buried.
+case_health_of_another_process() {
+	orders_pair
+	running_job
+	within 10 doing idle
+	kill -KILL "$PID"
+	within 5 process_gone "$PID"
+	sed -i "s/^pid .*/pid $$/" job.pid.state
+	expect_exit 1 "$TDISPATCH" --health job.ini
+	expect_match err "does not run any more"
+	sh -c "\"$TDISPATCH\" job.ini 2>/dev/null & exec sleep 60" &
+	STARTED+=($!)
+	within 10 healthy 30
+	kill -KILL "$(sed -n 's/^pid //p' job.pid.state)"
+	within 5 not_healthy 30
+	expect_match err "does not run any more"
+}
+
+# The config on disk was broken after the start: the process is well all the same, and can be stopped.
+case_health_with_a_broken_config() {
+	orders_pair
+	running_job
+	within 10 doing idle
+	echo 'lanes = 99' >>job.ini
+	kill -HUP "$PID"
+	within 10 grep -q 'not reloaded, the old config stays' bg.err
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	expect_exit 2 "$TDISPATCH" -r job.ini
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	expect_end 0 5
+}
+
+# --once beside the daemon leaves the daemon's files alone.
+case_files_of_another_process() {
+	local i
+	orders_pair pidfile= state_file=s metrics_file=job.prom
+	running_job
+	within 10 doing idle s
+	for i in 1 2 3; do
+		once
+		expect_match err "process $PID runs with this config: state_file and metrics_file are left to it"
+		healthy 30 || fail "$(cat err)"
+		expect_eq "$(sed -n 's/^pid //p' s)" "$PID"
+	done
+	within 10 grep -Eq '^tdispatch_rows_total[{].* 3$' job.prom
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_eq "$(ls s 2>/dev/null)" ""
+}
+
 # ---- status
 
 # said NAME: what --status says of it.
@@ -383,6 +433,24 @@ case_metrics_of_errors() {
 }
 
 # The checker finds what promtool would.
+# A source whose clock was set back has ticks of the future.
+case_metrics_of_a_tick_to_come() {
+	orders_pair metrics_file=job.prom batch_min_events=0
+	orders 1 3
+	tick q
+	src "update pgq.tick set tick_time = tick_time + interval '100.7 s'"
+	once
+	check_metrics job.prom
+	expect_eq "$(metric 'tdispatch_lag_seconds{')" 0.000
+}
+
+case_metrics_of_premade_partitions() {
+	orders_pair metrics_file=job.prom part_premake=3 "part_template=$ATTACH"
+	once --progress=json
+	expect_eq "$(metric 'tdispatch_partitions_created_total{')" 3
+	expect_match out '"type":"summary".*"partitions_created":3,'
+}
+
 case_metrics_checker() {
 	local bad
 	for bad in 'a_total 1' $'# TYPE a_total counter\na_total 1' $'# HELP a A.\n# TYPE a counter\na 1' \
@@ -531,6 +599,21 @@ case_notify_watchdog_stops() {
 	within 10 watchdogs_at_least $((before + 2))
 	kill -TERM "$PID"
 	expect_end 0 5
+}
+
+# What systemd gets is whole characters, wherever an error was cut.
+case_notify_letters() {
+	local shift
+	orders_pair
+	notify_socket "$WORK/notify"
+	for shift in '' x; do
+		NOTIFY_SOCKET=$WORK/notify start job.ini --set "queue_name=$shift$(printf 'é%.0s' {1..150})" --set on_error=stop
+		wait "$PID" || :
+		NOTIFY_SOCKET=$WORK/notify start job.ini --set "dst_db=dbname=$shift$(printf 'é%.0s' {1..120})"
+		within 10 grep -q "STATUS=failing: cannot connect to dst_db.*${shift}éé" notified
+		kill -TERM "$PID"
+		expect_end 0 5
+	done
 }
 
 # Nobody listens, or the name is none: it runs.

@@ -130,6 +130,28 @@ case_summary_when_stopped() {
 	expect_match bg.out '"end":"stopped".*"events":100,.*"rows":100,'
 }
 
+# Stopped before all was in: a script that goes on with && must not.
+case_stopped_is_not_done() {
+	local signal last=0
+	orders_pair "part_template=$PARTITION_OF $SLOW" batch_min_events=0
+	slow_target 0.02
+	for signal in INT TERM; do
+		many $((last + 1)) $((last + 100))
+		tick q
+		many $((last + 101)) $((last + 200))
+		tick q
+		last=$((last + 200))
+		start --once job.ini
+		within 10 rows_are_coming
+		kill -"$signal" "$PID"
+		expect_end 1 30
+		expect_match bg.err 'stopped: '
+		once
+		expect_eq "$(dst "select count(*) from orders where id > $last - 200")" 200
+		dst "truncate orders; select setval('seen', 1)" >/dev/null
+	done
+}
+
 # ---- --dry-run
 
 case_dry_run() {
@@ -201,6 +223,19 @@ case_dry_run_of_a_big_batch() {
 	expect_eq "$(grep -c '^create table' out)" 2
 }
 
+# What part_template could not say for one event is not left in the SQL; that can be run as it is.
+case_dry_run_sql() {
+	orders_pair "part_template=create table _DEST_TABLE (like _PARENT, primary key (_PKEY)); alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+	event X 'id=1&day=2026-01-01&note=a' >/dev/null
+	event I:id 'id=2&day=2026-01-02&note=a' >/dev/null
+	event I:id 'id=3&day=2026-01-03&note=a' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	sed '1,/^SQL that would be run/d; /^Nothing was changed/,$d' out >run.sql
+	sql "$DST" <run.sql
+	expect_eq "$(partitions)" "orders_2026_01_02 orders_2026_01_03"
+}
+
 # ---- --verify
 
 case_verify() {
@@ -230,6 +265,34 @@ case_verify_as_the_target_reads_it() {
 	tick q
 	once --verify
 	expect_rows 3
+}
+
+# A column that some events lack is not compared, and that is told; where none is left, it fails.
+case_verify_columns() {
+	orders_pair
+	dst "create function meddle() returns trigger language plpgsql as \$\$ begin new.note = 'WRONG'; return new; end \$\$;
+		create trigger meddle before insert on orders for each row execute function meddle()"
+	many 1 9
+	event I:id 'id=100&day=2026-01-10' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	expect_match err 'WARNING .*verify: partition orders_2026_01_10: not every event has note: not compared'
+	expect_match err 'verify: partition orders_2026_01_11 got . rows, and their values are not those of the events'
+	expect_rows 0
+}
+
+case_verify_nothing() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create table orders (a int, b int)"
+	config part_field= part_template=
+	install
+	event I: 'a=1' >/dev/null
+	event I: 'b=1' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	expect_match err 'verify: no column of partition orders can be compared'
+	expect_eq "$(dst "select count(*) from orders")" 0
 }
 
 case_verify_of_one_table() {
@@ -325,14 +388,15 @@ case_recipe_repartition() {
 	sql postgres <<<"drop database if exists warehouse with (force)"
 	sql postgres <<<"create database warehouse"
 	DST=warehouse
-	dst "create table orders (id int primary key, order_date timestamptz not null default now(), note text);
+	dst "create table orders (id serial primary key, order_date timestamptz not null default now(), note text);
 		insert into orders select i, timestamptz '2026-01-01 00:00+00' + i * interval '1 hour', E'a=b&c%\\t\\n\\\\é ' || i from generate_series(1, 5000) i;
 		insert into orders values (0, '2026-03-01 01:00+02', null)"
 	old=$(content warehouse orders)
 	ln -s "$TDISPATCH" tdispatch
 	recipe "Re-partition a table once" >recipe.sh
-	[ "$(grep -c 'tdispatch --' recipe.sh)" = 4 ] || fail "README has another recipe"
+	[ "$(grep -c 'tdispatch --' recipe.sh)" = 5 ] || fail "README has another recipe"
 	sed -i '/--unregister/i psql warehouse -Atqc "select count(*) from orders_feed, orders_old" >feed' recipe.sh
+	sed -i "/--unregister/i psql warehouse -c '$(grep -o 'alter sequence [a-z_. ]*' "$TOP/README.md")'" recipe.sh
 	PATH=$PGBIN:$PATH expect_exit 0 bash -e recipe.sh
 	expect_match out 'would be created'
 	expect_match err 'verified, 7 partitions'
@@ -340,6 +404,7 @@ case_recipe_repartition() {
 	expect_eq "$(content warehouse orders)" "$old"
 	expect_eq "$(partitions)" "$(echo orders_2026_0{1..7})"
 	expect_eq "$(dst "select count(*) from pgq.queue")" 0
+	expect_eq "$(dst "select nextval('orders_id_seq') > 0 from pg_attrdef where adrelid = 'orders'::regclass and pg_get_expr(adbin, adrelid) ~ 'orders_id_seq'")" t
 }
 
 run_cases
