@@ -85,8 +85,9 @@ static void check_source(struct check *c)
 		say(c, false, "%s", e.msg);
 		return;
 	}
-	say(c, state.pgq, state.pgq ? "src_db: PgQ is installed" : "src_db: PgQ: install it (create extension pgq)");
-	if (!state.pgq)
+	bool pgq = queue_require_pgq(&state, &e) == 0;
+	say(c, pgq, "%s", pgq ? "src_db: PgQ is installed" : e.msg);
+	if (!pgq)
 		return;
 	say(c, state.queue, state.queue ? "queue %s" : "queue %s: check queue_name, or create it with --install", conf->queue_name);
 	if (!state.queue)

@@ -117,6 +117,10 @@ int queue_grants(struct pq *src, const char *queue, struct err *e)
 	    " WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
 	    " AND NOT has_table_privilege(t.oid, 'SELECT')))", e) < 0 || pq_rows(src) > 0)
 		return e->code;
+	/* no row: PgQ is not there */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class WHERE oid = to_regclass('pgq.queue')", e) < 0 ||
+	    pq_rows(src) == 0)
+		return e->code;
 	buf_str(&sql, "SELECT 'GRANT SELECT ON ' || inhrelid::regclass || ' TO ' || quote_ident(current_user)"
 		" FROM pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
 		" WHERE NOT has_table_privilege(inhrelid, 'SELECT') AND queue_name = ");

@@ -454,6 +454,14 @@ case_check_finds_what_is_missing() {
 	check_fails "pgq_ext"
 }
 
+case_check_without_pgq() {
+	new_pair "$CASE"
+	config "src_db=dbname=$DST"
+	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\)$'
+	src "drop extension pgq cascade; create schema pgq"
+	check_fails '^MISSING  src_db has no PgQ' --set "src_db=dbname=$SRC"
+}
+
 case_check_rights() {
 	orders_pair
 	sql postgres <<<"create role checker login"
