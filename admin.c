@@ -70,7 +70,7 @@ int admin_unregister(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
@@ -86,8 +86,8 @@ int admin_rewind(struct job *j, struct err *e)
 	bool known;
 	int64_t tick;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
-	    known_tick(j, &known, &tick, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
+	    open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
 		return e->code;
 	if (!known)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",

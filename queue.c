@@ -180,7 +180,12 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 	buf_str(&sql, "SELECT pgq.register_consumer_at(");
 	add_names(&sql, queue, consumer);
 	buf_fmt(&sql, ", %" PRId64 ")", tick);
-	return run(src, &sql, e);
+	if (run(src, &sql, e) == 0 || strcmp(e->sqlstate, "P0001") != 0 || !strstr(e->msg, "tick not found"))
+		return e->code;
+	*e = (struct err){ 0 };
+	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s cannot be set to it."
+		" --reset forgets it on the target, and the next run goes on from the queue's own position: look first"
+		" which rows would be missing then, or come twice", queue, tick, consumer);
 }
 
 /* PgQ's plain exceptions: the consumer is gone; or the batch is, which another process finished

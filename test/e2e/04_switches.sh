@@ -381,6 +381,32 @@ case_register() {
 	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0
 }
 
+case_switches_on_no_queue() {
+	local switch
+	orders_pair
+	for switch in --register --unregister --rewind; do
+		expect_exit 1 "$TDISPATCH" $switch job.ini --set queue_name=nobody
+		expect_match err 'src_db has no queue nobody'
+	done
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_match out 'was not registered'
+}
+
+# PgQ throws ticks away that no consumer needs.
+case_rewind_to_a_tick_that_is_gone() {
+	orders_pair
+	dst "select pgq_ext.set_last_tick('job', 99)" >/dev/null
+	expect_exit 1 "$TDISPATCH" --rewind job.ini
+	expect_match err 'queue q has no tick 99.*--reset'
+	expect_no_match err 'P0001'
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+}
+
 case_quiet() {
 	orders_pair
 	orders 1 1
