@@ -46,7 +46,7 @@ static const char *fate(const struct plan *plan, const char *part)
 static void print_bad(const struct dead_list *dead)
 {
 	if (dead->n)
-		printf("%zu events that have no place:\n", dead->n);
+		printf(dead->n == 1 ? "1 event that has no place:\n" : "%zu events that have no place:\n", dead->n);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
 		printf("  event %" PRId64 ": %s\n", dead->at[i].event, dead->at[i].message);
 	if (dead->n > SHOWN_MAX)
@@ -57,14 +57,15 @@ static void print_plan(const struct pass *p, struct plan *plan)
 {
 	const struct tally *rows = sink_tally(p->job->sink);
 
-	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " events, %" PRId64 " rows\n", p->batch->id,
-		p->batch->prev_tick, p->batch->tick, p->events, p->rows);
+	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
+		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));
 	for (size_t i = 0; i < rows->n; i++)
-		printf("  %s: %" PRId64 " rows%s\n", rows->at[i].name, rows->at[i].rows, fate(plan, rows->at[i].name));
+		printf("  %s: %" PRId64 " row%s%s\n", rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
+			fate(plan, rows->at[i].name));
 	if (p->truncates)
-		printf("%" PRId64 " truncate events would be skipped\n", p->truncates);
+		printf("%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
 	if (p->late)
-		printf("%" PRId64 " rows older than part_keep would be left out\n", p->late);
+		printf("%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
 	print_bad(&p->dead);
 	if (plan->ddl.len)
 		printf("SQL that would be run:\n%s", buf_cstr(&plan->ddl));

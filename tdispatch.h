@@ -78,6 +78,8 @@ int file_open(const char *path, int flags, const char **why);
 size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
 
+const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
+
 /* ---- syslog.c: the machine's system log */
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };

@@ -81,3 +81,8 @@ size_t text_label(char *out, size_t size, struct span text)
 {
 	return encode(out, size, text, label_char);
 }
+
+const char *text_s(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}

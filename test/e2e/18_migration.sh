@@ -145,8 +145,8 @@ case_dry_run() {
 	cmp before after || fail "something changed: $(diff before after | tr '\n' ' ')"
 	expect_match out '^batch [0-9]+, ticks [0-9]+-[0-9]+: 33 events, 30 rows'
 	expect_match out '^  orders_2026_01_11: 10 rows, would be created'
-	expect_match out '^1 truncate events would be skipped'
-	expect_match out '^2 events that have no place'
+	expect_match out '^1 truncate event would be skipped'
+	expect_match out '^2 events that have no place:$'
 	expect_match out '^  event [0-9]+: column day: "never" picks no partition'
 	expect_match out '^  event [0-9]+: ev_data is empty'
 	expect_match out "^create table orders_2026_01_12 partition of orders for values from \('2026-01-12'\)"
@@ -155,6 +155,25 @@ case_dry_run() {
 	expect_rows 30
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini
 	expect_match out "nothing for consumer"
+}
+
+case_dry_run_counts_one() {
+	orders_pair
+	orders 1 1
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out ': 1 event, 1 row$'
+	expect_match out '^  orders_2026_01_31: 1 row, would be created'
+	once
+	event I:id 'id=2&day=never' >/dev/null
+	event R '' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out ': 2 events, 0 rows$'
+	expect_match out '^1 event that has no place:$'
+	once --set on_error=skip
+	expect_match err ': 1 truncate event skipped'
+	expect_match err ': 1 event skipped, the first: event'
 }
 
 # Beside a process that is in the middle of the same batch.
@@ -178,7 +197,7 @@ case_dry_run_finds() {
 	many 1 3
 	tick q
 	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set part_template=
-	expect_match out 'orders_2026_01_10: 1 rows, IS NOT THERE'
+	expect_match out 'orders_2026_01_10: 1 row, IS NOT THERE'
 	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set consumer_name=nobody
 	expect_match err 'nobody is not registered'
 	once
