@@ -38,6 +38,19 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 		(double)(b->lag_ms + took_ms) / 1000);
 }
 
+/* Adds what is to be done where nobody was to create the partition. */
+static void add_remedy(const struct pass *p, struct err *e)
+{
+	const struct conf *c = p->job->conf;
+	size_t n = strlen(e->msg);
+
+	if (c->part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
+		return;
+	snprintf(e->msg + n, sizeof e->msg - n, "; part_template is not set, so %s", c->part_field ?
+		"partitions must be there before their rows come: create it, or set part_template" :
+		"dest_table must be there: create it, or check dest_table");
+}
+
 /* Puts the batch, the event, its table and where it was to go before the error's text. */
 static void blame(struct job *j, const struct pass *p, struct err *e)
 {
@@ -122,6 +135,7 @@ static int load_or_blame(struct pass *p, struct err *e)
 
 	while ((verdict = load(p, e)) < 0) {
 		if (!worth_another(p, &forgot, e)) {
+			add_remedy(p, e);
 			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
 				blame(j, p, e);
 			return e->code;
