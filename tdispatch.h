@@ -699,6 +699,21 @@ int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, st
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
+/* ---- dest.c: tables of the target as they are */
+
+struct dest {
+	char oid[24];                   /* "": it is not there */
+	bool partitioned;               /* PARTITION BY */
+};
+
+int dest_find(struct pq *, const struct conf *, struct span table, struct dest *, struct err *);
+/* *which: the first of n columns that the table does not have; n when it has all. */
+int dest_lacks(struct pq *, const struct dest *, const struct span *column, size_t n, size_t *which, struct err *);
+bool dest_template_says(const struct conf *, const char *words);        /* whatever their case */
+bool dest_makes_partitions(const struct conf *);        /* does part_template make them of a partitioned table? */
+/* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
+bool dest_is_model(const struct conf *, const struct dest *, struct span column);
+
 /* ---- part.c: a partition's life */
 
 /* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
@@ -947,6 +962,23 @@ int replay_run(struct job *, struct err *);
 /* Prints to standard output and changes nothing. 0, 1 when an event has no place, or an error. */
 int dryrun_run(struct job *, struct err *);
 
+/* ---- finding.c: what --check finds, a line each on standard output */
+
+struct findings {
+	int missing, wrong;             /* each keeps a run from working */
+};
+
+void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
+bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
+
+/* ---- checkdest.c: --check's part about dest_table */
+
+void checkdest_run(struct findings *, struct pq *dst, const struct conf *);
+
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 
 int admin_register(struct job *, struct err *);
@@ -954,7 +986,7 @@ int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
 int admin_reset(struct job *, struct err *);
 int admin_install(struct job *, struct err *);
-/* Prints to standard output. 0 when it could run, 1 when something is missing. */
+/* Prints to standard output. 0 when it could run, 1 when something is missing or wrong. */
 int check_run(struct job *);
 
 /* ---- status.c: --status */
