@@ -180,6 +180,73 @@ static void check_keep(struct look *l)
 			" which; ALTER TABLE ... OWNER TO the user of dst_db", conf->dest_table);
 }
 
+/* ---- part_template */
+
+/* One that calls something may leave the name of the partition to that. */
+static void check_name(struct look *l)
+{
+	const struct conf *conf = l->conf;
+	bool names = strstr(conf->part_template, "_DEST_TABLE") || strstr(conf->part_template, "_SCHEMA_TABLE");
+	bool calls = dest_template_says(conf, "execute") || (!dest_template_says(conf, "create table") &&
+		(dest_template_says(conf, "select") || dest_template_says(conf, "call")));
+
+	if (!names && calls)
+		finding_warning("part_template has the word _DEST_TABLE nowhere: what it calls must know the partition's name");
+	else if (!names)
+		finding_wrong(l->found, "part_template has the word _DEST_TABLE nowhere, so it cannot create a partition: write"
+			" create table _DEST_TABLE ...");
+}
+
+/* With dest_table there. */
+static void check_kind(struct look *l)
+{
+	const struct conf *conf = l->conf;
+
+	if (dest_makes_partitions(conf) && !l->table.partitioned)
+		finding_wrong(l->found, "table %s is not partitioned, and part_template says %s: create it with PARTITION BY"
+			" RANGE (...), or let part_template say create table _DEST_TABLE () inherits (_PARENT)", conf->dest_table,
+			dest_template_says(conf, "partition of") ? "partition of" : "attach partition");
+	else if (dest_template_says(conf, "inherits (_PARENT)") && l->table.partitioned && !dest_makes_partitions(conf))
+		finding_wrong(l->found, "table %s is partitioned, which nothing inherits from: let part_template say create table"
+			" _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)", conf->dest_table);
+}
+
+static void check_template(struct look *l)
+{
+	const struct conf *conf = l->conf;
+
+	if (conf->period.method == PERIOD_NONE)
+		return;
+	if (!conf->part_template) {
+		finding_warning("part_template is not set: each partition of %s must be there before its rows come",
+			conf->dest_table);
+		return;
+	}
+	check_name(l);
+	if (*l->table.oid)
+		check_kind(l);
+}
+
+/* With fields = * each column of an event is written, so that one which picks the partition must
+ * be there to be written to. */
+static void check_part_field(struct look *l)
+{
+	const struct conf *conf = l->conf;
+	struct span column = part_column(conf);
+
+	for (size_t i = 0; i < conf->nfield; i++)
+		if (span_is(conf->field[i].source, conf->part_field ? conf->part_field : ""))
+			return;         /* it was looked for with the others */
+	if (!column.n || has_column(l, column))
+		return;
+	if (!conf->nfield && dest_is_model(conf, &l->table, column))
+		finding_wrong(l->found, "%s has no column %s, which part_field names: check part_field", conf->dest_table,
+			conf->part_field);
+	else
+		finding_warning("no column of %s is called %s, which part_field names; events must carry it", conf->dest_table,
+			conf->part_field);
+}
+
 static void no_table(struct look *l)
 {
 	const struct conf *conf = l->conf;
@@ -201,6 +268,7 @@ static void check_table(struct look *l)
 		if (!has_column(l, conf->field[i].target))
 			finding_missing(l->found, "column %.*s of %s, which fields names", (int)conf->field[i].target.n,
 				conf->field[i].target.p, conf->dest_table);
+	check_part_field(l);
 	check_zone(l);
 	check_parent_rights(l);
 	check_keep(l);
@@ -219,6 +287,7 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct conf *co
 			check_table(&l);
 		else
 			no_table(&l);
+		check_template(&l);
 		check_insert(&l);
 	}
 	buf_free(&l.schema);

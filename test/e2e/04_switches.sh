@@ -494,6 +494,50 @@ case_check_rights() {
 	check_fails "right|permission|denied|may not" --set "dst_db=dbname=$DST user=checker"
 }
 
+# check_says REGEX ARGS...: that line, and it could run.
+check_says() {
+	expect_exit 0 "$TDISPATCH" --check job.ini "${@:2}"
+	expect_match out "$1"
+}
+
+case_check_kind_of_the_parent() {
+	orders_pair
+	dst "create table plain (id int, day date, note text)"
+	check_fails '^WRONG .*plain is not partitioned, and part_template says partition of' --set dest_table=plain
+	check_fails '^1 wrong: it could not run' --set dest_table=plain
+	check_fails '^WRONG .*plain is not partitioned, and part_template says attach' --set dest_table=plain --set "part_template=$ATTACH"
+	check_fails '^WRONG .*orders is partitioned, which nothing inherits' --set "part_template=$INHERITS"
+	check_says '^it could run' --set "part_template=$INHERITS" --set dest_table=plain
+	check_says '^it could run' --set part_field= --set part_template= --set dest_table=plain
+	expect_no_match out '^warning'
+	check_says '^warning  part_template is not set: each partition of orders must be there' --set part_template=
+}
+
+case_check_template_without_the_partition() {
+	orders_pair
+	check_fails '^WRONG .*part_template has the word _DEST_TABLE nowhere' \
+		--set "part_template=create table x (like _PARENT); alter table _PARENT attach partition x for values from (_PART_START) to (_PART_END)"
+	check_says '^it could run' --set "part_template=select make_partition('_DEST_TABLE')"
+	expect_no_match out '_DEST_TABLE'
+	check_says '^it could run' --set "part_template=create table _SCHEMA_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)"
+	check_says '^warning .*what it calls must know' --set "part_template=select make_partition('orders', _PART_START)"
+}
+
+case_check_part_field() {
+	local what='no column of orders is called dya, which part_field names; events must carry it'
+	orders_pair
+	check_fails '^WRONG    orders has no column dya, which part_field names' --set part_field=dya
+	check_says "^warning  $what" --set part_field=dya --set fields=id,note
+	check_says "^it could run" --set part_field=dya --set fields=id,dya:day
+	expect_no_match out warning
+	check_fails '^MISSING  column dya of orders, which fields names' --set part_field=dya --set fields=id,dya
+	check_says "^it could run" --set part_field=_EVTIME
+	dst "create table plain (id int, note text)"
+	check_says "^warning  .*of plain is called dya" --set part_field=dya --set dest_table=plain \
+		--set "part_template=create table _DEST_TABLE (dya date) inherits (_PARENT)"
+	check_fails '^WRONG    plain has no column dya' --set part_field=dya --set dest_table=plain --set "part_template=$INHERITS"
+}
+
 case_check_changes_nothing() {
 	new_pair "$CASE"
 	src "select pgq.create_queue('q')" >/dev/null
