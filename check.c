@@ -13,6 +13,7 @@
 struct check {
 	struct job *job;
 	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
+	int64_t consumer_tick;          /* -1: not known */
 	struct findings *found;
 };
 
@@ -34,6 +35,19 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 }
 
 /* ---- the source */
+
+static void check_consumer(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_backlog backlog;
+	struct err e = { 0 };
+
+	finding_ok("consumer %s is registered", conf->consumer_name);
+	if (queue_backlog(c->job->src, conf->queue_name, conf->consumer_name, -1, &backlog, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else
+		c->consumer_tick = backlog.consumer_tick;
+}
 
 static void check_source(struct check *c)
 {
@@ -61,7 +75,7 @@ static void check_source(struct check *c)
 	finding_ok("queue %s", conf->queue_name);
 	c->unregistered = !state.consumer;
 	if (state.consumer)
-		finding_ok("consumer %s is registered", conf->consumer_name);
+		check_consumer(c);
 	if (!state.last_tick)
 		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
 	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
@@ -80,6 +94,29 @@ static void check_dead_letter(struct check *c)
 		finding_missing(c->found, "%s", e.msg);
 	else
 		finding_ok("table tdispatch.dead_letter in dst_db");
+}
+
+/* A running process moves both: the consumer's tick was asked for before the target's, so that it is
+ * not ahead of it, and the newest one is asked for after that. */
+static void check_tick(struct check *c, int64_t tick)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_state state;
+	struct err e = { 0 };
+
+	finding_ok("the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
+	if (c->consumer_tick < 0)
+		return;
+	if (queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else if (tick > state.last_tick)
+		finding_wrong(c->found, "lost position: the newest tick of queue %s is %" PRId64 ", the target of consumer %s is at"
+			" tick %" PRId64 ". Is it the right queue and target? --reset forgets the target's tick and goes on from"
+			" the queue's", conf->queue_name, state.last_tick, conf->consumer_name, tick);
+	else if (tick < c->consumer_tick)
+		finding_wrong(c->found, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %" PRId64
+			". --rewind sets the queue to the target's tick, if PgQ still has it; --reset forgets the target's tick and"
+			" goes on from the queue's", conf->queue_name, c->consumer_tick, conf->consumer_name, tick);
 }
 
 static void check_position(struct check *c)
@@ -103,7 +140,7 @@ static void check_position(struct check *c)
 		if (known && c->unregistered)
 			finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
 		else if (known)
-			finding_ok("the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
+			check_tick(c, tick);
 	}
 	if (c->unregistered && !known)
 		finding_warning("consumer %s is not registered: it will be at start, with --register or with --install",
@@ -131,7 +168,7 @@ static void conclude(const struct findings *f)
 int check_run(struct job *job)
 {
 	struct findings found = { 0 };
-	struct check c = { .job = job, .found = &found };
+	struct check c = { .job = job, .found = &found, .consumer_tick = -1 };
 
 	finding_ok("config %s", job->conf->file);
 	job->src = connect_to(&c, "src_db", job->conf->src_db);

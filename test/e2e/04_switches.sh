@@ -538,6 +538,24 @@ case_check_part_field() {
 	check_fails '^WRONG    plain has no column dya' --set part_field=dya --set dest_table=plain --set "part_template=$INHERITS"
 }
 
+case_check_lost_position() {
+	local tick
+	orders_pair
+	orders 1 1
+	tick q
+	once
+	check_says 'the target has loaded consumer job up to tick [0-9]+$'
+	tick=$(completed_tick)
+	dst "select pgq_ext.set_last_tick('job', 99)" >/dev/null
+	check_fails "^WRONG    lost position: the newest tick of queue q is $tick, .* is at tick 99\..*--reset"
+	dst "select pgq_ext.set_last_tick('job', $tick - 1)" >/dev/null
+	check_fails "^WRONG    lost position: queue q is at tick $tick, .* at tick $((tick - 1))\..*--rewind"
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	check_says '^it could run'
+	tick q
+	check_says '^it could run'
+}
+
 case_check_changes_nothing() {
 	new_pair "$CASE"
 	src "select pgq.create_queue('q')" >/dev/null
