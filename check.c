@@ -2,9 +2,11 @@
  * --check: connects to both databases and says, a line each, what is there and what is missing,
  * with what to do about it. Changes nothing.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tdispatch.h"
 
@@ -32,6 +34,79 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
 			what, what);
 	return q;
+}
+
+/* ---- the files */
+
+/* The folder of path, and errno when no file can be made in it; 0 when one can. */
+static int try_folder(const char *path, struct buf *folder)
+{
+	const char *slash = strrchr(path, '/');
+	struct buf inside = { 0 };
+
+	if (slash)
+		buf_add(folder, path, slash == path ? 1 : (size_t)(slash - path));
+	else
+		buf_str(folder, ".");
+	buf_fmt(&inside, "%s/.", buf_cstr(folder));
+	int why = access(buf_cstr(&inside), W_OK | X_OK) < 0 ? errno : 0;
+	buf_free(&inside);
+	return why;
+}
+
+/* Services may make these when they start. */
+static bool is_made_at_start(const char *folder)
+{
+	static const char *const above[] = { "/run/", "/var/run/", "/var/log/" };
+
+	for (size_t i = 0; i < sizeof above / sizeof *above; i++)
+		if (strncmp(folder, above[i], strlen(above[i])) == 0)
+			return true;
+	return false;
+}
+
+/* One that a run opens and keeps, and cannot do without. */
+static void check_kept_file(struct check *c, const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+
+	if (!path)
+		return;
+	bool there = access(path, F_OK) == 0;
+	int why = !there ? try_folder(path, &folder) : access(path, W_OK) < 0 ? errno : 0;
+	if (why == ENOENT && is_made_at_start(buf_cstr(&folder)))
+		finding_warning("%s %s: folder %s is not there: create it, if the service does not at its start", key, path,
+			buf_cstr(&folder));
+	else if (why && there)
+		finding_wrong(c->found, "%s %s cannot be written: %s", key, path, strerror(why));
+	else if (why)
+		finding_wrong(c->found, "%s %s cannot be written: folder %s: %s", key, path, buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+/* One that is replaced whole; a run goes on without it. */
+static void check_whole_file(const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+	int why = path ? try_folder(path, &folder) : 0;
+
+	if (why)
+		finding_warning("%s %s cannot be written: folder %s: %s; a run would go on without it", key, path,
+			buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+static void check_files(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	const char *state = conf->state_file;
+
+	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
+		state = NULL;           /* beside it, and the folder is the same */
+	check_kept_file(c, "pidfile", conf->pidfile);
+	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
+	check_whole_file("state_file", state);
+	check_whole_file("metrics_file", conf->metrics_file);
 }
 
 /* ---- the source */
@@ -171,6 +246,7 @@ int check_run(struct job *job)
 	struct check c = { .job = job, .found = &found, .consumer_tick = -1 };
 
 	finding_ok("config %s", job->conf->file);
+	check_files(&c);
 	job->src = connect_to(&c, "src_db", job->conf->src_db);
 	if (job->src)
 		check_source(&c);

@@ -538,6 +538,39 @@ case_check_part_field() {
 	check_fails '^WRONG    plain has no column dya' --set part_field=dya --set dest_table=plain --set "part_template=$INHERITS"
 }
 
+case_check_files() {
+	local key
+	orders_pair
+	for key in pidfile logfile; do
+		check_fails "^WRONG    $key no/such/x cannot be written: folder no/such: No such file" --set $key=no/such/x
+		expect_exit '1|2' "$TDISPATCH" --once --set $key=no/such/x job.ini
+	done
+	check_fails '^WRONG    logfile job.ini/x cannot be written: folder job.ini: Not a directory' --set logfile=job.ini/x
+	for key in state_file metrics_file; do
+		check_says "^warning  $key no/such/x cannot be written: folder no/such: .*; a run would go on" --set $key=no/such/x
+	done
+	check_says '^warning  pidfile /run/no_such/x: folder /run/no_such is not there' --set pidfile=/run/no_such/x
+	check_says '^it could run' --set logfile=x.log --set pidfile="$WORK/x.pid" --set metrics_file=x.prom
+	check_says '^it could run' --set logfile=syslog
+	expect_no_match out warning
+	[ ! -e x.log ] && [ ! -e x.pid ] || fail "a file was made"
+	[ "$(id -u)" = 0 ] || return 0
+	mkdir theirs
+	: >theirs/x.log
+	cp "$TDISPATCH" prog
+	chmod a+r job.ini
+	chmod 666 theirs/x.log
+	expect_eq "$(check_as_owner theirs/x.log)" ""
+	expect_eq "$(check_as_owner theirs/y.log)" "WRONG    logfile theirs/y.log cannot be written: folder theirs: Permission denied"
+	chmod 644 theirs/x.log
+	expect_eq "$(check_as_owner theirs/x.log)" "WRONG    logfile theirs/x.log cannot be written: Permission denied"
+}
+
+# What is wrong with a log file of that name, for the server's owner.
+check_as_owner() {
+	as_owner ./prog --check job.ini --set pidfile= --set "logfile=$1" | grep ^WRONG || :
+}
+
 case_check_lost_position() {
 	local tick
 	orders_pair
