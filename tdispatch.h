@@ -959,7 +959,8 @@ int replay_run(struct job *, struct err *);
 
 /* ---- dryrun.c: --dry-run, what the next batch would do */
 
-/* Prints to standard output and changes nothing. 0, 1 when an event has no place, or an error. */
+/* Prints to standard output and changes nothing. 0, 1 when an event has no place or
+ * a table or column is not there, or an error. */
 int dryrun_run(struct job *, struct err *);
 
 /* ---- finding.c: what --check finds, a line each on standard output */

@@ -208,11 +208,48 @@ case_dry_run_finds() {
 	expect_match err 'lost position'
 }
 
+case_dry_run_without_the_parent() {
+	orders_pair
+	orders 1 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere
+	expect_match out '^a run would fail, for 1 reason:$'
+	expect_match out '^  table nothere is not there, and part_template needs it \(_PARENT\)'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere --set "part_template=create table _DEST_TABLE (id int, day date, note text)"
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere --set part_field= --set part_template=
+	expect_match out '^  nothere: 3 rows, IS NOT THERE'
+	expect_eq "$(partitions)" ""
+}
+
+case_dry_run_without_a_column() {
+	orders_pair
+	dst "create table plain (id int, day date)"
+	orders 1 3
+	orders 4 4 2026-02-01
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set part_field= --set part_template= --set dest_table=plain
+	expect_match out '^  table plain has no column note, which events have$'
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set fields=id,day,note:colour
+	expect_match out '^a run would fail, for 1 reason:$'
+	expect_match out '^  table orders has no column colour, which fields names$'
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=plain --set "part_template=$INHERITS"
+	expect_match out '^  table plain has no column note, which events have$'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set dest_table=plain --set "part_template=create table _DEST_TABLE (note text) inherits (_PARENT)"
+	once
+	dst "alter table orders drop note"
+	orders 5 5
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out '^  table orders_2026_01_31 has no column note, which events have$'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set fields=id,day
+}
+
 # More rows than the pool holds, with two column lists to a partition.
 case_dry_run_of_a_big_batch() {
 	orders_pair
 	src "insert into orders select i, date '2026-01-10' + i % 2, repeat('x', 500) from generate_series(1, 40000) i"
 	src "alter table orders add extra int"
+	dst "alter table orders add extra int"
 	src "insert into orders select i, date '2026-01-10' + i % 2, 'x', 1 from generate_series(40001, 40010) i"
 	tick q
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini
