@@ -36,6 +36,22 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	return q;
 }
 
+/* --install creates the thing. grants: those that this takes. */
+static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)(struct pq *, struct err *),
+	const char *thing)
+{
+	struct buf text = { 0 };
+	struct err e = { 0 };
+	int rc = grants(q, &e);
+
+	if (rc == 0 && pq_rows(q) == 0)
+		buf_str(&text, "create it with --install");
+	else
+		finding_admin(&text, what, q, rc);
+	finding_missing(c->found, "%s%s", thing, buf_cstr(&text));
+	buf_free(&text);
+}
+
 /* ---- the files */
 
 /* The folder of path, and errno when no file can be made in it; 0 when one can. */
@@ -128,6 +144,7 @@ static void check_source(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct queue_state state;
+	struct buf queue = { 0 };
 	struct err e = { 0 };
 
 	if (!finding_grants(c->found, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
@@ -144,7 +161,9 @@ static void check_source(struct check *c)
 	}
 	finding_ok("src_db: PgQ is installed");
 	if (!state.queue) {
-		finding_missing(c->found, "queue %s: check queue_name, or create it with --install", conf->queue_name);
+		buf_fmt(&queue, "queue %s: check queue_name, or ", conf->queue_name);
+		lacks(c, "src_db", c->job->src, queue_create_grants, buf_cstr(&queue));
+		buf_free(&queue);
 		return;
 	}
 	finding_ok("queue %s", conf->queue_name);
@@ -165,10 +184,12 @@ static void check_dead_letter(struct check *c)
 
 	if (!finding_grants(c->found, "dst_db", dst, dead_grants(dst, &e), &e))
 		return;
-	if (dead_require(dst, &e) < 0)
+	if (dead_require(dst, &e) == 0)
+		finding_ok("table tdispatch.dead_letter in dst_db");
+	else if (*e.sqlstate)
 		finding_missing(c->found, "%s", e.msg);
 	else
-		finding_ok("table tdispatch.dead_letter in dst_db");
+		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
 }
 
 /* A running process moves both: the consumer's tick was asked for before the target's, so that it is
@@ -204,9 +225,9 @@ static void check_position(struct check *c)
 
 	if (!finding_grants(c->found, "dst_db", dst, position_grants(dst, &e), &e))
 		return;
-	if (position_kind(dst, &c->job->kind, &e) < 0 || c->job->kind == POSITION_NONE) {
-		finding_missing(c->found, e.code ? "%s" : "%spgq_ext in dst_db: create it with --install", e.msg);
-	} else if (position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
+	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
+		lacks(c, "dst_db", dst, position_install_grants, "pgq_ext in dst_db: ");
+	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
 		finding_missing(c->found, "%s", e.msg);
 	} else {
 		finding_ok("pgq_ext in dst_db");

@@ -58,3 +58,10 @@ bool finding_grants(struct findings *f, const char *what, struct pq *q, int rc, 
 		finding_missing(f, "right on %s: %s;", what, pq_value(q, i, 0));
 	return rc >= 0 && pq_rows(q) == 0;
 }
+
+void finding_admin(struct buf *text, const char *what, const struct pq *q, int rc)
+{
+	buf_fmt(text, "let an administrator run --install once (--set %s=...)", what);
+	for (int i = 0; rc >= 0 && i < pq_rows(q); i++)
+		buf_fmt(text, ", or %s;", pq_value(q, i, 0));
+}

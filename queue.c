@@ -128,6 +128,12 @@ int queue_grants(struct pq *src, const char *queue, struct err *e)
 	return run(src, &sql, e);
 }
 
+int queue_create_grants(struct pq *src, struct err *e)
+{
+	return pq_query(src, PQ_OWN_PATH "SELECT 'GRANT pgq_admin TO ' || quote_ident(current_user)"
+		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')", e);
+}
+
 int queue_require_pgq(const struct queue_state *state, struct err *e)
 {
 	if (!state->pgq)

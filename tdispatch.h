@@ -611,6 +611,7 @@ enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
 int position_kind(struct pq *, enum position_kind *, struct err *);
 /* The rows are the GRANT statements that this role lacks to keep positions. */
 int position_grants(struct pq *, struct err *);
+int position_install_grants(struct pq *, struct err *); /* the same to create schemas, as --install does */
 int position_require(enum position_kind, struct err *);  /* ERR_SHAPE when there is none */
 int position_install(struct pq *, bool *created, struct err *);
 
@@ -659,6 +660,7 @@ int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t 
 	struct err *);
 /* The rows are the GRANT statements that this role lacks to consume the queue. */
 int queue_grants(struct pq *, const char *queue, struct err *);
+int queue_create_grants(struct pq *, struct err *);     /* the same for queue_create */
 /* ERR_SHAPE, with what to do, when PgQ or the queue is not there. */
 int queue_require_pgq(const struct queue_state *, struct err *);
 int queue_require(const struct queue_state *, const char *queue, struct err *);
@@ -975,6 +977,10 @@ void finding_missing(struct findings *, const char *fmt, ...) __attribute__((for
 void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
 bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
+
+/* Appends who may run --install on that database. rc: of the query whose rows are the GRANTs that
+ * this role lacks to do so itself. */
+void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
 
 /* ---- checkdest.c: --check's part about dest_table */
 
