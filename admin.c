@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tdispatch.h"
 
@@ -70,7 +71,7 @@ int admin_unregister(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
@@ -86,8 +87,8 @@ int admin_rewind(struct job *j, struct err *e)
 	bool known;
 	int64_t tick;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
-	    known_tick(j, &known, &tick, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
+	    open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
 		return e->code;
 	if (!known)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
@@ -115,23 +116,45 @@ int admin_reset(struct job *j, struct err *e)
 	return 0;
 }
 
+/* Adds to an error for want of a right what may be done about it. */
+static int lacking(struct pq *q, const char *what, int (*grants)(struct pq *, struct err *), struct err *e)
+{
+	struct err ignored = { 0 };
+	struct buf text = { 0 };
+	size_t n = strlen(e->msg);
+
+	if (strcmp(e->sqlstate, "42501") != 0 || pq_query(q, "ROLLBACK", &ignored) < 0)
+		return e->code;
+	finding_admin(&text, what, q, grants(q, &ignored));
+	snprintf(e->msg + n, sizeof e->msg - n, ": %s", buf_cstr(&text));
+	buf_free(&text);
+	return e->code;
+}
+
+static int install_target(struct job *j, struct err *e)
+{
+	bool created = false;
+
+	if (open_target(j, e) < 0 || position_install(j->dst[0], &created, e) < 0)
+		return e->code;
+	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
+	if (j->conf->error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
+		return e->code;
+	printf("table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
+	return 0;
+}
+
 int admin_install(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct queue_state state;
-	bool created = false;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
-	    position_install(j->dst[0], &created, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
 		return e->code;
-	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
-	if (c->error == ON_ERROR_DEAD_LETTER) {
-		if (dead_install(j->dst[0], &created, e) < 0)
-			return e->code;
-		printf("table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
-	}
+	if (install_target(j, e) < 0)
+		return j->dst[0] ? lacking(j->dst[0], "dst_db", position_install_grants, e) : e->code;
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
-		return e->code;
+		return lacking(j->src, "src_db", queue_create_grants, e);
 	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
 	state.queue = true;
 	return register_consumer(j, &state, e);

@@ -23,18 +23,32 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 	const struct queue_batch *b = p->batch;
 
 	if (p->truncates)
-		log_info("batch %" PRId64 ": %" PRId64 " truncate events skipped", b->id, p->truncates);
+		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", b->id, p->truncates, text_s(p->truncates));
 	if (p->late)
-		log_info("batch %" PRId64 ": %" PRId64 " rows left out, older than part_keep = %s", b->id, p->late, j->conf->part_keep);
+		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s", b->id, p->late, text_s(p->late),
+			j->conf->part_keep);
 	if (p->dead.n)
-		log_warn("batch %" PRId64 ": %zu events %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
-			j->conf->error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter", p->dead.at[0].event,
-			p->dead.at[0].message);
+		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
+			text_s((int64_t)p->dead.n), j->conf->error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter",
+			p->dead.at[0].event, p->dead.at[0].message);
 	(p->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
 		" rows=%" PRId64 " partitions_created=%" PRId64 " seconds=%.3f rows_per_second=%.0f lag=%.1f",
 		j->conf->queue_name, b->id, b->prev_tick, b->tick, p->events, p->rows, p->parts, (double)took_ms / 1000,
 		took_ms ? (double)p->rows * 1000 / (double)took_ms : (double)p->rows * 1000,
 		(double)(b->lag_ms + took_ms) / 1000);
+}
+
+/* Adds what is to be done where nobody was to create the partition. */
+static void add_remedy(const struct pass *p, struct err *e)
+{
+	const struct conf *c = p->job->conf;
+	size_t n = strlen(e->msg);
+
+	if (c->part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
+		return;
+	snprintf(e->msg + n, sizeof e->msg - n, "; part_template is not set, so %s", c->part_field ?
+		"partitions must be there before their rows come: create it, or set part_template" :
+		"dest_table must be there: create it, or check dest_table");
 }
 
 /* Puts the batch, the event, its table and where it was to go before the error's text. */
@@ -121,6 +135,7 @@ static int load_or_blame(struct pass *p, struct err *e)
 
 	while ((verdict = load(p, e)) < 0) {
 		if (!worth_another(p, &forgot, e)) {
+			add_remedy(p, e);
 			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
 				blame(j, p, e);
 			return e->code;

@@ -2,9 +2,11 @@
  * --check: connects to both databases and says, a line each, what is there and what is missing,
  * with what to do about it. Changes nothing.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tdispatch.h"
 
@@ -12,36 +14,9 @@
 struct check {
 	struct job *job;
 	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
-	struct buf schema;              /* of dest_table */
-	char table[24];                 /* oid of dest_table, or "" */
-	int missing;
+	int64_t consumer_tick;          /* -1: not known */
+	struct findings *found;
 };
-
-static void say(struct check *c, bool ok, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void say(struct check *c, bool ok, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs(ok ? "ok       " : "MISSING  ", stdout);
-	vprintf(fmt, ap);
-	putchar('\n');
-	va_end(ap);
-	c->missing += !ok;
-}
-
-static void warn(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("warning  ", stdout);
-	vprintf(fmt, ap);
-	putchar('\n');
-	va_end(ap);
-}
 
 static struct pq *connect_to(struct check *c, const char *what, const char *conninfo)
 {
@@ -49,251 +24,156 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	struct pq *q = pq_open(what, conninfo, NULL, &e);
 
 	if (!q) {
-		say(c, false, "%s", e.msg);
+		finding_missing(c->found, "%s", e.msg);
 		return NULL;
 	}
-	say(c, true, "%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
+	finding_ok("%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
 		pq_server_encoding(q), pq_encrypted(q) ? "encrypted" : "not encrypted");
 	if (pq_exposed(q))
-		warn("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server", what, what);
+		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
+			what, what);
 	return q;
 }
 
-/* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
-static bool granted(struct check *c, const char *what, struct pq *q, int rc, const struct err *e)
+/* --install creates the thing. grants: those that this takes. */
+static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)(struct pq *, struct err *),
+	const char *thing)
 {
-	if (rc < 0)
-		say(c, false, "%s", e->msg);
-	for (int i = 0; rc >= 0 && i < pq_rows(q); i++)
-		say(c, false, "right on %s: %s;", what, pq_value(q, i, 0));
-	return rc >= 0 && pq_rows(q) == 0;
+	struct buf text = { 0 };
+	struct err e = { 0 };
+	int rc = grants(q, &e);
+
+	if (rc == 0 && pq_rows(q) == 0)
+		buf_str(&text, "create it with --install");
+	else
+		finding_admin(&text, what, q, rc);
+	finding_missing(c->found, "%s%s", thing, buf_cstr(&text));
+	buf_free(&text);
+}
+
+/* ---- the files */
+
+/* The folder of path, and errno when no file can be made in it; 0 when one can. */
+static int try_folder(const char *path, struct buf *folder)
+{
+	const char *slash = strrchr(path, '/');
+	struct buf inside = { 0 };
+
+	if (slash)
+		buf_add(folder, path, slash == path ? 1 : (size_t)(slash - path));
+	else
+		buf_str(folder, ".");
+	buf_fmt(&inside, "%s/.", buf_cstr(folder));
+	int why = access(buf_cstr(&inside), W_OK | X_OK) < 0 ? errno : 0;
+	buf_free(&inside);
+	return why;
+}
+
+/* Services may make these when they start. */
+static bool is_made_at_start(const char *folder)
+{
+	static const char *const above[] = { "/run/", "/var/run/", "/var/log/" };
+
+	for (size_t i = 0; i < sizeof above / sizeof *above; i++)
+		if (strncmp(folder, above[i], strlen(above[i])) == 0)
+			return true;
+	return false;
+}
+
+/* One that a run opens and keeps, and cannot do without. */
+static void check_kept_file(struct check *c, const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+
+	if (!path)
+		return;
+	bool there = access(path, F_OK) == 0;
+	int why = !there ? try_folder(path, &folder) : access(path, W_OK) < 0 ? errno : 0;
+	if (why == ENOENT && is_made_at_start(buf_cstr(&folder)))
+		finding_warning("%s %s: folder %s is not there: create it, if the service does not at its start", key, path,
+			buf_cstr(&folder));
+	else if (why && there)
+		finding_wrong(c->found, "%s %s cannot be written: %s", key, path, strerror(why));
+	else if (why)
+		finding_wrong(c->found, "%s %s cannot be written: folder %s: %s", key, path, buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+/* One that is replaced whole; a run goes on without it. */
+static void check_whole_file(const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+	int why = path ? try_folder(path, &folder) : 0;
+
+	if (why)
+		finding_warning("%s %s cannot be written: folder %s: %s; a run would go on without it", key, path,
+			buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+static void check_files(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	const char *state = conf->state_file;
+
+	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
+		state = NULL;           /* beside it, and the folder is the same */
+	check_kept_file(c, "pidfile", conf->pidfile);
+	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
+	check_whole_file("state_file", state);
+	check_whole_file("metrics_file", conf->metrics_file);
 }
 
 /* ---- the source */
+
+static void check_consumer(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_backlog backlog;
+	struct err e = { 0 };
+
+	finding_ok("consumer %s is registered", conf->consumer_name);
+	if (queue_backlog(c->job->src, conf->queue_name, conf->consumer_name, -1, &backlog, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else
+		c->consumer_tick = backlog.consumer_tick;
+}
 
 static void check_source(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct queue_state state;
+	struct buf queue = { 0 };
 	struct err e = { 0 };
 
-	if (!granted(c, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
+	if (!finding_grants(c->found, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
 		return;
 	if (conf_fits(conf, pq_server_encoding(c->job->src), &e) < 0 ||
 	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
-		say(c, false, "%s", e.msg);
+		finding_missing(c->found, "%s", e.msg);
 		return;
 	}
-	say(c, state.pgq, state.pgq ? "src_db: PgQ is installed" : "src_db: PgQ: install it (create extension pgq)");
-	if (!state.pgq)
+	bool pgq = queue_require_pgq(&state, &e) == 0;
+	if (!pgq) {
+		finding_missing(c->found, "%s", e.msg);
 		return;
-	say(c, state.queue, state.queue ? "queue %s" : "queue %s: check queue_name, or create it with --install", conf->queue_name);
-	if (!state.queue)
+	}
+	finding_ok("src_db: PgQ is installed");
+	if (!state.queue) {
+		buf_fmt(&queue, "queue %s: check queue_name, or ", conf->queue_name);
+		lacks(c, "src_db", c->job->src, queue_create_grants, buf_cstr(&queue));
+		buf_free(&queue);
 		return;
+	}
+	finding_ok("queue %s", conf->queue_name);
 	c->unregistered = !state.consumer;
 	if (state.consumer)
-		say(c, true, "consumer %s is registered", conf->consumer_name);
+		check_consumer(c);
 	if (!state.last_tick)
-		warn("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
+		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
 	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
-		warn("the last tick of queue %s is %" PRId64 " seconds old: does a ticker (pgqd) run?", conf->queue_name,
-			state.last_tick_age_ms / 1000);
-}
-
-/* ---- dest_table. Names are found by the role's search_path; the questions about them leave it. */
-
-/* Runs sql on the target and frees it. The first value, or NULL. */
-static const char *ask(struct check *c, struct buf *sql)
-{
-	struct pq *dst = c->job->dst[0];
-	struct err e = { 0 };
-	int rc = pq_query(dst, buf_cstr(sql), &e);
-
-	buf_free(sql);
-	if (rc < 0)
-		say(c, false, "%s", e.msg);
-	return rc == 0 && pq_rows(dst) > 0 ? pq_value(dst, 0, 0) : NULL;
-}
-
-/* The rows of sql are GRANT statements that are missing; frees it. */
-static bool ask_grants(struct check *c, struct buf *sql)
-{
-	struct err e = { 0 };
-	bool all = granted(c, "dst_db", c->job->dst[0], pq_query(c->job->dst[0], buf_cstr(sql), &e), &e);
-
-	buf_free(sql);
-	return all;
-}
-
-static bool template_says(const struct conf *conf, const char *words)
-{
-	return conf->part_template && strcasestr(conf->part_template, words);
-}
-
-/* In which schema the partitions are, or are to be. */
-static void find_schema(struct check *c)
-{
-	struct buf sql = { 0 };
-
-	if (c->job->conf->schema.n) {
-		buf_add(&c->schema, c->job->conf->schema.p, c->job->conf->schema.n);
-		return;
-	}
-	buf_str(&sql, "SELECT coalesce(pg_catalog.current_schema(), 'public')");
-	const char *schema = ask(c, &sql);
-	buf_str(&c->schema, schema ? schema : "public");
-}
-
-static void add_schema_grant(struct check *c, struct buf *sql, const char *right)
-{
-	buf_fmt(sql, "SELECT 'GRANT %s ON SCHEMA ' || quote_ident(nspname) || ' TO ' || quote_ident(current_user)"
-		" FROM pg_namespace WHERE NOT has_schema_privilege(oid, '%s') AND nspname = ", right, right);
-	buf_literal(sql, (struct span){ c->schema.p, c->schema.len });
-}
-
-/* false: what is in the schema cannot be looked at. */
-static bool check_schema(struct check *c)
-{
-	struct buf sql = { 0 };
-
-	buf_str(&sql, PQ_OWN_PATH);
-	add_schema_grant(c, &sql, "USAGE");
-	bool usable = ask_grants(c, &sql);
-	if (template_says(c->job->conf, "create table")) {
-		buf_str(&sql, PQ_OWN_PATH);
-		add_schema_grant(c, &sql, "CREATE");
-		ask_grants(c, &sql);
-	}
-	return usable;
-}
-
-static void check_column(struct check *c, struct span name)
-{
-	struct buf sql = { 0 };
-
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = '%s'"
-		" AND attnum > 0 AND NOT attisdropped AND attname = ", c->table);
-	buf_literal(&sql, name);
-	if (!ask(c, &sql))
-		say(c, false, "column %.*s of %s, which fields names", (int)name.n, name.p, c->job->conf->dest_table);
-}
-
-static void check_zone(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-
-	if (conf->period.method == PERIOD_NONE || conf->period.zoned || strcmp(conf->part_field, "_EVTIME") == 0)
-		return;
-	struct span column = span_of(conf->part_field);
-	for (size_t i = 0; i < conf->nfield; i++)
-		if (span_is(conf->field[i].source, conf->part_field))
-			column = conf->field[i].target;
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE atttypid = 'timestamptz'::regtype"
-		" AND attrelid = '%s' AND attname = ", c->table);
-	buf_literal(&sql, column);
-	if (ask(c, &sql))
-		warn("%.*s is a timestamptz and part_timezone is text: a producer in another time zone puts a moment into"
-			" another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
-}
-
-static bool makes_children(const struct conf *conf)
-{
-	return template_says(conf, "inherits") || template_says(conf, "partition of") || template_says(conf, "attach partition");
-}
-
-/* A child of a table can only be made by its owner, a copy by who may read it. */
-static void check_parent_rights(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-
-	if (makes_children(conf))
-		buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE WHEN rolsuper THEN 'ALTER TABLE ' || t.oid::regclass || ' OWNER TO '"
-			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
-			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
-			" AND NOT pg_has_role(relowner, 'USAGE')", c->table);
-	else if (template_says(conf, "like _PARENT"))
-		buf_fmt(&sql, PQ_OWN_PATH "SELECT 'GRANT SELECT ON ' || oid::regclass || ' TO ' || quote_ident(current_user)"
-			" FROM pg_class WHERE oid = '%s' AND NOT has_table_privilege(oid, 'SELECT')", c->table);
-	if (sql.len)
-		ask_grants(c, &sql);
-}
-
-/* The right to insert into dest_table itself or, where that has partitions, into the last of them. */
-static void check_insert(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 }, name = { 0 }, prefix = { 0 };
-
-	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT INSERT ON ' || oid::regclass || ' TO ' || quote_ident(current_user) FROM ");
-	if (conf->period.method == PERIOD_NONE) {
-		buf_fmt(&sql, "pg_class WHERE oid = '%s'", *c->table ? c->table : "0");
-	} else {
-		buf_fmt(&name, "%.*s_", (int)conf->table.n, conf->table.p);
-		buf_literal(&prefix, (struct span){ name.p, name.len });
-		buf_cstr(&prefix);
-		buf_str(&sql, "(SELECT t.oid FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace"
-			" WHERE relkind IN ('r', 'p', 'f') AND nspname = ");
-		buf_literal(&sql, (struct span){ c->schema.p, c->schema.len });
-		buf_fmt(&sql, " AND left(relname, length(%s)) = %s AND substr(relname, length(%s) + 1) ~ '^[0-9]{4}[w0-9_]*$'"
-			" ORDER BY relname DESC LIMIT 1) last WHERE true", prefix.p, prefix.p, prefix.p);
-	}
-	buf_str(&sql, " AND NOT has_table_privilege(oid, 'INSERT')");
-	ask_grants(c, &sql);
-	buf_free(&prefix);
-	buf_free(&name);
-}
-
-/* Sets c->table to the oid of dest_table; "" when it is not there. */
-static void find_table(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-
-	buf_str(&sql, "SELECT ");
-	buf_regclass(&sql, conf->schema, conf->table);
-	const char *oid = ask(c, &sql);
-	snprintf(c->table, sizeof c->table, "%s", oid ? oid : "");
-}
-
-/* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
-static void check_keep(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct buf sql = { 0 };
-
-	if (conf->keep.unit == PERIOD_NONE)
-		return;
-	if (conf->part_template && !makes_children(conf))
-		warn("part_keep removes only children of %s, and part_template seems to make none", conf->dest_table);
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '%s'"
-		" AND octet_length(relname::text) = %zu AND NOT pg_has_role(relowner, 'USAGE') LIMIT 1", c->table,
-		conf->table.n + period_suffix_len(conf->period.method));
-	if (ask(c, &sql))
-		warn("some partitions of %s have another owner: part_keep cannot remove them. --show-partitions says which;"
-			" ALTER TABLE ... OWNER TO the user of dst_db", conf->dest_table);
-}
-
-static void check_table(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	bool partitioned = conf->period.method != PERIOD_NONE;
-
-	find_table(c);
-	if (!*c->table && partitioned && !conf->part_template)
-		warn("table %s is not there: only its partitions are written to", conf->dest_table);
-	else if (!*c->table && (partitioned || !conf->part_template))
-		say(c, false, "table %s: create it, or check dest_table (names are written without quotes, as they are stored)",
-			conf->dest_table);
-	if (!*c->table)
-		return;
-	say(c, true, "table %s", conf->dest_table);
-	for (size_t i = 0; i < conf->nfield; i++)
-		check_column(c, conf->field[i].target);
-	check_zone(c);
-	check_parent_rights(c);
-	check_keep(c);
+		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a ticker (pgqd) run?",
+			conf->queue_name, state.last_tick_age_ms / 1000);
 }
 
 static void check_dead_letter(struct check *c)
@@ -301,10 +181,37 @@ static void check_dead_letter(struct check *c)
 	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 
-	if (!granted(c, "dst_db", dst, dead_grants(dst, &e), &e))
+	if (!finding_grants(c->found, "dst_db", dst, dead_grants(dst, &e), &e))
 		return;
-	bool there = dead_require(dst, &e) == 0;
-	say(c, there, there ? "table tdispatch.dead_letter in dst_db" : "%s", e.msg);
+	if (dead_require(dst, &e) == 0)
+		finding_ok("table tdispatch.dead_letter in dst_db");
+	else if (*e.sqlstate)
+		finding_missing(c->found, "%s", e.msg);
+	else
+		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
+}
+
+/* A running process moves both: the consumer's tick was asked for before the target's, so that it is
+ * not ahead of it, and the newest one is asked for after that. */
+static void check_tick(struct check *c, int64_t tick)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_state state;
+	struct err e = { 0 };
+
+	finding_ok("the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
+	if (c->consumer_tick < 0)
+		return;
+	if (queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else if (tick > state.last_tick)
+		finding_wrong(c->found, "lost position: the newest tick of queue %s is %" PRId64 ", the target of consumer %s is at"
+			" tick %" PRId64 ". Is it the right queue and target? --reset forgets the target's tick and goes on from"
+			" the queue's", conf->queue_name, state.last_tick, conf->consumer_name, tick);
+	else if (tick < c->consumer_tick)
+		finding_wrong(c->found, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %" PRId64
+			". --rewind sets the queue to the target's tick, if PgQ still has it; --reset forgets the target's tick and"
+			" goes on from the queue's", conf->queue_name, c->consumer_tick, conf->consumer_name, tick);
 }
 
 static void check_position(struct check *c)
@@ -315,23 +222,24 @@ static void check_position(struct check *c)
 	bool known = false;
 	int64_t tick = 0;
 
-	if (!granted(c, "dst_db", dst, position_grants(dst, &e), &e))
+	if (!finding_grants(c->found, "dst_db", dst, position_grants(dst, &e), &e))
 		return;
-	if (position_kind(dst, &c->job->kind, &e) < 0 || c->job->kind == POSITION_NONE) {
-		say(c, false, e.code ? "%s" : "%spgq_ext in dst_db: create it with --install", e.msg);
-	} else if (position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
-		say(c, false, "%s", e.msg);
+	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
+		lacks(c, "dst_db", dst, position_install_grants, "pgq_ext in dst_db: ");
+	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
+		finding_missing(c->found, "%s", e.msg);
 	} else {
-		say(c, true, "pgq_ext in dst_db");
+		finding_ok("pgq_ext in dst_db");
 		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
-			say(c, false, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
+			finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
 		if (known && c->unregistered)
-			say(c, false, "%s", (position_unregistered(conf, tick, &e), e.msg));
+			finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
 		else if (known)
-			say(c, true, "the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
+			check_tick(c, tick);
 	}
 	if (c->unregistered && !known)
-		warn("consumer %s is not registered: it will be at start, with --register or with --install", conf->consumer_name);
+		finding_warning("consumer %s is not registered: it will be at start, with --register or with --install",
+			conf->consumer_name);
 }
 
 static void check_target(struct check *c)
@@ -339,25 +247,32 @@ static void check_target(struct check *c)
 	check_position(c);
 	if (c->job->conf->error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	find_schema(c);
-	if (check_schema(c)) {
-		check_table(c);
-		check_insert(c);
-	}
-	buf_free(&c->schema);
+	checkdest_run(c->found, c->job->dst[0], c->job->conf);
+}
+
+static void conclude(const struct findings *f)
+{
+	if (f->missing && f->wrong)
+		printf("%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
+	else if (f->missing || f->wrong)
+		printf("%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
+	else
+		puts("it could run");
 }
 
 int check_run(struct job *job)
 {
-	struct check c = { .job = job };
+	struct findings found = { 0 };
+	struct check c = { .job = job, .found = &found, .consumer_tick = -1 };
 
-	printf("ok       config %s\n", job->conf->file);
+	finding_ok("config %s", job->conf->file);
+	check_files(&c);
 	job->src = connect_to(&c, "src_db", job->conf->src_db);
 	if (job->src)
 		check_source(&c);
 	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
 	if (job->dst[0])
 		check_target(&c);
-	printf(c.missing ? "%d missing: it could not run\n" : "it could run\n", c.missing);
-	return c.missing ? 1 : 0;
+	conclude(&found);
+	return found.missing || found.wrong;
 }

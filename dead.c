@@ -243,8 +243,8 @@ int dead_require(struct pq *dst, struct err *e)
 	bool yes = false;
 
 	if (is_there(dst, &yes, e) == 0 && !yes)
-		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.dead_letter, which on_error = dead_letter needs:"
-			" create it with --install");
+		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.dead_letter: --install creates it, where the"
+			" config says on_error = dead_letter");
 	return e->code;
 }
 

@@ -1,10 +1,11 @@
 /*
  * --dry-run: what the next batch would do. Its events are read as for a run and made into rows,
  * which go nowhere. The queue is asked in a transaction that is rolled back at once, the target
- * only for which tables there are; no lock is held that a running process could meet.
+ * only for tables and columns; no lock is held that a running process could meet.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tdispatch.h"
 
@@ -13,24 +14,84 @@
 struct plan {
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* tables that are not there and would not be created */
-	struct buf ddl;
+	struct tally lacking;           /* columns that a table does not have */
+	struct dest parent;             /* dest_table */
+	struct buf ddl, faults;         /* faults: a line each */
+	int64_t nfaults;
 };
+
+static void add_fault(struct plan *plan, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_fault(struct plan *plan, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	buf_fmt(&plan->faults, "  %s\n", line);
+	plan->nfaults++;
+}
+
+/* Columns that the rows have and table, called name, does not: the first, once. parent: the table
+ * is to be made of it. */
+static int plan_columns(struct pass *p, const struct dest *table, const char *name, const struct shape *shape,
+	struct err *e)
+{
+	struct plan *plan = p->place_for;
+	const struct conf *c = p->job->conf;
+	struct buf shown = { 0 };
+	size_t i;
+
+	if (dest_lacks(p->job->ddl, table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
+		return e->code;
+	if (table == &plan->parent && !dest_is_model(c, table, shape->target[i]))
+		return 0;
+	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
+	if (tally_add(&plan->lacking, buf_cstr(&shown), 0))
+		add_fault(plan, "table %s has no column %s, which %s", name, buf_cstr(&shown),
+			c->nfield ? "fields names" : "events have");
+	buf_free(&shown);
+	return 0;
+}
+
+/* The partition is not there. */
+static int plan_creation(struct pass *p, const char *part, const struct shape *shape, struct err *e)
+{
+	struct plan *plan = p->place_for;
+	const struct conf *c = p->job->conf;
+	bool first = !plan->create.n;
+
+	tally_add(&plan->create, part, 0);
+	if (*plan->parent.oid)
+		return plan_columns(p, &plan->parent, c->dest_table, shape, e);
+	if (first && strstr(c->part_template, "_PARENT"))
+		add_fault(plan, "table %s is not there, and part_template needs it (_PARENT): create it, or check dest_table",
+			c->dest_table);
+	return 0;
+}
 
 /* A partition is asked for once for each column list. */
 static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
 {
 	struct plan *plan = p->place_for;
 	struct buf name = { 0 };
+	struct dest found = { 0 };
 	bool there = false;
 
-	(void)shape;
 	(void)table;
 	buf_add(&name, want->name.p, want->name.n);
 	const char *part = buf_cstr(&name);
-	if (!tally_find(&plan->create, part) && part_foresee(p->job->ddl, want, &there, &plan->ddl, e) == 0 && !there) {
-		tally_add(want->conf->part_template ? &plan->create : &plan->missing, part, 0);
+	bool known = tally_find(&plan->create, part);
+	if (!known && part_foresee(p->job->ddl, want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->conf->part_template ? "\n" : "");
-	}
+	if (!e->code && there && dest_find(p->job->ddl, want->conf, want->name, &found, e) == 0)
+		plan_columns(p, &found, part, shape, e);
+	else if (!e->code && want->conf->part_template)
+		plan_creation(p, part, shape, e);
+	else if (!e->code)
+		tally_add(&plan->missing, part, 0);
 	buf_free(&name);
 	return e->code;
 }
@@ -43,10 +104,17 @@ static const char *fate(const struct plan *plan, const char *part)
 		tally_find(&plan->missing, part) ? ", IS NOT THERE and part_template is not set" : "";
 }
 
+static void print_faults(struct plan *plan)
+{
+	if (plan->nfaults)
+		printf("a run would fail, for %" PRId64 " reason%s:\n%s", plan->nfaults, text_s(plan->nfaults),
+			buf_cstr(&plan->faults));
+}
+
 static void print_bad(const struct dead_list *dead)
 {
 	if (dead->n)
-		printf("%zu events that have no place:\n", dead->n);
+		printf(dead->n == 1 ? "1 event that has no place:\n" : "%zu events that have no place:\n", dead->n);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
 		printf("  event %" PRId64 ": %s\n", dead->at[i].event, dead->at[i].message);
 	if (dead->n > SHOWN_MAX)
@@ -57,15 +125,17 @@ static void print_plan(const struct pass *p, struct plan *plan)
 {
 	const struct tally *rows = sink_tally(p->job->sink);
 
-	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " events, %" PRId64 " rows\n", p->batch->id,
-		p->batch->prev_tick, p->batch->tick, p->events, p->rows);
+	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
+		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));
 	for (size_t i = 0; i < rows->n; i++)
-		printf("  %s: %" PRId64 " rows%s\n", rows->at[i].name, rows->at[i].rows, fate(plan, rows->at[i].name));
+		printf("  %s: %" PRId64 " row%s%s\n", rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
+			fate(plan, rows->at[i].name));
 	if (p->truncates)
-		printf("%" PRId64 " truncate events would be skipped\n", p->truncates);
+		printf("%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
 	if (p->late)
-		printf("%" PRId64 " rows older than part_keep would be left out\n", p->late);
+		printf("%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
 	print_bad(&p->dead);
+	print_faults(plan);
 	if (plan->ddl.len)
 		printf("SQL that would be run:\n%s", buf_cstr(&plan->ddl));
 	puts("Nothing was changed. The values were not shown to the target: types, constraints and triggers may still refuse some.");
@@ -98,15 +168,17 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 		.job = j, .batch = b, .event = -1, .keep = true, .max_dead = DEAD_MAX, .dry = true,
 		.place = plan_partition, .place_for = &plan,
 	};
-	int rc = pass_run(&p, e);
+	int rc = dest_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);
-	rc = rc < 0 ? rc : p.dead.n > 0 || plan.missing.n > 0;
+	rc = rc < 0 ? rc : p.dead.n > 0 || plan.missing.n > 0 || plan.nfaults > 0;
 	dead_clear(&p.dead);
 	tally_clear(&plan.create);
 	tally_clear(&plan.missing);
+	tally_clear(&plan.lacking);
 	buf_free(&plan.ddl);
+	buf_free(&plan.faults);
 	return rc;
 }
 

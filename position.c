@@ -201,6 +201,12 @@ int position_grants(struct pq *dst, struct err *e)
 		" AND proname IN ('get_last_tick', 'set_last_tick') AND NOT has_function_privilege(p.oid, 'EXECUTE')", e);
 }
 
+int position_install_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()) || ' TO '"
+		" || quote_ident(current_user) WHERE NOT has_database_privilege(current_database(), 'CREATE')", e);
+}
+
 int position_require(enum position_kind kind, struct err *e)
 {
 	if (kind == POSITION_NONE)

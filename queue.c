@@ -117,11 +117,21 @@ int queue_grants(struct pq *src, const char *queue, struct err *e)
 	    " WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
 	    " AND NOT has_table_privilege(t.oid, 'SELECT')))", e) < 0 || pq_rows(src) > 0)
 		return e->code;
+	/* no row: PgQ is not there */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class WHERE oid = to_regclass('pgq.queue')", e) < 0 ||
+	    pq_rows(src) == 0)
+		return e->code;
 	buf_str(&sql, "SELECT 'GRANT SELECT ON ' || inhrelid::regclass || ' TO ' || quote_ident(current_user)"
 		" FROM pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
 		" WHERE NOT has_table_privilege(inhrelid, 'SELECT') AND queue_name = ");
 	buf_literal(&sql, span_of(queue));
 	return run(src, &sql, e);
+}
+
+int queue_create_grants(struct pq *src, struct err *e)
+{
+	return pq_query(src, PQ_OWN_PATH "SELECT 'GRANT pgq_admin TO ' || quote_ident(current_user)"
+		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')", e);
 }
 
 int queue_require_pgq(const struct queue_state *state, struct err *e)
@@ -176,7 +186,12 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 	buf_str(&sql, "SELECT pgq.register_consumer_at(");
 	add_names(&sql, queue, consumer);
 	buf_fmt(&sql, ", %" PRId64 ")", tick);
-	return run(src, &sql, e);
+	if (run(src, &sql, e) == 0 || strcmp(e->sqlstate, "P0001") != 0 || !strstr(e->msg, "tick not found"))
+		return e->code;
+	*e = (struct err){ 0 };
+	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s cannot be set to it."
+		" --reset forgets it on the target, and the next run goes on from the queue's own position: look first"
+		" which rows would be missing then, or come twice", queue, tick, consumer);
 }
 
 /* PgQ's plain exceptions: the consumer is gone; or the batch is, which another process finished

@@ -80,6 +80,8 @@ size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
 size_t text_line(char *out, size_t size, struct span);         /* a blank for each control byte */
 
+const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
+
 /* ---- syslog.c: the machine's system log */
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
@@ -616,6 +618,7 @@ enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
 int position_kind(struct pq *, enum position_kind *, struct err *);
 /* The rows are the GRANT statements that this role lacks to keep positions. */
 int position_grants(struct pq *, struct err *);
+int position_install_grants(struct pq *, struct err *); /* the same to create schemas, as --install does */
 int position_require(enum position_kind, struct err *);  /* ERR_SHAPE when there is none */
 int position_install(struct pq *, bool *created, struct err *);
 
@@ -664,6 +667,7 @@ int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t 
 	struct err *);
 /* The rows are the GRANT statements that this role lacks to consume the queue. */
 int queue_grants(struct pq *, const char *queue, struct err *);
+int queue_create_grants(struct pq *, struct err *);     /* the same for queue_create */
 /* ERR_SHAPE, with what to do, when PgQ or the queue is not there. */
 int queue_require_pgq(const struct queue_state *, struct err *);
 int queue_require(const struct queue_state *, const char *queue, struct err *);
@@ -703,6 +707,21 @@ int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
 int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
+
+/* ---- dest.c: tables of the target as they are */
+
+struct dest {
+	char oid[24];                   /* "": it is not there */
+	bool partitioned;               /* PARTITION BY */
+};
+
+int dest_find(struct pq *, const struct conf *, struct span table, struct dest *, struct err *);
+/* *which: the first of n columns that the table does not have; n when it has all. */
+int dest_lacks(struct pq *, const struct dest *, const struct span *column, size_t n, size_t *which, struct err *);
+bool dest_template_says(const struct conf *, const char *words);        /* whatever their case */
+bool dest_makes_partitions(const struct conf *);        /* does part_template make them of a partitioned table? */
+/* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
+bool dest_is_model(const struct conf *, const struct dest *, struct span column);
 
 /* ---- part.c: a partition's life */
 
@@ -954,8 +973,30 @@ int replay_run(struct job *, struct err *);
 
 /* ---- dryrun.c: --dry-run, what the next batch would do */
 
-/* Prints to standard output and changes nothing. 0, 1 when an event has no place, or an error. */
+/* Prints to standard output and changes nothing. 0, 1 when an event has no place or
+ * a table or column is not there, or an error. */
 int dryrun_run(struct job *, struct err *);
+
+/* ---- finding.c: what --check finds, a line each on standard output */
+
+struct findings {
+	int missing, wrong;             /* each keeps a run from working */
+};
+
+void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
+bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
+
+/* Appends who may run --install on that database. rc: of the query whose rows are the GRANTs that
+ * this role lacks to do so itself. */
+void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
+
+/* ---- checkdest.c: --check's part about dest_table */
+
+void checkdest_run(struct findings *, struct pq *dst, const struct conf *);
 
 /* ---- admin.c: the switches that do one thing and exit; check.c: --check */
 
@@ -964,7 +1005,7 @@ int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
 int admin_reset(struct job *, struct err *);
 int admin_install(struct job *, struct err *);
-/* Prints to standard output. 0 when it could run, 1 when something is missing. */
+/* Prints to standard output. 0 when it could run, 1 when something is missing or wrong. */
 int check_run(struct job *);
 
 /* ---- status.c: --status */

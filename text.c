@@ -92,3 +92,8 @@ size_t text_line(char *out, size_t size, struct span text)
 {
 	return encode(out, size, text, line_char);
 }
+
+const char *text_s(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}

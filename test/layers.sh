@@ -13,9 +13,9 @@ level() {
 	buf) echo 2 ;;
 	ini | urlenc | completion | daemon | period | template | tally | whole | notify | conninfo) echo 3 ;;
 	values | route | pq | progress | state | metrics) echo 4 ;;
-	connect | copy | conf | report | switches) echo 5 ;;
-	sink | part | queue | position) echo 6 ;;
-	lanes | dead | retain) echo 7 ;;
+	connect | copy | conf | report | switches | finding) echo 5 ;;
+	sink | part | dest | queue | position) echo 6 ;;
+	lanes | dead | retain | checkdest) echo 7 ;;
 	pass | job) echo 8 ;;
 	verify) echo 9 ;;
 	batch | replay | dryrun | admin | check | status) echo 10 ;;

@@ -381,6 +381,32 @@ case_register() {
 	expect_eq "$(src "select count(*) from pgq.get_consumer_info('q')")" 0
 }
 
+case_switches_on_no_queue() {
+	local switch
+	orders_pair
+	for switch in --register --unregister --rewind; do
+		expect_exit 1 "$TDISPATCH" $switch job.ini --set queue_name=nobody
+		expect_match err 'src_db has no queue nobody'
+	done
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_match out 'was not registered'
+}
+
+# PgQ throws ticks away that no consumer needs.
+case_rewind_to_a_tick_that_is_gone() {
+	orders_pair
+	dst "select pgq_ext.set_last_tick('job', 99)" >/dev/null
+	expect_exit 1 "$TDISPATCH" --rewind job.ini
+	expect_match err 'queue q has no tick 99.*--reset'
+	expect_no_match err 'P0001'
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+}
+
 case_quiet() {
 	orders_pair
 	orders 1 1
@@ -454,10 +480,113 @@ case_check_finds_what_is_missing() {
 	check_fails "pgq_ext"
 }
 
+case_check_without_pgq() {
+	new_pair "$CASE"
+	config "src_db=dbname=$DST"
+	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\)$'
+	src "drop extension pgq cascade; create schema pgq"
+	check_fails '^MISSING  src_db has no PgQ' --set "src_db=dbname=$SRC"
+}
+
 case_check_rights() {
 	orders_pair
 	sql postgres <<<"create role checker login"
 	check_fails "right|permission|denied|may not" --set "dst_db=dbname=$DST user=checker"
+}
+
+# check_says REGEX ARGS...: that line, and it could run.
+check_says() {
+	expect_exit 0 "$TDISPATCH" --check job.ini "${@:2}"
+	expect_match out "$1"
+}
+
+case_check_kind_of_the_parent() {
+	orders_pair
+	dst "create table plain (id int, day date, note text)"
+	check_fails '^WRONG .*plain is not partitioned, and part_template says partition of' --set dest_table=plain
+	check_fails '^1 wrong: it could not run' --set dest_table=plain
+	check_fails '^WRONG .*plain is not partitioned, and part_template says attach' --set dest_table=plain --set "part_template=$ATTACH"
+	check_fails '^WRONG .*orders is partitioned, which nothing inherits' --set "part_template=$INHERITS"
+	check_says '^it could run' --set "part_template=$INHERITS" --set dest_table=plain
+	check_says '^it could run' --set part_field= --set part_template= --set dest_table=plain
+	expect_no_match out '^warning'
+	check_says '^warning  part_template is not set: each partition of orders must be there' --set part_template=
+}
+
+case_check_template_without_the_partition() {
+	orders_pair
+	check_fails '^WRONG .*part_template has the word _DEST_TABLE nowhere' \
+		--set "part_template=create table x (like _PARENT); alter table _PARENT attach partition x for values from (_PART_START) to (_PART_END)"
+	check_says '^it could run' --set "part_template=select make_partition('_DEST_TABLE')"
+	expect_no_match out '_DEST_TABLE'
+	check_says '^it could run' --set "part_template=create table _SCHEMA_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)"
+	check_says '^warning .*what it calls must know' --set "part_template=select make_partition('orders', _PART_START)"
+}
+
+case_check_part_field() {
+	local what='no column of orders is called dya, which part_field names; events must carry it'
+	orders_pair
+	check_fails '^WRONG    orders has no column dya, which part_field names' --set part_field=dya
+	check_says "^warning  $what" --set part_field=dya --set fields=id,note
+	check_says "^it could run" --set part_field=dya --set fields=id,dya:day
+	expect_no_match out warning
+	check_fails '^MISSING  column dya of orders, which fields names' --set part_field=dya --set fields=id,dya
+	check_says "^it could run" --set part_field=_EVTIME
+	dst "create table plain (id int, note text)"
+	check_says "^warning  .*of plain is called dya" --set part_field=dya --set dest_table=plain \
+		--set "part_template=create table _DEST_TABLE (dya date) inherits (_PARENT)"
+	check_fails '^WRONG    plain has no column dya' --set part_field=dya --set dest_table=plain --set "part_template=$INHERITS"
+}
+
+case_check_files() {
+	local key
+	orders_pair
+	for key in pidfile logfile; do
+		check_fails "^WRONG    $key no/such/x cannot be written: folder no/such: No such file" --set $key=no/such/x
+		expect_exit '1|2' "$TDISPATCH" --once --set $key=no/such/x job.ini
+	done
+	check_fails '^WRONG    logfile job.ini/x cannot be written: folder job.ini: Not a directory' --set logfile=job.ini/x
+	for key in state_file metrics_file; do
+		check_says "^warning  $key no/such/x cannot be written: folder no/such: .*; a run would go on" --set $key=no/such/x
+	done
+	check_says '^warning  pidfile /run/no_such/x: folder /run/no_such is not there' --set pidfile=/run/no_such/x
+	check_says '^it could run' --set logfile=x.log --set pidfile="$WORK/x.pid" --set metrics_file=x.prom
+	check_says '^it could run' --set logfile=syslog
+	expect_no_match out warning
+	[ ! -e x.log ] && [ ! -e x.pid ] || fail "a file was made"
+	[ "$(id -u)" = 0 ] || return 0
+	mkdir theirs
+	: >theirs/x.log
+	cp "$TDISPATCH" prog
+	chmod a+r job.ini
+	chmod 666 theirs/x.log
+	expect_eq "$(check_as_owner theirs/x.log)" ""
+	expect_eq "$(check_as_owner theirs/y.log)" "WRONG    logfile theirs/y.log cannot be written: folder theirs: Permission denied"
+	chmod 644 theirs/x.log
+	expect_eq "$(check_as_owner theirs/x.log)" "WRONG    logfile theirs/x.log cannot be written: Permission denied"
+}
+
+# What is wrong with a log file of that name, for the server's owner.
+check_as_owner() {
+	as_owner ./prog --check job.ini --set pidfile= --set "logfile=$1" | grep ^WRONG || :
+}
+
+case_check_lost_position() {
+	local tick
+	orders_pair
+	orders 1 1
+	tick q
+	once
+	check_says 'the target has loaded consumer job up to tick [0-9]+$'
+	tick=$(completed_tick)
+	dst "select pgq_ext.set_last_tick('job', 99)" >/dev/null
+	check_fails "^WRONG    lost position: the newest tick of queue q is $tick, .* is at tick 99\..*--reset"
+	dst "select pgq_ext.set_last_tick('job', $tick - 1)" >/dev/null
+	check_fails "^WRONG    lost position: queue q is at tick $tick, .* at tick $((tick - 1))\..*--rewind"
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	check_says '^it could run'
+	tick q
+	check_says '^it could run'
 }
 
 case_check_changes_nothing() {

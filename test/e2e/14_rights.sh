@@ -225,13 +225,37 @@ case_install() {
 	sql postgres <<<"create role \"$role\" login"
 	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "dst_db: permission denied for database"
-	sql postgres <<<"grant create on database \"$DST\" to \"$role\""
+	expect_match err "dst_db: permission denied for database .*: let an administrator run --install once \(--set dst_db=\.\.\.\), or GRANT .*;$"
+	expect_eq "$(grep -c . err)" 1 "lines"
+	sed -n 's/.* or \(GRANT .*;\)$/\1/p' err >dst.sql
+	src "grant usage on schema pgq to \"$role\"; grant pgq_reader to \"$role\""
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set on_error=dead_letter
+	expect_match out "^MISSING  pgq_ext in dst_db: let an administrator .*, or $(cat dst.sql)$"
+	expect_match out "^MISSING  table tdispatch.dead_letter in dst_db: let an administrator .*, or $(cat dst.sql)$"
+	sql "$DST" <dst.sql
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "src_db: permission denied for function create_queue"
-	src "grant pgq_admin to \"$role\""
+	expect_match err "src_db: permission denied for function create_queue .*: let an administrator .*--set src_db=.*, or GRANT .*;$"
+	sed -n 's/.* or \(GRANT .*;\)$/\1/p' err >src.sql
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^MISSING  queue q: check queue_name, or let an administrator .*, or $(cat src.sql)$"
+	sql "$SRC" <src.sql
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^MISSING  queue q: check queue_name, or create it with --install$"
 	install
 	expect_eq "$(src "select consumer_name from pgq.get_consumer_info('q')")" job
+}
+
+# Somebody's schema under the name: no GRANT is known, an administrator is.
+case_install_beside_a_schema() {
+	local role=installer_$CASE
+	new_pair "$CASE"
+	sql postgres <<<"create role \"$role\" login; grant create on database \"$DST\" to \"$role\""
+	src "grant pgq_admin to \"$role\""
+	dst "create schema pgq_ext"
+	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
+	expect_exit 1 "$TDISPATCH" --install job.ini
+	expect_match err "permission denied for schema pgq_ext .*: let an administrator run --install once \(--set dst_db=\.\.\.\)$"
 }
 
 run_cases

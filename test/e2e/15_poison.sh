@@ -192,6 +192,8 @@ case_table_is_missing() {
 	expect_match err 'no table tdispatch.dead_letter.*--install'
 	expect_exit 1 "$TDISPATCH" --check --set on_error=dead_letter job.ini
 	expect_match out '^missing +.*table tdispatch.dead_letter.*--install'
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match err 'no table tdispatch.dead_letter: --install creates it, where the config says on_error = dead_letter'
 	expect_exit 0 "$TDISPATCH" --install --set on_error=dead_letter job.ini
 	expect_match out 'tdispatch.dead_letter created'
 	expect_exit 0 "$TDISPATCH" --check --set on_error=dead_letter job.ini

@@ -167,8 +167,8 @@ case_dry_run() {
 	cmp before after || fail "something changed: $(diff before after | tr '\n' ' ')"
 	expect_match out '^batch [0-9]+, ticks [0-9]+-[0-9]+: 33 events, 30 rows'
 	expect_match out '^  orders_2026_01_11: 10 rows, would be created'
-	expect_match out '^1 truncate events would be skipped'
-	expect_match out '^2 events that have no place'
+	expect_match out '^1 truncate event would be skipped'
+	expect_match out '^2 events that have no place:$'
 	expect_match out '^  event [0-9]+: column day: "never" picks no partition'
 	expect_match out '^  event [0-9]+: ev_data is empty'
 	expect_match out "^create table orders_2026_01_12 partition of orders for values from \('2026-01-12'\)"
@@ -177,6 +177,25 @@ case_dry_run() {
 	expect_rows 30
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini
 	expect_match out "nothing for consumer"
+}
+
+case_dry_run_counts_one() {
+	orders_pair
+	orders 1 1
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out ': 1 event, 1 row$'
+	expect_match out '^  orders_2026_01_31: 1 row, would be created'
+	once
+	event I:id 'id=2&day=never' >/dev/null
+	event R '' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out ': 2 events, 0 rows$'
+	expect_match out '^1 event that has no place:$'
+	once --set on_error=skip
+	expect_match err ': 1 truncate event skipped'
+	expect_match err ': 1 event skipped, the first: event'
 }
 
 # Beside a process that is in the middle of the same batch.
@@ -200,7 +219,7 @@ case_dry_run_finds() {
 	many 1 3
 	tick q
 	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set part_template=
-	expect_match out 'orders_2026_01_10: 1 rows, IS NOT THERE'
+	expect_match out 'orders_2026_01_10: 1 row, IS NOT THERE'
 	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set consumer_name=nobody
 	expect_match err 'nobody is not registered'
 	once
@@ -211,11 +230,48 @@ case_dry_run_finds() {
 	expect_match err 'lost position'
 }
 
+case_dry_run_without_the_parent() {
+	orders_pair
+	orders 1 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere
+	expect_match out '^a run would fail, for 1 reason:$'
+	expect_match out '^  table nothere is not there, and part_template needs it \(_PARENT\)'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere --set "part_template=create table _DEST_TABLE (id int, day date, note text)"
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=nothere --set part_field= --set part_template=
+	expect_match out '^  nothere: 3 rows, IS NOT THERE'
+	expect_eq "$(partitions)" ""
+}
+
+case_dry_run_without_a_column() {
+	orders_pair
+	dst "create table plain (id int, day date)"
+	orders 1 3
+	orders 4 4 2026-02-01
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set part_field= --set part_template= --set dest_table=plain
+	expect_match out '^  table plain has no column note, which events have$'
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set fields=id,day,note:colour
+	expect_match out '^a run would fail, for 1 reason:$'
+	expect_match out '^  table orders has no column colour, which fields names$'
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini --set dest_table=plain --set "part_template=$INHERITS"
+	expect_match out '^  table plain has no column note, which events have$'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set dest_table=plain --set "part_template=create table _DEST_TABLE (note text) inherits (_PARENT)"
+	once
+	dst "alter table orders drop note"
+	orders 5 5
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out '^  table orders_2026_01_31 has no column note, which events have$'
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini --set fields=id,day
+}
+
 # More rows than the pool holds, with two column lists to a partition.
 case_dry_run_of_a_big_batch() {
 	orders_pair
 	src "insert into orders select i, date '2026-01-10' + i % 2, repeat('x', 500) from generate_series(1, 40000) i"
 	src "alter table orders add extra int"
+	dst "alter table orders add extra int"
 	src "insert into orders select i, date '2026-01-10' + i % 2, 'x', 1 from generate_series(40001, 40010) i"
 	tick q
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini

@@ -210,6 +210,22 @@ case_column_of_another_table() {
 	expect_no_match err "orders_2026_01_31, column"
 }
 
+case_table_is_not_there() {
+	orders_pair part_template=
+	orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'relation "orders_2026_01_31" does not exist .*; part_template is not set, so partitions must be there'
+	expect_exit 1 "$TDISPATCH" --once job.ini --set part_field= --set dest_table=nothere
+	expect_match err 'relation "nothere" does not exist .*dest_table must be there: create it'
+	dst "create function f() returns trigger language plpgsql as \$\$ begin insert into audit values (1); return new; end \$\$;
+		create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01');
+		create trigger t before insert on orders_2026_01_31 for each row execute function f()"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'relation "audit" does not exist'
+	expect_no_match err 'part_template'
+}
+
 case_column_is_named() {
 	orders_pair
 	event I:id 'id=abc&day=2026-01-31&note=a' >/dev/null
