@@ -10,7 +10,6 @@
 
 #include "tdispatch.h"
 
-
 struct check {
 	struct job *job;
 	bool unregistered;              /* PgQ and the queue are there, the consumer is not */

@@ -83,10 +83,11 @@ static void add_text(struct buf *b, const struct progress *p, int64_t events, in
 {
 	int64_t left = seconds_left(p, events, ms);
 
+	buf_str(b, p->stopping ? "stopping after this batch: " : "");
 	add_number(b, "", events, "");
 	if (p->total >= events)
 		add_number(b, " of about ", p->total, "");
-	add_number(b, " events, ", rate(events, ms), " a second");
+	add_number(b, " events, ", rate(events, ms), "/s");
 	if (left >= 0)
 		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
 	add_count(b, ", ", parts, "partition", " created");
@@ -134,6 +135,7 @@ static void show(struct progress *p, int64_t ms)
 	int64_t events = p->events + p->now_events, parts = p->parts + p->now_parts;
 	struct buf line = { 0 };
 
+	p->stopping = daemon_stop_after_batch();
 	if (p->kind == PROGRESS_JSON)
 		add_json_now(&line, p, events, parts, ms);
 	else

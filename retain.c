@@ -416,26 +416,19 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 	return old && ends;
 }
 
-static int require_parent(struct job *j, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	buf_str(&sql, "SELECT ");
-	buf_regclass(&sql, j->conf->schema, j->conf->table);
-	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0 && !pq_value(j->ddl, 0, 0))
-		err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", j->conf->dest_table);
-	buf_free(&sql);
-	return e->code;
-}
-
 int retain_show(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
+	struct dest parent;
 	int name_width = 4, time_width = c->period.zoned ? 25 : c->period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
 
 	if (c->period.method == PERIOD_NONE)
 		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest_table);
-	if (look_at_age(j, e) < 0 || require_parent(j, e) < 0 || list_children(j, NULL, true, e) < 0)
+	if (look_at_age(j, e) < 0 || dest_find(j->ddl, c, c->table, &parent, e) < 0)
+		return e->code;
+	if (!*parent.oid)
+		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", c->dest_table);
+	if (list_children(j, NULL, true, e) < 0)
 		return e->code;
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
 		int width = (int)strlen(pq_value(j->ddl, row, TABLE));

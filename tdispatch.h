@@ -266,6 +266,7 @@ struct progress {
 	int64_t bad, errors;            /* events that were not written; errors of the run */
 	int64_t now_events, now_parts;  /* of the batch at hand */
 	bool verifying;                 /* its events are being read a second time */
+	bool stopping;                  /* it will be the last */
 	struct tally rows;
 };
 

@@ -44,7 +44,7 @@ case_progress_in_the_log() {
 	many 1 400
 	tick q
 	once
-	expect_match err 'progress: [0-9]+ of about [0-9,]+ events, [0-9,]+ a second, [0-9]+:[0-9]{2}:[0-9]{2} left, 3 partitions created'
+	expect_match err 'progress: [0-9]+ of about [0-9,]+ events, [0-9,]+/s, [0-9]+:[0-9]{2}:[0-9]{2} left, 3 partitions created'
 }
 
 case_progress_on_a_terminal() {
@@ -53,8 +53,8 @@ case_progress_on_a_terminal() {
 	many 1 400
 	tick q
 	on_terminal "$TDISPATCH --once job.ini"
-	expect_match screen $'\r[0-9]+ of about [0-9,]+ events, [0-9,]+ a second, .* created'
-	[ "$(grep -o 'events, [0-9,]* a second' screen | wc -l)" -ge 4 ] || fail "it was drawn less than four times"
+	expect_match screen $'\r[0-9]+ of about [0-9,]+ events, [0-9,]+/s, .* created'
+	[ "$(grep -o 'events, [0-9,]*/s' screen | wc -l)" -ge 4 ] || fail "it was drawn less than four times"
 	expect_no_match screen ' INFO '
 	expect_match screen 'done: 400 events'
 	expect_match screen '^  orders_2026_01_10: 133 rows'

@@ -9,6 +9,11 @@ int64_t clock_ms(void)
 	return 0;
 }
 
+bool daemon_stop_after_batch(void)
+{
+	return false;
+}
+
 static void test_numbers(void)
 {
 	static const struct { int64_t n; const char *wanted; } cases[] = {
@@ -25,18 +30,20 @@ static void test_numbers(void)
 static void test_lines(void)
 {
 	static const struct { struct progress p; int64_t events, parts, ms; const char *text, *json; } cases[] = {
-		{ { .total = -1 }, 0, 0, 0, "0 events, 0 a second, 0 partitions created",
+		{ { .total = -1 }, 0, 0, 0, "0 events, 0/s, 0 partitions created",
 			"\"seconds\":0.000,\"events\":0,\"events_estimated\":null,\"events_per_second\":0,\"seconds_left\":null,"
 			"\"partitions_created\":0,\"verifying\":false}" },
-		{ { .total = 5000 }, 1000, 1, 1999, "1,000 of about 5,000 events, 500 a second, 1 partition created", NULL },
-		{ { .total = 5000 }, 1000, 2, 4000, "1,000 of about 5,000 events, 250 a second, 0:00:16 left, 2 partitions created",
+		{ { .total = 5000 }, 1000, 1, 1999, "1,000 of about 5,000 events, 500/s, 1 partition created", NULL },
+		{ { .total = 5000 }, 1000, 2, 4000, "1,000 of about 5,000 events, 250/s, 0:00:16 left, 2 partitions created",
 			"\"seconds\":4.000,\"events\":1000,\"events_estimated\":5000,\"events_per_second\":250,\"seconds_left\":16,"
 			"\"partitions_created\":2,\"verifying\":false}" },
-		{ { .total = 9000000000 }, 1, 0, 3000, "1 of about 9,000,000,000 events, 0 a second, 7499999:59:57 left, 0 partitions created", NULL },
-		{ { .total = 10 }, 20, 0, 4000, "20 events, 5 a second, 0:00:00 left, 0 partitions created", NULL },
+		{ { .total = 9000000000 }, 1, 0, 3000, "1 of about 9,000,000,000 events, 0/s, 7499999:59:57 left, 0 partitions created", NULL },
+		{ { .total = 10 }, 20, 0, 4000, "20 events, 5/s, 0:00:00 left, 0 partitions created", NULL },
 		{ { .total = 5000, .verifying = true }, 1000, 2, 4000,
-			"1,000 of about 5,000 events, 250 a second, 2 partitions created, verifying", NULL },
-		{ { .total = 5000 }, 0, 0, 9000, "0 of about 5,000 events, 0 a second, 0 partitions created", NULL },
+			"1,000 of about 5,000 events, 250/s, 2 partitions created, verifying", NULL },
+		{ { .total = 5000, .stopping = true }, 1000, 2, 1000,
+			"stopping after this batch: 1,000 of about 5,000 events, 1,000/s, 2 partitions created", NULL },
+		{ { .total = 5000 }, 0, 0, 9000, "0 of about 5,000 events, 0/s, 0 partitions created", NULL },
 	};
 	struct buf out = { 0 };
 
