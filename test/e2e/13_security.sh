@@ -248,7 +248,10 @@ case_search_path_of_a_run() {
 	expect_eq "$(dst "select count(*) from archive.orders")" 5
 	expect_exit 0 "$TDISPATCH" --show-partitions --set "part_keep=50 years" job.ini
 	expect_exit 0 "$TDISPATCH" --status job.ini
-	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=$INHERITS"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set "part_template=$INHERITS"
+	expect_match out '^WRONG .* is partitioned'
+	expect_exit 1 "$TDISPATCH" --check job.ini --set part_field=dya
+	expect_match out '^WRONG .* has no column dya'
 	expect_exit 0 "$TDISPATCH" --rewind job.ini
 	expect_exit 0 "$TDISPATCH" --reset job.ini
 	expect_exit 0 "$TDISPATCH" --unregister job.ini
