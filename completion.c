@@ -71,10 +71,11 @@ static void bash_word(const struct word *w)
 
 static void bash(const char *help)
 {
-	fputs("_tdispatch() {\n\tlocal word=${COMP_WORDS[COMP_CWORD]}\n\tcase $word in\n\t-*) COMPREPLY=($(compgen -W '", stdout);
+	fputs("_tdispatch() {\n\tlocal words=\n\tcase ${COMP_WORDS[COMP_CWORD - 1]},${COMP_WORDS[COMP_CWORD]} in\n"
+		"\t--completion,*) words='bash zsh fish' ;;\n\t--progress,*) words=json ;;\n\t*,-*) words='", stdout);
 	each(help, bash_word);
-	fputs("' -- \"$word\")) ;;\n\t*) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n\tesac\n}\n"
-		"complete -o filenames -F _tdispatch tdispatch\n", stdout);
+	fputs("' ;;\n\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
+		"complete -o default -F _tdispatch tdispatch\n", stdout);   /* default: names of files */
 }
 
 static void zsh_word(const struct word *w)

@@ -436,8 +436,12 @@ static int try_template(struct loading *l)
 		.schema = c->schema, .parent = c->table, .part = { part.p, part.len }, .pkey = &pkey, .npkey = 1,
 		.part_field = column, .start = at, .end = at,
 	};
-	if (template_expand(&out, span_of(c->part_template), &words, &why) < 0)
-		bad_value(l, "part_template", why.msg);
+	if (template_expand(&out, span_of(c->part_template), &words, &why) < 0) {
+		const char *what = why.msg;
+		if (strncmp(what, "part_template", strlen("part_template")) == 0)       /* the key is told already */
+			what += strlen("part_template") + strspn(what + strlen("part_template"), ": ");
+		bad_value(l, "part_template", what);
+	}
 	buf_free(&part);
 	buf_free(&out);
 	return l->err->code;

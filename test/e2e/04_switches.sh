@@ -29,6 +29,7 @@ case_completion() {
 	done
 	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --re) COMP_CWORD=1; _tdispatch; echo "${COMPREPLY[*]}"')" \
 		"--register --rewind --reset --replay --reload"
+	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --completion z) COMP_CWORD=2; _tdispatch; echo "${COMPREPLY[*]}"')" zsh
 	expect_eq "$(grep -c '^complete -c tdispatch' complete.fish)" "$("$TDISPATCH" --help | grep -Ec '^ +(-.,)? *--')"
 	expect_exit 2 "$TDISPATCH" --completion tcsh
 	expect_match err 'bash, zsh and fish'
