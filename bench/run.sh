@@ -332,13 +332,24 @@ run_start() {
 
 # ---- the whole
 
+# Jiffies of all CPUs since boot: all, and those that a virtual machine's host took away.
+jiffies() {
+	awk '/^cpu / { for (i = 2; i <= 9; i++) all += $i; print all, $9 }' /proc/stat
+}
+
+# stolen ALL STEAL: the share that the host took since jiffies said that.
+stolen() {
+	jiffies | awk -v all="$1" -v steal="$2" '{ printf "%.0f", 100 * ($2 - steal) / ($1 - all) }'
+}
+
 machine() {
 	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d): $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
 		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are one server" \
 		"with fsync off: its processes and the client share the cores. FLOOR is psql's \\copy of the same" \
 		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction;" \
 		"for single-ticks, where each tick is a batch of its own, in a transaction for each of them." \
-		"Ratios are medians of the rounds' own, with their spread; RSS is the highest of all rounds."
+		"Ratios are medians of the rounds' own, with their spread; RSS is the highest of all rounds." \
+		"The host took $(stolen $BEGAN) % of the CPUs' time away meanwhile: the more it was, the less the numbers say."
 }
 
 main() {
@@ -355,6 +366,7 @@ main() {
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM
 	bench_start
+	BEGAN=$(jiffies)
 	for workload; do
 		case $workload in
 		latency | start) "run_$workload" 2>>"$CLUSTER/trouble" ;;
