@@ -147,12 +147,12 @@ static bool is_true(const struct job *j, int row, enum column col)
 	return value && strcmp(value, "t") == 0;
 }
 
-/* Are all rows that it takes of the period that begins at start_s, or older? */
-static bool ends_by_its_name(const struct job *j, int row, int64_t start_s)
+/* Does it take no row that is younger than part_keep, as far as the server can tell? */
+static bool ends_old(const struct job *j, int row)
 {
 	const char *end_s = pq_value(j->ddl, row, BOUND);
 
-	return end_s && strtod(end_s, NULL) <= (double)period_end(&j->conf->period, start_s);
+	return end_s && strtod(end_s, NULL) <= (double)j->retain.kept_s;
 }
 
 /* Is the child one that part_template and part_method would make? */
@@ -169,7 +169,7 @@ static bool is_partition(const struct job *j, int row, int64_t *start_s)
 
 static bool is_removable(const struct job *j, int row, int64_t *start_s)
 {
-	return is_partition(j, row, start_s) && is_old(j, *start_s) && ends_by_its_name(j, row, *start_s);
+	return is_partition(j, row, start_s) && is_old(j, *start_s) && ends_old(j, row);
 }
 
 /* Appends their names, each with its NUL. */
@@ -392,7 +392,7 @@ static const char *fate(const struct job *j, int row, bool partition, bool old, 
 	if (!old)
 		return "keep";
 	if (!ends)
-		return "never touched: its bounds are wider than its name";
+		return "keep: it takes younger rows, by its bounds";
 	if (!is_true(j, row, OWNED))
 		return j->conf->detach ? "detach, but has another owner" : "drop, but has another owner";
 	return j->conf->detach ? "detach" : "drop";
@@ -405,7 +405,7 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 	const char *rows = pq_value(j->ddl, row, ROWS);
 	int64_t start_s;
 	bool partition = is_partition(j, row, &start_s), old = partition && is_old(j, start_s);
-	bool ends = partition && ends_by_its_name(j, row, start_s);
+	bool ends = partition && ends_old(j, row);
 
 	if (partition) {
 		period_literal(&j->conf->period, start_s, from);

@@ -63,7 +63,7 @@ case_wider_than_its_name() {
 		expect_rows 2
 		expect_eq "$(partitions)" "orders_2001 orders_2002 orders_2003 orders_2098" "$key"
 		expect_exit 0 "$TDISPATCH" --show-partitions job.ini
-		expect_eq "$(grep -c 'never touched: its bounds are wider than its name' out)" 3 "$key"
+		expect_eq "$(grep -c 'keep: it takes younger rows, by its bounds' out)" 3 "$key"
 		expect_match out ', 0 older than part_keep'
 	done
 }
