@@ -90,7 +90,8 @@ if [ "$1" = short ]; then
 	files=(tdispatch)
 else
 	check "makes a package here" make -s deb
-	check "builds elsewhere" make_there DEPS_SRC="$TOP/build/deps/src" dist deb
+	mkdir -p "$OTHER/build/deps" && cp -r build/deps/src "$OTHER/build/deps/"        # fetched once
+	check "builds elsewhere" make_there dist deb
 	files=(tdispatch build/deps/root/lib/*.a "build/dist/$(package)" "build/dist/$(tarball)" build/dist/SHA256SUMS)
 fi
 for file in "${files[@]}"; do
