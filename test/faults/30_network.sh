@@ -119,8 +119,9 @@ case_cut_while_idle() {
 	resumes 8
 }
 
+# strace tries out something with a child of its own first.
 is_traced() {
-	TRACED=$(ps -o pid= --ppid "$PID" | tr -d ' ')
+	TRACED=$(ps -o pid=,comm= --ppid "$PID" | awk '$2 == "tdispatch" { print $1 }')
 	[ -n "$TRACED" ]
 }
 
