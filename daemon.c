@@ -20,6 +20,8 @@
 
 #include "tdispatch.h"
 
+#define END_AFTER_S 1                   /* of a call that waits without letting us go on */
+
 static volatile sig_atomic_t got_term, got_int, got_hup;
 static volatile sig_atomic_t may_end;
 static sigset_t mask_while_waiting, mask_at_work;
@@ -33,17 +35,21 @@ static int ready_fd = -1;               /* to the parent that waits in daemon_fo
 
 static void on_signal(int sig)
 {
+	if (sig == SIGALRM) {
+		if (!may_end)
+			return;
+		if (pidfile_path)
+			unlink(pidfile_path);
+		_exit(end_code);
+	}
 	if (sig == SIGHUP)
 		got_hup = 1;
 	else if (sig == SIGINT && !got_int)
 		got_int = 1;
 	else
 		got_term = 1;           /* SIGTERM, or a second SIGINT */
-	if (may_end && got_term) {
-		if (pidfile_path)
-			unlink(pidfile_path);
-		_exit(end_code);
-	}
+	if (may_end && got_term)
+		alarm(END_AFTER_S);     /* most such calls come back before, and it ends in good order */
 }
 
 void daemon_signals(int code)
@@ -53,7 +59,7 @@ void daemon_signals(int code)
 	sigemptyset(&act.sa_mask);
 	sigprocmask(SIG_SETMASK, NULL, &mask_while_waiting);
 	mask_at_work = mask_while_waiting;
-	static const int caught[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int caught[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
 	for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
 		sigaction(caught[i], &act, NULL);
 		sigaddset(&mask_at_work, caught[i]);
@@ -70,6 +76,7 @@ void daemon_may_end(bool yes)
 	if (!catching)
 		return;
 	may_end = yes;
+	alarm(yes && got_term ? END_AFTER_S : 0);
 	sigprocmask(SIG_SETMASK, yes ? &mask_while_waiting : &mask_at_work, NULL);
 }
 

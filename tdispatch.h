@@ -234,8 +234,8 @@ struct pollfd;
 /* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
 int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
 /* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
-/* From here on SIGTERM ends the process at once, or no longer: for calls that wait without letting
- * signals in, while nothing is at stake. */
+/* From here on SIGTERM ends the process a second later, or no longer: for calls that wait without
+ * letting signals in, while nothing is at stake. */
 void daemon_may_end(bool yes);
 bool daemon_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
