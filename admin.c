@@ -121,12 +121,11 @@ static int lacking(struct pq *q, const char *what, int (*grants)(struct pq *, st
 {
 	struct err ignored = { 0 };
 	struct buf text = { 0 };
-	size_t n = strlen(e->msg);
 
 	if (strcmp(e->sqlstate, "42501") != 0 || pq_query(q, "ROLLBACK", &ignored) < 0)
 		return e->code;
 	finding_admin(&text, what, q, grants(q, &ignored));
-	snprintf(e->msg + n, sizeof e->msg - n, ": %s", buf_cstr(&text));
+	err_add(e, ": %s", buf_cstr(&text));
 	buf_free(&text);
 	return e->code;
 }

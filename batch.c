@@ -42,11 +42,10 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
-	size_t n = strlen(e->msg);
 
 	if (c->part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
 		return;
-	snprintf(e->msg + n, sizeof e->msg - n, "; part_template is not set, so %s", c->part_field ?
+	err_add(e, "; part_template is not set, so %s", c->part_field ?
 		"partitions must be there before their rows come: create it, or set part_template" :
 		"dest_table must be there: create it, or check dest_table");
 }

@@ -297,3 +297,13 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	va_end(ap);
 	return code;
 }
+
+void err_add(struct err *e, const char *fmt, ...)
+{
+	size_t n = strlen(e->msg);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e->msg + n, sizeof e->msg - n, fmt, ap);
+	va_end(ap);
+}

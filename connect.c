@@ -64,13 +64,12 @@ static void watch_certificates(void)
 static void add_connect_grant(struct pq *q, struct err *e)
 {
 	struct buf grant = { 0 };
-	size_t n = strlen(e->msg);
 
 	buf_str(&grant, "; GRANT CONNECT ON DATABASE ");
 	buf_ident(&grant, span_of(PQdb(q->conn)));
 	buf_str(&grant, " TO ");
 	buf_ident(&grant, span_of(PQuser(q->conn)));
-	snprintf(e->msg + n, sizeof e->msg - n, "%s;", buf_cstr(&grant));
+	err_add(e, "%s;", buf_cstr(&grant));
 	buf_free(&grant);
 }
 

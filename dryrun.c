@@ -20,20 +20,6 @@ struct plan {
 	int64_t nfaults;
 };
 
-static void add_fault(struct plan *plan, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void add_fault(struct plan *plan, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof line, fmt, ap);
-	va_end(ap);
-	buf_fmt(&plan->faults, "  %s\n", line);
-	plan->nfaults++;
-}
-
 /* Columns that the rows have and table, called name, does not: the first, once. parent: the table
  * is to be made of it. */
 static int plan_columns(struct pass *p, const struct dest *table, const char *name, const struct shape *shape,
@@ -49,9 +35,11 @@ static int plan_columns(struct pass *p, const struct dest *table, const char *na
 	if (table == &plan->parent && !dest_is_model(c, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
-	if (tally_add(&plan->lacking, buf_cstr(&shown), 0))
-		add_fault(plan, "table %s has no column %s, which %s", name, buf_cstr(&shown),
+	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
+		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name, buf_cstr(&shown),
 			c->nfield ? "fields names" : "events have");
+		plan->nfaults++;
+	}
 	buf_free(&shown);
 	return 0;
 }
@@ -66,9 +54,11 @@ static int plan_creation(struct pass *p, const char *part, const struct shape *s
 	tally_add(&plan->create, part, 0);
 	if (*plan->parent.oid)
 		return plan_columns(p, &plan->parent, c->dest_table, shape, e);
-	if (first && strstr(c->part_template, "_PARENT"))
-		add_fault(plan, "table %s is not there, and part_template needs it (_PARENT): create it, or check dest_table",
-			c->dest_table);
+	if (first && strstr(c->part_template, "_PARENT")) {
+		buf_fmt(&plan->faults, "  table %s is not there, and part_template needs it (_PARENT): create it, or check"
+			" dest_table\n", c->dest_table);
+		plan->nfaults++;
+	}
 	return 0;
 }
 

@@ -66,11 +66,8 @@ static void add_count(struct buf *out, const char *name, const char *labels, int
 	buf_fmt(out, "%" PRId64 "\n", n);
 }
 
-/* A source whose clock was set back makes ticks of the future: no lag. */
 static void add_seconds(struct buf *out, int64_t ms)
 {
-	if (ms < 0)
-		ms = 0;
 	buf_fmt(out, "%" PRId64 ".%03d\n", ms / 1000, (int)(ms % 1000));
 }
 
@@ -126,7 +123,8 @@ static void add_gauges(struct buf *out, const struct metrics *m, const char *lab
 	if (m->lag_at_ms) {
 		add_head(out, "lag_seconds", "gauge", "Age of the newest tick that the target has, by the source's clock.");
 		add_name(out, "lag_seconds", labels, "");
-		add_seconds(out, m->lag_ms + clock_ms() - m->lag_at_ms);
+		int64_t lag_ms = m->lag_ms + clock_ms() - m->lag_at_ms;
+		add_seconds(out, lag_ms > 0 ? lag_ms : 0);      /* less: the source's clock was set back */
 	}
 	if (m->success_s) {
 		add_head(out, "last_success_timestamp_seconds", "gauge",

@@ -102,10 +102,9 @@ void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struc
 		" JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.pid <> pg_backend_pid()"
 		" AND l.relation = current_setting('tdispatch.parent')::oid ORDER BY a.xact_start LIMIT 1");
 	buf_qualified(&shown, c->schema, table);
-	size_t n = strlen(e->msg);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
 		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
-		snprintf(e->msg + n, sizeof e->msg - n, "; %s is open in server process %s (user %s, %s, %s)",
+		err_add(e, "; %s is open in server process %s (user %s, %s, %s)",
 			buf_cstr(&shown), pq_value(ddl, 0, 0), user ? user : "?",
 			name && *name ? name : "no application name", state ? state : "state unknown");
 	}

@@ -200,7 +200,6 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 {
 	struct queue_state state;
 	struct err ignored = { 0 };
-	size_t n = strlen(e->msg);
 
 	if (strcmp(e->sqlstate, "P0001") != 0)
 		return e->code;
@@ -208,7 +207,7 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&
 	    queue_state(src, queue, consumer, &state, &ignored) == 0 && state.consumer)
 		return e->code = ERR_CONFLICT;
-	snprintf(e->msg + n, sizeof e->msg - n, ". --rewind registers the consumer at the target's tick;"
+	err_add(e, ". --rewind registers the consumer at the target's tick;"
 		" --reset forgets that tick, to start with what comes from now on");
 	return e->code;
 }

@@ -107,11 +107,16 @@ static void now_doing(struct report *r, const char *doing)
 	snprintf(r->state.doing, sizeof r->state.doing, "%s", doing);
 }
 
-static void progress(struct report *r, const char *doing)
+static void went_on(struct report *r)
 {
 	r->state.progress_ms = clock_ms();
-	now_doing(r, doing);
 	sign_of_life(r);
+}
+
+static void progress(struct report *r, const char *doing)
+{
+	now_doing(r, doing);
+	went_on(r);
 }
 
 /* Two processes may run with one config: --once beside a daemon. The first one's files stay its own. */
@@ -129,8 +134,7 @@ void report_alive(struct report *r)
 {
 	if (!r)
 		return;
-	r->state.progress_ms = clock_ms();
-	sign_of_life(r);
+	went_on(r);
 	write_due(r);
 }
 

@@ -1,8 +1,8 @@
 /*
  * The age of partitions: those to come (part_premake), and those older than part_keep. What is
- * too old is told by names, where the server knows of no later end, and only a child of dest_table
- * is touched: looked at again under its lock, in a short transaction for each. Nothing here stops the loading of rows; what
- * does not work is a warning, and tried again the next time.
+ * too old is told by names and, where the server knows them, by bounds; only a child of dest_table
+ * is touched: looked at again under its lock, in a short transaction for each. Nothing here stops
+ * the loading of rows; what does not work is a warning, and tried again the next time.
  *
  * A plain DETACH, not a concurrent one: that cannot be part of a transaction, so its timeout
  * would be the session's, which a pooler hands on to others; it may stop half-way, refuses

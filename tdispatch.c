@@ -394,10 +394,11 @@ static int run(struct app *a)
 	return code;
 }
 
-static int tell_usage(const char *why)
+/* For what has no log: one line, and the exit code. */
+static int refuse(const char *why, int code)
 {
 	fprintf(stderr, "tdispatch: %s\n", why);
-	return 2;
+	return code;
 }
 
 static int signal_running(const struct app *a)
@@ -406,11 +407,10 @@ static int signal_running(const struct app *a)
 	char why[512];
 
 	if (!a->conf.pidfile)
-		return tell_usage("the config has no pidfile, so the running process cannot be found");
+		return refuse("the config has no pidfile, so the running process cannot be found", 2);
 	if (daemon_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
 		return 0;
-	fprintf(stderr, "tdispatch: %s\n", why);
-	return 1;
+	return refuse(why, 1);
 }
 
 /* One line, for the log of a container's engine. */
@@ -419,7 +419,8 @@ static int health(const struct app *a)
 	struct buf line = { 0 };
 
 	if (!a->conf.state_file)
-		return tell_usage("the config has neither state_file nor pidfile, so nothing is known of the running process: set state_file");
+		return refuse("the config has neither state_file nor pidfile, so nothing is known of the running process:"
+			" set state_file", 2);
 	bool yes = state_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
 	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
@@ -464,11 +465,11 @@ static int with_config(struct app *a)
 	if (load_config(a, &a->conf, &e) < 0 && !finds_process(a)) {
 		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
 			fputs(buf_cstr(&a->conf.warnings), stderr);
-		fprintf(stderr, "tdispatch: %s\n", e.msg);
-		return 2;
+		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;
-	apply_config(a);
+	if (!e.code)                    /* else there may be no job_name */
+		apply_config(a);
 	if (a->asked.mode != RELOAD && a->asked.mode != STOP && a->asked.mode != KILL && a->asked.mode != HEALTH)
 		log_warnings(&a->conf);
 	switch (a->asked.mode) {
@@ -517,10 +518,8 @@ int main(int argc, char **argv)
 	default:
 		code = with_config(&a);
 	}
-	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
-		fputs("tdispatch: cannot write to standard output\n", stderr);
-		code = 1;
-	}
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
+		code = refuse("cannot write to standard output", 1);
 	job_free(&a.job);
 	conf_free(&a.conf);
 	return code;

@@ -162,6 +162,8 @@ uint64_t span_hash(const char *kind, struct span s);
 
 /* Keeps the first error; returns its code. */
 int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Appends to the message, as far as there is room: what to do, or who is to blame. */
+void err_add(struct err *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- tally.c: how many rows each partition got */
 
@@ -233,10 +235,10 @@ bool daemon_take_reload(void);          /* SIGHUP came since the last call */
 struct pollfd;
 /* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
 int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
-/* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
 /* From here on SIGTERM ends the process a second later, or no longer: for calls that wait without
  * letting signals in, while nothing is at stake. */
 void daemon_may_end(bool yes);
+/* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
 bool daemon_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
@@ -274,8 +276,8 @@ void progress_begin(struct progress *, enum progress_kind);
 /* Of the batch at hand: shows where the run is, if it is time to. Milliseconds until it wants to be
  * called again; -1 with NULL, for never. */
 int64_t progress_show(struct progress *, int64_t events, int64_t parts);
+void progress_partition(struct progress *);     /* one was created ahead of time; NULL is nobody */
 /* A batch is in. NULL is nobody. */
-void progress_partition(struct progress *);     /* one was created ahead of time */
 void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t parts, const struct tally *);
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
