@@ -224,6 +224,32 @@ static int wanted_at(struct route *r, size_t at, struct span data, struct span r
 	return 0;
 }
 
+/* Has the row's next field the name that stood at that place in the last event? Then *rest goes on
+ * with its value. */
+static bool next_is(const struct hint *h, bool first, struct span *rest)
+{
+	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
+
+	if (!h->name || rest->n < n || rest->p[n - 1] != '=' || !same_bytes(rest->p + at, h->name, h->n))
+		return false;
+	*rest = (struct span){ rest->p + n, rest->n - n };
+	return true;
+}
+
+/* As urlenc_next, and which of the wanted columns it is, -1 when none. false: the end, or an error. */
+static bool next_field(struct route *r, size_t at, struct span data, struct span *rest, struct span *value, ssize_t *wanted,
+	struct err *e)
+{
+	struct span name;
+
+	if (at < COLUMNS_MAX && next_is(&r->hint[at], at == 0, rest)) {
+		*wanted = r->hint[at].wanted;
+		*value = urlenc_value(rest);
+		return true;
+	}
+	return urlenc_next(rest, &name, value) && wanted_at(r, at, data, name, wanted, e) == 0;
+}
+
 static int lacks(struct route *r, struct err *e)
 {
 	for (size_t i = 0; i < r->nwanted; i++) {
@@ -248,14 +274,12 @@ static int twice(struct span name, struct err *e)
 
 static int row_of_list(struct route *r, struct span data, struct err *e)
 {
-	struct span rest = data, name, value;
+	struct span rest = data, value;
 	size_t left = r->ndistinct;
 	ssize_t wanted = -1;
 
 	r->row++;
-	for (size_t at = 0; left > 0 && urlenc_next(&rest, &name, &value); at++) {
-		if (wanted_at(r, at, data, name, &wanted, e) < 0)
-			return e->code;
+	for (size_t at = 0; left > 0 && next_field(r, at, data, &rest, &value, &wanted, e); at++) {
 		if (wanted < 0)
 			continue;
 		if (r->seen[wanted] == r->row)
@@ -265,7 +289,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 		r->value[wanted] = value;
 	}
 	if (left)
-		return lacks(r, e);
+		return e->code ? e->code : lacks(r, e);
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)
 			r->value[i] = r->value[r->same_as[i]];

@@ -216,6 +216,8 @@ char *ini_interpolate(const char *raw, ini_lookup *lookup, void *ctx, struct err
 /* Takes the next field off *rest, still encoded; value.p is NULL where there is no '='.
  * false when the row is at its end. Empty fields are passed over. */
 bool urlenc_next(struct span *rest, struct span *name, struct span *value);
+/* Takes what is left of a field off *rest, which begins behind its '='. */
+struct span urlenc_value(struct span *rest);
 
 /* Decodes raw into out, which has room for raw.n bytes. Returns the length; -1 for a bad
  * escape or %00, with its offset in raw in *bad. */

@@ -45,6 +45,14 @@ static inline const char *find(const char *p, const char *end, char c)
 	return p;
 }
 
+struct span urlenc_value(struct span *rest)
+{
+	const char *start = rest->p, *end = start + rest->n, *p = find(start, end, '&');
+
+	*rest = (struct span){ p, (size_t)(end - p) };
+	return (struct span){ start, (size_t)(p - start) };
+}
+
 bool urlenc_next(struct span *rest, struct span *name, struct span *value)
 {
 	const char *p = rest->p, *end = p + rest->n;
@@ -57,13 +65,10 @@ bool urlenc_next(struct span *rest, struct span *name, struct span *value)
 	while (p < end && *p != '&' && *p != '=')
 		p++;
 	*name = (struct span){ start, (size_t)(p - start) };
-	*value = (struct span){ NULL, 0 };
-	if (p < end && *p == '=') {
-		start = p + 1;
-		p = find(start, end, '&');
-		*value = (struct span){ start, (size_t)(p - start) };
-	}
+	bool has_value = p < end && *p == '=';
+	p += has_value;
 	*rest = (struct span){ p, (size_t)(end - p) };
+	*value = has_value ? urlenc_value(rest) : (struct span){ NULL, 0 };
 	return true;
 }
 
