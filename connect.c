@@ -184,7 +184,7 @@ void pq_close(struct pq *q)
 {
 	if (!q)
 		return;
-	PQfreemem(q->row);
+	buf_free(&q->row);
 	PQclear(q->rows);
 	PQclear(q->failed);
 	PQfinish(q->conn);

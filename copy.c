@@ -1,6 +1,7 @@
 /*
  * COPY, without waiting: rows out of a server and into one, and what a failed one tells of the row.
  */
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,11 @@
 #include "pq.h"
 
 /* ---- COPY out */
+
+#define BINARY_HEADER_BYTES 19          /* before the first row: signature, flags, length of an extension */
+#define BINARY_TRAILER_BYTES 2          /* after the last: a count of columns, -1 */
+#define ROW_ROOM 16384                  /* for most rows; larger ones are taken in pieces */
+#define ROW_KEPT (1024 * 1024)          /* room that is kept for the next row */
 
 int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 {
@@ -23,8 +29,10 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 			pq_failed(q, res, e);
 			return pq_drain(q, e);
 		}
+		q->binary = open && PQbinaryTuples(res);
 		PQclear(res);
 	}
+	q->header = q->binary ? BINARY_HEADER_BYTES : 0;
 	q->state = COPY_OUT;
 	q->want = 0;
 	return 0;
@@ -37,22 +45,70 @@ static int copy_out_end(struct pq *q, struct err *e)
 	return pq_drain(q, e) < 0 ? e->code : PQ_END;
 }
 
+/* A line of text ends with its newline, a row of binary when its columns do. */
+static bool row_is_whole(const struct pq *q)
+{
+	const unsigned char *p = (const unsigned char *)q->row.p + q->header;
+	size_t left = q->row.len - q->header;
+
+	if (!q->binary)
+		return q->row.p[q->row.len - 1] == '\n';
+	if (q->row.len < q->header + 2)
+		return false;
+	unsigned columns = (unsigned)p[0] << 8 | p[1];
+	p += 2;
+	left -= 2;
+	for (unsigned i = 0; i < columns; i++) {
+		if (left < 4)
+			return false;
+		uint32_t n = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+		n = n == UINT32_MAX ? 0 : n;
+		if (left - 4 < n)
+			return false;
+		p += 4 + n;
+		left -= 4 + n;
+	}
+	return true;
+}
+
+/* The next message into q->row: 1, 0 when none is here yet, -1 after the last. PQgetlineAsync
+ * spares the malloc, and the free, of each row that PQgetCopyData costs; but a piece that fills
+ * its room may be the whole message or not. */
+static int take_message(struct pq *q)
+{
+	int n, room;
+
+	if (q->row.cap > ROW_KEPT)
+		buf_free(&q->row);
+	q->row.len = 0;
+	do {
+		char *at = buf_reserve(&q->row, ROW_ROOM);
+		room = q->row.cap - q->row.len < INT_MAX ? (int)(q->row.cap - q->row.len) : INT_MAX;
+		n = PQgetlineAsync(q->conn, at, room);
+		if (n <= 0)
+			return n;
+		q->row.len += (size_t)n;
+	} while (n == room && !row_is_whole(q));
+	return 1;
+}
+
 int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 {
 	if (q->state != COPY_OUT)
 		return PQ_END;
-	for (int tries = 0; tries < 2; tries++) {
-		PQfreemem(q->row);
-		q->row = NULL;
-		int n = PQgetCopyData(q->conn, &q->row, 1);
-		if (n > 0) {
-			*row = (struct span){ q->row, (size_t)n };
+	for (;;) {
+		int n = take_message(q);
+		if (n < 0)
+			return copy_out_end(q, e);
+		if (n > 0 && q->row.len >= q->header) {
+			*row = (struct span){ q->row.p + q->header, q->row.len - q->header };
+			q->header = 0;
+			if (q->binary && row->n <= BINARY_TRAILER_BYTES)
+				continue;
 			return PQ_READY;
 		}
-		if (n == -1)
-			return copy_out_end(q, e);
-		if (n < 0)
-			return pq_lost(q, e);
+		if (n > 0)
+			return err_set(e, ERR_OTHER, "%s: a COPY in binary without its header", q->what);
 		if (!q->readable)
 			break;
 		q->readable = false;

@@ -16,7 +16,9 @@ struct pq {
 	int64_t opened_ms;
 	PGresult *rows;                 /* of the last query, or NULL */
 	PGresult *failed;               /* the last error's result, or NULL */
-	char *row;                      /* COPY OUT's last message: libpq's memory */
+	struct buf row;                 /* COPY OUT's last message */
+	bool binary;                    /* COPY OUT is */
+	size_t header;                  /* bytes before the row in COPY OUT's next message */
 	char column[NAME_BYTES_MAX + 1];
 	char tag[64];
 	enum copy_state state;

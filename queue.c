@@ -399,24 +399,11 @@ static bool parse_event(struct span row, enum queue_time time, struct event *eve
 
 int queue_event(struct pq *src, enum queue_time time, struct event *event, struct err *e)
 {
-	static const char signature[] = "PGCOPY\n\377\r\n";
-	static const size_t header = sizeof signature + 8;
 	struct span row;
-	int step;
+	int step = pq_copy_row(src, &row, e);
 
-	while ((step = pq_copy_row(src, &row, e)) == PQ_READY) {
-		if (row.n >= header && memcmp(row.p, signature, sizeof signature) == 0) {
-			row.p += header;
-			row.n -= header;
-			if (row.n == 0)
-				continue;
-		}
-		if (row.n == 2 && memcmp(row.p, "\377\377", 2) == 0)
-			continue;               /* the trailer: PQ_END comes next */
-		if (!parse_event(row, time, event))
-			return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
-		return PQ_READY;
-	}
+	if (step == PQ_READY && !parse_event(row, time, event))
+		return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
 	return step;
 }
 

@@ -590,8 +590,8 @@ bool pq_exposed(const struct pq *);             /* unencrypted, and to another m
 
 /* ---- copy.c */
 
-/* COPY ... TO STDOUT: begin waits; then PQ_READY with a message in *row (valid until the next
- * call), PQ_WAIT when none is here yet, PQ_END after the last. */
+/* COPY ... TO STDOUT, text or binary: begin waits; then PQ_READY with a row in *row (valid until the
+ * next call), PQ_WAIT when none is here yet, PQ_END after the last. */
 int pq_copy_out(struct pq *, const char *sql, struct err *);
 int pq_copy_row(struct pq *, struct span *row, struct err *);
 

@@ -67,6 +67,23 @@ case_value_over_the_pool() {
 	expect_same_content
 }
 
+# Rows that fill the room for one to the last byte, or miss that by one: 16384 bytes, then twice as
+# many and so on. What else a row has is less than 60 bytes, and 19 more stand before the first.
+case_rows_as_large_as_their_room() {
+	local size
+	both_tables "id int primary key, v text"
+	src "insert into t select i, repeat('x', (16384 << i / 80) - 60 + i % 80) from generate_series(0, 319) i"
+	tick q
+	LIMIT=20 once
+	expect_same_content
+	for size in {16315..16345}; do
+		src "insert into t select 1000 + $size, repeat('y', $size)"
+		tick q
+	done
+	LIMIT=60 once --set batch_min_events=0
+	expect_same_content
+}
+
 case_types() {
 	both_tables "id int primary key, a bool, b bytea, c int[], d jsonb, e numeric, f timestamptz, g interval, h text[], i float8, j inet, k uuid"
 	src "insert into t values (1, true, '\\x00ff0a5c', '{1,null,3}', '{\"a\": \"b\\\\nc\"}', 12345678901234567890.123456789,
