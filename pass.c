@@ -117,6 +117,8 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 		return period_of_usecs(rule, ev->time, start_s, &why) < 0 ? no_period(p, span_of("the event's time"), why, e) : 0;
 	if (!raw.p)
 		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->part_field);
+	if (period_recall(&p->memo, raw, start_s))
+		return 0;
 	if (raw.n > sizeof text)
 		return no_period(p, raw, why, e);
 	ssize_t n = urlenc_decode(text, raw, &bad);
@@ -125,6 +127,7 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 			(size_t)(raw.p - ev->data.p) + bad);
 	if (period_of_text(rule, (struct span){ text, (size_t)n }, start_s, &why) < 0)
 		return no_period(p, (struct span){ text, (size_t)n }, why, e);
+	period_remember(&p->memo, raw, *start_s);
 	return 0;
 }
 

@@ -189,6 +189,42 @@ int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *star
 	return period_of_clock(rule, at_s + (rule->zoned ? rule->zone_s : 0), start_s, why);
 }
 
+/* A text of 8 to 16 bytes as two words, which overlap: they and the length tell it from all others. */
+static bool memo_place(struct span raw, uint64_t *first, uint64_t *last, size_t *i)
+{
+	if (raw.n < 8 || raw.n > 16)
+		return false;
+	memcpy(first, raw.p, 8);
+	memcpy(last, raw.p + raw.n - 8, 8);
+	*i = ((*first ^ *last * 31) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - PERIOD_MEMO_BITS);
+	return true;
+}
+
+void period_remember(struct period_memo *memo, struct span raw, int64_t start_s)
+{
+	uint64_t first, last;
+	size_t i;
+
+	if (!memo_place(raw, &first, &last, &i))
+		return;
+	memo->at[i].first = first;
+	memo->at[i].last = last;
+	memo->at[i].n = raw.n;
+	memo->at[i].start_s = start_s;
+}
+
+bool period_recall(const struct period_memo *memo, struct span raw, int64_t *start_s)
+{
+	uint64_t first, last;
+	size_t i;
+
+	if (!memo_place(raw, &first, &last, &i) || memo->at[i].first != first || memo->at[i].last != last ||
+	    memo->at[i].n != raw.n)
+		return false;
+	*start_s = memo->at[i].start_s;
+	return true;
+}
+
 int64_t period_end(const struct period_rule *rule, int64_t start_s)
 {
 	int64_t days = floor_div(start_s, DAY_S);

@@ -353,7 +353,7 @@ int queue_read_some(struct pq *src, const struct queue_batch *batch, const char 
 	return rc;
 }
 
-static uint32_t take_u32(struct span *row)
+static inline uint32_t take_u32(struct span *row)
 {
 	const unsigned char *p = (const unsigned char *)row->p;
 
@@ -363,7 +363,7 @@ static uint32_t take_u32(struct span *row)
 }
 
 /* One binary COPY field: a length, -1 for NULL, and its bytes. */
-static bool take_field(struct span *row, struct span *field)
+static inline bool take_field(struct span *row, struct span *field)
 {
 	if (row->n < 4)
 		return false;
@@ -376,7 +376,7 @@ static bool take_field(struct span *row, struct span *field)
 	return true;
 }
 
-static bool take_int64(struct span *row, int64_t *value)
+static inline bool take_int64(struct span *row, int64_t *value)
 {
 	struct span field;
 

@@ -313,6 +313,19 @@ int period_of_text(const struct period_rule *, struct span text, int64_t *start_
 int period_of_usecs(const struct period_rule *, int64_t usecs, int64_t *start_s, const char **why);
 /* The same for seconds since 1970 of the rule's own clock. */
 int period_of_clock(const struct period_rule *, int64_t at_s, int64_t *start_s, const char **why);
+
+#define PERIOD_MEMO_BITS 6
+
+/* Dates as they stood in events, still encoded, and what period_of_text made of them by one rule:
+ * a day comes again and again. One of zeros is empty. */
+struct period_memo {
+	struct { uint64_t first, last; size_t n; int64_t start_s; } at[1 << PERIOD_MEMO_BITS];
+};
+
+/* Of raw dates of 8 to 16 bytes only: most times of a day come once. */
+void period_remember(struct period_memo *, struct span raw, int64_t start_s);
+bool period_recall(const struct period_memo *, struct span raw, int64_t *start_s);
+
 int64_t period_end(const struct period_rule *, int64_t start_s);
 void period_suffix(const struct period_rule *, int64_t start_s, char out[PERIOD_SUFFIX_MAX]);
 /* Date or timestamp text as SQL reads it, with the offset when the rule is zoned; no quotes. */
@@ -952,6 +965,7 @@ struct pass {
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */
 	enum queue_time time;
+	struct period_memo memo;        /* of part_field's dates */
 };
 
 /* Reads all events; when it returns 0 and scan is not set, the rows are sent and not committed. */

@@ -611,6 +611,43 @@ static void test_ages(void)
 	check_int("the second of the day stays", (at_s - period_before(age, at_s)) % 86400, 0);
 }
 
+/* ---- dates remembered */
+
+static void test_memo(void)
+{
+	static const char *const texts[] = {
+		"20260131", "2026-01-31", "2026-01-3x", "x026-01-31", "2026-01-311", "2026-01-31 ", "aaaaaaaa", "aaaaaaaaa",
+		"aaaaaaaaaaaaaaaa", "2026-01-31+12:00",
+	};
+	static const char *const never[] = { "", "2026", "2026-01", "2026-01-31+12:00:", "2026-01-31 12:34:56" };
+	struct period_memo memo = { 0 };
+	int64_t got = 0, known = 0, wrong = 0;
+	char date[24];
+
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		check_int("not known yet", period_recall(&memo, span_of(texts[i]), &got), false);
+		period_remember(&memo, span_of(texts[i]), (int64_t)i - 3);
+		check_int(texts[i], period_recall(&memo, span_of(texts[i]), &got) ? got : -99, (int64_t)i - 3);
+	}
+	for (size_t i = 0; i < COUNT(never); i++) {
+		period_remember(&memo, span_of(never[i]), 7);
+		check_int(never[i], period_recall(&memo, span_of(never[i]), &got), false);
+	}
+	/* far more than there is room for */
+	for (int i = 0; i < 4000; i++) {
+		snprintf(date, sizeof date, "%04d-01-01", i);
+		period_remember(&memo, span_of(date), i);
+	}
+	for (int i = 0; i < 4000; i++) {
+		snprintf(date, sizeof date, "%04d-01-01", i);
+		bool there = period_recall(&memo, span_of(date), &got);
+		known += there;
+		wrong += there && got != i;
+	}
+	check_int("of many dates, those taken for others", wrong, 0);
+	check_int("of many dates, some stay", known > 32, true);
+}
+
 int main(void)
 {
 	test_suffixes_back();
@@ -623,5 +660,6 @@ int main(void)
 	test_moments();
 	test_zones();
 	test_suffix_length();
+	test_memo();
 	return unit_end();
 }
