@@ -188,7 +188,7 @@ command_of() {
 	esac
 }
 
-# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB" to the file measures.
+# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB EVENTS TICKS" to the file measures.
 measure() {
 	local workload=$1 name=$2 round=$3 rc=0
 	reset
@@ -200,7 +200,7 @@ measure() {
 		return
 	fi
 	[ "$round" != 1 ] || say "ok $workload: $name has the right tables"
-	tail -n 1 time.out | awk -v w="$workload" -v n="$name" -v r="$round" '{ print w, n, r, $1, $2 + $3, $4 }' >>"$CLUSTER/measures"
+	tail -n 1 time.out | awk -v run="$workload $name $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
 }
 
 contestants() {
@@ -238,16 +238,17 @@ run_workload() {
 	table "$workload" | tee -a "$CLUSTER/tables"
 }
 
+MEDIAN='function median(a, n,   i, j, t) {
+	for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j - 1] > a[j]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
+	return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
+}'
+
 # One table of a workload from the measures: medians, and the ratios' spread.
 table() {
 	lines "" "### $1: $EVENTS events, $TICKS ticks" "" \
 		"| | seconds | x the first (min to max) | events/s | peak RSS MB | client CPU us/event | rounds |" \
 		"|---|---|---|---|---|---|---|"
-	awk -v w="$1" -v events="$EVENTS" '
-		function median(a, n,   i, j, t) {
-			for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j - 1] > a[j]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
-			return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-		}
+	awk -v w="$1" -v events="$EVENTS" "$MEDIAN"'
 		$1 == w { if (!($2 in count)) order[++names] = $2; n = ++count[$2]; s[$2, n] = $4; c[$2, n] = $5; at[$2, $3] = $4; r[$2, n] = $3
 			if ($6 > rss[$2]) rss[$2] = $6 }
 		END { for (k = 1; k <= names; k++) { name = order[k]; n = count[name]; lo = 1e9; hi = 0
@@ -256,6 +257,46 @@ table() {
 			m = median(sec, n)
 			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "peer" ? "Python consumer" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
 	' "$CLUSTER/measures"
+}
+
+# What is wanted, and what this run gave. A goal whose workload did not run is left out.
+goals() {
+	lines "" "### goals" "" "| | at most | measured | |" "|---|---|---|---|"
+	awk "$MEDIAN"'
+		{ sec[$1, $2, $3] = $4; cpu[$1, $2, $3] = $5; events[$1] = $7; ticks[$1] = $8
+			if ($3 > rounds[$1, $2]) rounds[$1, $2] = $3
+			if ($6 > rss[$1, $2]) rss[$1, $2] = $6 }
+		function middle(from, w, n,   i, a) {
+			for (i = 1; i <= rounds[w, n]; i++) a[i] = from[w, n, i]
+			return median(a, rounds[w, n])
+		}
+		function ratio(w, n, base,   i, k, a) {
+			for (i = 1; i <= rounds[w, n]; i++) if ((w, base, i) in sec) a[++k] = sec[w, n, i] / sec[w, base, i]
+			return k ? median(a, k) : 0
+		}
+		function goal(name, most, got) {
+			if (got > 0) printf "| %s | %g | %.2f | %s |\n", name, most, got, got <= most ? "" : "missed"
+		}
+		END {
+			goal("batch, one connection, x FLOOR", 1.1, ratio("batch", "one", "floor"))
+			goal("batch, two lanes, x FLOOR", 0.9, ratio("batch", "two", "floor"))
+			goal("batch, peak RSS of one connection, MB", 12, rss["batch", "one"] / 1024)
+			goal("batch, peak RSS of two lanes, MB", 16, rss["batch", "two"] / 1024)
+			goal("batch, one connection, seconds x the Python consumer", 1 / 8, ratio("batch", "one", "peer"))
+			goal("batch, two lanes, seconds x the Python consumer", 1 / 9, ratio("batch", "two", "peer"))
+			if (events["batch"]) goal("batch, client CPU, us/event", 0.4, middle(cpu, "batch", "one") * 1e6 / events["batch"])
+			if (rounds["ticks", "one"] && rounds["batch", "one"]) goal("ticks, x batch", 1.2, middle(sec, "ticks", "one") / middle(sec, "batch", "one"))
+			if (ticks["single-ticks"]) goal("single-ticks, ms a batch", 3, middle(sec, "single-ticks", "one") * 1e3 / ticks["single-ticks"])
+			if (rss["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
+			if (events["long"] && events["batch"]) goal("long, seconds an event x batch", 1.1,
+				middle(sec, "long", "one") / events["long"] * events["batch"] / middle(sec, "batch", "one"))
+			goal("many, x FLOOR", 1.3, ratio("many", "one", "floor"))
+			goal("wide, x FLOOR", 1.15, ratio("wide", "one", "floor"))
+			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
+			goal("poison, x all good", 3, ratio("poison", "bad", "one"))
+			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
+			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
+		}' "$CLUSTER/measures"
 }
 
 # ---- latency: from a tick, and from a row's commit, to the row being visible on the target
@@ -312,12 +353,14 @@ latency_table() {
 	src "copy (select id, extract(epoch from at) * 1000, (select extract(epoch from min(tick_time)) * 1000 from pgq.tick where txid_visible_in_snapshot(txid, tick_snapshot)) from sent order by id) to stdout" >sent.txt
 	dst "copy (select extract(epoch from at) * 1000 from seen order by id) to stdout" >seen.txt
 	lines "" "### latency: $LATENCY_ROWS single inserts into a queue at work, a tick every 100 ms, loop_delay = 1" "" "| from | median ms | p99 ms |" "|---|---|---|"
-	paste sent.txt seen.txt | awk '{ print $4 - $2 }' | percentiles "a row's commit"
-	paste sent.txt seen.txt | awk '{ print $4 - $3 }' | percentiles "the tick after it"
+	paste sent.txt seen.txt | awk '{ print $4 - $2 }' | percentiles commit "a row's commit"
+	paste sent.txt seen.txt | awk '{ print $4 - $3 }' | percentiles tick "the tick after it"
 }
 
 percentiles() {
-	sort -n | awk -v name="$1" '{ a[NR] = $1 } END { printf "| %s | %.1f | %.1f |\n", name, a[int((NR + 1) / 2)], a[int(NR * 0.99)] }'
+	sort -n | awk -v key="$1" -v name="$2" -v measures="$CLUSTER/measures" '{ a[NR] = $1 }
+		END { p99 = a[int(NR * 0.99)]; print "latency", key, 1, p99 / 1000, 0, 0 >>measures
+			printf "| %s | %.1f | %.1f |\n", name, a[int((NR + 1) / 2)], p99 }'
 }
 
 # ---- start
@@ -327,6 +370,7 @@ run_start() {
 	from=$(date +%s%N)
 	for ((i = 0; i < 500; i++)); do "$TDISPATCH" --version >/dev/null; done
 	to=$(date +%s%N)
+	say "start version 1 $(((to - from) / 500))e-9 0 0" >>"$CLUSTER/measures"
 	lines "" "### start: $(((to - from) / 500000)) us for tdispatch --version, with its fork and exec" | tee -a "$CLUSTER/tables"
 }
 
@@ -373,6 +417,7 @@ main() {
 		*) run_workload "$workload" ;;
 		esac
 	done
+	[ -n "$quick" ] || goals | tee -a "$CLUSTER/tables"
 	[ -z "$RESULTS" ] || { machine; cat "$CLUSTER/tables"; } >"$RESULTS"
 	[ -z "$quick" ] || say "$(wc -l <"$CLUSTER/measures") passed, $FAILED failed"
 	[ "$FAILED" = 0 ]
