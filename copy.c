@@ -11,7 +11,7 @@
 /* ---- COPY out */
 
 #define BINARY_HEADER_BYTES 19          /* before the first row: signature, flags, length of an extension */
-#define BINARY_TRAILER_BYTES 2          /* after the last: a count of columns, -1 */
+#define BINARY_TRAILER "\377\377"       /* after the last: a count of columns, -1 */
 #define ROW_ROOM 16384                  /* for most rows; larger ones are taken in pieces */
 #define ROW_KEPT (1024 * 1024)          /* room that is kept for the next row */
 
@@ -29,7 +29,7 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 			pq_failed(q, res, e);
 			return pq_drain(q, e);
 		}
-		q->binary = open && PQbinaryTuples(res);
+		q->binary = PQbinaryTuples(res);
 		PQclear(res);
 	}
 	q->header = q->binary ? BINARY_HEADER_BYTES : 0;
@@ -53,8 +53,6 @@ static bool row_is_whole(const struct pq *q)
 
 	if (!q->binary)
 		return q->row.p[q->row.len - 1] == '\n';
-	if (q->row.len < q->header + 2)
-		return false;
 	unsigned columns = (unsigned)p[0] << 8 | p[1];
 	p += 2;
 	left -= 2;
@@ -71,9 +69,9 @@ static bool row_is_whole(const struct pq *q)
 	return true;
 }
 
-/* The next message into q->row: 1, 0 when none is here yet, -1 after the last. PQgetlineAsync
- * spares the malloc, and the free, of each row that PQgetCopyData costs; but a piece that fills
- * its room may be the whole message or not. */
+/* The next message into q->row, a NUL behind it: 1, 0 when none is here yet, -1 after the last or on
+ * an error, which PQgetResult tells. PQgetlineAsync spares the malloc, and the free, of each row
+ * that PQgetCopyData costs; but a piece that fills its room may be the whole message or not. */
 static int take_message(struct pq *q)
 {
 	int n, room;
@@ -83,12 +81,14 @@ static int take_message(struct pq *q)
 	q->row.len = 0;
 	do {
 		char *at = buf_reserve(&q->row, ROW_ROOM);
-		room = q->row.cap - q->row.len < INT_MAX ? (int)(q->row.cap - q->row.len) : INT_MAX;
+		size_t left = q->row.cap - q->row.len - 1;
+		room = left < INT_MAX ? (int)left : INT_MAX;
 		n = PQgetlineAsync(q->conn, at, room);
 		if (n <= 0)
 			return n;
 		q->row.len += (size_t)n;
 	} while (n == room && !row_is_whole(q));
+	q->row.p[q->row.len] = 0;
 	return 1;
 }
 
@@ -103,7 +103,7 @@ int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 		if (n > 0 && q->row.len >= q->header) {
 			*row = (struct span){ q->row.p + q->header, q->row.len - q->header };
 			q->header = 0;
-			if (q->binary && row->n <= BINARY_TRAILER_BYTES)
+			if (q->binary && (row->n == 0 || span_is(*row, BINARY_TRAILER)))
 				continue;
 			return PQ_READY;
 		}

@@ -122,7 +122,6 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 /* The letters themselves are refused. */
 static void add_remedy(const struct queue_batch *b, struct err *e)
 {
-
 	err_add(e, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
 		strcmp(e->sqlstate, "23505") == 0 ? "old letters of this consumer have their numbers; --replay those, or delete them" :
 		"on_error = stop names the first, skip leaves them out");

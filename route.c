@@ -237,8 +237,8 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 }
 
 /* As urlenc_next, and which of the wanted columns it is, -1 when none. false: the end, or an error. */
-static bool next_field(struct route *r, size_t at, struct span data, struct span *rest, struct span *value, ssize_t *wanted,
-	struct err *e)
+static bool next_field(struct route *r, size_t at, struct span data, struct span *rest, struct span *value,
+	ssize_t *wanted, struct err *e)
 {
 	struct span name;
 

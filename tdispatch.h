@@ -216,7 +216,7 @@ char *ini_interpolate(const char *raw, ini_lookup *lookup, void *ctx, struct err
 /* Takes the next field off *rest, still encoded; value.p is NULL where there is no '='.
  * false when the row is at its end. Empty fields are passed over. */
 bool urlenc_next(struct span *rest, struct span *name, struct span *value);
-/* Takes what is left of a field off *rest, which begins behind its '='. */
+/* Takes a value off *rest, which begins behind its field's '='. */
 struct span urlenc_value(struct span *rest);
 
 /* Decodes raw into out, which has room for raw.n bytes. Returns the length; -1 for a bad
@@ -322,7 +322,7 @@ struct period_memo {
 	struct { uint64_t first, last; size_t n; int64_t start_s; } at[1 << PERIOD_MEMO_BITS];
 };
 
-/* Of raw dates of 8 to 16 bytes only: most times of a day come once. */
+/* Only of 8 to 16 bytes: what is longer has a time of day, and seldom comes again. */
 void period_remember(struct period_memo *, struct span raw, int64_t start_s);
 bool period_recall(const struct period_memo *, struct span raw, int64_t *start_s);
 
@@ -604,7 +604,7 @@ bool pq_exposed(const struct pq *);             /* unencrypted, and to another m
 /* ---- copy.c */
 
 /* COPY ... TO STDOUT, text or binary: begin waits; then PQ_READY with a row in *row (valid until the
- * next call), PQ_WAIT when none is here yet, PQ_END after the last. */
+ * next call, a NUL behind it), PQ_WAIT when none is here yet, PQ_END after the last. */
 int pq_copy_out(struct pq *, const char *sql, struct err *);
 int pq_copy_row(struct pq *, struct span *row, struct err *);
 

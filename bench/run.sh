@@ -188,7 +188,8 @@ command_of() {
 	esac
 }
 
-# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB EVENTS TICKS" to the file measures.
+# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB EVENTS TICKS" to the file measures;
+# latency and start have a line each as well, without the last two.
 measure() {
 	local workload=$1 name=$2 round=$3 rc=0
 	reset
@@ -266,16 +267,17 @@ goals() {
 		{ sec[$1, $2, $3] = $4; cpu[$1, $2, $3] = $5; events[$1] = $7; ticks[$1] = $8
 			if ($3 > rounds[$1, $2]) rounds[$1, $2] = $3
 			if ($6 > rss[$1, $2]) rss[$1, $2] = $6 }
-		function middle(from, w, n,   i, a) {
-			for (i = 1; i <= rounds[w, n]; i++) a[i] = from[w, n, i]
-			return median(a, rounds[w, n])
+		function middle(from, w, n,   i, k, a) {
+			for (i = 1; i <= rounds[w, n]; i++) if ((w, n, i) in from) a[++k] = from[w, n, i]
+			return k ? median(a, k) : 0
 		}
 		function ratio(w, n, base,   i, k, a) {
-			for (i = 1; i <= rounds[w, n]; i++) if ((w, base, i) in sec) a[++k] = sec[w, n, i] / sec[w, base, i]
+			for (i = 1; i <= rounds[w, n]; i++)
+				if ((w, n, i) in sec && (w, base, i) in sec) a[++k] = sec[w, n, i] / sec[w, base, i]
 			return k ? median(a, k) : 0
 		}
 		function goal(name, most, got) {
-			if (got > 0) printf "| %s | %g | %.2f | %s |\n", name, most, got, got <= most ? "" : "missed"
+			if (got > 0) printf "| %s | %.3g | %.3g | %s |\n", name, most, got, got <= most ? "" : "missed"
 		}
 		END {
 			goal("batch, one connection, x FLOOR", 1.1, ratio("batch", "one", "floor"))
@@ -284,11 +286,11 @@ goals() {
 			goal("batch, peak RSS of two lanes, MB", 16, rss["batch", "two"] / 1024)
 			goal("batch, one connection, seconds x the Python consumer", 1 / 8, ratio("batch", "one", "peer"))
 			goal("batch, two lanes, seconds x the Python consumer", 1 / 9, ratio("batch", "two", "peer"))
-			if (events["batch"]) goal("batch, client CPU, us/event", 0.4, middle(cpu, "batch", "one") * 1e6 / events["batch"])
+			if (rounds["batch", "one"]) goal("batch, client CPU, us/event", 0.4, middle(cpu, "batch", "one") * 1e6 / events["batch"])
 			if (rounds["ticks", "one"] && rounds["batch", "one"]) goal("ticks, x batch", 1.2, middle(sec, "ticks", "one") / middle(sec, "batch", "one"))
 			if (ticks["single-ticks"]) goal("single-ticks, ms a batch", 3, middle(sec, "single-ticks", "one") * 1e3 / ticks["single-ticks"])
-			if (rss["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
-			if (events["long"] && events["batch"]) goal("long, seconds an event x batch", 1.1,
+			if (rounds["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
+			if (rounds["long", "one"] && rounds["batch", "one"]) goal("long, seconds an event x batch", 1.1,
 				middle(sec, "long", "one") / events["long"] * events["batch"] / middle(sec, "batch", "one"))
 			goal("many, x FLOOR", 1.3, ratio("many", "one", "floor"))
 			goal("wide, x FLOOR", 1.15, ratio("wide", "one", "floor"))
