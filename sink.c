@@ -56,6 +56,8 @@ struct sink {
 	size_t nstream;
 	struct stream *found;           /* by the last sink_find */
 	struct block *spare;            /* blocks of BLOCK_CAP not in use */
+	struct block *fresh;            /* in use, and no stream's before its first row is put */
+	struct block *room;             /* where sink_room gave room: the stream's last, or fresh */
 	size_t used;                    /* bytes of blocks in use */
 	struct lane lane[LANES_MAX];
 	bool careful, sent_any;
@@ -149,6 +151,8 @@ void sink_discard(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		drop_rows(s, s->stream[i]);
+	block_drop(s, s->fresh);
+	s->fresh = NULL;
 	for (size_t i = 0; i < LANES_MAX; i++) {
 		s->lane[i].plan = NULL;
 		copy_is_over(s, &s->lane[i]);
@@ -238,21 +242,33 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 
 char *sink_room(struct sink *s, struct stream *st, size_t n)
 {
-	if (!block_fits(st->last, n)) {
-		struct block *b = block_take(s, n);
-		if (st->last)
-			st->last->next = b;
-		else
-			st->first = b;
-		st->last = b;
+	s->room = st->last;
+	if (!block_fits(s->room, n)) {
+		if (!block_fits(s->fresh, n)) {
+			block_drop(s, s->fresh);
+			s->fresh = block_take(s, n);
+		}
+		s->room = s->fresh;
 	}
-	return st->last->data + st->last->len;
+	return s->room->data + s->room->len;
+}
+
+static void append_fresh(struct sink *s, struct stream *st)
+{
+	if (st->last)
+		st->last->next = s->fresh;
+	else
+		st->first = s->fresh;
+	st->last = s->fresh;
+	s->fresh = NULL;
 }
 
 void sink_put(struct sink *s, struct stream *st, size_t n, int64_t event_id)
 {
-	struct block *b = st->last;
+	struct block *b = s->room;
 
+	if (b == s->fresh)
+		append_fresh(s, st);
 	if (s->careful)
 		*block_id(b, b->nrows) = event_id;
 	b->nrows++;
@@ -270,7 +286,7 @@ bool sink_idle(const struct sink *s)
 	for (size_t i = 0; i < LANES_MAX; i++)
 		if (s->lane[i].current)
 			return false;
-	return s->used == 0;
+	return s->used == (s->fresh ? s->fresh->cap : 0);
 }
 
 size_t sink_lane(const struct stream *st)

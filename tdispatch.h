@@ -787,7 +787,7 @@ size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
 void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
-/* Room for a row of at most n bytes; sink_put says how many it took. */
+/* Room for a row of at most n bytes; sink_put says how many it took, if the row is put at all. */
 char *sink_room(struct sink *, struct stream *, size_t n);
 void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */

@@ -55,6 +55,16 @@ case_dead_letters() {
 	expect_eq "$(letters "count(*)")" 9
 }
 
+# Room is taken for a row before it is known to be bad; nothing comes after it.
+case_nothing_but_a_bad_row() {
+	poison_pair
+	event I:id 'id=1&day=2026-01-10&note=%zz&short=b' >/dev/null
+	tick q
+	once
+	expect_rows 0
+	expect_eq "$(letters "count(*)")" 1
+}
+
 # Letters are read as text, after the events as binary, which is shorter: the room is that of the
 # largest event, and some lines fill it to the last byte, or miss that by one.
 case_letters_as_large_as_their_room() {
