@@ -10,7 +10,6 @@
 
 /* ---- COPY out */
 
-#define BINARY_HEADER_BYTES 19          /* before the first row: signature, flags, length of an extension */
 #define BINARY_TRAILER "\377\377"       /* after the last: a count of columns, -1 */
 #define ROW_ROOM 16384                  /* for most rows; larger ones are taken in pieces */
 #define ROW_KEPT (1024 * 1024)          /* room that is kept for the next row */
@@ -32,7 +31,7 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 		q->binary = PQbinaryTuples(res);
 		PQclear(res);
 	}
-	q->header = q->binary ? BINARY_HEADER_BYTES : 0;
+	q->header = q->binary ? sizeof BINARY_HEADER : 0;
 	q->state = COPY_OUT;
 	q->want = 0;
 	return 0;

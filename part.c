@@ -184,6 +184,25 @@ int part_foresee(struct pq *dst, const struct part_want *want, bool *there, stru
 	return e->code;
 }
 
+int part_kinds(struct pq *ddl, const struct conf *c, struct span table, const struct shape *shape, enum binary_kind *kinds,
+	bool *known, struct err *e)
+{
+	struct buf sql = { 0 };
+	size_t n = 0;
+
+	add_oid(&sql, "part", c, table);
+	buf_str(&sql, PQ_OWN_PATH "SELECT attname, atttypid FROM pg_attribute"
+		" WHERE attrelid = current_setting('tdispatch.part')::oid AND attnum > 0 AND NOT attisdropped");
+	int rows = pq_query(ddl, buf_cstr(&sql), e) == 0 ? pq_rows(ddl) : 0;
+	for (int row = 0; row < rows; row++)
+		for (size_t i = 0; i < shape->n; i++)
+			if (span_is(shape->target[i], pq_value(ddl, row, 0)))
+				n += (kinds[i] = binary_kind(pq_value(ddl, row, 1))) != BINARY_NONE;
+	buf_free(&sql);
+	*known = n == shape->n;
+	return e->code;
+}
+
 /* A table under the partition's name that was there before: whoever may create tables on our
  * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
  * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. */

@@ -1,8 +1,10 @@
 /*
  * One reading of a batch's events: each to its partition, which is created where it is missing,
- * as a line of COPY; both servers and we work at the same time.
+ * as a line of COPY or, in large batches, as binary values; both servers and we work at the same
+ * time.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tdispatch.h"
@@ -11,6 +13,7 @@
 #define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
+#define BINARY (UINT32_C(1) << 31)      /* with a shape's id: the stream of its binary rows */
 
 /* ---- partitions */
 
@@ -91,6 +94,49 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	return stream;
 }
 
+/* A careful pass keeps to text: it is the judge of what failed. */
+static bool may_go_binary(const struct pass *p, struct stream *text)
+{
+	return !p->scan && !p->careful && !p->place && sink_settled(p->job->sink, text);
+}
+
+/* Without an answer all goes on as it was. */
+static bool find_kinds(struct pass *p, struct span table, const struct shape *shape, enum binary_kind *kinds)
+{
+	struct job *j = p->job;
+	struct err e = { 0 };
+	bool known = false;
+
+	if (part_open(&j->ddl, j->conf, j->encoding, &e) == 0 && part_kinds(j->ddl, j->conf, table, shape, kinds, &known, &e) < 0) {
+		pq_close(j->ddl);
+		j->ddl = NULL;
+	}
+	if (e.code)
+		log_debug("partition %.*s: rows go as text: %s", (int)table.n, table.p, e.msg);
+	return known;
+}
+
+/* Once a COPY to the partition is over, its table is locked as it is. Where the types of all its
+ * columns are known, further rows go as binary values, which the target takes with less work. */
+static void go_binary(struct pass *p, int64_t start_s, const struct shape *shape, const struct stream *text)
+{
+	struct job *j = p->job;
+	struct span table = span_of(sink_table(text));
+	enum binary_kind *kinds = mem_alloc(shape->n * sizeof *kinds);
+	struct buf sql = { 0 };
+
+	if (find_kinds(p, table, shape, kinds)) {
+		buf_str(&sql, "COPY ");
+		buf_qualified(&sql, j->conf->schema, table);
+		buf_fmt(&sql, " (%s) FROM STDIN (FORMAT binary)", shape->columns);
+		log_debug("partition %s: further rows of this batch go as binary values", sink_table(text));
+		sink_set_binary(j->sink, sink_add(j->sink, start_s, route_shape_id(j->route, shape) | BINARY,
+			sink_lane(text), table, buf_cstr(&sql)), kinds, shape->n);
+	}
+	buf_free(&sql);
+	free(kinds);
+}
+
 /* ---- events */
 
 static int no_period(struct pass *p, struct span raw, const char *why, struct err *e)
@@ -158,6 +204,26 @@ static int put_row(struct pass *p, const struct event *ev, struct stream *stream
 	return 0;
 }
 
+/* Appends the row to its binary stream; false, and nothing is appended, when it must go as text. */
+static bool put_binary(struct pass *p, const struct event *ev, struct stream *stream, size_t n, const struct span *values)
+{
+	const enum binary_kind *kinds = sink_kinds(stream);
+	size_t room = sizeof(uint16_t);
+
+	for (size_t i = 0; i < n; i++)
+		room += binary_room(values[i]);
+	char *start = sink_room(p->job->sink, stream, room), *out = start + binary_begin_row(start, n);
+	for (size_t i = 0; i < n; i++) {
+		ssize_t len = binary_put(out, kinds[i], values[i]);
+		if (len < 0)
+			return false;
+		out += len;
+	}
+	sink_put(p->job->sink, stream, (size_t)(out - start), ev->id);
+	p->rows++;
+	return true;
+}
+
 /* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
 static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
@@ -216,14 +282,20 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
 	    period_of_event(p, ev, part, &start_s, e) < 0)
 		return e->code;
-	*stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
+	uint32_t id = route_shape_id(p->job->route, shape);
+	struct stream *binary = p->scan ? NULL : sink_find(p->job->sink, start_s, id | BINARY);
+	if (binary && put_binary(p, ev, binary, shape->n, values))
+		return 0;
+	*stream = sink_find(p->job->sink, start_s, id);
 	if (!*stream && is_late(p, ev, start_s, e))
 		return e->code;
 	if (!*stream)
 		*stream = open_stream(p, start_s, shape, ev->type, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
 		return e->code;
-	return put_row(p, ev, *stream, shape, values, e);
+	if (put_row(p, ev, *stream, shape, values, e) == 0 && !binary && may_go_binary(p, *stream))
+		go_binary(p, start_s, shape, *stream);
+	return e->code;
 }
 
 /* A lane's transaction keeps the dead letters of its own partitions, since a lane that has the

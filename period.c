@@ -91,7 +91,7 @@ static bool parse_offset(const char **p, const char *end, int *offset_s)
 }
 
 /* HH:MM[:SS[.fraction]]; false when it is something else. (The server reads 10:30.5 as ten minutes.) */
-static bool parse_time(const char **p, const char *end, int64_t *second_of_day)
+static bool parse_time(const char **p, const char *end, struct moment *m)
 {
 	int hour = digits(p, end, 2), minute = take(p, end, ':') ? digits(p, end, 2) : -1;
 	bool has_second = take(p, end, ':');
@@ -101,15 +101,19 @@ static bool parse_time(const char **p, const char *end, int64_t *second_of_day)
 		return false;
 	if (second < 0 || second > 60 || (hour == 24 && (minute || second)))
 		return false;
+	m->exact = hour < 24 && second < 60;
 	if (has_second && take(p, end, '.')) {
 		const char *start = *p;
 		bool zero = true;
-		for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
+		for (int unit_us = 100000; *p < end && **p >= '0' && **p <= '9'; (*p)++, unit_us /= 10) {
 			zero = zero && **p == '0';
+			m->us += unit_us * (**p - '0');
+		}
 		if (*p == start || (hour == 24 && !zero))
 			return false;
+		m->exact = m->exact && *p - start <= 6;
 	}
-	*second_of_day = hour * HOUR_S + minute * 60 + second;
+	m->second_of_day = hour * HOUR_S + minute * 60 + second;
 	return true;
 }
 
@@ -158,27 +162,33 @@ int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start
 	return 0;
 }
 
-int period_of_text(const struct period_rule *rule, struct span text, int64_t *start_s, const char **why)
+bool period_moment(struct span text, struct moment *m)
 {
 	const char *p = text.p, *end = p + text.n;
-	int64_t days, second_of_day = 0;
-	int offset_s = 0;
-	bool has_offset = false;
+
+	*m = (struct moment){ .exact = true };
+	if (!parse_date(&p, end, &m->days))
+		return false;
+	if (p == end)
+		return true;
+	m->has_time = true;
+	if ((!take(&p, end, ' ') && !take(&p, end, 'T')) || !parse_time(&p, end, m))
+		return false;
+	if (p < end && !(m->has_offset = parse_offset(&p, end, &m->offset_s)))
+		return false;
+	return p == end;
+}
+
+int period_of_text(const struct period_rule *rule, struct span text, int64_t *start_s, const char **why)
+{
+	struct moment m;
 
 	*why = "it is no ISO date (YYYY-MM-DD, optionally with a time and an offset)";
-	if (!parse_date(&p, end, &days))
+	if (!period_moment(text, &m))
 		return -1;
-	if (p < end) {
-		if ((!take(&p, end, ' ') && !take(&p, end, 'T')) || !parse_time(&p, end, &second_of_day))
-			return -1;
-		if (p < end && !(has_offset = parse_offset(&p, end, &offset_s)))
-			return -1;
-		if (p < end)
-			return -1;
-	}
-	int64_t at_s = days * DAY_S + second_of_day;
-	if (rule->zoned && has_offset)
-		at_s += rule->zone_s - offset_s;
+	int64_t at_s = m.days * DAY_S + m.second_of_day;
+	if (rule->zoned && m.has_offset)
+		at_s += rule->zone_s - m.offset_s;
 	return period_of_clock(rule, at_s, start_s, why);
 }
 

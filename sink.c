@@ -39,6 +39,8 @@ struct stream {                         /* what every row needs comes first: one
 	uint32_t shape;
 	struct stream *then;            /* in its lane's plan */
 	uint64_t wrote;                 /* the last turn of the sink with a COPY of it */
+	uint64_t settled, told;         /* and with one that is over; in which sink_settled said so */
+	enum binary_kind *kinds;        /* of its columns, NULL when its COPY takes text */
 	char *copy_sql;
 	char table[NAME_BYTES_MAX + 1];
 };
@@ -48,12 +50,13 @@ struct lane {                           /* a connection's COPY */
 	struct stream *plan;            /* whose COPYs come after it in the same statement */
 	struct block *out;              /* the block being sent, or sent last while careful */
 	size_t out_at;                  /* bytes of it handed over */
+	size_t sent;                    /* bytes of the COPY handed over */
 };
 
 struct sink {
 	struct stream *bucket[BUCKETS];
 	struct stream *stream[STREAMS_MAX];
-	size_t nstream;
+	size_t nstream, nbinary;
 	struct stream *found;           /* by the last sink_find */
 	struct block *spare;            /* blocks of BLOCK_CAP not in use */
 	struct block *fresh;            /* in use, and no stream's before its first row is put */
@@ -142,6 +145,7 @@ static void copy_is_over(struct sink *s, struct lane *l)
 {
 	block_drop(s, l->out);
 	l->out = NULL;
+	l->sent = 0;
 	l->current = l->plan;
 	if (l->plan)
 		l->plan = l->plan->then;
@@ -164,15 +168,17 @@ static bool is_current(const struct sink *s, const struct stream *st)
 	return s->lane[st->lane].current == st;
 }
 
-/* Forgets the streams in which no rows wait. */
-static void sweep(struct sink *s)
+/* Forgets the streams in which no rows wait, of binary COPYs or all. */
+static void sweep(struct sink *s, bool binary)
 {
 	size_t kept = 0;
 
 	memset(s->bucket, 0, sizeof s->bucket);
 	for (size_t i = 0; i < s->nstream; i++) {
 		struct stream *st = s->stream[i];
-		if (!st->first && !is_current(s, st)) {
+		if (!st->first && !is_current(s, st) && (st->kinds || !binary)) {
+			s->nbinary -= st->kinds != NULL;
+			free(st->kinds);
 			free(st->copy_sql);
 			free(st);
 			continue;
@@ -184,13 +190,14 @@ static void sweep(struct sink *s)
 	}
 	s->nstream = kept;
 	s->found = NULL;
-	s->swept = s->turn;
+	if (!binary)
+		s->swept = s->turn;
 }
 
 void sink_forget(struct sink *s)
 {
 	sink_discard(s);
-	sweep(s);
+	sweep(s, false);
 }
 
 void sink_free(struct sink *s)
@@ -216,7 +223,8 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
 	for (st = *bucket_of(s, start_s, shape); st; st = st->next)
 		if (st->start_s == start_s && st->shape == shape)
 			break;
-	s->found = st;
+	if (st)
+		s->found = st;
 	return st;
 }
 
@@ -226,7 +234,7 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	struct stream **at, *st = mem_alloc(sizeof *st);
 
 	if (s->nstream == STREAMS_MAX)
-		sweep(s);
+		sweep(s, false);
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = lane,
@@ -236,6 +244,27 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	*at = st;
 	s->stream[s->nstream++] = st;
 	return st;
+}
+
+void sink_set_binary(struct sink *s, struct stream *st, const enum binary_kind *kinds, size_t n)
+{
+	st->kinds = mem_alloc(n * sizeof *kinds);
+	memcpy(st->kinds, kinds, n * sizeof *kinds);
+	s->nbinary++;
+}
+
+const enum binary_kind *sink_kinds(const struct stream *st)
+{
+	return st->kinds;
+}
+
+bool sink_settled(const struct sink *s, struct stream *st)
+{
+	bool news = st->settled == s->turn && st->told != s->turn;
+
+	if (news)
+		st->told = s->turn;
+	return news;
 }
 
 /* ---- rows */
@@ -319,6 +348,8 @@ int64_t sink_sent_bytes(const struct sink *s)
 
 void sink_begin(struct sink *s, bool careful)
 {
+	if (s->nbinary)         /* a table may have other columns by now */
+		sweep(s, true);
 	s->turn++;
 	s->careful = careful;
 	s->sent_any = false;
@@ -365,12 +396,18 @@ static bool block_is_sent(const struct lane *l)
 	return !l->out || l->out_at == l->out->len;
 }
 
+/* A table's first COPY does not take all the rows there are: what comes after it may be binary. */
+static bool is_first_and_long(const struct sink *s, const struct lane *l)
+{
+	return l->sent >= SWITCH_BYTES && !l->current->kinds && l->current->settled != s->turn;
+}
+
 /* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
 static bool should_end(struct sink *s, const struct lane *l, bool drain, bool stopped)
 {
 	if (!block_is_sent(l))
 		return false;
-	if (stopped || (s->careful && l->out))
+	if (stopped || (s->careful && l->out) || is_first_and_long(s, l))
 		return true;
 	return l->current->bytes == 0 && (drain || l->plan || worthwhile(s, l->current->lane, drain));
 }
@@ -394,10 +431,13 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 		block_drop(s, l->out);
 		take_out(l);
 	}
+	if (l->sent == 0 && l->current->kinds && pq_copy_put(dst, BINARY_HEADER, sizeof BINARY_HEADER, e) < 0)
+		return e->code;
 	size_t n = l->out->len - l->out_at;
 	if (n > SLICE_BYTES)
 		n = SLICE_BYTES;
 	l->out_at += n;
+	l->sent += n;
 	s->sent_bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
@@ -526,6 +566,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 
 	if (step == PQ_END) {
 		tally_add(&s->rows, l->current->table, pq_copied(dst));
+		l->current->settled = s->turn;
 		copy_is_over(s, l);
 	}
 	if (step != PQ_READY)
@@ -566,6 +607,7 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 		copies++;
 	}
 	s->sent_any = true;
+	l->sent = 0;
 	l->current->wrote = s->turn;
 	pq_copy_in(dst, buf_cstr(&sql), copies, e);
 	buf_free(&sql);

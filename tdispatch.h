@@ -219,6 +219,9 @@ bool urlenc_next(struct span *rest, struct span *name, struct span *value);
 /* Takes a value off *rest, which begins behind its field's '='. */
 struct span urlenc_value(struct span *rest);
 
+/* The byte that two hexadecimal digits mean; -1 when they are none. */
+int urlenc_hex(const char *two);
+
 /* Decodes raw into out, which has room for raw.n bytes. Returns the length; -1 for a bad
  * escape or %00, with its offset in raw in *bad. */
 ssize_t urlenc_decode(char *out, struct span raw, size_t *bad);
@@ -293,6 +296,18 @@ int whole_read(const char *path, char *text, size_t size);
 
 /* ---- period.c: from a date's text to the period whose partition takes the row */
 
+struct moment {                         /* what an ISO date's text says */
+	int64_t days;                   /* since 1970-01-01 */
+	int64_t second_of_day;
+	int us;                         /* of the second, whose later digits are dropped */
+	int offset_s;                   /* east of UTC */
+	bool has_time, has_offset;
+	bool exact;                     /* false: 24:00, a leap second, more than six digits of a fraction */
+};
+
+/* false for what is no ISO date with a time and an offset, or without. */
+bool period_moment(struct span text, struct moment *);
+
 enum period_method { PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY };
 
 struct period_rule {
@@ -364,6 +379,28 @@ int template_expand(struct buf *, struct span text, const struct template_words 
 
 /* Prints bash's, zsh's or fish's completion of the switches that help names; false: another shell. */
 bool completion_print(const char *shell, const char *help);
+
+/* ---- binary.c: values as the server's binary COPY takes them */
+
+#define BINARY_HEADER "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"       /* with the literal's own NUL: 19 bytes */
+#define BINARY_WORD 4                   /* bytes of a value's length */
+
+enum binary_kind {
+	BINARY_NONE, BINARY_BOOL, BINARY_INT2, BINARY_INT4, BINARY_INT8, BINARY_TEXT, BINARY_DATE, BINARY_TIMESTAMP,
+	BINARY_TIMESTAMPTZ, BINARY_UUID
+};
+
+/* Of pg_attribute.atttypid; BINARY_NONE for all types whose values are left to the server, and NULL. */
+enum binary_kind binary_kind(const char *type_oid);
+/* Bytes that binary_put needs at most. */
+static inline size_t binary_room(struct span raw)
+{
+	return BINARY_WORD + (raw.n > 16 ? raw.n : 16);
+}
+/* Both return the bytes that they wrote at out. binary_put's raw is encoded; -1 when the value's
+ * text is for the server to judge. */
+size_t binary_begin_row(char *out, size_t columns);
+ssize_t binary_put(char *out, enum binary_kind, struct span raw);
 
 /* ---- route.c: which columns a row has, and where in the event they stand */
 
@@ -767,6 +804,9 @@ struct part_want {
  * who, is in err then. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
+/* The kinds of the shape's columns in a partition; kinds has room for shape->n. *known: of all of them. */
+int part_kinds(struct pq *ddl, const struct conf *, struct span table, const struct shape *, enum binary_kind *kinds,
+	bool *known, struct err *);
 /* SQL for the bytes of table c.oid, with its own partitions and all that belongs to them. */
 void part_add_size(struct buf *sql, const struct pq *dst);
 /* Changes nothing: is the partition there, and if not, the SQL that would create it. */
@@ -783,6 +823,12 @@ void sink_free(struct sink *);
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
 	const char *copy_sql);
+/* Its COPY is to take values of these kinds. It is forgotten by the next sink_begin. */
+void sink_set_binary(struct sink *, struct stream *, const enum binary_kind *, size_t n);
+const enum binary_kind *sink_kinds(const struct stream *);      /* NULL: its COPY takes text */
+/* True once since sink_begin, when a COPY to it is over: from then on nobody can change the table's
+ * columns before the transaction ends. */
+bool sink_settled(const struct sink *, struct stream *);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */

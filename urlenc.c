@@ -83,13 +83,19 @@ static int hex_digit(char c)
 	return -1;
 }
 
+int urlenc_hex(const char *p)
+{
+	int high = hex_digit(p[0]), low = hex_digit(p[1]);
+
+	return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
 /* The byte that the escape at p means; -1 for a bad one or NUL. */
 static int unescape(const char *p, const char *end)
 {
-	if (end - p < 3)
-		return -1;
-	int high = hex_digit(p[1]), low = hex_digit(p[2]);
-	return high < 0 || low < 0 || (high | low) == 0 ? -1 : high << 4 | low;
+	int byte = end - p < 3 ? -1 : urlenc_hex(p + 1);
+
+	return byte == 0 ? -1 : byte;
 }
 
 /* A letter where COPY's text format wants \letter for the byte; 0 where the byte stands. */

@@ -9,8 +9,8 @@
 # long/TARGET FILE runs it again; once mended it becomes a seed.
 cd "$(dirname "$0")/.." || exit 1
 
-TARGETS=(ini urlenc copy conf template period route)
-LINKED=(text file syslog log buf values ini urlenc period template route conf)  # a target that is named as a file includes it
+TARGETS=(ini urlenc copy conf template period route binary)
+LINKED=(text file syslog log buf values ini urlenc period binary template route conf)  # a target that is named as a file includes it
 EXECUTIONS=5000         # of each target in a short run
 FLAGS="-std=c11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -Wall -Wextra -Wshadow"
 passed=0 failed=0

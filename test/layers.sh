@@ -12,7 +12,7 @@ level() {
 	log) echo 1 ;;
 	buf) echo 2 ;;
 	ini | urlenc | completion | daemon | period | template | tally | whole | notify | conninfo) echo 3 ;;
-	values | route | pq | progress | state | metrics) echo 4 ;;
+	values | route | binary | pq | progress | state | metrics) echo 4 ;;
 	connect | copy | conf | report | switches | finding) echo 5 ;;
 	sink | part | dest | queue | position) echo 6 ;;
 	lanes | dead | retain | checkdest) echo 7 ;;

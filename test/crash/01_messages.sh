@@ -150,6 +150,15 @@ case_declarative_rows_before_partitions() {
 	expect_match killed.err "all partitions are created first"
 }
 
+# Half of the rows come when a first COPY is over and go as binary values.
+case_binary_rows() {
+	ROWS=60 BYTES=8100 DAY='i / 55'
+	SLOW=(-e inject=recvfrom:delay_enter=3000)
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
+	kill_each sendto
+	expect_match killed.err "go as binary values"
+}
+
 case_two_lanes() {
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
 	kill_loads

@@ -1,0 +1,181 @@
+# Large batches, whose rows go to the target as binary values once a table has had some as text.
+. "$(dirname "$0")/../cases.sh"
+
+COLUMNS="id int primary key, day date, small smallint, big bigint, yes boolean, at timestamp, moment timestamptz,
+	u uuid, note text, short varchar(40), fixed char(8)"
+
+# Of row i; every seventh value is NULL.
+ROW="i, date '2026-01-30' + i % 3, nullif(i % 7, 0) * (1 - i % 2 * 2) * 4681, nullif(i % 7, 1) * 123456789012 * (1 - i % 2 * 2),
+	nullif(i % 7, 2) > 4, timestamp '1999-12-31 23:59:59.9' + nullif(i % 7, 3) * i * interval '1.000007 s',
+	timestamptz '2030-06-01 00:00:00.000001+02' - nullif(i % 7, 4) * i * interval '77 min', nullif(md5(i::text), md5('7'))::uuid,
+	case i % 7 when 5 then null when 6 then '' else repeat(U&'\\00e4\\20ac& =%+\\000a\\0009\\005c', i % 9) end,
+	case when i % 7 > 0 then 'n' || i end, chr(65 + i % 26)"
+
+# binary_pair [KEY=VALUE]...: such a table on both sides.
+binary_pair() {
+	new_pair "$CASE"
+	source_table orders "$COLUMNS"
+	dst "create table orders (${COLUMNS/ primary key/}) partition by range (day)"
+	config "$@"
+	install
+}
+
+rows_of_the_batch() {
+	src "insert into orders select $ROW from generate_series($1, $2) i"
+}
+
+rows() {
+	rows_of_the_batch "$@"
+	tick q
+}
+
+# Rows of so many tables went as binary values.
+expect_binary() {
+	expect_eq "$(grep -c 'go as binary values' err)" "$1" "tables with binary rows"
+}
+
+expect_same() {
+	expect_eq "$(content "$DST" orders)" "$(content "$SRC" orders)" "rows"
+}
+
+case_all_types() {
+	binary_pair
+	rows 1 20000
+	once -v
+	expect_binary 3
+	expect_same
+	expect_eq "$(dst "select count(*) from orders where id % 7 = 5 and note is null or id % 7 = 6 and note = ''")" 5714
+}
+
+case_lanes() {
+	binary_pair lanes=2
+	rows 1 20000
+	once -v
+	expect_binary 3
+	expect_same
+}
+
+# Values that only the server can read: the row goes as text, between others that do not.
+case_row_by_row() {
+	binary_pair
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||i||'&day=2026-01-30&big='||case when i % 5 = 0 then '%2b' else '' end||i
+		||'&moment=2026-06-01+10:00:'||i % 60||case when i % 4 = 0 then '' else '%2b00' end||'&note='||repeat('x', 100)))
+		from generate_series(10, 15010) i" >/dev/null
+	tick q
+	dst "alter database \"$DST\" set timezone = 'Asia/Tokyo'"
+	once -v
+	expect_binary 1
+	expect_eq "$(dst "select count(*), count(distinct id), sum(id), sum(big) from orders")" "15001|15001|112657510|112657510"
+	expect_eq "$(dst "select count(*), min(id % 4), max(id % 4) from orders
+		where extract(hour from moment at time zone 'UTC') = 1")" "3750|0|0"
+}
+
+case_other_types() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, price numeric, note text"
+	dst "create table orders (id int, day date, price numeric, note text) partition by range (day)"
+	config
+	install
+	src "insert into orders select i, '2026-01-30', i / 7.0, repeat('x', 100) from generate_series(1, 10000) i"
+	tick q
+	once -v
+	expect_binary 0
+	expect_same
+}
+
+# The types are looked at in each batch. A binary timestamp would be taken for a timestamptz of UTC.
+case_column_of_another_type() {
+	binary_pair "part_template=$INHERITS"
+	dst "alter database \"$DST\" set timezone = 'Asia/Tokyo'"
+	dst "alter table orders rename to old; create table orders ($COLUMNS)"
+	start -v job.ini
+	rows 1 10000
+	within 20 dst_gives 10000 "select count(*) from orders"
+	dst "alter table orders alter at type timestamptz"
+	rows 10001 20000
+	within 20 dst_gives 20000 "select count(*) from orders"
+	expect_eq "$(grep -c 'go as binary values' bg.err)" 6
+	expect_no_match bg.err 'WARNING|ERROR'
+	expect_eq "$(dst "select md5(string_agg(concat_ws(',', id, at::timestamp), '|' order by id)) from orders")" \
+		"$(src "select md5(string_agg(concat_ws(',', id, at), '|' order by id)) from orders")"
+}
+
+case_bad_rows_among_binary_ones() {
+	binary_pair on_error=dead_letter
+	dst "alter table orders add check (id <> 9000)"
+	rows_of_the_batch 1 10000
+	event I:id "id=10001&day=2026-01-30&short=$(printf 'x%.0s' {1..41})" >/dev/null
+	event I:id "id=10002&day=2026-01-30&small=99999" >/dev/null
+	event I:id "id=10003&day=2026-01-30&note=%ff" >/dev/null
+	event I:id "id=10004&day=2026-01-30&note=%zz" >/dev/null
+	event I:id "id=10005&day=2026-01-30&u=x" >/dev/null
+	rows 10006 12000
+	once -v
+	expect_binary 3
+	expect_eq "$(dst "select string_agg(coalesce(substring(ev_data, 'id=(\\d+)'), '') || ' ' || trim(sqlstate), ', ' order by ev_id)
+		from tdispatch.dead_letter")" "9000 23514, 10001 22001, 10002 22003, 10003 22021, 10004 , 10005 22P02"
+	src "delete from orders where id = 9000"
+	expect_same
+}
+
+# The new day's creation waits for the rows that are in: they are rolled back, binary ones too.
+case_partition_needed_late() {
+	binary_pair part_method=monthly
+	rows_of_the_batch 1 10000
+	src "insert into orders (id, day) values (20001, '2027-01-01')"
+	rows 10001 20000
+	once -v
+	expect_match err 'waits for this batch'
+	expect_same
+}
+
+case_one_partition() {
+	binary_pair part_method=yearly
+	rows 1 10000
+	once -v
+	expect_binary 1
+	expect_same
+}
+
+# The types are asked for on another connection; without one the rows stay text.
+case_one_connection() {
+	binary_pair
+	rows 1 3000
+	once
+	dst "create role \"$CASE\" login connection limit 1; grant usage on schema pgq_ext to \"$CASE\";
+		grant all on all tables in schema public, pgq_ext to \"$CASE\""
+	config part_template= "dst_db=dbname=$DST user=$CASE"
+	rows 3001 20000
+	once -v
+	expect_match err 'rows go as text: .*too many connections'
+	expect_binary 0
+	expect_same
+}
+
+# What binary_put makes of texts of all kinds is what the server makes of them, whatever its settings.
+case_same_as_the_server() {
+	local setting
+	"$TOP/test/unit.sh" binary >/dev/null || fail "the unit test failed"
+	"$TOP/build/test/binary" values >values
+	new_pair "$CASE"
+	dst "create table v (type text, value text, hex text);
+		create function same(type text, value text, hex text) returns boolean language plpgsql as \$\$
+		declare got text;
+		begin
+			execute format('select encode(%s(%L::%s), ''hex'')', case type when 'timestamp' then 'timestamp_send'
+				when 'timestamptz' then 'timestamptz_send' when 'date' then 'date_send' when 'uuid' then 'uuid_send'
+				else type || 'send' end, value, type) into got;
+			return got = hex;
+		exception when others then return false;
+		end \$\$"
+	"$PGBIN/psql" -qX -d "$DST" -c '\copy v from values'
+	for setting in "datestyle = ISO" "datestyle = 'SQL, DMY'" "datestyle = 'German'" "datestyle = 'Postgres, MDY'" \
+		"timezone = 'America/St_Johns'" "timezone = 'Asia/Kathmandu'"; do
+		expect_eq "$(dst "set $setting; select string_agg(type || ' ' || value, ', ') from (select * from v where not same(type, value, hex) limit 5) x")" \
+			"" "not the same with $setting"
+	done
+	expect_eq "$(dst "select count(*) > 20000, count(distinct type) from v")" "t|9"
+	told "$(dst "select count(distinct (type, value)) from v") values"
+}
+
+run_cases
