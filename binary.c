@@ -22,7 +22,7 @@ enum binary_kind binary_kind(const char *type_oid)
 		{ 1042, BINARY_TEXT }, { 1043, BINARY_TEXT }, { 1082, BINARY_DATE }, { 1114, BINARY_TIMESTAMP },
 		{ 1184, BINARY_TIMESTAMPTZ }, { 2950, BINARY_UUID },
 	};
-	unsigned long oid = type_oid ? strtoul(type_oid, NULL, 10) : 0;
+	unsigned long oid = strtoul(type_oid, NULL, 10);
 
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
 		if (types[i].oid == oid)
@@ -47,7 +47,7 @@ static ssize_t put_number(char *out, int64_t n, size_t bytes)
 	return BINARY_WORD + (ssize_t)bytes;
 }
 
-/* Digits with a sign or none, 18 of them at most: no number of these overflows. */
+/* Digits with a minus or none, 18 of them at most: no number of these overflows. */
 static ssize_t put_int(char *out, struct span text, size_t bytes)
 {
 	int64_t n = 0, most = bytes == 8 ? INT64_MAX : (INT64_C(1) << (8 * bytes - 1)) - 1;
@@ -71,7 +71,7 @@ static ssize_t put_bool(char *out, struct span text)
 }
 
 /* An offset decides in a timestamptz, where without one the session's zone would; a timestamp's
- * is not looked at by the server, and a date's time neither. */
+ * is not looked at by the server, and a date's time neither: such are left to it. */
 static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
 {
 	struct moment m;
@@ -110,27 +110,14 @@ static ssize_t put_text(char *out, struct span raw)
 	size_t bad;
 	ssize_t n = urlenc_decode(out + BINARY_WORD, raw, &bad);
 
-	if (n < 0 || n > INT32_MAX)
+	if (n < 0)
 		return -1;
 	put32(out, (int32_t)n);
 	return BINARY_WORD + n;
 }
 
-ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
+static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text)
 {
-	char decoded[SCALAR_RAW_MAX];
-	size_t bad;
-
-	if (!raw.p) {
-		put32(out, -1);
-		return BINARY_WORD;
-	}
-	if (kind == BINARY_TEXT)
-		return put_text(out, raw);
-	ssize_t n = raw.n <= sizeof decoded ? urlenc_decode(decoded, raw, &bad) : -1;
-	if (n < 0)
-		return -1;
-	struct span text = { decoded, (size_t)n };
 	switch (kind) {
 	case BINARY_INT2:
 		return put_int(out, text, 2);
@@ -151,6 +138,25 @@ ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
 		break;
 	}
 	return -1;
+}
+
+ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
+{
+	char decoded[SCALAR_RAW_MAX];
+	size_t bad;
+
+	if (!raw.p) {
+		put32(out, -1);
+		return BINARY_WORD;
+	}
+	if (kind == BINARY_TEXT)
+		return put_text(out, raw);
+	/* most hold nothing to decode, and only a timestamptz could hold a + that is a space */
+	ssize_t n = kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw);
+	if (n >= 0 || raw.n > sizeof decoded)
+		return n;
+	n = urlenc_decode(decoded, raw, &bad);
+	return n < 0 ? -1 : put_scalar(out, kind, (struct span){ decoded, (size_t)n });
 }
 
 size_t binary_begin_row(char *out, size_t columns)

@@ -95,46 +95,45 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 }
 
 /* A careful pass keeps to text: it is the judge of what failed. */
-static bool may_go_binary(const struct pass *p, struct stream *text)
+static bool may_go_binary(const struct pass *p)
 {
-	return !p->scan && !p->careful && !p->place && sink_settled(p->job->sink, text);
+	return !p->scan && !p->careful && !p->place;
 }
 
-/* Without an answer all goes on as it was. */
-static bool find_kinds(struct pass *p, struct span table, const struct shape *shape, enum binary_kind *kinds)
+/* Without an answer all goes on as text. No connection is opened for the question: it might wait for
+ * ours, where their number is limited. */
+static bool find_kinds(struct job *j, struct span table, const struct shape *shape, enum binary_kind *kinds)
 {
-	struct job *j = p->job;
 	struct err e = { 0 };
 	bool known = false;
 
-	if (part_open(&j->ddl, j->conf, j->encoding, &e) == 0 && part_kinds(j->ddl, j->conf, table, shape, kinds, &known, &e) < 0) {
+	if (j->ddl && part_kinds(j->ddl, j->conf, table, shape, kinds, &known, &e) < 0) {
+		log_debug("partition %.*s: rows go as text: %s", (int)table.n, table.p, e.msg);
 		pq_close(j->ddl);
 		j->ddl = NULL;
 	}
-	if (e.code)
-		log_debug("partition %.*s: rows go as text: %s", (int)table.n, table.p, e.msg);
 	return known;
 }
 
 /* Once a COPY to the partition is over, its table is locked as it is. Where the types of all its
  * columns are known, further rows go as binary values, which the target takes with less work. */
-static void go_binary(struct pass *p, int64_t start_s, const struct shape *shape, const struct stream *text)
+static void go_binary(struct job *j, int64_t start_s, const struct shape *shape, const struct stream *text)
 {
-	struct job *j = p->job;
 	struct span table = span_of(sink_table(text));
 	enum binary_kind *kinds = mem_alloc(shape->n * sizeof *kinds);
 	struct buf sql = { 0 };
 
-	if (find_kinds(p, table, shape, kinds)) {
-		buf_str(&sql, "COPY ");
-		buf_qualified(&sql, j->conf->schema, table);
-		buf_fmt(&sql, " (%s) FROM STDIN (FORMAT binary)", shape->columns);
-		log_debug("partition %s: further rows of this batch go as binary values", sink_table(text));
-		sink_set_binary(j->sink, sink_add(j->sink, start_s, route_shape_id(j->route, shape) | BINARY,
-			sink_lane(text), table, buf_cstr(&sql)), kinds, shape->n);
+	if (!find_kinds(j, table, shape, kinds)) {
+		free(kinds);
+		return;
 	}
+	log_debug("partition %s: further rows of this batch go as binary values", sink_table(text));
+	buf_str(&sql, "COPY ");
+	buf_qualified(&sql, j->conf->schema, table);
+	buf_fmt(&sql, " (%s) FROM STDIN (FORMAT binary)", shape->columns);
+	sink_set_binary(j->sink, sink_add(j->sink, start_s, route_shape_id(j->route, shape) | BINARY, sink_lane(text), table,
+		buf_cstr(&sql)), kinds);
 	buf_free(&sql);
-	free(kinds);
 }
 
 /* ---- events */
@@ -293,8 +292,9 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 		*stream = open_stream(p, start_s, shape, ev->type, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
 		return e->code;
-	if (put_row(p, ev, *stream, shape, values, e) == 0 && !binary && may_go_binary(p, *stream))
-		go_binary(p, start_s, shape, *stream);
+	/* the row in it keeps the stream from being forgotten */
+	if (put_row(p, ev, *stream, shape, values, e) == 0 && !binary && may_go_binary(p) && sink_take_settled(p->job->sink, *stream))
+		go_binary(p->job, start_s, shape, *stream);
 	return e->code;
 }
 

@@ -172,8 +172,10 @@ bool period_moment(struct span text, struct moment *m)
 	if (p == end)
 		return true;
 	m->has_time = true;
+	bool has_letter = *p == 'T' || end[-1] == 'Z';
 	if ((!take(&p, end, ' ') && !take(&p, end, 'T')) || !parse_time(&p, end, m))
 		return false;
+	m->exact = m->exact && !has_letter;
 	if (p < end && !(m->has_offset = parse_offset(&p, end, &m->offset_s)))
 		return false;
 	return p == end;

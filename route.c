@@ -104,7 +104,7 @@ static void remember(struct route *r, struct shape *s)
 		r->nshape = 0;
 	}
 	r->current = r->nshape;
-	r->shape_id[r->nshape] = r->next_id++;
+	r->shape_id[r->nshape] = r->next_id++ & INT32_MAX;
 	r->shape[r->nshape++] = s;
 }
 

@@ -35,12 +35,14 @@ struct stream {                         /* what every row needs comes first: one
 	int64_t start_s;
 	struct block *first, *last;
 	size_t bytes;                   /* of rows that wait */
-	size_t lane;
-	uint32_t shape;
-	struct stream *then;            /* in its lane's plan */
-	uint64_t wrote;                 /* the last turn of the sink with a COPY of it */
-	uint64_t settled, told;         /* and with one that is over; in which sink_settled said so */
 	enum binary_kind *kinds;        /* of its columns, NULL when its COPY takes text */
+	uint64_t settled;               /* the last turn of the sink in which a COPY of it was over */
+	uint32_t shape;
+	bool told;                      /* sink_take_settled said so */
+	unsigned char lane;
+
+	struct stream *then;            /* in its lane's plan */
+	uint64_t wrote;                 /* the last turn with a COPY of it */
 	char *copy_sql;
 	char table[NAME_BYTES_MAX + 1];
 };
@@ -50,7 +52,7 @@ struct lane {                           /* a connection's COPY */
 	struct stream *plan;            /* whose COPYs come after it in the same statement */
 	struct block *out;              /* the block being sent, or sent last while careful */
 	size_t out_at;                  /* bytes of it handed over */
-	size_t sent;                    /* bytes of the COPY handed over */
+	size_t sent;                    /* bytes of the COPY's rows handed over */
 };
 
 struct sink {
@@ -59,7 +61,7 @@ struct sink {
 	size_t nstream, nbinary;
 	struct stream *found;           /* by the last sink_find */
 	struct block *spare;            /* blocks of BLOCK_CAP not in use */
-	struct block *fresh;            /* in use, and no stream's before its first row is put */
+	struct block *fresh;            /* no stream's, and not in use, before its first row is put */
 	struct block *room;             /* where sink_room gave room: the stream's last, or fresh */
 	size_t used;                    /* bytes of blocks in use */
 	struct lane lane[LANES_MAX];
@@ -81,6 +83,7 @@ static bool block_fits(const struct block *b, size_t n)
 	return b && b->len + n + sizeof(int64_t) * (b->nrows + 1) <= b->cap;
 }
 
+/* Whoever uses it counts it. */
 static struct block *block_take(struct sink *s, size_t n)
 {
 	size_t cap = BLOCK_CAP;
@@ -95,21 +98,23 @@ static struct block *block_take(struct sink *s, size_t n)
 	b->next = NULL;
 	b->len = b->nrows = 0;
 	b->cap = cap;
-	s->used += cap;
 	return b;
 }
 
-static void block_drop(struct sink *s, struct block *b)
+static void block_give(struct sink *s, struct block *b)
 {
-	if (!b)
-		return;
-	s->used -= b->cap;
-	if (b->cap != BLOCK_CAP) {
+	if (!b || b->cap != BLOCK_CAP) {
 		free(b);
 		return;
 	}
 	b->next = s->spare;
 	s->spare = b;
+}
+
+static void block_drop(struct sink *s, struct block *b)
+{
+	s->used -= b ? b->cap : 0;
+	block_give(s, b);
 }
 
 /* ---- streams */
@@ -155,7 +160,7 @@ void sink_discard(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		drop_rows(s, s->stream[i]);
-	block_drop(s, s->fresh);
+	block_give(s, s->fresh);
 	s->fresh = NULL;
 	for (size_t i = 0; i < LANES_MAX; i++) {
 		s->lane[i].plan = NULL;
@@ -237,7 +242,7 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 		sweep(s, false);
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
-		.next = *at, .start_s = start_s, .shape = shape, .lane = lane,
+		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
 		.copy_sql = mem_str(copy_sql, strlen(copy_sql)),
 	};
 	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
@@ -246,10 +251,9 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	return st;
 }
 
-void sink_set_binary(struct sink *s, struct stream *st, const enum binary_kind *kinds, size_t n)
+void sink_set_binary(struct sink *s, struct stream *st, enum binary_kind *kinds)
 {
-	st->kinds = mem_alloc(n * sizeof *kinds);
-	memcpy(st->kinds, kinds, n * sizeof *kinds);
+	st->kinds = kinds;
 	s->nbinary++;
 }
 
@@ -258,13 +262,12 @@ const enum binary_kind *sink_kinds(const struct stream *st)
 	return st->kinds;
 }
 
-bool sink_settled(const struct sink *s, struct stream *st)
+bool sink_take_settled(const struct sink *s, struct stream *st)
 {
-	bool news = st->settled == s->turn && st->told != s->turn;
-
-	if (news)
-		st->told = s->turn;
-	return news;
+	if (st->settled != s->turn || st->told)
+		return false;
+	st->told = true;
+	return true;
 }
 
 /* ---- rows */
@@ -274,7 +277,7 @@ char *sink_room(struct sink *s, struct stream *st, size_t n)
 	s->room = st->last;
 	if (!block_fits(s->room, n)) {
 		if (!block_fits(s->fresh, n)) {
-			block_drop(s, s->fresh);
+			block_give(s, s->fresh);
 			s->fresh = block_take(s, n);
 		}
 		s->room = s->fresh;
@@ -289,6 +292,7 @@ static void append_fresh(struct sink *s, struct stream *st)
 	else
 		st->first = s->fresh;
 	st->last = s->fresh;
+	s->used += s->fresh->cap;
 	s->fresh = NULL;
 }
 
@@ -315,7 +319,7 @@ bool sink_idle(const struct sink *s)
 	for (size_t i = 0; i < LANES_MAX; i++)
 		if (s->lane[i].current)
 			return false;
-	return s->used == (s->fresh ? s->fresh->cap : 0);
+	return s->used == 0;
 }
 
 size_t sink_lane(const struct stream *st)
@@ -474,6 +478,7 @@ static struct block *cut(struct sink *s, struct block *b, size_t row)
 	size_t at = row_at(b, row), n = b->len - at;
 	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - row));
 
+	s->used += rest->cap;
 	memcpy(rest->data, b->data + at, n);
 	rest->len = n;
 	for (size_t i = row; i < b->nrows; i++)
@@ -566,6 +571,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 
 	if (step == PQ_END) {
 		tally_add(&s->rows, l->current->table, pq_copied(dst));
+		l->current->told = l->current->told && l->current->settled == s->turn;
 		l->current->settled = s->turn;
 		copy_is_over(s, l);
 	}

@@ -302,7 +302,8 @@ struct moment {                         /* what an ISO date's text says */
 	int us;                         /* of the second, whose later digits are dropped */
 	int offset_s;                   /* east of UTC */
 	bool has_time, has_offset;
-	bool exact;                     /* false: 24:00, a leap second, more than six digits of a fraction */
+	bool exact;                     /* false: 24:00, a leap second, more than six digits of a fraction; T and Z,
+					 * which a server may take for time zones */
 };
 
 /* false for what is no ISO date with a time and an offset, or without. */
@@ -390,7 +391,7 @@ enum binary_kind {
 	BINARY_TIMESTAMPTZ, BINARY_UUID
 };
 
-/* Of pg_attribute.atttypid; BINARY_NONE for all types whose values are left to the server, and NULL. */
+/* Of pg_attribute.atttypid; BINARY_NONE for all types whose values are left to the server. */
 enum binary_kind binary_kind(const char *type_oid);
 /* Bytes that binary_put needs at most. */
 static inline size_t binary_room(struct span raw)
@@ -427,7 +428,7 @@ void route_free(struct route *);
  * *values are valid until the next call. */
 int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
 	struct span *part, struct err *);
-/* Number that names a shape for the life of the route. */
+/* Number that names a shape for the life of the route, below 2^31. */
 uint32_t route_shape_id(const struct route *, const struct shape *);
 /* Target name of a source column, through the fields list. */
 struct span route_target(const struct route *, struct span source);
@@ -823,12 +824,13 @@ void sink_free(struct sink *);
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
 	const char *copy_sql);
-/* Its COPY is to take values of these kinds. It is forgotten by the next sink_begin. */
-void sink_set_binary(struct sink *, struct stream *, const enum binary_kind *, size_t n);
+/* Its COPY is to take values of these kinds, an array that the sink will free. The stream is
+ * forgotten by the next sink_begin. */
+void sink_set_binary(struct sink *, struct stream *, enum binary_kind *);
 const enum binary_kind *sink_kinds(const struct stream *);      /* NULL: its COPY takes text */
 /* True once since sink_begin, when a COPY to it is over: from then on nobody can change the table's
  * columns before the transaction ends. */
-bool sink_settled(const struct sink *, struct stream *);
+bool sink_take_settled(const struct sink *, struct stream *);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */

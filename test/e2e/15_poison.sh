@@ -55,13 +55,24 @@ case_dead_letters() {
 	expect_eq "$(letters "count(*)")" 9
 }
 
-# Room is taken for a row before it is known to be bad; nothing comes after it.
+# Room is taken for a row before it is known to be bad: nothing comes after the small one, and the
+# large one's is more than all rows together may have.
 case_nothing_but_a_bad_row() {
 	poison_pair
 	event I:id 'id=1&day=2026-01-10&note=%zz&short=b' >/dev/null
 	tick q
 	once
 	expect_rows 0
+	expect_eq "$(letters "count(*)")" 1
+}
+
+case_large_bad_row() {
+	poison_pair
+	src "select pgq.insert_event('q', 'I:id', 'id=1&day=2026-01-10&note='||repeat('x', 5000000)||'%zz')" >/dev/null
+	event I:id 'id=2&day=2026-01-10&note=good' >/dev/null
+	tick q
+	once
+	expect_rows 1
 	expect_eq "$(letters "count(*)")" 1
 }
 

@@ -73,7 +73,7 @@ static const struct { enum binary_kind kind; struct span raw; const char *wanted
 	{ BINARY_DATE, TEXT("infinity"), "-" },
 	{ BINARY_TIMESTAMP, TEXT("2000-01-01"), "00000008" "0000000000000000" },
 	{ BINARY_TIMESTAMP, TEXT("2000-01-01+00:00:01"), "00000008" "00000000000f4240" },
-	{ BINARY_TIMESTAMP, TEXT("2000-01-01T00:00:00.5"), "00000008" "000000000007a120" },
+	{ BINARY_TIMESTAMP, TEXT("2000-01-01+00:00:00.5"), "00000008" "000000000007a120" },
 	{ BINARY_TIMESTAMP, TEXT("1999-12-31 23:59:59.999999"), "00000008" "ffffffffffffffff" },
 	{ BINARY_TIMESTAMP, TEXT("2000-01-01 00:00:00.0000001"), "-" },
 	{ BINARY_TIMESTAMP, TEXT("2000-01-01 24:00:00"), "-" },
@@ -81,6 +81,12 @@ static const struct { enum binary_kind kind; struct span raw; const char *wanted
 	{ BINARY_TIMESTAMP, TEXT("2000-01-01 00:00:00%2b00"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01"), "-" },
+	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00+02"), "-" },
+	{ BINARY_TIMESTAMP, TEXT("2000-01-01 00:00:00+02"), "-" },
+	{ BINARY_TIMESTAMP, TEXT("2000-01-01T00:00:00"), "-" },
+	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00Z"), "-" },
+	{ BINARY_DATE, TEXT("2000-01-01+02"), "-" },
+	{ BINARY_INT4, TEXT("1+2"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00%2b"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00%2b00"), "00000008" "0000000000000000" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 02:00:00.000001%2b02"), "00000008" "0000000000000001" },
@@ -117,7 +123,6 @@ static void test_kinds(void)
 {
 	check_int("int4", binary_kind("23"), BINARY_INT4);
 	check_int("numeric", binary_kind("1700"), BINARY_NONE);
-	check_int("NULL", binary_kind(NULL), BINARY_NONE);
 }
 
 /* ---- for a server to compare */
@@ -129,9 +134,9 @@ static const struct { enum binary_kind kind; const char *type; const char *like;
 	{ BINARY_BOOL, "bool", "t" },
 	{ BINARY_TEXT, "text", "a text" },
 	{ BINARY_DATE, "date", "2026-03-28" }, { BINARY_DATE, "date", "0101-10-28" },
-	{ BINARY_TIMESTAMP, "timestamp", "2026-02-28 10:20:30" }, { BINARY_TIMESTAMP, "timestamp", "1026-12-31T23:59:59.999999" },
+	{ BINARY_TIMESTAMP, "timestamp", "2026-02-28 10:20:30" }, { BINARY_TIMESTAMP, "timestamp", "1026-12-31 23:59:59.999999" },
 	{ BINARY_TIMESTAMPTZ, "timestamptz", "2026-02-28 10:20:30.25+05:30" },
-	{ BINARY_TIMESTAMPTZ, "timestamptz", "1999-12-31 23:59:59Z" }, { BINARY_TIMESTAMPTZ, "timestamptz", "0001-01-01 00:20:30-0730" },
+	{ BINARY_TIMESTAMPTZ, "timestamptz", "1999-12-31 23:59:59-15:59:59" }, { BINARY_TIMESTAMPTZ, "timestamptz", "0001-01-01 00:20:30-0730" },
 	{ BINARY_UUID, "uuid", "01234567-89ab-cdef-ABCD-0123456789ab" },
 };
 

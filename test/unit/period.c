@@ -615,7 +615,7 @@ static void test_ages(void)
 
 static void test_memo(void)
 {
-	static const char *const texts[] = {
+	static const char *const raws[] = {
 		"20260131", "2026-01-31", "2026-01-3x", "x026-01-31", "2026-01-311", "2026-01-31 ", "aaaaaaaa", "aaaaaaaaa",
 		"aaaaaaaaaaaaaaaa", "2026-01-31+12:00",
 	};
@@ -624,10 +624,10 @@ static void test_memo(void)
 	int64_t got = 0, known = 0, wrong = 0;
 	char date[24];
 
-	for (size_t i = 0; i < COUNT(texts); i++) {
-		check_int("not known yet", period_recall(&memo, span_of(texts[i]), &got), false);
-		period_remember(&memo, span_of(texts[i]), (int64_t)i - 3);
-		check_int(texts[i], period_recall(&memo, span_of(texts[i]), &got) ? got : -99, (int64_t)i - 3);
+	for (size_t i = 0; i < COUNT(raws); i++) {
+		check_int("not known yet", period_recall(&memo, span_of(raws[i]), &got), false);
+		period_remember(&memo, span_of(raws[i]), (int64_t)i - 3);
+		check_int(raws[i], period_recall(&memo, span_of(raws[i]), &got) ? got : -99, (int64_t)i - 3);
 	}
 	for (size_t i = 0; i < COUNT(never); i++) {
 		period_remember(&memo, span_of(never[i]), 7);
