@@ -16,6 +16,7 @@
 #define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
 #define PLAN_MAX 64                     /* COPYs in one statement */
 #define BUCKETS (2 * STREAMS_MAX)
+#define TWINS_MAX (POOL_BYTES / BLOCK_BYTES / 4)        /* streams that may have another of binary rows */
 
 /* len + 8 * nrows <= cap. Rows grow from the front of data, in a careful pass their events' ids
  * from its end. */
@@ -262,12 +263,22 @@ const enum binary_kind *sink_kinds(const struct stream *st)
 	return st->kinds;
 }
 
+/* Streams in which rows wait; each holds a block at least. */
+static size_t count_waiting(const struct sink *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->nstream; i++)
+		n += s->stream[i]->first != NULL;
+	return n;
+}
+
 bool sink_take_settled(const struct sink *s, struct stream *st)
 {
 	if (st->settled != s->turn || st->told)
 		return false;
 	st->told = true;
-	return true;
+	return count_waiting(s) <= TWINS_MAX;
 }
 
 /* ---- rows */

@@ -829,7 +829,8 @@ struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t l
 void sink_set_binary(struct sink *, struct stream *, enum binary_kind *);
 const enum binary_kind *sink_kinds(const struct stream *);      /* NULL: its COPY takes text */
 /* True once since sink_begin, when a COPY to it is over: from then on nobody can change the table's
- * columns before the transaction ends. */
+ * columns before the transaction ends. Not while so many streams have rows that a second one for each
+ * would use up the blocks. */
 bool sink_take_settled(const struct sink *, struct stream *);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
