@@ -26,10 +26,11 @@ struct block {
 	char data[];
 };
 
-/* so that there is always a stream without rows to be forgotten */
-_Static_assert(POOL_BYTES / BLOCK_BYTES < STREAMS_MAX, "every stream could hold rows");
-
 #define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
+#define SMALL_CAP (BLOCK_BYTES / 4 - sizeof(struct block))      /* of the first block, where there may be many */
+
+/* so that there is always a stream without rows to be forgotten */
+_Static_assert(POOL_BYTES / SMALL_CAP + 1 < STREAMS_MAX, "every stream could hold rows");
 
 struct stream {                         /* what every row needs comes first: one cache line of 400 streams */
 	struct stream *next;            /* in its bucket */
@@ -61,7 +62,7 @@ struct sink {
 	struct stream *stream[STREAMS_MAX];
 	size_t nstream, nbinary;
 	struct stream *found;           /* by the last sink_find */
-	struct block *spare;            /* blocks of BLOCK_CAP not in use */
+	struct block *spare, *small;    /* blocks of BLOCK_CAP and of SMALL_CAP not in use */
 	struct block *fresh;            /* no stream's, and not in use, before its first row is put */
 	struct block *room;             /* where sink_room gave room: the stream's last, or fresh */
 	size_t used;                    /* bytes of blocks in use */
@@ -84,16 +85,22 @@ static bool block_fits(const struct block *b, size_t n)
 	return b && b->len + n + sizeof(int64_t) * (b->nrows + 1) <= b->cap;
 }
 
-/* Whoever uses it counts it. */
-static struct block *block_take(struct sink *s, size_t n)
+/* Where blocks of this size wait to be used again, NULL for those that are made for a row. */
+static struct block **spares(struct sink *s, size_t cap)
 {
-	size_t cap = BLOCK_CAP;
-	struct block *b = s->spare;
+	return cap == BLOCK_CAP ? &s->spare : cap == SMALL_CAP ? &s->small : NULL;
+}
 
+/* Of cap bytes, or more if n need them. Whoever uses it counts it. */
+static struct block *block_take(struct sink *s, size_t n, size_t cap)
+{
+	if (n + sizeof(int64_t) > cap)
+		cap = BLOCK_CAP;
 	if (n + sizeof(int64_t) > cap)
 		cap = (n + 2 * sizeof(int64_t)) & ~(sizeof(int64_t) - 1);
-	if (b && cap == BLOCK_CAP)
-		s->spare = b->next;
+	struct block **spare = spares(s, cap), *b = spare ? *spare : NULL;
+	if (b)
+		*spare = b->next;
 	else
 		b = mem_alloc(sizeof *b + cap);
 	b->next = NULL;
@@ -104,12 +111,14 @@ static struct block *block_take(struct sink *s, size_t n)
 
 static void block_give(struct sink *s, struct block *b)
 {
-	if (!b || b->cap != BLOCK_CAP) {
+	struct block **spare = b ? spares(s, b->cap) : NULL;
+
+	if (!spare) {
 		free(b);
 		return;
 	}
-	b->next = s->spare;
-	s->spare = b;
+	b->next = *spare;
+	*spare = b;
 }
 
 static void block_drop(struct sink *s, struct block *b)
@@ -206,17 +215,23 @@ void sink_forget(struct sink *s)
 	sweep(s, false);
 }
 
+static void free_all(struct block *b)
+{
+	while (b) {
+		struct block *next = b->next;
+		free(b);
+		b = next;
+	}
+}
+
 void sink_free(struct sink *s)
 {
 	if (!s)
 		return;
 	sink_forget(s);
 	tally_clear(&s->rows);
-	while (s->spare) {
-		struct block *b = s->spare;
-		s->spare = b->next;
-		free(b);
-	}
+	free_all(s->spare);
+	free_all(s->small);
 	free(s);
 }
 
@@ -289,7 +304,7 @@ char *sink_room(struct sink *s, struct stream *st, size_t n)
 	if (!block_fits(s->room, n)) {
 		if (!block_fits(s->fresh, n)) {
 			block_give(s, s->fresh);
-			s->fresh = block_take(s, n);
+			s->fresh = block_take(s, n, st->last || s->careful || is_current(s, st) ? BLOCK_CAP : SMALL_CAP);
 		}
 		s->room = s->fresh;
 	}
@@ -487,7 +502,7 @@ static void put_back(struct stream *st, struct block *b)
 static struct block *cut(struct sink *s, struct block *b, size_t row)
 {
 	size_t at = row_at(b, row), n = b->len - at;
-	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - row));
+	struct block *rest = block_take(s, n + sizeof(int64_t) * (b->nrows - row), BLOCK_CAP);
 
 	s->used += rest->cap;
 	memcpy(rest->data, b->data + at, n);
