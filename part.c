@@ -1,6 +1,7 @@
 /*
- * A partition's life. It is created on a connection and in a transaction of its own, short and
- * with a lock timeout: the transaction that loads a long batch must not hold the parent's lock.
+ * A partition's life. It is created on a connection of its own, in a transaction that is short and
+ * has a lock timeout, alone or with a few others: the transaction that loads a long batch must not
+ * hold the parent's lock.
  * Two dispatchers that need one partition are put in a row by an advisory lock.
  */
 #include <inttypes.h>
@@ -112,21 +113,25 @@ void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struc
 	buf_free(&shown);
 }
 
-/* The template's error e, told as what it is: a fault of the template, or a lock or a race. */
-static int template_failed(struct pq *ddl, const struct part_want *want, bool *there, struct err *e)
+/* Why it cannot be created, told as what it is: a fault of the template, of the event, or a lock or
+ * a race. Of the others in its transaction none is there then. */
+static int creation_failed(struct pq *ddl, const struct part_want *want, size_t *open, struct err *e)
 {
 	struct err cause = *e, again = { 0 };
+	bool keyless = cause.code == ERR_DATA && !*cause.sqlstate;      /* the event's own fault: nothing was run */
+	bool alone = *open == 0, there = false;
 
-	roll_back(ddl);
-	*there = false;
+	if (!keyless) {
+		roll_back(ddl);
+		*open = 0;
+	}
 	if (cause.code == ERR_CONN || cause.code == ERR_STOP || cause.code == ERR_RESOURCE || cause.code == ERR_READONLY)
 		return e->code;
-	if (cause.code == ERR_CONFLICT && is_there(ddl, "", want, there, &again) == 0 && *there) {
+	if (alone && cause.code == ERR_CONFLICT && is_there(ddl, "", want, &there, &again) == 0 && there) {
 		*e = (struct err){ 0 };
 		return 0;
 	}
 	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
-	bool keyless = cause.code == ERR_DATA && !*cause.sqlstate;      /* the event's own fault */
 	*e = (struct err){ 0 };
 	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
 	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
@@ -136,24 +141,17 @@ static int template_failed(struct pq *ddl, const struct part_want *want, bool *t
 	return e->code;
 }
 
-static int create(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+/* Opens a transaction, in which nobody else creates a partition of the table. */
+static int begin(struct pq *ddl, const struct part_want *want, bool *there, struct err *e)
 {
 	struct buf sql = { 0 };
-	bool there = false;
 
-	if (expand(want, &sql, e) == 0 && pq_query(ddl, buf_cstr(&sql), e) == 0)
-		is_there(ddl, "", want, &there, e);
+	part_begin(&sql, ddl, want->lock_timeout_ms);
+	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
+		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
+	is_there(ddl, buf_cstr(&sql), want, there, e);
 	buf_free(&sql);
-	if (!e->code && !there) {
-		roll_back(ddl);
-		return err_set(e, ERR_SHAPE, "part_template ran, but there is no table %.*s after it: does it name _DEST_TABLE?",
-			(int)want->name.n, want->name.p);
-	}
-	if (!e->code && pq_query(ddl, "COMMIT", e) == 0) {
-		*created = true;
-		return 0;
-	}
-	return template_failed(ddl, want, &there, e);
+	return e->code;
 }
 
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
@@ -224,28 +222,64 @@ static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct 
 	return e->code;
 }
 
-static int ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+/* The partition is there then, or there is an error. */
+static int run_template(struct pq *ddl, const struct part_want *want, struct buf *template, struct err *e)
 {
-	struct buf begin = { 0 };
 	bool there = false;
 
-	if (is_there(ddl, "", want, &there, e) < 0 || there)
-		return e->code;
-	part_begin(&begin, ddl, want->lock_timeout_ms);
-	buf_fmt(&begin, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
-		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
-	is_there(ddl, buf_cstr(&begin), want, &there, e);
-	buf_free(&begin);
+	buf_str(template, "\n;");
+	if (is_there(ddl, buf_cstr(template), want, &there, e) == 0 && !there)
+		err_set(e, ERR_SHAPE, "it ran, but there is no table %.*s after it: does it name _DEST_TABLE?",
+			(int)want->name.n, want->name.p);
+	return e->code;
+}
+
+/* *made: in the transaction that is open now. Not when another process was faster. */
+static int create(struct pq *ddl, const struct part_want *want, size_t *open, bool *made, struct err *e)
+{
+	struct buf template = { 0 };
+	bool there = false;
+
+	if (expand(want, &template, e) == 0 && (*open > 0 || begin(ddl, want, &there, e) == 0) && !there &&
+	    run_template(ddl, want, &template, e) == 0) {
+		*made = true;
+		*open = pq_in_transaction(ddl) ? *open + 1 : 0;         /* the template may have ended it */
+	}
+	buf_free(&template);
 	if (e->code)
-		return template_failed(ddl, want, &there, e);
-	if (!there)
-		return create(ddl, want, created, e);
-	roll_back(ddl);
+		return creation_failed(ddl, want, open, e);
+	if (there)
+		roll_back(ddl);
 	return 0;
 }
 
-int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+int part_commit(struct pq *ddl, size_t *open, struct err *e)
 {
+	bool any = *open > 0;
+
+	*open = 0;
+	return any ? pq_query(ddl, "COMMIT", e) : 0;
+}
+
+int part_ensure(struct pq *ddl, const struct part_want *want, size_t *open, bool *created, struct err *e)
+{
+	size_t alone = 0;
+	bool there = false;
+
 	*created = false;
-	return ensure(ddl, want, created, e) < 0 || *created ? e->code : refuse_stranger(ddl, want, e);
+	if (!open)
+		open = &alone;
+	if (is_there(ddl, "", want, &there, e) < 0 || (there && refuse_stranger(ddl, want, e) < 0)) {
+		if (*open)
+			roll_back(ddl);
+		*open = 0;
+		return e->code;
+	}
+	if (there)              /* the transaction has another search_path by now */
+		return part_commit(ddl, open, e);
+	if (create(ddl, want, open, created, e) == 0 && part_commit(ddl, &alone, e) < 0) {
+		*created = false;
+		creation_failed(ddl, want, &alone, e);
+	}
+	return e->code || *created ? e->code : refuse_stranger(ddl, want, e);
 }

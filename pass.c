@@ -12,53 +12,114 @@
 #define BURST 256                       /* events taken between two looks at the target */
 #define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
+#define TOGETHER_MAX 16                 /* partitions created in one transaction, within a burst; */
+#define TOGETHER_MS 100                 /* none is added to one that is as old as this */
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
 #define BINARY (UINT32_C(1) << 31)      /* with a shape's id: the stream of its binary rows */
 
 /* ---- partitions */
 
-static int try_partition(struct pass *p, const struct part_want *want, bool *created, struct err *e)
+static void say_created(struct pass *p, struct span name)
 {
-	struct job *j = p->job;
-
-	return part_open(&j->ddl, j->conf, j->encoding, e) < 0 ? e->code : part_ensure(j->ddl, want, created, e);
+	p->parts++;
+	log_info("created partition %.*s", (int)name.n, name.p);
 }
 
-/* Rows already copied may hold the very lock that a partition's creation waits for. Then they are
- * rolled back, the rest of the events is read for the partitions alone, and the batch begins anew. */
+static void say_committed(struct pass *p)
+{
+	const struct buf *names = &p->open_names;
+
+	for (const char *s = names->p; s < names->p + names->len; s += strlen(s) + 1)
+		say_created(p, span_of(s));
+	buf_free(&p->open_names);
+}
+
+/* The batch is rolled back and begins anew once the rest of its events is read for the partitions
+ * alone, each in a transaction of its own. */
 static void begin_scan(struct pass *p)
 {
-	log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
 	p->scan = true;
-	sink_discard(p->job->sink);
+	sink_forget(p->job->sink);
 	lanes_close(p->job);
 }
 
+/* Open partitions were rolled back, but the sink knows them already. */
+static int lost_open(struct pass *p, struct err *e)
+{
+	buf_free(&p->open_names);
+	if (e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate)) {
+		sink_forget(p->job->sink);
+		return e->code;
+	}
+	log_debug("new partitions are rolled back and created one by one: %s", e->msg);
+	*e = (struct err){ 0 };
+	p->job->parts_alone = true;
+	begin_scan(p);
+	return 0;
+}
+
+static int commit_partitions(struct pass *p, struct err *e)
+{
+	struct err failed = { 0 };
+
+	if (!p->open)
+		return e->code;
+	if (part_commit(p->job->ddl, &p->open, &failed) == 0)
+		say_committed(p);
+	else if (lost_open(p, &failed) < 0 && !e->code)
+		*e = failed;
+	return e->code;
+}
+
+/* Once. -1: its transaction was lost with those before, and the pass goes on in another way. */
+static int try_partition(struct pass *p, struct part_want *want, struct err *e)
+{
+	struct job *j = p->job;
+	size_t before = p->open;
+	bool alone = p->scan || p->careful || j->parts_alone, created = false;
+
+	if (!before)
+		p->open_ms = clock_ms();
+	if (part_open(&j->ddl, j->conf, j->encoding, e) == 0)
+		part_ensure(j->ddl, want, alone ? NULL : &p->open, &created, e);
+	if (before && !p->open) {
+		if (e->code)
+			return lost_open(p, e) < 0 ? 0 : -1;
+		say_committed(p);
+	}
+	if (created && p->open) {
+		buf_add(&p->open_names, want->name.p, want->name.n);
+		buf_add(&p->open_names, "", 1);
+	} else if (created) {
+		say_created(p, want->name);
+	}
+	return 0;
+}
+
+/* Rows already copied may hold the very lock that a partition's creation waits for: then the batch
+ * begins anew too. */
 static int ensure_partition(struct pass *p, struct part_want *want, struct err *e)
 {
-	bool created = false;
-
+	if ((p->open == TOGETHER_MAX || clock_ms() - p->open_ms > TOGETHER_MS) && commit_partitions(p, e) < 0)
+		return e->code;
 	for (int tries = 1;; tries++) {
 		bool own = !p->scan && sink_sent_any(p->job->sink);
 		want->lock_timeout_ms = own ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
-		try_partition(p, want, &created, e);
+		if (try_partition(p, want, e) < 0)
+			continue;
 		if (e->code != ERR_TIMEOUT || tries == DDL_TRIES)
-			break;
-		if (!own) {
+			return e->code;
+		if (own) {
+			log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
+			begin_scan(p);
+		} else {
 			log_warn("%s; trying again", e->msg);
 			daemon_sleep(DDL_PAUSE_MS);
 			if (daemon_stop_now())
-				break;
+				return e->code;
 		}
 		*e = (struct err){ 0 };
-		if (own)
-			begin_scan(p);
 	}
-	if (created) {
-		p->parts++;
-		log_info("created partition %.*s", (int)want->name.n, want->name.p);
-	}
-	return e->code;
 }
 
 static int into_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
@@ -97,7 +158,7 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 /* A careful pass keeps to text: it is the judge of what failed. */
 static bool may_go_binary(const struct pass *p)
 {
-	return !p->scan && !p->careful && !p->place;
+	return !p->scan && !p->careful && !p->place && !p->open;
 }
 
 /* Without an answer all goes on as text. No connection is opened for the question: it might wait for
@@ -250,7 +311,7 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	struct buf name = { 0 };
 	bool late = false;
 
-	if (c->late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+	if (c->late == PART_LATE_CREATE || commit_partitions(p, e) < 0 || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
 		return e->code != 0;
 	part_name(&name, c, start_s);
 	size_t lane = lanes_of(p->job, (struct span){ name.p, name.len });
@@ -403,7 +464,9 @@ int pass_run(struct pass *p, struct err *e)
 	if (queue_read(j->src, p->batch, p->time, e) < 0)
 		return e->code;
 	for (;;) {
-		if (step != PQ_END && (step = take_burst(p, e)) < 0)
+		if (step != PQ_END)
+			step = take_burst(p, e);
+		if (commit_partitions(p, e) < 0)
 			return e->code;
 		if (pump(p, step == PQ_END, e) < 0)
 			return e->code;

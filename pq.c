@@ -162,6 +162,11 @@ int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 	return rc;
 }
 
+bool pq_in_transaction(const struct pq *q)
+{
+	return PQtransactionStatus(q->conn) == PQTRANS_INTRANS;
+}
+
 bool pq_blocked(const struct pq *q)
 {
 	return q->want & POLLOUT;

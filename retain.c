@@ -316,7 +316,7 @@ static int make(struct job *j, int64_t start_s, struct err *e)
 		.end_s = period_end(&j->conf->period, start_s), .ev_type = span_of(j->retain.ev_type),
 		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = j->route,
 	};
-	part_ensure(j->ddl, &want, &created, e);
+	part_ensure(j->ddl, &want, NULL, &created, e);
 	if (created) {
 		log_info("created partition %s ahead of time", buf_cstr(&name));
 		report_partition(j->report);

@@ -624,6 +624,7 @@ const char *pq_tag(const struct pq *);          /* command tag of the last state
  * passed over. timeout_ms: 0 looks only, -1 sets no end. 0, ERR_STOP, or ERR_CONN when a server
  * that is waited for was silent for too long. */
 int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
+bool pq_in_transaction(const struct pq *);      /* that has not failed */
 bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
 /* ---- connect.c */
@@ -800,10 +801,13 @@ struct part_want {
 	const struct route *route;
 };
 
-/* Makes sure that the partition is there, in a transaction of its own on ddl; *created says
- * whether it was made now. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms;
- * who, is in err then. */
-int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
+/* Makes sure that the partition is there; *created says whether it was made now. open is NULL: in
+ * a transaction of its own. Else in the one that is open on ddl, with the *open partitions that were
+ * created before; 0: a new one. When *open is 0 after that, they are committed, or with an error
+ * rolled back. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms; who, is in err then. */
+int part_ensure(struct pq *ddl, const struct part_want *, size_t *open, bool *created, struct err *);
+/* Commits them and sets *open to 0, whatever comes of it. */
+int part_commit(struct pq *ddl, size_t *open, struct err *);
 
 /* The kinds of the shape's columns in a partition; kinds has room for shape->n. *known: of all of them. */
 int part_kinds(struct pq *ddl, const struct conf *, struct span table, const struct shape *, enum binary_kind *kinds,
@@ -949,6 +953,7 @@ struct job {
 	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
+	bool parts_alone;               /* each partition is created in a transaction of its own */
 	struct retain retain;
 	struct progress *progress;      /* NULL: nobody looks */
 	bool verify;                    /* a batch is compared with its events before it is committed */
@@ -1008,6 +1013,9 @@ struct pass {
 	void *place_for;                /* whatever place needs */
 
 	bool scan;                      /* only the partitions were created: begin the transactions anew */
+	size_t open;                    /* partitions that are created and not committed, */
+	struct buf open_names;          /* their names, each with a NUL, */
+	int64_t open_ms;                /* and when the first was begun */
 	int64_t events, rows, truncates, parts;
 	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */

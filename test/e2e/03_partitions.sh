@@ -339,6 +339,59 @@ case_late_partitions_in_a_large_batch() {
 	expect_eq "$(partitions | wc -w)" 11
 }
 
+# Its second run in a transaction fails: the partitions of a burst are then created one by one.
+case_template_for_a_transaction_of_its_own() {
+	orders_pair "part_template=create temporary table once_only () on commit drop; create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);"
+	src "insert into orders select i, date '2026-03-01' + i % 40, 'x' from generate_series(1, 5000) i"
+	tick q
+	once -v
+	expect_match err "new partitions are rolled back and created one by one"
+	expect_match err "partitions_created=40"
+	expect_eq "$(content "$DST" orders)" "$(content "$SRC" orders)"
+	expect_eq "$(partitions | wc -w)" 40
+}
+
+# A deferred trigger refuses two in one transaction: nothing fails before its COMMIT.
+case_only_the_commit_of_several_fails() {
+	orders_pair lanes=3 "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END); insert into made values (txid_current());"
+	dst "create table made (x bigint);
+	create function alone() returns trigger language plpgsql as \$\$ begin
+		if (select count(*) from made where x = new.x) > 1 then raise exception 'two at once'; end if; return null; end \$\$;
+	create constraint trigger alone after insert on made deferrable initially deferred for each row execute function alone()"
+	src "insert into orders select i, date '2026-03-01' + i % 21, 'x' from generate_series(1, 20020) i"
+	tick q
+	once -v
+	expect_match err "two at once"
+	expect_match err "partitions_created=21"
+	expect_eq "$(grep -c 'created partition' err)" 21
+	expect_rows 20020
+}
+
+case_template_that_commits() {
+	orders_pair "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END); commit;"
+	src "insert into orders select i, date '2026-03-01' + i, 'x' from generate_series(0, 9) i"
+	tick q
+	once
+	expect_match err "partitions_created=10"
+	expect_eq "$(grep -c 'created partition' err)" 10
+	expect_rows 10
+}
+
+# The first partitions of the transaction in which one cannot be created, and the rows, are not lost.
+case_template_fails_for_one_of_many() {
+	orders_pair "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END); select 1 / (right('_DEST_TABLE', 2)::int - 7);"
+	src "insert into orders select i, date '2026-03-01' + i, 'x' from generate_series(0, 9) i"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "partition orders_2026_03_07 cannot be created by part_template.*division by zero"
+	expect_eq "$(grep -c 'created partition' err)" "$(partitions | wc -w)"
+	expect_rows 0
+	sed -i 's/; select 1 .*/;/' job.ini
+	once
+	expect_rows 10
+	expect_eq "$(partitions | wc -w)" 10
+}
+
 case_interleaved_partitions() {
 	orders_pair
 	src "insert into orders select i, date '2026-01-01' + i % 200, repeat('y', 300) from generate_series(1, 40000) i"
