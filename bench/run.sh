@@ -367,13 +367,21 @@ percentiles() {
 
 # ---- start
 
-run_start() {
-	local i from to
+# Nanoseconds of a command, with its fork and exec.
+time_of() {
+	local i from
 	from=$(date +%s%N)
-	for ((i = 0; i < 500; i++)); do "$TDISPATCH" --version >/dev/null; done
-	to=$(date +%s%N)
-	say "start version 1 $(((to - from) / 500))e-9 0 0" >>"$CLUSTER/measures"
-	lines "" "### start: $(((to - from) / 500000)) us for tdispatch --version, with its fork and exec" | tee -a "$CLUSTER/tables"
+	for ((i = 0; i < 500; i++)); do "$@" >/dev/null; done
+	say $((($(date +%s%N) - from) / 500))
+}
+
+run_start() {
+	local ns none
+	ns=$(time_of "$TDISPATCH" --version)
+	none=$(time_of /bin/true)
+	say "start version 1 ${ns}e-9 0 0" >>"$CLUSTER/measures"
+	lines "" "### start: $((ns / 1000)) us for tdispatch --version, with its fork and exec; $((none / 1000)) us for /bin/true" |
+		tee -a "$CLUSTER/tables"
 }
 
 # ---- the whole
