@@ -130,6 +130,9 @@ dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at mo
 dist-test: ## two builds in two folders, libraries and all, are the same to the bit (long)
 	test/dist.sh
 
+libpq-test: ## programs with libpq 15, 17 and 18, where they can be had, through the end-to-end tests (long)
+	test/libpq.sh
+
 arch-test: ## the programs for aarch64 and armv7 under qemu, against this machine's PostgreSQL (some minutes)
 	test/arch.sh
 

@@ -26,6 +26,53 @@ bool conninfo_refused(const char *text)
 		strstr(text, " for connection option ");
 }
 
+/* What config files are told to use, and older versions of libpq do not know, or take for something
+ * else: "system" for the name of a file. value: NULL for any. */
+static const struct { const char *keyword, *value; int since; } young[] = {
+	{ "sslrootcert", "system", 160000 },
+	{ "require_auth", NULL, 160000 },
+	{ "load_balance_hosts", NULL, 160000 },
+	{ "sslcertmode", NULL, 160000 },
+	{ "sslnegotiation", NULL, 170000 },
+};
+
+static void refuse_young(const char *what, size_t i, struct err *e)
+{
+	int version = PQlibVersion();
+
+	err_set(e, ERR_CONF, "%s: this program is built with libpq %d.%d, which does not know %s%s%s: libpq %d is needed",
+		what, version / 10000, version % 10000, young[i].keyword, young[i].value ? "=" : "",
+		young[i].value ? young[i].value : "", young[i].since / 10000);
+}
+
+/* A keyword that this libpq refused, in its words. */
+static void check_keyword(const char *what, const char *why, struct err *e)
+{
+	static const char refused[] = "invalid connection option \"";
+	const char *at = why ? strstr(why, refused) : NULL;
+
+	for (size_t i = 0; at && i < sizeof young / sizeof *young; i++) {
+		size_t n = strlen(young[i].keyword);
+		const char *name = at + sizeof refused - 1;
+		if (strncmp(name, young[i].keyword, n) == 0 && name[n] == '"')
+			refuse_young(what, i, e);
+	}
+}
+
+static void check_young(const char *what, const PQconninfoOption *options, struct err *e)
+{
+	for (const PQconninfoOption *o = options; o->keyword; o++)
+		for (size_t i = 0; i < sizeof young / sizeof *young; i++)
+			if (o->val && young[i].value && PQlibVersion() < young[i].since &&
+				strcmp(o->keyword, young[i].keyword) == 0 && strcmp(o->val, young[i].value) == 0)
+				refuse_young(what, i, e);
+}
+
+const char *conninfo_lacks(void)
+{
+	return PQlibVersion() < 160000 ? "sslrootcert=system, require_auth and load_balance_hosts" : NULL;
+}
+
 /* libpq checks values only as it connects. So it is let to, to a socket that cannot be: what it
  * says of that is no matter, but what it refuses is wrong for any server. */
 static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
@@ -61,9 +108,13 @@ int conninfo_check(const char *what, const char *conninfo, struct err *e)
 	if (misread_uri(conninfo))
 		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40 and %%2f"
 			" (in the config file %%%%40 and %%%%2f)", what);
+	if (!options)
+		check_keyword(what, why, e);
 	if (!options)   /* libpq's reason may quote the string, and a password with it */
 		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
-	else if (!e->code)
+	else
+		check_young(what, options, e);
+	if (!e->code)
 		check_values(what, options, e);
 	PQconninfoFree(options);
 	PQfreemem(why);

@@ -508,6 +508,8 @@ int main(int argc, char **argv)
 		puts("tdispatch " TDISPATCH_VERSION);
 		if (a.asked.verbosity > 0)
 			fputs(conf_versions, stdout);
+		if (a.asked.verbosity > 0 && conninfo_lacks())
+			printf("this libpq does not know %s\n", conninfo_lacks());
 		break;
 	case SAMPLE:
 		fputs(conf_sample, stdout);

@@ -567,6 +567,7 @@ void metrics_text(const struct metrics *, const struct conf *, struct buf *);
 /* Is it well formed, with values that libpq takes? Else the reason, without its secrets, in err. */
 int conninfo_check(const char *what, const char *conninfo, struct err *);
 char *conninfo_mask(const char *conninfo);      /* malloc'ed, without its secrets */
+const char *conninfo_lacks(void);               /* what this libpq is too old for, or NULL */
 bool conninfo_refused(const char *text);        /* is libpq's error one of a value in it? */
 
 /* ---- switches.c: the command line */

@@ -18,8 +18,8 @@ pick_program() {
 		break
 	done
 	[ -x "${TDISPATCH:-}" ] || die "no program to test: run make dev"
-	STATIC=$TDISPATCH
-	[ ! -x "$TOP/tdispatch" ] || STATIC=$TOP/tdispatch
+	[ -n "${STATIC:-}" ] || STATIC=$TDISPATCH
+	[ "$STATIC" != "$TOP/tdispatch-dev" ] || [ ! -x "$TOP/tdispatch" ] || STATIC=$TOP/tdispatch
 	export TDISPATCH STATIC TOP
 }
 
