@@ -35,6 +35,11 @@ skip() {
 	exit 0
 }
 
+# lacks_options PROGRAM: is its libpq too old for sslrootcert=system, require_auth, load_balance_hosts?
+lacks_options() {
+	"$1" --version -v | grep -q 'does not know sslrootcert=system'
+}
+
 can_trace() {
 	strace -o /dev/null true 2>/dev/null || skip "strace does not work here"
 }

@@ -9,32 +9,35 @@ cd "$(dirname "$0")/.." || exit 1
 
 passed=0 failed=0 skipped=0
 
-# build VERSION FOLDER: its sources first, since a mirror may lack them
+# build FOLDER: the program of DEPS_LIBPQ
 build() {
-	export DEPS_LIBPQ=$1
-	deps/fetch.sh "$2/deps/src" && make DEPS="$2/deps" BUILD="$2/obj" BIN="$2/tdispatch" "$2/tdispatch"
+	make DEPS="$1/deps" BUILD="$1/obj" BIN="$1/tdispatch" "$1/tdispatch" >"$1/log" 2>&1 || { tail -n 20 "$1/log"; return 1; }
 }
 
-# one VERSION [FILE]...: with the counts of its tests
+# test_it FOLDER [FILE]...: adds what its tests counted
+test_it() {
+	local program=$PWD/$1/tdispatch line
+	shift
+	"$program" --version -v
+	TDISPATCH=$program STATIC=$program test/e2e.sh "$@" | tee "${program%/*}/e2e.log" | grep -v '^ok '
+	line=$(tail -n 1 "${program%/*}/e2e.log")
+	[[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]] || return
+	passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+}
+
+# one VERSION [FILE]...
 one() {
-	local version=$1 folder=build/libpq-$1 line
+	local folder=build/libpq-$1
+	export DEPS_LIBPQ=$1
 	shift
 	mkdir -p "$folder"
-	if ! (DEPS_LIBPQ=$version deps/fetch.sh "$folder/deps/src"); then
-		echo "ok libpq $version # skipped: no mirror has its source"
+	if ! deps/fetch.sh "$folder/deps/src"; then
+		echo "ok libpq $DEPS_LIBPQ # skipped: no mirror has its source"
 		skipped=$((skipped + 1))
-		return
-	fi
-	if ! (build "$version" "$folder") >"$folder/log" 2>&1; then
-		tail -n 20 "$folder/log"
-		echo "not ok libpq $version does not build"
+	elif ! build "$folder" || ! test_it "$folder" "$@"; then
+		echo "not ok libpq $DEPS_LIBPQ"
 		failed=$((failed + 1))
-		return
 	fi
-	"$folder/tdispatch" --version -v
-	line=$(TDISPATCH=$PWD/$folder/tdispatch STATIC=$PWD/$folder/tdispatch test/e2e.sh "$@" | tee "$folder/e2e.log" | grep -v '^ok ' | tee /dev/stderr | tail -n 1)
-	[[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed ]] || { failed=$((failed + 1)); return; }
-	passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
 }
 
 test/install.sh --tests || exit 1

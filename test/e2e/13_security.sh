@@ -425,10 +425,11 @@ case_tls_in_an_empty_root() {
 	mkdir root
 	cp "$STATIC" root/tdispatch
 	cp job.ini root
-	expect_exit 1 env -i "$(command -v chroot)" root /tdispatch --once /job.ini --set "$(target sslrootcert=system)"
-	expect_match err "certificate"
 	cp ca.crt root/ca.crt
 	in_root "sslmode=verify-full sslrootcert=/ca.crt"
+	lacks_options "$STATIC" && skip "only sslrootcert=FILE: this libpq does not know system"
+	expect_exit 1 env -i "$(command -v chroot)" root /tdispatch --once /job.ini --set "$(target sslrootcert=system)"
+	expect_match err "certificate"
 	in_root "sslrootcert=system" SSL_CERT_FILE=/ca.crt
 	for bundle in etc/ssl/certs/ca-certificates.crt etc/pki/tls/certs/ca-bundle.crt etc/ssl/ca-bundle.pem etc/ssl/cert.pem; do
 		mkdir -p "root/${bundle%/*}"

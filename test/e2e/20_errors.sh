@@ -135,11 +135,29 @@ case_once_ends_when_refused() {
 	expect_match err "no_such_role"
 }
 
+# What an old libpq does not know, or would take for something else, is refused by name.
+case_options_of_a_newer_libpq() {
+	local program option
+	orders_pair
+	for program in "$TDISPATCH" "$STATIC"; do
+		for option in "sslrootcert=system sslmode=verify-full" "require_auth=!password" load_balance_hosts=random; do
+			if lacks_options "$program"; then
+				expect_exit 2 "$program" --show-config job.ini --set "src_db=dbname=x password=geh31m $option"
+				expect_match err "src_db: this program is built with libpq 1[0-5]\..*, which does not know ${option%%[= ]*}.*: libpq 16 is needed"
+				expect_no_match err geh31m
+			else
+				expect_exit 0 "$program" --show-config job.ini --set "src_db=dbname=x password=geh31m $option"
+			fi
+		done
+	done
+}
+
 # Values that no server could take are wrong usage, in every mode.
 case_bad_connection_values() {
-	local value switch
+	local value switch values=(sslmode=bogus port=abc target_session_attrs=nonsense)
 	orders_pair
-	for value in sslmode=bogus port=abc target_session_attrs=nonsense "sslmode=require sslrootcert=system"; do
+	lacks_options "$STATIC" || values+=("sslmode=require sslrootcert=system")
+	for value in "${values[@]}"; do
 		for switch in --once --check --show-config -d; do
 			LIMIT=20 expect_exit 2 "$STATIC" $switch job.ini --set "dst_db=$value"
 			expect_match err "dst_db: (invalid|weak) "
