@@ -8,7 +8,7 @@
 #include "../../conf.c"
 #include "fuzz.h"
 
-#define SETS_MAX 16
+#define MOST_SETS 16
 #define REFERENCES_MAX 24               /* values that use others many times over grow without end */
 
 static int memory_file(struct span text)
@@ -134,13 +134,13 @@ static void check_load(struct span text, char *const *sets, size_t nsets)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = { (const char *)data, size };
-	char *sets[SETS_MAX];
+	char *sets[MOST_SETS];
 	size_t nsets = 0;
 
 	if (references(rest) > REFERENCES_MAX)
 		return 0;
 	struct span text = fuzz_part(&rest, (char)0xff);
-	while (rest.n && nsets < SETS_MAX) {
+	while (rest.n && nsets < MOST_SETS) {
 		struct span set = fuzz_part(&rest, (char)0xff);
 		sets[nsets++] = mem_str(set.p, set.n);
 	}
