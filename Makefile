@@ -1,4 +1,5 @@
 # make help tells the targets. What goes into the static binary is built by deps/build.sh.
+# One line a file; make V=1 shows the commands.
 
 PREFIX = /usr/local
 DESTDIR =
@@ -19,9 +20,11 @@ endif
 ROOT = $(DEPS)/root
 
 SRC = $(wildcard *.c)
-HEADERS = $(wildcard *.h)
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/embed.o
 EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
+
+# run LINE,COMMAND: shows LINE alone, or nothing with make -s
+run = $(if $(V),$(2),@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '$(1)';) $(2))
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Wsign-compare
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
@@ -38,40 +41,60 @@ PQ_INC = -I$(shell pg_config --includedir 2>/dev/null || echo /usr/include/postg
 all: $(BIN) ## build ./tdispatch, the static binary; ARCH=aarch64 or armv7: build/ARCH/tdispatch
 
 $(BIN): $(OBJ)
-	$(STATIC_CC) $(LINK) -o $@ $(OBJ) $(STATIC_LIBS)
+	$(call run,LINK $@,$(STATIC_CC) $(LINK) -o $@ $(OBJ) $(STATIC_LIBS))
 
-$(BUILD)/%.o: %.c $(HEADERS) $(DEPS)/.done
+$(BUILD)/%.o: %.c Makefile $(DEPS)/.done
 	@mkdir -p $(@D)
-	$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -c -o $@ $<
+	$(call run,CC $<,$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -MMD -MP -c -o $@ $<)
 
-$(BUILD)/embed.o: embed.S $(EMBEDDED) $(DEPS)/.done
+$(BUILD)/embed.o: embed.S $(EMBEDDED) $(BUILD)/versions
+	$(call run,AS $<,$(STATIC_CC) -DVERSIONS='"$(BUILD)/versions"' -c -o $@ $<)
+
+# what --version -v prints
+$(BUILD)/versions: $(DEPS)/.done dist/versions.awk
 	@mkdir -p $(@D)
-	$(STATIC_CC) -DVERSIONS='"$(ROOT)/versions"' -c -o $@ $<
+	@awk -f dist/versions.awk $(ROOT)/versions >$@
 
 $(DEPS)/.done: deps/build.sh
 	ARCH=$(ARCH) deps/build.sh $(DEPS) $(DEPS_SRC)
 
+-include $(OBJ:.o=.d)
+
 dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitizers (CC=clang too)
 
-tdispatch-dev: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
-	@deps/install.sh dev
-	$(CC) $(STD) $(SANITIZE) $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
+# native PROGRAM,FOLDER: links PROGRAM to the system's libraries, with objects in FOLDER and the
+# flags FLAGS_NAME, where NAME is the last part of FOLDER.
+define native
+$(1): $(SRC:%.c=$(2)/%.o) $(2)/embed.o
+	$$(call run,LINK $$@,$$(CC) $$(FLAGS_$(notdir $(2))) -o $$@ $$^ -lpq -lssl -lcrypto)
 
+$(2)/%.o: %.c Makefile | dev-tools
+	@mkdir -p $$(@D)
+	$$(call run,CC $$<,$$(CC) $$(STD) $$(FLAGS_$(notdir $(2))) $$(PQ_INC) -MMD -MP -c -o $$@ $$<)
+
+$(2)/embed.o: embed.S $(EMBEDDED) | dev-tools
+	@mkdir -p $$(@D)
+	$$(call run,AS $$<,$$(CC) -c -o $$@ $$<)
+
+-include $(SRC:%.c=$(2)/%.d)
+endef
+
+FLAGS_dev = $(SANITIZE)
 # Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: buf.c.
-build/test/tdispatch-torture: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
-	@deps/install.sh dev
-	@mkdir -p $(@D)
-	$(CC) $(STD) $(SANITIZE) -DTORTURE $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
-
+FLAGS_torture = $(SANITIZE) -DTORTURE
 # Without sanitizers, as valgrind and a malloc that fails need it.
-build/test/tdispatch-plain: $(SRC) $(HEADERS) embed.S $(EMBEDDED)
+FLAGS_plain = -g -O1
+NATIVE = build/native/$(notdir $(lastword $(CC)))
+$(eval $(call native,tdispatch-dev,$(NATIVE)/dev))
+$(eval $(call native,build/test/tdispatch-torture,$(NATIVE)/torture))
+$(eval $(call native,build/test/tdispatch-plain,$(NATIVE)/plain))
+
+dev-tools:
 	@deps/install.sh dev
-	@mkdir -p $(@D)
-	$(CC) $(STD) -g -O1 $(PQ_INC) -o $@ $(SRC) embed.S -lpq -lssl -lcrypto
 
 build/test/nomem.so: test/fuzz/nomem.c
 	@mkdir -p $(@D)
-	$(CC) $(STD) -O1 -fPIC -shared -o $@ $<
+	$(call run,CC $<,$(CC) $(STD) -O1 -fPIC -shared -o $@ $<)
 
 demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under a minute
 	demo/run.sh
@@ -113,7 +136,7 @@ lint: ## clean under gcc and clang, layers in order, man pages well formed
 	test/lint.sh
 
 check-layers: $(OBJ) ## prove that files call only files of a lower level
-	test/layers.sh $(OBJ)
+	@test/layers.sh $(OBJ)
 
 install: tdispatch ## install under $(DESTDIR)$(PREFIX): program, man pages, sample, unit, completion
 	install -D -m 755 tdispatch $(DESTDIR)$(PREFIX)/bin/tdispatch
@@ -143,7 +166,7 @@ deb-test: deb ## look at the package, install it in an empty Debian, follow READ
 	test/deb.sh
 
 clean: ## remove what was built, but the libraries
-	rm -rf build/obj build/test tdispatch tdispatch-dev
+	rm -rf build/obj build/native build/test tdispatch tdispatch-dev
 
 distclean: clean ## remove all that was built
 	rm -rf build
@@ -152,5 +175,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
 
+.DELETE_ON_ERROR:
+
 # what make help lists is no file
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
+.PHONY: dev-tools $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
