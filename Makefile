@@ -23,6 +23,8 @@ SRC = $(wildcard *.c)
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/embed.o
 EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
 
+DIST = x86_64 aarch64 armv7
+
 # run LINE,COMMAND: shows LINE alone, or nothing with make -s
 run = $(if $(V),$(2),@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '$(1)';) $(2))
 
@@ -147,8 +149,15 @@ install: tdispatch ## install under $(DESTDIR)$(PREFIX): program, man pages, sam
 	sed -i 's#/usr/bin/tdispatch#$(PREFIX)/bin/tdispatch#' $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
 	dist/completions.sh $(DESTDIR)$(PREFIX)/share site-functions
 
-dist: ## tarballs and SHA-256 sums under build/dist, DIST="x86_64 aarch64" at most what ARCH knows
-	dist/tarballs.sh $(DIST)
+dist: $(DIST:%=tarball-%) ## what a release uploads, under build/dist: a tarball for each of DIST, and SHA256SUMS
+	@cd build/dist && sha256sum $(DIST:%=tdispatch-*-linux-%.tar.gz) >SHA256SUMS && cat SHA256SUMS
+
+tarball-$(ARCH): $(BIN)
+	@dist/tarball.sh $(ARCH) $(BIN) $(ROOT)/versions
+
+# of another architecture; ./tdispatch prints the completions
+tarball-%: tdispatch
+	@$(MAKE) ARCH=$* DEPS=build/$*/deps $@
 
 dist-test: ## two builds in two folders, libraries and all, are the same to the bit (long)
 	test/dist.sh
@@ -160,7 +169,7 @@ arch-test: ## the programs for aarch64 and armv7 under qemu, against this machin
 	test/arch.sh
 
 deb: tdispatch ## a Debian package under build/dist: binary, man pages, sample config, unit for systemd
-	dist/deb.sh
+	dist/deb.sh $(ROOT)/versions
 
 deb-test: deb ## look at the package, install it in an empty Debian, follow README there, remove it (root only)
 	test/deb.sh
@@ -173,6 +182,7 @@ distclean: clean ## remove all that was built
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+	@echo 'DIST="x86_64 armv7"  make dist for these, not for all three'
 	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
 
 .DELETE_ON_ERROR:

@@ -1,9 +1,14 @@
 #!/bin/sh
 # Builds build/dist/tdispatch_VERSION_ARCH.deb from ./tdispatch. The same bits for the same sources.
+#
+#	dist/deb.sh VERSIONS
+#
+# VERSIONS is what deps/build.sh wrote beside the libraries.
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
 
+VERSIONS=$1
 VERSION=$(sed -n 's/^#define TDISPATCH_VERSION "\(.*\)"/\1/p' tdispatch.h)
 SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' dist/debian/changelog | head -n 1)" +%s)
 export SOURCE_DATE_EPOCH
@@ -26,6 +31,12 @@ put() {
 	chmod "$mode" "$to"
 }
 
+# The field that names Debian's source packages of the libraries; nothing for sources that are not Debian's.
+built_using() {
+	awk '$3 != "-" { printf "%s%s (= %s)", all++ ? ", " : "Static-Built-Using: ", $1 == "libpq" ? "postgresql-" int($2) : $1, $3 }
+		END { if (all) print "" }' "$VERSIONS"
+}
+
 control() {
 	cat <<-TEXT
 		Package: tdispatch
@@ -34,6 +45,7 @@ control() {
 		Maintainer: $(sed -n 's/^ -- \(.*>\)  .*/\1/p' dist/debian/changelog | head -n 1)
 		Installed-Size: $(du -sk --apparent-size $ROOT | cut -f 1)
 		Depends: adduser
+		$(built_using)
 		Section: database
 		Priority: optional
 		Description: PgQ consumer that writes events into partitioned tables
@@ -63,7 +75,7 @@ for script in postinst prerm postrm; do
 	put 755 $ROOT/DEBIAN/$script dist/debian/$script
 done
 (cd $ROOT && find usr -type f | LC_ALL=C sort | xargs md5sum) >$ROOT/DEBIAN/md5sums
-control >$ROOT/DEBIAN/control
+control | sed "/^$/d" >$ROOT/DEBIAN/control
 chmod -R u=rwX,go=rX $ROOT
 dpkg-deb --root-owner-group --uniform-compression -Zxz --build $ROOT "$OUT"
 rm -rf $ROOT

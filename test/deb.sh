@@ -21,8 +21,8 @@ main() {
 	[ "$(id -u)" = 0 ] || die "only root can install a package"
 	"$TOP/test/install.sh" --deb || exit 2
 	make_base
-	DEB=$(ls "$TOP"/build/dist/tdispatch_*.deb) TDISPATCH=$TOP/tdispatch SUITES=deb
-	export DEB TDISPATCH SUITES
+	DEB=$(ls "$TOP"/build/dist/tdispatch_*.deb) VERSIONS=$(cd "$TOP" && readlink -f "${DEPS:-build/deps}/root/versions") TDISPATCH=$TOP/tdispatch SUITES=deb
+	export DEB VERSIONS TDISPATCH SUITES
 	exec "$TOP/test/e2e.sh" "$@"
 }
 

@@ -11,7 +11,7 @@ case_lintian() {
 # Whenever and by whomever it is built.
 case_reproducible() {
 	cp "$DEB" first.deb
-	(umask 077 && TZ=Asia/Tokyo LC_ALL=C.UTF-8 "$TOP/dist/deb.sh" >/dev/null)
+	(umask 077 && TZ=Asia/Tokyo LC_ALL=C.UTF-8 "$TOP/dist/deb.sh" "$VERSIONS" >/dev/null)
 	cmp first.deb "$DEB" || fail "two builds differ"
 }
 
@@ -28,6 +28,12 @@ case_files() {
 	for word in 'ISC licence' musl PostgreSQL Apache; do
 		expect_match root/usr/share/doc/tdispatch/copyright "$word"
 	done
+}
+
+# The control file has the revisions that the program prints.
+case_names_what_is_linked_in() {
+	"$TDISPATCH" --version -v | sed -n 's/^  libpq \([0-9]*\)/  postgresql-\1 \1/; s/^  \([^ ]*\) [^ ]* (Debian \(.*\)),.*/\1 (= \2)/p' | paste -sd , | sed 's/,/, /g' >wanted
+	expect_eq "$(dpkg-deb -f "$DEB" Static-Built-Using)" "$(cat wanted)"
 }
 
 # ---- the unit
