@@ -397,7 +397,7 @@ stolen() {
 }
 
 machine() {
-	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d): $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
+	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d) at commit $COMMIT: $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
 		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are one server" \
 		"with fsync off: its processes and the client share the cores. FLOOR is psql's \\copy of the same" \
 		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction;" \
@@ -414,7 +414,7 @@ main() {
 		shift
 		set -- batch ticks many wide one poison "$@"
 	elif [ $# = 0 ]; then
-		RESULTS=$TOP/bench/RESULTS.md
+		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
 		set -- batch ticks single-ticks long many wide one poison latency start
 	fi
 	trap bench_end EXIT

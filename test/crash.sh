@@ -16,7 +16,7 @@ kill_matrix() {
 versions() {
 	local bin
 	bin=$(find_pgbin) || return
-	say "$(date -u +%Y-%m-%d), $(./tdispatch --version), PostgreSQL $("$bin/postgres" --version | cut -d ' ' -f 3)," \
+	say "$(date -u +%Y-%m-%d), commit $COMMIT, $(./tdispatch --version), PostgreSQL $("$bin/postgres" --version | cut -d ' ' -f 3)," \
 		"PgQ $(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$("$bin/pg_config" --sharedir)/extension/pgq.control")"
 }
 
@@ -60,6 +60,7 @@ main() {
 		STEP=7 KILLS=10 kill_matrix
 		exit
 	fi
+	COMMIT=$(test/commit.sh)
 	kill_matrix | tee build/crash.log
 	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
 	report <build/crash.log >test/CRASH.md

@@ -55,7 +55,7 @@ page() {
 	cat <<-END
 		# Faults, made to happen
 
-		Written by \`make fault-test\` on $(date -u +%F), $(uname -sr), $(nproc) processors, PostgreSQL $(. test/cluster.sh; "$(find_pgbin)/pg_config" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/').
+		Written by \`make fault-test\` on $(date -u +%F) at commit $COMMIT, $(uname -sr), $(nproc) processors, PostgreSQL $(. test/cluster.sh; "$(find_pgbin)/pg_config" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/').
 		$(grep -E '^[0-9]+ passed' "$LOG" | tail -n 1). A test is named by the number of its file in test/e2e or test/faults and its case.
 		Where rows move, they are counted at the end: every one of the source is in the target, and none is there twice.
 	END
@@ -76,6 +76,7 @@ else
 fi
 tests=$(tests_of <<<"$chosen")
 [ -n "$tests" ] || { echo "no row of test/faults/rows.txt has the word $1"; exit 2; }
+COMMIT=$(test/commit.sh)
 SUITES="e2e faults" test/e2e.sh $tests | tee "$LOG"
 code=${PIPESTATUS[0]}
 if [ $# != 0 ]; then
