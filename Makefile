@@ -157,7 +157,7 @@ tarball-$(ARCH): $(BIN)
 
 # of another architecture; ./tdispatch prints the completions
 tarball-%: tdispatch
-	@$(MAKE) ARCH=$* DEPS=build/$*/deps $@
+	@$(MAKE) --no-print-directory ARCH=$* DEPS=build/$*/deps $@
 
 dist-test: ## two builds in two folders, libraries and all, are the same to the bit (long)
 	test/dist.sh
@@ -182,8 +182,9 @@ distclean: clean ## remove all that was built
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
-	@echo 'DIST="x86_64 armv7"  make dist for these, not for all three'
-	@echo 'DEPS_SRC=folder  take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
+	@echo 'DIST=armv7      make dist for this architecture, not for all three'
+	@echo 'V=1             show the commands'
+	@echo 'DEPS_SRC=folder take the sources of musl, OpenSSL and PostgreSQL from there, not by apt'
 
 .DELETE_ON_ERROR:
 

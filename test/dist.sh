@@ -7,7 +7,6 @@
 # The other folder is a copy of what git tracks, under a name of another length. A short run takes
 # the libraries from DEPS (build/deps) as they are.
 cd "$(dirname "$0")/.." || exit 1
-TOP=$PWD
 WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 OTHER=$WORK/another_place_for_it
