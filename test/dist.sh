@@ -99,14 +99,15 @@ tarball_has_its_files() {
 
 # tarball_is_of ARCH: sum and machine of the program within
 tarball_is_of() {
-	local machine
+	local machine name
+	name=$(tarballs "$1")
 	case $1 in
 	x86_64) machine=X86-64 ;;
 	aarch64) machine=AArch64 ;;
 	*) machine=ARM ;;
 	esac
-	(cd build/dist && grep -F "$(tarballs "$1")" SHA256SUMS | sha256sum -c) &&
-		tar xzf "build/dist/$(tarballs "$1")" -C "$WORK" --wildcards --transform='s#.*/##' '*/tdispatch' &&
+	(cd build/dist && grep -F "  $name" SHA256SUMS | sha256sum -c) &&
+		tar xzf "build/dist/$name" -C "$WORK" --wildcards --transform='s#.*/##' '*/tdispatch' &&
 		readelf -h "$WORK/tdispatch" | grep "Machine:.*$machine\$"
 }
 
