@@ -167,7 +167,7 @@ check "the tarball has its files" tarball_has_its_files
 check "the SPDX list is what the program prints" lists_what_it_prints
 check_version musl "$DEPS/work/musl/VERSION"
 check_version openssl "$DEPS/root/include/openssl/opensslv.h"
-check_version libpq "$DEPS/work/postgresql/src/include/pg_config.h"
+check_version libpq "$DEPS/work/libpq/src/include/pg_config.h"
 for arch in $DIST; do
 	check "the tarball is of its architecture: $arch" tarball_is_of "$arch"
 done
