@@ -2,7 +2,7 @@
 #
 #   docker build -t tdispatch .
 #
-# README.md tells how to run it; examples/ has it for Compose and Kubernetes.
+# README.md tells how to run it; dist/examples/ has it for Compose and Kubernetes.
 FROM debian:trixie-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make
 WORKDIR /src

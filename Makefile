@@ -19,9 +19,9 @@ BUILD = build/$(ARCH)/obj
 endif
 ROOT = $(DEPS)/root
 
-SRC = $(wildcard *.c)
-OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/embed.o
-EMBEDDED = tdispatch.ini LICENSE $(wildcard licenses/*.txt)
+SRC = $(wildcard *.c) $(wildcard $(addsuffix /*.c,base event conf pg load ops))
+OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/conf/embed.o
+EMBEDDED = tdispatch.ini LICENSE $(wildcard dist/licenses/*.txt)
 
 DIST = x86_64 aarch64 armv7
 
@@ -49,7 +49,7 @@ $(BUILD)/%.o: %.c Makefile $(DEPS)/.done
 	@mkdir -p $(@D)
 	$(call run,CC $<,$(STATIC_CC) $(STD) $(HARDEN) $(CFLAGS) -MMD -MP -c -o $@ $<)
 
-$(BUILD)/embed.o: embed.S $(EMBEDDED) $(BUILD)/versions
+$(BUILD)/conf/embed.o: conf/embed.S $(EMBEDDED) $(BUILD)/versions
 	$(call run,AS $<,$(STATIC_CC) -DVERSIONS='"$(BUILD)/versions"' -c -o $@ $<)
 
 # what --version -v prints
@@ -67,14 +67,14 @@ dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitize
 # native PROGRAM,FOLDER: links PROGRAM to the system's libraries, with objects in FOLDER and the
 # flags FLAGS_NAME, where NAME is the last part of FOLDER.
 define native
-$(1): $(SRC:%.c=$(2)/%.o) $(2)/embed.o
+$(1): $(SRC:%.c=$(2)/%.o) $(2)/conf/embed.o
 	$$(call run,LINK $$@,$$(CC) $$(FLAGS_$(notdir $(2))) -o $$@ $$^ -lpq -lssl -lcrypto)
 
 $(2)/%.o: %.c Makefile | dev-tools
 	@mkdir -p $$(@D)
 	$$(call run,CC $$<,$$(CC) $$(STD) $$(FLAGS_$(notdir $(2))) $$(PQ_INC) -MMD -MP -c -o $$@ $$<)
 
-$(2)/embed.o: embed.S $(EMBEDDED) | dev-tools
+$(2)/conf/embed.o: conf/embed.S $(EMBEDDED) | dev-tools
 	@mkdir -p $$(@D)
 	$$(call run,AS $$<,$$(CC) -c -o $$@ $$<)
 
@@ -82,7 +82,7 @@ $(2)/embed.o: embed.S $(EMBEDDED) | dev-tools
 endef
 
 FLAGS_dev = $(SANITIZE)
-# Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: buf.c.
+# Growing moves every buffer, and the TORTURE_FAIL-th allocation fails: base/buf.c.
 FLAGS_torture = $(SANITIZE) -DTORTURE
 # Without sanitizers, as valgrind and a malloc that fails need it.
 FLAGS_plain = -g -O1
@@ -142,10 +142,10 @@ check-layers: $(OBJ) ## prove that files call only files of a lower level
 
 install: tdispatch ## install under $(DESTDIR)$(PREFIX): program, man pages, sample, unit, completion
 	install -D -m 755 tdispatch $(DESTDIR)$(PREFIX)/bin/tdispatch
-	install -D -m 644 tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
-	install -D -m 644 tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
+	install -D -m 644 dist/man/tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
+	install -D -m 644 dist/man/tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
 	install -D -m 644 tdispatch.ini $(DESTDIR)$(PREFIX)/share/doc/tdispatch/tdispatch.ini
-	install -D -m 644 tdispatch@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
+	install -D -m 644 dist/tdispatch@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
 	sed -i 's#/usr/bin/tdispatch#$(PREFIX)/bin/tdispatch#' $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service
 	dist/completions.sh $(DESTDIR)$(PREFIX)/share site-functions
 

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tdispatch.h"
+#include "ini.h"
+
+#define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
 
 struct reader {
 	struct ini *ini;

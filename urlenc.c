@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "tdispatch.h"
+#include "urlenc.h"
 
 /* Eight bytes at a time. The arithmetic takes the first byte for the lowest. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little endian");

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 umask 022
 
 VERSIONS=$1
-VERSION=$(sed -n 's/^#define TDISPATCH_VERSION "\(.*\)"/\1/p' tdispatch.h)
+VERSION=$(sed -n 's/^#define TDISPATCH_VERSION "\(.*\)"/\1/p' base/base.h)
 SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' dist/debian/changelog | head -n 1)" +%s)
 export SOURCE_DATE_EPOCH
 ARCH=$(dpkg --print-architecture)
@@ -60,12 +60,12 @@ control() {
 
 rm -rf $ROOT
 put 755 $ROOT/usr/bin/tdispatch tdispatch
-put 644 $ROOT/usr/share/man/man1/tdispatch.1.gz tdispatch.1
-put 644 $ROOT/usr/share/man/man5/tdispatch.ini.5.gz tdispatch.ini.5
-put 644 $ROOT/usr/lib/systemd/system/tdispatch@.service tdispatch@.service
+put 644 $ROOT/usr/share/man/man1/tdispatch.1.gz dist/man/tdispatch.1
+put 644 $ROOT/usr/share/man/man5/tdispatch.ini.5.gz dist/man/tdispatch.ini.5
+put 644 $ROOT/usr/lib/systemd/system/tdispatch@.service dist/tdispatch@.service
 dist/completions.sh $ROOT/usr/share vendor-completions
 put 644 $DOC/examples/tdispatch.ini tdispatch.ini
-put 644 $DOC/copyright dist/debian/copyright LICENSE licenses/musl.txt licenses/postgresql.txt
+put 644 $DOC/copyright dist/debian/copyright LICENSE dist/licenses/musl.txt dist/licenses/postgresql.txt
 put 644 $DOC/changelog.gz dist/debian/changelog
 put 644 $DOC/CHANGELOG.md.gz CHANGELOG.md
 put 644 $DOC/README.md.gz README.md

@@ -17,9 +17,9 @@ DIR=$OUT/$NAME
 
 rm -rf "$DIR" $OUT/tdispatch-*-linux-"$ARCH".tar.gz
 mkdir -p "$DIR"
-cp tdispatch.1 tdispatch.ini.5 tdispatch.ini tdispatch@.service README.md CHANGELOG.md LICENSE "$DIR/"
+cp dist/man/* tdispatch.ini dist/tdispatch@.service README.md CHANGELOG.md LICENSE "$DIR/"
 cp "$PROGRAM" "$DIR/tdispatch"
-cp -r licenses "$DIR/"
+cp -r dist/licenses "$DIR/"
 dist/completions.sh "$DIR/completions" site-functions
 awk -v version="$VERSION" -v arch="$ARCH" -f dist/sbom.awk "$VERSIONS" >"$DIR/tdispatch.spdx.json"
 chmod -R u=rwX,go=rX "$DIR"

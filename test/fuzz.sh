@@ -10,7 +10,7 @@
 cd "$(dirname "$0")/.." || exit 1
 
 TARGETS=(ini urlenc copy conf template period route binary)
-LINKED=(text file syslog log buf values ini urlenc period binary template route conf)  # a target that is named as a file includes it
+LINKED=(base/{text,file,syslog,log,buf} ini urlenc event/{period,binary,template,route} conf/{values,conf})  # a target that is named as a file includes it
 EXECUTIONS=5000         # of each target in a short run
 FLAGS="-std=c11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -Wall -Wextra -Wshadow"
 passed=0 failed=0
@@ -32,7 +32,7 @@ link() {
 	local name=$1 objects=("$DIR/obj/test_fuzz_$1.c.o") other
 	shift
 	for other in "${LINKED[@]}" "$@"; do
-		[ "$other" = "$name" ] || objects+=("$DIR/obj/${other//\//_}.c.o")
+		[ "${other##*/}" = "$name" ] || objects+=("$DIR/obj/${other//\//_}.c.o")
 	done
 	$compile -o "$DIR/$name" "${objects[@]}"
 }

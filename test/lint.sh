@@ -22,9 +22,10 @@ report() {
 
 objects() {
 	local f
+	rm -rf build/lint
 	mkdir -p build/lint
-	for f in *.c; do
-		"$1" $FLAGS -c -o "build/lint/${f%.c}.o" "$f" 2>&1
+	for f in *.c {base,event,conf,pg,load,ops}/*.c; do
+		"$1" $FLAGS -c -o "build/lint/$(basename "$f" .c).o" "$f" 2>&1
 	done
 }
 
@@ -38,7 +39,7 @@ mirrors() {
 report "clang warns of nothing" "$(objects clang)"
 report "gcc warns of nothing" "$(objects gcc)"
 report "layers are in order" "$(test/layers.sh build/lint/*.o 2>&1 | grep -v '^layers are in order')"
-for page in tdispatch.1 tdispatch.ini.5; do
+for page in dist/man/tdispatch.1 dist/man/tdispatch.ini.5; do
 	report "$page: mandoc" "$(mandoc -T lint -W warning $page 2>&1)"
 	report "$page: man" "$(LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null)"
 done

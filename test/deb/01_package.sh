@@ -40,7 +40,7 @@ case_names_what_is_linked_in() {
 
 # The unit as a file tdispatch@.service whose program is ours.
 unit_here() {
-	sed "s#/usr/bin/tdispatch#$TDISPATCH#" "$TOP/tdispatch@.service" >tdispatch@.service
+	sed "s#/usr/bin/tdispatch#$TDISPATCH#" "$TOP/dist/tdispatch@.service" >tdispatch@.service
 }
 
 case_unit_verifies() {
@@ -63,7 +63,7 @@ members() {
 # The unit kills what calls anything else, so every call of a run, also with TLS, must be among these.
 case_unit_allows_its_system_calls() {
 	can_trace
-	expect_eq "$(grep '^SystemCallFilter' "$TOP/tdispatch@.service")" "SystemCallFilter=@system-service
+	expect_eq "$(grep '^SystemCallFilter' "$TOP/dist/tdispatch@.service")" "SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources"
 	members @system-service | sort -u >service
 	members @privileged @resources | sort -u >taken

@@ -252,7 +252,7 @@ expect_said() {
 # The examples are valid YAML, what they mount is where their variables say, and each variable is a key.
 case_examples() {
 	local example
-	/usr/bin/python3 "$TOP/test/examples.py" "$TOP"/examples/compose.yaml "$TOP"/examples/kubernetes.yaml >environments
+	/usr/bin/python3 "$TOP/test/examples.py" "$TOP"/dist/examples/compose.yaml "$TOP"/dist/examples/kubernetes.yaml >environments
 	echo 'host=127.0.0.1 dbname=x' >secret
 	for example in compose kubernetes; do
 		sed -n "/^# .*$example/,/^# .*ml/p" environments | sed "s#^\(export TDISPATCH_[A-Z_]*_FILE\)=.*#\1=secret#" >environment

@@ -4,7 +4,7 @@
  */
 #include <time.h>
 
-#include "../../binary.c"
+#include "../../event/binary.c"
 #include "fuzz.h"
 #include "slow.h"
 

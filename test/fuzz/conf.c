@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../conf.c"
+#include "../../conf/conf.c"
 #include "fuzz.h"
 
 #define MOST_SETS 16

@@ -5,7 +5,7 @@
 #include <regex.h>
 #include <time.h>
 
-#include "../../period.c"
+#include "../../event/period.c"
 #include "fuzz.h"
 
 #define DATE "([0-9]{4})-([0-9]{2})-([0-9]{2})"

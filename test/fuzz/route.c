@@ -2,7 +2,7 @@
  * Fuzzes the finding of columns against the slow way. The input is a byte that picks the fields
  * list and the partition's column, and events divided by newlines, which all go through one route.
  */
-#include "../../route.c"
+#include "../../event/route.c"
 #include "slow.h"
 
 #define NAME(constant) { constant, sizeof (constant) - 1 }

@@ -3,7 +3,7 @@
  * input is the template and a name, divided by a byte 0xff. The template is filled once with that
  * name and once with harmless ones, and a lexer of SQL must find the same tokens in both.
  */
-#include "../../template.c"
+#include "../../event/template.c"
 #include "fuzz.h"
 
 #define NAME_MAX_HERE 40

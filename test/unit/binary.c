@@ -5,10 +5,10 @@
  */
 #include <ctype.h>
 
-#include "../../buf.c"
-#include "../../period.c"
+#include "../../base/buf.c"
+#include "../../event/period.c"
 #include "../../urlenc.c"
-#include "../../binary.c"
+#include "../../event/binary.c"
 #include "unit.h"
 
 /* What binary_put writes, in hexadecimal digits; "-" when the value is for the server to judge. */

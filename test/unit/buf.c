@@ -1,5 +1,5 @@
 /* Tests of buf.c: quoting for SQL and for a person's eyes, growth, struct err. */
-#include "../../buf.c"
+#include "../../base/buf.c"
 #include "unit.h"
 
 #define A63 "abcdefghijklmnopqrstuvwxyz_0123456789_abcdefghijklmnopqrstuvwxy"

@@ -6,7 +6,7 @@
  * where in each of them \ stands as \\, a tab as \t and the end of a line as \n. A section without
  * any key has a line with an empty one. A file that is refused prints `error line N` alone.
  */
-#include "../../buf.c"
+#include "../../base/buf.c"
 #include "../../ini.c"
 #include "unit.h"
 

@@ -1,6 +1,6 @@
 /* Tests of period.c: which period a date's text falls into, its name and its bounds. */
-#include "../../buf.c"
-#include "../../period.c"
+#include "../../base/buf.c"
+#include "../../event/period.c"
 #include "unit.h"
 
 #define NO_DATE "it is no ISO date (YYYY-MM-DD, optionally with a time and an offset)"

@@ -1,7 +1,7 @@
 /* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of partitions. */
-#include "../../buf.c"
-#include "../../tally.c"
-#include "../../progress.c"
+#include "../../base/buf.c"
+#include "../../base/tally.c"
+#include "../../load/progress.c"
 #include "unit.h"
 
 int64_t clock_ms(void)

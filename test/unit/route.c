@@ -1,7 +1,7 @@
 /* Tests of route.c: which columns a row has, and where in the event they stand. */
-#include "../../buf.c"
+#include "../../base/buf.c"
 #include "../../urlenc.c"
-#include "../../route.c"
+#include "../../event/route.c"
 #include "unit.h"
 
 /* What a route made of a row: (columns) value, value | the partition column's value; values still

@@ -1,6 +1,6 @@
 /* Tests of template.c: the words of part_template, each quoted for the place where it stands. */
-#include "../../buf.c"
-#include "../../template.c"
+#include "../../base/buf.c"
+#include "../../event/template.c"
 #include "unit.h"
 
 #define A50 "abcdefghijklmnopqrstuvwxyz_0123456789_abcdefghijkl"

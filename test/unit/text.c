@@ -1,5 +1,5 @@
 /* Tests of text.c: any bytes as a string of JSON and as a label's value. */
-#include "../../buf.c"
+#include "../../base/buf.c"
 #include "unit.h"
 
 static const struct { struct span in; const char *json, *label; } cases[] = {

@@ -1,5 +1,5 @@
 /* Tests of urlenc.c: splitting a row, decoding, and decoding with escapes for COPY. */
-#include "../../buf.c"
+#include "../../base/buf.c"
 #include "../../urlenc.c"
 #include "unit.h"
 

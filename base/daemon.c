@@ -1,0 +1,262 @@
+/*
+ * What makes a process a good daemon: signals that are let in only while waiting, the pid file,
+ * going to the background, and signalling the process that is there.
+ *
+ * The pid file's lock is the truth: it goes when the process goes, however that was, and the
+ * kernel tells who holds it. So a stale file, a wrong number in it or another program's pid
+ * never lead to a wrong start or to a signal for the wrong process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base.h"
+
+#define END_AFTER_S 1                   /* of a call that waits without letting us go on */
+
+static volatile sig_atomic_t got_term, got_int, got_hup;
+static volatile sig_atomic_t may_end;
+static sigset_t mask_while_waiting, mask_at_work;
+static bool catching;
+static int end_code;
+static int pidfile_fd = -1;
+static char *pidfile_path;
+static int ready_fd = -1;               /* to the parent that waits in daemon_fork */
+
+/* ---- signals */
+
+static void on_signal(int sig)
+{
+	if (sig == SIGALRM) {
+		if (!may_end)
+			return;
+		if (pidfile_path)
+			unlink(pidfile_path);
+		_exit(end_code);
+	}
+	if (sig == SIGHUP)
+		got_hup = 1;
+	else if (sig == SIGINT && !got_int)
+		got_int = 1;
+	else
+		got_term = 1;           /* SIGTERM, or a second SIGINT */
+	if (may_end && got_term)
+		alarm(END_AFTER_S);     /* most such calls come back before, and it ends in good order */
+}
+
+void daemon_signals(int code)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+
+	sigemptyset(&act.sa_mask);
+	sigprocmask(SIG_SETMASK, NULL, &mask_while_waiting);
+	mask_at_work = mask_while_waiting;
+	static const int caught[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
+	for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
+		sigaction(caught[i], &act, NULL);
+		sigaddset(&mask_at_work, caught[i]);
+		sigdelset(&mask_while_waiting, caught[i]);
+	}
+	sigprocmask(SIG_SETMASK, &mask_at_work, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	end_code = code;
+	catching = true;
+}
+
+void daemon_may_end(bool yes)
+{
+	if (!catching)
+		return;
+	may_end = yes;
+	alarm(yes && got_term ? END_AFTER_S : 0);
+	sigprocmask(SIG_SETMASK, yes ? &mask_while_waiting : &mask_at_work, NULL);
+}
+
+bool daemon_stop_now(void)
+{
+	return got_term;
+}
+
+bool daemon_stop_after_batch(void)
+{
+	return got_int || got_term;
+}
+
+bool daemon_take_reload(void)
+{
+	bool got = got_hup;
+
+	got_hup = 0;
+	return got;
+}
+
+int64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int daemon_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
+{
+	struct timespec timeout = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000 };
+
+	return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, &mask_while_waiting);
+}
+
+bool daemon_sleep(int64_t ms)
+{
+	int64_t end_ms = clock_ms() + ms;
+
+	while (!got_term && !got_int && !got_hup && clock_ms() < end_ms)
+		daemon_ppoll(NULL, 0, end_ms - clock_ms());
+	return !got_term && !got_int && !got_hup;
+}
+
+/* ---- the pid file */
+
+static int lock_file(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_SETLK, &lock);
+}
+
+/* Is the file that we locked still the one at path? Its last owner may have removed it. */
+static bool still_there(int fd, const char *path)
+{
+	struct stat ours, theirs;
+
+	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+		ours.st_dev == theirs.st_dev;
+}
+
+static int open_locked(const char *path, char *why, size_t why_size)
+{
+	const char *reason;
+
+	for (;;) {
+		int fd = file_open(path, O_RDWR, &reason);
+		if (fd < 0) {
+			snprintf(why, why_size, "cannot write pidfile %s: %s", path, reason);
+			return -1;
+		}
+		if (lock_file(fd) < 0) {
+			if (errno == EACCES || errno == EAGAIN)
+				snprintf(why, why_size, "pidfile %s is locked: it is running already", path);
+			else
+				snprintf(why, why_size, "cannot lock pidfile %s: %s", path, strerror(errno));
+			close(fd);
+			return -1;
+		}
+		if (still_there(fd, path))
+			return fd;
+		close(fd);
+	}
+}
+
+int daemon_pidfile(const char *path, char *why, size_t why_size)
+{
+	int fd = open_locked(path, why, why_size);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {
+		snprintf(why, why_size, "cannot write pidfile %s: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	pidfile_fd = fd;
+	pidfile_path = mem_str(path, strlen(path));
+	return 0;
+}
+
+void daemon_pidfile_remove(void)
+{
+	if (pidfile_fd < 0)
+		return;
+	unlink(pidfile_path);
+	close(pidfile_fd);
+	free(pidfile_path);
+	pidfile_fd = -1;
+}
+
+int daemon_signal(const char *path, int sig, char *why, size_t why_size)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 && errno != ENOENT) {
+		snprintf(why, why_size, "cannot read pidfile %s: %s", path, strerror(errno));
+		return -1;
+	}
+	bool held = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0;
+	if (fd >= 0)
+		close(fd);
+	if (!held) {
+		snprintf(why, why_size, "it is not running: nobody holds pidfile %s", path);
+		return -1;
+	}
+	if (kill(lock.l_pid, sig) < 0) {
+		snprintf(why, why_size, "cannot signal process %d: %s", (int)lock.l_pid, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- the background */
+
+/* Waits for the child to be ready or to end, and ends with the exit code of that. */
+static void follow_child(pid_t child, int fd)
+{
+	char byte;
+	int status = 0;
+
+	if (read(fd, &byte, 1) == 1)
+		_exit(0);
+	waitpid(child, &status, 0);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+int daemon_fork(char *why, size_t why_size)
+{
+	int fd[2];
+	pid_t child = pipe2(fd, O_CLOEXEC) == 0 ? fork() : -1;
+
+	if (child < 0) {
+		snprintf(why, why_size, "cannot go to the background: %s", strerror(errno));
+		return -1;
+	}
+	if (child > 0) {
+		close(fd[1]);
+		follow_child(child, fd[0]);
+	}
+	close(fd[0]);
+	ready_fd = fd[1];
+	setsid();
+	return 0;
+}
+
+void daemon_ready(void)
+{
+	if (ready_fd < 0)
+		return;
+	int null = open("/dev/null", O_RDWR);
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	if (write(ready_fd, "", 1) < 0)
+		log_debug("nobody waits for the background process");
+	close(ready_fd);
+	ready_fd = -1;
+}

@@ -1,0 +1,237 @@
+/*
+ * Where log lines go. A line is one write(2), so that lines of two processes do not mix and a
+ * crash loses none. A log that cannot be written (disk full) is no reason to stop moving rows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base.h"
+
+#define LINE_BYTES 4096                 /* a longer line is cut */
+
+static struct {
+	char job[128];
+	enum log_level level;
+	int fd;                         /* of the log file, or -1 */
+	char *path;
+	int64_t max_bytes, bytes;
+	int keep;
+	bool to_stderr, json;
+	bool syslog, syslog_failed;
+	bool status;                    /* a line of log_status is at the foot of the terminal */
+} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
+
+void log_setup(const char *job, enum log_level level)
+{
+	snprintf(logger.job, sizeof logger.job, "%s", job);
+	logger.level = level;
+}
+
+void log_to_stderr(bool on)
+{
+	logger.to_stderr = on;
+}
+
+void log_json(bool on)
+{
+	logger.json = on;
+}
+
+static int open_file(const char *path, const char **why)
+{
+	struct stat st;
+	int fd = file_open(path, O_WRONLY | O_APPEND, why);
+
+	if (fd >= 0)
+		logger.bytes = fstat(fd, &st) == 0 ? st.st_size : 0;
+	return fd;
+}
+
+void log_close(void)
+{
+	if (logger.fd >= 0)
+		close(logger.fd);
+	free(logger.path);
+	logger.fd = -1;
+	logger.path = NULL;
+	logger.syslog = false;
+}
+
+void log_to_syslog(void)
+{
+	log_close();
+	logger.syslog = true;
+}
+
+int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
+{
+	const char *reason;
+	int fd = open_file(path, &reason);
+
+	if (fd < 0) {
+		snprintf(why, why_size, "cannot write log file %s: %s", path, reason);
+		return -1;
+	}
+	char *copy = strdup(path);
+	if (!copy) {
+		snprintf(why, why_size, "cannot write log file %s: out of memory", path);
+		close(fd);
+		return -1;
+	}
+	log_close();
+	logger.fd = fd;
+	logger.path = copy;
+	logger.max_bytes = max_bytes;
+	logger.keep = keep;
+	return 0;
+}
+
+static void rotate(void)
+{
+	char from[4096], to[4096];
+	const char *why;
+
+	for (int i = logger.keep; i > 0; i--) {
+		if (i > 1)
+			snprintf(from, sizeof from, "%s.%d", logger.path, i - 1);
+		else
+			snprintf(from, sizeof from, "%s", logger.path);
+		snprintf(to, sizeof to, "%s.%d", logger.path, i);
+		rename(from, to);
+	}
+	if (logger.keep == 0)
+		unlink(logger.path);
+	int fd = open_file(logger.path, &why);
+	if (fd >= 0) {
+		close(logger.fd);
+		logger.fd = fd;
+	}
+	logger.bytes = 0;       /* also when it failed: try again a file's length later */
+}
+
+void log_status(const char *line)
+{
+	char text[LINE_BYTES];
+	int n = snprintf(text, sizeof text, "\r%s\033[K", line ? line : "");
+
+	if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
+		line = NULL;            /* the terminal is gone */
+	logger.status = line != NULL;
+}
+
+static void write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t done = write(fd, p, n);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return;
+		p += done;
+		n -= (size_t)done;
+	}
+}
+
+/* body: where the line begins for those who know time and process by themselves */
+static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
+{
+	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
+	struct timespec now;
+	struct tm tm;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &tm);
+	n = strftime(line, LINE_BYTES, "%Y-%m-%d %H:%M:%S", &tm);
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d ", now.tv_nsec / 1000000, (int)getpid());
+	*body = n;
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s %s: ", names[level], logger.job);
+	int more = vsnprintf(line + n, LINE_BYTES - n - 1, fmt, ap);
+	for (char *p = line + n; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+	if (more > 0)
+		n += (size_t)more < LINE_BYTES - n - 2 ? (size_t)more : LINE_BYTES - n - 2;
+	line[n++] = '\n';
+	return n;
+}
+
+/* Members and their order are fixed: programs read them. */
+static size_t format_json(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
+{
+	static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
+	static const char end[] = "\"}\n";
+	char text[LINE_BYTES], when[32];
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+	vsnprintf(text, sizeof text, fmt, ap);
+	size_t n = (size_t)sprintf(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"job\":\"", when, now.tv_nsec / 1000000, names[level]);
+	n += text_json(line + n, TEXT_GROWTH * sizeof logger.job, (struct span){ logger.job, strlen(logger.job) });
+	n += (size_t)sprintf(line + n, "\",\"pid\":%d,\"msg\":\"", (int)getpid());
+	n += text_json(line + n, LINE_BYTES - n - strlen(end), (struct span){ text, strlen(text) });
+	memcpy(line + n, end, strlen(end));
+	*body = 0;
+	return n + strlen(end);
+}
+
+/* true when nobody else needs to have the line; else it is for standard error too. */
+static bool line_to_syslog(enum log_level level, const char *body, size_t n)
+{
+	const char *why = syslog_send(level, (struct span){ body, n });
+
+	if (why && !logger.syslog_failed)
+		dprintf(STDERR_FILENO, "tdispatch: cannot write to /dev/log: %s; lines go to standard error until it can\n", why);
+	logger.syslog_failed = why != NULL;
+	return !why && !isatty(STDERR_FILENO);
+}
+
+static void log_line(enum log_level level, const char *fmt, va_list ap)
+{
+	char line[LINE_BYTES];
+	size_t body;
+	int saved = errno;
+	bool done = false;
+
+	if (level > logger.level)
+		return;
+	size_t n = (logger.json ? format_json : format_line)(line, &body, level, fmt, ap);
+	if (logger.fd >= 0) {
+		if (logger.bytes > 0 && logger.bytes + (int64_t)n > logger.max_bytes)
+			rotate();
+		write_all(logger.fd, line, n);
+		logger.bytes += (int64_t)n;
+	}
+	if (logger.syslog)
+		done = line_to_syslog(level, line + body, n - body - 1);
+	if (!done && (logger.fd < 0 || logger.to_stderr) && (!logger.status || level <= LVL_WARN)) {
+		if (logger.status)
+			log_status("");
+		write_all(STDERR_FILENO, line, n);
+	}
+	errno = saved;
+}
+
+#define LOG_FUNCTION(name, level) \
+	void name(const char *fmt, ...) \
+	{ \
+		va_list ap; \
+		va_start(ap, fmt); \
+		log_line(level, fmt, ap); \
+		va_end(ap); \
+	}
+
+LOG_FUNCTION(log_error, LVL_ERROR)
+LOG_FUNCTION(log_warn, LVL_WARN)
+LOG_FUNCTION(log_info, LVL_INFO)
+LOG_FUNCTION(log_debug, LVL_DEBUG)
+LOG_FUNCTION(log_trace, LVL_TRACE)

@@ -1,0 +1,99 @@
+/*
+ * Bytes that may be anything, as text that a program reads: whatever comes in, what goes out is
+ * valid UTF-8 without control bytes. Nothing is allocated: log.c writes by it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base.h"
+
+static const char replacement[] = "\xef\xbf\xbd";       /* U+FFFD, for a byte that is no UTF-8 */
+
+/* Bytes of the character at p, 0 when there is none: cut off, overlong, a surrogate. */
+static size_t char_bytes(const unsigned char *p, size_t n)
+{
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+
+	if (len > n)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+static bool is_control(unsigned char c)
+{
+	return c < 0x20 || c == 0x7f;
+}
+
+/* One character or bad byte at p, n bytes long, as it stands in a JSON string. */
+static size_t json_char(char out[8], const char *p, size_t n)
+{
+	static const char plain[] = "\"\\\n\r\t", letters[] = "\"\\nrt";
+	const char *at = *p ? strchr(plain, *p) : NULL;
+
+	if (at)
+		return (size_t)sprintf(out, "\\%c", letters[at - plain]);
+	if (is_control((unsigned char)*p))
+		return (size_t)sprintf(out, "\\u%04x", (unsigned char)*p);
+	memcpy(out, p, n);
+	return n;
+}
+
+/* The format knows no other escapes. */
+static size_t label_char(char out[8], const char *p, size_t n)
+{
+	if (*p == '"' || *p == '\\')
+		return (size_t)sprintf(out, "\\%c", *p);
+	if (is_control((unsigned char)*p))
+		return (size_t)sprintf(out, "%s", *p == '\n' ? "\\n" : " ");
+	memcpy(out, p, n);
+	return n;
+}
+
+static size_t line_char(char out[8], const char *p, size_t n)
+{
+	memcpy(out, is_control((unsigned char)*p) ? " " : p, n);
+	return n;
+}
+
+static size_t encode(char *out, size_t size, struct span text, size_t (*encode_char)(char[8], const char *, size_t))
+{
+	size_t done = 0;
+	char one[8];
+
+	for (size_t i = 0; i < text.n;) {
+		size_t n = char_bytes((const unsigned char *)text.p + i, text.n - i);
+		size_t len = n ? encode_char(one, text.p + i, n) : strlen(replacement);
+		if (done + len > size)
+			break;
+		memcpy(out + done, n ? one : replacement, len);
+		done += len;
+		i += n ? n : 1;
+	}
+	return done;
+}
+
+size_t text_json(char *out, size_t size, struct span text)
+{
+	return encode(out, size, text, json_char);
+}
+
+size_t text_label(char *out, size_t size, struct span text)
+{
+	return encode(out, size, text, label_char);
+}
+
+size_t text_line(char *out, size_t size, struct span text)
+{
+	return encode(out, size, text, line_char);
+}
+
+const char *text_s(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}

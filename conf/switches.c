@@ -1,0 +1,181 @@
+/*
+ * The command line, and the help text that tells it.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+
+const char switches_help[] =
+	"Usage: tdispatch [switches] [config.ini]\n"
+	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
+	"\n"
+	"  -h, --help          this text\n"
+	"  -V, --version       the version; with -v those of the libraries too\n"
+	"      --licenses      licences of this program and of what is linked into it\n"
+	"  -q, --quiet         log warnings and errors only\n"
+	"  -v, --verbose       log more; twice: still more\n"
+	"  -d, --daemon        go to the background (needs pidfile)\n"
+	"      --once          process all that is there now, then exit\n"
+	"      --progress AS   with --once: json tells the progress as an object a line\n"
+	"      --verify        with --once: compare each batch with its events before it is committed\n"
+	"      --set KEY=VALUE override a key of the config; any number of times\n"
+	"\n"
+	"      --completion SHELL print the completion of bash, zsh or fish\n"
+	"      --ini           print a sample config, which explains every key\n"
+	"      --show-config   print the effective config, passwords masked\n"
+	"      --show-partitions  list the partitions, and what part_keep would remove\n"
+	"      --check         connect, and say what is there and what is missing\n"
+	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
+	"      --status        say where queue and target are, and what the process does\n"
+	"      --json          with --status: for programs\n"
+	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
+	"      --max-lag S     with --health: so many seconds without progress are well (1200)\n"
+	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
+	"      --register      register the consumer on the queue\n"
+	"      --unregister    remove the consumer from the queue\n"
+	"      --rewind        set the queue's position from the target's tick\n"
+	"      --reset         forget the position on the target\n"
+	"      --replay        load the dead letters again; 1 when some still do not go in\n"
+	"\n"
+	"To the process that holds pidfile:\n"
+	"  -r, --reload        read the config again (SIGHUP)\n"
+	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
+	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
+	"\n"
+	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or TDISPATCH_<KEY>_FILE=file\n"
+	"that holds the value. --set counts before the environment, the environment before config.ini.\n"
+	"\n"
+	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
+	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
+
+enum {
+	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_JSON, OPT_MAX_LAG, OPT_MODE
+};
+
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
+	{ "daemon", no_argument, NULL, 'd' }, { "reload", no_argument, NULL, 'r' },
+	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
+	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
+	{ "completion", required_argument, NULL, OPT_COMPLETION },
+	{ "verify", no_argument, NULL, OPT_VERIFY }, { "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "dry-run", no_argument, NULL, OPT_MODE + DRY_RUN },
+	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
+	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
+	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
+	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
+	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
+	{ "show-partitions", no_argument, NULL, OPT_MODE + SHOW_PARTITIONS },
+	{ "status", no_argument, NULL, OPT_MODE + STATUS }, { "json", no_argument, NULL, OPT_JSON },
+	{ "health", no_argument, NULL, OPT_MODE + HEALTH }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
+	{ 0 },
+};
+
+static int usage(const char *why)
+{
+	fprintf(stderr, "tdispatch: %s (tdispatch --help tells the switches)\n", why);
+	return 2;
+}
+
+/* false when two switches ask for different things. */
+static bool set_mode(struct switches *s, enum mode mode)
+{
+	bool fits = s->mode == RUN || s->mode == mode;
+
+	if (fits)
+		s->mode = mode;
+	return fits;
+}
+
+static enum mode mode_of_letter(int opt)
+{
+	switch (opt) {
+	case 'h': return HELP;
+	case 'V': return VERSION;
+	case 'r': return RELOAD;
+	case 's': return STOP;
+	case 'k': return KILL;
+	default: return (enum mode)(opt - OPT_MODE);
+	}
+}
+
+/* 0 for what is no whole number of seconds over 0. */
+static int64_t seconds_of(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n && n <= 9 && strspn(text, "0123456789") == n ? strtoll(text, NULL, 10) : 0;
+}
+
+/* word: where getopt stands; a letter among others it tells in optopt. */
+static int refuse(const char *word, const char *why)
+{
+	char text[200], letter[3] = { '-', (char)optopt, 0 };
+
+	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word, why);
+	return usage(text);
+}
+
+/* What goes with what, and which config it is. 0, or the exit code. */
+static int check_together(struct switches *s, int nfiles, char **files)
+{
+	if (s->mode == HELP || s->mode == VERSION || s->mode == SAMPLE || s->mode == LICENSES)
+		return 0;
+	s->file = nfiles > 0 ? files[0] : getenv(VALUES_CONFIG_FILE);
+	if (s->file && !*s->file && nfiles == 0)
+		s->file = NULL;         /* an empty variable is none */
+	if (!s->file && !values_in_environment())
+		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
+	if (nfiles > 1)
+		return usage("there is more than one config file on the command line");
+	if ((s->json && s->mode != STATUS) || (s->max_lag && s->mode != HEALTH))
+		return usage("--json goes with --status, --max-lag with --health");
+	if (s->once && s->daemon)
+		return usage("--once and --daemon do not go together");
+	if ((s->verify || s->progress_json) && !s->once)
+		return usage("--verify and --progress need --once");
+	return 0;
+}
+
+int switches_parse(struct switches *s, int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, ":hVqvdrsk", long_options, NULL)) != -1) {
+		if (opt == '?' || opt == ':')
+			return refuse(argv[optind - 1], opt == ':' ? "needs a value" : "is no switch, or the beginning of several");
+		if (opt == 'q') {
+			s->verbosity--;
+		} else if (opt == 'v') {
+			s->verbosity++;
+		} else if (opt == 'd') {
+			s->daemon = true;
+		} else if (opt == OPT_ONCE) {
+			s->once = true;
+		} else if (opt == OPT_VERIFY) {
+			s->verify = true;
+		} else if (opt == OPT_PROGRESS) {
+			if (strcmp(optarg, "json") != 0)
+				return usage("--progress knows json only");
+			s->progress_json = true;
+		} else if (opt == OPT_SET) {
+			if (s->nsets == SETS_MAX)
+				return usage("more --set than it takes (64)");
+			s->sets[s->nsets++] = optarg;
+		} else if (opt == OPT_COMPLETION) {
+			exit(completion_print(optarg, switches_help) ? 0 : usage("--completion knows bash, zsh and fish"));
+		} else if (opt == OPT_JSON) {
+			s->json = true;
+		} else if (opt == OPT_MAX_LAG) {
+			if ((s->max_lag = seconds_of(optarg)) == 0)
+				return usage("--max-lag takes a whole number of seconds, 1 or more");
+		} else if (!set_mode(s, mode_of_letter(opt))) {
+			return usage("two switches ask for different things");
+		}
+	}
+	return check_together(s, argc - optind, argv + optind);
+}

@@ -1,0 +1,168 @@
+/*
+ * Values of an event as the server's binary COPY takes them: no text to be read again there.
+ *
+ * A value is converted only where its text has one meaning under any setting of the server, and
+ * is passed over otherwise: then the row goes as text, and the server judges it.
+ */
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "event.h"
+
+#define SCALAR_RAW_MAX 96               /* encoded bytes of a value that is not text: 32 escapes */
+#define DAYS_TO_2000 10957              /* from 1970-01-01, where period.c counts from */
+#define DAY_US INT64_C(86400000000)
+#define SECOND_US 1000000
+
+enum binary_kind binary_kind(const char *type_oid)
+{
+	static const struct { unsigned long oid; enum binary_kind kind; } types[] = {
+		{ 16, BINARY_BOOL }, { 20, BINARY_INT8 }, { 21, BINARY_INT2 }, { 23, BINARY_INT4 }, { 25, BINARY_TEXT },
+		{ 1042, BINARY_TEXT }, { 1043, BINARY_TEXT }, { 1082, BINARY_DATE }, { 1114, BINARY_TIMESTAMP },
+		{ 1184, BINARY_TIMESTAMPTZ }, { 2950, BINARY_UUID },
+	};
+	unsigned long oid = strtoul(type_oid, NULL, 10);
+
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (types[i].oid == oid)
+			return types[i].kind;
+	return BINARY_NONE;
+}
+
+static void put32(char *out, int32_t n)
+{
+	uint32_t be = htobe32((uint32_t)n);
+
+	memcpy(out, &be, sizeof be);
+}
+
+/* The length's word and so many low bytes of n. */
+static ssize_t put_number(char *out, int64_t n, size_t bytes)
+{
+	uint64_t be = htobe64((uint64_t)n);
+
+	put32(out, (int32_t)bytes);
+	memcpy(out + BINARY_WORD, (char *)&be + sizeof be - bytes, bytes);
+	return BINARY_WORD + (ssize_t)bytes;
+}
+
+/* Digits with a minus or none, 18 of them at most: no number of these overflows. */
+static ssize_t put_int(char *out, struct span text, size_t bytes)
+{
+	int64_t n = 0, most = bytes == 8 ? INT64_MAX : (INT64_C(1) << (8 * bytes - 1)) - 1;
+	bool minus = text.n > 0 && text.p[0] == '-';
+
+	if (text.n == minus || text.n > 18u + minus)
+		return -1;
+	for (size_t i = minus; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return -1;
+		n = 10 * n + (text.p[i] - '0');
+	}
+	return n <= most ? put_number(out, minus ? -n : n, bytes) : -1;
+}
+
+static ssize_t put_bool(char *out, struct span text)
+{
+	if (text.n != 1 || (*text.p != 't' && *text.p != 'f'))
+		return -1;
+	return put_number(out, *text.p == 't', 1);
+}
+
+/* An offset decides in a timestamptz, where without one the session's zone would; a timestamp's
+ * is not looked at by the server, and a date's time neither: such are left to it. */
+static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
+{
+	struct moment m;
+
+	if (!period_moment(text, &m) || !m.exact || m.has_offset != (kind == BINARY_TIMESTAMPTZ) ||
+	    (m.has_time && kind == BINARY_DATE))
+		return -1;
+	if (kind == BINARY_DATE)
+		return put_number(out, m.days - DAYS_TO_2000, 4);
+	return put_number(out, (m.days - DAYS_TO_2000) * DAY_US + (m.second_of_day - m.offset_s) * SECOND_US + m.us, 8);
+}
+
+static ssize_t put_uuid(char *out, struct span text)
+{
+	char *byte = out + BINARY_WORD;
+
+	if (text.n != 36)
+		return -1;
+	for (size_t i = 0; i < text.n; i += 2) {
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (text.p[i] != '-')
+				return -1;
+			i++;
+		}
+		int n = urlenc_hex(text.p + i);
+		if (n < 0)
+			return -1;
+		*byte++ = (char)n;
+	}
+	put32(out, 16);
+	return BINARY_WORD + 16;
+}
+
+static ssize_t put_text(char *out, struct span raw)
+{
+	size_t bad;
+	ssize_t n = urlenc_decode(out + BINARY_WORD, raw, &bad);
+
+	if (n < 0)
+		return -1;
+	put32(out, (int32_t)n);
+	return BINARY_WORD + n;
+}
+
+static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text)
+{
+	switch (kind) {
+	case BINARY_INT2:
+		return put_int(out, text, 2);
+	case BINARY_INT4:
+		return put_int(out, text, 4);
+	case BINARY_INT8:
+		return put_int(out, text, 8);
+	case BINARY_BOOL:
+		return put_bool(out, text);
+	case BINARY_DATE:
+	case BINARY_TIMESTAMP:
+	case BINARY_TIMESTAMPTZ:
+		return put_moment(out, text, kind);
+	case BINARY_UUID:
+		return put_uuid(out, text);
+	case BINARY_TEXT:
+	case BINARY_NONE:
+		break;
+	}
+	return -1;
+}
+
+ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
+{
+	char decoded[SCALAR_RAW_MAX];
+	size_t bad;
+
+	if (!raw.p) {
+		put32(out, -1);
+		return BINARY_WORD;
+	}
+	if (kind == BINARY_TEXT)
+		return put_text(out, raw);
+	/* most hold nothing to decode, and only a timestamptz could hold a + that is a space */
+	ssize_t n = kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw);
+	if (n >= 0 || raw.n > sizeof decoded)
+		return n;
+	n = urlenc_decode(decoded, raw, &bad);
+	return n < 0 ? -1 : put_scalar(out, kind, (struct span){ decoded, (size_t)n });
+}
+
+size_t binary_begin_row(char *out, size_t columns)
+{
+	uint16_t be = htobe16((uint16_t)columns);
+
+	memcpy(out, &be, sizeof be);
+	return sizeof be;
+}

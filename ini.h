@@ -1,0 +1,34 @@
+/*
+ * The ini grammar of Python's configparser; knows no key, prints nothing.
+ */
+#ifndef INI_H
+#define INI_H
+
+#include "base/base.h"
+
+struct ini_entry {
+	struct span section;            /* into the text given */
+	char *key;                      /* lower case; owned by the ini */
+	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
+	size_t line;                    /* of the key, from 1 */
+};
+
+struct ini {
+	struct ini_entry *entry;        /* in the order of the file */
+	size_t n, cap;
+};
+
+/* text must outlive the ini. 0, or ERR_CONF with "line N: ..." in the error. A section that
+ * holds no key is an entry with an empty key. ini_free takes a zeroed or half-read ini too. */
+int ini_parse(struct ini *, struct span text, struct err *);
+void ini_free(struct ini *);
+
+/* Value of key in section, else in [DEFAULT]; NULL when neither has it. */
+struct ini_entry *ini_find(const struct ini *, const char *section, const char *key);
+
+/* Replaces %(name)s and %% in raw. lookup gives a name's raw value or NULL; name is lower case.
+ * Returns a malloc'ed string, or NULL with the reason set. */
+typedef const char *ini_lookup(void *ctx, const char *name);
+char *ini_interpolate(const char *raw, ini_lookup *lookup, void *ctx, struct err *);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * The metrics file: what a process has counted since its start, in Prometheus' text format.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "load.h"
+
+/* Upper bounds of the histogram's buckets; the one above them has none. */
+static const int64_t bound_ms[METRICS_BUCKETS - 1] = { 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 300000 };
+
+void metrics_error(struct metrics *m, const char *sqlstate)
+{
+	char class[3] = { sqlstate[0], sqlstate[0] ? sqlstate[1] : 0 };
+	size_t i = 0;
+
+	while (i < m->nerror && strcmp(m->error[i].class, class) != 0)
+		i++;
+	if (i == METRICS_CLASSES)
+		return;
+	if (i == m->nerror) {
+		memcpy(m->error[i].class, class, sizeof class);
+		m->nerror++;
+	}
+	m->error[i].n++;
+}
+
+void metrics_batch(struct metrics *m, const struct load *load)
+{
+	size_t i = 0;
+
+	while (i < METRICS_BUCKETS - 1 && load->took_ms > bound_ms[i])
+		i++;
+	m->bucket[i]++;
+	m->took_ms += load->took_ms;
+	m->batches++;
+	m->events += load->events;
+	m->rows += load->rows;
+	m->bytes += load->bytes;
+	m->partitions += load->partitions;
+	m->dead += load->dead;
+	m->skipped += load->skipped;
+	m->late += load->late;
+	m->lag_ms = load->lag_ms;
+	m->lag_at_ms = clock_ms();
+}
+
+/* ---- the text */
+
+static void add_head(struct buf *out, const char *name, const char *type, const char *help)
+{
+	buf_fmt(out, "# HELP tdispatch_%s %s\n# TYPE tdispatch_%s %s\n", name, help, name, type);
+}
+
+/* extra: one more label with a comma before it, or "". */
+static void add_name(struct buf *out, const char *name, const char *labels, const char *extra)
+{
+	buf_fmt(out, "tdispatch_%s{%s%s} ", name, labels, extra);
+}
+
+static void add_count(struct buf *out, const char *name, const char *labels, int64_t n, const char *help)
+{
+	add_head(out, name, "counter", help);
+	add_name(out, name, labels, "");
+	buf_fmt(out, "%" PRId64 "\n", n);
+}
+
+static void add_seconds(struct buf *out, int64_t ms)
+{
+	buf_fmt(out, "%" PRId64 ".%03d\n", ms / 1000, (int)(ms % 1000));
+}
+
+static void add_errors(struct buf *out, const struct metrics *m, const char *labels)
+{
+	char class[40];
+
+	if (m->nerror)
+		add_head(out, "errors_total", "counter", "Errors of servers and events, by SQLSTATE class; none: without one.");
+	for (size_t i = 0; i < m->nerror; i++) {
+		snprintf(class, sizeof class, ",class=\"%s\"", *m->error[i].class ? m->error[i].class : "none");
+		add_name(out, "errors_total", labels, class);
+		buf_fmt(out, "%" PRId64 "\n", m->error[i].n);
+	}
+}
+
+static void add_histogram(struct buf *out, const struct metrics *m, const char *labels)
+{
+	char le[40];
+	int64_t n = 0;
+
+	add_head(out, "batch_seconds", "histogram", "Time that loading a batch took.");
+	for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+		n += m->bucket[i];
+		if (i < METRICS_BUCKETS - 1)
+			snprintf(le, sizeof le, ",le=\"%g\"", (double)bound_ms[i] / 1000);
+		else
+			snprintf(le, sizeof le, ",le=\"+Inf\"");
+		add_name(out, "batch_seconds_bucket", labels, le);
+		buf_fmt(out, "%" PRId64 "\n", n);
+	}
+	add_name(out, "batch_seconds_sum", labels, "");
+	add_seconds(out, m->took_ms);
+	add_name(out, "batch_seconds_count", labels, "");
+	buf_fmt(out, "%" PRId64 "\n", n);
+}
+
+static void add_label(struct buf *out, const char *name, const char *value)
+{
+	struct span text = span_of(value);
+
+	buf_fmt(out, "%s%s=\"", out->len ? "," : "", name);
+	char *room = buf_reserve(out, TEXT_GROWTH * text.n);
+	out->len += text_label(room, TEXT_GROWTH * text.n, text);
+	buf_str(out, "\"");
+}
+
+static void add_gauges(struct buf *out, const struct metrics *m, const char *labels)
+{
+	add_head(out, "build_info", "gauge", "Always 1; the version is a label.");
+	add_name(out, "build_info", labels, ",version=\"" TDISPATCH_VERSION "\"");
+	buf_str(out, "1\n");
+	if (m->lag_at_ms) {
+		add_head(out, "lag_seconds", "gauge", "Age of the newest tick that the target has, by the source's clock.");
+		add_name(out, "lag_seconds", labels, "");
+		int64_t lag_ms = m->lag_ms + clock_ms() - m->lag_at_ms;
+		add_seconds(out, lag_ms > 0 ? lag_ms : 0);      /* less: the source's clock was set back */
+	}
+	if (m->success_s) {
+		add_head(out, "last_success_timestamp_seconds", "gauge",
+			"When a batch was loaded last, or the queue was found empty.");
+		add_name(out, "last_success_timestamp_seconds", labels, "");
+		buf_fmt(out, "%" PRId64 "\n", m->success_s);
+	}
+}
+
+void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *out)
+{
+	struct buf names = { 0 };
+
+	add_label(&names, "queue", conf->queue_name);
+	add_label(&names, "consumer", conf->consumer_name);
+	const char *labels = buf_cstr(&names);
+	add_gauges(out, m, labels);
+	add_count(out, "events_total", labels, m->events, "Events of the batches loaded.");
+	add_count(out, "rows_total", labels, m->rows, "Rows written.");
+	add_count(out, "bytes_total", labels, m->bytes, "Bytes of rows sent to the target, as COPY text.");
+	add_count(out, "batches_total", labels, m->batches, "Batches loaded, those without events too.");
+	add_count(out, "dead_letters_total", labels, m->dead, "Events that went to tdispatch.dead_letter.");
+	add_count(out, "skipped_events_total", labels, m->skipped, "Events skipped since they could not be written.");
+	add_count(out, "late_events_total", labels, m->late, "Events left out by part_late = skip.");
+	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
+	add_errors(out, m, labels);
+	add_histogram(out, m, labels);
+	buf_free(&names);
+}

@@ -1,0 +1,251 @@
+/*
+ * The progress of a run that ends (--once): what is done of about how much, for the one who
+ * waits, and what was done at the end. On a terminal one line that is drawn again and again, else
+ * a log line now and then, or JSON for a script.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "load.h"
+
+#define GROUPED_MAX 32
+#define ESTIMATE_AFTER_MS 2000          /* before that the rate says nothing about the rest */
+
+static int64_t every_ms(const struct progress *p)
+{
+	switch (p->kind) {
+	case PROGRESS_LINE: return 200;
+	case PROGRESS_JSON: return 1000;
+	default: return 10000;
+	}
+}
+
+void progress_begin(struct progress *p, enum progress_kind kind)
+{
+	*p = (struct progress){ .kind = kind, .total = -1, .start_ms = clock_ms() };
+	p->shown_ms = p->start_ms;
+	if (kind == PROGRESS_LINE)
+		log_status("");
+}
+
+/* ---- numbers for people */
+
+/* 1234567 as 1,234,567 */
+static const char *grouped(int64_t n, char out[GROUPED_MAX])
+{
+	char digits[GROUPED_MAX];
+	int len = snprintf(digits, sizeof digits, "%" PRId64, n);
+	size_t at = 0;
+
+	for (int i = 0; i < len; i++) {
+		if (i && (len - i) % 3 == 0 && digits[i - 1] != '-')
+			out[at++] = ',';
+		out[at++] = digits[i];
+	}
+	out[at] = 0;
+	return out;
+}
+
+static void add_number(struct buf *b, const char *before, int64_t n, const char *after)
+{
+	char text[GROUPED_MAX];
+
+	buf_fmt(b, "%s%s%s", before, grouped(n, text), after);
+}
+
+/* As 1 partition, 2 partitions. */
+static void add_count(struct buf *b, const char *before, int64_t n, const char *what, const char *after)
+{
+	add_number(b, before, n, " ");
+	buf_fmt(b, "%s%s%s", what, n == 1 ? "" : "s", after);
+}
+
+static int64_t rate(int64_t events, int64_t ms)
+{
+	return ms > 0 ? (int64_t)((double)events * 1000 / (double)ms) : 0;
+}
+
+/* -1 where it cannot be told. */
+static int64_t seconds_left(const struct progress *p, int64_t events, int64_t ms)
+{
+	if (p->total < 0 || events == 0 || p->verifying || ms < ESTIMATE_AFTER_MS)
+		return -1;
+	return p->total > events ? (int64_t)((double)(p->total - events) * (double)ms / (double)events / 1000) : 0;
+}
+
+/* ---- while it runs */
+
+static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
+{
+	int64_t left = seconds_left(p, events, ms);
+
+	buf_str(b, p->stopping ? "stopping after this batch: " : "");
+	add_number(b, "", events, "");
+	if (p->total >= events)
+		add_number(b, " of about ", p->total, "");
+	add_number(b, " events, ", rate(events, ms), "/s");
+	if (left >= 0)
+		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
+	add_count(b, ", ", parts, "partition", " created");
+	if (p->verifying)
+		buf_str(b, ", verifying");
+}
+
+/* null where it is not known */
+static void add_json(struct buf *b, const char *key, int64_t n)
+{
+	buf_fmt(b, n < 0 ? ",\"%s\":null" : ",\"%s\":%" PRId64, key, n);
+}
+
+static void add_json_now(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
+{
+	buf_fmt(b, "{\"type\":\"progress\",\"seconds\":%.3f", (double)ms / 1000);
+	add_json(b, "events", events);
+	add_json(b, "events_estimated", p->total);
+	add_json(b, "events_per_second", rate(events, ms));
+	add_json(b, "seconds_left", seconds_left(p, events, ms));
+	add_json(b, "partitions_created", parts);
+	buf_fmt(b, ",\"verifying\":%s}", p->verifying ? "true" : "false");
+}
+
+/* A line that is wider than the terminal could not be drawn over. */
+static void draw(struct buf *line)
+{
+	struct winsize size;
+	size_t width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+
+	if (line->len >= width)
+		line->len = width - 1;
+	log_status(buf_cstr(line));
+}
+
+static void put_line(struct buf *line)
+{
+	buf_str(line, "\n");
+	fwrite(line->p, 1, line->len, stdout);
+	fflush(stdout);
+}
+
+static void show(struct progress *p, int64_t ms)
+{
+	int64_t events = p->events + p->now_events, parts = p->parts + p->now_parts;
+	struct buf line = { 0 };
+
+	p->stopping = daemon_stop_after_batch();
+	if (p->kind == PROGRESS_JSON)
+		add_json_now(&line, p, events, parts, ms);
+	else
+		add_text(&line, p, events, parts, ms);
+	if (p->kind == PROGRESS_JSON)
+		put_line(&line);
+	else if (p->kind == PROGRESS_LINE)
+		draw(&line);
+	else
+		log_info("progress: %s", buf_cstr(&line));
+	buf_free(&line);
+}
+
+int64_t progress_show(struct progress *p, int64_t events, int64_t parts)
+{
+	if (!p)
+		return -1;
+	if (!p->verifying) {
+		p->now_events = events;
+		p->now_parts = parts;
+	}
+	int64_t now_ms = clock_ms(), next_ms = p->shown_ms + every_ms(p);
+	if (now_ms < next_ms)
+		return next_ms - now_ms;
+	p->shown_ms = now_ms;
+	show(p, now_ms - p->start_ms);
+	return every_ms(p);
+}
+
+void progress_partition(struct progress *p)
+{
+	if (p)
+		p->parts++;
+}
+
+void progress_batch(struct progress *p, int64_t events, int64_t bad, int64_t parts, const struct tally *rows)
+{
+	if (!p)
+		return;
+	p->events += events;
+	p->bad += bad;
+	p->parts += parts;
+	p->batches++;
+	p->now_events = p->now_parts = 0;
+	tally_merge(&p->rows, rows);
+}
+
+/* ---- at the end */
+
+static void say(const struct progress *p, struct buf *line)
+{
+	if (p->kind == PROGRESS_LINE)
+		fprintf(stderr, "%s\n", buf_cstr(line));
+	log_info("%s", buf_cstr(line));
+	line->len = 0;
+}
+
+static void end_text(const struct progress *p, const char *how, int64_t ms)
+{
+	struct buf line = { 0 };
+
+	buf_str(&line, how);
+	add_count(&line, ": ", p->events, "event", "");
+	buf_fmt(&line, " in %.1f s", (double)ms / 1000);
+	add_number(&line, ", ", rate(p->events, ms), " a second");
+	add_count(&line, "; ", tally_rows(&p->rows), "row", "");
+	add_count(&line, ", ", p->parts, "partition", " created");
+	if (p->bad)
+		add_count(&line, ", ", p->bad, "event", " not written");
+	if (p->errors)
+		add_count(&line, ", ", p->errors, "error", "");
+	say(p, &line);
+	for (size_t i = 0; i < p->rows.n; i++) {
+		buf_fmt(&line, "  %s: ", p->rows.at[i].name);
+		add_count(&line, "", p->rows.at[i].rows, "row", "");
+		say(p, &line);
+	}
+	buf_free(&line);
+}
+
+static void end_json(const struct progress *p, const char *how, int64_t ms)
+{
+	struct buf line = { 0 };
+
+	buf_fmt(&line, "{\"type\":\"summary\",\"end\":\"%s\",\"seconds\":%.3f", how, (double)ms / 1000);
+	add_json(&line, "events", p->events);
+	add_json(&line, "batches", p->batches);
+	add_json(&line, "rows", tally_rows(&p->rows));
+	add_json(&line, "partitions_created", p->parts);
+	add_json(&line, "events_not_written", p->bad);
+	add_json(&line, "errors", p->errors);
+	buf_str(&line, ",\"rows_of\":{");
+	for (size_t i = 0; i < p->rows.n; i++) {
+		buf_str(&line, i ? "," : "");
+		buf_json(&line, p->rows.at[i].name);
+		buf_fmt(&line, ":%" PRId64, p->rows.at[i].rows);
+	}
+	buf_str(&line, "}}");
+	put_line(&line);
+	buf_free(&line);
+}
+
+void progress_end(struct progress *p, const char *how)
+{
+	if (!p)
+		return;
+	if (p->kind == PROGRESS_LINE)
+		log_status("");
+	(p->kind == PROGRESS_JSON ? end_json : end_text)(p, how, clock_ms() - p->start_ms);
+	if (p->kind == PROGRESS_LINE)
+		log_status(NULL);
+	tally_clear(&p->rows);
+}

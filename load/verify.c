@@ -1,0 +1,261 @@
+/*
+ * --verify: a batch beside its events, in the open transactions, before they are committed.
+ *
+ * A value's text may change in the target ('007' for an integer), so the target itself must say
+ * what a row should be: the events are read a second time, into a temporary table for each
+ * partition, without its constraints and triggers. Then number and checksum of the rows there are
+ * compared with those of the rows in the partition that this transaction has brought.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+struct twin_column {
+	char *name;
+	bool in_all;                    /* all rows were loaded with it: else some have its default, and it is not compared */
+};
+
+struct twin {                           /* the temporary table of a partition */
+	struct twin_column *column;
+	size_t n, cap;
+};
+
+struct verify {
+	struct job *job;
+	const struct tally *rows;       /* the partitions of the batch */
+	struct twin *twin;              /* one for each of them, in the same order */
+	int64_t differ;
+};
+
+/* The rows of our own transaction and its savepoints: what is visible and not yet committed. */
+#define OURS "pg_catalog.age(t.xmin)" PQ_OWN("<=") "0 AND pg_catalog.txid_status(pg_catalog.txid_current()" PQ_OWN("-") \
+	"pg_catalog.age(t.xmin)::pg_catalog.int8)" PQ_OWN("=") "'in progress'::pg_catalog.text"
+
+static void add_twin(struct buf *sql, size_t i)
+{
+	buf_fmt(sql, "pg_temp.tdispatch_verify_%zu", i);
+}
+
+static size_t lane_of(const struct verify *v, size_t i)
+{
+	return lanes_of(v->job, span_of(v->rows->at[i].name));
+}
+
+static void add_partition(struct buf *sql, const struct verify *v, size_t i)
+{
+	buf_qualified(sql, v->job->conf->schema, span_of(v->rows->at[i].name));
+}
+
+static int create_twins(struct verify *v, size_t lane, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	for (size_t i = 0; i < v->rows->n; i++) {
+		if (lane_of(v, i) != lane)
+			continue;
+		buf_str(&sql, "CREATE TEMPORARY TABLE ");
+		add_twin(&sql, i);
+		buf_str(&sql, " ON COMMIT DROP AS SELECT * FROM ");
+		add_partition(&sql, v, i);
+		buf_str(&sql, " WITH NO DATA;");
+	}
+	int rc = sql.len ? pq_query(v->job->dst[lane], buf_cstr(&sql), e) : 0;
+	buf_free(&sql);
+	return rc;
+}
+
+/* ---- the second reading */
+
+static bool has_column(const struct shape *shape, const char *name)
+{
+	for (size_t i = 0; i < shape->n; i++)
+		if (span_is(shape->target[i], name))
+			return true;
+	return false;
+}
+
+static bool knows_column(const struct twin *t, struct span name)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (span_is(name, t->column[i].name))
+			return true;
+	return false;
+}
+
+/* Rows of that shape go there too. */
+static void join_shape(struct twin *t, const struct shape *shape)
+{
+	bool first = t->n == 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		t->column[i].in_all = t->column[i].in_all && has_column(shape, t->column[i].name);
+	for (size_t i = 0; i < shape->n; i++) {
+		if (knows_column(t, shape->target[i]))
+			continue;
+		t->column = mem_grow(t->column, t->n, &t->cap, sizeof *t->column);
+		t->column[t->n++] = (struct twin_column){ mem_str(shape->target[i].p, shape->target[i].n), first };
+	}
+}
+
+/* What a lane has from an earlier run is not read: no row goes there. */
+static int into_twin(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
+{
+	struct verify *v = p->place_for;
+	char *name = mem_str(want->name.p, want->name.n);
+	const struct tally_part *part = tally_find(v->rows, name);
+
+	free(name);
+	if (part) {
+		join_shape(&v->twin[part - v->rows->at], shape);
+		add_twin(table, (size_t)(part - v->rows->at));
+	} else if (v->job->loads[lanes_of(v->job, want->name)]) {
+		err_set(e, ERR_OTHER, "src_db: the batch has other events than when it was read first");
+	}
+	return e->code;
+}
+
+/* The events but those that were found to be bad; caller frees. */
+static char *good_events(const struct pass *loaded)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT * FROM (%s) good WHERE ev_id <> ALL ('{", loaded->batch->event_sql);
+	for (size_t i = 0; i < loaded->dead.n; i++)
+		buf_fmt(&sql, "%s%" PRId64, i ? "," : "", loaded->dead.at[i].event);
+	buf_str(&sql, "}')");
+	buf_cstr(&sql);
+	return sql.p;
+}
+
+static int read_again(struct verify *v, const struct pass *loaded, struct err *e)
+{
+	struct job *j = v->job;
+	struct queue_batch batch = *loaded->batch;
+	struct pass p = { .job = j, .batch = &batch, .event = -1, .place = into_twin, .place_for = v };
+	struct sink *partitions = j->sink;
+
+	if (loaded->dead.n)
+		batch.event_sql = good_events(loaded);
+	j->sink = sink_new();
+	pass_run(&p, e);
+	sink_free(j->sink);
+	j->sink = partitions;
+	if (loaded->dead.n)
+		queue_batch_free(&batch);
+	return e->code;
+}
+
+/* ---- comparing */
+
+/* The columns with that in_all, after a comma where they are not the first. Returns how many. */
+static size_t add_columns(struct buf *sql, const struct twin *t, bool in_all, const char *before)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->column[i].in_all != in_all)
+			continue;
+		buf_fmt(sql, "%s%s", n++ ? ", " : "", before);
+		buf_ident(sql, span_of(t->column[i].name));
+	}
+	return n;
+}
+
+/* One row: number and checksum of a table's rows. */
+static void add_sums(struct buf *sql, const struct twin *t)
+{
+	buf_str(sql, "(SELECT pg_catalog.count(*) AS n, pg_catalog.sum(pg_catalog.hashtextextended(ROW(");
+	add_columns(sql, t, true, "t.");
+	buf_str(sql, ")::pg_catalog.text, 0)) AS h FROM ");
+}
+
+/* Says what is not compared. false: nothing is. */
+static bool is_comparable(const struct twin *t, const char *name)
+{
+	struct buf columns = { 0 };
+	size_t left_out = add_columns(&columns, t, false, "");
+
+	if (left_out == t->n)
+		log_error("verify: no column of partition %s can be compared: not one is in all of its events", name);
+	else if (left_out)
+		log_warn("verify: partition %s: not every event has %s: not compared", name, buf_cstr(&columns));
+	buf_free(&columns);
+	return left_out < t->n;
+}
+
+static int compare(struct verify *v, size_t i, struct err *e)
+{
+	struct pq *dst = v->job->dst[lane_of(v, i)];
+	const char *name = v->rows->at[i].name;
+	struct buf sql = { 0 };
+
+	if (!is_comparable(&v->twin[i], name)) {
+		v->differ++;
+		return 0;
+	}
+	buf_str(&sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
+		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
+	add_sums(&sql, &v->twin[i]);
+	add_twin(&sql, i);
+	buf_str(&sql, " t) want, ");
+	add_sums(&sql, &v->twin[i]);
+	add_partition(&sql, v, i);
+	buf_str(&sql, " t WHERE " OURS ") got");
+	int rc = pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0)
+		return rc;
+	int64_t want = pq_int(dst, 0, 0, 0), got = pq_int(dst, 0, 1, 0);
+	bool differ = pq_int(dst, 0, 2, 0);
+	if (want != got)
+		log_error("verify: partition %s got %" PRId64 " rows from %" PRId64 " events", name, got, want);
+	else if (differ)
+		log_error("verify: partition %s got %" PRId64 " rows, and their values are not those of the events", name, got);
+	v->differ += differ || want != got;
+	return 0;
+}
+
+static void free_twins(struct verify *v)
+{
+	for (size_t i = 0; i < v->rows->n; i++) {
+		for (size_t k = 0; k < v->twin[i].n; k++)
+			free(v->twin[i].column[k].name);
+		free(v->twin[i].column);
+	}
+	free(v->twin);
+}
+
+static int verify(struct verify *v, const struct pass *loaded, struct err *e)
+{
+	for (size_t lane = 0; lane < v->job->lanes; lane++)
+		if (create_twins(v, lane, e) < 0)
+			return e->code;
+	if (read_again(v, loaded, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < v->rows->n; i++)
+		if (compare(v, i, e) < 0)
+			return e->code;
+	if (v->differ)
+		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions differ from the events, nothing"
+			" of it is committed", loaded->batch->id, v->differ, v->rows->n);
+	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->rows->n);
+	return 0;
+}
+
+int verify_run(const struct pass *loaded, struct err *e)
+{
+	struct job *j = loaded->job;
+	struct verify v = { .job = j, .rows = sink_tally(j->sink) };
+
+	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
+	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);
+	if (j->progress)
+		j->progress->verifying = true;
+	verify(&v, loaded, e);
+	if (j->progress)
+		j->progress->verifying = false;
+	free_twins(&v);
+	return e->code;
+}

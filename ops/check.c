@@ -1,0 +1,277 @@
+/*
+ * --check: connects to both databases and says, a line each, what is there and what is missing,
+ * with what to do about it. Changes nothing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ops.h"
+
+struct check {
+	struct job *job;
+	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
+	int64_t consumer_tick;          /* -1: not known */
+	struct findings *found;
+};
+
+static struct pq *connect_to(struct check *c, const char *what, const char *conninfo)
+{
+	struct err e = { 0 };
+	struct pq *q = pq_open(what, conninfo, NULL, &e);
+
+	if (!q) {
+		finding_missing(c->found, "%s", e.msg);
+		return NULL;
+	}
+	finding_ok("%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
+		pq_server_encoding(q), pq_encrypted(q) ? "encrypted" : "not encrypted");
+	if (pq_exposed(q))
+		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
+			what, what);
+	return q;
+}
+
+/* --install creates the thing. grants: those that this takes. */
+static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)(struct pq *, struct err *),
+	const char *thing)
+{
+	struct buf text = { 0 };
+	struct err e = { 0 };
+	int rc = grants(q, &e);
+
+	if (rc == 0 && pq_rows(q) == 0)
+		buf_str(&text, "create it with --install");
+	else
+		finding_admin(&text, what, q, rc);
+	finding_missing(c->found, "%s%s", thing, buf_cstr(&text));
+	buf_free(&text);
+}
+
+/* ---- the files */
+
+/* The folder of path, and errno when no file can be made in it; 0 when one can. */
+static int try_folder(const char *path, struct buf *folder)
+{
+	const char *slash = strrchr(path, '/');
+	struct buf inside = { 0 };
+
+	if (slash)
+		buf_add(folder, path, slash == path ? 1 : (size_t)(slash - path));
+	else
+		buf_str(folder, ".");
+	buf_fmt(&inside, "%s/.", buf_cstr(folder));
+	int why = access(buf_cstr(&inside), W_OK | X_OK) < 0 ? errno : 0;
+	buf_free(&inside);
+	return why;
+}
+
+/* Services may make these when they start. */
+static bool is_made_at_start(const char *folder)
+{
+	static const char *const above[] = { "/run/", "/var/run/", "/var/log/" };
+
+	for (size_t i = 0; i < sizeof above / sizeof *above; i++)
+		if (strncmp(folder, above[i], strlen(above[i])) == 0)
+			return true;
+	return false;
+}
+
+/* One that a run opens and keeps, and cannot do without. */
+static void check_kept_file(struct check *c, const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+
+	if (!path)
+		return;
+	bool there = access(path, F_OK) == 0;
+	int why = !there ? try_folder(path, &folder) : access(path, W_OK) < 0 ? errno : 0;
+	if (why == ENOENT && is_made_at_start(buf_cstr(&folder)))
+		finding_warning("%s %s: folder %s is not there: create it, if the service does not at its start", key, path,
+			buf_cstr(&folder));
+	else if (why && there)
+		finding_wrong(c->found, "%s %s cannot be written: %s", key, path, strerror(why));
+	else if (why)
+		finding_wrong(c->found, "%s %s cannot be written: folder %s: %s", key, path, buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+/* One that is replaced whole; a run goes on without it. */
+static void check_whole_file(const char *key, const char *path)
+{
+	struct buf folder = { 0 };
+	int why = path ? try_folder(path, &folder) : 0;
+
+	if (why)
+		finding_warning("%s %s cannot be written: folder %s: %s; a run would go on without it", key, path,
+			buf_cstr(&folder), strerror(why));
+	buf_free(&folder);
+}
+
+static void check_files(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	const char *state = conf->state_file;
+
+	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
+		state = NULL;           /* beside it, and the folder is the same */
+	check_kept_file(c, "pidfile", conf->pidfile);
+	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
+	check_whole_file("state_file", state);
+	check_whole_file("metrics_file", conf->metrics_file);
+}
+
+/* ---- the source */
+
+static void check_consumer(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_backlog backlog;
+	struct err e = { 0 };
+
+	finding_ok("consumer %s is registered", conf->consumer_name);
+	if (queue_backlog(c->job->src, conf->queue_name, conf->consumer_name, -1, &backlog, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else
+		c->consumer_tick = backlog.consumer_tick;
+}
+
+static void check_source(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_state state;
+	struct buf queue = { 0 };
+	struct err e = { 0 };
+
+	if (!finding_grants(c->found, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
+		return;
+	if (conf_fits(conf, pq_server_encoding(c->job->src), &e) < 0 ||
+	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
+		finding_missing(c->found, "%s", e.msg);
+		return;
+	}
+	bool pgq = queue_require_pgq(&state, &e) == 0;
+	if (!pgq) {
+		finding_missing(c->found, "%s", e.msg);
+		return;
+	}
+	finding_ok("src_db: PgQ is installed");
+	if (!state.queue) {
+		buf_fmt(&queue, "queue %s: check queue_name, or ", conf->queue_name);
+		lacks(c, "src_db", c->job->src, queue_create_grants, buf_cstr(&queue));
+		buf_free(&queue);
+		return;
+	}
+	finding_ok("queue %s", conf->queue_name);
+	c->unregistered = !state.consumer;
+	if (state.consumer)
+		check_consumer(c);
+	if (!state.last_tick)
+		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
+	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
+		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a ticker (pgqd) run?",
+			conf->queue_name, state.last_tick_age_ms / 1000);
+}
+
+static void check_dead_letter(struct check *c)
+{
+	struct pq *dst = c->job->dst[0];
+	struct err e = { 0 };
+
+	if (!finding_grants(c->found, "dst_db", dst, dead_grants(dst, &e), &e))
+		return;
+	if (dead_require(dst, &e) == 0)
+		finding_ok("table tdispatch.dead_letter in dst_db");
+	else if (*e.sqlstate)
+		finding_missing(c->found, "%s", e.msg);
+	else
+		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
+}
+
+/* A running process moves both: the consumer's tick was asked for before the target's, so that it is
+ * not ahead of it, and the newest one is asked for after that. */
+static void check_tick(struct check *c, int64_t tick)
+{
+	const struct conf *conf = c->job->conf;
+	struct queue_state state;
+	struct err e = { 0 };
+
+	finding_ok("the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
+	if (c->consumer_tick < 0)
+		return;
+	if (queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else if (tick > state.last_tick)
+		finding_wrong(c->found, "lost position: the newest tick of queue %s is %" PRId64 ", the target of consumer %s is at"
+			" tick %" PRId64 ". Is it the right queue and target? --reset forgets the target's tick and goes on from"
+			" the queue's", conf->queue_name, state.last_tick, conf->consumer_name, tick);
+	else if (tick < c->consumer_tick)
+		finding_wrong(c->found, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %" PRId64
+			". --rewind sets the queue to the target's tick, if PgQ still has it; --reset forgets the target's tick and"
+			" goes on from the queue's", conf->queue_name, c->consumer_tick, conf->consumer_name, tick);
+}
+
+static void check_position(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct pq *dst = c->job->dst[0];
+	struct err e = { 0 };
+	bool known = false;
+	int64_t tick = 0;
+
+	if (!finding_grants(c->found, "dst_db", dst, position_grants(dst, &e), &e))
+		return;
+	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
+		lacks(c, "dst_db", dst, position_install_grants, "pgq_ext in dst_db: ");
+	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
+		finding_missing(c->found, "%s", e.msg);
+	} else {
+		finding_ok("pgq_ext in dst_db");
+		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
+			finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
+		if (known && c->unregistered)
+			finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
+		else if (known)
+			check_tick(c, tick);
+	}
+	if (c->unregistered && !known)
+		finding_warning("consumer %s is not registered: it will be at start, with --register or with --install",
+			conf->consumer_name);
+}
+
+static void check_target(struct check *c)
+{
+	check_position(c);
+	if (c->job->conf->error == ON_ERROR_DEAD_LETTER)
+		check_dead_letter(c);
+	checkdest_run(c->found, c->job->dst[0], c->job->conf);
+}
+
+static void conclude(const struct findings *f)
+{
+	if (f->missing && f->wrong)
+		printf("%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
+	else if (f->missing || f->wrong)
+		printf("%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
+	else
+		puts("it could run");
+}
+
+int check_run(struct job *job)
+{
+	struct findings found = { 0 };
+	struct check c = { .job = job, .found = &found, .consumer_tick = -1 };
+
+	finding_ok("config %s", job->conf->file);
+	check_files(&c);
+	job->src = connect_to(&c, "src_db", job->conf->src_db);
+	if (job->src)
+		check_source(&c);
+	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
+	if (job->dst[0])
+		check_target(&c);
+	conclude(&found);
+	return found.missing || found.wrong;
+}

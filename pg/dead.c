@@ -1,0 +1,270 @@
+/*
+ * Dead letters: the events of a batch that could not be written, listed while it is read, and
+ * table tdispatch.dead_letter on the target, which gets them in the transaction of the good rows.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pg.h"
+
+#define MESSAGE_MAX 800                 /* bytes of an error kept with its letter */
+
+/* ---- the list */
+
+void dead_add(struct dead_list *list, int64_t event, size_t lane, const char *partition, const struct err *e)
+{
+	struct buf message = { 0 };
+
+	list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
+	struct dead *d = &list->at[list->n++];
+	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);  /* a character may have been cut in two */
+	buf_cstr(&message);
+	*d = (struct dead){
+		.event = event, .lane = lane, .partition = mem_str(partition, strlen(partition)), .message = message.p,
+	};
+	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
+}
+
+void dead_clear(struct dead_list *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		free(list->at[i].partition);
+		free(list->at[i].message);
+	}
+	free(list->at);
+	*list = (struct dead_list){ 0 };
+}
+
+static int by_event(const void *a, const void *b)
+{
+	const struct dead *x = a, *y = b;
+
+	return (x->event > y->event) - (x->event < y->event);
+}
+
+/* The lane's event ids, separated by commas; returns their number. */
+static size_t add_ids(struct buf *ids, const struct dead_list *list, size_t lane)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (list->at[i].lane == lane)
+			buf_fmt(ids, "%s%" PRId64, n++ ? "," : "", list->at[i].event);
+	return n;
+}
+
+/* ---- writing */
+
+/* A field of COPY's text format, with the tab after it. */
+static void add_field(struct buf *line, const char *text)
+{
+	for (; *text; text++)
+		if (strchr("\\\n\r\t", *text))
+			buf_fmt(line, "\\x%02x", *text);
+		else
+			buf_add(line, text, 1);
+	buf_str(line, "\t");
+}
+
+/* Waits until dst takes more, PQ_READY, or has taken all, PQ_END. Its objections come with the end. */
+static int until_ready(struct pq *dst, struct err *e)
+{
+	bool stopped;
+	int step;
+
+	while ((step = pq_copy_step(dst, &stopped, e)) == PQ_WAIT)
+		if (pq_wait(&dst, 1, -1, e) < 0)
+			return e->code;
+	return step;
+}
+
+/* row: a line of queue_read_some, which begins with the event's id; list is sorted. */
+static int write_letter(const struct dead_list *list, struct span row, struct pq *dst, const char *batch,
+	struct err *e)
+{
+	struct dead key = { .event = strtoll(row.p, NULL, 10) };
+	const struct dead *d = bsearch(&key, list->at, list->n, sizeof key, by_event);
+	struct buf line = { 0 };
+
+	if (!d)
+		return err_set(e, ERR_OTHER, "src_db: an event that was not asked for");
+	buf_str(&line, batch);
+	add_field(&line, d->partition);
+	add_field(&line, d->sqlstate);
+	add_field(&line, d->message);
+	if (until_ready(dst, e) >= 0 && pq_copy_put(dst, line.p, line.len, e) == 0)
+		pq_copy_put(dst, row.p, row.n, e);
+	buf_free(&line);
+	return e->code;
+}
+
+/* Each row of src, a line of its event, to dst; *n counts them. */
+static int write_letters(const struct dead_list *list, struct pq *src, struct pq *dst, const char *batch, size_t *n,
+	struct err *e)
+{
+	struct span row;
+	int step;
+
+	while ((step = pq_copy_row(src, &row, e)) != PQ_END) {
+		if (step < 0 || (step == PQ_WAIT && pq_wait(&src, 1, -1, e) < 0))
+			return e->code;
+		if (step == PQ_READY && write_letter(list, row, dst, batch, e) < 0)
+			return e->code;
+		*n += step == PQ_READY;
+	}
+	if (pq_copy_end(dst, e) == 0)
+		until_ready(dst, e);
+	return e->code;
+}
+
+/* The letters themselves are refused. */
+static void add_remedy(const struct queue_batch *b, struct err *e)
+{
+	err_add(e, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
+		strcmp(e->sqlstate, "23505") == 0 ? "old letters of this consumer have their numbers; --replay those, or delete them" :
+		"on_error = stop names the first, skip leaves them out");
+}
+
+int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst, const struct conf *c,
+	const struct queue_batch *b, struct err *e)
+{
+	struct buf ids = { 0 }, batch = { 0 };
+	size_t wanted = add_ids(&ids, list, lane), n = 0;
+
+	if (wanted)
+		qsort(list->at, list->n, sizeof *list->at, by_event);
+	add_field(&batch, c->consumer_name);
+	add_field(&batch, c->queue_name);
+	buf_fmt(&batch, "%" PRId64 "\t%" PRId64 "\t", b->id, b->tick);
+	if (wanted && queue_read_some(src, b, buf_cstr(&ids), e) == 0 &&
+	    pq_copy_in(dst, "COPY tdispatch.dead_letter (consumer, queue, batch_id, tick_id, partition, sqlstate, message,"
+		" ev_id, ev_time, ev_type, ev_data, ev_extra1) FROM STDIN", 1, e) == 0)
+		write_letters(list, src, dst, buf_cstr(&batch), &n, e);
+	if (e->code == ERR_DATA)
+		add_remedy(b, e);
+	if (!e->code && n != wanted)
+		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for again, and %zu are there", wanted, n);
+	buf_free(&ids);
+	buf_free(&batch);
+	return e->code;
+}
+
+/* ---- reading again */
+
+static int is_there(struct pq *dst, bool *yes, struct err *e)
+{
+	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
+		*yes = pq_int(dst, 0, 0, 0);
+	return e->code;
+}
+
+static void add_whose(struct buf *sql, const struct conf *c)
+{
+	buf_str(sql, " FROM tdispatch.dead_letter WHERE consumer = ");
+	buf_literal(sql, span_of(c->consumer_name));
+	buf_str(sql, " AND queue = ");
+	buf_literal(sql, span_of(c->queue_name));
+}
+
+int dead_next(struct pq *dst, const struct conf *c, int64_t after, int64_t *batch, int64_t *letters, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT batch_id, count(*)");
+	add_whose(&sql, c);
+	buf_fmt(&sql, " AND batch_id > %" PRId64 " GROUP BY batch_id ORDER BY batch_id LIMIT 1", after);
+	int rc = pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0)
+		return e->code;
+	*batch = pq_rows(dst) ? pq_int(dst, 0, 0, 0) : 0;
+	*letters = pq_rows(dst) ? pq_int(dst, 0, 1, 0) : 0;
+	return 0;
+}
+
+int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct err *e)
+{
+	struct buf sql = { 0 };
+	bool yes = false;
+
+	*letters = 0;
+	if (is_there(dst, &yes, e) < 0 || !yes)
+		return e->code;
+	buf_str(&sql, PQ_OWN_PATH "SELECT count(*)");
+	add_whose(&sql, c);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		*letters = pq_int(dst, 0, 0, 0);
+	buf_free(&sql);
+	return e->code;
+}
+
+char *dead_event_sql(const struct conf *c, int64_t batch)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1");
+	add_whose(&sql, c);
+	buf_fmt(&sql, " AND batch_id = %" PRId64, batch);
+	buf_cstr(&sql);
+	return sql.p;
+}
+
+int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf *c, int64_t batch, struct err *e)
+{
+	struct buf sql = { 0 }, ids = { 0 };
+
+	add_ids(&ids, list, 0);
+	buf_str(&sql, PQ_OWN_PATH "DELETE");
+	add_whose(&sql, c);
+	buf_fmt(&sql, " AND batch_id = %" PRId64 " AND ev_id <> ALL ('{%s}')", batch, buf_cstr(&ids));
+	int rc = pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	buf_free(&ids);
+	return rc;
+}
+
+/* ---- the table */
+
+int dead_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA tdispatch TO ' || quote_ident(current_user)"
+		" FROM pg_namespace WHERE nspname = 'tdispatch' AND NOT has_schema_privilege(oid, 'USAGE')"
+		" UNION ALL SELECT 'GRANT INSERT ON ' || t.oid::regclass || ' TO ' || quote_ident(current_user)"
+		" FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'tdispatch'"
+		" AND relname = 'dead_letter' AND NOT has_table_privilege(t.oid, 'INSERT')", e);
+}
+
+int dead_require(struct pq *dst, struct err *e)
+{
+	bool yes = false;
+
+	if (is_there(dst, &yes, e) == 0 && !yes)
+		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.dead_letter: --install creates it, where the"
+			" config says on_error = dead_letter");
+	return e->code;
+}
+
+/* The key keeps a letter from standing there twice, whatever happens to queue and positions. */
+static const char install_sql[] =
+	"BEGIN;" PQ_OWN_PATH
+	"SET LOCAL client_min_messages = warning;"
+	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
+	"CREATE TABLE tdispatch.dead_letter ("
+	" consumer text NOT NULL, queue text NOT NULL, batch_id bigint NOT NULL, ev_id bigint NOT NULL,"
+	" tick_id bigint NOT NULL, ev_time timestamptz, ev_type text, ev_data text, ev_extra1 text,"
+	" partition text NOT NULL, sqlstate text NOT NULL, message text NOT NULL,"
+	" died_at timestamptz NOT NULL DEFAULT now(),"
+	" PRIMARY KEY (consumer, queue, batch_id, ev_id));"
+	"COMMIT";
+
+int dead_install(struct pq *dst, bool *created, struct err *e)
+{
+	bool yes = false;
+
+	if (is_there(dst, &yes, e) < 0)
+		return e->code;
+	*created = !yes;
+	return yes ? 0 : pq_query(dst, install_sql, e);
+}

@@ -1,0 +1,285 @@
+/*
+ * A partition's life. It is created on a connection of its own, in a transaction that is short and
+ * has a lock timeout, alone or with a few others: the transaction that loads a long batch must not
+ * hold the parent's lock.
+ * Two dispatchers that need one partition are put in a row by an advisory lock.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pg.h"
+
+#define PKEY_MAX 33                     /* columns: one more than the server takes in a key, so that it says so */
+
+int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struct err *e)
+{
+	if (!*ddl)
+		*ddl = pq_open("dst_db", c->dst_db, encoding, e);
+	return e->code;
+}
+
+void part_name(struct buf *name, const struct conf *c, int64_t start_s)
+{
+	char suffix[PERIOD_SUFFIX_MAX];
+
+	period_suffix(&c->period, start_s, suffix);
+	buf_add(name, c->table.p, c->table.n);
+	buf_str(name, suffix);
+}
+
+static int is_there(struct pq *ddl, const char *before, const struct part_want *want, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "%sSELECT ", before);
+	buf_regclass(&sql, want->conf->schema, want->name);
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
+		*yes = pq_value(ddl, 0, 0) != NULL;
+	buf_free(&sql);
+	return e->code;
+}
+
+static void roll_back(struct pq *ddl)
+{
+	struct err ignored = { 0 };
+
+	pq_query(ddl, "ROLLBACK", &ignored);
+}
+
+/* The columns after the colon of "I:id,day", by the names that they have in the target. */
+static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_MAX])
+{
+	const char *p = want->ev_type.n ? memchr(want->ev_type.p, ':', want->ev_type.n) : NULL;
+	const char *end = want->ev_type.p + want->ev_type.n;
+	size_t n = 0;
+
+	while (p && p + 1 < end && n < PKEY_MAX) {
+		const char *start = p + 1;
+		p = memchr(start, ',', (size_t)(end - start));
+		pkey[n++] = route_target(want->route, (struct span){ start, (size_t)((p ? p : end) - start) });
+	}
+	return n;
+}
+
+static int expand(const struct part_want *want, struct buf *sql, struct err *e)
+{
+	const struct conf *conf = want->conf;
+	struct span pkey[PKEY_MAX];
+	char start[PERIOD_LITERAL_MAX], end[PERIOD_LITERAL_MAX];
+	bool partitioned = conf->period.method != PERIOD_NONE;
+	struct template_words words = {
+		.schema = conf->schema, .parent = conf->table, .part = want->name,
+		.pkey = pkey, .npkey = pkey_columns(want, pkey),
+	};
+
+	if (partitioned) {
+		period_literal(&conf->period, want->start_s, start);
+		period_literal(&conf->period, want->end_s, end);
+		words.start = span_of(start);
+		words.end = span_of(end);
+		if (strcmp(conf->part_field, "_EVTIME") != 0)
+			words.part_field = route_target(want->route, span_of(conf->part_field));
+	}
+	return template_expand(sql, span_of(conf->part_template), &words, e);
+}
+
+/* Tables are found by the role's search_path; the questions about them leave it. Sets setting to
+ * the table's oid, 0 when it is not there. */
+static void add_oid(struct buf *sql, const char *setting, const struct conf *c, struct span table)
+{
+	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce(", setting);
+	buf_regclass(sql, c->schema, table);
+	buf_str(sql, ", '0')::pg_catalog.text, true);");
+}
+
+void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struct err *e)
+{
+	struct err ignored = { 0 };
+	struct buf sql = { 0 }, shown = { 0 };
+
+	add_oid(&sql, "parent", c, table);
+	buf_str(&sql, PQ_OWN_PATH "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_locks l"
+		" JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.pid <> pg_backend_pid()"
+		" AND l.relation = current_setting('tdispatch.parent')::oid ORDER BY a.xact_start LIMIT 1");
+	buf_qualified(&shown, c->schema, table);
+	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
+		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
+		err_add(e, "; %s is open in server process %s (user %s, %s, %s)",
+			buf_cstr(&shown), pq_value(ddl, 0, 0), user ? user : "?",
+			name && *name ? name : "no application name", state ? state : "state unknown");
+	}
+	buf_free(&sql);
+	buf_free(&shown);
+}
+
+/* Why it cannot be created, told as what it is: a fault of the template, of the event, or a lock or
+ * a race. Of the others in its transaction none is there then. */
+static int creation_failed(struct pq *ddl, const struct part_want *want, size_t *open, struct err *e)
+{
+	struct err cause = *e, again = { 0 };
+	bool keyless = cause.code == ERR_DATA && !*cause.sqlstate;      /* the event's own fault: nothing was run */
+	bool alone = *open == 0, there = false;
+
+	if (!keyless) {
+		roll_back(ddl);
+		*open = 0;
+	}
+	if (cause.code == ERR_CONN || cause.code == ERR_STOP || cause.code == ERR_RESOURCE || cause.code == ERR_READONLY)
+		return e->code;
+	if (alone && cause.code == ERR_CONFLICT && is_there(ddl, "", want, &there, &again) == 0 && there) {
+		*e = (struct err){ 0 };
+		return 0;
+	}
+	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
+	*e = (struct err){ 0 };
+	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
+	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
+		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
+	if (wait)
+		part_say_who(ddl, want->conf, want->conf->table, e);
+	return e->code;
+}
+
+/* Opens a transaction, in which nobody else creates a partition of the table. */
+static int begin(struct pq *ddl, const struct part_want *want, bool *there, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	part_begin(&sql, ddl, want->lock_timeout_ms);
+	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
+		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
+	is_there(ddl, buf_cstr(&sql), want, there, e);
+	buf_free(&sql);
+	return e->code;
+}
+
+void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
+{
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;");
+	pq_add_settings(sql, ddl, lock_timeout_ms);
+}
+
+void part_add_size(struct buf *sql, const struct pq *dst)
+{
+	if (pq_server_version(dst) >= 120000)
+		buf_str(sql, "coalesce((SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(relid))::pg_catalog.int8"
+			" FROM pg_catalog.pg_partition_tree(c.oid)), pg_catalog.pg_total_relation_size(c.oid))");
+	else
+		buf_str(sql, "pg_catalog.pg_total_relation_size(c.oid)");
+}
+
+int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
+{
+	if (is_there(dst, "", want, there, e) < 0 || *there || !want->conf->part_template)
+		return e->code;
+	size_t before = sql->len;
+	if (expand(want, sql, e) < 0)
+		sql->len = before;
+	else if (sql->len > before && sql->p[sql->len - 1] != ';')
+		buf_str(sql, ";");
+	return e->code;
+}
+
+int part_kinds(struct pq *ddl, const struct conf *c, struct span table, const struct shape *shape, enum binary_kind *kinds,
+	bool *known, struct err *e)
+{
+	struct buf sql = { 0 };
+	size_t n = 0;
+
+	add_oid(&sql, "part", c, table);
+	buf_str(&sql, PQ_OWN_PATH "SELECT attname, atttypid FROM pg_attribute"
+		" WHERE attrelid = current_setting('tdispatch.part')::oid AND attnum > 0 AND NOT attisdropped");
+	int rows = pq_query(ddl, buf_cstr(&sql), e) == 0 ? pq_rows(ddl) : 0;
+	for (int row = 0; row < rows; row++)
+		for (size_t i = 0; i < shape->n; i++)
+			if (span_is(shape->target[i], pq_value(ddl, row, 0)))
+				n += (kinds[i] = binary_kind(pq_value(ddl, row, 1))) != BINARY_NONE;
+	buf_free(&sql);
+	*known = n == shape->n;
+	return e->code;
+}
+
+/* A table under the partition's name that was there before: whoever may create tables on our
+ * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
+ * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. */
+static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_oid(&sql, "parent", want->conf, want->conf->table);
+	add_oid(&sql, "part", want->conf, want->name);
+	buf_str(&sql, PQ_OWN_PATH "SELECT rolname FROM pg_class part JOIN pg_roles ON pg_roles.oid = part.relowner"
+		" JOIN pg_class parent ON parent.oid = current_setting('tdispatch.parent')::oid"
+		" WHERE part.oid = current_setting('tdispatch.part')::oid AND part.relowner <> parent.relowner"
+		" AND NOT rolsuper AND rolname <> current_user AND NOT EXISTS (SELECT 1 FROM pg_inherits"
+		" WHERE inhrelid = part.oid AND inhparent = parent.oid)");
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0 && pq_rows(ddl) > 0)
+		err_set(e, ERR_RIGHTS, "table %.*s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
+			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->conf->dest_table);
+	buf_free(&sql);
+	return e->code;
+}
+
+/* The partition is there then, or there is an error. */
+static int run_template(struct pq *ddl, const struct part_want *want, struct buf *template, struct err *e)
+{
+	bool there = false;
+
+	buf_str(template, "\n;");
+	if (is_there(ddl, buf_cstr(template), want, &there, e) == 0 && !there)
+		err_set(e, ERR_SHAPE, "it ran, but there is no table %.*s after it: does it name _DEST_TABLE?",
+			(int)want->name.n, want->name.p);
+	return e->code;
+}
+
+/* *made: in the transaction that is open now. Not when another process was faster. */
+static int create(struct pq *ddl, const struct part_want *want, size_t *open, bool *made, struct err *e)
+{
+	struct buf template = { 0 };
+	bool there = false;
+
+	if (expand(want, &template, e) == 0 && (*open > 0 || begin(ddl, want, &there, e) == 0) && !there &&
+	    run_template(ddl, want, &template, e) == 0) {
+		*made = true;
+		*open = pq_in_transaction(ddl) ? *open + 1 : 0;         /* the template may have ended it */
+	}
+	buf_free(&template);
+	if (e->code)
+		return creation_failed(ddl, want, open, e);
+	if (there)
+		roll_back(ddl);
+	return 0;
+}
+
+int part_commit(struct pq *ddl, size_t *open, struct err *e)
+{
+	bool any = *open > 0;
+
+	*open = 0;
+	return any ? pq_query(ddl, "COMMIT", e) : 0;
+}
+
+int part_ensure(struct pq *ddl, const struct part_want *want, size_t *open, bool *created, struct err *e)
+{
+	size_t alone = 0;
+	bool there = false;
+
+	*created = false;
+	if (!open)
+		open = &alone;
+	if (is_there(ddl, "", want, &there, e) < 0 || (there && refuse_stranger(ddl, want, e) < 0)) {
+		if (*open)
+			roll_back(ddl);
+		*open = 0;
+		return e->code;
+	}
+	if (there)              /* the transaction has another search_path by now */
+		return part_commit(ddl, open, e);
+	if (create(ddl, want, open, created, e) == 0 && part_commit(ddl, &alone, e) < 0) {
+		*created = false;
+		creation_failed(ddl, want, &alone, e);
+	}
+	return e->code || *created ? e->code : refuse_stranger(ddl, want, e);
+}

@@ -1,0 +1,258 @@
+/*
+ * The target's side of exactly-once: the tick up to which everything is in, kept by pgq_ext in
+ * the same transaction as the rows.
+ *
+ * pgq_ext.set_last_tick is a blind update, and PgQ gives one active batch to every process that
+ * asks under the consumer's name. So a lock of the transaction comes first, tick and rows after:
+ * it also holds through a pooler that hands out connections per transaction.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pg.h"
+
+/* The arguments that name a position: lane 0 is the consumer, so that one lane alone is what any
+ * other PgQ consumer is; the others are its subconsumers. what: "", or " from" for the tick at
+ * which the lane's last batch began. */
+static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
+{
+	buf_literal(sql, span_of(consumer));
+	if (lane)
+		buf_fmt(sql, ", 'lane %zu of %zu%s'", lane, lanes, what);
+}
+
+static int run(struct pq *dst, struct buf *sql, struct err *e)
+{
+	int rc = pq_query(dst, buf_cstr(sql), e);
+
+	buf_free(sql);
+	return rc;
+}
+
+/* The number of lanes is no part of the key: a process that uses another number must meet the same
+ * locks. */
+static int64_t lock_key(const char *consumer, size_t lane)
+{
+	char kind[40];
+
+	snprintf(kind, sizeof kind, "tdispatch position %zu", lane);
+	return (int64_t)span_hash(kind, span_of(consumer));
+}
+
+/* Read committed, so that the tick is read as it is after the lock was had. */
+int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
+	struct position *pos, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;");
+	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
+	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
+	if (pq_server_version(dst) >= 120000)
+		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
+	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
+		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
+		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
+		lock_key(consumer, lane));
+	add_name(&sql, consumer, lane, lanes, "");
+	buf_str(&sql, ")");
+	if (kind == POSITION_LANES) {
+		buf_str(&sql, ", pgq_ext.get_last_tick(");
+		add_name(&sql, consumer, lane, lanes, " from");
+		buf_str(&sql, lane ? ")" : ", 'lanes')");
+	}
+	if (run(dst, &sql, e) < 0) {
+		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
+			e->code = ERR_READONLY;
+		return e->code;
+	}
+	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
+		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
+	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 2, lane ? 0 : 1) : 1;
+	*pos = (struct position){
+		.known = pq_value(dst, 0, 1) != NULL, .tick = pq_int(dst, 0, 1, 0),
+		.lanes = lane ? 0 : more, .from = lane ? more : 0,
+	};
+	return 0;
+}
+
+static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what, int64_t tick)
+{
+	buf_str(sql, "SELECT pgq_ext.set_last_tick(");
+	add_name(sql, consumer, lane, lanes, what);
+	buf_fmt(sql, ", %" PRId64 ");", tick);
+}
+
+static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
+{
+	buf_str(sql, "COMMIT");
+	if (run(dst, sql, e) < 0)
+		return e->code;
+	if (strcmp(pq_tag(dst), "COMMIT") != 0)
+		return err_set(e, ERR_OTHER, "dst_db: the server answered the COMMIT with %s", pq_tag(dst));
+	return 0;
+}
+
+int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_set(&sql, consumer, lane, lanes, "", tick);
+	if (lane)
+		add_set(&sql, consumer, lane, lanes, " from", from);
+	return run_to_commit(dst, &sql, e);
+}
+
+int position_keep(struct pq *dst, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	return run_to_commit(dst, &sql, e);
+}
+
+int position_rollback(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, "ROLLBACK", e);
+}
+
+static void add_forget_lanes(struct buf *sql, const char *consumer)
+{
+	struct buf name = { 0 };
+
+	buf_literal(&name, span_of(consumer));
+	buf_fmt(sql, "SELECT pgq_ext.set_last_tick(%s, pg_catalog.format('lane %%s of %%s%%s', k, l, what), NULL)"
+		" FROM (SELECT pgq_ext.get_last_tick(%s, 'lanes') AS l) x, pg_catalog.generate_series(1, l) k,"
+		" (VALUES (''), (' from')) w (what);"
+		"SELECT pgq_ext.set_last_tick(%s, 'lanes', NULL);", buf_cstr(&name), buf_cstr(&name), buf_cstr(&name));
+	buf_free(&name);
+}
+
+int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_forget_lanes(&sql, consumer);
+	for (size_t lane = 0; lane < lanes; lane++)
+		add_set(&sql, consumer, lane, lanes, "", tick);
+	if (lanes > 1) {
+		buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
+		buf_literal(&sql, span_of(consumer));
+		buf_fmt(&sql, ", 'lanes', %zu);", lanes);
+	}
+	return run_to_commit(dst, &sql, e);
+}
+
+int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pgq_ext.get_last_tick(");
+	buf_literal(&sql, span_of(consumer));
+	buf_str(&sql, ")");
+	if (run(dst, &sql, e) < 0)
+		return e->code;
+	*known = pq_value(dst, 0, 0) != NULL;
+	*tick = pq_int(dst, 0, 0, 0);
+	return 0;
+}
+
+int position_unregistered(const struct conf *c, int64_t tick, struct err *e)
+{
+	return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has loaded it up to"
+		" tick %" PRId64 ": somebody unregistered it. --rewind registers it at that tick;"
+		" --reset forgets the tick, then it starts with what comes from now on",
+		c->consumer_name, c->queue_name, tick);
+}
+
+int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
+{
+	struct position pos;
+	struct buf sql = { 0 };
+
+	if (position_begin(dst, consumer, 0, 1, kind, &pos, e) < 0)
+		return e->code;
+	if (kind == POSITION_LANES)
+		add_forget_lanes(&sql, consumer);
+	buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
+	buf_literal(&sql, span_of(consumer));
+	buf_str(&sql, ", NULL);");
+	return run_to_commit(dst, &sql, e);
+}
+
+int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
+{
+	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
+	    " AND to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
+	    " (to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
+	    " AND to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4", e) < 0)
+		return e->code;
+	*kind = !pq_int(dst, 0, 0, 0) ? POSITION_NONE : pq_int(dst, 0, 1, 0) ? POSITION_LANES : POSITION_SIMPLE;
+	return 0;
+}
+
+int position_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq_ext TO ' || quote_ident(current_user)"
+		" FROM pg_namespace WHERE nspname = 'pgq_ext' AND NOT has_schema_privilege(oid, 'USAGE')"
+		" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure || ' TO ' || quote_ident(current_user)"
+		" FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'pgq_ext'"
+		" AND proname IN ('get_last_tick', 'set_last_tick') AND NOT has_function_privilege(p.oid, 'EXECUTE')", e);
+}
+
+int position_install_grants(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()) || ' TO '"
+		" || quote_ident(current_user) WHERE NOT has_database_privilege(current_database(), 'CREATE')", e);
+}
+
+int position_require(enum position_kind kind, struct err *e)
+{
+	if (kind == POSITION_NONE)
+		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+	return 0;
+}
+
+/* The signatures and the table are those of the pgq_ext extension, so that each reads the
+ * other's positions. A consumer without lanes has the empty subconsumer. */
+static const char install_sql[] =
+	"BEGIN;" PQ_OWN_PATH
+	"SET LOCAL client_min_messages = warning;"
+	"CREATE SCHEMA IF NOT EXISTS pgq_ext;"
+	"CREATE TABLE IF NOT EXISTS pgq_ext.completed_tick ("
+	" consumer_id text NOT NULL, subconsumer_id text NOT NULL, last_tick_id bigint NOT NULL,"
+	" PRIMARY KEY (consumer_id, subconsumer_id));"
+
+	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text, a_subconsumer text)"
+	" RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" SELECT last_tick_id FROM pgq_ext.completed_tick"
+	" WHERE consumer_id = a_consumer AND subconsumer_id = a_subconsumer $$;"
+
+	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text)"
+	" RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" SELECT pgq_ext.get_last_tick(a_consumer, '') $$;"
+
+	"CREATE OR REPLACE FUNCTION pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)"
+	" RETURNS integer LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" DELETE FROM pgq_ext.completed_tick"
+	" WHERE a_tick_id IS NULL AND consumer_id = a_consumer AND subconsumer_id = a_subconsumer;"
+	" INSERT INTO pgq_ext.completed_tick AS t (consumer_id, subconsumer_id, last_tick_id)"
+	" SELECT a_consumer, a_subconsumer, a_tick_id WHERE a_tick_id IS NOT NULL"
+	" ON CONFLICT (consumer_id, subconsumer_id) DO UPDATE SET last_tick_id = EXCLUDED.last_tick_id;"
+	" SELECT 1 $$;"
+
+	"CREATE OR REPLACE FUNCTION pgq_ext.set_last_tick(a_consumer text, a_tick_id bigint)"
+	" RETURNS integer LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" SELECT pgq_ext.set_last_tick(a_consumer, '', a_tick_id) $$;"
+	"COMMIT";
+
+int position_install(struct pq *dst, bool *created, struct err *e)
+{
+	enum position_kind kind = POSITION_NONE;
+
+	if (position_kind(dst, &kind, e) < 0)
+		return e->code;
+	*created = kind == POSITION_NONE;
+	return *created ? pq_query(dst, install_sql, e) : 0;
+}

@@ -1,0 +1,420 @@
+/*
+ * The source's side: every line of PgQ's SQL, and its events as they come over the wire.
+ *
+ * Each statement runs in a transaction of its own with settings of its own: SET LOCAL leaves
+ * nothing behind in a pooler's connection, and the role's settings cannot get in the way.
+ * Events are read in binary, which spares the server their escaping and us the unescaping, and
+ * unsorted: PgQ's sort would spill a large batch to disk first, and inserts need no order.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pg.h"
+
+static void add_begin(struct buf *sql, const struct pq *src)
+{
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH "SET LOCAL client_min_messages = error;");
+	pq_add_settings(sql, src, DATA_LOCK_TIMEOUT_MS);
+}
+
+static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
+{
+	struct buf all = { 0 };
+
+	add_begin(&all, src);
+	buf_fmt(&all, "%s; %s", buf_cstr(sql), end);
+	int rc = pq_query(src, buf_cstr(&all), e);
+	buf_free(&all);
+	buf_free(sql);
+	return rc;
+}
+
+static int run(struct pq *src, struct buf *sql, struct err *e)
+{
+	return run_to("COMMIT", src, sql, e);
+}
+
+static void add_names(struct buf *sql, const char *queue, const char *consumer)
+{
+	buf_literal(sql, span_of(queue));
+	buf_str(sql, ", ");
+	buf_literal(sql, span_of(consumer));
+}
+
+static bool is_true(struct pq *src, int col)
+{
+	const char *value = pq_value(src, 0, col);
+
+	return value && *value == 't';
+}
+
+int queue_state(struct pq *src, const char *queue, const char *consumer, struct queue_state *state, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*state = (struct queue_state){ 0 };
+	if (pq_query(src, PQ_OWN_PATH "SELECT to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
+		return e->code;
+	state->pgq = is_true(src, 0);
+	if (!state->pgq)
+		return 0;
+	buf_str(&sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
+		" (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint"
+		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " LEFT JOIN (SELECT s.sub_id, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
+		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
+	buf_literal(&sql, span_of(consumer));
+	buf_str(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) t ON true");
+	if (run(src, &sql, e) < 0)
+		return e->code;
+	state->queue = is_true(src, 0);
+	state->consumer = is_true(src, 1);
+	state->last_tick = pq_int(src, 0, 2, 0);
+	state->last_tick_age_ms = pq_int(src, 0, 3, 0);
+	return 0;
+}
+
+int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct queue_backlog *backlog,
+	struct err *e)
+{
+	struct buf sql = { 0 }, from = { 0 };
+
+	if (tick >= 0)
+		buf_fmt(&from, "%" PRId64, tick);
+	else
+		buf_str(&from, "s.sub_last_tick");
+	buf_str(&sql, "SELECT s.sub_last_tick, (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint,"
+		" (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) - t.tick_event_seq"
+		" FROM pgq.queue q LEFT JOIN (SELECT s.sub_last_tick, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
+		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
+	buf_literal(&sql, span_of(consumer));
+	buf_fmt(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN pgq.tick t ON t.tick_queue = q.queue_id AND t.tick_id = %s"
+		" WHERE q.queue_name = ", buf_cstr(&from));
+	buf_literal(&sql, span_of(queue));
+	buf_free(&from);
+	if (run(src, &sql, e) < 0)
+		return e->code;
+	*backlog = (struct queue_backlog){ pq_int(src, 0, 0, -1), pq_int(src, 0, 1, -1), pq_int(src, 0, 2, -1) };
+	return 0;
+}
+
+int queue_grants(struct pq *src, const char *queue, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	/* without these two pgq.queue cannot even be asked */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq TO ' || quote_ident(current_user)"
+	    " FROM pg_namespace WHERE nspname = 'pgq' AND NOT has_schema_privilege(oid, 'USAGE')"
+	    " UNION ALL SELECT 'GRANT pgq_reader TO ' || quote_ident(current_user)"
+	    " FROM pg_namespace n WHERE nspname = 'pgq' AND (EXISTS (SELECT 1 FROM pg_proc p"
+	    " WHERE pronamespace = n.oid AND proname IN ('next_batch_info', 'next_batch_custom', 'batch_event_sql',"
+	    " 'batch_event_tables', 'finish_batch', 'get_batch_info', 'register_consumer', 'register_consumer_at')"
+	    " AND NOT has_function_privilege(p.oid, 'EXECUTE')) OR EXISTS (SELECT 1 FROM pg_class t"
+	    " WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
+	    " AND NOT has_table_privilege(t.oid, 'SELECT')))", e) < 0 || pq_rows(src) > 0)
+		return e->code;
+	/* no row: PgQ is not there */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class WHERE oid = to_regclass('pgq.queue')", e) < 0 ||
+	    pq_rows(src) == 0)
+		return e->code;
+	buf_str(&sql, "SELECT 'GRANT SELECT ON ' || inhrelid::regclass || ' TO ' || quote_ident(current_user)"
+		" FROM pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
+		" WHERE NOT has_table_privilege(inhrelid, 'SELECT') AND queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	return run(src, &sql, e);
+}
+
+int queue_create_grants(struct pq *src, struct err *e)
+{
+	return pq_query(src, PQ_OWN_PATH "SELECT 'GRANT pgq_admin TO ' || quote_ident(current_user)"
+		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')", e);
+}
+
+int queue_require_pgq(const struct queue_state *state, struct err *e)
+{
+	if (!state->pgq)
+		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
+	return 0;
+}
+
+int queue_require(const struct queue_state *state, const char *queue, struct err *e)
+{
+	if (queue_require_pgq(state, e) == 0 && !state->queue)
+		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", queue);
+	return e->code;
+}
+
+int queue_create(struct pq *src, const char *queue, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pgq.create_queue(");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, ")");
+	return run(src, &sql, e);
+}
+
+static int call_with_names(struct pq *src, const char *function, const char *queue, const char *consumer,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT pgq.%s(", function);
+	add_names(&sql, queue, consumer);
+	buf_str(&sql, ")");
+	return run(src, &sql, e);
+}
+
+int queue_register(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	return call_with_names(src, "register_consumer", queue, consumer, e);
+}
+
+int queue_unregister(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	return call_with_names(src, "unregister_consumer", queue, consumer, e);
+}
+
+int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pgq.register_consumer_at(");
+	add_names(&sql, queue, consumer);
+	buf_fmt(&sql, ", %" PRId64 ")", tick);
+	if (run(src, &sql, e) == 0 || strcmp(e->sqlstate, "P0001") != 0 || !strstr(e->msg, "tick not found"))
+		return e->code;
+	*e = (struct err){ 0 };
+	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s cannot be set to it."
+		" --reset forgets it on the target, and the next run goes on from the queue's own position: look first"
+		" which rows would be missing then, or come twice", queue, tick, consumer);
+}
+
+/* PgQ's plain exceptions: the consumer is gone; or the batch is, which another process finished
+ * in this very moment. */
+static int no_batch(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	struct queue_state state;
+	struct err ignored = { 0 };
+
+	if (strcmp(e->sqlstate, "P0001") != 0)
+		return e->code;
+	e->code = ERR_POSITION;
+	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&
+	    queue_state(src, queue, consumer, &state, &ignored) == 0 && state.consumer)
+		return e->code = ERR_CONFLICT;
+	err_add(e, ". --rewind registers the consumer at the target's tick;"
+		" --reset forgets that tick, to start with what comes from now on");
+	return e->code;
+}
+
+/* The number of pending events by the ticks' counters, an estimate. */
+static void add_pending(struct buf *sql, const char *queue, const char *consumer)
+{
+	buf_str(sql, "(SELECT last.tick_event_seq - done.tick_event_seq"
+		" FROM pgq.queue q, pgq.consumer c, pgq.subscription s, pgq.tick done,"
+		" LATERAL (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
+		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id AND done.tick_queue = q.queue_id"
+		" AND done.tick_id = s.sub_last_tick AND q.queue_name = ");
+	buf_literal(sql, span_of(queue));
+	buf_str(sql, " AND c.co_name = ");
+	buf_literal(sql, span_of(consumer));
+	buf_str(sql, ")");
+}
+
+int queue_pending(struct pq *src, const char *queue, const char *consumer, int64_t *events, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT ");
+	add_pending(&sql, queue, consumer);
+	if (run(src, &sql, e) == 0)
+		*events = pq_int(src, 0, 0, -1);
+	return e->code;
+}
+
+/* With the pending events as the least count, but at most min_events, PgQ takes the newest tick, or
+ * the first one min_events away. */
+static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
+{
+	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
+		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
+		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
+		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
+	add_names(sql, queue, consumer);
+	if (min_events) {
+		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
+		add_pending(sql, queue, consumer);
+		buf_str(sql, ")::int4, NULL");
+	}
+	buf_str(sql, ")");
+}
+
+static int take_batch(struct pq *src, struct queue_batch *batch)
+{
+	if (!pq_rows(src) || !pq_value(src, 0, 0))
+		return 0;
+	const char *events = pq_value(src, 0, 4);
+	*batch = (struct queue_batch){ pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), pq_int(src, 0, 2, 0),
+		pq_int(src, 0, 3, 0), mem_str(events, strlen(events)) };
+	return 1;
+}
+
+int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
+	int64_t finish, struct queue_batch *batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (finish)
+		buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ");", finish);
+	add_next(&sql, queue, consumer, min_events);
+	return run(src, &sql, e) < 0 ? no_batch(src, queue, consumer, e) : take_batch(src, batch);
+}
+
+int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_next(&sql, queue, consumer, min_events);
+	return run_to("ROLLBACK", src, &sql, e) < 0 ? e->code : take_batch(src, batch);
+}
+
+void queue_batch_free(struct queue_batch *batch)
+{
+	free(batch->event_sql);
+	batch->event_sql = NULL;
+}
+
+int queue_finish(struct pq *src, int64_t batch, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ")", batch);
+	return run(src, &sql, e);
+}
+
+int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT tick_id IS NOT NULL FROM pgq.get_batch_info(%" PRId64 ")", batch);
+	if (run(src, &sql, e) == 0)
+		*yes = is_true(src, 0);
+	return e->code;
+}
+
+/* ---- events */
+
+/* PgQ's query without its sort. */
+static void add_events(struct buf *sql, const struct queue_batch *batch)
+{
+	static const char order[] = " order by 1";
+	size_t n = strlen(batch->event_sql), tail = strlen(order);
+
+	if (n > tail && strcmp(batch->event_sql + n - tail, order) == 0)
+		n -= tail;
+	buf_add(sql, batch->event_sql, n);
+}
+
+int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time, struct err *e)
+{
+	static const char *const columns[] = {
+		[QUEUE_TIME_NONE] = "",
+		[QUEUE_TIME_SESSION] = ", ev_time::timestamp",
+		[QUEUE_TIME_UTC] = ", ev_time AT TIME ZONE 'UTC'",
+	};
+	struct buf sql = { 0 };
+
+	add_begin(&sql, src);
+	buf_fmt(&sql, "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
+	add_events(&sql, batch);
+	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
+	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc;
+}
+
+int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *ids, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_begin(&sql, src);
+	buf_str(&sql, "SET LOCAL DateStyle = ISO;"
+		"COPY (SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1 FROM (");
+	add_events(&sql, batch);
+	buf_fmt(&sql, ") e WHERE ev_id = ANY ('{%s}')) TO STDOUT; COMMIT", ids);
+	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc;
+}
+
+static inline uint32_t take_u32(struct span *row)
+{
+	const unsigned char *p = (const unsigned char *)row->p;
+
+	row->p += 4;
+	row->n -= 4;
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* One binary COPY field: a length, -1 for NULL, and its bytes. */
+static inline bool take_field(struct span *row, struct span *field)
+{
+	if (row->n < 4)
+		return false;
+	uint32_t n = take_u32(row);
+	*field = (struct span){ n == UINT32_MAX ? NULL : row->p, n == UINT32_MAX ? 0 : n };
+	if (field->n > row->n)
+		return false;
+	row->p += field->n;
+	row->n -= field->n;
+	return true;
+}
+
+static inline bool take_int64(struct span *row, int64_t *value)
+{
+	struct span field;
+
+	if (!take_field(row, &field) || field.n != 8)
+		return false;
+	uint64_t high = take_u32(&field);
+	*value = (int64_t)(high << 32 | take_u32(&field));
+	return true;
+}
+
+static bool parse_event(struct span row, enum queue_time time, struct event *event)
+{
+	if (row.n < 2)
+		return false;
+	row.p += 2;             /* the number of columns, which we asked for */
+	row.n -= 2;
+	return take_int64(&row, &event->id) && take_field(&row, &event->type) && take_field(&row, &event->data) &&
+		(time == QUEUE_TIME_NONE || take_int64(&row, &event->time)) && row.n == 0;
+}
+
+int queue_event(struct pq *src, enum queue_time time, struct event *event, struct err *e)
+{
+	struct span row;
+	int step = pq_copy_row(src, &row, e);
+
+	if (step == PQ_READY && !parse_event(row, time, event))
+		return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
+	return step;
+}
+
+char *queue_event_table(struct pq *src, const struct queue_batch *batch, int64_t id)
+{
+	struct buf sql = { 0 };
+	struct err ignored = { 0 };
+
+	buf_fmt(&sql, "SELECT ev_extra1 FROM (%s) e WHERE ev_id = %" PRId64, batch->event_sql, id);
+	if (run(src, &sql, &ignored) < 0 || pq_rows(src) < 1 || !pq_value(src, 0, 0))
+		return NULL;
+	const char *table = pq_value(src, 0, 0);
+	return mem_str(table, strlen(table));
+}
