@@ -65,14 +65,9 @@ const char *text_s(int64_t n);          /* what a noun ends with after that numb
  * regular file of ours or root's that has no other name. A descriptor, or -1 with the reason. */
 int file_open(const char *path, int flags, const char **why);
 
-/* ---- syslog.c: the machine's system log */
+/* ---- log.c: where log lines go; keeps errno */
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
-
-/* Sends a line with facility daemon. NULL, or why /dev/log did not take it. */
-const char *syslog_send(enum log_level, struct span text);
-
-/* ---- log.c: where log lines go; keeps errno */
 
 /* job: name in each line, copied. Until log_open lines go to standard error. */
 void log_setup(const char *job, enum log_level level);

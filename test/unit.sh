@@ -10,7 +10,7 @@ passed=0 failed=0
 build() {
 	${CC:-gcc} -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Wall -Wextra -Wshadow -I. -o "build/test/$1" "test/unit/$1.c" \
-		base/log.c base/syslog.c base/file.c base/text.c
+		base/log.c base/file.c base/text.c
 }
 
 # run NAME: its last line is `N passed, N failed`.
