@@ -59,11 +59,17 @@ size_t text_line(char *out, size_t size, struct span);         /* a blank for ea
 
 const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
 
-/* ---- file.c: opening the files that others must not lead us astray with */
+/* ---- file.c: open and replace files safely: no symlinks, nothing planted by others */
 
 /* Opens path with flags, creating it with mode 0640; never through a symbolic link, and only a
  * regular file of ours or root's that has no other name. A descriptor, or -1 with the reason. */
 int file_open(const char *path, int flags, const char **why);
+
+/* Small files, replaced whole: by path.new and a rename. 0, or -1 with errno; ELOOP and EINVAL for
+ * what is no regular file. */
+int file_replace(const char *path, struct span text, mode_t mode);
+/* The first size - 1 bytes of path and a NUL. 0, or -1 with errno. */
+int file_read(const char *path, char *text, size_t size);
 
 /* ---- log.c: where log lines go; keeps errno */
 
@@ -161,13 +167,6 @@ const struct tally_part *tally_find(const struct tally *, const char *name);    
 void tally_merge(struct tally *, const struct tally *more);
 int64_t tally_rows(const struct tally *);
 void tally_clear(struct tally *);
-
-/* ---- whole.c: small files that are replaced whole */
-
-/* By path.new and a rename. 0, or -1 with errno; ELOOP and EINVAL for what is no regular file. */
-int whole_write(const char *path, struct span text, mode_t mode);
-/* The first size - 1 bytes of path and a NUL. 0, or -1 with errno. */
-int whole_read(const char *path, char *text, size_t size);
 
 /* ---- relro.c: addresses that nobody may change after the start */
 

@@ -1,15 +1,23 @@
 /*
- * Opening the files that a process writes by a name from its config: the log and the pid file.
- * The folder may be one where others may write too, /tmp or a group's. What they left there under
- * our name, a link or a file of theirs, must neither get our lines nor lose its content to us.
+ * The files that a process writes by a name from its config. The folder may be one where others may
+ * write too, /tmp or a group's. What they left there under our name, a link or a file of theirs, must
+ * neither get our lines nor lose its content to us.
+ *
+ * The log and the pid file are opened and stay open. Small files that others read while we write them
+ * are replaced whole, by rename, so that a reader sees the old text or the new one. They are no
+ * record: nothing waits for the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base.h"
+
+/* ---- files that stay open */
 
 /* Why a file that could be opened is not to be written, or NULL. */
 static const char *objection(int fd)
@@ -40,4 +48,60 @@ int file_open(const char *path, int flags, const char **why)
 		return fd;
 	close(fd);
 	return -1;
+}
+
+/* ---- files that are replaced whole */
+
+/* A rename would replace a device or a link, which cannot be meant. */
+static int check_path(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -1;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	errno = S_ISLNK(st.st_mode) ? ELOOP : EINVAL;
+	return -1;
+}
+
+static int write_new(const char *path, struct span text, mode_t mode)
+{
+	unlink(path);           /* a killed process may have left one */
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text.p, text.n);
+	int why = n < 0 ? errno : ENOSPC;
+	if (close(fd) == 0 && n >= 0 && (size_t)n == text.n)
+		return 0;
+	unlink(path);
+	errno = why;
+	return -1;
+}
+
+int file_replace(const char *path, struct span text, mode_t mode)
+{
+	char *new;
+	int rc = check_path(path);
+
+	if (rc < 0 || asprintf(&new, "%s.new", path) < 0)
+		return -1;
+	rc = write_new(new, text, mode);
+	if (rc == 0)
+		rc = rename(new, path);
+	free(new);
+	return rc;
+}
+
+int file_read(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -1;
+	ssize_t n = read(fd, text, size - 1);
+	text[n < 0 ? 0 : n] = 0;
+	close(fd);
+	return n < 0 ? -1 : 0;
 }

@@ -50,7 +50,7 @@ static void write_metrics(struct report *r)
 	if (!path || r->silent)
 		return;
 	metrics_text(&r->metrics, r->conf, &text);
-	tell_written(&r->metrics_failed, whole_write(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
+	tell_written(&r->metrics_failed, file_replace(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
 	buf_free(&text);
 }
 

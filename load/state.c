@@ -24,7 +24,7 @@ static int64_t began(int pid)
 	char how;
 
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	if (whole_read(path, text, sizeof text) < 0)
+	if (file_read(path, text, sizeof text) < 0)
 		return 0;
 	const char *name_end = strrchr(text, ')');
 	if (!name_end || sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld",
@@ -44,7 +44,7 @@ int state_write(const char *path, const struct state *s)
 
 	int n = snprintf(text, sizeof text, "pid %d\nbegan %" PRId64 "\ndoing %s\nprogress_ms %" PRId64 "\nevents %" PRId64 "\nerror_at %" PRId64
 		"\nerror %s\n", s->pid, s->began, s->doing, s->progress_ms, s->events, s->error_at_s, s->error);
-	return whole_write(path, (struct span){ text, (size_t)n }, 0640);
+	return file_replace(path, (struct span){ text, (size_t)n }, 0640);
 }
 
 int state_read(const char *path, struct state *s)
@@ -52,7 +52,7 @@ int state_read(const char *path, struct state *s)
 	char text[FILE_BYTES];
 
 	*s = (struct state){ 0 };
-	if (whole_read(path, text, sizeof text) < 0)
+	if (file_read(path, text, sizeof text) < 0)
 		return -1;
 	if (sscanf(text, "pid %d began %" SCNd64 " doing %15s progress_ms %" SCNd64 " events %" SCNd64 " error_at %" SCNd64 " error %1023[^\n]",
 	    &s->pid, &s->began, s->doing, &s->progress_ms, &s->events, &s->error_at_s, s->error) < 6 || s->pid <= 0) {
