@@ -85,7 +85,7 @@ static void finish(struct app *a)
 {
 	struct err e = { 0 };
 
-	if (!daemon_stop_now() && batch_finish(&a->job, &e) < 0)
+	if (!process_stop_now() && batch_finish(&a->job, &e) < 0)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
@@ -214,7 +214,7 @@ static void leave_terminal(struct app *a)
 	report_ready(&a->report);
 	if (!a->asked.daemon)
 		return;
-	daemon_ready();
+	process_ready();
 	log_to_stderr(false);
 }
 
@@ -315,12 +315,12 @@ static int loop(struct app *a)
 {
 	bool done = false;
 
-	while (!daemon_stop_after_batch()) {
+	while (!process_stop_after_batch()) {
 		struct err e = { 0 };
-		if (daemon_take_reload())
+		if (process_take_reload())
 			reload(a);
 		int rc = work(a, &e);
-		if (rc == ERR_STOP || daemon_stop_now())
+		if (rc == ERR_STOP || process_stop_now())
 			break;
 		if (rc < 0 && !recover(a, &e))
 			return rc == ERR_CONF ? 2 : 1;
@@ -330,7 +330,7 @@ static int loop(struct app *a)
 		if (rc == 0)
 			report_sleep(&a->report, pause_when_empty(a));
 	}
-	if (daemon_stop_after_batch())
+	if (process_stop_after_batch())
 		log_info("told to stop");
 	finish(a);
 	return is_one_off(a) && !done ? 1 : 0;
@@ -366,19 +366,19 @@ static int run(struct app *a)
 	struct err e = { 0 };
 	char why[512];
 
-	if (a->asked.daemon && daemon_fork(why, sizeof why) < 0) {
+	if (a->asked.daemon && process_fork(why, sizeof why) < 0) {
 		log_error("%s", why);
 		return 1;
 	}
-	daemon_signals(is_one_off(a) ? 1 : 0);
+	process_signals(is_one_off(a) ? 1 : 0);
 	srand((unsigned)(clock_ms() ^ getpid()));
 	/* first, so that a second start leaves the log of the first alone */
-	if (a->conf.pidfile && daemon_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
+	if (a->conf.pidfile && process_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
 		log_error("%s", why);
 		return 1;
 	}
 	if (open_log(&a->conf, &e) < 0) {
-		daemon_pidfile_remove();
+		process_pidfile_remove();
 		return fail(&e);
 	}
 	begin_progress(a);
@@ -387,10 +387,10 @@ static int run(struct app *a)
 	a->job.report = &a->report;
 	report_start(&a->report, &a->conf);
 	int code = loop(a);
-	progress_end(a->job.progress, daemon_stop_after_batch() ? "stopped" : code ? "failed" : "done");
-	report_end(&a->report, code && !daemon_stop_after_batch());
+	progress_end(a->job.progress, process_stop_after_batch() ? "stopped" : code ? "failed" : "done");
+	report_end(&a->report, code && !process_stop_after_batch());
 	job_free(&a->job);
-	daemon_pidfile_remove();
+	process_pidfile_remove();
 	return code;
 }
 
@@ -408,7 +408,7 @@ static int signal_running(const struct app *a)
 
 	if (!a->conf.pidfile)
 		return refuse("the config has no pidfile, so the running process cannot be found", 2);
-	if (daemon_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
+	if (process_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
 		return 0;
 	return refuse(why, 1);
 }
@@ -496,7 +496,7 @@ int main(int argc, char **argv)
 {
 	struct app a = { 0 };
 
-	relro_protect();
+	process_protect();
 	int code = switches_parse(&a.asked, argc, argv);
 	if (code)
 		return code;

@@ -168,36 +168,34 @@ void tally_merge(struct tally *, const struct tally *more);
 int64_t tally_rows(const struct tally *);
 void tally_clear(struct tally *);
 
-/* ---- relro.c: addresses that nobody may change after the start */
+/* ---- process.c: signals, the pid file, going to the background, signalling the process there */
 
-void relro_protect(void);               /* first of all in main */
+void process_protect(void);             /* makes the loaded addresses read-only: first of all in main */
 
-/* ---- daemon.c: signals, the pid file, going to the background, signalling the process there */
-
-/* Signals are blocked but while daemon_ppoll waits; their handlers set flags. */
-void daemon_signals(int code);          /* of a process that daemon_may_end ends */
-bool daemon_stop_now(void);             /* SIGTERM came */
-bool daemon_stop_after_batch(void);     /* SIGINT came */
-bool daemon_take_reload(void);          /* SIGHUP came since the last call */
+/* Signals are blocked but while process_ppoll waits; their handlers set flags. */
+void process_signals(int code);         /* exit status if a signal ends us in process_may_end */
+bool process_stop_now(void);            /* SIGTERM came */
+bool process_stop_after_batch(void);    /* SIGINT came */
+bool process_take_reload(void);         /* SIGHUP came since the last call */
 
 struct pollfd;
 /* ppoll that lets signals in; timeout_ms < 0 waits for ever. As ppoll; -1 with EINTR on a signal. */
-int daemon_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
+int process_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
 /* From here on SIGTERM ends the process a second later, or no longer: for calls that wait without
  * letting signals in, while nothing is at stake. */
-void daemon_may_end(bool yes);
+void process_may_end(bool yes);
 /* Sleeps; false: it ended early, on a signal that asks to stop or to reload. */
-bool daemon_sleep(int64_t ms);
+bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
 /* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
  * The lock is the truth, the number in the file a courtesy. */
-int daemon_pidfile(const char *path, char *why, size_t why_size);
-void daemon_pidfile_remove(void);
+int process_pidfile(const char *path, char *why, size_t why_size);
+void process_pidfile_remove(void);
 /* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
-int daemon_signal(const char *path, int sig, char *why, size_t why_size);
-/* Forks; the parent waits and exits with what daemon_ready is told, or with the child's exit code. */
-int daemon_fork(char *why, size_t why_size);
-void daemon_ready(void);                /* the child is up: the parent exits 0. Once; else nothing. */
+int process_signal(const char *path, int sig, char *why, size_t why_size);
+/* Forks; the parent waits and exits with what process_ready is told, or with the child's exit code. */
+int process_fork(char *why, size_t why_size);
+void process_ready(void);               /* the child is up: the parent exits 0. Once; else nothing. */
 
 #endif

@@ -162,7 +162,7 @@ void report_partition(struct report *);         /* the same: one was created ahe
 void report_batch(struct report *, const struct load *, const struct dead_list *);      /* the same */
 void report_success(struct report *, bool idle);        /* a batch is in, or there was none */
 void report_error(struct report *, const struct err *);
-void report_sleep(struct report *, int64_t ms); /* as daemon_sleep */
+void report_sleep(struct report *, int64_t ms); /* as process_sleep */
 void report_end(struct report *, bool failed);
 
 /* ---- retain.c: the age of partitions: those to come, and those that are too old */

@@ -116,8 +116,8 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 			begin_scan(p);
 		} else {
 			log_warn("%s; trying again", e->msg);
-			daemon_sleep(DDL_PAUSE_MS);
-			if (daemon_stop_now())
+			process_sleep(DDL_PAUSE_MS);
+			if (process_stop_now())
 				return e->code;
 		}
 		*e = (struct err){ 0 };

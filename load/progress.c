@@ -135,7 +135,7 @@ static void show(struct progress *p, int64_t ms)
 	int64_t events = p->events + p->now_events, parts = p->parts + p->now_parts;
 	struct buf line = { 0 };
 
-	p->stopping = daemon_stop_after_batch();
+	p->stopping = process_stop_after_batch();
 	if (p->kind == PROGRESS_JSON)
 		add_json_now(&line, p, events, parts, ms);
 	else

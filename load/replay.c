@@ -40,12 +40,12 @@ static int begin(struct job *j, struct err *e)
 		if (lanes_open(j, 1, e) < 0 ||
 		    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos, e) == 0)
 			return e->code;
-		if (e->code != ERR_CONFLICT || clock_ms() > deadline_ms || daemon_stop_now())
+		if (e->code != ERR_CONFLICT || clock_ms() > deadline_ms || process_stop_now())
 			return e->code;
 		*e = (struct err){ 0 };
 		if (position_rollback(j->dst[0], e) < 0)
 			return e->code;
-		daemon_sleep(LOCK_PAUSE_MS);
+		process_sleep(LOCK_PAUSE_MS);
 	}
 }
 

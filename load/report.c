@@ -240,7 +240,7 @@ void report_sleep(struct report *r, int64_t ms)
 			r->state.progress_ms = clock_ms();
 		sign_of_life(r);
 		write_due(r);
-		if (!daemon_sleep(longest_wait(r, left_ms)))
+		if (!process_sleep(longest_wait(r, left_ms)))
 			return;
 	}
 }

@@ -276,7 +276,7 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 	if (look_at_age(j, e) == 0)
 		find_old(j, loaded, &names, &declarative, e);
 	for (size_t at = 0; at < names.len && rc >= 0 && waits < LOCK_WAITS &&
-	     !daemon_stop_after_batch(); at += strlen(names.p + at) + 1) {
+	     !process_stop_after_batch(); at += strlen(names.p + at) + 1) {
 		rc = remove_one(j, names.p + at, declarative);
 		waits += rc > 0;
 		report_alive(j->report);
@@ -340,7 +340,7 @@ static int premake(struct job *j, struct err *e)
 	start_s = period_end(rule, start_s);
 	int64_t next_ms = clock_ms() + (start_s - now_s) * 1000;
 	int64_t left = j->conf->part_premake;
-	for (; left > 0 && !e->code && !daemon_stop_after_batch(); left--, start_s = period_end(rule, start_s))
+	for (; left > 0 && !e->code && !process_stop_after_batch(); left--, start_s = period_end(rule, start_s))
 		make(j, start_s, e);
 	if (!e->code && !left)
 		j->retain.premake_at_ms = next_ms;

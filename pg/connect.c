@@ -103,9 +103,9 @@ static int establish(struct pq *q, struct err *e)
 			return e->code;
 		if (q->want)
 			continue;
-		daemon_may_end(true);           /* it asks for the host's address, and waits for that */
+		process_may_end(true);           /* it asks for the host's address, and waits for that */
 		status = PQconnectPoll(q->conn);
-		daemon_may_end(false);
+		process_may_end(false);
 		if (status == PGRES_POLLING_FAILED)
 			return refused(q, e);
 	}
@@ -162,9 +162,9 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 
 	find_root_certificates();
 	watch_certificates();
-	daemon_may_end(true);
+	process_may_end(true);
 	*q = (struct pq){ .what = what, .conn = PQconnectStartParams(keys, values, 1) };
-	daemon_may_end(false);
+	process_may_end(false);
 	if (!q->conn) {
 		err_set(e, ERR_RESOURCE, "cannot connect to %s: out of memory", what);
 	} else if (PQstatus(q->conn) == CONNECTION_BAD) {

@@ -143,8 +143,8 @@ int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 			.fd = set[i] && set[i]->want ? PQsocket(set[i]->conn) : -1,
 			.events = set[i] ? set[i]->want : 0,
 		};
-	int ready = daemon_ppoll(fd, (unsigned)n, timeout_ms);
-	if (daemon_stop_now())
+	int ready = process_ppoll(fd, (unsigned)n, timeout_ms);
+	if (process_stop_now())
 		return err_set(e, ERR_STOP, "told to stop");
 	if (ready < 0 && errno != EINTR)
 		return err_set(e, ERR_OTHER, "ppoll: %s", strerror(errno));

@@ -9,7 +9,7 @@ int64_t clock_ms(void)
 	return 0;
 }
 
-bool daemon_stop_after_batch(void)
+bool process_stop_after_batch(void)
 {
 	return false;
 }

@@ -8,11 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,7 +31,7 @@ static bool catching;
 static int end_code;
 static int pidfile_fd = -1;
 static char *pidfile_path;
-static int ready_fd = -1;               /* to the parent that waits in daemon_fork */
+static int ready_fd = -1;               /* to the parent that waits in process_fork */
 
 /* ---- signals */
 
@@ -52,7 +54,7 @@ static void on_signal(int sig)
 		alarm(END_AFTER_S);     /* most such calls come back before, and it ends in good order */
 }
 
-void daemon_signals(int code)
+void process_signals(int code)
 {
 	struct sigaction act = { .sa_handler = on_signal };
 
@@ -71,7 +73,7 @@ void daemon_signals(int code)
 	catching = true;
 }
 
-void daemon_may_end(bool yes)
+void process_may_end(bool yes)
 {
 	if (!catching)
 		return;
@@ -80,17 +82,17 @@ void daemon_may_end(bool yes)
 	sigprocmask(SIG_SETMASK, yes ? &mask_while_waiting : &mask_at_work, NULL);
 }
 
-bool daemon_stop_now(void)
+bool process_stop_now(void)
 {
 	return got_term;
 }
 
-bool daemon_stop_after_batch(void)
+bool process_stop_after_batch(void)
 {
 	return got_int || got_term;
 }
 
-bool daemon_take_reload(void)
+bool process_take_reload(void)
 {
 	bool got = got_hup;
 
@@ -106,19 +108,19 @@ int64_t clock_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int daemon_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
+int process_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
 {
 	struct timespec timeout = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000 };
 
 	return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, &mask_while_waiting);
 }
 
-bool daemon_sleep(int64_t ms)
+bool process_sleep(int64_t ms)
 {
 	int64_t end_ms = clock_ms() + ms;
 
 	while (!got_term && !got_int && !got_hup && clock_ms() < end_ms)
-		daemon_ppoll(NULL, 0, end_ms - clock_ms());
+		process_ppoll(NULL, 0, end_ms - clock_ms());
 	return !got_term && !got_int && !got_hup;
 }
 
@@ -164,7 +166,7 @@ static int open_locked(const char *path, char *why, size_t why_size)
 	}
 }
 
-int daemon_pidfile(const char *path, char *why, size_t why_size)
+int process_pidfile(const char *path, char *why, size_t why_size)
 {
 	int fd = open_locked(path, why, why_size);
 
@@ -180,7 +182,7 @@ int daemon_pidfile(const char *path, char *why, size_t why_size)
 	return 0;
 }
 
-void daemon_pidfile_remove(void)
+void process_pidfile_remove(void)
 {
 	if (pidfile_fd < 0)
 		return;
@@ -190,7 +192,7 @@ void daemon_pidfile_remove(void)
 	pidfile_fd = -1;
 }
 
-int daemon_signal(const char *path, int sig, char *why, size_t why_size)
+int process_signal(const char *path, int sig, char *why, size_t why_size)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -227,7 +229,7 @@ static void follow_child(pid_t child, int fd)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
-int daemon_fork(char *why, size_t why_size)
+int process_fork(char *why, size_t why_size)
 {
 	int fd[2];
 	pid_t child = pipe2(fd, O_CLOEXEC) == 0 ? fork() : -1;
@@ -246,7 +248,7 @@ int daemon_fork(char *why, size_t why_size)
 	return 0;
 }
 
-void daemon_ready(void)
+void process_ready(void)
 {
 	if (ready_fd < 0)
 		return;
@@ -259,4 +261,33 @@ void daemon_ready(void)
 		log_debug("nobody waits for the background process");
 	close(ready_fd);
 	ready_fd = -1;
+}
+
+/* ---- addresses that nobody may change after the start */
+
+/*
+ * Makes read-only what was to be written only once, when the program was loaded: its tables of
+ * addresses, which an attacker would write to. A dynamic loader does this; a static-pie has none,
+ * and musl's start-up code leaves it out. The first object is the program itself: ends there.
+ */
+static int protect(struct dl_phdr_info *program, size_t size, void *unused)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)unused;
+	for (size_t i = 0; i < program->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+		if (part->p_type != PT_GNU_RELRO)
+			continue;
+		uintptr_t start = program->dlpi_addr + part->p_vaddr, end = start + part->p_memsz;
+		start &= -page;
+		mprotect((void *)start, (end & -page) - start, PROT_READ);
+	}
+	return 1;
+}
+
+void process_protect(void)
+{
+	dl_iterate_phdr(protect, NULL);
 }
