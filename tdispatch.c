@@ -39,7 +39,7 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 		return e->code;
 	if (a->asked.mode == HEALTH)    /* asks no server, and must be quick */
 		return 0;
-	if (conninfo_check("src_db", conf->src_db, e) < 0 || conninfo_check("dst_db", conf->dst_db, e) < 0)
+	if (connect_check("src_db", conf->src_db, e) < 0 || connect_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (a->asked.daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
@@ -431,7 +431,7 @@ static int show_config(const struct app *a)
 {
 	struct buf out = { 0 };
 
-	conf_show(&a->conf, &out, conninfo_mask);
+	conf_show(&a->conf, &out, connect_mask);
 	fputs(buf_cstr(&out), stdout);
 	buf_free(&out);
 	return 0;
@@ -508,8 +508,8 @@ int main(int argc, char **argv)
 		puts("tdispatch " TDISPATCH_VERSION);
 		if (a.asked.verbosity > 0)
 			fputs(conf_versions, stdout);
-		if (a.asked.verbosity > 0 && conninfo_lacks())
-			printf("this libpq does not know %s\n", conninfo_lacks());
+		if (a.asked.verbosity > 0 && connect_lacks())
+			printf("this libpq does not know %s\n", connect_lacks());
 		break;
 	case SAMPLE:
 		fputs(conf_sample, stdout);

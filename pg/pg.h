@@ -1,6 +1,6 @@
 /*
  * The two servers: connections, and every line of SQL about queue, position, partitions and dead
- * letters. Only connect.c, pq.c, copy.c and conninfo.c see libpq; what they share is in pq.h.
+ * letters. Only pq.c, connect.c and copy.c see libpq; what they share is in pq.h.
  */
 #ifndef PG_H
 #define PG_H
@@ -42,15 +42,12 @@ int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
 bool pq_in_transaction(const struct pq *);      /* that has not failed */
 bool pq_blocked(const struct pq *);             /* its socket took no more bytes when last tried */
 
-/* ---- conninfo.c: connection strings */
+/* ---- connect.c: connection strings; opening and closing a connection */
 
 /* Is it well formed, with values that libpq takes? Else the reason, without its secrets, in err. */
-int conninfo_check(const char *what, const char *conninfo, struct err *);
-char *conninfo_mask(const char *conninfo);      /* malloc'ed, without its secrets */
-const char *conninfo_lacks(void);               /* what this libpq is too old for, or NULL */
-bool conninfo_refused(const char *text);        /* is libpq's error one of a value in it? */
-
-/* ---- connect.c: opening and closing a connection */
+int connect_check(const char *what, const char *conninfo, struct err *);
+char *connect_mask(const char *conninfo);       /* malloc'ed, without its secrets */
+const char *connect_lacks(void);                /* what this libpq is too old for, or NULL */
 
 /* Connects; what ("src_db") names the connection in messages. encoding: client_encoding to set,
  * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
