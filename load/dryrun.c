@@ -15,14 +15,14 @@ struct plan {
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* tables that are not there and would not be created */
 	struct tally lacking;           /* columns that a table does not have */
-	struct dest parent;             /* dest_table */
+	struct part_table parent;       /* dest_table */
 	struct buf ddl, faults;         /* faults: a line each */
 	int64_t nfaults;
 };
 
 /* Columns that the rows have and table, called name, does not: the first, once. parent: the table
  * is to be made of it. */
-static int plan_columns(struct pass *p, const struct dest *table, const char *name, const struct shape *shape,
+static int plan_columns(struct pass *p, const struct part_table *table, const char *name, const struct shape *shape,
 	struct err *e)
 {
 	struct plan *plan = p->place_for;
@@ -30,9 +30,9 @@ static int plan_columns(struct pass *p, const struct dest *table, const char *na
 	struct buf shown = { 0 };
 	size_t i;
 
-	if (dest_lacks(p->job->ddl, table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
+	if (part_lacks(p->job->ddl, table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
 		return e->code;
-	if (table == &plan->parent && !dest_is_model(c, table, shape->target[i]))
+	if (table == &plan->parent && !part_is_model(c, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
@@ -67,7 +67,7 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 {
 	struct plan *plan = p->place_for;
 	struct buf name = { 0 };
-	struct dest found = { 0 };
+	struct part_table found = { 0 };
 	bool there = false;
 
 	(void)table;
@@ -76,7 +76,7 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	bool known = tally_find(&plan->create, part);
 	if (!known && part_foresee(p->job->ddl, want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->conf->part_template ? "\n" : "");
-	if (!e->code && there && dest_find(p->job->ddl, want->conf, want->name, &found, e) == 0)
+	if (!e->code && there && part_find(p->job->ddl, want->conf, want->name, &found, e) == 0)
 		plan_columns(p, &found, part, shape, e);
 	else if (!e->code && want->conf->part_template)
 		plan_creation(p, part, shape, e);
@@ -158,7 +158,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 		.job = j, .batch = b, .event = -1, .keep = true, .max_dead = DEAD_MAX, .dry = true,
 		.place = plan_partition, .place_for = &plan,
 	};
-	int rc = dest_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
+	int rc = part_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);

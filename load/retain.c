@@ -419,12 +419,12 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 int retain_show(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
-	struct dest parent;
+	struct part_table parent;
 	int name_width = 4, time_width = c->period.zoned ? 25 : c->period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
 
 	if (c->period.method == PERIOD_NONE)
 		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest_table);
-	if (look_at_age(j, e) < 0 || dest_find(j->ddl, c, c->table, &parent, e) < 0)
+	if (look_at_age(j, e) < 0 || part_find(j->ddl, c, c->table, &parent, e) < 0)
 		return e->code;
 	if (!*parent.oid)
 		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", c->dest_table);

@@ -12,7 +12,7 @@ struct look {
 	struct pq *dst;
 	const struct conf *conf;
 	struct buf schema;              /* where the partitions are, or are to be */
-	struct dest table;
+	struct part_table table;
 };
 
 /* Runs sql on the target and frees it. The first value, or NULL. */
@@ -67,7 +67,7 @@ static bool check_schema(struct look *l)
 	buf_str(&sql, PQ_OWN_PATH);
 	add_schema_grant(l, &sql, "USAGE");
 	bool usable = ask_grants(l, &sql);
-	if (dest_template_says(l->conf, "create table")) {
+	if (part_template_says(l->conf, "create table")) {
 		buf_str(&sql, PQ_OWN_PATH);
 		add_schema_grant(l, &sql, "CREATE");
 		ask_grants(l, &sql);
@@ -80,7 +80,7 @@ static bool has_column(struct look *l, struct span name)
 	struct err e = { 0 };
 	size_t which;
 
-	if (dest_lacks(l->dst, &l->table, &name, 1, &which, &e) < 0)
+	if (part_lacks(l->dst, &l->table, &name, 1, &which, &e) < 0)
 		finding_missing(l->found, "%s", e.msg);
 	return e.code || which;
 }
@@ -115,7 +115,7 @@ static void check_zone(struct look *l)
 
 static bool makes_children(const struct conf *conf)
 {
-	return dest_template_says(conf, "inherits") || dest_makes_partitions(conf);
+	return part_template_says(conf, "inherits") || part_template_makes(conf);
 }
 
 /* A child of a table can only be made by its owner, a copy by who may read it. */
@@ -129,7 +129,7 @@ static void check_parent_rights(struct look *l)
 			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
 			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
 			" AND NOT pg_has_role(relowner, 'USAGE')", l->table.oid);
-	else if (dest_template_says(conf, "like _PARENT"))
+	else if (part_template_says(conf, "like _PARENT"))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT 'GRANT SELECT ON ' || oid::regclass || ' TO ' || quote_ident(current_user)"
 			" FROM pg_class WHERE oid = '%s' AND NOT has_table_privilege(oid, 'SELECT')", l->table.oid);
 	if (sql.len)
@@ -187,8 +187,8 @@ static void check_name(struct look *l)
 {
 	const struct conf *conf = l->conf;
 	bool names = strstr(conf->part_template, "_DEST_TABLE") || strstr(conf->part_template, "_SCHEMA_TABLE");
-	bool calls = dest_template_says(conf, "execute") || (!dest_template_says(conf, "create table") &&
-		(dest_template_says(conf, "select") || dest_template_says(conf, "call")));
+	bool calls = part_template_says(conf, "execute") || (!part_template_says(conf, "create table") &&
+		(part_template_says(conf, "select") || part_template_says(conf, "call")));
 
 	if (!names && calls)
 		finding_warning("part_template has the word _DEST_TABLE nowhere: what it calls must know the partition's name");
@@ -202,11 +202,11 @@ static void check_kind(struct look *l)
 {
 	const struct conf *conf = l->conf;
 
-	if (dest_makes_partitions(conf) && !l->table.partitioned)
+	if (part_template_makes(conf) && !l->table.partitioned)
 		finding_wrong(l->found, "table %s is not partitioned, and part_template says %s: create it with PARTITION BY"
 			" RANGE (...), or let part_template say create table _DEST_TABLE () inherits (_PARENT)", conf->dest_table,
-			dest_template_says(conf, "partition of") ? "partition of" : "attach partition");
-	else if (dest_template_says(conf, "inherits (_PARENT)") && l->table.partitioned && !dest_makes_partitions(conf))
+			part_template_says(conf, "partition of") ? "partition of" : "attach partition");
+	else if (part_template_says(conf, "inherits (_PARENT)") && l->table.partitioned && !part_template_makes(conf))
 		finding_wrong(l->found, "table %s is partitioned, which nothing inherits from: let part_template say create table"
 			" _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)", conf->dest_table);
 }
@@ -239,7 +239,7 @@ static void check_part_field(struct look *l)
 			return;         /* it was looked for with the others */
 	if (!column.n || has_column(l, column))
 		return;
-	if (!conf->nfield && dest_is_model(conf, &l->table, column))
+	if (!conf->nfield && part_is_model(conf, &l->table, column))
 		finding_wrong(l->found, "%s has no column %s, which part_field names: check part_field", conf->dest_table,
 			conf->part_field);
 	else
@@ -281,7 +281,7 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct conf *co
 
 	find_schema(&l);
 	if (check_schema(&l)) {
-		if (dest_find(dst, conf, conf->table, &l.table, &e) < 0)
+		if (part_find(dst, conf, conf->table, &l.table, &e) < 0)
 			finding_missing(found, "%s", e.msg);
 		else if (*l.table.oid)
 			check_table(&l);

@@ -253,7 +253,7 @@ static int establish(struct pq *q, struct err *e)
 			return e->code;
 		if (q->want)
 			continue;
-		process_may_end(true);           /* it asks for the host's address, and waits for that */
+		process_may_end(true);          /* it asks for the host's address, and waits for that */
 		status = PQconnectPoll(q->conn);
 		process_may_end(false);
 		if (status == PGRES_POLLING_FAILED)

@@ -187,22 +187,21 @@ int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, st
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
-/* ---- dest.c: tables of the target as they are */
+/* ---- part.c: a partition's life, and what its parent and part_template are like */
 
-struct dest {
+/* A table of the target as it is: dest_table or a partition. */
+struct part_table {
 	char oid[24];                   /* "": it is not there */
 	bool partitioned;               /* PARTITION BY */
 };
 
-int dest_find(struct pq *, const struct conf *, struct span table, struct dest *, struct err *);
+int part_find(struct pq *, const struct conf *, struct span table, struct part_table *, struct err *);
 /* *which: the first of n columns that the table does not have; n when it has all. */
-int dest_lacks(struct pq *, const struct dest *, const struct span *column, size_t n, size_t *which, struct err *);
-bool dest_template_says(const struct conf *, const char *words);        /* whatever their case */
-bool dest_makes_partitions(const struct conf *);        /* does part_template make them of a partitioned table? */
+int part_lacks(struct pq *, const struct part_table *, const struct span *column, size_t n, size_t *which, struct err *);
+bool part_template_says(const struct conf *, const char *words);        /* whatever their case */
+bool part_template_makes(const struct conf *);  /* does part_template make them of a partitioned table? */
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
-bool dest_is_model(const struct conf *, const struct dest *, struct span column);
-
-/* ---- part.c: a partition's life */
+bool part_is_model(const struct conf *, const struct part_table *, struct span column);
 
 /* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
 int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct err *);
