@@ -92,21 +92,21 @@ static int keep_dead(struct pass *p, struct err *e)
 	return e->code;
 }
 
-/* Loads and commits what is to be loaded. An enum lanes_verdict, or an error. */
+/* Loads and commits what is to be loaded. An enum job_verdict, or an error. */
 static int load(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
 	do {
-		int verdict = lanes_begin(j, p->batch, e);
-		if (verdict != LANES_TO_LOAD)
+		int verdict = job_begin(j, p->batch, e);
+		if (verdict != JOB_TO_LOAD)
 			return verdict;
 		if (pass_run(p, e) < 0)
 			return e->code;
 	} while (p->scan);
 	if (keep_dead(p, e) < 0 || (j->verify && verify_run(p, e) < 0))
 		return e->code;
-	return lanes_commit(j, p->batch, e) < 0 ? e->code : LANES_TO_LOAD;
+	return job_commit(j, p->batch, e) < 0 ? e->code : JOB_TO_LOAD;
 }
 
 /* What a failed pass should be followed by: the same again, more carefully. */
@@ -168,7 +168,7 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 	int64_t start_ms = clock_ms();
 	int verdict = load_or_blame(&p, e);
 
-	if (verdict == LANES_TO_LOAD) {
+	if (verdict == JOB_TO_LOAD) {
 		j->events += p.events;
 		int64_t took_ms = clock_ms() - start_ms;
 		log_batch(j, &p, took_ms);
@@ -178,9 +178,9 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 	dead_clear(&p.dead);
 	if (verdict < 0)
 		return e->code;
-	if (verdict == LANES_MOVED)
+	if (verdict == JOB_MOVED)
 		return 1;
-	if (verdict == LANES_IS_IN)
+	if (verdict == JOB_IS_IN)
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
 	j->to_finish = batch->id;
 	j->last_tick = batch->tick;

@@ -1,5 +1,19 @@
 /*
  * The job's connections to both servers, and what is asked once when they are new.
+ *
+ * The lanes: connections that load a batch side by side, their transactions and positions.
+ *
+ * A partition belongs to one lane, by a hash of its name: the name as a decimal number, letters and
+ * all, so that days which follow each other are spread evenly, however few. Each lane loads and
+ * commits its rows with its own tick: lane 0 under the consumer's name, lane k of n under a
+ * subconsumer's. All have their rows in before the first commits, and lane 0 commits last. So lane
+ * 0's tick is the consumer's position as any PgQ consumer keeps it, and after a kill between two
+ * commits the other lanes' ticks tell which of them have the batch: these are passed over when it
+ * comes again.
+ *
+ * How many lanes there are is written down on the target, and changes only while all are at the
+ * same tick: a batch that was begun by n lanes is ended by n lanes, whatever the config says by
+ * then. Each position has a lock of its own, which does not depend on n.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,12 +21,169 @@
 
 #include "load.h"
 
+/* ---- lanes */
+
+int job_open_lanes(struct job *j, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (!j->dst[i])         /* escapes in events are bytes of the source's encoding */
+			j->dst[i] = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
+	return e->code;
+}
+
+size_t job_lane_of(const struct job *j, struct span partition)
+{
+	uint64_t number = 0;
+
+	for (size_t i = 0; i < partition.n; i++)
+		number = 10 * number + (unsigned char)partition.p[i];
+	return number % j->lanes;
+}
+
+void job_close_lanes(struct job *j)
+{
+	for (size_t i = 0; i < LANES_MAX; i++) {
+		pq_close(j->dst[i]);
+		j->dst[i] = NULL;
+	}
+}
+
+static int roll_back(struct job *j, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n && !e->code; i++)
+		position_rollback(j->dst[i], e);
+	return e->code;
+}
+
+static int move_queue(struct job *j, int64_t tick, struct err *e)
+{
+	return queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, tick, e) < 0 ? e->code : JOB_MOVED;
+}
+
+static int lost(const struct job *j, const struct queue_batch *b, const char *whose, int64_t tick, struct err *e)
+{
+	return err_set(e, ERR_POSITION, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s%s at tick %"
+		PRId64 ". Nothing was written. --rewind sets the queue to the target's tick, if PgQ still has it;"
+		" --reset forgets the target's tick and goes on from the queue's",
+		j->conf->queue_name, b->prev_tick, j->conf->consumer_name, whose, tick);
+}
+
+/* Lane 0's position. PgQ gives an open batch again as it is; but after --rewind, or when the source
+ * lost its last commits, ticks are merged anew and the end may be a later one: then the tick inside
+ * says how much of it is in. */
+static int judge(struct job *j, const struct queue_batch *b, const struct position *pos, struct err *e)
+{
+	if (!pos->known || pos->tick == b->prev_tick)
+		return JOB_TO_LOAD;
+	if (roll_back(j, 1, e) < 0)
+		return e->code;
+	if (pos->tick == b->tick)
+		return JOB_IS_IN;
+	bool active = true;     /* another process may have loaded and finished it since we asked for it */
+	if (queue_batch_active(j->src, b->id, &active, e) < 0)
+		return e->code;
+	if (!active)
+		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
+	if (!j->conf->batch_min_events || pos->tick < b->prev_tick || pos->tick > b->tick)
+		return lost(j, b, "", pos->tick, e);
+	log_warn("batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64 ": moving queue %s there", b->id,
+		pos->tick, b->tick, j->conf->queue_name);
+	return move_queue(j, pos->tick, e);
+}
+
+/* A lane that is ahead has this batch, if that began where lane 0 is or before. */
+static int judge_ahead(struct job *j, const struct queue_batch *b, const struct position *pos, struct err *e)
+{
+	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick)
+		return lost(j, b, ", in one of its lanes,", pos->tick, e);
+	if (pos->tick >= b->tick)
+		return JOB_TO_LOAD;
+	/* inside of a merged batch: tick by tick, until all lanes are there */
+	log_warn("batch %" PRId64 " is in a part of the target up to tick %" PRId64 " of %" PRId64 ": going tick by tick", b->id,
+		pos->tick, b->tick);
+	j->single_until = pos->tick;
+	job_close_lanes(j);
+	return move_queue(j, b->prev_tick, e);
+}
+
+/* Opens the transactions of the lanes after lane 0; *ahead: one has the batch already. */
+static int begin_others(struct job *j, const struct queue_batch *b, bool *ahead, struct err *e)
+{
+	struct position pos;
+	int verdict = JOB_TO_LOAD;
+
+	if (job_open_lanes(j, j->lanes, e) < 0)
+		return e->code;
+	for (size_t i = 1; i < j->lanes && verdict == JOB_TO_LOAD; i++) {
+		if (position_begin(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos, e) < 0)
+			return e->code;
+		j->loads[i] = pos.known && pos.tick == b->prev_tick;
+		*ahead |= !j->loads[i];
+		if (!j->loads[i])
+			verdict = judge_ahead(j, b, &pos, e);
+	}
+	return verdict;
+}
+
+static int change_number(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	size_t others = j->lanes;
+
+	j->lanes = (size_t)j->conf->lanes;
+	sink_forget(j->sink);           /* partitions change their lanes */
+	if (j->kind != POSITION_LANES)
+		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers: lanes must be 1");
+	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, b->prev_tick, e) < 0)
+		return e->code;
+	for (size_t i = 1; i < others && !e->code; i++)
+		position_rollback(j->dst[i], e);
+	return e->code;
+}
+
+int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	struct position pos;
+	bool ahead = false;
+
+	if (job_open_lanes(j, 1, e) < 0 ||
+	    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos, e) < 0)
+		return e->code;
+	int verdict = judge(j, b, &pos, e);
+	if (verdict != JOB_TO_LOAD)
+		return verdict;
+	if (pos.lanes < 1 || pos.lanes > LANES_MAX)
+		return err_set(e, ERR_POSITION, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes: --reset forgets them",
+			j->conf->consumer_name, pos.lanes);
+	size_t before = j->lanes;
+	j->lanes = pos.known ? (size_t)pos.lanes : 1;
+	j->loads[0] = true;
+	if (before != j->lanes)
+		sink_forget(j->sink);
+	verdict = begin_others(j, b, &ahead, e);
+	if (verdict != JOB_TO_LOAD || ahead || j->lanes == (size_t)j->conf->lanes)
+		return verdict;
+	return change_number(j, b, e) < 0 ? e->code : job_begin(j, b, e);
+}
+
+int job_commit(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
+		if (j->loads[i])
+			position_commit(j->dst[i], j->conf->consumer_name, i, j->lanes, b->prev_tick, b->tick, e);
+		else
+			position_rollback(j->dst[i], e);
+	}
+	return e->code;
+}
+
+/* ---- connections */
+
 void job_disconnect(struct job *j)
 {
 	pq_close(j->src);
 	pq_close(j->ddl);
 	j->src = j->ddl = NULL;
-	lanes_close(j);
+	job_close_lanes(j);
 	if (j->sink)
 		sink_discard(j->sink);
 }
@@ -77,7 +248,7 @@ int job_connect(struct job *j, struct err *e)
 	if (j->src && j->dst[0])
 		return 0;
 	job_disconnect(j);
-	if (job_source(j, e) < 0 || lanes_open(j, 1, e) < 0 || check_registration(j, e) < 0)
+	if (job_source(j, e) < 0 || job_open_lanes(j, 1, e) < 0 || check_registration(j, e) < 0)
 		return e->code;
 	return j->conf->error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
 }

@@ -187,7 +187,7 @@ void retain_run(struct job *, bool loaded);
 int retain_show(struct job *, struct err *);
 void retain_free(struct retain *);
 
-/* ---- lanes.c: the connections that load a batch, their transactions and positions */
+/* ---- job.c: the connections to both servers; lanes, their transactions and positions */
 
 struct job {
 	struct conf *conf;
@@ -210,29 +210,27 @@ struct job {
 	bool verify;                    /* a batch is compared with its events before it is committed */
 };
 
-/* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
-int lanes_open(struct job *, size_t n, struct err *);
-void lanes_close(struct job *);
-size_t lanes_of(const struct job *, struct span partition);     /* the lane that a partition belongs to */
-
-enum lanes_verdict {
-	LANES_IS_IN,                    /* the target has the batch: finish it */
-	LANES_TO_LOAD,                  /* the data transactions are open */
-	LANES_MOVED                     /* the queue was set to another tick: ask for the next batch */
-};
-/* Opens the lanes' transactions and judges by their positions. A verdict, or ERR_POSITION. */
-int lanes_begin(struct job *, const struct queue_batch *, struct err *);
-/* Commits rows and tick, lane 0 last. */
-int lanes_commit(struct job *, const struct queue_batch *, struct err *);
-
-/* ---- job.c: the connections to both servers */
-
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
 int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
 void job_disconnect(struct job *);
 /* The job's connections, its routes and what it knows of the target; not the config. */
 void job_free(struct job *);
+
+/* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
+int job_open_lanes(struct job *, size_t n, struct err *);
+void job_close_lanes(struct job *);
+size_t job_lane_of(const struct job *, struct span partition);  /* the lane that a partition belongs to */
+
+enum job_verdict {
+	JOB_IS_IN,                      /* the target has the batch: finish it */
+	JOB_TO_LOAD,                    /* the data transactions are open */
+	JOB_MOVED                       /* the queue was set to another tick: ask for the next batch */
+};
+/* Opens the lanes' transactions and judges by their positions. A verdict, or ERR_POSITION. */
+int job_begin(struct job *, const struct queue_batch *, struct err *);
+/* Commits rows and tick, lane 0 last. */
+int job_commit(struct job *, const struct queue_batch *, struct err *);
 
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 

@@ -42,7 +42,7 @@ static void begin_scan(struct pass *p)
 {
 	p->scan = true;
 	sink_forget(p->job->sink);
-	lanes_close(p->job);
+	job_close_lanes(p->job);
 }
 
 /* Open partitions were rolled back, but the sink knows them already. */
@@ -149,7 +149,7 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	buf_str(&sql, "COPY ");
 	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), lanes_of(p->job, want.name),
+		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), job_lane_of(p->job, want.name),
 			want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
@@ -316,7 +316,7 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	if (c->late == PART_LATE_CREATE || commit_partitions(p, e) < 0 || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
 		return e->code != 0;
 	part_name(&name, c, start_s);
-	size_t lane = lanes_of(p->job, (struct span){ name.p, name.len });
+	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	bool ours = !p->scan && p->job->loads[lane];
 	if (ours && c->late == PART_LATE_SKIP)
 		p->late++;

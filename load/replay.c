@@ -37,7 +37,7 @@ static int begin(struct job *j, struct err *e)
 	struct position pos;
 
 	for (;;) {
-		if (lanes_open(j, 1, e) < 0 ||
+		if (job_open_lanes(j, 1, e) < 0 ||
 		    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos, e) == 0)
 			return e->code;
 		if (e->code != ERR_CONFLICT || clock_ms() > deadline_ms || process_stop_now())

@@ -40,7 +40,7 @@ static void add_twin(struct buf *sql, size_t i)
 
 static size_t lane_of(const struct verify *v, size_t i)
 {
-	return lanes_of(v->job, span_of(v->rows->at[i].name));
+	return job_lane_of(v->job, span_of(v->rows->at[i].name));
 }
 
 static void add_partition(struct buf *sql, const struct verify *v, size_t i)
@@ -110,7 +110,7 @@ static int into_twin(struct pass *p, struct part_want *want, const struct shape 
 	if (part) {
 		join_shape(&v->twin[part - v->rows->at], shape);
 		add_twin(table, (size_t)(part - v->rows->at));
-	} else if (v->job->loads[lanes_of(v->job, want->name)]) {
+	} else if (v->job->loads[job_lane_of(v->job, want->name)]) {
 		err_set(e, ERR_OTHER, "src_db: the batch has other events than when it was read first");
 	}
 	return e->code;
