@@ -421,7 +421,7 @@ static int health(const struct app *a)
 	if (!a->conf.state_file)
 		return refuse("the config has neither state_file nor pidfile, so nothing is known of the running process:"
 			" set state_file", 2);
-	bool yes = state_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
+	bool yes = report_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
 	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;

@@ -110,9 +110,9 @@ void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t part
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
 
-/* ---- state.c: the state file, by which others see the running process */
+/* ---- report.c: what the outside sees of the running process: state file, metrics file, systemd */
 
-struct state {
+struct report_state {                   /* as the state file has it */
 	int pid;
 	int64_t began;                  /* when its process did, in the system's ticks since boot; 0: not known */
 	char doing[16];                 /* starting, loading, idle, failing or ended */
@@ -122,24 +122,9 @@ struct state {
 	char error[1024];               /* one line */
 };
 
-void state_of_this_process(struct state *);
-int state_write(const char *path, const struct state *);        /* 0, or -1 with errno */
-int state_read(const char *path, struct state *);               /* the same; EINVAL: it is none */
-bool state_is_live(const struct state *);       /* does its process run? */
-/* Does the process of that file run, with progress in the last limit_ms? *line tells. */
-bool state_healthy(const char *path, int64_t limit_ms, struct buf *line);
-
-/* ---- notify.c: what systemd is told; nothing is done where NOTIFY_SOCKET is not set */
-
-bool notify_wanted(void);
-void notify_send(const char *text);             /* "READY=1"; newlines between more than one */
-int64_t notify_watchdog_ms(void);               /* pause between two "WATCHDOG=1", 0: none is wanted */
-
-/* ---- report.c: what the outside sees of the running process: state file, metrics file, systemd */
-
 struct report {
 	const struct conf *conf;        /* may change behind the pointer */
-	struct state state;
+	struct report_state state;
 	struct metrics metrics;
 	int64_t state_due_ms, metrics_due_ms, watchdog_due_ms;
 	int64_t watchdog_ms;            /* 0: no watchdog waits for us */
@@ -164,6 +149,12 @@ void report_success(struct report *, bool idle);        /* a batch is in, or the
 void report_error(struct report *, const struct err *);
 void report_sleep(struct report *, int64_t ms); /* as process_sleep */
 void report_end(struct report *, bool failed);
+
+/* The other side, of another process: reads a state file. 0, or -1 with errno; EINVAL: it is none. */
+int report_read(const char *path, struct report_state *);
+bool report_is_live(const struct report_state *);       /* does its process run? */
+/* Does the process of that file run, with progress in the last limit_ms? *line tells. */
+bool report_healthy(const char *path, int64_t limit_ms, struct buf *line);
 
 /* ---- retain.c: the age of partitions: those to come, and those that are too old */
 

@@ -18,7 +18,7 @@ struct status {
 	struct job *job;
 	bool json;
 	struct buf out;
-	struct state state;             /* of the running process; pid 0: there is none */
+	struct report_state state;      /* of the running process; pid 0: there is none */
 	struct queue_state queue;
 	struct queue_backlog backlog;
 	int64_t target_tick, dead;      /* -1: not known, as in the backlog */
@@ -158,7 +158,7 @@ static void say_seconds(struct status *s, const char *name, bool known, int64_t 
 
 static void say_process(struct status *s)
 {
-	bool live = state_is_live(&s->state);
+	bool live = report_is_live(&s->state);
 	char when[32];
 	struct tm tm;
 	time_t at = s->state.error_at_s;
@@ -230,7 +230,7 @@ int status_run(struct job *job, bool json)
 	if (e.code)
 		problem(&s, &e);
 	if (job->conf->state_file)
-		state_read(job->conf->state_file, &s.state);
+		report_read(job->conf->state_file, &s.state);
 	say_all(&s);
 	fputs(buf_cstr(&s.out), stdout);
 	buf_free(&s.out);
