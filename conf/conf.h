@@ -94,11 +94,6 @@ void conf_free(struct conf *);          /* takes a zeroed or half-read conf too 
 /* The effective config, secrets masked by mask, which returns a malloc'ed string. */
 void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));
 
-/* ---- completion.c: completion for shells */
-
-/* Prints bash's, zsh's or fish's completion of the switches that help names; false: another shell. */
-bool completion_print(const char *shell, const char *help);
-
 /* ---- switches.c: the command line */
 
 #define SETS_MAX 64                     /* --set on one command line */
