@@ -15,6 +15,18 @@ struct look {
 	struct part_table table;
 };
 
+/* Are these words in part_template, whatever their case? */
+static bool template_says(const struct conf *c, const char *words)
+{
+	return c->part_template && strcasestr(c->part_template, words);
+}
+
+/* Does it make them of a partitioned table? */
+static bool template_makes_partitions(const struct conf *c)
+{
+	return template_says(c, "partition of") || template_says(c, "attach partition");
+}
+
 /* Runs sql on the target and frees it. The first value, or NULL. */
 static const char *ask(struct look *l, struct buf *sql)
 {
@@ -67,7 +79,7 @@ static bool check_schema(struct look *l)
 	buf_str(&sql, PQ_OWN_PATH);
 	add_schema_grant(l, &sql, "USAGE");
 	bool usable = ask_grants(l, &sql);
-	if (part_template_says(l->conf, "create table")) {
+	if (template_says(l->conf, "create table")) {
 		buf_str(&sql, PQ_OWN_PATH);
 		add_schema_grant(l, &sql, "CREATE");
 		ask_grants(l, &sql);
@@ -115,7 +127,7 @@ static void check_zone(struct look *l)
 
 static bool makes_children(const struct conf *conf)
 {
-	return part_template_says(conf, "inherits") || part_template_makes(conf);
+	return template_says(conf, "inherits") || template_makes_partitions(conf);
 }
 
 /* A child of a table can only be made by its owner, a copy by who may read it. */
@@ -129,7 +141,7 @@ static void check_parent_rights(struct look *l)
 			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
 			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
 			" AND NOT pg_has_role(relowner, 'USAGE')", l->table.oid);
-	else if (part_template_says(conf, "like _PARENT"))
+	else if (template_says(conf, "like _PARENT"))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT 'GRANT SELECT ON ' || oid::regclass || ' TO ' || quote_ident(current_user)"
 			" FROM pg_class WHERE oid = '%s' AND NOT has_table_privilege(oid, 'SELECT')", l->table.oid);
 	if (sql.len)
@@ -187,8 +199,8 @@ static void check_name(struct look *l)
 {
 	const struct conf *conf = l->conf;
 	bool names = strstr(conf->part_template, "_DEST_TABLE") || strstr(conf->part_template, "_SCHEMA_TABLE");
-	bool calls = part_template_says(conf, "execute") || (!part_template_says(conf, "create table") &&
-		(part_template_says(conf, "select") || part_template_says(conf, "call")));
+	bool calls = template_says(conf, "execute") || (!template_says(conf, "create table") &&
+		(template_says(conf, "select") || template_says(conf, "call")));
 
 	if (!names && calls)
 		finding_warning("part_template has the word _DEST_TABLE nowhere: what it calls must know the partition's name");
@@ -202,11 +214,12 @@ static void check_kind(struct look *l)
 {
 	const struct conf *conf = l->conf;
 
-	if (part_template_makes(conf) && !l->table.partitioned)
+	if (template_makes_partitions(conf) && !l->table.partitioned)
 		finding_wrong(l->found, "table %s is not partitioned, and part_template says %s: create it with PARTITION BY"
 			" RANGE (...), or let part_template say create table _DEST_TABLE () inherits (_PARENT)", conf->dest_table,
-			part_template_says(conf, "partition of") ? "partition of" : "attach partition");
-	else if (part_template_says(conf, "inherits (_PARENT)") && l->table.partitioned && !part_template_makes(conf))
+			template_says(conf, "partition of") ? "partition of" : "attach partition");
+	else if (template_says(conf, "inherits (_PARENT)") && l->table.partitioned &&
+	    !template_makes_partitions(conf))
 		finding_wrong(l->found, "table %s is partitioned, which nothing inherits from: let part_template say create table"
 			" _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)", conf->dest_table);
 }

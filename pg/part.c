@@ -46,16 +46,6 @@ int part_lacks(struct pq *dst, const struct part_table *d, const struct span *co
 	return e->code;
 }
 
-bool part_template_says(const struct conf *c, const char *words)
-{
-	return c->part_template && strcasestr(c->part_template, words);
-}
-
-bool part_template_makes(const struct conf *c)
-{
-	return part_template_says(c, "partition of") || part_template_says(c, "attach partition");
-}
-
 bool part_is_model(const struct conf *c, const struct part_table *d, struct span column)
 {
 	if (d->partitioned || !c->part_template)

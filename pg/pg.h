@@ -187,7 +187,7 @@ int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, st
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
-/* ---- part.c: a partition's life, and what its parent and part_template are like */
+/* ---- part.c: a partition's life, and what its parent is like */
 
 /* A table of the target as it is: dest_table or a partition. */
 struct part_table {
@@ -198,8 +198,6 @@ struct part_table {
 int part_find(struct pq *, const struct conf *, struct span table, struct part_table *, struct err *);
 /* *which: the first of n columns that the table does not have; n when it has all. */
 int part_lacks(struct pq *, const struct part_table *, const struct span *column, size_t n, size_t *which, struct err *);
-bool part_template_says(const struct conf *, const char *words);        /* whatever their case */
-bool part_template_makes(const struct conf *);  /* does part_template make them of a partitioned table? */
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
 bool part_is_model(const struct conf *, const struct part_table *, struct span column);
 
