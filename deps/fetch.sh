@@ -14,7 +14,8 @@
 #
 # Without SRC the sources come by apt, which checks their signatures, from the mirror that this
 # machine's apt uses; the machine's own lists are left alone. A mirror's lists may name files that
-# it does not have: then the next version is tried, the newest of a suite first.
+# it does not have: then the next version is tried, the newest of a suite first. A mirror that stands
+# still has lists that are past their date; they are read, for what is taken is locked or told.
 set -eu
 
 SUITES='trixie-security trixie-updates trixie forky sid bookworm'
@@ -73,7 +74,8 @@ in_suite() {
 	dir=$APT/$1 command=$2
 	shift 2
 	"$command" -qq -o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-		-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir/cache" -o APT::Sandbox::User=root "$@"
+		-o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir/cache" -o APT::Sandbox::User=root \
+		-o Acquire::Check-Valid-Until=false "$@"
 }
 
 # read_suite SUITE: its lists are here, read once; fails when the mirror has none

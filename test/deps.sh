@@ -66,8 +66,8 @@ sign_suites() {
 	local suite
 	for suite in "$REPO"/dists/*; do
 		(cd "$suite" && rm -f InRelease && {
-			printf 'Origin: Test\nSuite: %s\nCodename: %s\nComponents: main\nArchitectures: all\nDate: %s\nSHA256:\n' \
-				"${suite##*/}" "${suite##*/}" "$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')"
+			printf 'Origin: Test\nSuite: %s\nCodename: %s\nComponents: main\nArchitectures: all\nDate: %s\n%sSHA256:\n' \
+				"${suite##*/}" "${suite##*/}" "$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S UTC')" "${VALID_UNTIL:-}"
 			printf ' %s %s main/source/Sources\n' "$(sha256sum <main/source/Sources | cut -d ' ' -f 1)" "$(stat -c %s main/source/Sources)"
 		} >Release && gpg --homedir "$WORK/gpg" --batch --quiet --local-user "${1:-tester}" --clearsign -o InRelease Release)
 	done
@@ -175,6 +175,11 @@ case_a_list_signed_by_another_key_is_not_read() {
 	whole sid && publish trixie musl 1.2.9-1
 	sign_suites && (REPO=$WORK/other && mkdir -p "$REPO/dists" && cp -r "$WORK/debian/dists/trixie" "$REPO/dists/" && sign_suites stranger &&
 		cp "$REPO/dists/trixie/InRelease" "$WORK/debian/dists/trixie/") && fetch 0 && took musl 1.2.5 1.2.5-1
+}
+
+case_a_list_past_its_date_is_read() {
+	whole trixie && VALID_UNTIL=$'Valid-Until: Mon, 02 Nov 2020 00:00:00 UTC\n' sign_suites
+	fetch 0 && took musl 1.2.5 1.2.5-1
 }
 
 case_nothing_at_all_is_one_line_that_tells_what_to_do() {
