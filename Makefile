@@ -6,7 +6,7 @@ DESTDIR =
 CC = gcc
 
 # ARCH=aarch64 or armv7: build/ARCH/tdispatch, by Debian's cross compiler
-HOST := $(shell uname -m)
+HOST := $(subst armv7l,armv7,$(shell uname -m))
 ARCH = $(HOST)
 ifeq ($(ARCH),$(HOST))
 BIN = tdispatch
@@ -57,7 +57,7 @@ $(BUILD)/versions: $(DEPS)/.done dist/versions.awk
 	@mkdir -p $(@D)
 	@awk -f dist/versions.awk $(ROOT)/versions >$@
 
-$(DEPS)/.done: deps/build.sh
+$(DEPS)/.done: deps/build.sh deps/fetch.sh deps/sources.lock
 	ARCH=$(ARCH) deps/build.sh $(DEPS) $(DEPS_SRC)
 
 -include $(OBJ:.o=.d)

@@ -13,14 +13,15 @@ unset MAKEFLAGS MFLAGS  # else a caller's make ARCH=armv7 would overrule what th
 OUT=$(mkdir -p "$1" && cd "$1" && pwd)
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$OUT/root
-ARCH=${ARCH:-$(uname -m)}
+HOST=$(uname -m | sed s/armv7l/armv7/)
+ARCH=${ARCH:-$HOST}
 case $ARCH in
 x86_64) TRIPLET=x86_64-linux-gnu OPENSSL=linux-x86_64 ;;
 aarch64) TRIPLET=aarch64-linux-gnu OPENSSL=linux-aarch64 ;;
-armv7 | armv7l) TRIPLET=arm-linux-gnueabihf OPENSSL=linux-armv4 ;;
+armv7) TRIPLET=arm-linux-gnueabihf OPENSSL=linux-armv4 ;;
 *) echo "deps: ARCH=$ARCH: neither x86_64, aarch64 nor armv7" >&2; exit 1 ;;
 esac
-if [ "$ARCH" = "$(uname -m)" ]; then
+if [ "$ARCH" = "$HOST" ]; then
 	CROSS='' HEADERS=/usr/include ASM=/usr/include/$TRIPLET/asm
 else
 	CROSS=$TRIPLET- HEADERS=/usr/$TRIPLET/include ASM=/usr/$TRIPLET/include/asm

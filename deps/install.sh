@@ -25,6 +25,7 @@ has() {
 cross_name() {
 	case $1 in
 	aarch64-*) echo arm64 ;;
+	x86_64-*) echo amd64 ;;
 	*) echo armhf ;;
 	esac
 }
@@ -44,7 +45,7 @@ look() {
 			need ca-certificates [ -d /etc/ssl/certs ]
 			;;
 		cross-*)
-			need "gcc-${group#cross-}" has "${group#cross-}-gcc"
+			need "gcc-$(echo "${group#cross-}" | tr _ -)" has "${group#cross-}-gcc"
 			need "libc6-dev-$(cross_name "${group#cross-}")-cross" [ -f "/usr/${group#cross-}/include/linux/types.h" ]
 			;;
 		dev)
