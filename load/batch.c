@@ -151,7 +151,7 @@ static void report(const struct job *j, const struct pass *p, int64_t took_ms)
 {
 	bool skip = j->conf->error == ON_ERROR_SKIP;
 	struct load load = {
-		.events = p->events, .rows = p->rows, .bytes = sink_sent_bytes(j->sink), .partitions = p->parts,
+		.events = p->events, .rows = p->rows, .bytes = sink_done(j->sink)->bytes, .partitions = p->parts,
 		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0, .late = p->late,
 		.took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
@@ -173,7 +173,7 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		int64_t took_ms = clock_ms() - start_ms;
 		log_batch(j, &p, took_ms);
 		report(j, &p, took_ms);
-		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.parts, sink_tally(j->sink));
+		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.parts, &sink_done(j->sink)->rows);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)

@@ -113,7 +113,7 @@ static void print_bad(const struct dead_list *dead)
 
 static void print_plan(const struct pass *p, struct plan *plan)
 {
-	const struct tally *rows = sink_tally(p->job->sink);
+	const struct tally *rows = &sink_done(p->job->sink)->rows;
 
 	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
 		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));

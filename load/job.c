@@ -184,8 +184,6 @@ void job_disconnect(struct job *j)
 	pq_close(j->ddl);
 	j->src = j->ddl = NULL;
 	job_close_lanes(j);
-	if (j->sink)
-		sink_discard(j->sink);
 }
 
 void job_free(struct job *j)
@@ -226,6 +224,24 @@ static int check_registration(struct job *j, struct err *e)
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);
 }
 
+/* Without an answer all rows go as text. No connection is opened for the question: it might wait for
+ * ours, where their number is limited. */
+static bool find_types(void *job, const char *table, const struct shape *shape, enum binary_kind *kinds)
+{
+	struct job *j = job;
+	struct err e = { 0 };
+	bool known = false;
+
+	if (!j->ddl || pq_in_transaction(j->ddl))
+		return false;
+	if (part_kinds(j->ddl, j->conf, span_of(table), shape, kinds, &known, &e) < 0) {
+		log_debug("partition %s: rows go as text: %s", table, e.msg);
+		pq_close(j->ddl);
+		j->ddl = NULL;
+	}
+	return known;
+}
+
 int job_source(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
@@ -233,7 +249,7 @@ int job_source(struct job *j, struct err *e)
 	if (!j->route) {
 		bool by_column = c->part_field && strcmp(c->part_field, "_EVTIME") != 0;
 		j->route = route_new(c->field, c->nfield, by_column ? c->part_field : NULL);
-		j->sink = sink_new();
+		j->sink = sink_new(find_types, j);
 	}
 	j->src = pq_open("src_db", c->src_db, NULL, e);
 	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)

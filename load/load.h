@@ -6,43 +6,48 @@
 
 #include "../pg/pg.h"
 
-/* ---- sink.c: the destination: rows waiting for each partition, and the COPY that takes them */
+/* ---- block.c: the blocks of memory in which rows wait, in sink.h */
+/* ---- stream.c: the rows of one partition, in sink.h */
+/* ---- fault.c: the row that a COPY failed for, in sink.h */
+/* ---- lane.c: the COPYs of one connection, in sink.h */
+
+/* ---- sink.c: rows waiting for each partition, and the COPY that takes them */
 
 struct sink;
 struct stream;                          /* one partition and column list */
 
-struct sink *sink_new(void);
+/* Are the types of all columns of the shape known in the table, which is locked? Sets their kinds. */
+typedef bool sink_types(void *types_for, const char *table, const struct shape *, enum binary_kind *kinds);
+
+struct sink *sink_new(sink_types *, void *types_for);   /* NULL: all rows go as text */
 void sink_free(struct sink *);
 /* Stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
+/* into: "COPY table (columns) FROM STDIN". The stream may be forgotten once no rows wait in it. */
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *copy_sql);
-/* Its COPY is to take values of these kinds, an array that the sink will free. The stream is
- * forgotten by the next sink_begin. */
-void sink_set_binary(struct sink *, struct stream *, enum binary_kind *);
-const enum binary_kind *sink_kinds(const struct stream *);      /* NULL: its COPY takes text */
-/* True once since sink_begin, when a COPY to it is over: from then on nobody can change the table's
- * columns before the transaction ends. Not while so many streams have rows that a second one for each
- * would use up the blocks. */
-bool sink_take_settled(const struct sink *, struct stream *);
+	const char *into);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
-void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
-/* Room for a row of at most n bytes; sink_put says how many it took, if the row is put at all. */
-char *sink_room(struct sink *, struct stream *, size_t n);
-void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
+/* Drops all rows, keeps the streams. careful: each COPY takes one block, under a savepoint, so that
+ * an error can be put to a row. */
+void sink_begin(struct sink *, bool careful);
+/* A row of the event for the stream. The rows of a stream go to the target in the order of the
+ * calls. ERR_DATA when the event cannot be decoded. */
+int sink_row(struct sink *, struct stream *, const struct shape *, const struct span *values, const struct event *,
+	struct err *);
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
+
+struct sink_done {                      /* since sink_begin */
+	struct tally rows;              /* by partition, as the target counted them */
+	int64_t bytes;                  /* sent */
+	bool begun;                     /* a COPY was */
+};
+
+const struct sink_done *sink_done(const struct sink *);
 /* Did rows go to the period's partition since sink_begin? true also when that was forgotten. */
 bool sink_wrote(const struct sink *, int64_t start_s);
-bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
-int64_t sink_sent_bytes(const struct sink *);   /* since sink_begin */
-/* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
-void sink_begin(struct sink *, bool careful);
-/* Rows by partition since sink_begin, as the target counted them; valid until the next one. */
-const struct tally *sink_tally(const struct sink *);
-void sink_swallow(struct sink *);       /* drops all rows, as if the target had taken them */
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
@@ -52,10 +57,10 @@ struct sink_fault {                     /* where a COPY failed */
 	char value[160];                /* shortened and printable, or "" */
 };
 
-/* Sends what can be sent on a lane without waiting; drain: no more rows will come. */
+/* Sends what can be sent on a lane without waiting; drain: no more rows will come. dst NULL: the
+ * rows are dropped, as if the target had taken them. Called again after ERR_DATA in a careful pass
+ * it goes on without that row. */
 int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
-/* After ERR_DATA in a careful pass: go on without that row. */
-int sink_leave_out(struct sink *, size_t lane, struct pq *dst, struct err *);
 
 /* ---- metrics.c: what a process has counted, as the text of a metrics file */
 

@@ -138,7 +138,7 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 
 	if (loaded->dead.n)
 		batch.event_sql = good_events(loaded);
-	j->sink = sink_new();
+	j->sink = sink_new(NULL, NULL);
 	pass_run(&p, e);
 	sink_free(j->sink);
 	j->sink = partitions;
@@ -247,7 +247,7 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 int verify_run(const struct pass *loaded, struct err *e)
 {
 	struct job *j = loaded->job;
-	struct verify v = { .job = j, .rows = sink_tally(j->sink) };
+	struct verify v = { .job = j, .rows = &sink_done(j->sink)->rows };
 
 	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
 	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);
