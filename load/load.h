@@ -177,8 +177,9 @@ int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
 /* Remembers an event's type for the primary key in it, which part_premake may need. */
 void retain_key(struct job *, struct span ev_type);
 /* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
- * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. */
-void retain_run(struct job *, bool loaded);
+ * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. true:
+ * partitions may be gone, or be late by now, which the sink must forget. */
+bool retain_run(struct job *, const struct route *, const struct sink *, bool loaded);
 /* Prints the children of dest_table and what is to become of them. */
 int retain_show(struct job *, struct err *);
 void retain_free(struct retain *);
@@ -194,23 +195,16 @@ struct job {
 	size_t lanes;                   /* in use for this batch, 1 or more */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
-	struct route *route;
-	struct sink *sink;
-	int64_t last_tick;              /* of the last batch loaded, 0 before */
-	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
-	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
-	bool parts_alone;               /* each partition is created in a transaction of its own */
 	struct retain retain;
 	struct progress *progress;      /* NULL: nobody looks */
-	bool verify;                    /* a batch is compared with its events before it is committed */
 };
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
 int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
 void job_disconnect(struct job *);
-/* The job's connections, its routes and what it knows of the target; not the config. */
+/* The job's connections and what it knows of the target; not the config. */
 void job_free(struct job *);
 
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
@@ -228,6 +222,19 @@ int job_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, struct err *);
 
+/* ---- places.c: where rows go */
+
+struct places {                         /* zeroed before use */
+	struct route *route;            /* which columns, */
+	struct sink *sink;              /* which partition, */
+	bool parts_alone;               /* and each of these is created in a transaction of its own */
+};
+
+/* Makes of the job's config what is not there yet. */
+void places_open(struct places *, struct job *);
+void places_forget(struct places *);            /* drops all rows; nothing is known of the target */
+void places_free(struct places *);
+
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
 struct pass;
@@ -235,29 +242,37 @@ struct pass;
 typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table, struct err *);
 
 struct pass {
-	struct job *job;
-	const struct queue_batch *batch;
+	/* what the caller sets */
+	struct job *job;                /* whose lanes take the rows */
+	struct pq *from;                /* the events are read from there, */
+	const struct queue_batch *batch;        /* by this batch's query */
+	struct places *places;
 	bool careful;                   /* an error of a COPY names its event, at some cost */
 	bool keep;                      /* bad events go to the list, and the pass goes on */
-	int64_t max_dead;               /* so many of them */
+	int64_t max_dead;               /* at most this many */
 	bool dry;                       /* rows are made and counted, and not sent */
 	pass_place *place;              /* NULL: the partition itself, created where it is missing */
 	void *place_for;                /* whatever place needs */
 
-	bool scan;                      /* only the partitions were created: begin the transactions anew */
-	size_t open;                    /* partitions that are created and not committed, */
-	struct buf open_names;          /* their names, each with a NUL, */
-	int64_t open_ms;                /* and when the first was begun */
-	int64_t events, rows, truncates, parts;
+	/* what comes of it */
+	int64_t events, rows, truncates;
+	int64_t parts;                  /* partitions created, by earlier passes with this struct too */
 	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */
+
+	/* pass.c's own */
+	bool scan;                      /* the rest of the events is read for its partitions alone */
+	size_t open;                    /* partitions that are created and not committed, */
+	struct buf open_names;          /* their names, each with a NUL, */
+	int64_t open_ms;                /* and when the first was begun */
 	enum queue_time time;
 	struct period_memo memo;        /* of part_field's dates */
 };
 
-/* Reads all events; when it returns 0 and scan is not set, the rows are sent and not committed. */
+/* Reads all events. 0: the rows are sent and not committed. 1: only partitions were created, the
+ * lanes are closed: open their transactions and call it again. */
 int pass_run(struct pass *, struct err *);
 
 /* ---- verify.c: a batch beside its events */
@@ -269,10 +284,21 @@ int verify_run(const struct pass *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
+struct loader {                         /* what one batch leaves to the next; zeroed but for job and verify */
+	struct job *job;
+	struct places places;
+	size_t lanes;                   /* by which these were found */
+	bool verify;                    /* a batch is compared with its events before it is committed */
+	int64_t last_tick;              /* of the last batch loaded, 0 before */
+	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
+	int64_t events;                 /* of all batches loaded */
+};
+
 /* 1: a batch was loaded; 0: the queue is empty; else an error. Needs job_connect. The queue is
  * told with the next call, which spares a round trip, or by batch_finish. */
-int batch_run(struct job *, struct err *);
-int batch_finish(struct job *, struct err *);
+int batch_run(struct loader *, struct err *);
+int batch_finish(struct loader *, struct err *);
+void batch_free(struct loader *);               /* as after a new start, but for job and verify */
 
 /* ---- replay.c: --replay, the dead letters once more */
 

@@ -39,7 +39,7 @@ static void say_committed(struct pass *p)
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
-	sink_forget(p->job->sink);
+	sink_forget(p->places->sink);
 	job_close_lanes(p->job);
 }
 
@@ -48,12 +48,12 @@ static int lost_open(struct pass *p, struct err *e)
 {
 	buf_free(&p->open_names);
 	if (e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate)) {
-		sink_forget(p->job->sink);
+		sink_forget(p->places->sink);
 		return e->code;
 	}
 	log_debug("new partitions are rolled back and created one by one: %s", e->msg);
 	*e = (struct err){ 0 };
-	p->job->parts_alone = true;
+	p->places->parts_alone = true;
 	begin_scan(p);
 	return 0;
 }
@@ -76,7 +76,7 @@ static int try_partition(struct pass *p, struct part_want *want, struct err *e)
 {
 	struct job *j = p->job;
 	size_t before = p->open;
-	bool alone = p->scan || p->careful || j->parts_alone, created = false;
+	bool alone = p->scan || p->careful || p->places->parts_alone, created = false;
 
 	if (!before)
 		p->open_ms = clock_ms();
@@ -103,7 +103,7 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 	if ((p->open == TOGETHER_MAX || clock_ms() - p->open_ms > TOGETHER_MS) && commit_partitions(p, e) < 0)
 		return e->code;
 	for (int tries = 1;; tries++) {
-		bool own = !p->scan && sink_done(p->job->sink)->begun;
+		bool own = !p->scan && sink_done(p->places->sink)->begun;
 		want->lock_timeout_ms = own ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
 		if (try_partition(p, want, e) < 0)
 			continue;
@@ -142,12 +142,12 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	retain_key(p->job, ev_type);
 	struct part_want want = {
 		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
-		.ev_type = ev_type, .route = p->job->route,
+		.ev_type = ev_type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
 	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), job_lane_of(p->job, want.name),
+		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape), job_lane_of(p->job, want.name),
 			want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
@@ -250,17 +250,17 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 			" use pgq.logutriga in the trigger");
 	if (ev->data.n == 0)
 		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
-	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
+	if (route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
 	    period_of_event(p, ev, part, &start_s, e) < 0)
 		return e->code;
-	*stream = sink_find(p->job->sink, start_s, route_shape_id(p->job->route, shape));
+	*stream = sink_find(p->places->sink, start_s, route_shape_id(p->places->route, shape));
 	if (!*stream && is_late(p, ev, start_s, e))
 		return e->code;
 	if (!*stream)
 		*stream = open_stream(p, start_s, shape, ev->type, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
 		return e->code;
-	if (sink_row(p->job->sink, *stream, shape, values, ev, e) == 0)
+	if (sink_row(p->places->sink, *stream, shape, values, ev, e) == 0)
 		p->rows++;
 	return e->code;
 }
@@ -293,8 +293,8 @@ static int take_burst(struct pass *p, struct err *e)
 	struct event ev;
 	int step = PQ_READY;
 
-	for (int i = 0; i < BURST && !sink_full(p->job->sink); i++) {
-		step = queue_event(p->job->src, p->time, &ev, e);
+	for (int i = 0; i < BURST && !sink_full(p->places->sink); i++) {
+		step = queue_event(p->from, p->time, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -307,7 +307,7 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 {
 	struct job *j = p->job;
 
-	while (!pq_blocked(j->dst[lane]) && sink_pump(j->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
+	while (!pq_blocked(j->dst[lane]) && sink_pump(p->places->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
 		p->event = p->fault.event;
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
@@ -319,7 +319,7 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 static int pump(struct pass *p, bool drain, struct err *e)
 {
 	if (p->dry)
-		return sink_pump(p->job->sink, 0, NULL, drain, &p->fault, e);
+		return sink_pump(p->places->sink, 0, NULL, drain, &p->fault, e);
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
 		if (pump_lane(p, i, drain, e) < 0)
 			return e->code;
@@ -330,7 +330,7 @@ static int pump(struct pass *p, bool drain, struct err *e)
 static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
 {
 	struct job *j = p->job;
-	struct pq *set[LANES_MAX + 1] = { source ? j->src : NULL };
+	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
 
 	for (size_t i = 0; i < j->lanes; i++)
 		set[i + 1] = j->dst[i];
@@ -362,8 +362,8 @@ int pass_run(struct pass *p, struct err *e)
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->time = time_wanted(j->conf);
 	dead_clear(&p->dead);
-	sink_begin(j->sink, p->careful);
-	if (queue_read(j->src, p->batch, p->time, e) < 0)
+	sink_begin(p->places->sink, p->careful);
+	if (queue_read(p->from, p->batch, p->time, e) < 0)
 		return e->code;
 	for (;;) {
 		if (step != PQ_END)
@@ -372,11 +372,11 @@ int pass_run(struct pass *p, struct err *e)
 			return e->code;
 		if (pump(p, step == PQ_END, e) < 0)
 			return e->code;
-		bool done = step == PQ_END, full = sink_full(j->sink);
-		if (done && (p->scan || sink_idle(j->sink)))
-			return 0;
+		bool done = step == PQ_END, full = sink_full(p->places->sink);
+		if (done && (p->scan || sink_idle(p->places->sink)))
+			return p->scan;
 		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->parts),
-			report_progress(j->report, p->events, sink_done(j->sink)->bytes));
+			report_progress(j->report, p->events, sink_done(p->places->sink)->bytes));
 		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;
 	}
