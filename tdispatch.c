@@ -21,6 +21,7 @@ struct app {
 	struct switches asked;
 	struct conf conf;
 	struct job job;
+	struct loader loader;
 	struct progress progress;
 	struct report report;
 	bool connected_once;
@@ -85,7 +86,7 @@ static void finish(struct app *a)
 {
 	struct err e = { 0 };
 
-	if (!process_stop_now() && batch_finish(&a->job, &e) < 0)
+	if (!process_stop_now() && batch_finish(&a->loader, &e) < 0)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
@@ -111,6 +112,7 @@ static void read_again(struct app *a)
 	finish(a);
 	bool keeps = is_same(conf.part_keep, a->conf.part_keep) && is_same(conf.dest_table, a->conf.dest_table);
 	int64_t keep_at_ms = keeps ? a->job.retain.keep_at_ms : 0;
+	batch_free(&a->loader);
 	job_free(&a->job);
 	a->job.retain.keep_at_ms = keep_at_ms;
 	report_moves(&a->report, &conf);
@@ -290,19 +292,21 @@ static int64_t pause_when_empty(const struct app *a)
 /* 1: there may be more; 0: nothing is there now; else an error. */
 static int work(struct app *a, struct err *e)
 {
-	int64_t events = a->job.events;
+	int64_t events = a->loader.events;
 	int rc = connect_all(a, e);
 
 	if (rc == 0)
-		rc = batch_run(&a->job, e);
+		rc = batch_run(&a->loader, e);
 	if (rc < 0)
 		return rc;
 	recovered(a);
-	retain_run(&a->job, rc > 0);
+	struct places *places = &a->loader.places;
+	if (retain_run(&a->job, places->route, places->sink, rc > 0))
+		places_forget(places);
 	report_success(&a->report, rc == 0);
-	if (a->job.events > events)
+	if (a->loader.events > events)
 		a->busy_ms = clock_ms();
-	return rc && !(a->asked.once && a->job.last_tick >= a->until_tick);
+	return rc && !(a->asked.once && a->loader.last_tick >= a->until_tick);
 }
 
 /* Does it end by itself? Then to be told to stop is to fail: not all is done. */
@@ -354,7 +358,7 @@ static bool is_terminal(void)
 /* With --once somebody waits; -q says that nobody does, -v that the log lines are wanted. */
 static void begin_progress(struct app *a)
 {
-	a->job.verify = a->asked.verify;
+	a->loader.verify = a->asked.verify;
 	if (!a->asked.once || (a->asked.verbosity < 0 && !a->asked.progress_json))
 		return;
 	progress_begin(&a->progress, a->asked.progress_json ? PROGRESS_JSON : a->asked.verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
@@ -389,6 +393,7 @@ static int run(struct app *a)
 	int code = loop(a);
 	progress_end(a->job.progress, process_stop_after_batch() ? "stopped" : code ? "failed" : "done");
 	report_end(&a->report, code && !process_stop_after_batch());
+	batch_free(&a->loader);
 	job_free(&a->job);
 	process_pidfile_remove();
 	return code;
@@ -468,6 +473,7 @@ static int with_config(struct app *a)
 		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;
+	a->loader.job = &a->job;
 	if (!e.code)                    /* else there may be no job_name */
 		apply_config(a);
 	if (a->asked.mode != RELOAD && a->asked.mode != STOP && a->asked.mode != KILL && a->asked.mode != HEALTH)
@@ -522,6 +528,7 @@ int main(int argc, char **argv)
 	}
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
 		code = refuse("cannot write to standard output", 1);
+	batch_free(&a.loader);
 	job_free(&a.job);
 	conf_free(&a.conf);
 	return code;

@@ -93,18 +93,24 @@ static int keep_dead(struct pass *p, struct err *e)
 }
 
 /* Loads and commits what is to be loaded. An enum job_verdict, or an error. */
-static int load(struct pass *p, struct err *e)
+static int load(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
+	int again;
 
 	do {
 		int verdict = job_begin(j, p->batch, e);
 		if (verdict != JOB_TO_LOAD)
 			return verdict;
-		if (pass_run(p, e) < 0)
-			return e->code;
-	} while (p->scan);
-	if (keep_dead(p, e) < 0 || (j->verify && verify_run(p, e) < 0))
+		if (l->lanes != j->lanes)
+			places_forget(p->places);
+		l->lanes = j->lanes;
+		p->from = j->src;
+		again = pass_run(p, e);
+		if (again < 0)
+			return again;
+	} while (again);
+	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	return job_commit(j, p->batch, e) < 0 ? e->code : JOB_TO_LOAD;
 }
@@ -120,19 +126,19 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 	}
 	if (e->code == ERR_SHAPE && !*forgot) {
 		*forgot = true;         /* a partition that was there may have been dropped since */
-		sink_forget(p->job->sink);
+		places_forget(p->places);
 		return true;
 	}
 	return false;
 }
 
-static int load_or_blame(struct pass *p, struct err *e)
+static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 	bool forgot = false;
 	int verdict;
 
-	while ((verdict = load(p, e)) < 0) {
+	while ((verdict = load(l, p, e)) < 0) {
 		if (!worth_another(p, &forgot, e)) {
 			add_remedy(p, e);
 			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
@@ -151,7 +157,7 @@ static void report(const struct job *j, const struct pass *p, int64_t took_ms)
 {
 	bool skip = j->conf->error == ON_ERROR_SKIP;
 	struct load load = {
-		.events = p->events, .rows = p->rows, .bytes = sink_sent_bytes(j->sink), .partitions = p->parts,
+		.events = p->events, .rows = p->rows, .bytes = sink_done(p->places->sink)->bytes, .partitions = p->parts,
 		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0, .late = p->late,
 		.took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
@@ -159,21 +165,22 @@ static void report(const struct job *j, const struct pass *p, int64_t took_ms)
 	report_batch(j->report, &load, &p->dead);
 }
 
-static int load_batch(struct job *j, const struct queue_batch *batch, struct err *e)
+static int load_batch(struct loader *l, const struct queue_batch *batch, struct err *e)
 {
+	struct job *j = l->job;
 	struct pass p = {
-		.job = j, .batch = batch, .event = -1,
+		.job = j, .batch = batch, .places = &l->places, .event = -1,
 		.keep = j->conf->error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
-	int verdict = load_or_blame(&p, e);
+	int verdict = load_or_blame(l, &p, e);
 
 	if (verdict == JOB_TO_LOAD) {
-		j->events += p.events;
+		l->events += p.events;
 		int64_t took_ms = clock_ms() - start_ms;
 		log_batch(j, &p, took_ms);
 		report(j, &p, took_ms);
-		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.parts, sink_tally(j->sink));
+		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.parts, &sink_done(l->places.sink)->rows);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)
@@ -182,31 +189,41 @@ static int load_batch(struct job *j, const struct queue_batch *batch, struct err
 		return 1;
 	if (verdict == JOB_IS_IN)
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
-	j->to_finish = batch->id;
-	j->last_tick = batch->tick;
+	l->to_finish = batch->id;
+	l->last_tick = batch->tick;
 	return 1;
 }
 
-int batch_run(struct job *j, struct err *e)
+int batch_run(struct loader *l, struct err *e)
 {
 	struct queue_batch batch = { 0 };
+	struct job *j = l->job;
 	const struct conf *c = j->conf;
-	int64_t min_events = j->last_tick < j->single_until ? 0 : c->batch_min_events;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, j->to_finish, &batch, e);
+	int64_t min_events = l->last_tick < j->single_until ? 0 : c->batch_min_events;
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish, &batch, e);
 
 	if (rc >= 0)
-		j->to_finish = 0;
+		l->to_finish = 0;
+	places_open(&l->places, j);
 	if (rc > 0)
-		rc = load_batch(j, &batch, e);
+		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);
 	return rc;
 }
 
-int batch_finish(struct job *j, struct err *e)
+int batch_finish(struct loader *l, struct err *e)
 {
-	if (!j->to_finish || !j->src)
+	struct job *j = l->job;
+
+	if (!l->to_finish || !j->src)
 		return 0;
-	if (queue_finish(j->src, j->to_finish, e) == 0)
-		j->to_finish = 0;
+	if (queue_finish(j->src, l->to_finish, e) == 0)
+		l->to_finish = 0;
 	return e->code;
+}
+
+void batch_free(struct loader *l)
+{
+	places_free(&l->places);
+	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

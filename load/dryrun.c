@@ -30,7 +30,7 @@ static int plan_columns(struct pass *p, const struct part_table *table, const ch
 	struct buf shown = { 0 };
 	size_t i;
 
-	if (part_lacks(p->job->ddl, table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
+	if (part_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
 		return e->code;
 	if (table == &plan->parent && !part_is_model(c, table, shape->target[i]))
 		return 0;
@@ -74,9 +74,9 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	buf_add(&name, want->name.p, want->name.n);
 	const char *part = buf_cstr(&name);
 	bool known = tally_find(&plan->create, part);
-	if (!known && part_foresee(p->job->ddl, want, &there, &plan->ddl, e) == 0 && !there)
+	if (!known && part_foresee(p->job->dst[0], want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->conf->part_template ? "\n" : "");
-	if (!e->code && there && part_find(p->job->ddl, want->conf, want->name, &found, e) == 0)
+	if (!e->code && there && part_find(p->job->dst[0], want->conf, want->name, &found, e) == 0)
 		plan_columns(p, &found, part, shape, e);
 	else if (!e->code && want->conf->part_template)
 		plan_creation(p, part, shape, e);
@@ -113,7 +113,7 @@ static void print_bad(const struct dead_list *dead)
 
 static void print_plan(const struct pass *p, struct plan *plan)
 {
-	const struct tally *rows = sink_tally(p->job->sink);
+	const struct tally *rows = &sink_done(p->places->sink)->rows;
 
 	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
 		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));
@@ -139,7 +139,7 @@ static int look_at_position(struct job *j, const struct queue_batch *b, struct e
 	bool known = false;
 	int64_t tick = 0;
 
-	if (position_get(j->ddl, j->conf->consumer_name, &known, &tick, e) < 0)
+	if (position_get(j->dst[0], j->conf->consumer_name, &known, &tick, e) < 0)
 		return e->code;
 	if (known && tick == b->tick)
 		printf("batch %" PRId64 " is in the target already: a run would only finish it\n", b->id);
@@ -154,16 +154,20 @@ static int look_at_position(struct job *j, const struct queue_batch *b, struct e
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	struct plan plan = { 0 };
+	struct places places = { 0 };
 	struct pass p = {
-		.job = j, .batch = b, .event = -1, .keep = true, .max_dead = DEAD_MAX, .dry = true,
-		.place = plan_partition, .place_for = &plan,
+		.job = j, .from = j->src, .batch = b, .places = &places, .event = -1, .keep = true, .max_dead = DEAD_MAX,
+		.dry = true, .place = plan_partition, .place_for = &plan,
 	};
-	int rc = part_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
+
+	places_open(&places, j);
+	int rc = part_find(j->dst[0], j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);
 	rc = rc < 0 ? rc : p.dead.n > 0 || plan.missing.n > 0 || plan.nfaults > 0;
 	dead_clear(&p.dead);
+	places_free(&places);
 	tally_clear(&plan.create);
 	tally_clear(&plan.missing);
 	tally_clear(&plan.lacking);
@@ -183,8 +187,7 @@ static int connect_both(struct job *j, struct err *e)
 	if (!state.consumer)
 		return err_set(e, ERR_SHAPE, "consumer %s is not registered on queue %s, so there is no batch for it:"
 			" --register or --install", c->consumer_name, c->queue_name);
-	j->ddl = pq_open("dst_db", c->dst_db, j->encoding, e);
-	if (!j->ddl || position_kind(j->ddl, &j->kind, e) < 0)
+	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
 	return position_require(j->kind, e);
 }

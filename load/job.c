@@ -130,7 +130,6 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 	size_t others = j->lanes;
 
 	j->lanes = (size_t)j->conf->lanes;
-	sink_forget(j->sink);           /* partitions change their lanes */
 	if (j->kind != POSITION_LANES)
 		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers: lanes must be 1");
 	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, b->prev_tick, e) < 0)
@@ -154,11 +153,8 @@ int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	if (pos.lanes < 1 || pos.lanes > LANES_MAX)
 		return err_set(e, ERR_POSITION, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes: --reset forgets them",
 			j->conf->consumer_name, pos.lanes);
-	size_t before = j->lanes;
 	j->lanes = pos.known ? (size_t)pos.lanes : 1;
 	j->loads[0] = true;
-	if (before != j->lanes)
-		sink_forget(j->sink);
 	verdict = begin_others(j, b, &ahead, e);
 	if (verdict != JOB_TO_LOAD || ahead || j->lanes == (size_t)j->conf->lanes)
 		return verdict;
@@ -184,21 +180,15 @@ void job_disconnect(struct job *j)
 	pq_close(j->ddl);
 	j->src = j->ddl = NULL;
 	job_close_lanes(j);
-	if (j->sink)
-		sink_discard(j->sink);
 }
 
 void job_free(struct job *j)
 {
 	job_disconnect(j);
-	j->to_finish = j->last_tick = j->single_until = 0;
+	j->single_until = 0;
 	free(j->encoding);
-	route_free(j->route);
-	sink_free(j->sink);
 	retain_free(&j->retain);
 	j->encoding = NULL;
-	j->route = NULL;
-	j->sink = NULL;
 }
 
 /* A consumer that the target knows must not be registered: it would start at the newest tick. */
@@ -230,11 +220,6 @@ int job_source(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 
-	if (!j->route) {
-		bool by_column = c->part_field && strcmp(c->part_field, "_EVTIME") != 0;
-		j->route = route_new(c->field, c->nfield, by_column ? c->part_field : NULL);
-		j->sink = sink_new();
-	}
 	j->src = pq_open("src_db", c->src_db, NULL, e);
 	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)
 		return e->code;

@@ -6,43 +6,48 @@
 
 #include "../pg/pg.h"
 
-/* ---- sink.c: the destination: rows waiting for each partition, and the COPY that takes them */
+/* ---- block.c: the blocks of memory in which rows wait, in sink.h */
+/* ---- stream.c: the rows of one partition, in sink.h */
+/* ---- fault.c: the row that a COPY failed for, in sink.h */
+/* ---- lane.c: the COPYs of one connection, in sink.h */
+
+/* ---- sink.c: rows waiting for each partition, and the COPY that takes them */
 
 struct sink;
 struct stream;                          /* one partition and column list */
 
-struct sink *sink_new(void);
+/* Are the types of all columns of the shape known in the table, which is locked? Sets their kinds. */
+typedef bool sink_types(void *types_for, const char *table, const struct shape *, enum binary_kind *kinds);
+
+struct sink *sink_new(sink_types *, void *types_for);   /* NULL: all rows go as text */
 void sink_free(struct sink *);
 /* Stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
+/* into: "COPY table (columns) FROM STDIN". The stream may be forgotten once no rows wait in it. */
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *copy_sql);
-/* Its COPY is to take values of these kinds, an array that the sink will free. The stream is
- * forgotten by the next sink_begin. */
-void sink_set_binary(struct sink *, struct stream *, enum binary_kind *);
-const enum binary_kind *sink_kinds(const struct stream *);      /* NULL: its COPY takes text */
-/* True once since sink_begin, when a COPY to it is over: from then on nobody can change the table's
- * columns before the transaction ends. Not while so many streams have rows that a second one for each
- * would use up the blocks. */
-bool sink_take_settled(const struct sink *, struct stream *);
+	const char *into);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
-void sink_discard(struct sink *);       /* drops all rows, keeps the streams */
-/* Room for a row of at most n bytes; sink_put says how many it took, if the row is put at all. */
-char *sink_room(struct sink *, struct stream *, size_t n);
-void sink_put(struct sink *, struct stream *, size_t n, int64_t event_id);
+/* Drops all rows, keeps the streams. careful: each COPY takes one block, under a savepoint, so that
+ * an error can be put to a row. */
+void sink_begin(struct sink *, bool careful);
+/* A row of the event for the stream. The rows of a stream go to the target in the order of the
+ * calls. ERR_DATA when the event cannot be decoded. */
+int sink_row(struct sink *, struct stream *, const struct shape *, const struct span *values, const struct event *,
+	struct err *);
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
+
+struct sink_done {                      /* since sink_begin */
+	struct tally rows;              /* by partition, as the target counted them */
+	int64_t bytes;                  /* sent */
+	bool begun;                     /* a COPY was */
+};
+
+const struct sink_done *sink_done(const struct sink *);
 /* Did rows go to the period's partition since sink_begin? true also when that was forgotten. */
 bool sink_wrote(const struct sink *, int64_t start_s);
-bool sink_sent_any(const struct sink *);        /* a COPY was begun since sink_begin */
-int64_t sink_sent_bytes(const struct sink *);   /* since sink_begin */
-/* careful: each COPY takes one block, under a savepoint, so that an error can be put to a row. */
-void sink_begin(struct sink *, bool careful);
-/* Rows by partition since sink_begin, as the target counted them; valid until the next one. */
-const struct tally *sink_tally(const struct sink *);
-void sink_swallow(struct sink *);       /* drops all rows, as if the target had taken them */
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
@@ -52,10 +57,10 @@ struct sink_fault {                     /* where a COPY failed */
 	char value[160];                /* shortened and printable, or "" */
 };
 
-/* Sends what can be sent on a lane without waiting; drain: no more rows will come. */
+/* Sends what can be sent on a lane without waiting; drain: no more rows will come. dst NULL: the
+ * rows are dropped, as if the target had taken them. Called again after ERR_DATA in a careful pass
+ * it goes on without that row. */
 int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
-/* After ERR_DATA in a careful pass: go on without that row. */
-int sink_leave_out(struct sink *, size_t lane, struct pq *dst, struct err *);
 
 /* ---- metrics.c: what a process has counted, as the text of a metrics file */
 
@@ -172,8 +177,9 @@ int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
 /* Remembers an event's type for the primary key in it, which part_premake may need. */
 void retain_key(struct job *, struct span ev_type);
 /* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
- * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. */
-void retain_run(struct job *, bool loaded);
+ * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. true:
+ * partitions may be gone, or be late by now, which the sink must forget. */
+bool retain_run(struct job *, const struct route *, const struct sink *, bool loaded);
 /* Prints the children of dest_table and what is to become of them. */
 int retain_show(struct job *, struct err *);
 void retain_free(struct retain *);
@@ -189,23 +195,16 @@ struct job {
 	size_t lanes;                   /* in use for this batch, 1 or more */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
-	struct route *route;
-	struct sink *sink;
-	int64_t last_tick;              /* of the last batch loaded, 0 before */
-	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
-	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
-	bool parts_alone;               /* each partition is created in a transaction of its own */
 	struct retain retain;
 	struct progress *progress;      /* NULL: nobody looks */
-	bool verify;                    /* a batch is compared with its events before it is committed */
 };
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
 int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
 void job_disconnect(struct job *);
-/* The job's connections, its routes and what it knows of the target; not the config. */
+/* The job's connections and what it knows of the target; not the config. */
 void job_free(struct job *);
 
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
@@ -223,6 +222,19 @@ int job_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, struct err *);
 
+/* ---- places.c: where rows go */
+
+struct places {                         /* zeroed before use */
+	struct route *route;            /* which columns, */
+	struct sink *sink;              /* which partition, */
+	bool parts_alone;               /* and each of these is created in a transaction of its own */
+};
+
+/* Makes of the job's config what is not there yet. */
+void places_open(struct places *, struct job *);
+void places_forget(struct places *);            /* drops all rows; nothing is known of the target */
+void places_free(struct places *);
+
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
 struct pass;
@@ -230,29 +242,37 @@ struct pass;
 typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table, struct err *);
 
 struct pass {
-	struct job *job;
-	const struct queue_batch *batch;
+	/* what the caller sets */
+	struct job *job;                /* whose lanes take the rows */
+	struct pq *from;                /* the events are read from there, */
+	const struct queue_batch *batch;        /* by this batch's query */
+	struct places *places;
 	bool careful;                   /* an error of a COPY names its event, at some cost */
 	bool keep;                      /* bad events go to the list, and the pass goes on */
-	int64_t max_dead;               /* so many of them */
+	int64_t max_dead;               /* at most this many */
 	bool dry;                       /* rows are made and counted, and not sent */
 	pass_place *place;              /* NULL: the partition itself, created where it is missing */
 	void *place_for;                /* whatever place needs */
 
-	bool scan;                      /* only the partitions were created: begin the transactions anew */
-	size_t open;                    /* partitions that are created and not committed, */
-	struct buf open_names;          /* their names, each with a NUL, */
-	int64_t open_ms;                /* and when the first was begun */
-	int64_t events, rows, truncates, parts;
+	/* what comes of it */
+	int64_t events, rows, truncates;
+	int64_t parts;                  /* partitions created, by earlier passes with this struct too */
 	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */
+
+	/* pass.c's own */
+	bool scan;                      /* the rest of the events is read for its partitions alone */
+	size_t open;                    /* partitions that are created and not committed, */
+	struct buf open_names;          /* their names, each with a NUL, */
+	int64_t open_ms;                /* and when the first was begun */
 	enum queue_time time;
 	struct period_memo memo;        /* of part_field's dates */
 };
 
-/* Reads all events; when it returns 0 and scan is not set, the rows are sent and not committed. */
+/* Reads all events. 0: the rows are sent and not committed. 1: only partitions were created, the
+ * lanes are closed: open their transactions and call it again. */
 int pass_run(struct pass *, struct err *);
 
 /* ---- verify.c: a batch beside its events */
@@ -264,10 +284,21 @@ int verify_run(const struct pass *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
+struct loader {                         /* what one batch leaves to the next; zeroed but for job and verify */
+	struct job *job;
+	struct places places;
+	size_t lanes;                   /* by which these were found */
+	bool verify;                    /* a batch is compared with its events before it is committed */
+	int64_t last_tick;              /* of the last batch loaded, 0 before */
+	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
+	int64_t events;                 /* of all batches loaded */
+};
+
 /* 1: a batch was loaded; 0: the queue is empty; else an error. Needs job_connect. The queue is
  * told with the next call, which spares a round trip, or by batch_finish. */
-int batch_run(struct job *, struct err *);
-int batch_finish(struct job *, struct err *);
+int batch_run(struct loader *, struct err *);
+int batch_finish(struct loader *, struct err *);
+void batch_free(struct loader *);               /* as after a new start, but for job and verify */
 
 /* ---- replay.c: --replay, the dead letters once more */
 

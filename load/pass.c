@@ -1,7 +1,6 @@
 /*
- * One reading of a batch's events: each to its partition, which is created where it is missing,
- * as a line of COPY or, in large batches, as binary values; both servers and we work at the same
- * time.
+ * One reading of a batch's events: each to its partition, which is created where it is missing;
+ * both servers and we work at the same time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 #define TOGETHER_MAX 16                 /* partitions created in one transaction, within a burst; */
 #define TOGETHER_MS 100                 /* none is added to one that is as old as this */
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
-#define BINARY (UINT32_C(1) << 31)      /* with a shape's id: the stream of its binary rows */
 
 /* ---- partitions */
 
@@ -41,7 +39,7 @@ static void say_committed(struct pass *p)
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
-	sink_forget(p->job->sink);
+	sink_forget(p->places->sink);
 	job_close_lanes(p->job);
 }
 
@@ -50,12 +48,12 @@ static int lost_open(struct pass *p, struct err *e)
 {
 	buf_free(&p->open_names);
 	if (e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate)) {
-		sink_forget(p->job->sink);
+		sink_forget(p->places->sink);
 		return e->code;
 	}
 	log_debug("new partitions are rolled back and created one by one: %s", e->msg);
 	*e = (struct err){ 0 };
-	p->job->parts_alone = true;
+	p->places->parts_alone = true;
 	begin_scan(p);
 	return 0;
 }
@@ -78,7 +76,7 @@ static int try_partition(struct pass *p, struct part_want *want, struct err *e)
 {
 	struct job *j = p->job;
 	size_t before = p->open;
-	bool alone = p->scan || p->careful || j->parts_alone, created = false;
+	bool alone = p->scan || p->careful || p->places->parts_alone, created = false;
 
 	if (!before)
 		p->open_ms = clock_ms();
@@ -105,7 +103,7 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 	if ((p->open == TOGETHER_MAX || clock_ms() - p->open_ms > TOGETHER_MS) && commit_partitions(p, e) < 0)
 		return e->code;
 	for (int tries = 1;; tries++) {
-		bool own = !p->scan && sink_sent_any(p->job->sink);
+		bool own = !p->scan && sink_done(p->places->sink)->begun;
 		want->lock_timeout_ms = own ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
 		if (try_partition(p, want, e) < 0)
 			continue;
@@ -144,59 +142,17 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	retain_key(p->job, ev_type);
 	struct part_want want = {
 		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
-		.ev_type = ev_type, .route = p->job->route,
+		.ev_type = ev_type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
 	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), job_lane_of(p->job, want.name),
+		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape), job_lane_of(p->job, want.name),
 			want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
 	buf_free(&sql);
 	return stream;
-}
-
-/* A careful pass keeps to text: it is the judge of what failed. */
-static bool may_go_binary(const struct pass *p)
-{
-	return !p->scan && !p->careful && !p->place && !p->open;
-}
-
-/* Without an answer all goes on as text. No connection is opened for the question: it might wait for
- * ours, where their number is limited. */
-static bool find_kinds(struct job *j, struct span table, const struct shape *shape, enum binary_kind *kinds)
-{
-	struct err e = { 0 };
-	bool known = false;
-
-	if (j->ddl && part_kinds(j->ddl, j->conf, table, shape, kinds, &known, &e) < 0) {
-		log_debug("partition %.*s: rows go as text: %s", (int)table.n, table.p, e.msg);
-		pq_close(j->ddl);
-		j->ddl = NULL;
-	}
-	return known;
-}
-
-/* Once a COPY to the partition is over, its table is locked as it is. Where the types of all its
- * columns are known, further rows go as binary values, which the target takes with less work. */
-static void go_binary(struct job *j, int64_t start_s, const struct shape *shape, const struct stream *text)
-{
-	struct span table = span_of(sink_table(text));
-	enum binary_kind *kinds = mem_alloc(shape->n * sizeof *kinds);
-	struct buf sql = { 0 };
-
-	if (!find_kinds(j, table, shape, kinds)) {
-		free(kinds);
-		return;
-	}
-	log_debug("partition %s: further rows of this batch go as binary values", sink_table(text));
-	buf_str(&sql, "COPY ");
-	buf_qualified(&sql, j->conf->schema, table);
-	buf_fmt(&sql, " (%s) FROM STDIN (FORMAT binary)", shape->columns);
-	sink_set_binary(j->sink, sink_add(j->sink, start_s, route_shape_id(j->route, shape) | BINARY, sink_lane(text), table,
-		buf_cstr(&sql)), kinds);
-	buf_free(&sql);
 }
 
 /* ---- events */
@@ -237,53 +193,6 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 		return no_period(p, (struct span){ text, (size_t)n }, why, e);
 	period_remember(&p->memo, raw, *start_s);
 	return 0;
-}
-
-/* Appends the row as a line of COPY text to its stream. */
-static int put_row(struct pass *p, const struct event *ev, struct stream *stream, const struct shape *shape,
-	const struct span *values, struct err *e)
-{
-	size_t room = 0;        /* a column may be asked for twice, so the event's length is no bound */
-
-	for (size_t i = 0; i < shape->n; i++)
-		room += 2 * values[i].n + 3;
-	char *start = sink_room(p->job->sink, stream, room), *out = start;
-	for (size_t i = 0; i < shape->n; i++) {
-		size_t bad;
-		ssize_t n = 2;
-		if (values[i].p)
-			n = urlenc_copy(out, values[i], &bad);
-		else
-			memcpy(out, "\\N", 2);
-		if (n < 0)
-			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of ev_data", (int)shape->target[i].n,
-				shape->target[i].p, (size_t)(values[i].p - ev->data.p) + bad);
-		out += n;
-		*out++ = i + 1 < shape->n ? '\t' : '\n';
-	}
-	sink_put(p->job->sink, stream, (size_t)(out - start), ev->id);
-	p->rows++;
-	return 0;
-}
-
-/* Appends the row to its binary stream; false, and nothing is appended, when it must go as text. */
-static bool put_binary(struct pass *p, const struct event *ev, struct stream *stream, size_t n, const struct span *values)
-{
-	const enum binary_kind *kinds = sink_kinds(stream);
-	size_t room = sizeof(uint16_t);
-
-	for (size_t i = 0; i < n; i++)
-		room += binary_room(values[i]);
-	char *start = sink_room(p->job->sink, stream, room), *out = start + binary_begin_row(start, n);
-	for (size_t i = 0; i < n; i++) {
-		ssize_t len = binary_put(out, kinds[i], values[i]);
-		if (len < 0)
-			return false;
-		out += len;
-	}
-	sink_put(p->job->sink, stream, (size_t)(out - start), ev->id);
-	p->rows++;
-	return true;
 }
 
 /* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
@@ -341,23 +250,18 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 			" use pgq.logutriga in the trigger");
 	if (ev->data.n == 0)
 		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
-	if (route_row(p->job->route, ev->data, &shape, &values, &part, e) < 0 ||
+	if (route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
 	    period_of_event(p, ev, part, &start_s, e) < 0)
 		return e->code;
-	uint32_t id = route_shape_id(p->job->route, shape);
-	struct stream *binary = p->scan ? NULL : sink_find(p->job->sink, start_s, id | BINARY);
-	if (binary && put_binary(p, ev, binary, shape->n, values))
-		return 0;
-	*stream = sink_find(p->job->sink, start_s, id);
+	*stream = sink_find(p->places->sink, start_s, route_shape_id(p->places->route, shape));
 	if (!*stream && is_late(p, ev, start_s, e))
 		return e->code;
 	if (!*stream)
 		*stream = open_stream(p, start_s, shape, ev->type, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
 		return e->code;
-	/* the row in it keeps the stream from being forgotten */
-	if (put_row(p, ev, *stream, shape, values, e) == 0 && !binary && may_go_binary(p) && sink_take_settled(p->job->sink, *stream))
-		go_binary(p->job, start_s, shape, *stream);
+	if (sink_row(p->places->sink, *stream, shape, values, ev, e) == 0)
+		p->rows++;
 	return e->code;
 }
 
@@ -389,8 +293,8 @@ static int take_burst(struct pass *p, struct err *e)
 	struct event ev;
 	int step = PQ_READY;
 
-	for (int i = 0; i < BURST && !sink_full(p->job->sink); i++) {
-		step = queue_event(p->job->src, p->time, &ev, e);
+	for (int i = 0; i < BURST && !sink_full(p->places->sink); i++) {
+		step = queue_event(p->from, p->time, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -403,23 +307,19 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 {
 	struct job *j = p->job;
 
-	while (!pq_blocked(j->dst[lane]) && sink_pump(j->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
+	while (!pq_blocked(j->dst[lane]) && sink_pump(p->places->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
 		p->event = p->fault.event;
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
-		if (sink_leave_out(j->sink, lane, j->dst[lane], e) < 0)
-			return e->code;
 	}
 	return 0;
 }
 
 static int pump(struct pass *p, bool drain, struct err *e)
 {
-	if (p->dry && (drain || sink_full(p->job->sink)))
-		sink_swallow(p->job->sink);
 	if (p->dry)
-		return 0;
+		return sink_pump(p->places->sink, 0, NULL, drain, &p->fault, e);
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
 		if (pump_lane(p, i, drain, e) < 0)
 			return e->code;
@@ -430,7 +330,7 @@ static int pump(struct pass *p, bool drain, struct err *e)
 static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
 {
 	struct job *j = p->job;
-	struct pq *set[LANES_MAX + 1] = { source ? j->src : NULL };
+	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
 
 	for (size_t i = 0; i < j->lanes; i++)
 		set[i + 1] = j->dst[i];
@@ -462,8 +362,8 @@ int pass_run(struct pass *p, struct err *e)
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->time = time_wanted(j->conf);
 	dead_clear(&p->dead);
-	sink_begin(j->sink, p->careful);
-	if (queue_read(j->src, p->batch, p->time, e) < 0)
+	sink_begin(p->places->sink, p->careful);
+	if (queue_read(p->from, p->batch, p->time, e) < 0)
 		return e->code;
 	for (;;) {
 		if (step != PQ_END)
@@ -472,11 +372,11 @@ int pass_run(struct pass *p, struct err *e)
 			return e->code;
 		if (pump(p, step == PQ_END, e) < 0)
 			return e->code;
-		bool done = step == PQ_END, full = sink_full(j->sink);
-		if (done && (p->scan || sink_idle(j->sink)))
-			return 0;
+		bool done = step == PQ_END, full = sink_full(p->places->sink);
+		if (done && (p->scan || sink_idle(p->places->sink)))
+			return p->scan;
 		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->parts),
-			report_progress(j->report, p->events, sink_sent_bytes(j->sink)));
+			report_progress(j->report, p->events, sink_done(p->places->sink)->bytes));
 		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;
 	}

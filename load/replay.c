@@ -13,9 +13,17 @@
 
 #define LOCK_PAUSE_MS 100               /* between two attempts to get the lock of a running process */
 
-/* The target takes the source's place. Its session reads ev_time by the source's clock. */
-static int read_from_target(struct job *j, struct err *e)
+struct replay {
+	struct job *job;
+	struct pq *letters;             /* the target; its session reads ev_time by the source's clock */
+	struct places places;
+	int64_t left;                   /* letters that did not go in */
+};
+
+/* The source is asked for its clock and its encoding. */
+static int open_letters(struct replay *r, struct err *e)
 {
+	struct job *j = r->job;
 	struct buf sql = { 0 };
 
 	if (job_source(j, e) < 0)
@@ -23,9 +31,10 @@ static int read_from_target(struct job *j, struct err *e)
 	buf_str(&sql, "SET TimeZone TO ");
 	buf_literal(&sql, span_of(pq_time_zone(j->src)));
 	pq_close(j->src);
-	j->src = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
-	if (j->src)
-		pq_query(j->src, buf_cstr(&sql), e);
+	j->src = NULL;
+	r->letters = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
+	if (r->letters)
+		pq_query(r->letters, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return e->code;
 }
@@ -52,20 +61,28 @@ static int begin(struct job *j, struct err *e)
 static int load_letters(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
+	int again;
 
 	do {
-		if (begin(j, e) < 0 || pass_run(p, e) < 0)
+		if (begin(j, e) < 0)
 			return e->code;
-	} while (p->scan);
+		again = pass_run(p, e);
+		if (again < 0)
+			return again;
+	} while (again);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
 	return position_keep(j->dst[0], e);
 }
 
-static int replay_batch(struct job *j, int64_t batch_id, int64_t *left, struct err *e)
+static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 {
+	struct job *j = r->job;
 	struct queue_batch batch = { .id = batch_id, .event_sql = dead_event_sql(j->conf, batch_id) };
-	struct pass p = { .job = j, .batch = &batch, .careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1 };
+	struct pass p = {
+		.job = j, .from = r->letters, .batch = &batch, .places = &r->places, .careful = true, .keep = true,
+		.max_dead = INT64_MAX, .event = -1,
+	};
 
 	if (load_letters(&p, e) == 0) {
 		printf("batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id, p.rows, p.events);
@@ -73,28 +90,40 @@ static int replay_batch(struct job *j, int64_t batch_id, int64_t *left, struct e
 			printf("  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->part_keep);
 		for (size_t i = 0; i < p.dead.n; i++)
 			printf("  event %" PRId64 ": %s\n", p.dead.at[i].event, p.dead.at[i].message);
-		*left += (int64_t)p.dead.n;
+		r->left += (int64_t)p.dead.n;
 	}
 	dead_clear(&p.dead);
 	queue_batch_free(&batch);
 	return e->code;
 }
 
-int replay_run(struct job *j, struct err *e)
+static int replay_all(struct replay *r, struct err *e)
 {
-	int64_t batch = 0, letters, left = 0, batches = 0;
+	struct job *j = r->job;
+	int64_t batch = 0, letters, batches = 0;
 
-	if (read_from_target(j, e) < 0 || dead_require(j->src, e) < 0 || position_kind(j->src, &j->kind, e) < 0 ||
+	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 || position_kind(r->letters, &j->kind, e) < 0 ||
 	    position_require(j->kind, e) < 0)
 		return e->code;
+	places_open(&r->places, j);
 	j->lanes = 1;
 	j->loads[0] = true;
-	while (dead_next(j->src, j->conf, batch, &batch, &letters, e) == 0 && letters) {
-		if (replay_batch(j, batch, &left, e) < 0)
+	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
+		if (replay_batch(r, batch, e) < 0)
 			return e->code;
 		batches++;
 	}
 	if (!e->code && !batches)
 		printf("there are no dead letters of consumer %s\n", j->conf->consumer_name);
-	return e->code ? e->code : left > 0;
+	return e->code ? e->code : r->left > 0;
+}
+
+int replay_run(struct job *j, struct err *e)
+{
+	struct replay r = { .job = j };
+	int rc = replay_all(&r, e);
+
+	pq_close(r.letters);
+	places_free(&r.places);
+	return rc;
 }

@@ -173,7 +173,7 @@ static bool is_removable(const struct job *j, int row, int64_t *start_s)
 }
 
 /* Appends their names, each with its NUL. */
-static int find_old(struct job *j, bool loaded, struct buf *names, bool *declarative, struct err *e)
+static int find_old(struct job *j, const struct sink *sink, bool loaded, struct buf *names, bool *declarative, struct err *e)
 {
 	int64_t start_s;
 
@@ -182,7 +182,7 @@ static int find_old(struct job *j, bool loaded, struct buf *names, bool *declara
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
 		const char *name = pq_value(j->ddl, row, NAME);
 		*declarative = is_true(j, row, DECLARATIVE);
-		if (is_removable(j, row, &start_s) && !(loaded && sink_wrote(j->sink, start_s)))
+		if (is_removable(j, row, &start_s) && !(loaded && sink_wrote(sink, start_s)))
 			buf_add(names, name, strlen(name) + 1);
 	}
 	return 0;
@@ -266,15 +266,14 @@ static void hang_up(struct job *j)
 	j->ddl = NULL;
 }
 
-/* The streams of the sink are forgotten, since their partitions may be gone, or be late by now. */
-static int remove_old(struct job *j, bool loaded, struct err *e)
+static int remove_old(struct job *j, const struct sink *sink, bool loaded, struct err *e)
 {
 	struct buf names = { 0 };
 	bool declarative = false;
 	int rc = 0, waits = 0;
 
 	if (look_at_age(j, e) == 0)
-		find_old(j, loaded, &names, &declarative, e);
+		find_old(j, sink, loaded, &names, &declarative, e);
 	for (size_t at = 0; at < names.len && rc >= 0 && waits < LOCK_WAITS &&
 	     !process_stop_after_batch(); at += strlen(names.p + at) + 1) {
 		rc = remove_one(j, names.p + at, declarative);
@@ -283,7 +282,6 @@ static int remove_old(struct job *j, bool loaded, struct err *e)
 	}
 	if (rc < 0)
 		hang_up(j);
-	sink_forget(j->sink);
 	buf_free(&names);
 	return e->code;
 }
@@ -305,7 +303,7 @@ static bool knows_key(const struct job *j)
 	return j->retain.ev_type || !strstr(j->conf->part_template, "_PKEY");
 }
 
-static int make(struct job *j, int64_t start_s, struct err *e)
+static int make(struct job *j, const struct route *route, int64_t start_s, struct err *e)
 {
 	struct buf name = { 0 };
 	bool created = false;
@@ -314,7 +312,7 @@ static int make(struct job *j, int64_t start_s, struct err *e)
 	struct part_want want = {
 		.conf = j->conf, .name = { name.p, name.len }, .start_s = start_s,
 		.end_s = period_end(&j->conf->period, start_s), .ev_type = span_of(j->retain.ev_type),
-		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = j->route,
+		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = route,
 	};
 	part_ensure(j->ddl, &want, NULL, &created, e);
 	if (created) {
@@ -327,7 +325,7 @@ static int make(struct job *j, int64_t start_s, struct err *e)
 }
 
 /* Those after the current period. Looked at again when the next one has begun. */
-static int premake(struct job *j, struct err *e)
+static int premake(struct job *j, const struct route *route, struct err *e)
 {
 	const struct period_rule *rule = &j->conf->period;
 	int64_t now_s, start_s;
@@ -341,7 +339,7 @@ static int premake(struct job *j, struct err *e)
 	int64_t next_ms = clock_ms() + (start_s - now_s) * 1000;
 	int64_t left = j->conf->part_premake;
 	for (; left > 0 && !e->code && !process_stop_after_batch(); left--, start_s = period_end(rule, start_s))
-		make(j, start_s, e);
+		make(j, route, start_s, e);
 	if (!e->code && !left)
 		j->retain.premake_at_ms = next_ms;
 	return e->code;
@@ -356,22 +354,24 @@ static void failed(struct job *j, const char *what, const struct err *e)
 	hang_up(j);
 }
 
-void retain_run(struct job *j, bool loaded)
+bool retain_run(struct job *j, const struct route *route, const struct sink *sink, bool loaded)
 {
 	struct retain *r = &j->retain;
 	struct err e = { 0 };
+	bool looked = j->conf->keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms;
 
-	if (j->conf->keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms) {
+	if (looked) {
 		r->keep_at_ms = clock_ms() + EVERY_MS;
-		if (remove_old(j, loaded, &e) < 0)
+		if (remove_old(j, sink, loaded, &e) < 0)
 			failed(j, "part_keep", &e);
 	}
 	e = (struct err){ 0 };
 	if (j->conf->part_premake && clock_ms() >= r->premake_at_ms && knows_key(j)) {
 		r->premake_at_ms = clock_ms() + EVERY_MS;
-		if (premake(j, &e) < 0)
+		if (premake(j, route, &e) < 0)
 			failed(j, "part_premake", &e);
 	}
+	return looked;
 }
 
 void retain_free(struct retain *r)

@@ -133,15 +133,15 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 {
 	struct job *j = v->job;
 	struct queue_batch batch = *loaded->batch;
-	struct pass p = { .job = j, .batch = &batch, .event = -1, .place = into_twin, .place_for = v };
-	struct sink *partitions = j->sink;
+	struct places twins = { .route = loaded->places->route, .sink = sink_new(NULL, NULL) };
+	struct pass p = {
+		.job = j, .from = j->src, .batch = &batch, .places = &twins, .event = -1, .place = into_twin, .place_for = v,
+	};
 
 	if (loaded->dead.n)
 		batch.event_sql = good_events(loaded);
-	j->sink = sink_new();
 	pass_run(&p, e);
-	sink_free(j->sink);
-	j->sink = partitions;
+	sink_free(twins.sink);
 	if (loaded->dead.n)
 		queue_batch_free(&batch);
 	return e->code;
@@ -247,7 +247,7 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 int verify_run(const struct pass *loaded, struct err *e)
 {
 	struct job *j = loaded->job;
-	struct verify v = { .job = j, .rows = sink_tally(j->sink) };
+	struct verify v = { .job = j, .rows = &sink_done(loaded->places->sink)->rows };
 
 	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
 	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);

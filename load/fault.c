@@ -1,0 +1,106 @@
+/*
+ * Which row a COPY failed for. In a careful pass a COPY takes one block, under a savepoint: the
+ * block that failed is divided and sent again, until one row fails alone.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "sink.h"
+
+static size_t row_at(const struct block *b, size_t row)
+{
+	const char *p = b->data;
+
+	while (row--)
+		p = (const char *)memchr(p, '\n', (size_t)(b->data + b->len - p)) + 1;
+	return (size_t)(p - b->data);
+}
+
+/* The rows from `row` on become a block of their own. */
+static struct block *cut(struct sink *s, struct block *b, size_t row)
+{
+	size_t at = row_at(b, row), n = b->len - at;
+	struct block *rest = block_take(&s->pool, n + sizeof(int64_t) * (b->nrows - row), false);
+
+	memcpy(rest->data, b->data + at, n);
+	rest->len = n;
+	for (size_t i = row; i < b->nrows; i++)
+		*block_id(rest, rest->nrows++) = *block_id(b, i);
+	b->len = at;
+	b->nrows = row;
+	return rest;
+}
+
+static int to_savepoint(struct pq *dst, struct err *e)
+{
+	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch; RELEASE SAVEPOINT tdispatch", e);
+}
+
+/* Before the line that the server named, that row, and what is after it; else in halves. The line
+ * is no more than a hint: it is read from a text that values and triggers can write to. Only what
+ * fails alone is at fault. */
+int fault_divide(struct sink *s, struct lane *l, struct pq *dst, const struct sink_fault *fault, struct err *e)
+{
+	struct stream *st = l->current;
+	struct block *b = l->out;
+	size_t row = fault->line && fault->line <= b->nrows ? fault->line - 1 : b->nrows / 2;
+
+	l->out = NULL;
+	l->current = NULL;
+	if (fault->line && row + 1 < b->nrows)
+		stream_put_back(st, cut(s, b, row + 1));
+	if (row > 0)
+		stream_put_back(st, cut(s, b, row));
+	stream_put_back(st, b);
+	return to_savepoint(dst, e);
+}
+
+int fault_leave_out(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+{
+	block_drop(&s->pool, l->out);
+	l->out = NULL;
+	l->current = NULL;
+	l->faulty = false;
+	return to_savepoint(dst, e);
+}
+
+/* A row that is alone is the one at fault. An error of shape, all rows of the stream share. */
+static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
+{
+	if (!l->out)                    /* it failed before a row was sent */
+		l->out = stream_take(l->current);
+	fault->line = line > 0 ? (size_t)line : 0;
+	if (l->out->nrows == 1 || e->code == ERR_SHAPE)
+		fault->event = *block_id(l->out, 0);
+	l->faulty = e->code == ERR_DATA && fault->event >= 0;
+}
+
+/* A COPY's error of no known class: a trigger's own code, say. Not the server's own troubles. */
+static bool is_rows_fault(const char *sqlstate)
+{
+	static const char *const server[] = { "XX", "58", "57", "25" };
+
+	for (size_t i = 0; i < sizeof server / sizeof *server; i++)
+		if (strncmp(sqlstate, server[i], 2) == 0)
+			return false;
+	return *sqlstate;
+}
+
+int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
+{
+	struct span table = span_of(l->current->table), value = pq_error_value(dst, table);
+	const char *column = pq_error_column(dst, table);
+	struct buf shown = { 0 };
+
+	*fault = (struct sink_fault){ .event = -1 };
+	memcpy(fault->table, l->current->table, sizeof fault->table);
+	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
+	buf_printable(&shown, value, sizeof fault->value / 2);
+	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
+	buf_free(&shown);
+	if (e->code == ERR_OTHER && is_rows_fault(e->sqlstate))
+		e->code = ERR_DATA;
+	if (s->careful)
+		find_row(l, pq_error_line(dst, table), fault, e);
+	return e->code;
+}

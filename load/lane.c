@@ -1,0 +1,186 @@
+/*
+ * A lane: a connection to the target, on which one COPY at a time takes the rows that wait.
+ *
+ * Many small COPY commands are what costs the target. So COPY goes to the stream with most rows,
+ * stays there while that has any, and moves on only to one that has enough to be worth it, or
+ * when the pool runs short, or when no more rows will come.
+ */
+#include "sink.h"
+
+#define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
+#define PLAN_MAX 64                     /* COPYs in one statement */
+
+/* ---- when to begin a COPY, and when to end it */
+
+/* The lane's stream with most rows, NULL when none has any. */
+static struct stream *fullest(struct sink *s, size_t lane)
+{
+	struct stream *best = NULL;
+
+	for (size_t i = 0; i < s->nstream; i++)
+		if (s->stream[i]->lane == lane && s->stream[i]->bytes > (best ? best->bytes : 0))
+			best = s->stream[i];
+	return best;
+}
+
+/* The stream that a COPY should move to, NULL while waiting for more rows is better. */
+static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
+{
+	struct stream *st = fullest(s, lane);
+
+	return st && (drain || st->bytes >= SWITCH_BYTES || s->pool.used >= POOL_BYTES / 2) ? st : NULL;
+}
+
+static bool block_is_sent(const struct lane *l)
+{
+	return !l->out || l->out_at == l->out->len;
+}
+
+/* Do rows wait that the open COPY can take? The others are of the other format. */
+static bool has_more(const struct stream *st)
+{
+	return st->first && st->first->binary == st->binary;
+}
+
+/* A table's first COPY does not take all the rows there are: what comes after it may be binary. */
+static bool is_first_and_long(const struct sink *s, const struct lane *l)
+{
+	return l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
+}
+
+/* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
+static bool should_end(struct sink *s, const struct lane *l, bool drain, bool stopped)
+{
+	if (!block_is_sent(l))
+		return false;
+	if (stopped || (s->careful && l->out) || is_first_and_long(s, l))
+		return true;
+	return !has_more(l->current) && (drain || l->plan || worthwhile(s, l->current->lane, drain));
+}
+
+/* ---- one COPY after the other */
+
+static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
+{
+	st->binary = st->first->binary;
+	st->wrote = s->turn;
+	buf_fmt(sql, "%s%s", st->into, st->binary ? " (FORMAT binary)" : "");
+}
+
+/* Begins a COPY to the current stream. The streams that are worth one too get theirs in the same
+ * statement: the server goes from one to the next without a word from us, a round trip less. */
+static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
+{
+	struct lane *l = &s->lane[lane];
+	struct stream **last = &l->plan;
+	struct buf sql = { 0 };
+	size_t least = drain ? 1 : l->current->bytes / 2 < SWITCH_BYTES ? l->current->bytes / 2 + 1 : SWITCH_BYTES;
+	int copies = 1;
+
+	/* the rows that a careful COPY brought in survive the next one's failure */
+	buf_str(&sql, s->careful ? "SAVEPOINT tdispatch; " : "");
+	add_copy(&sql, s, l->current);
+	buf_str(&sql, s->careful ? "; RELEASE SAVEPOINT tdispatch" : "");
+	for (size_t i = 0; !s->careful && i < s->nstream && copies < PLAN_MAX; i++) {
+		struct stream *st = s->stream[i];
+		if (st->lane != lane || st->bytes < least || st == l->current)
+			continue;
+		buf_str(&sql, "; ");
+		add_copy(&sql, s, st);
+		st->then = NULL;
+		*last = st;
+		last = &st->then;
+		copies++;
+	}
+	s->done.begun = true;
+	l->sent = 0;
+	pq_copy_in(dst, buf_cstr(&sql), copies, e);
+	buf_free(&sql);
+	return e->code;
+}
+
+void lane_end_copy(struct sink *s, struct lane *l)
+{
+	block_drop(&s->pool, l->out);
+	l->out = NULL;
+	l->sent = 0;
+	l->current = l->plan;
+	if (l->plan)
+		l->plan = l->plan->then;
+}
+
+static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+{
+	if (block_is_sent(l)) {
+		block_drop(&s->pool, l->out);
+		l->out = stream_take(l->current);
+		l->out_at = 0;
+	}
+	if (l->sent == 0 && l->current->binary && pq_copy_put(dst, BINARY_HEADER, sizeof BINARY_HEADER, e) < 0)
+		return e->code;
+	size_t n = l->out->len - l->out_at;
+	if (n > SLICE_BYTES)
+		n = SLICE_BYTES;
+	l->out_at += n;
+	l->sent += n;
+	s->done.bytes += (int64_t)n;
+	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
+		return e->code;
+	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; its room is needed for rows */
+		block_drop(&s->pool, l->out);
+		l->out = NULL;
+	}
+	return 0;
+}
+
+/* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
+static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
+{
+	bool stopped;
+	int step = pq_copy_step(dst, &stopped, e);
+
+	if (step == PQ_END) {
+		tally_add(&s->done.rows, l->current->table, pq_copied(dst));
+		l->current->settled = s->turn;
+		lane_end_copy(s, l);
+	}
+	if (step != PQ_READY)
+		return step == PQ_END ? 1 : step;
+	if (!should_end(s, l, drain, stopped)) {
+		if (block_is_sent(l) && !has_more(l->current))
+			return 0;
+		if (send_some(s, l, dst, e) < 0)
+			return e->code;
+		/* the last rows and the end go in one packet */
+		if (!should_end(s, l, drain, false))
+			return 1;
+	}
+	return pq_copy_end(dst, e) < 0 ? e->code : 1;
+}
+
+int lane_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
+{
+	struct lane *l = &s->lane[lane];
+
+	if (l->faulty && fault_leave_out(s, l, dst, e) < 0)
+		return e->code;
+	for (;;) {
+		if (!l->current) {
+			l->current = worthwhile(s, lane, drain);
+			if (!l->current)
+				return 0;
+			if (begin_copy(s, lane, dst, drain, e) < 0)
+				return e->code;
+		}
+		int moved = advance(s, l, dst, drain, e);
+		if (moved == 0)
+			return 0;
+		if (moved > 0)
+			continue;
+		if (fault_judge(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
+			return e->code;
+		*e = (struct err){ 0 };
+		if (fault_divide(s, l, dst, fault, e) < 0)
+			return e->code;
+	}
+}

@@ -1,0 +1,170 @@
+/*
+ * A stream: rows that wait for one partition with one column list, in the order in which they were
+ * read, as COPY takes them.
+ *
+ * They are lines of text at first. Once a COPY to the table is over, nobody can change its columns
+ * before our transaction ends; where the types of all of them are known then, further rows become
+ * binary values, which the target takes with less work. A row with a value that only the server
+ * can read is text, and so are those after it for a while, longer each time: a change from one to
+ * the other costs a COPY.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sink.h"
+
+static bool is_current(const struct sink *s, const struct stream *st)
+{
+	return s->lane[st->lane].current == st;
+}
+
+/* A block with room for n bytes: the last one, or one that append makes the last. */
+static struct block *room(struct sink *s, const struct stream *st, size_t n, bool binary)
+{
+	struct block *b = st->last;
+
+	if (b && b->binary == binary && block_fits(b, n))
+		return b;
+	bool more = (b && b->binary == binary) || s->careful || is_current(s, st);
+	b = block_take(&s->pool, n, !more);
+	b->binary = binary;
+	return b;
+}
+
+/* The n bytes that were written into that room are a row. */
+static void append(struct sink *s, struct stream *st, struct block *b, size_t n, int64_t event_id)
+{
+	if (b != st->last) {
+		if (st->last)
+			st->last->next = b;
+		else
+			st->first = b;
+		st->last = b;
+	}
+	if (s->careful)
+		*block_id(b, b->nrows) = event_id;
+	b->nrows++;
+	b->len += n;
+	st->bytes += n;
+}
+
+static void give_up(struct sink *s, const struct stream *st, struct block *b)
+{
+	if (b != st->last)
+		block_drop(&s->pool, b);
+}
+
+/* ---- the two formats */
+
+static int put_text(struct sink *s, struct stream *st, const struct shape *shape, const struct span *values,
+	const struct event *ev, struct err *e)
+{
+	size_t most = 0;        /* a column may be asked for twice, so the event's length is no bound */
+
+	for (size_t i = 0; i < shape->n; i++)
+		most += 2 * values[i].n + 3;
+	struct block *b = room(s, st, most, false);
+	char *start = b->data + b->len, *out = start;
+	for (size_t i = 0; i < shape->n; i++) {
+		size_t bad;
+		ssize_t n = 2;
+		if (values[i].p)
+			n = urlenc_copy(out, values[i], &bad);
+		else
+			memcpy(out, "\\N", 2);
+		if (n < 0) {
+			give_up(s, st, b);
+			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of ev_data", (int)shape->target[i].n,
+				shape->target[i].p, (size_t)(values[i].p - ev->data.p) + bad);
+		}
+		out += n;
+		*out++ = i + 1 < shape->n ? '\t' : '\n';
+	}
+	size_t n = (size_t)(out - start);
+	st->text_left -= st->text_left < n ? st->text_left : n;
+	append(s, st, b, n, ev->id);
+	return 0;
+}
+
+/* false, and nothing is appended, when the row must go as text. */
+static bool put_binary(struct sink *s, struct stream *st, size_t columns, const struct span *values, const struct event *ev)
+{
+	size_t most = sizeof(uint16_t);
+
+	for (size_t i = 0; i < columns; i++)
+		most += binary_room(values[i]);
+	struct block *b = room(s, st, most, true);
+	char *start = b->data + b->len, *out = start + binary_begin_row(start, columns);
+	for (size_t i = 0; i < columns; i++) {
+		ssize_t n = binary_put(out, st->kinds[i], values[i]);
+		if (n < 0) {
+			give_up(s, st, b);
+			return false;
+		}
+		out += n;
+	}
+	append(s, st, b, (size_t)(out - start), ev->id);
+	return true;
+}
+
+static void ask_for_types(struct sink *s, struct stream *st, const struct shape *shape)
+{
+	if (!st->kinds)
+		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
+	st->asked = s->turn;
+	st->typed = s->types(s->types_for, st->table, shape, st->kinds);
+	st->text_left = 0;
+	st->text_run = SWITCH_BYTES;
+	if (st->typed)
+		log_debug("partition %s: further rows of this batch go as binary values", st->table);
+}
+
+/* May rows be binary now? A careful pass keeps to text: the server is the judge of what failed. */
+static bool takes_binary(struct sink *s, struct stream *st, const struct shape *shape)
+{
+	if (st->settled != s->turn || s->careful || !s->types)
+		return false;
+	if (st->asked != s->turn)
+		ask_for_types(s, st, shape);
+	return st->typed && st->text_left == 0;
+}
+
+int stream_put(struct sink *s, struct stream *st, const struct shape *shape, const struct span *values,
+	const struct event *ev, struct err *e)
+{
+	if (takes_binary(s, st, shape)) {
+		if (put_binary(s, st, shape->n, values, ev))
+			return 0;
+		st->text_left = st->text_run;
+		st->text_run *= 2;
+	}
+	return put_text(s, st, shape, values, ev, e);
+}
+
+/* ---- the chain of blocks */
+
+struct block *stream_take(struct stream *st)
+{
+	struct block *b = st->first;
+
+	st->first = b->next;
+	if (!st->first)
+		st->last = NULL;
+	st->bytes -= b->len;
+	return b;
+}
+
+void stream_put_back(struct stream *st, struct block *b)
+{
+	b->next = st->first;
+	st->first = b;
+	if (!st->last)
+		st->last = b;
+	st->bytes += b->len;
+}
+
+void stream_drop_rows(struct sink *s, struct stream *st)
+{
+	while (st->first)
+		block_drop(&s->pool, stream_take(st));
+}
