@@ -231,8 +231,7 @@ int job_source(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 
 	if (!j->route) {
-		bool by_column = c->part_field && strcmp(c->part_field, "_EVTIME") != 0;
-		j->route = route_new(c->field, c->nfield, by_column ? c->part_field : NULL);
+		j->route = route_new(c->dest.field, c->dest.nfield, dest_part_column(&c->dest).p);
 		j->sink = sink_new();
 	}
 	j->src = pq_open("src_db", c->src_db, NULL, e);
@@ -250,5 +249,5 @@ int job_connect(struct job *j, struct err *e)
 	job_disconnect(j);
 	if (job_source(j, e) < 0 || job_open_lanes(j, 1, e) < 0 || check_registration(j, e) < 0)
 		return e->code;
-	return j->conf->error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
+	return j->conf->on_error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
 }
