@@ -38,7 +38,7 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 {
 	if (conf_load(conf, a->asked.file, a->asked.sets, a->asked.nsets, e) < 0)
 		return e->code;
-	if (a->asked.mode == HEALTH)    /* asks no server, and must be quick */
+	if (a->asked.mode->traits & MODE_NO_SERVERS)
 		return 0;
 	if (connect_check("src_db", conf->src_db, e) < 0 || connect_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
@@ -53,7 +53,7 @@ static void apply_config(const struct app *a)
 	int level = LVL_INFO + a->asked.verbosity;
 
 	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
-	log_json(a->asked.mode == RUN && a->conf.log_json);
+	log_json((a->asked.mode->traits & MODE_LOG) && a->conf.log_format == LOG_JSON);
 	pq_setup(a->conf.server_timeout);
 }
 
@@ -110,7 +110,8 @@ static void read_again(struct app *a)
 	if (!is_same(conf.pidfile, a->conf.pidfile))
 		log_warn("the pidfile stays %s until the next start", a->conf.pidfile ? a->conf.pidfile : "unset");
 	finish(a);
-	bool keeps = is_same(conf.part_keep, a->conf.part_keep) && is_same(conf.dest_table, a->conf.dest_table);
+	const struct dest *old = &a->conf.dest, *new = &conf.dest;
+	bool keeps = is_same(new->part_keep, old->part_keep) && is_same(new->dest_table, old->dest_table);
 	int64_t keep_at_ms = keeps ? a->job.retain.keep_at_ms : 0;
 	batch_free(&a->loader);
 	job_free(&a->job);
@@ -387,7 +388,7 @@ static int run(struct app *a)
 	}
 	begin_progress(a);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
-		a->conf.consumer_name, a->conf.dest_table);
+		a->conf.consumer_name, a->conf.dest.dest_table);
 	a->job.report = &a->report;
 	report_start(&a->report, &a->conf);
 	int code = loop(a);
@@ -406,20 +407,19 @@ static int refuse(const char *why, int code)
 	return code;
 }
 
-static int signal_running(const struct app *a)
+static int send_signal(struct app *a)
 {
-	int sig = a->asked.mode == RELOAD ? SIGHUP : a->asked.mode == STOP ? SIGINT : SIGTERM;
 	char why[512];
 
 	if (!a->conf.pidfile)
 		return refuse("the config has no pidfile, so the running process cannot be found", 2);
-	if (process_signal(a->conf.pidfile, sig, why, sizeof why) == 0)
+	if (process_signal(a->conf.pidfile, a->asked.mode->signal, why, sizeof why) == 0)
 		return 0;
 	return refuse(why, 1);
 }
 
 /* One line, for the log of a container's engine. */
-static int health(const struct app *a)
+static int health(struct app *a)
 {
 	struct buf line = { 0 };
 
@@ -432,7 +432,7 @@ static int health(const struct app *a)
 	return yes ? 0 : 1;
 }
 
-static int show_config(const struct app *a)
+static int show_config(struct app *a)
 {
 	struct buf out = { 0 };
 
@@ -442,25 +442,87 @@ static int show_config(const struct app *a)
 	return 0;
 }
 
-static int administer(struct app *a)
+static int check(struct app *a)
 {
-	static int (*const actions[])(struct job *, struct err *) = {
-		[REGISTER] = admin_register, [UNREGISTER] = admin_unregister, [REWIND] = admin_rewind,
-		[RESET] = admin_reset, [INSTALL] = admin_install,
-		[REPLAY] = replay_run, [SHOW_PARTITIONS] = retain_show, [DRY_RUN] = dryrun_run,
-	};
+	return check_run(&a->job);
+}
+
+static int status(struct app *a)
+{
+	return status_run(&a->job, a->asked.json);
+}
+
+/* What needs no more than the connections. */
+static int act(struct app *a)
+{
 	struct err e = { 0 };
-	int rc = actions[a->asked.mode](&a->job, &e);
+	int rc = a->asked.mode->action(&a->job, &e);
 
 	job_free(&a->job);
 	return rc < 0 ? fail(&e) : rc;
 }
 
+static int help(struct app *a)
+{
+	(void)a;
+	fputs(switches_help, stdout);
+	return 0;
+}
+
+static int version(struct app *a)
+{
+	puts("tdispatch " TDISPATCH_VERSION);
+	if (a->asked.verbosity > 0)
+		fputs(conf_versions, stdout);
+	if (a->asked.verbosity > 0 && connect_lacks())
+		printf("this libpq does not know %s\n", connect_lacks());
+	return 0;
+}
+
+static int sample(struct app *a)
+{
+	(void)a;
+	fputs(conf_sample, stdout);
+	return 0;
+}
+
+static int licenses(struct app *a)
+{
+	(void)a;
+	fputs(conf_licenses, stdout);
+	return 0;
+}
+
+static const struct mode modes[] = {
+	{ NULL, 0, MODE_LOG, .run = run },
+	{ "help", 'h', MODE_NO_CONFIG, .run = help },
+	{ "version", 'V', MODE_NO_CONFIG, .run = version },
+	{ "licenses", 0, MODE_NO_CONFIG, .run = licenses },
+	{ "ini", 0, MODE_NO_CONFIG, .run = sample },
+	{ "show-config", 0, 0, .run = show_config },
+	{ "show-partitions", 0, 0, .run = act, .action = retain_show },
+	{ "check", 0, 0, .run = check },
+	{ "dry-run", 0, 0, .run = act, .action = dryrun_run },
+	{ "status", 0, MODE_JSON, .run = status },
+	{ "health", 0, MODE_NO_SERVERS | MODE_STATE_FILE | MODE_LENIENT | MODE_MAX_LAG,
+		.run = health },
+	{ "install", 0, 0, .run = act, .action = admin_install },
+	{ "register", 0, 0, .run = act, .action = admin_register },
+	{ "unregister", 0, 0, .run = act, .action = admin_unregister },
+	{ "rewind", 0, 0, .run = act, .action = admin_rewind },
+	{ "reset", 0, 0, .run = act, .action = admin_reset },
+	{ "replay", 0, 0, .run = act, .action = replay_run },
+	{ "reload", 'r', MODE_PIDFILE, .run = send_signal, .signal = SIGHUP },
+	{ "stop", 's', MODE_PIDFILE | MODE_LENIENT, .run = send_signal, .signal = SIGINT },
+	{ "kill", 'k', MODE_PIDFILE | MODE_LENIENT, .run = send_signal, .signal = SIGTERM },
+};
+
 /* A config that was broken since the start does not keep its process from being asked or stopped. */
 static bool finds_process(const struct app *a)
 {
-	return (a->asked.mode == HEALTH && a->conf.state_file) ||
-		((a->asked.mode == STOP || a->asked.mode == KILL) && a->conf.pidfile);
+	unsigned traits = a->asked.mode->traits;
+
+	return (traits & MODE_LENIENT) && (traits & MODE_PIDFILE ? a->conf.pidfile : a->conf.state_file);
 }
 
 static int with_config(struct app *a)
@@ -476,26 +538,9 @@ static int with_config(struct app *a)
 	a->loader.job = &a->job;
 	if (!e.code)                    /* else there may be no job_name */
 		apply_config(a);
-	if (a->asked.mode != RELOAD && a->asked.mode != STOP && a->asked.mode != KILL && a->asked.mode != HEALTH)
+	if (!(a->asked.mode->traits & (MODE_PIDFILE | MODE_STATE_FILE)))
 		log_warnings(&a->conf);
-	switch (a->asked.mode) {
-	case RELOAD:
-	case STOP:
-	case KILL:
-		return signal_running(a);
-	case SHOW_CONFIG:
-		return show_config(a);
-	case CHECK:
-		return check_run(&a->job);
-	case HEALTH:
-		return health(a);
-	case STATUS:
-		return status_run(&a->job, a->asked.json);
-	case RUN:
-		return run(a);
-	default:
-		return administer(a);
-	}
+	return a->asked.mode->run(a);
 }
 
 int main(int argc, char **argv)
@@ -503,29 +548,10 @@ int main(int argc, char **argv)
 	struct app a = { 0 };
 
 	process_protect();
-	int code = switches_parse(&a.asked, argc, argv);
+	int code = switches_parse(&a.asked, modes, sizeof modes / sizeof *modes, argc, argv);
 	if (code)
 		return code;
-	switch (a.asked.mode) {
-	case HELP:
-		fputs(switches_help, stdout);
-		break;
-	case VERSION:
-		puts("tdispatch " TDISPATCH_VERSION);
-		if (a.asked.verbosity > 0)
-			fputs(conf_versions, stdout);
-		if (a.asked.verbosity > 0 && connect_lacks())
-			printf("this libpq does not know %s\n", connect_lacks());
-		break;
-	case SAMPLE:
-		fputs(conf_sample, stdout);
-		break;
-	case LICENSES:
-		fputs(conf_licenses, stdout);
-		break;
-	default:
-		code = with_config(&a);
-	}
+	code = a.asked.mode->traits & MODE_NO_CONFIG ? a.asked.mode->run(&a) : with_config(&a);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
 		code = refuse("cannot write to standard output", 1);
 	batch_free(&a.loader);

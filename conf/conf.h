@@ -43,45 +43,61 @@ extern const char conf_sample[];        /* what --ini prints */
 extern const char conf_licenses[];
 extern const char conf_versions[];      /* of the libraries: name, version, SHA-256 of the source */
 
+/* ---- dest.c: a destination: what becomes of a row */
+
+enum part_by { PART_BY_NOTHING, PART_BY_COLUMN, PART_BY_EVTIME };       /* what part_field names */
+enum keep_action { KEEP_DROP, KEEP_DETACH };
+enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
+
+struct dest {                           /* named as the keys are; strings are NULL when not set */
+	char *dest_table, *fields;
+	char *part_field, *part_timezone, *part_template, *part_keep;
+	enum period_method part_method;
+	enum keep_action part_keep_action;
+	enum part_late part_late;
+	int64_t part_premake;           /* periods */
+
+	/* worked out by dest_complete */
+	struct span schema, table;      /* dest_table's parts; schema may be empty */
+	struct field *field;            /* NULL for `*` */
+	size_t nfield;
+	enum part_by part_by;
+	struct period_rule period;      /* PERIOD_NONE with PART_BY_NOTHING */
+	struct period_age keep;         /* part_keep */
+};
+
+/* Works out what follows from the keys. NULL, or the key at fault with the reason in err. */
+const char *dest_complete(struct dest *, struct err *);
+/* Source name of the column that picks the partition; the NULL span when no column does. */
+struct span dest_part_column(const struct dest *);
+
 /* ---- conf.c: which keys there are */
 
 #define LANES_MAX 16                    /* destination connections that load one batch */
 #define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
 
+enum log_format { LOG_TEXT, LOG_JSON };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
-enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
-struct conf {
+struct conf {                           /* the job's keys, and its destination */
 	char *file;                     /* as given, or "the environment" */
 	char *job_name, *pidfile, *state_file, *metrics_file, *logfile;
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
-	char *log_format;
+	enum log_format log_format;
 	bool use_skylog;
 	int64_t loop_delay;             /* milliseconds, as all times here */
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
-	char *queue_name, *consumer_name, *src_db, *dst_db, *dest_table;
-	char *fields, *part_field, *part_method, *part_timezone, *part_template;
-	char *part_keep, *part_keep_action, *part_late;
-	int64_t part_premake;           /* periods */
+	char *queue_name, *consumer_name, *src_db, *dst_db;
+	struct dest dest;
 	int64_t batch_min_events;
 	int64_t lanes;
+	enum on_error on_error;
+	int64_t max_errors;
 	int64_t retry_limit;
 	int64_t server_timeout;
-	char *on_error;
-	int64_t max_errors;
 
-	/* worked out from the above */
-	struct span schema, table;      /* dest_table's parts; schema may be empty */
-	struct field *field;            /* NULL for `*` */
-	size_t nfield;
-	struct period_rule period;
-	enum on_error error;            /* on_error's meaning */
-	struct period_age keep;         /* part_keep */
-	bool detach;                    /* part_keep_action */
-	enum part_late late;            /* part_late's meaning */
-	bool log_json;                  /* log_format's */
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
 
@@ -98,15 +114,12 @@ void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conn
 
 #define SETS_MAX 64                     /* --set on one command line */
 
-enum mode {
-	RUN,                            /* none of the others was asked for */
-	HELP, VERSION, SAMPLE, LICENSES, RELOAD, STOP, KILL, SHOW_CONFIG, CHECK,
-	REGISTER, UNREGISTER, REWIND, RESET, INSTALL, REPLAY, DRY_RUN,
-	SHOW_PARTITIONS, HEALTH, STATUS,
-};
+struct app;                             /* of the caller of switches_parse, */
+struct job;                             /* as are the functions of its modes */
+struct mode;
 
 struct switches {
-	enum mode mode;
+	const struct mode *mode;
 	int verbosity;                  /* added to LVL_INFO */
 	bool daemon, once, verify, json, progress_json;
 	int64_t max_lag;                /* seconds, 0: not given */
@@ -115,8 +128,30 @@ struct switches {
 	const char *file;               /* NULL: all is in the environment */
 };
 
+enum mode_traits {
+	MODE_NO_CONFIG = 1 << 0,        /* needs none */
+	MODE_NO_SERVERS = 1 << 1,       /* src_db and dst_db are not looked at */
+	MODE_PIDFILE = 1 << 2,          /* deals with the running process, by its pidfile */
+	MODE_STATE_FILE = 1 << 3,       /* the same, by its state_file */
+	MODE_LENIENT = 1 << 4,          /* works with a broken config too if that names the file */
+	MODE_LOG = 1 << 5,              /* its log lines have the config's format */
+	MODE_JSON = 1 << 6,             /* takes --json */
+	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag */
+};
+
+struct mode {                           /* what is to be done */
+	const char *name;               /* of the switch that asks for it, without --; or NULL */
+	char letter;                    /* or 0 */
+	unsigned traits;
+	int (*run)(struct app *);       /* returns the exit code */
+	int (*action)(struct job *, struct err *);      /* for run, as is signal */
+	int signal;
+};
+
 extern const char switches_help[];
-/* Fills a struct that is all 0. 0, or the exit code for what is wrong, which was told. */
-int switches_parse(struct switches *, int argc, char **argv);
+/* Fills a struct that is all 0. modes[0] is what is to be done when no switch asks for another. 0,
+ * or the exit code for what is wrong, which was told. */
+int switches_parse(struct switches *, const struct mode *modes, size_t nmodes, int argc,
+	char **argv);
 
 #endif

@@ -176,25 +176,37 @@ enum {
 	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_JSON, OPT_MAX_LAG, OPT_MODE
 };
 
-static const struct option long_options[] = {
-	{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+#define MODES_MAX 32
+
+static const struct option plain_options[] = {
 	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
-	{ "daemon", no_argument, NULL, 'd' }, { "reload", no_argument, NULL, 'r' },
-	{ "stop", no_argument, NULL, 's' }, { "kill", no_argument, NULL, 'k' },
-	{ "once", no_argument, NULL, OPT_ONCE }, { "set", required_argument, NULL, OPT_SET },
-	{ "completion", required_argument, NULL, OPT_COMPLETION },
+	{ "daemon", no_argument, NULL, 'd' }, { "once", no_argument, NULL, OPT_ONCE },
+	{ "set", required_argument, NULL, OPT_SET }, { "completion", required_argument, NULL, OPT_COMPLETION },
 	{ "verify", no_argument, NULL, OPT_VERIFY }, { "progress", required_argument, NULL, OPT_PROGRESS },
-	{ "dry-run", no_argument, NULL, OPT_MODE + DRY_RUN },
-	{ "ini", no_argument, NULL, OPT_MODE + SAMPLE }, { "licenses", no_argument, NULL, OPT_MODE + LICENSES },
-	{ "show-config", no_argument, NULL, OPT_MODE + SHOW_CONFIG }, { "check", no_argument, NULL, OPT_MODE + CHECK },
-	{ "install", no_argument, NULL, OPT_MODE + INSTALL }, { "register", no_argument, NULL, OPT_MODE + REGISTER },
-	{ "unregister", no_argument, NULL, OPT_MODE + UNREGISTER }, { "rewind", no_argument, NULL, OPT_MODE + REWIND },
-	{ "reset", no_argument, NULL, OPT_MODE + RESET }, { "replay", no_argument, NULL, OPT_MODE + REPLAY },
-	{ "show-partitions", no_argument, NULL, OPT_MODE + SHOW_PARTITIONS },
-	{ "status", no_argument, NULL, OPT_MODE + STATUS }, { "json", no_argument, NULL, OPT_JSON },
-	{ "health", no_argument, NULL, OPT_MODE + HEALTH }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
-	{ 0 },
+	{ "json", no_argument, NULL, OPT_JSON }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
 };
+
+#define PLAIN (sizeof plain_options / sizeof *plain_options)
+
+struct options {                        /* as getopt_long wants them */
+	char letters[8 + MODES_MAX];
+	struct option at[PLAIN + MODES_MAX + 1];
+};
+
+/* Those above, and one for each mode that has a name: OPT_MODE and its index. */
+static void make_options(struct options *o, const struct mode *modes, size_t nmodes)
+{
+	size_t n = PLAIN;
+
+	*o = (struct options){ .letters = ":qvd" };
+	memcpy(o->at, plain_options, sizeof plain_options);
+	for (size_t i = 0; i < nmodes && i < MODES_MAX; i++) {
+		if (modes[i].name)
+			o->at[n++] = (struct option){ modes[i].name, 0, NULL, OPT_MODE + (int)i };
+		if (modes[i].letter)
+			o->letters[strlen(o->letters)] = modes[i].letter;
+	}
+}
 
 static int usage(const char *why)
 {
@@ -202,26 +214,14 @@ static int usage(const char *why)
 	return 2;
 }
 
-/* false when two switches ask for different things. */
-static bool set_mode(struct switches *s, enum mode mode)
+/* opt: a mode's letter, or OPT_MODE and its index. */
+static const struct mode *find_mode(const struct mode *modes, int opt)
 {
-	bool fits = s->mode == RUN || s->mode == mode;
-
-	if (fits)
-		s->mode = mode;
-	return fits;
-}
-
-static enum mode mode_of_letter(int opt)
-{
-	switch (opt) {
-	case 'h': return HELP;
-	case 'V': return VERSION;
-	case 'r': return RELOAD;
-	case 's': return STOP;
-	case 'k': return KILL;
-	default: return (enum mode)(opt - OPT_MODE);
-	}
+	if (opt >= OPT_MODE)
+		return &modes[opt - OPT_MODE];
+	while (modes->letter != opt)
+		modes++;
+	return modes;
 }
 
 /* 0 for what is no whole number of seconds over 0. */
@@ -244,7 +244,7 @@ static int refuse(const char *word, const char *why)
 /* What goes with what, and which config it is. 0, or the exit code. */
 static int check_together(struct switches *s, int nfiles, char **files)
 {
-	if (s->mode == HELP || s->mode == VERSION || s->mode == SAMPLE || s->mode == LICENSES)
+	if (s->mode->traits & MODE_NO_CONFIG)
 		return 0;
 	s->file = nfiles > 0 ? files[0] : getenv(VALUES_CONFIG_FILE);
 	if (s->file && !*s->file && nfiles == 0)
@@ -253,7 +253,8 @@ static int check_together(struct switches *s, int nfiles, char **files)
 		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
 	if (nfiles > 1)
 		return usage("there is more than one config file on the command line");
-	if ((s->json && s->mode != STATUS) || (s->max_lag && s->mode != HEALTH))
+	if ((s->json && !(s->mode->traits & MODE_JSON)) ||
+	    (s->max_lag && !(s->mode->traits & MODE_MAX_LAG)))
 		return usage("--json goes with --status, --max-lag with --health");
 	if (s->once && s->daemon)
 		return usage("--once and --daemon do not go together");
@@ -262,11 +263,15 @@ static int check_together(struct switches *s, int nfiles, char **files)
 	return 0;
 }
 
-int switches_parse(struct switches *s, int argc, char **argv)
+int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, int argc,
+	char **argv)
 {
+	struct options options;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, ":hVqvdrsk", long_options, NULL)) != -1) {
+	make_options(&options, modes, nmodes);
+	s->mode = modes;
+	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
 			return refuse(argv[optind - 1], opt == ':' ? "needs a value" : "is no switch, or the beginning of several");
 		if (opt == 'q') {
@@ -294,8 +299,10 @@ int switches_parse(struct switches *s, int argc, char **argv)
 		} else if (opt == OPT_MAX_LAG) {
 			if ((s->max_lag = seconds_of(optarg)) == 0)
 				return usage("--max-lag takes a whole number of seconds, 1 or more");
-		} else if (!set_mode(s, mode_of_letter(opt))) {
+		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
 			return usage("two switches ask for different things");
+		} else {
+			s->mode = find_mode(modes, opt);
 		}
 	}
 	return check_together(s, argc - optind, argv + optind);

@@ -26,10 +26,10 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", b->id, p->truncates, text_s(p->truncates));
 	if (p->late)
 		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s", b->id, p->late, text_s(p->late),
-			j->conf->part_keep);
+			j->conf->dest.part_keep);
 	if (p->dead.n)
 		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
-			text_s((int64_t)p->dead.n), j->conf->error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter",
+			text_s((int64_t)p->dead.n), j->conf->on_error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter",
 			p->dead.at[0].event, p->dead.at[0].message);
 	(p->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
 		" rows=%" PRId64 " partitions_created=%" PRId64 " seconds=%.3f rows_per_second=%.0f lag=%.1f",
@@ -43,9 +43,9 @@ static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
 
-	if (c->part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
+	if (c->dest.part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
 		return;
-	err_add(e, "; part_template is not set, so %s", c->part_field ?
+	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
 		"partitions must be there before their rows come: create it, or set part_template" :
 		"dest_table must be there: create it, or check dest_table");
 }
@@ -84,10 +84,10 @@ static int keep_dead(struct pass *p, struct err *e)
 	struct job *j = p->job;
 	struct dead_list *dead = &p->dead;
 
-	for (size_t i = 0; i < dead->n && j->conf->error == ON_ERROR_SKIP; i++)
+	for (size_t i = 0; i < dead->n && j->conf->on_error == ON_ERROR_SKIP; i++)
 		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s", dead->at[i].event, p->batch->id,
 			*dead->at[i].partition ? ", partition " : "", dead->at[i].partition, dead->at[i].message);
-	for (size_t i = 0; i < j->lanes && j->conf->error == ON_ERROR_DEAD_LETTER && !e->code; i++)
+	for (size_t i = 0; i < j->lanes && j->conf->on_error == ON_ERROR_DEAD_LETTER && !e->code; i++)
 		dead_write(dead, i, j->src, j->dst[i], j->conf, p->batch, e);
 	return e->code;
 }
@@ -155,7 +155,7 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 
 static void report(const struct job *j, const struct pass *p, int64_t took_ms)
 {
-	bool skip = j->conf->error == ON_ERROR_SKIP;
+	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	struct load load = {
 		.events = p->events, .rows = p->rows, .bytes = sink_done(p->places->sink)->bytes, .partitions = p->parts,
 		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0, .late = p->late,
@@ -170,7 +170,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct job *j = l->job;
 	struct pass p = {
 		.job = j, .batch = batch, .places = &l->places, .event = -1,
-		.keep = j->conf->error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
+		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
 	int verdict = load_or_blame(l, &p, e);

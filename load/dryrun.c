@@ -32,12 +32,12 @@ static int plan_columns(struct pass *p, const struct part_table *table, const ch
 
 	if (part_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
 		return e->code;
-	if (table == &plan->parent && !part_is_model(c, table, shape->target[i]))
+	if (table == &plan->parent && !part_is_model(&c->dest, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
 		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name, buf_cstr(&shown),
-			c->nfield ? "fields names" : "events have");
+			c->dest.nfield ? "fields names" : "events have");
 		plan->nfaults++;
 	}
 	buf_free(&shown);
@@ -53,10 +53,10 @@ static int plan_creation(struct pass *p, const char *part, const struct shape *s
 
 	tally_add(&plan->create, part, 0);
 	if (*plan->parent.oid)
-		return plan_columns(p, &plan->parent, c->dest_table, shape, e);
-	if (first && strstr(c->part_template, "_PARENT")) {
+		return plan_columns(p, &plan->parent, c->dest.dest_table, shape, e);
+	if (first && strstr(c->dest.part_template, "_PARENT")) {
 		buf_fmt(&plan->faults, "  table %s is not there, and part_template needs it (_PARENT): create it, or check"
-			" dest_table\n", c->dest_table);
+			" dest_table\n", c->dest.dest_table);
 		plan->nfaults++;
 	}
 	return 0;
@@ -75,10 +75,10 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	const char *part = buf_cstr(&name);
 	bool known = tally_find(&plan->create, part);
 	if (!known && part_foresee(p->job->dst[0], want, &there, &plan->ddl, e) == 0 && !there)
-		buf_str(&plan->ddl, want->conf->part_template ? "\n" : "");
-	if (!e->code && there && part_find(p->job->dst[0], want->conf, want->name, &found, e) == 0)
+		buf_str(&plan->ddl, want->dest->part_template ? "\n" : "");
+	if (!e->code && there && part_find(p->job->dst[0], want->dest, want->name, &found, e) == 0)
 		plan_columns(p, &found, part, shape, e);
-	else if (!e->code && want->conf->part_template)
+	else if (!e->code && want->dest->part_template)
 		plan_creation(p, part, shape, e);
 	else if (!e->code)
 		tally_add(&plan->missing, part, 0);
@@ -161,7 +161,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 	};
 
 	places_open(&places, j);
-	int rc = part_find(j->dst[0], j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
+	int rc = part_find(j->dst[0], &j->conf->dest, j->conf->dest.table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);

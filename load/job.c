@@ -235,5 +235,5 @@ int job_connect(struct job *j, struct err *e)
 	job_disconnect(j);
 	if (job_source(j, e) < 0 || job_open_lanes(j, 1, e) < 0 || check_registration(j, e) < 0)
 		return e->code;
-	return j->conf->error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
+	return j->conf->on_error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
 }

@@ -125,9 +125,9 @@ static int ensure_partition(struct pass *p, struct part_want *want, struct err *
 static int into_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
 {
 	(void)shape;
-	if (want->conf->part_template && ensure_partition(p, want, e) < 0)
+	if (want->dest->part_template && ensure_partition(p, want, e) < 0)
 		return e->code;
-	buf_qualified(table, want->conf->schema, want->name);
+	buf_qualified(table, want->dest->schema, want->name);
 	return 0;
 }
 
@@ -138,10 +138,10 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	struct buf name = { 0 }, sql = { 0 };
 	struct stream *stream = NULL;
 
-	part_name(&name, c, start_s);
+	part_name(&name, &c->dest, start_s);
 	retain_key(p->job, ev_type);
 	struct part_want want = {
-		.conf = c, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->period, start_s),
+		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->dest.period, start_s),
 		.ev_type = ev_type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
@@ -162,14 +162,14 @@ static int no_period(struct pass *p, struct span raw, const char *why, struct er
 	struct buf shown = { 0 };
 
 	buf_printable(&shown, raw, 60);
-	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->part_field, buf_cstr(&shown), why);
+	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->dest.part_field, buf_cstr(&shown), why);
 	buf_free(&shown);
 	return e->code;
 }
 
 static int period_of_event(struct pass *p, const struct event *ev, struct span raw, int64_t *start_s, struct err *e)
 {
-	const struct period_rule *rule = &p->job->conf->period;
+	const struct period_rule *rule = &p->job->conf->dest.period;
 	char text[DATE_RAW_MAX];
 	const char *why = "it is too long for a date";
 	size_t bad;
@@ -180,14 +180,14 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 	if (p->time != QUEUE_TIME_NONE)
 		return period_of_usecs(rule, ev->time, start_s, &why) < 0 ? no_period(p, span_of("the event's time"), why, e) : 0;
 	if (!raw.p)
-		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->part_field);
+		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->dest.part_field);
 	if (period_recall(&p->memo, raw, start_s))
 		return 0;
 	if (raw.n > sizeof text)
 		return no_period(p, raw, why, e);
 	ssize_t n = urlenc_decode(text, raw, &bad);
 	if (n < 0)
-		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data", p->job->conf->part_field,
+		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data", p->job->conf->dest.part_field,
 			(size_t)(raw.p - ev->data.p) + bad);
 	if (period_of_text(rule, (struct span){ text, (size_t)n }, start_s, &why) < 0)
 		return no_period(p, (struct span){ text, (size_t)n }, why, e);
@@ -222,15 +222,15 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	struct buf name = { 0 };
 	bool late = false;
 
-	if (c->late == PART_LATE_CREATE || commit_partitions(p, e) < 0 || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+	if (c->dest.part_late == PART_LATE_CREATE || commit_partitions(p, e) < 0 || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
 		return e->code != 0;
-	part_name(&name, c, start_s);
+	part_name(&name, &c->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	bool ours = !p->scan && p->job->loads[lane];
-	if (ours && c->late == PART_LATE_SKIP)
+	if (ours && c->dest.part_late == PART_LATE_SKIP)
 		p->late++;
-	if (ours && c->late == PART_LATE_ERROR) {
-		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s", buf_cstr(&name), c->part_keep);
+	if (ours && c->dest.part_late == PART_LATE_ERROR) {
+		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s", buf_cstr(&name), c->dest.part_keep);
 		bury(p, ev->id, lane, buf_cstr(&name), e);
 	}
 	buf_free(&name);
@@ -339,9 +339,9 @@ static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, str
 
 static enum queue_time time_wanted(const struct conf *c)
 {
-	if (c->period.method == PERIOD_NONE || strcmp(c->part_field, "_EVTIME") != 0)
+	if (c->dest.part_by != PART_BY_EVTIME)
 		return QUEUE_TIME_NONE;
-	return c->period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
+	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
 /* Of two limits in ms, of which a negative one is none. */

@@ -15,7 +15,7 @@ static bool find_types(void *job, const char *table, const struct shape *shape, 
 
 	if (!j->ddl || pq_in_transaction(j->ddl))
 		return false;
-	if (part_kinds(j->ddl, j->conf, span_of(table), shape, kinds, &known, &e) < 0) {
+	if (part_kinds(j->ddl, &j->conf->dest, span_of(table), shape, kinds, &known, &e) < 0) {
 		log_debug("partition %s: rows go as text: %s", table, e.msg);
 		pq_close(j->ddl);
 		j->ddl = NULL;
@@ -25,12 +25,11 @@ static bool find_types(void *job, const char *table, const struct shape *shape, 
 
 void places_open(struct places *at, struct job *j)
 {
-	const struct conf *c = j->conf;
-	bool by_column = c->part_field && strcmp(c->part_field, "_EVTIME") != 0;
+	const struct dest *d = &j->conf->dest;
 
 	if (at->route)
 		return;
-	at->route = route_new(c->field, c->nfield, by_column ? c->part_field : NULL);
+	at->route = route_new(d->field, d->nfield, dest_part_column(d).p);
 	at->sink = sink_new(find_types, j);
 }
 

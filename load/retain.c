@@ -27,7 +27,7 @@
  * written that is the clock of the session there. */
 static int look_at_clock(struct job *j, int64_t *now_s, struct err *e)
 {
-	const struct period_rule *rule = &j->conf->period;
+	const struct period_rule *rule = &j->conf->dest.period;
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', %s))::pg_catalog.int8",
@@ -45,14 +45,14 @@ static int look_at_age(struct job *j, struct err *e)
 
 	if (look_at_clock(j, &now_s, e) < 0)
 		return e->code;
-	j->retain.kept_s = period_before(j->conf->keep, now_s);
+	j->retain.kept_s = period_before(j->conf->dest.keep, now_s);
 	j->retain.known = true;
 	return 0;
 }
 
 static bool is_old(const struct job *j, int64_t start_s)
 {
-	return j->conf->keep.unit != PERIOD_NONE && period_end(&j->conf->period, start_s) <= j->retain.kept_s;
+	return j->conf->dest.keep.unit != PERIOD_NONE && period_end(&j->conf->dest.period, start_s) <= j->retain.kept_s;
 }
 
 int retain_is_late(struct job *j, int64_t start_s, bool *late, struct err *e)
@@ -67,7 +67,7 @@ int retain_is_late(struct job *j, int64_t start_s, bool *late, struct err *e)
 
 static void add_table(struct buf *sql, const struct conf *c, struct span name)
 {
-	buf_qualified(sql, c->schema, name);
+	buf_qualified(sql, c->dest.schema, name);
 }
 
 enum column { NAME, ORDINARY, FOUND, DECLARATIVE, OWNED, OWNER, TABLE, BOUND, ROWS, SIZE };
@@ -103,8 +103,8 @@ static int list_children(struct job *j, const char *only, bool sizes, struct err
 	const struct conf *c = j->conf;
 	struct buf sql = { 0 }, schema = { 0 };
 
-	if (c->schema.n) {
-		buf_ident(&schema, c->schema);
+	if (c->dest.schema.n) {
+		buf_ident(&schema, c->dest.schema);
 		buf_str(&schema, ".");
 	}
 	if (sizes)
@@ -116,7 +116,7 @@ static int list_children(struct job *j, const char *only, bool sizes, struct err
 	buf_str(&sql, PQ_OWN("||") "pg_catalog.quote_ident(c.relname::pg_catalog.text))::pg_catalog.oid,"
 		" p.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\", pg_catalog.pg_has_role(c.relowner, 'USAGE'),"
 		" pg_catalog.pg_get_userbyid(c.relowner), c.oid::pg_catalog.regclass");
-	add_bound(&sql, &c->period);
+	add_bound(&sql, &c->dest.period);
 	if (sizes) {
 		buf_str(&sql, ", CASE WHEN c.reltuples" PQ_OWN(">") "0::pg_catalog.float4 THEN c.reltuples::pg_catalog.int8"
 			" WHEN c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\" THEN NULL"     /* known once it is analyzed */
@@ -127,7 +127,7 @@ static int list_children(struct job *j, const char *only, bool sizes, struct err
 	buf_str(&sql, " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
 		" JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("=") "i.inhparent");
 	buf_fmt(&sql, "%s WHERE i.inhparent" PQ_OWN("="), bound_tables);
-	buf_regclass(&sql, c->schema, c->table);
+	buf_regclass(&sql, c->dest.schema, c->dest.table);
 	if (only) {
 		buf_str(&sql, " AND c.relname" PQ_OWN("="));
 		buf_literal(&sql, span_of(only));
@@ -161,8 +161,8 @@ static bool is_partition(const struct job *j, int row, int64_t *start_s)
 	const struct conf *c = j->conf;
 	const char *name = pq_value(j->ddl, row, NAME);
 
-	return strncmp(name, c->table.p, c->table.n) == 0 && is_true(j, row, ORDINARY) && is_true(j, row, FOUND) &&
-		period_of_suffix(&c->period, span_of(name + c->table.n), start_s);
+	return strncmp(name, c->dest.table.p, c->dest.table.n) == 0 && is_true(j, row, ORDINARY) && is_true(j, row, FOUND) &&
+		period_of_suffix(&c->dest.period, span_of(name + c->dest.table.n), start_s);
 }
 
 /* ---- those that are too old */
@@ -197,7 +197,7 @@ static int begin(struct job *j, bool declarative, struct err *e)
 	part_begin(&sql, j->ddl, LOCK_TIMEOUT_MS);
 	if (declarative) {
 		buf_str(&sql, "LOCK TABLE ONLY ");
-		add_table(&sql, j->conf, j->conf->table);
+		add_table(&sql, j->conf, j->conf->dest.table);
 		buf_str(&sql, " IN ACCESS EXCLUSIVE MODE");
 	}
 	pq_query(j->ddl, buf_cstr(&sql), e);
@@ -220,16 +220,21 @@ static int lock_child(struct job *j, const char *name, bool *child, struct err *
 	return e->code;
 }
 
+static bool detaches(const struct conf *c)
+{
+	return c->dest.part_keep_action == KEEP_DETACH;
+}
+
 static int remove_child(struct job *j, struct span name, bool declarative, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct buf sql = { 0 };
 
-	buf_str(&sql, !c->detach ? "DROP TABLE " : "ALTER TABLE ");
-	add_table(&sql, c, c->detach && declarative ? c->table : name);
-	if (c->detach) {
+	buf_str(&sql, !detaches(c) ? "DROP TABLE " : "ALTER TABLE ");
+	add_table(&sql, c, detaches(c) && declarative ? c->dest.table : name);
+	if (detaches(c)) {
 		buf_str(&sql, declarative ? " DETACH PARTITION " : " NO INHERIT ");
-		add_table(&sql, c, declarative ? name : c->table);
+		add_table(&sql, c, declarative ? name : c->dest.table);
 	}
 	buf_str(&sql, "; COMMIT");
 	pq_query(j->ddl, buf_cstr(&sql), e);
@@ -247,15 +252,15 @@ static int remove_one(struct job *j, const char *name, bool declarative)
 	if (parent && lock_child(j, name, &child, &e) == 0 && child)
 		remove_child(j, span_of(name), declarative, &e);
 	if (child && !e.code) {
-		log_info("partition %s is older than part_keep = %s: %s", name, c->part_keep, c->detach ? "detached" : "dropped");
+		log_info("partition %s is older than part_keep = %s: %s", name, c->dest.part_keep, detaches(c) ? "detached" : "dropped");
 		return 0;
 	}
 	pq_query(j->ddl, "ROLLBACK", &lost);
 	if (e.code == ERR_TIMEOUT && !lost.code)
-		part_say_who(j->ddl, c, parent ? span_of(name) : c->table, &e);
+		part_say_who(j->ddl, &c->dest, parent ? span_of(name) : c->dest.table, &e);
 	if (e.code && e.code != ERR_STOP && strcmp(e.sqlstate, "42P01") != 0)   /* somebody else dropped it */
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s; it will be tried again", name,
-			c->part_keep, c->detach ? "detached" : "dropped", e.msg);
+			c->dest.part_keep, detaches(c) ? "detached" : "dropped", e.msg);
 	return lost.code ? lost.code : e.code == ERR_TIMEOUT;
 }
 
@@ -292,7 +297,7 @@ void retain_key(struct job *j, struct span ev_type)
 {
 	const char *colon = ev_type.n ? memchr(ev_type.p, ':', ev_type.n) : NULL;
 
-	if (!j->conf->part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
+	if (!j->conf->dest.part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
 		return;
 	free(j->retain.ev_type);
 	j->retain.ev_type = mem_str(ev_type.p, ev_type.n);
@@ -300,7 +305,7 @@ void retain_key(struct job *j, struct span ev_type)
 
 static bool knows_key(const struct job *j)
 {
-	return j->retain.ev_type || !strstr(j->conf->part_template, "_PKEY");
+	return j->retain.ev_type || !strstr(j->conf->dest.part_template, "_PKEY");
 }
 
 static int make(struct job *j, const struct route *route, int64_t start_s, struct err *e)
@@ -308,10 +313,10 @@ static int make(struct job *j, const struct route *route, int64_t start_s, struc
 	struct buf name = { 0 };
 	bool created = false;
 
-	part_name(&name, j->conf, start_s);
+	part_name(&name, &j->conf->dest, start_s);
 	struct part_want want = {
-		.conf = j->conf, .name = { name.p, name.len }, .start_s = start_s,
-		.end_s = period_end(&j->conf->period, start_s), .ev_type = span_of(j->retain.ev_type),
+		.dest = &j->conf->dest, .name = { name.p, name.len }, .start_s = start_s,
+		.end_s = period_end(&j->conf->dest.period, start_s), .ev_type = span_of(j->retain.ev_type),
 		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = route,
 	};
 	part_ensure(j->ddl, &want, NULL, &created, e);
@@ -327,7 +332,7 @@ static int make(struct job *j, const struct route *route, int64_t start_s, struc
 /* Those after the current period. Looked at again when the next one has begun. */
 static int premake(struct job *j, const struct route *route, struct err *e)
 {
-	const struct period_rule *rule = &j->conf->period;
+	const struct period_rule *rule = &j->conf->dest.period;
 	int64_t now_s, start_s;
 	const char *why;
 
@@ -337,7 +342,7 @@ static int premake(struct job *j, const struct route *route, struct err *e)
 		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
 	start_s = period_end(rule, start_s);
 	int64_t next_ms = clock_ms() + (start_s - now_s) * 1000;
-	int64_t left = j->conf->part_premake;
+	int64_t left = j->conf->dest.part_premake;
 	for (; left > 0 && !e->code && !process_stop_after_batch(); left--, start_s = period_end(rule, start_s))
 		make(j, route, start_s, e);
 	if (!e->code && !left)
@@ -358,7 +363,7 @@ bool retain_run(struct job *j, const struct route *route, const struct sink *sin
 {
 	struct retain *r = &j->retain;
 	struct err e = { 0 };
-	bool looked = j->conf->keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms;
+	bool looked = j->conf->dest.keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms;
 
 	if (looked) {
 		r->keep_at_ms = clock_ms() + EVERY_MS;
@@ -366,7 +371,7 @@ bool retain_run(struct job *j, const struct route *route, const struct sink *sin
 			failed(j, "part_keep", &e);
 	}
 	e = (struct err){ 0 };
-	if (j->conf->part_premake && clock_ms() >= r->premake_at_ms && knows_key(j)) {
+	if (j->conf->dest.part_premake && clock_ms() >= r->premake_at_ms && knows_key(j)) {
 		r->premake_at_ms = clock_ms() + EVERY_MS;
 		if (premake(j, route, &e) < 0)
 			failed(j, "part_premake", &e);
@@ -394,8 +399,8 @@ static const char *fate(const struct job *j, int row, bool partition, bool old, 
 	if (!ends)
 		return "keep: it takes younger rows, by its bounds";
 	if (!is_true(j, row, OWNED))
-		return j->conf->detach ? "detach, but has another owner" : "drop, but has another owner";
-	return j->conf->detach ? "detach" : "drop";
+		return detaches(j->conf) ? "detach, but has another owner" : "drop, but has another owner";
+	return detaches(j->conf) ? "detach" : "drop";
 }
 
 /* true when it is too old. */
@@ -408,8 +413,8 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 	bool ends = partition && ends_old(j, row);
 
 	if (partition) {
-		period_literal(&j->conf->period, start_s, from);
-		period_literal(&j->conf->period, period_end(&j->conf->period, start_s), to);
+		period_literal(&j->conf->dest.period, start_s, from);
+		period_literal(&j->conf->dest.period, period_end(&j->conf->dest.period, start_s), to);
 	}
 	printf("%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, pq_value(j->ddl, row, TABLE), time_width, from,
 		time_width, to, rows ? rows : "?", pq_value(j->ddl, row, SIZE), fate(j, row, partition, old, ends));
@@ -420,14 +425,14 @@ int retain_show(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct part_table parent;
-	int name_width = 4, time_width = c->period.zoned ? 25 : c->period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
+	int name_width = 4, time_width = c->dest.period.zoned ? 25 : c->dest.period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
 
-	if (c->period.method == PERIOD_NONE)
-		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest_table);
-	if (look_at_age(j, e) < 0 || part_find(j->ddl, c, c->table, &parent, e) < 0)
+	if (c->dest.period.method == PERIOD_NONE)
+		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest.dest_table);
+	if (look_at_age(j, e) < 0 || part_find(j->ddl, &c->dest, c->dest.table, &parent, e) < 0)
 		return e->code;
 	if (!*parent.oid)
-		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", c->dest_table);
+		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", c->dest.dest_table);
 	if (list_children(j, NULL, true, e) < 0)
 		return e->code;
 	for (int row = 0; row < pq_rows(j->ddl); row++) {
@@ -439,7 +444,7 @@ int retain_show(struct job *j, struct err *e)
 		"size", "what will be done");
 	for (int row = 0; row < pq_rows(j->ddl); row++)
 		old += show_child(j, row, name_width, time_width);
-	printf("%d children of %s", pq_rows(j->ddl), c->dest_table);
-	printf(c->part_keep ? ", %d older than part_keep = %s\n" : "; part_keep is not set\n", old, c->part_keep);
+	printf("%d children of %s", pq_rows(j->ddl), c->dest.dest_table);
+	printf(c->dest.part_keep ? ", %d older than part_keep = %s\n" : "; part_keep is not set\n", old, c->dest.part_keep);
 	return 0;
 }

@@ -45,7 +45,7 @@ static size_t lane_of(const struct verify *v, size_t i)
 
 static void add_partition(struct buf *sql, const struct verify *v, size_t i)
 {
-	buf_qualified(sql, v->job->conf->schema, span_of(v->rows->at[i].name));
+	buf_qualified(sql, v->job->conf->dest.schema, span_of(v->rows->at[i].name));
 }
 
 static int create_twins(struct verify *v, size_t lane, struct err *e)

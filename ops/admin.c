@@ -137,7 +137,7 @@ static int install_target(struct job *j, struct err *e)
 	if (open_target(j, e) < 0 || position_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
-	if (j->conf->error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
+	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
 	return 0;

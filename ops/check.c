@@ -244,9 +244,9 @@ static void check_position(struct check *c)
 static void check_target(struct check *c)
 {
 	check_position(c);
-	if (c->job->conf->error == ON_ERROR_DEAD_LETTER)
+	if (c->job->conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	checkdest_run(c->found, c->job->dst[0], c->job->conf);
+	checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest);
 }
 
 static void conclude(const struct findings *f)

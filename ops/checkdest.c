@@ -10,21 +10,21 @@
 struct look {
 	struct findings *found;
 	struct pq *dst;
-	const struct conf *conf;
+	const struct dest *dest;
 	struct buf schema;              /* where the partitions are, or are to be */
 	struct part_table table;
 };
 
 /* Are these words in part_template, whatever their case? */
-static bool template_says(const struct conf *c, const char *words)
+static bool template_says(const struct dest *d, const char *words)
 {
-	return c->part_template && strcasestr(c->part_template, words);
+	return d->part_template && strcasestr(d->part_template, words);
 }
 
 /* Does it make them of a partitioned table? */
-static bool template_makes_partitions(const struct conf *c)
+static bool template_makes_partitions(const struct dest *d)
 {
-	return template_says(c, "partition of") || template_says(c, "attach partition");
+	return template_says(d, "partition of") || template_says(d, "attach partition");
 }
 
 /* Runs sql on the target and frees it. The first value, or NULL. */
@@ -55,8 +55,8 @@ static void find_schema(struct look *l)
 {
 	struct buf sql = { 0 };
 
-	if (l->conf->schema.n) {
-		buf_add(&l->schema, l->conf->schema.p, l->conf->schema.n);
+	if (l->dest->schema.n) {
+		buf_add(&l->schema, l->dest->schema.p, l->dest->schema.n);
 		return;
 	}
 	buf_str(&sql, "SELECT coalesce(pg_catalog.current_schema(), 'public')");
@@ -79,7 +79,7 @@ static bool check_schema(struct look *l)
 	buf_str(&sql, PQ_OWN_PATH);
 	add_schema_grant(l, &sql, "USAGE");
 	bool usable = ask_grants(l, &sql);
-	if (template_says(l->conf, "create table")) {
+	if (template_says(l->dest, "create table")) {
 		buf_str(&sql, PQ_OWN_PATH);
 		add_schema_grant(l, &sql, "CREATE");
 		ask_grants(l, &sql);
@@ -98,24 +98,24 @@ static bool has_column(struct look *l, struct span name)
 }
 
 /* The target's name of the column that picks the partition, or nothing. */
-static struct span part_column(const struct conf *conf)
+static struct span part_column(const struct dest *dest)
 {
-	if (conf->period.method == PERIOD_NONE || strcmp(conf->part_field, "_EVTIME") == 0)
-		return (struct span){ 0 };
-	for (size_t i = 0; i < conf->nfield; i++)
-		if (span_is(conf->field[i].source, conf->part_field))
-			return conf->field[i].target;
-	return span_of(conf->part_field);
+	struct span source = dest_part_column(dest);
+
+	for (size_t i = 0; i < dest->nfield; i++)
+		if (source.p && span_eq(dest->field[i].source, source))
+			return dest->field[i].target;
+	return source;
 }
 
 static void check_zone(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 	struct buf sql = { 0 };
 
-	struct span column = part_column(conf);
+	struct span column = part_column(dest);
 
-	if (!column.n || conf->period.zoned)
+	if (!column.n || dest->period.zoned)
 		return;
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE atttypid = 'timestamptz'::regtype"
 		" AND attrelid = '%s' AND attname = ", l->table.oid);
@@ -125,23 +125,23 @@ static void check_zone(struct look *l)
 			" into another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
-static bool makes_children(const struct conf *conf)
+static bool makes_children(const struct dest *dest)
 {
-	return template_says(conf, "inherits") || template_makes_partitions(conf);
+	return template_says(dest, "inherits") || template_makes_partitions(dest);
 }
 
 /* A child of a table can only be made by its owner, a copy by who may read it. */
 static void check_parent_rights(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 	struct buf sql = { 0 };
 
-	if (makes_children(conf))
+	if (makes_children(dest))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE WHEN rolsuper THEN 'ALTER TABLE ' || t.oid::regclass || ' OWNER TO '"
 			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
 			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
 			" AND NOT pg_has_role(relowner, 'USAGE')", l->table.oid);
-	else if (template_says(conf, "like _PARENT"))
+	else if (template_says(dest, "like _PARENT"))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT 'GRANT SELECT ON ' || oid::regclass || ' TO ' || quote_ident(current_user)"
 			" FROM pg_class WHERE oid = '%s' AND NOT has_table_privilege(oid, 'SELECT')", l->table.oid);
 	if (sql.len)
@@ -151,14 +151,14 @@ static void check_parent_rights(struct look *l)
 /* The right to insert into dest_table itself or, where that has partitions, into the last of them. */
 static void check_insert(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 	struct buf sql = { 0 }, name = { 0 }, prefix = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT INSERT ON ' || oid::regclass || ' TO ' || quote_ident(current_user) FROM ");
-	if (conf->period.method == PERIOD_NONE) {
+	if (dest->period.method == PERIOD_NONE) {
 		buf_fmt(&sql, "pg_class WHERE oid = '%s'", *l->table.oid ? l->table.oid : "0");
 	} else {
-		buf_fmt(&name, "%.*s_", (int)conf->table.n, conf->table.p);
+		buf_fmt(&name, "%.*s_", (int)dest->table.n, dest->table.p);
 		buf_literal(&prefix, (struct span){ name.p, name.len });
 		buf_cstr(&prefix);
 		buf_str(&sql, "(SELECT t.oid FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace"
@@ -176,20 +176,20 @@ static void check_insert(struct look *l)
 /* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
 static void check_keep(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 	struct buf sql = { 0 };
 
-	if (conf->keep.unit == PERIOD_NONE)
+	if (dest->keep.unit == PERIOD_NONE)
 		return;
-	if (conf->part_template && !makes_children(conf))
+	if (dest->part_template && !makes_children(dest))
 		finding_warning("part_keep removes only children of %s, and part_template seems to make none",
-			conf->dest_table);
+			dest->dest_table);
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '%s'"
 		" AND octet_length(relname::text) = %zu AND NOT pg_has_role(relowner, 'USAGE') LIMIT 1", l->table.oid,
-		conf->table.n + period_suffix_len(conf->period.method));
+		dest->table.n + period_suffix_len(dest->period.method));
 	if (ask(l, &sql))
 		finding_warning("some partitions of %s have another owner: part_keep cannot remove them. --show-partitions says"
-			" which; ALTER TABLE ... OWNER TO the user of dst_db", conf->dest_table);
+			" which; ALTER TABLE ... OWNER TO the user of dst_db", dest->dest_table);
 }
 
 /* ---- part_template */
@@ -197,10 +197,10 @@ static void check_keep(struct look *l)
 /* One that calls something may leave the name of the partition to that. */
 static void check_name(struct look *l)
 {
-	const struct conf *conf = l->conf;
-	bool names = strstr(conf->part_template, "_DEST_TABLE") || strstr(conf->part_template, "_SCHEMA_TABLE");
-	bool calls = template_says(conf, "execute") || (!template_says(conf, "create table") &&
-		(template_says(conf, "select") || template_says(conf, "call")));
+	const struct dest *dest = l->dest;
+	bool names = strstr(dest->part_template, "_DEST_TABLE") || strstr(dest->part_template, "_SCHEMA_TABLE");
+	bool calls = template_says(dest, "execute") || (!template_says(dest, "create table") &&
+		(template_says(dest, "select") || template_says(dest, "call")));
 
 	if (!names && calls)
 		finding_warning("part_template has the word _DEST_TABLE nowhere: what it calls must know the partition's name");
@@ -212,27 +212,27 @@ static void check_name(struct look *l)
 /* With dest_table there. */
 static void check_kind(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 
-	if (template_makes_partitions(conf) && !l->table.partitioned)
+	if (template_makes_partitions(dest) && !l->table.partitioned)
 		finding_wrong(l->found, "table %s is not partitioned, and part_template says %s: create it with PARTITION BY"
-			" RANGE (...), or let part_template say create table _DEST_TABLE () inherits (_PARENT)", conf->dest_table,
-			template_says(conf, "partition of") ? "partition of" : "attach partition");
-	else if (template_says(conf, "inherits (_PARENT)") && l->table.partitioned &&
-	    !template_makes_partitions(conf))
+			" RANGE (...), or let part_template say create table _DEST_TABLE () inherits (_PARENT)", dest->dest_table,
+			template_says(dest, "partition of") ? "partition of" : "attach partition");
+	else if (template_says(dest, "inherits (_PARENT)") && l->table.partitioned &&
+	    !template_makes_partitions(dest))
 		finding_wrong(l->found, "table %s is partitioned, which nothing inherits from: let part_template say create table"
-			" _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)", conf->dest_table);
+			" _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)", dest->dest_table);
 }
 
 static void check_template(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 
-	if (conf->period.method == PERIOD_NONE)
+	if (dest->period.method == PERIOD_NONE)
 		return;
-	if (!conf->part_template) {
+	if (!dest->part_template) {
 		finding_warning("part_template is not set: each partition of %s must be there before its rows come",
-			conf->dest_table);
+			dest->dest_table);
 		return;
 	}
 	check_name(l);
@@ -244,57 +244,57 @@ static void check_template(struct look *l)
  * be there to be written to. */
 static void check_part_field(struct look *l)
 {
-	const struct conf *conf = l->conf;
-	struct span column = part_column(conf);
+	const struct dest *dest = l->dest;
+	struct span column = part_column(dest);
 
-	for (size_t i = 0; i < conf->nfield; i++)
-		if (span_is(conf->field[i].source, conf->part_field ? conf->part_field : ""))
+	for (size_t i = 0; i < dest->nfield; i++)
+		if (span_is(dest->field[i].source, dest->part_field ? dest->part_field : ""))
 			return;         /* it was looked for with the others */
 	if (!column.n || has_column(l, column))
 		return;
-	if (!conf->nfield && part_is_model(conf, &l->table, column))
-		finding_wrong(l->found, "%s has no column %s, which part_field names: check part_field", conf->dest_table,
-			conf->part_field);
+	if (!dest->nfield && part_is_model(dest, &l->table, column))
+		finding_wrong(l->found, "%s has no column %s, which part_field names: check part_field", dest->dest_table,
+			dest->part_field);
 	else
-		finding_warning("no column of %s is called %s, which part_field names; events must carry it", conf->dest_table,
-			conf->part_field);
+		finding_warning("no column of %s is called %s, which part_field names; events must carry it", dest->dest_table,
+			dest->part_field);
 }
 
 static void no_table(struct look *l)
 {
-	const struct conf *conf = l->conf;
-	bool partitioned = conf->period.method != PERIOD_NONE;
+	const struct dest *dest = l->dest;
+	bool partitioned = dest->period.method != PERIOD_NONE;
 
-	if (partitioned && !conf->part_template)
-		finding_warning("table %s is not there: only its partitions are written to", conf->dest_table);
-	else if (partitioned || !conf->part_template)
+	if (partitioned && !dest->part_template)
+		finding_warning("table %s is not there: only its partitions are written to", dest->dest_table);
+	else if (partitioned || !dest->part_template)
 		finding_missing(l->found, "table %s: create it, or check dest_table (names are written without quotes, as they"
-			" are stored)", conf->dest_table);
+			" are stored)", dest->dest_table);
 }
 
 static void check_table(struct look *l)
 {
-	const struct conf *conf = l->conf;
+	const struct dest *dest = l->dest;
 
-	finding_ok("table %s", conf->dest_table);
-	for (size_t i = 0; i < conf->nfield; i++)
-		if (!has_column(l, conf->field[i].target))
-			finding_missing(l->found, "column %.*s of %s, which fields names", (int)conf->field[i].target.n,
-				conf->field[i].target.p, conf->dest_table);
+	finding_ok("table %s", dest->dest_table);
+	for (size_t i = 0; i < dest->nfield; i++)
+		if (!has_column(l, dest->field[i].target))
+			finding_missing(l->found, "column %.*s of %s, which fields names", (int)dest->field[i].target.n,
+				dest->field[i].target.p, dest->dest_table);
 	check_part_field(l);
 	check_zone(l);
 	check_parent_rights(l);
 	check_keep(l);
 }
 
-void checkdest_run(struct findings *found, struct pq *dst, const struct conf *conf)
+void checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest)
 {
-	struct look l = { .found = found, .dst = dst, .conf = conf };
+	struct look l = { .found = found, .dst = dst, .dest = dest };
 	struct err e = { 0 };
 
 	find_schema(&l);
 	if (check_schema(&l)) {
-		if (part_find(dst, conf, conf->table, &l.table, &e) < 0)
+		if (part_find(dst, dest, dest->table, &l.table, &e) < 0)
 			finding_missing(found, "%s", e.msg);
 		else if (*l.table.oid)
 			check_table(&l);

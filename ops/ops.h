@@ -25,7 +25,7 @@ void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
 
 /* ---- checkdest.c: --check's part about dest_table */
 
-void checkdest_run(struct findings *, struct pq *dst, const struct conf *);
+void checkdest_run(struct findings *, struct pq *dst, const struct dest *);
 
 /* ---- check.c: --check */
 

@@ -40,14 +40,14 @@ static void add_named(struct buf *sql, const struct conf *c)
 {
 	struct buf table = { 0 };
 
-	buf_literal(&table, c->table);
+	buf_literal(&table, c->dest.table);
 	buf_fmt(sql, " OR c.relkind" PQ_OWN("=") "ANY ('{r,p,f}'::pg_catalog.\"char\"[])"
 		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
 		" AND pg_catalog.substr(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
 		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ", buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
-	if (c->schema.n) {
+	if (c->dest.schema.n) {
 		buf_str(sql, "n.nspname::pg_catalog.text" PQ_OWN("="));
-		buf_literal(sql, c->schema);
+		buf_literal(sql, c->dest.schema);
 		buf_str(sql, "::pg_catalog.text");
 	} else {
 		buf_str(sql, "pg_catalog.pg_table_is_visible(c.oid)");
@@ -59,7 +59,7 @@ static void add_named(struct buf *sql, const struct conf *c)
  * partition's name beside it; without partitioning dest_table itself. */
 static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 {
-	bool parted = c->period.method != PERIOD_NONE;
+	bool parted = c->dest.period.method != PERIOD_NONE;
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "BEGIN; SET LOCAL lock_timeout = %d;"
@@ -67,7 +67,7 @@ static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 	part_add_size(&sql, dst);
 	buf_str(&sql, " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
 		" WHERE ");
-	buf_regclass(&sql, c->schema, c->table);
+	buf_regclass(&sql, c->dest.schema, c->dest.table);
 	buf_fmt(&sql, PQ_OWN("=") "%s", parted ?
 		"ANY (SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)" : "c.oid");
 	if (parted)

@@ -12,23 +12,25 @@
 
 /* ---- tables as they are, found by the role's search_path as a COPY would find them */
 
-int part_find(struct pq *dst, const struct conf *c, struct span table, struct part_table *d, struct err *e)
+int part_find(struct pq *dst, const struct dest *d, struct span table, struct part_table *t,
+	struct err *e)
 {
 	struct buf sql = { 0 };
 
-	*d = (struct part_table){ 0 };
+	*t = (struct part_table){ 0 };
 	buf_str(&sql, "SELECT c.oid, (c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\")::pg_catalog.int4"
 		" FROM pg_catalog.pg_class c WHERE c.oid" PQ_OWN("="));
-	buf_regclass(&sql, c->schema, table);
+	buf_regclass(&sql, d->schema, table);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0) {
-		snprintf(d->oid, sizeof d->oid, "%s", pq_value(dst, 0, 0));
-		d->partitioned = pq_int(dst, 0, 1, 0);
+		snprintf(t->oid, sizeof t->oid, "%s", pq_value(dst, 0, 0));
+		t->partitioned = pq_int(dst, 0, 1, 0);
 	}
 	buf_free(&sql);
 	return e->code;
 }
 
-int part_lacks(struct pq *dst, const struct part_table *d, const struct span *column, size_t n, size_t *which, struct err *e)
+int part_lacks(struct pq *dst, const struct part_table *t, const struct span *column, size_t n,
+	size_t *which, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -39,19 +41,19 @@ int part_lacks(struct pq *dst, const struct part_table *d, const struct span *co
 		buf_literal(&sql, column[i]);
 	}
 	buf_fmt(&sql, "]::text[]) WITH ORDINALITY AS wanted (name, i) WHERE NOT EXISTS (SELECT 1 FROM pg_attribute"
-		" WHERE attrelid = '%s' AND attnum > 0 AND NOT attisdropped AND attname::text = name) ORDER BY i LIMIT 1", d->oid);
+		" WHERE attrelid = '%s' AND attnum > 0 AND NOT attisdropped AND attname::text = name) ORDER BY i LIMIT 1", t->oid);
 	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
 		*which = (size_t)pq_int(dst, 0, 0, 0);
 	buf_free(&sql);
 	return e->code;
 }
 
-bool part_is_model(const struct conf *c, const struct part_table *d, struct span column)
+bool part_is_model(const struct dest *d, const struct part_table *t, struct span column)
 {
-	if (d->partitioned || !c->part_template)
-		return d->partitioned;
-	return *d->oid && strstr(c->part_template, "_PARENT") &&
-		!memmem(c->part_template, strlen(c->part_template), column.p, column.n);
+	if (t->partitioned || !d->part_template)
+		return t->partitioned;
+	return *t->oid && strstr(d->part_template, "_PARENT") &&
+		!memmem(d->part_template, strlen(d->part_template), column.p, column.n);
 }
 
 /* ---- creating */
@@ -65,12 +67,12 @@ int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struc
 	return e->code;
 }
 
-void part_name(struct buf *name, const struct conf *c, int64_t start_s)
+void part_name(struct buf *name, const struct dest *d, int64_t start_s)
 {
 	char suffix[PERIOD_SUFFIX_MAX];
 
-	period_suffix(&c->period, start_s, suffix);
-	buf_add(name, c->table.p, c->table.n);
+	period_suffix(&d->period, start_s, suffix);
+	buf_add(name, d->table.p, d->table.n);
 	buf_str(name, suffix);
 }
 
@@ -79,7 +81,7 @@ static int is_there(struct pq *ddl, const char *before, const struct part_want *
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "%sSELECT ", before);
-	buf_regclass(&sql, want->conf->schema, want->name);
+	buf_regclass(&sql, want->dest->schema, want->name);
 	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
 		*yes = pq_value(ddl, 0, 0) != NULL;
 	buf_free(&sql);
@@ -110,45 +112,44 @@ static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_M
 
 static int expand(const struct part_want *want, struct buf *sql, struct err *e)
 {
-	const struct conf *conf = want->conf;
+	const struct dest *d = want->dest;
 	struct span pkey[PKEY_MAX];
 	char start[PERIOD_LITERAL_MAX], end[PERIOD_LITERAL_MAX];
-	bool partitioned = conf->period.method != PERIOD_NONE;
 	struct template_words words = {
-		.schema = conf->schema, .parent = conf->table, .part = want->name,
+		.schema = d->schema, .parent = d->table, .part = want->name,
 		.pkey = pkey, .npkey = pkey_columns(want, pkey),
 	};
 
-	if (partitioned) {
-		period_literal(&conf->period, want->start_s, start);
-		period_literal(&conf->period, want->end_s, end);
+	if (d->part_by != PART_BY_NOTHING) {
+		period_literal(&d->period, want->start_s, start);
+		period_literal(&d->period, want->end_s, end);
 		words.start = span_of(start);
 		words.end = span_of(end);
-		if (strcmp(conf->part_field, "_EVTIME") != 0)
-			words.part_field = route_target(want->route, span_of(conf->part_field));
+		if (d->part_by == PART_BY_COLUMN)
+			words.part_field = route_target(want->route, span_of(d->part_field));
 	}
-	return template_expand(sql, span_of(conf->part_template), &words, e);
+	return template_expand(sql, span_of(d->part_template), &words, e);
 }
 
 /* Tables are found by the role's search_path; the questions about them leave it. Sets setting to
  * the table's oid, 0 when it is not there. */
-static void add_oid(struct buf *sql, const char *setting, const struct conf *c, struct span table)
+static void add_oid(struct buf *sql, const char *setting, const struct dest *d, struct span table)
 {
 	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce(", setting);
-	buf_regclass(sql, c->schema, table);
+	buf_regclass(sql, d->schema, table);
 	buf_str(sql, ", '0')::pg_catalog.text, true);");
 }
 
-void part_say_who(struct pq *ddl, const struct conf *c, struct span table, struct err *e)
+void part_say_who(struct pq *ddl, const struct dest *d, struct span table, struct err *e)
 {
 	struct err ignored = { 0 };
 	struct buf sql = { 0 }, shown = { 0 };
 
-	add_oid(&sql, "parent", c, table);
+	add_oid(&sql, "parent", d, table);
 	buf_str(&sql, PQ_OWN_PATH "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_locks l"
 		" JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.pid <> pg_backend_pid()"
 		" AND l.relation = current_setting('tdispatch.parent')::oid ORDER BY a.xact_start LIMIT 1");
-	buf_qualified(&shown, c->schema, table);
+	buf_qualified(&shown, d->schema, table);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
 		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
 		err_add(e, "; %s is open in server process %s (user %s, %s, %s)",
@@ -183,7 +184,7 @@ static int creation_failed(struct pq *ddl, const struct part_want *want, size_t 
 	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
 		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
 	if (wait)
-		part_say_who(ddl, want->conf, want->conf->table, e);
+		part_say_who(ddl, want->dest, want->dest->table, e);
 	return e->code;
 }
 
@@ -194,7 +195,7 @@ static int begin(struct pq *ddl, const struct part_want *want, bool *there, stru
 
 	part_begin(&sql, ddl, want->lock_timeout_ms);
 	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
-		(int64_t)span_hash("tdispatch partition", span_of(want->conf->dest_table)));
+		(int64_t)span_hash("tdispatch partition", span_of(want->dest->dest_table)));
 	is_there(ddl, buf_cstr(&sql), want, there, e);
 	buf_free(&sql);
 	return e->code;
@@ -218,7 +219,7 @@ void part_add_size(struct buf *sql, const struct pq *dst)
 
 int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
 {
-	if (is_there(dst, "", want, there, e) < 0 || *there || !want->conf->part_template)
+	if (is_there(dst, "", want, there, e) < 0 || *there || !want->dest->part_template)
 		return e->code;
 	size_t before = sql->len;
 	if (expand(want, sql, e) < 0)
@@ -228,13 +229,13 @@ int part_foresee(struct pq *dst, const struct part_want *want, bool *there, stru
 	return e->code;
 }
 
-int part_kinds(struct pq *ddl, const struct conf *c, struct span table, const struct shape *shape, enum binary_kind *kinds,
-	bool *known, struct err *e)
+int part_kinds(struct pq *ddl, const struct dest *d, struct span table, const struct shape *shape,
+	enum binary_kind *kinds, bool *known, struct err *e)
 {
 	struct buf sql = { 0 };
 	size_t n = 0;
 
-	add_oid(&sql, "part", c, table);
+	add_oid(&sql, "part", d, table);
 	buf_str(&sql, PQ_OWN_PATH "SELECT attname, atttypid FROM pg_attribute"
 		" WHERE attrelid = current_setting('tdispatch.part')::oid AND attnum > 0 AND NOT attisdropped");
 	int rows = pq_query(ddl, buf_cstr(&sql), e) == 0 ? pq_rows(ddl) : 0;
@@ -254,8 +255,8 @@ static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct 
 {
 	struct buf sql = { 0 };
 
-	add_oid(&sql, "parent", want->conf, want->conf->table);
-	add_oid(&sql, "part", want->conf, want->name);
+	add_oid(&sql, "parent", want->dest, want->dest->table);
+	add_oid(&sql, "part", want->dest, want->name);
 	buf_str(&sql, PQ_OWN_PATH "SELECT rolname FROM pg_class part JOIN pg_roles ON pg_roles.oid = part.relowner"
 		" JOIN pg_class parent ON parent.oid = current_setting('tdispatch.parent')::oid"
 		" WHERE part.oid = current_setting('tdispatch.part')::oid AND part.relowner <> parent.relowner"
@@ -263,7 +264,7 @@ static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct 
 		" WHERE inhrelid = part.oid AND inhparent = parent.oid)");
 	if (pq_query(ddl, buf_cstr(&sql), e) == 0 && pq_rows(ddl) > 0)
 		err_set(e, ERR_RIGHTS, "table %.*s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
-			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->conf->dest_table);
+			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->dest->dest_table);
 	buf_free(&sql);
 	return e->code;
 }

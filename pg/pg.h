@@ -195,24 +195,25 @@ struct part_table {
 	bool partitioned;               /* PARTITION BY */
 };
 
-int part_find(struct pq *, const struct conf *, struct span table, struct part_table *, struct err *);
+int part_find(struct pq *, const struct dest *, struct span table, struct part_table *,
+	struct err *);
 /* *which: the first of n columns that the table does not have; n when it has all. */
 int part_lacks(struct pq *, const struct part_table *, const struct span *column, size_t n, size_t *which, struct err *);
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
-bool part_is_model(const struct conf *, const struct part_table *, struct span column);
+bool part_is_model(const struct dest *, const struct part_table *, struct span column);
 
 /* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
 int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct err *);
 /* Appends the name of the partition of the period, without schema. */
-void part_name(struct buf *, const struct conf *, int64_t start_s);
+void part_name(struct buf *, const struct dest *, int64_t start_s);
 
 /* Appends what opens a short transaction for DDL. */
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms);
 /* Adds to e who has the table open: its lock could not be had. */
-void part_say_who(struct pq *ddl, const struct conf *, struct span table, struct err *);
+void part_say_who(struct pq *ddl, const struct dest *, struct span table, struct err *);
 
 struct part_want {
-	const struct conf *conf;
+	const struct dest *dest;
 	struct span name;               /* the partition, without schema */
 	int64_t start_s, end_s;
 	struct span ev_type;            /* of the event that needs it: holds the primary key */
@@ -229,8 +230,8 @@ int part_ensure(struct pq *ddl, const struct part_want *, size_t *open, bool *cr
 int part_commit(struct pq *ddl, size_t *open, struct err *);
 
 /* The kinds of the shape's columns in a partition; kinds has room for shape->n. *known: of all of them. */
-int part_kinds(struct pq *ddl, const struct conf *, struct span table, const struct shape *, enum binary_kind *kinds,
-	bool *known, struct err *);
+int part_kinds(struct pq *ddl, const struct dest *, struct span table, const struct shape *,
+	enum binary_kind *kinds, bool *known, struct err *);
 /* SQL for the bytes of table c.oid, with its own partitions and all that belongs to them. */
 void part_add_size(struct buf *sql, const struct pq *dst);
 /* Changes nothing: is the partition there, and if not, the SQL that would create it. */

@@ -95,12 +95,12 @@ static void check_conf(const struct conf *c)
 	CHECK(c->log_size >= 0 && c->log_count >= 0 && c->log_count <= 1000);
 	CHECK(c->loop_delay >= 0 && c->exception_sleep >= 0 && c->connection_lifetime >= 0 && c->retry_limit >= 0);
 	CHECK(c->lanes >= 1 && c->lanes <= LANES_MAX && c->batch_min_events >= 0);
-	CHECK(c->table.n > 0 && c->schema.n <= NAME_BYTES_MAX);
-	CHECK(c->table.n + period_suffix_len(c->period.method) <= NAME_BYTES_MAX);
-	CHECK(c->schema.n + (c->schema.n > 0) + c->table.n == strlen(c->dest_table));
-	CHECK(!c->field == !c->nfield && c->nfield <= COLUMNS_MAX);
-	for (size_t i = 0; i < c->nfield; i++) {
-		struct span all = span_of(c->fields), source = c->field[i].source, target = c->field[i].target;
+	CHECK(c->dest.table.n > 0 && c->dest.schema.n <= NAME_BYTES_MAX);
+	CHECK(c->dest.table.n + period_suffix_len(c->dest.period.method) <= NAME_BYTES_MAX);
+	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) + c->dest.table.n == strlen(c->dest.dest_table));
+	CHECK(!c->dest.field == !c->dest.nfield && c->dest.nfield <= COLUMNS_MAX);
+	for (size_t i = 0; i < c->dest.nfield; i++) {
+		struct span all = span_of(c->dest.fields), source = c->dest.field[i].source, target = c->dest.field[i].target;
 		CHECK(source.n && target.n && target.n <= NAME_BYTES_MAX);
 		CHECK(fuzz_within(source, all) && fuzz_within(target, all));
 	}
