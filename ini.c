@@ -209,22 +209,6 @@ void ini_free(struct ini *ini)
 	*ini = (struct ini){ 0 };
 }
 
-struct ini_entry *ini_find(const struct ini *ini, const char *section, const char *key)
-{
-	struct ini_entry *found = NULL;
-
-	for (size_t i = 0; i < ini->n; i++) {
-		struct ini_entry *entry = &ini->entry[i];
-		if (strcmp(entry->key, key) != 0)
-			continue;
-		if (span_is(entry->section, section))
-			return entry;
-		if (span_is(entry->section, "DEFAULT"))
-			found = entry;
-	}
-	return found;
-}
-
 static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, void *ctx, int depth, struct err *err)
 {
 	if (depth > INTERPOLATION_DEPTH_MAX)

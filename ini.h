@@ -23,9 +23,6 @@ struct ini {
 int ini_parse(struct ini *, struct span text, struct err *);
 void ini_free(struct ini *);
 
-/* Value of key in section, else in [DEFAULT]; NULL when neither has it. */
-struct ini_entry *ini_find(const struct ini *, const char *section, const char *key);
-
 /* Replaces %(name)s and %% in raw. lookup gives a name's raw value or NULL; name is lower case.
  * Returns a malloc'ed string, or NULL with the reason set. */
 typedef const char *ini_lookup(void *ctx, const char *name);

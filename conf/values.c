@@ -120,14 +120,22 @@ static const char *find_section(const struct ini *ini, const char *file, struct 
 	return found;
 }
 
-static void add_section(struct values *v, const char *file, const struct ini *ini, const char *section)
+/* The entries under [name]. Those of [DEFAULT] may have been meant for another program. */
+static void add_entries(struct values *v, const char *file, const struct ini *ini, const char *name)
 {
 	for (size_t i = 0; i < ini->n; i++) {
 		const struct ini_entry *entry = &ini->entry[i];
-		if (*entry->key && span_is(entry->section, section))
+		if (*entry->key && span_is(entry->section, name))
 			add(v, VALUE_FILE, mem_str(entry->key, strlen(entry->key)), mem_str(entry->value, strlen(entry->value)),
-				"%s: line %zu: %.200s", file, entry->line, entry->key)->used = strcmp(section, "DEFAULT") == 0;
+				"%s: line %zu: %.200s", file, entry->line, entry->key)->used = strcmp(name, "DEFAULT") == 0;
 	}
+}
+
+/* The section's own entries come last: of equals values_find takes the later. */
+static void add_section(struct values *v, const char *file, const struct ini *ini, const char *section)
+{
+	add_entries(v, file, ini, "DEFAULT");
+	add_entries(v, file, ini, section);
 }
 
 static void add_file(struct values *v, const char *file, struct err *e)
@@ -145,7 +153,6 @@ static void add_file(struct values *v, const char *file, struct err *e)
 	else
 		section = find_section(&ini, file, e);
 	if (section) {
-		add_section(v, file, &ini, "DEFAULT");
 		add_section(v, file, &ini, section);
 		add_names_of_file(v, file);
 		add_other_names(v, section);

@@ -67,13 +67,13 @@ expect_sanitized() {
 
 # ---- running the program
 
-# expect_exit CODES COMMAND...: its output goes to the files out and err. CODES may be '1|2'.
+# expect_exit CODE COMMAND...: its output goes to the files out and err.
 expect_exit() {
 	local want=$1 rc=0
 	shift
 	timeout -k 5 $((${LIMIT:-60} * PATIENCE)) "$@" >out 2>err </dev/null || rc=$?
 	expect_sanitized
-	[[ $rc =~ ^($want)$ ]] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $(tail -n 3 err | cut -c 1-500 | tr '\n' ' ')"
+	[ $rc = "$want" ] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $(tail -n 3 err | cut -c 1-500 | tr '\n' ' ')"
 }
 
 # Loads all that is there.
@@ -96,12 +96,12 @@ background() {
 	STARTED+=("$PID")
 }
 
-# expect_end CODES SECONDS [PID]: a started process ends by itself in that time.
+# expect_end CODE SECONDS [PID]: a started process ends by itself in that time.
 expect_end() {
 	local pid=${3:-$PID} rc=0
 	within "$2" process_gone "$pid"
 	wait "$pid" || rc=$?
-	[[ $rc =~ ^($1)$ ]] || fail "the process exited $rc, not $1: $(tail -n 3 bg.err | cut -c 1-500 | tr '\n' ' ')"
+	[ $rc = "$1" ] || fail "the process exited $rc, not $1: $(tail -n 3 bg.err | cut -c 1-500 | tr '\n' ' ')"
 }
 
 process_gone() {

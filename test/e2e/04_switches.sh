@@ -544,8 +544,9 @@ case_check_files() {
 	orders_pair
 	for key in pidfile logfile; do
 		check_fails "^WRONG    $key no/such/x cannot be written: folder no/such: No such file" --set $key=no/such/x
-		expect_exit '1|2' "$TDISPATCH" --once --set $key=no/such/x job.ini
 	done
+	expect_exit 1 "$TDISPATCH" --once --set pidfile=no/such/x job.ini
+	expect_exit 2 "$TDISPATCH" --once --set logfile=no/such/x job.ini
 	check_fails '^WRONG    logfile job.ini/x cannot be written: folder job.ini: Not a directory' --set logfile=job.ini/x
 	for key in state_file metrics_file; do
 		check_says "^warning  $key no/such/x cannot be written: folder no/such: .*; a run would go on" --set $key=no/such/x

@@ -205,7 +205,7 @@ case_two_processes_once() {
 	first=$PID
 	start --once job.ini
 	expect_end 0 30 "$first"
-	expect_end "0|1" 30
+	expect_end 0 30
 	once
 	expect_rows 1000
 }

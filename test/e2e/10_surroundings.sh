@@ -144,13 +144,8 @@ case_statement_timeout() {
 	sql postgres <<<"alter database \"$DST\" set statement_timeout = '500ms'"
 	orders 1 600
 	tick q
-	expect_exit "0|1" "$TDISPATCH" --once job.ini
-	[ -s err ] || fail "no word"
-	if [ "$(distinct_rows)" = 0 ]; then
-		expect_match err statement_timeout
-	else
-		expect_rows 600
-	fi
+	once
+	expect_rows 600
 }
 
 # A role that owns its tables and nothing else.
@@ -190,7 +185,7 @@ case_read_only_target() {
 	orders 1 5
 	tick q
 	sql postgres <<<"alter database \"$DST\" set default_transaction_read_only = on"
-	expect_exit "0|1" "$TDISPATCH" --once job.ini
+	expect_exit 0 "$TDISPATCH" --once job.ini
 	sql postgres <<<"alter database \"$DST\" set default_transaction_read_only = off"
 	once
 	expect_rows 5

@@ -10,13 +10,30 @@ struct scope {
 	int lookups;
 };
 
+/* The only entry of that section and key, or NULL. */
+static const struct ini_entry *find(const struct ini *ini, const char *section, const char *key)
+{
+	const struct ini_entry *found = NULL;
+
+	for (size_t i = 0; i < ini->n; i++) {
+		const struct ini_entry *entry = &ini->entry[i];
+		if (!span_is(entry->section, section) || strcmp(entry->key, key) != 0)
+			continue;
+		CHECK(!found);
+		found = entry;
+	}
+	return found;
+}
+
 static const char *value_in_scope(void *ctx, const char *name)
 {
 	struct scope *scope = ctx;
 
 	for (const char *p = name; *p; p++)
 		CHECK(*p < 'A' || *p > 'Z');
-	const struct ini_entry *entry = ini_find(scope->ini, scope->section, name);
+	const struct ini_entry *entry = find(scope->ini, scope->section, name);
+	if (!entry)
+		entry = find(scope->ini, "DEFAULT", name);
 	return entry && scope->lookups++ < LOOKUPS_MAX ? entry->value : NULL;
 }
 
@@ -50,7 +67,7 @@ static void check_entry(const struct ini *ini, const struct ini_entry *entry, st
 	CHECK(!strchr(entry->value, '\r') && (!*entry->value || !is_space(entry->value[strlen(entry->value) - 1])));
 	if (key_n) {
 		char *section = mem_str(entry->section.p, entry->section.n);
-		CHECK(ini_find(ini, section, entry->key) == entry);
+		CHECK(find(ini, section, entry->key) == entry);
 		check_interpolation(ini, section, entry->value);
 		free(section);
 	}

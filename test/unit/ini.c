@@ -8,18 +8,16 @@
  */
 #include "../../base/buf.c"
 #include "../../ini.c"
+#include "../../conf/values.c"
 #include "unit.h"
 
 /* ---- the printing of files */
 
-struct scope { const struct ini *ini; const char *section; };
-
-static const char *lookup_in_scope(void *ctx, const char *name)
+static const char *lookup_value(void *ctx, const char *name)
 {
-	const struct scope *scope = ctx;
-	const struct ini_entry *entry = ini_find(scope->ini, scope->section, name);
+	const struct value *value = values_find(ctx, name);
 
-	return entry ? entry->value : NULL;
+	return value ? value->raw : NULL;
 }
 
 static void put_escaped(struct buf *out, const char *s)
@@ -43,22 +41,45 @@ static void put_line(struct buf *out, const char *section, const char *key, cons
 	buf_str(out, "\n");
 }
 
-/* The entries of from that section has none of its own for. 0, or the line of what is refused. */
-static size_t put_entries(struct buf *out, const struct ini *ini, const char *from, const char *section)
+/* The number in "line N: ..."; 0 when it does not begin so. */
+static size_t line_of(const char *message)
 {
-	for (size_t i = 0; i < ini->n; i++) {
-		const struct ini_entry *entry = &ini->entry[i];
-		struct scope scope = { ini, section };
+	size_t line = 0;
+	int end = 0;
+
+	return sscanf(message, "line %zu: %n", &line, &end) == 1 && end > 0 ? line : 0;
+}
+
+/* The values that count: inherited are those of [DEFAULT]. 0, or the line of what is refused. */
+static size_t put_values(struct buf *out, struct values *v, const char *section, bool inherited)
+{
+	for (size_t i = 0; i < v->n; i++) {
+		const struct value *value = &v->at[i];
 		struct err e = { 0 };
-		if (!*entry->key || !span_is(entry->section, from) || ini_find(ini, section, entry->key) != entry)
+		if (value->used != inherited || values_find(v, value->key) != value)
 			continue;
-		char *value = ini_interpolate(entry->value, lookup_in_scope, &scope, &e);
-		if (!value)
-			return entry->line;
-		put_line(out, section, entry->key, value);
-		free(value);
+		char *text = ini_interpolate(value->raw, lookup_value, v, &e);
+		if (!text)
+			return line_of(value->where + strlen("f: "));
+		put_line(out, section, value->key, text);
+		free(text);
 	}
 	return 0;
+}
+
+static size_t put_section(struct buf *out, const struct ini *ini, const char *section)
+{
+	struct values v = { 0 };
+	size_t before = out->len;
+
+	add_section(&v, "f", ini, section);
+	size_t bad = put_values(out, &v, section, false);
+	if (!bad)
+		bad = put_values(out, &v, section, true);
+	if (!bad && out->len == before)
+		put_line(out, section, "", "");
+	values_free(&v);
+	return bad;
 }
 
 static size_t put_ini(struct buf *out, const struct ini *ini)
@@ -70,24 +91,10 @@ static size_t put_ini(struct buf *out, const struct ini *ini)
 		if (*entry->key || span_is(entry->section, "DEFAULT"))
 			continue;
 		char *section = mem_str(entry->section.p, entry->section.n);
-		size_t before = out->len;
-		bad = put_entries(out, ini, section, section);
-		if (!bad)
-			bad = put_entries(out, ini, "DEFAULT", section);
-		if (!bad && out->len == before)
-			put_line(out, section, "", "");
+		bad = put_section(out, ini, section);
 		free(section);
 	}
 	return bad;
-}
-
-/* The number in "line N: ..."; 0 when it does not begin so. */
-static size_t line_of(const char *message)
-{
-	size_t line = 0;
-	int end = 0;
-
-	return sscanf(message, "line %zu: %n", &line, &end) == 1 && end > 0 ? line : 0;
 }
 
 static void print_ini(struct span text)
@@ -214,27 +221,6 @@ static void test_messages(void)
 	buf_free(&got);
 }
 
-static void test_find(void)
-{
-	static const char text[] = "[one]\na=1\n[DEFAULT]\na=d\nb=e\n[two]\nb=2\n[DEFAULT]\nc=f\n[ONE]\na=3\n";
-	static const struct { const char *section, *key, *wanted; } table[] = {
-		{ "one", "a", "1" }, { "one", "b", "e" }, { "one", "c", "f" }, { "two", "a", "d" }, { "two", "b", "2" },
-		{ "ONE", "a", "3" }, { "DEFAULT", "a", "d" }, { "none", "a", "d" }, { "one", "d", NULL }, { "one", "A", NULL },
-		{ "on", "a", "d" },
-	};
-	struct ini ini = { 0 };
-	struct err e = { 0 };
-	char name[40];
-
-	ini_parse(&ini, span_of(text), &e);
-	for (size_t i = 0; i < COUNT(table); i++) {
-		const struct ini_entry *entry = ini_find(&ini, table[i].section, table[i].key);
-		snprintf(name, sizeof name, "%s of %s", table[i].key, table[i].section);
-		check_span("find", span_of(name), span_of(entry ? entry->value : NULL), span_of(table[i].wanted));
-	}
-	ini_free(&ini);
-}
-
 /* Names are looked up in small letters; values come from the context given. */
 static const char *lookup_test(void *ctx, const char *name)
 {
@@ -294,7 +280,6 @@ int main(int argc, char **argv)
 	}
 	test_parse();
 	test_messages();
-	test_find();
 	test_interpolate();
 	test_cuts();
 	return unit_end();
