@@ -133,22 +133,21 @@ static void print_plan(const struct pass *p, struct plan *plan)
 
 /* ---- the batch */
 
-/* 1: it may be loaded; 0: it is in the target already. */
-static int look_at_position(struct job *j, const struct queue_batch *b, struct err *e)
+/* 1: there is a batch to load; 0: there is none, or it is in the target already. */
+static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 {
-	bool known = false;
-	int64_t tick = 0;
+	struct verdict v;
 
-	if (position_get(j->dst[0], j->conf->consumer_name, &known, &tick, e) < 0)
+	if (job_look(j, j->dst[0], b, &v, e) < 0)
 		return e->code;
-	if (known && tick == b->tick)
-		printf("batch %" PRId64 " is in the target already: a run would only finish it\n", b->id);
-	else if (known && (tick < b->prev_tick || tick > b->tick))
-		return err_set(e, ERR_POSITION, "lost position: the batch goes from tick %" PRId64 " to %" PRId64 ", the target of"
-			" consumer %s is at tick %" PRId64 ": a run would stop", b->prev_tick, b->tick, j->conf->consumer_name, tick);
-	else if (known && tick > b->prev_tick)
-		printf("the batch is in the target up to tick %" PRId64 ": a run would begin there\n", tick);
-	return !(known && tick == b->tick);
+	if (judge_stops(&v))
+		return err_set(e, ERR_POSITION, "%s", v.words);
+	if (!b->tick)
+		printf("queue %s has nothing for consumer %s\n", j->conf->queue_name, j->conf->consumer_name);
+	else if (*v.words)
+		printf("%s: a run would %s\n", v.words, v.kind == VERDICT_IS_IN ? "only finish it" :
+			v.kind == VERDICT_MOVE ? "begin there" : v.kind == VERDICT_SINGLE ? "go tick by tick" : "complete it");
+	return b->tick && v.kind != VERDICT_IS_IN;
 }
 
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
@@ -194,18 +193,13 @@ static int connect_both(struct job *j, struct err *e)
 
 int dryrun_run(struct job *j, struct err *e)
 {
-	const struct conf *c = j->conf;
 	struct queue_batch batch = { 0 };
 
 	if (connect_both(j, e) < 0)
 		return e->code;
 	j->lanes = 1;
 	j->loads[0] = true;
-	int rc = queue_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, &batch, e);
-	if (rc == 0)
-		printf("queue %s has nothing for consumer %s\n", c->queue_name, c->consumer_name);
-	if (rc > 0)
-		rc = look_at_position(j, &batch, e);
+	int rc = look_at_position(j, &batch, e);
 	if (rc > 0)
 		rc = read_batch(j, &batch, e);
 	queue_batch_free(&batch);

@@ -21,6 +21,8 @@
 
 #include "load.h"
 
+#define LOOKS_MAX 10                    /* at positions that another process moves meanwhile */
+
 /* ---- lanes */
 
 int job_open_lanes(struct job *j, size_t n, struct err *e)
@@ -60,69 +62,60 @@ static int move_queue(struct job *j, int64_t tick, struct err *e)
 	return queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, tick, e) < 0 ? e->code : JOB_MOVED;
 }
 
-static int lost(const struct job *j, const struct queue_batch *b, const char *whose, int64_t tick, struct err *e)
+/* What the source alone can tell of positions that are at no end of the batch. */
+static int ask_source(struct job *j, struct judge_case *c, struct err *e)
 {
-	return err_set(e, ERR_POSITION, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s%s at tick %"
-		PRId64 ". Nothing was written. --rewind sets the queue to the target's tick, if PgQ still has it;"
-		" --reset forgets the target's tick and goes on from the queue's",
-		j->conf->queue_name, b->prev_tick, j->conf->consumer_name, whose, tick);
+	struct queue_state state;
+
+	if (judge_is_at_end(c) || queue_state(j->src, j->conf->queue_name, j->conf->consumer_name, &state, e) < 0)
+		return e->code;
+	c->newest = state.last_tick;
+	return 0;
 }
 
-/* Lane 0's position. PgQ gives an open batch again as it is; but after --rewind, or when the source
- * lost its last commits, ticks are merged anew and the end may be a later one: then the tick inside
- * says how much of it is in. */
-static int judge(struct job *j, const struct queue_batch *b, const struct position *pos, struct err *e)
+/* ERR_CONFLICT when another process has finished the batch since we asked for it. */
+static int check_active(struct job *j, const struct queue_batch *b, struct err *e)
 {
-	if (!pos->known || pos->tick == b->prev_tick)
-		return JOB_TO_LOAD;
-	if (roll_back(j, 1, e) < 0)
+	bool active = true;
+
+	if (queue_batch_active(j->src, b->id, &active, e) == 0 && !active)
+		err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
+	return e->code;
+}
+
+/* Does what the verdict asks for, where that is not to load. */
+static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v, struct err *e)
+{
+	if (roll_back(j, j->lanes, e) < 0)
 		return e->code;
-	if (pos->tick == b->tick)
+	if (v->kind == VERDICT_IS_IN)
 		return JOB_IS_IN;
-	bool active = true;     /* another process may have loaded and finished it since we asked for it */
-	if (queue_batch_active(j->src, b->id, &active, e) < 0)
+	if (check_active(j, b, e) < 0)
 		return e->code;
-	if (!active)
-		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
-	if (!j->conf->batch_min_events || pos->tick < b->prev_tick || pos->tick > b->tick)
-		return lost(j, b, "", pos->tick, e);
-	log_warn("batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64 ": moving queue %s there", b->id,
-		pos->tick, b->tick, j->conf->queue_name);
-	return move_queue(j, pos->tick, e);
-}
-
-/* A lane that is ahead has this batch, if that began where lane 0 is or before. */
-static int judge_ahead(struct job *j, const struct queue_batch *b, const struct position *pos, struct err *e)
-{
-	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick)
-		return lost(j, b, ", in one of its lanes,", pos->tick, e);
-	if (pos->tick >= b->tick)
-		return JOB_TO_LOAD;
-	/* inside of a merged batch: tick by tick, until all lanes are there */
-	log_warn("batch %" PRId64 " is in a part of the target up to tick %" PRId64 " of %" PRId64 ": going tick by tick", b->id,
-		pos->tick, b->tick);
-	j->single_until = pos->tick;
+	if (judge_stops(v))
+		return err_set(e, ERR_POSITION, "%s", v->words);
+	if (v->kind == VERDICT_MOVE) {
+		log_warn("%s: moving queue %s there", v->words, j->conf->queue_name);
+		return move_queue(j, v->tick, e);
+	}
+	log_warn("%s: going tick by tick", v->words);
+	j->single_until = v->tick;
 	job_close_lanes(j);
 	return move_queue(j, b->prev_tick, e);
 }
 
-/* Opens the transactions of the lanes after lane 0; *ahead: one has the batch already. */
-static int begin_others(struct job *j, const struct queue_batch *b, bool *ahead, struct err *e)
+/* Opens the transactions of all lanes that have a position and reads these. */
+static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err *e)
 {
-	struct position pos;
-	int verdict = JOB_TO_LOAD;
-
+	if (job_open_lanes(j, 1, e) < 0 ||
+	    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos[0], e) < 0)
+		return e->code;
+	j->lanes = judge_lanes(&pos[0]);
 	if (job_open_lanes(j, j->lanes, e) < 0)
 		return e->code;
-	for (size_t i = 1; i < j->lanes && verdict == JOB_TO_LOAD; i++) {
-		if (position_begin(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos, e) < 0)
-			return e->code;
-		j->loads[i] = pos.known && pos.tick == b->prev_tick;
-		*ahead |= !j->loads[i];
-		if (!j->loads[i])
-			verdict = judge_ahead(j, b, &pos, e);
-	}
-	return verdict;
+	for (size_t i = 1; i < j->lanes && !e->code; i++)
+		position_begin(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos[i], e);
+	return e->code;
 }
 
 static int change_number(struct job *j, const struct queue_batch *b, struct err *e)
@@ -141,24 +134,53 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 
 int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 {
-	struct position pos;
-	bool ahead = false;
+	struct position pos[LANES_MAX];
+	struct judge_case c = { .conf = j->conf, .batch = b, .pos = pos, .single = b->prev_tick < j->single_until };
 
-	if (job_open_lanes(j, 1, e) < 0 ||
-	    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos, e) < 0)
+	if (begin_lanes(j, pos, e) < 0)
 		return e->code;
-	int verdict = judge(j, b, &pos, e);
-	if (verdict != JOB_TO_LOAD)
-		return verdict;
-	if (pos.lanes < 1 || pos.lanes > LANES_MAX)
-		return err_set(e, ERR_POSITION, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes: --reset forgets them",
-			j->conf->consumer_name, pos.lanes);
-	j->lanes = pos.known ? (size_t)pos.lanes : 1;
-	j->loads[0] = true;
-	verdict = begin_others(j, b, &ahead, e);
-	if (verdict != JOB_TO_LOAD || ahead || j->lanes == (size_t)j->conf->lanes)
-		return verdict;
+	c.n = j->lanes;
+	if (ask_source(j, &c, e) < 0)
+		return e->code;
+	struct verdict v = judge_position(&c);
+	if (v.kind != VERDICT_LOAD)
+		return follow(j, b, &v, e);
+	memcpy(j->loads, v.loads, sizeof j->loads);
+	if (v.ahead || j->lanes == (size_t)j->conf->lanes)
+		return JOB_TO_LOAD;
 	return change_number(j, b, e) < 0 ? e->code : job_begin(j, b, e);
+}
+
+static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct position pos[LANES_MAX];
+	struct judge_case judged = { .conf = c, .batch = b, .pos = pos };
+	struct queue_state state;
+
+	queue_batch_free(b);
+	*b = (struct queue_batch){ 0 };
+	/* what a running process moves later is asked for earlier */
+	if (queue_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, b, e) < 0)
+		return e->code;
+	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
+		b->prev_tick = state.consumer_tick;
+	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0 || ask_source(j, &judged, e) < 0)
+		return e->code;
+	*v = judge_position(&judged);
+	return 0;
+}
+
+int job_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v, struct err *e)
+{
+	int64_t before = -1;
+
+	for (int tries = LOOKS_MAX; tries-- > 0;) {
+		if (look_once(j, dst, b, v, e) < 0 || !judge_stops(v) || b->prev_tick == before)
+			return e->code;
+		before = b->prev_tick;
+	}
+	return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
 }
 
 int job_commit(struct job *j, const struct queue_batch *b, struct err *e)

@@ -219,6 +219,10 @@ enum job_verdict {
 };
 /* Opens the lanes' transactions and judges by their positions. A verdict, or ERR_POSITION. */
 int job_begin(struct job *, const struct queue_batch *, struct err *);
+/* The verdict of a run about the queue's next batch, or about a queue that is empty (batch's tick
+ * is 0), by a connection to the target that has seen no data transaction. Takes neither the batch
+ * nor a lock. queue_batch_free the batch, also after an error. */
+int job_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, struct err *);
 

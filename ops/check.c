@@ -12,8 +12,8 @@
 
 struct check {
 	struct job *job;
-	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
-	int64_t consumer_tick;          /* -1: not known */
+	bool registered;                /* PgQ, the queue and the consumer are there, */
+	bool unregistered;              /* or the consumer alone is not */
 	struct findings *found;
 };
 
@@ -125,19 +125,6 @@ static void check_files(struct check *c)
 
 /* ---- the source */
 
-static void check_consumer(struct check *c)
-{
-	const struct conf *conf = c->job->conf;
-	struct queue_backlog backlog;
-	struct err e = { 0 };
-
-	finding_ok("consumer %s is registered", conf->consumer_name);
-	if (queue_backlog(c->job->src, conf->queue_name, conf->consumer_name, -1, &backlog, &e) < 0)
-		finding_missing(c->found, "%s", e.msg);
-	else
-		c->consumer_tick = backlog.consumer_tick;
-}
-
 static void check_source(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -166,8 +153,9 @@ static void check_source(struct check *c)
 	}
 	finding_ok("queue %s", conf->queue_name);
 	c->unregistered = !state.consumer;
+	c->registered = state.consumer;
 	if (state.consumer)
-		check_consumer(c);
+		finding_ok("consumer %s is registered", conf->consumer_name);
 	if (!state.last_tick)
 		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
 	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
@@ -190,27 +178,24 @@ static void check_dead_letter(struct check *c)
 		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
 }
 
-/* A running process moves both: the consumer's tick was asked for before the target's, so that it is
- * not ahead of it, and the newest one is asked for after that. */
 static void check_tick(struct check *c, int64_t tick)
 {
-	const struct conf *conf = c->job->conf;
-	struct queue_state state;
+	struct queue_batch batch = { 0 };
 	struct err e = { 0 };
+	struct verdict v;
 
-	finding_ok("the target has loaded consumer %s up to tick %" PRId64, conf->consumer_name, tick);
-	if (c->consumer_tick < 0)
+	finding_ok("the target has loaded consumer %s up to tick %" PRId64, c->job->conf->consumer_name, tick);
+	if (!c->registered)
 		return;
-	if (queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0)
+	if (job_look(c->job, c->job->dst[0], &batch, &v, &e) < 0 && e.code == ERR_CONFLICT)
+		finding_ok("%s", e.msg);
+	else if (e.code)
 		finding_missing(c->found, "%s", e.msg);
-	else if (tick > state.last_tick)
-		finding_wrong(c->found, "lost position: the newest tick of queue %s is %" PRId64 ", the target of consumer %s is at"
-			" tick %" PRId64 ". Is it the right queue and target? --reset forgets the target's tick and goes on from"
-			" the queue's", conf->queue_name, state.last_tick, conf->consumer_name, tick);
-	else if (tick < c->consumer_tick)
-		finding_wrong(c->found, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s at tick %" PRId64
-			". --rewind sets the queue to the target's tick, if PgQ still has it; --reset forgets the target's tick and"
-			" goes on from the queue's", conf->queue_name, c->consumer_tick, conf->consumer_name, tick);
+	else if (judge_stops(&v))
+		finding_wrong(c->found, "%s", v.words);
+	else if (*v.words)
+		finding_ok("%s", v.words);
+	queue_batch_free(&batch);
 }
 
 static void check_position(struct check *c)
@@ -262,7 +247,7 @@ static void conclude(const struct findings *f)
 int check_run(struct job *job)
 {
 	struct findings found = { 0 };
-	struct check c = { .job = job, .found = &found, .consumer_tick = -1 };
+	struct check c = { .job = job, .found = &found };
 
 	finding_ok("config %s", job->conf->file);
 	check_files(&c);

@@ -110,6 +110,9 @@ int position_keep(struct pq *, struct err *);            /* commits rows without
 int position_rollback(struct pq *, struct err *);
 /* In lane 0's open transaction, and commits it: from now on so many lanes, all at tick. */
 int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
+/* Without a lock: all lanes' positions; *n: how many, 1 when the lanes' number makes no sense. */
+int position_look(struct pq *, const char *consumer, enum position_kind, struct position pos[LANES_MAX], size_t *n,
+	struct err *);
 /* Outside of a transaction: */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
 /* ERR_POSITION: the target knows a tick of a consumer that the queue does not know. */
@@ -130,6 +133,7 @@ struct queue_batch {
 struct queue_state {
 	bool pgq, queue, consumer;      /* is it there */
 	int64_t last_tick;              /* newest tick of the queue, or 0 */
+	int64_t consumer_tick;          /* where the consumer is; 0: it is not registered */
 	int64_t last_tick_age_ms;
 };
 
@@ -186,6 +190,40 @@ int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
 int queue_read_some(struct pq *, const struct queue_batch *, const char *ids, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL when it cannot be told. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
+
+/* ---- judge.c: the queue's batch beside the target's positions: what they mean together; pure */
+
+enum verdict_kind {
+	VERDICT_LOAD,                   /* load the batch, in the lanes that do not have it */
+	VERDICT_IS_IN,                  /* the target has all of it: finish it */
+	VERDICT_MOVE,                   /* the target has it up to a tick inside: set the queue to that */
+	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: go tick by tick up to that */
+	VERDICT_LOST                    /* lost position: write nothing */
+};
+
+struct judge_case {
+	const struct conf *conf;
+	const struct queue_batch *batch;        /* tick 0: there is none, and prev_tick is the consumer's */
+	int64_t newest;                 /* tick of the queue; 0: was not asked for */
+	bool single;                    /* the queue goes tick by tick already */
+	const struct position *pos;     /* of n lanes */
+	size_t n;
+};
+
+struct verdict {
+	enum verdict_kind kind;
+	int64_t tick;                   /* of MOVE and SINGLE */
+	bool loads[LANES_MAX];          /* false: the lane has the batch already */
+	bool ahead;                     /* one has */
+	char words[800];                /* for a person; "": nothing is in the target already */
+};
+
+struct verdict judge_position(const struct judge_case *);
+bool judge_stops(const struct verdict *);       /* a run would end with the verdict's words */
+/* How many lanes have a position, by lane 0's. */
+size_t judge_lanes(const struct position *);
+/* Is each position at an end of the batch? Else newest is worth asking for. */
+bool judge_is_at_end(const struct judge_case *);
 
 /* ---- part.c: a partition's life, and what its parent is like */
 

@@ -158,6 +158,40 @@ int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tic
 	return 0;
 }
 
+static void add_look(struct buf *sql, const char *consumer, enum position_kind kind)
+{
+	struct buf name = { 0 };
+
+	buf_literal(&name, span_of(consumer));
+	if (kind == POSITION_LANES)
+		buf_fmt(sql, PQ_OWN_PATH "SELECT l, CASE k WHEN 0 THEN pgq_ext.get_last_tick(%s)"
+			" ELSE pgq_ext.get_last_tick(%s, format('lane %%s of %%s', k, l)) END,"
+			" pgq_ext.get_last_tick(%s, format('lane %%s of %%s from', k, l))"
+			" FROM (SELECT coalesce(pgq_ext.get_last_tick(%s, 'lanes'), 1) AS l) x,"
+			" generate_series(0, CASE WHEN l BETWEEN 1 AND %d THEN l - 1 ELSE 0 END) k ORDER BY k",
+			buf_cstr(&name), buf_cstr(&name), buf_cstr(&name), buf_cstr(&name), LANES_MAX);
+	else
+		buf_fmt(sql, "SELECT 1, pgq_ext.get_last_tick(%s), NULL", buf_cstr(&name));
+	buf_free(&name);
+}
+
+int position_look(struct pq *dst, const char *consumer, enum position_kind kind, struct position pos[LANES_MAX],
+	size_t *n, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_look(&sql, consumer, kind);
+	if (run(dst, &sql, e) < 0)
+		return e->code;
+	*n = (size_t)pq_rows(dst);
+	for (int i = 0; i < pq_rows(dst); i++)
+		pos[i] = (struct position){
+			.known = pq_value(dst, i, 1) != NULL, .tick = pq_int(dst, i, 1, 0),
+			.lanes = i ? 0 : pq_int(dst, i, 0, 1), .from = i ? pq_int(dst, i, 2, 1) : 0,
+		};
+	return 0;
+}
+
 int position_unregistered(const struct conf *c, int64_t tick, struct err *e)
 {
 	return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has loaded it up to"

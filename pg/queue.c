@@ -61,10 +61,10 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	if (!state->pgq)
 		return 0;
 	buf_str(&sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
-		" (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint"
+		" (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint, s.sub_last_tick"
 		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
 	buf_literal(&sql, span_of(queue));
-	buf_str(&sql, " LEFT JOIN (SELECT s.sub_id, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
+	buf_str(&sql, " LEFT JOIN (SELECT s.sub_id, s.sub_queue, s.sub_last_tick FROM pgq.subscription s, pgq.consumer c"
 		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
 	buf_literal(&sql, span_of(consumer));
 	buf_str(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
@@ -75,6 +75,7 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	state->consumer = is_true(src, 1);
 	state->last_tick = pq_int(src, 0, 2, 0);
 	state->last_tick_age_ms = pq_int(src, 0, 3, 0);
+	state->consumer_tick = pq_int(src, 0, 4, 0);
 	return 0;
 }
 

@@ -45,6 +45,40 @@ case_target_is_behind() {
 	expect_lost "$SECOND"
 }
 
+# expect_verdict CODE WORDS: of a run and of the switches that only look.
+expect_verdict() {
+	local switch
+	for switch in --check --dry-run --once; do
+		expect_exit "$1" "$TDISPATCH" $switch job.ini
+		cat out err >both
+		expect_match both "$2"
+	done
+}
+
+case_one_verdict() {
+	local lost
+	three_batches
+	lost="lost position: queue q is at tick $(consumer_tick), the target of consumer job at tick $SECOND\. Nothing was written"
+	set_completed "$SECOND"
+	expect_verdict 1 "$lost"
+	# inside of a batch that somebody else merged
+	src "select pgq.register_consumer_at('q', 'job', 1)" >/dev/null
+	src "select pgq.next_batch_custom('q', 'job', null,
+		(select (max(tick_event_seq) - min(tick_event_seq))::int from pgq.tick), null)" >/dev/null
+	expect_eq "$(src "select count(*) from pgq.subscription where sub_next_tick > $SECOND")" 1 "open batch"
+	say "batch_min_events = 0" >>job.ini
+	expect_verdict 1 "lost position: queue q is at tick 1, the target of consumer job at tick $SECOND\."
+	sed -i '/batch_min_events/d' job.ini
+	expect_verdict 0 "is in the target up to tick $SECOND of"
+}
+
+case_one_verdict_at_the_end() {
+	three_batches
+	src "select pgq.next_batch('q', 'job')" >/dev/null
+	set_completed "$(src "select last_tick_id from pgq.get_queue_info('q')")"
+	expect_verdict 0 "batch [0-9]+ is in the target already"
+}
+
 case_lost_position_ends_the_daemon() {
 	three_batches
 	set_completed 77777
