@@ -62,15 +62,12 @@ static int move_queue(struct job *j, int64_t tick, struct err *e)
 	return queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, tick, e) < 0 ? e->code : JOB_MOVED;
 }
 
-/* What the source alone can tell of positions that are at no end of the batch. */
-static int ask_source(struct job *j, struct judge_case *c, struct err *e)
+/* What the source alone can tell of ticks that are no end of the batch. */
+static int ask_source(struct job *j, struct judge_case *c, struct position *pos, struct err *e)
 {
-	struct queue_state state;
-
-	if (judge_is_at_end(c) || queue_state(j->src, j->conf->queue_name, j->conf->consumer_name, &state, e) < 0)
-		return e->code;
-	c->newest = state.last_tick;
-	return 0;
+	if (!judge_needs_times(c))
+		return 0;
+	return queue_times(j->src, j->conf->queue_name, pos, c->n, &c->newest, e);
 }
 
 /* ERR_CONFLICT when another process has finished the batch since we asked for it. */
@@ -120,12 +117,13 @@ static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err
 
 static int change_number(struct job *j, const struct queue_batch *b, struct err *e)
 {
+	const struct position pos = { .tick = b->prev_tick, .time_us = b->prev_us, .from = b->prev_tick };
 	size_t others = j->lanes;
 
 	j->lanes = (size_t)j->conf->lanes;
 	if (j->kind != POSITION_LANES)
 		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers: lanes must be 1");
-	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, b->prev_tick, e) < 0)
+	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < others && !e->code; i++)
 		position_rollback(j->dst[i], e);
@@ -140,7 +138,7 @@ int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	if (begin_lanes(j, pos, e) < 0)
 		return e->code;
 	c.n = j->lanes;
-	if (ask_source(j, &c, e) < 0)
+	if (ask_source(j, &c, pos, e) < 0)
 		return e->code;
 	struct verdict v = judge_position(&c);
 	if (v.kind != VERDICT_LOAD)
@@ -165,7 +163,7 @@ static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struc
 		return e->code;
 	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
 		b->prev_tick = state.consumer_tick;
-	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0 || ask_source(j, &judged, e) < 0)
+	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0 || ask_source(j, &judged, pos, e) < 0)
 		return e->code;
 	*v = judge_position(&judged);
 	return 0;
@@ -185,9 +183,11 @@ int job_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 
 int job_commit(struct job *j, const struct queue_batch *b, struct err *e)
 {
+	const struct position pos = { .tick = b->tick, .time_us = b->tick_us, .from = b->prev_tick };
+
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
 		if (j->loads[i])
-			position_commit(j->dst[i], j->conf->consumer_name, i, j->lanes, b->prev_tick, b->tick, e);
+			position_commit(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos, e);
 		else
 			position_rollback(j->dst[i], e);
 	}
@@ -213,14 +213,48 @@ void job_free(struct job *j)
 	j->encoding = NULL;
 }
 
+/* Ticks that another program has set get their times, where both sides are at the same tick. */
+static int complete_positions(struct job *j, const struct judge_case *c, struct err *e)
+{
+	for (size_t i = 0; i < c->n && j->kind == POSITION_LANES; i++) {
+		const struct position *pos = &c->pos[i];
+		if (!pos->known || pos->time_us || pos->source_us <= 0 || pos->tick != c->batch->prev_tick)
+			continue;
+		if (position_complete(j->dst[0], j->conf->consumer_name, i, c->n, pos, e) < 0 && e->code != ERR_CONFLICT)
+			return e->code;
+		if (!e->code)
+			continue;
+		*e = (struct err){ 0 };         /* the process that loads writes the time too */
+		if (position_rollback(j->dst[0], e) < 0)
+			return e->code;
+	}
+	return 0;
+}
+
+/* The queue may be empty for long, so this does not wait for a batch. */
+static int check_position(struct job *j, const struct queue_state *state, struct position *pos, size_t n,
+	struct err *e)
+{
+	const struct queue_batch none = { .prev_tick = state->consumer_tick };
+	struct judge_case c = { .conf = j->conf, .batch = &none, .pos = pos, .n = n };
+
+	if (ask_source(j, &c, pos, e) < 0)
+		return e->code;
+	struct verdict v = judge_position(&c);
+	if (judge_stops(&v))
+		return err_set(e, ERR_POSITION, "%s", v.words);
+	return complete_positions(j, &c, e);
+}
+
 /* A consumer that the target knows must not be registered: it would start at the newest tick. */
 static int check_registration(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct queue_state state;
-	bool known;
-	int64_t tick;
+	struct position pos[LANES_MAX];
+	size_t n;
 
+	/* the queue's position first: a process that loads moves it last */
 	if (queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
 	if (queue_require(&state, c->queue_name, e) < 0 || position_require(j->kind, e) < 0)
@@ -228,12 +262,12 @@ static int check_registration(struct job *j, struct err *e)
 	if (state.last_tick_age_ms > TICK_IS_OLD_MS)
 		log_warn("src_db: the newest tick of queue %s is %" PRId64 " s old, and events are read after a tick: does a ticker"
 			" (pgqd) run?", c->queue_name, state.last_tick_age_ms / 1000);
-	if (state.consumer)
-		return 0;
-	if (position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
+	if (position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
 		return e->code;
-	if (known)
-		return position_unregistered(c, tick, e);
+	if (state.consumer)
+		return check_position(j, &state, pos, n, e);
+	if (pos[0].known)
+		return position_unregistered(c, pos[0].tick, e);
 	log_warn("consumer %s was not registered on queue %s: it is now, and gets what comes from now on", c->consumer_name, c->queue_name);
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);
 }

@@ -28,11 +28,14 @@ static int source_state(struct job *j, struct queue_state *state, struct err *e)
 	return queue_require_pgq(state, e);
 }
 
+static int target_kind(struct job *j, struct err *e)
+{
+	return position_kind(j->dst[0], &j->kind, e) < 0 ? e->code : position_require(j->kind, e);
+}
+
 static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
 {
-	if (position_kind(j->dst[0], &j->kind, e) < 0)
-		return e->code;
-	if (position_require(j->kind, e) < 0)
+	if (target_kind(j, e) < 0)
 		return e->code;
 	return position_get(j->dst[0], j->conf->consumer_name, known, tick, e);
 }
@@ -80,22 +83,39 @@ int admin_unregister(struct job *j, struct err *e)
 	return 0;
 }
 
+/* In the open transaction that has the lock: the target's tick must still be the queue's tick by
+ * that number. */
+static int check_tick(struct job *j, const struct queue_state *state, struct err *e)
+{
+	const struct conf *c = j->conf;
+	const struct queue_batch none = { .prev_tick = state->consumer_tick };
+	struct position pos[LANES_MAX];
+	struct judge_case judged = { .conf = c, .batch = &none, .pos = pos };
+
+	if (position_look(j->dst[0], c->consumer_name, j->kind, pos, &judged.n, e) < 0 ||
+	    queue_times(j->src, c->queue_name, pos, judged.n, &judged.newest, e) < 0)
+		return e->code;
+	struct verdict v = judge_position(&judged);
+	return v.kind == VERDICT_OTHER ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
+}
+
 int admin_rewind(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct queue_state state;
-	bool known;
-	int64_t tick;
+	struct position pos;
 
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
-	    open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
+	    open_target(j, e) < 0 || target_kind(j, e) < 0 ||
+	    position_begin(j->dst[0], c->consumer_name, 0, 1, j->kind, &pos, e) < 0)
 		return e->code;
-	if (!known)
+	if (!pos.known)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
 			c->consumer_name);
-	if (queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0)
+	if (check_tick(j, &state, e) < 0 || queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
+	    position_rollback(j->dst[0], e) < 0)
 		return e->code;
-	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n", c->consumer_name, c->queue_name, tick);
+	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n", c->consumer_name, c->queue_name, pos.tick);
 	return 0;
 }
 

@@ -214,6 +214,9 @@ static void check_position(struct check *c)
 		finding_missing(c->found, "%s", e.msg);
 	} else {
 		finding_ok("pgq_ext in dst_db");
+		if (c->job->kind != POSITION_LANES)
+			finding_warning("pgq_ext in dst_db knows no subconsumers: of a tick its number alone is kept, so that a"
+				" source that is set back, to a backup or by a failover, may not be noticed");
 		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
 			finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
 		if (known && c->unregistered)

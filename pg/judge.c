@@ -2,16 +2,20 @@
  * What a batch of the queue and the positions of the target's lanes mean together: the one rule
  * about positions, for the run and for the switches that only look. Pure: asks no server.
  *
+ * A position is a tick: its number, and its time as proof that the queue still means the same tick
+ * by that number. A queue that was set back or made anew gives the numbers to other events.
+ *
  * A lane has a position of its own, and lane 0, whose position is the consumer's, commits last. So
  * after a kill between two commits some of the other lanes are ahead of lane 0 by a batch.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "pg.h"
 
-static const char remedies[] = "Nothing was written. --rewind sets the queue to the target's tick, if PgQ still"
-	" has it; --reset forgets the target's tick and goes on from the queue's";
+static const char remedies[] = "Nothing was written. --rewind sets the queue to the target's tick,"
+	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's";
 
 static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -26,43 +30,117 @@ static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* " of 2026-01-31 12:00:00.123456 UTC"; "" for a time that is not known. */
+static void add_time(struct buf *words, int64_t us)
+{
+	time_t s = (time_t)(us / 1000000);
+	struct tm tm;
+	char text[40];
+
+	if (us <= 0 || !gmtime_r(&s, &tm))
+		return;
+	strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	buf_fmt(words, " of %s.%06d UTC", text, (int)(us % 1000000));
+}
+
+/* "consumer job", or what of it */
+static void add_whose(struct buf *words, const struct judge_case *c, size_t lane)
+{
+	buf_fmt(words, "the target of consumer %s", c->conf->consumer_name);
+	if (lane)
+		buf_fmt(words, ", in lane %zu,", lane);
+}
+
+/* The time of the queue's tick by a position's number: 0 when it is not known, or QUEUE_NO_TICK. */
+static int64_t time_there(const struct judge_case *c, const struct position *pos)
+{
+	const struct queue_batch *b = c->batch;
+
+	if (b->prev_us && pos->tick == b->prev_tick)
+		return b->prev_us;
+	return b->tick_us && pos->tick == b->tick ? b->tick_us : pos->source_us;
+}
+
 static void lose(const struct judge_case *c, struct verdict *v, size_t lane)
 {
-	char where[40] = "";
 	const struct position *pos = &c->pos[lane];
+	const char *queue = c->conf->queue_name;
+	struct buf whose = { 0 }, time = { 0 };
+	int64_t at = c->batch->prev_tick;
 
-	if (lane)
-		snprintf(where, sizeof where, ", in lane %zu,", lane);
+	add_whose(&whose, c, lane);
+	add_time(&time, pos->time_us);
+	buf_cstr(&time);
 	if (!pos->known)
-		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s%s at none. %s",
-			c->conf->queue_name, c->batch->prev_tick, c->conf->consumer_name, where, remedies);
+		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", %s at none. %s",
+			queue, at, buf_cstr(&whose), remedies);
 	else if (c->newest && pos->tick > c->newest)
-		say(v, VERDICT_LOST, "lost position: the newest tick of queue %s is %" PRId64 ", its consumer is at %" PRId64
-			", the target of consumer %s%s is at tick %" PRId64 ". Is it the right queue and target? %s",
-			c->conf->queue_name, c->newest, c->batch->prev_tick, c->conf->consumer_name, where, pos->tick, remedies);
+		say(v, VERDICT_LOST, "lost position: the newest tick of queue %s is %" PRId64
+			", its consumer is at %" PRId64 ", %s is at tick %" PRId64 "%s. Is it the right queue and"
+			" target? %s", queue, c->newest, at, buf_cstr(&whose), pos->tick, buf_cstr(&time), remedies);
+	else if (time_there(c, pos) == QUEUE_NO_TICK)
+		say(v, VERDICT_LOST, "lost position: queue %s, at tick %" PRId64 ", has no tick %" PRId64
+			", at which %s is%s. %s", queue, at, pos->tick, buf_cstr(&whose), buf_cstr(&time), remedies);
 	else
-		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", the target of consumer %s%s at tick %"
-			PRId64 ". %s", c->conf->queue_name, c->batch->prev_tick, c->conf->consumer_name, where, pos->tick, remedies);
+		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", %s at tick %" PRId64 ". %s",
+			queue, at, buf_cstr(&whose), pos->tick, remedies);
+	buf_free(&whose);
+	buf_free(&time);
+}
+
+static void find_other(const struct judge_case *c, struct verdict *v, size_t lane)
+{
+	const struct position *pos = &c->pos[lane];
+	struct buf whose = { 0 }, here = { 0 }, there = { 0 };
+
+	add_whose(&whose, c, lane);
+	add_time(&here, pos->time_us);
+	add_time(&there, time_there(c, pos));
+	say(v, VERDICT_OTHER, "lost position: tick %" PRId64 " of queue %s is one%s, %s has loaded up to one%s:"
+		" the queue was set back or made anew, or it is another one. Nothing was written. --rewind would"
+		" set the queue to the wrong place; --reset forgets the target's tick and goes on from the"
+		" queue's, %" PRId64 ": look first which rows would be missing then, or come twice",
+		pos->tick, c->conf->queue_name, buf_cstr(&there), buf_cstr(&whose), buf_cstr(&here),
+		c->batch->prev_tick);
+	buf_free(&whose);
+	buf_free(&here);
+	buf_free(&there);
+}
+
+/* Is the queue's tick by that number the one that the lane means? By the number alone, where
+ * another program has set it. */
+static void identify(const struct judge_case *c, struct verdict *v, size_t lane)
+{
+	const struct position *pos = &c->pos[lane];
+	int64_t there = time_there(c, pos);
+
+	if (!pos->known || v->kind != VERDICT_LOAD)
+		return;
+	if (there == QUEUE_NO_TICK || (c->newest && pos->tick > c->newest))
+		lose(c, v, lane);
+	else if (pos->time_us && there && pos->time_us != there)
+		find_other(c, v, lane);
 }
 
 /* PgQ gives an open batch again as it is; but after --rewind, or when the source lost its last
  * commits, ticks are merged anew and the end may be a later one: then the tick inside says how much
- * of it is in. */
+ * of it is in. Where no ticks are merged the number alone is no proof of that. */
 static void judge_consumer(const struct judge_case *c, struct verdict *v)
 {
 	const struct queue_batch *b = c->batch;
-	int64_t tick = c->pos[0].tick;
+	const struct position *pos = &c->pos[0];
+	bool sure = c->conf->batch_min_events || (pos->time_us && time_there(c, pos));
 
-	if (tick == b->prev_tick)
+	if (pos->tick == b->prev_tick)
 		v->loads[0] = true;
-	else if (tick < b->prev_tick || (c->newest && tick > c->newest))
+	else if (pos->tick < b->prev_tick || (b->tick && (pos->tick > b->tick || (pos->tick < b->tick && !sure))))
 		lose(c, v, 0);
-	else if (tick == b->tick)
+	else if (pos->tick == b->tick)
 		say(v, VERDICT_IS_IN, "batch %" PRId64 " is in the target already", b->id);
-	else if (b->tick && (tick > b->tick || !c->conf->batch_min_events))
-		lose(c, v, 0);
 	else if (b->tick)
-		say(v, VERDICT_MOVE, "batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64, b->id, tick, b->tick);
+		say(v, VERDICT_MOVE, "batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64,
+			b->id, pos->tick, b->tick);
+	v->tick = v->kind == VERDICT_MOVE ? pos->tick : 0;
 }
 
 /* A lane that is ahead has this batch, if its own began where lane 0 is or before. */
@@ -70,17 +148,32 @@ static void judge_other(const struct judge_case *c, struct verdict *v, size_t la
 {
 	const struct queue_batch *b = c->batch;
 	const struct position *pos = &c->pos[lane];
+	bool inside = b->tick && pos->tick < b->tick;
 
 	if (pos->known && pos->tick == b->prev_tick) {
 		v->loads[lane] = true;
 		return;
 	}
 	v->ahead = true;
-	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick || (c->newest && pos->tick > c->newest) ||
-	    (b->tick && pos->tick < b->tick && c->single))
+	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick || (inside && c->single))
 		lose(c, v, lane);
-	else if (b->tick && pos->tick < b->tick && v->tick < pos->tick)
+	else if (inside && v->tick < pos->tick)
 		v->tick = pos->tick;
+}
+
+static void judge_others(const struct judge_case *c, struct verdict *v)
+{
+	const struct queue_batch *b = c->batch;
+
+	for (size_t i = 1; i < c->n && v->kind == VERDICT_LOAD; i++)
+		judge_other(c, v, i);
+	if (v->kind != VERDICT_LOAD || !v->ahead || !b->tick)
+		return;
+	if (v->tick)
+		say(v, VERDICT_SINGLE, "batch %" PRId64 " is in a part of the target up to tick %" PRId64 " of %" PRId64,
+			b->id, v->tick, b->tick);
+	else
+		say(v, VERDICT_LOAD, "batch %" PRId64 " is in a part of the target already", b->id);
 }
 
 size_t judge_lanes(const struct position *pos)
@@ -88,12 +181,12 @@ size_t judge_lanes(const struct position *pos)
 	return pos->known && pos->lanes > 1 && pos->lanes <= LANES_MAX ? (size_t)pos->lanes : 1;
 }
 
-bool judge_is_at_end(const struct judge_case *c)
+bool judge_needs_times(const struct judge_case *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		if (c->pos[i].known && c->pos[i].tick != c->batch->prev_tick && c->pos[i].tick != c->batch->tick)
-			return false;
-	return true;
+		if (c->pos[i].known && !time_there(c, &c->pos[i]))
+			return true;
+	return false;
 }
 
 bool judge_stops(const struct verdict *v)
@@ -104,24 +197,20 @@ bool judge_stops(const struct verdict *v)
 struct verdict judge_position(const struct judge_case *c)
 {
 	struct verdict v = { .kind = VERDICT_LOAD };
+	int64_t lanes = c->pos[0].lanes;
 
 	if (!c->pos[0].known) {
 		v.loads[0] = true;
 		return v;
 	}
-	if (c->pos[0].lanes < 1 || c->pos[0].lanes > LANES_MAX)
-		say(&v, VERDICT_LOST, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes: --reset forgets them",
-			c->conf->consumer_name, c->pos[0].lanes);
+	if (lanes < 1 || lanes > LANES_MAX)
+		say(&v, VERDICT_LOST, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes:"
+			" --reset forgets them", c->conf->consumer_name, lanes);
+	for (size_t i = 0; i < c->n; i++)
+		identify(c, &v, i);
 	if (v.kind == VERDICT_LOAD)
 		judge_consumer(c, &v);
-	for (size_t i = 1; i < c->n && v.loads[0] && v.kind == VERDICT_LOAD; i++)
-		judge_other(c, &v, i);
-	if (v.kind == VERDICT_LOAD && v.tick)   /* tick by tick, until all lanes are there */
-		say(&v, VERDICT_SINGLE, "batch %" PRId64 " is in a part of the target up to tick %" PRId64 " of %" PRId64,
-			c->batch->id, v.tick, c->batch->tick);
-	else if (v.kind == VERDICT_LOAD && v.ahead && c->batch->tick)
-		say(&v, VERDICT_LOAD, "batch %" PRId64 " is in a part of the target already", c->batch->id);
-	if (v.kind == VERDICT_MOVE)
-		v.tick = c->pos[0].tick;
+	if (v.loads[0])
+		judge_others(c, &v);
 	return v;
 }

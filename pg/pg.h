@@ -86,6 +86,8 @@ const char *pq_error_column(struct pq *, struct span table);
 struct position {
 	bool known;                     /* pgq_ext has a tick */
 	int64_t tick;
+	int64_t time_us;                /* its tick_time since 1970; 0: another program has set the tick */
+	int64_t source_us;              /* the queue's tick by that number, see queue_times */
 	int64_t lanes;                  /* lane 0: how many load a batch; 1 when not told */
 	int64_t from;                   /* other lanes: the tick at which the batch up to tick began */
 };
@@ -103,13 +105,17 @@ int position_install(struct pq *, bool *created, struct err *);
  * it; the number of lanes is read by lane 0 alone. ERR_CONFLICT when another process has the lock. */
 int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
 	struct position *, struct err *);
-/* Commits the rows of a batch from one tick to another. */
-int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
-	struct err *);
+/* Commits the rows of a batch, with a position: tick, time_us and from. */
+int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
+	const struct position *, struct err *);
 int position_keep(struct pq *, struct err *);            /* commits rows without a new position */
 int position_rollback(struct pq *, struct err *);
-/* In lane 0's open transaction, and commits it: from now on so many lanes, all at tick. */
-int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
+/* In lane 0's open transaction, and commits it: from now on so many lanes, all at that position. */
+int position_set_lanes(struct pq *, const char *consumer, size_t lanes, const struct position *, struct err *);
+/* Writes source_us as the time of a tick that another program has set, if it is still there. Takes
+ * the lock: ERR_CONFLICT while a process loads. */
+int position_complete(struct pq *, const char *consumer, size_t lane, size_t lanes, const struct position *,
+	struct err *);
 /* Without a lock: all lanes' positions; *n: how many, 1 when the lanes' number makes no sense. */
 int position_look(struct pq *, const char *consumer, enum position_kind, struct position pos[LANES_MAX], size_t *n,
 	struct err *);
@@ -126,6 +132,7 @@ int position_forget(struct pq *, const char *consumer, enum position_kind, struc
 
 struct queue_batch {
 	int64_t id, tick, prev_tick;
+	int64_t tick_us, prev_us;       /* tick_time, in microseconds since 1970 */
 	int64_t lag_ms;                 /* from the batch's tick to now, by the source's clock */
 	char *event_sql;                /* PgQ's query for its events; queue_batch_free frees it */
 };
@@ -180,6 +187,11 @@ struct event {                          /* spans into the row last read */
 	int64_t time;                   /* usecs since 2000-01-01; only where it was asked for */
 };
 
+/* Fills source_us of n positions that are known: the time of the queue's tick by that number, 0
+ * when that is older than all that PgQ still has, or QUEUE_NO_TICK. newest: 0 when there is none. */
+#define QUEUE_NO_TICK (-1)
+int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest, struct err *);
+
 /* Starts reading a batch's events, in no order. time: which clock ev_time is read by. */
 enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
 int queue_read(struct pq *, const struct queue_batch *, enum queue_time, struct err *);
@@ -198,13 +210,14 @@ enum verdict_kind {
 	VERDICT_IS_IN,                  /* the target has all of it: finish it */
 	VERDICT_MOVE,                   /* the target has it up to a tick inside: set the queue to that */
 	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: go tick by tick up to that */
-	VERDICT_LOST                    /* lost position: write nothing */
+	VERDICT_LOST,                   /* lost position: write nothing */
+	VERDICT_OTHER                   /* the same, as the queue's tick by that number is another one */
 };
 
 struct judge_case {
 	const struct conf *conf;
 	const struct queue_batch *batch;        /* tick 0: there is none, and prev_tick is the consumer's */
-	int64_t newest;                 /* tick of the queue; 0: was not asked for */
+	int64_t newest;                 /* tick of the queue; 0: queue_times was not asked */
 	bool single;                    /* the queue goes tick by tick already */
 	const struct position *pos;     /* of n lanes */
 	size_t n;
@@ -222,8 +235,8 @@ struct verdict judge_position(const struct judge_case *);
 bool judge_stops(const struct verdict *);       /* a run would end with the verdict's words */
 /* How many lanes have a position, by lane 0's. */
 size_t judge_lanes(const struct position *);
-/* Is each position at an end of the batch? Else newest is worth asking for. */
-bool judge_is_at_end(const struct judge_case *);
+/* Has a position a tick that is no end of the batch? Then queue_times must be asked for. */
+bool judge_needs_times(const struct judge_case *);
 
 /* ---- part.c: a partition's life, and what its parent is like */
 

@@ -12,14 +12,21 @@
 
 #include "pg.h"
 
+/* 2000-01-01: what is less is no tick's time. Somebody has set all that is kept of the consumer to
+ * one tick, by hand. */
+#define TIME_MIN_US INT64_C(946684800000000)
+
 /* The arguments that name a position: lane 0 is the consumer, so that one lane alone is what any
- * other PgQ consumer is; the others are its subconsumers. what: "", or " from" for the tick at
- * which the lane's last batch began. */
+ * other PgQ consumer is; the others are its subconsumers. what: "", or what else is kept of the
+ * position: " from" for the tick at which the lane's last batch began, " identity tick" and
+ * " identity time" for the tick that is meant, which another program leaves behind. */
 static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
 {
 	buf_literal(sql, span_of(consumer));
 	if (lane)
 		buf_fmt(sql, ", 'lane %zu of %zu%s'", lane, lanes, what);
+	else if (*what)
+		buf_fmt(sql, ", '%s'", what + 1);
 }
 
 static int run(struct pq *dst, struct buf *sql, struct err *e)
@@ -40,6 +47,30 @@ static int64_t lock_key(const char *consumer, size_t lane)
 	return (int64_t)span_hash(kind, span_of(consumer));
 }
 
+/* what: as add_name has it, after a comma. */
+static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
+{
+	buf_fmt(sql, "%spgq_ext.get_last_tick(", *what ? ", " : "");
+	add_name(sql, consumer, lane, lanes, *what ? what + 1 : "");
+	buf_str(sql, ")");
+}
+
+/* Columns: tick, and of lanes: from or the number of lanes, identity tick, identity time. */
+static struct position take_position(const struct pq *dst, int row, int col, size_t lane, enum position_kind kind)
+{
+	struct position pos = { .known = pq_value(dst, row, col) != NULL, .tick = pq_int(dst, row, col, 0) };
+	int64_t more = kind == POSITION_LANES ? pq_int(dst, row, col + 1, lane ? 0 : 1) : 1;
+
+	if (lane)
+		pos.from = more;
+	else
+		pos.lanes = more;
+	if (kind == POSITION_LANES && pos.known && pq_int(dst, row, col + 2, pos.tick - 1) == pos.tick &&
+	    pq_int(dst, row, col + 3, 0) > TIME_MIN_US)
+		pos.time_us = pq_int(dst, row, col + 3, 0);
+	return pos;
+}
+
 /* Read committed, so that the tick is read as it is after the lock was had. */
 int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
 	struct position *pos, struct err *e)
@@ -53,14 +84,12 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
-		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
-		lock_key(consumer, lane));
-	add_name(&sql, consumer, lane, lanes, "");
-	buf_str(&sql, ")");
+		"SELECT pg_catalog.current_setting('tdispatch.locked'), ", lock_key(consumer, lane));
+	add_get(&sql, consumer, lane, lanes, "");
 	if (kind == POSITION_LANES) {
-		buf_str(&sql, ", pgq_ext.get_last_tick(");
-		add_name(&sql, consumer, lane, lanes, " from");
-		buf_str(&sql, lane ? ")" : ", 'lanes')");
+		add_get(&sql, consumer, lane, lanes, lane ? ", from" : ", lanes");
+		add_get(&sql, consumer, lane, lanes, ", identity tick");
+		add_get(&sql, consumer, lane, lanes, ", identity time");
 	}
 	if (run(dst, &sql, e) < 0) {
 		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
@@ -69,19 +98,34 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 	}
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
-	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 2, lane ? 0 : 1) : 1;
-	*pos = (struct position){
-		.known = pq_value(dst, 0, 1) != NULL, .tick = pq_int(dst, 0, 1, 0),
-		.lanes = lane ? 0 : more, .from = lane ? more : 0,
-	};
+	*pos = take_position(dst, 0, 1, lane, kind);
 	return 0;
 }
 
-static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what, int64_t tick)
+static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what, int64_t value)
 {
-	buf_str(sql, "SELECT pgq_ext.set_last_tick(");
+	buf_str(sql, "pgq_ext.set_last_tick(");
 	add_name(sql, consumer, lane, lanes, what);
-	buf_fmt(sql, ", %" PRId64 ");", tick);
+	buf_fmt(sql, ", %" PRId64 ")", value);
+}
+
+/* One statement, so that whoever looks sees the tick and its time together. */
+static void add_position(struct buf *sql, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
+	const struct position *pos)
+{
+	buf_str(sql, "SELECT ");
+	add_set(sql, consumer, lane, lanes, "", pos->tick);
+	if (kind == POSITION_LANES && pos->time_us) {
+		buf_str(sql, ", ");
+		add_set(sql, consumer, lane, lanes, " identity tick", pos->tick);
+		buf_str(sql, ", ");
+		add_set(sql, consumer, lane, lanes, " identity time", pos->time_us);
+	}
+	if (lane) {
+		buf_str(sql, ", ");
+		add_set(sql, consumer, lane, lanes, " from", pos->from);
+	}
+	buf_str(sql, ";");
 }
 
 static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
@@ -94,14 +138,12 @@ static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
 	return 0;
 }
 
-int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
-	struct err *e)
+int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
+	const struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	add_set(&sql, consumer, lane, lanes, "", tick);
-	if (lane)
-		add_set(&sql, consumer, lane, lanes, " from", from);
+	add_position(&sql, consumer, lane, lanes, kind, pos);
 	return run_to_commit(dst, &sql, e);
 }
 
@@ -124,23 +166,40 @@ static void add_forget_lanes(struct buf *sql, const char *consumer)
 	buf_literal(&name, span_of(consumer));
 	buf_fmt(sql, "SELECT pgq_ext.set_last_tick(%s, pg_catalog.format('lane %%s of %%s%%s', k, l, what), NULL)"
 		" FROM (SELECT pgq_ext.get_last_tick(%s, 'lanes') AS l) x, pg_catalog.generate_series(1, l) k,"
-		" (VALUES (''), (' from')) w (what);"
-		"SELECT pgq_ext.set_last_tick(%s, 'lanes', NULL);", buf_cstr(&name), buf_cstr(&name), buf_cstr(&name));
+		" (VALUES (''), (' from'), (' identity tick'), (' identity time')) w (what);"
+		"SELECT pgq_ext.set_last_tick(%s, what, NULL)"
+		" FROM (VALUES ('lanes'), ('identity tick'), ('identity time')) w (what);",
+		buf_cstr(&name), buf_cstr(&name), buf_cstr(&name));
 	buf_free(&name);
 }
 
-int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, int64_t tick, struct err *e)
+int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, const struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	add_forget_lanes(&sql, consumer);
 	for (size_t lane = 0; lane < lanes; lane++)
-		add_set(&sql, consumer, lane, lanes, "", tick);
+		add_position(&sql, consumer, lane, lanes, POSITION_LANES, pos);
 	if (lanes > 1) {
 		buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
 		buf_literal(&sql, span_of(consumer));
 		buf_fmt(&sql, ", 'lanes', %zu);", lanes);
 	}
+	return run_to_commit(dst, &sql, e);
+}
+
+int position_complete(struct pq *dst, const char *consumer, size_t lane, size_t lanes, const struct position *pos,
+	struct err *e)
+{
+	struct position now;
+	struct buf sql = { 0 };
+
+	if (position_begin(dst, consumer, lane, lanes, POSITION_LANES, &now, e) < 0)
+		return e->code;
+	if (!now.known || now.tick != pos->tick || now.time_us)
+		return position_rollback(dst, e);
+	now.time_us = pos->source_us;
+	add_position(&sql, consumer, lane, lanes, POSITION_LANES, &now);
 	return run_to_commit(dst, &sql, e);
 }
 
@@ -158,20 +217,20 @@ int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tic
 	return 0;
 }
 
-static void add_look(struct buf *sql, const char *consumer, enum position_kind kind)
+static void add_look(struct buf *sql, const char *consumer)
 {
+	static const char *const more[] = { "from", "identity tick", "identity time" };
 	struct buf name = { 0 };
 
 	buf_literal(&name, span_of(consumer));
-	if (kind == POSITION_LANES)
-		buf_fmt(sql, PQ_OWN_PATH "SELECT l, CASE k WHEN 0 THEN pgq_ext.get_last_tick(%s)"
-			" ELSE pgq_ext.get_last_tick(%s, format('lane %%s of %%s', k, l)) END,"
-			" pgq_ext.get_last_tick(%s, format('lane %%s of %%s from', k, l))"
-			" FROM (SELECT coalesce(pgq_ext.get_last_tick(%s, 'lanes'), 1) AS l) x,"
-			" generate_series(0, CASE WHEN l BETWEEN 1 AND %d THEN l - 1 ELSE 0 END) k ORDER BY k",
-			buf_cstr(&name), buf_cstr(&name), buf_cstr(&name), buf_cstr(&name), LANES_MAX);
-	else
-		buf_fmt(sql, "SELECT 1, pgq_ext.get_last_tick(%s), NULL", buf_cstr(&name));
+	buf_fmt(sql, PQ_OWN_PATH "SELECT pgq_ext.get_last_tick(%s, lane)", buf_cstr(&name));
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+		buf_fmt(sql, ", %s pgq_ext.get_last_tick(%s, ltrim(lane || ' %s'))%s", i ? "" : "CASE k WHEN 0 THEN l ELSE",
+			buf_cstr(&name), more[i], i ? "" : " END");
+	buf_fmt(sql, " FROM (SELECT coalesce(pgq_ext.get_last_tick(%s, 'lanes'), 1) AS l) x,"
+		" generate_series(0, CASE WHEN l BETWEEN 1 AND %d THEN l - 1 ELSE 0 END) k,"
+		" LATERAL (SELECT CASE k WHEN 0 THEN '' ELSE format('lane %%s of %%s', k, l) END AS lane) y ORDER BY k",
+		buf_cstr(&name), LANES_MAX);
 	buf_free(&name);
 }
 
@@ -180,15 +239,17 @@ int position_look(struct pq *dst, const char *consumer, enum position_kind kind,
 {
 	struct buf sql = { 0 };
 
-	add_look(&sql, consumer, kind);
+	if (kind == POSITION_LANES) {
+		add_look(&sql, consumer);
+	} else {
+		buf_str(&sql, "SELECT ");
+		add_get(&sql, consumer, 0, 1, "");
+	}
 	if (run(dst, &sql, e) < 0)
 		return e->code;
 	*n = (size_t)pq_rows(dst);
-	for (int i = 0; i < pq_rows(dst); i++)
-		pos[i] = (struct position){
-			.known = pq_value(dst, i, 1) != NULL, .tick = pq_int(dst, i, 1, 0),
-			.lanes = i ? 0 : pq_int(dst, i, 0, 1), .from = i ? pq_int(dst, i, 2, 1) : 0,
-		};
+	for (size_t i = 0; i < *n; i++)
+		pos[i] = take_position(dst, (int)i, 0, i, kind);
 	return 0;
 }
 

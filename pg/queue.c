@@ -43,6 +43,9 @@ static void add_names(struct buf *sql, const char *queue, const char *consumer)
 	buf_literal(sql, span_of(consumer));
 }
 
+/* A tick's time in microseconds since 1970. */
+#define TIME_US(time) "(extract(epoch FROM " time ") * 1000000)::bigint"
+
 static bool is_true(struct pq *src, int col)
 {
 	const char *value = pq_value(src, 0, col);
@@ -244,7 +247,8 @@ static void add_next(struct buf *sql, const char *queue, const char *consumer, i
 {
 	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
 		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
-		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END"
+		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END,"
+		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time")
 		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
 	add_names(sql, queue, consumer);
 	if (min_events) {
@@ -260,8 +264,11 @@ static int take_batch(struct pq *src, struct queue_batch *batch)
 	if (!pq_rows(src) || !pq_value(src, 0, 0))
 		return 0;
 	const char *events = pq_value(src, 0, 4);
-	*batch = (struct queue_batch){ pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), pq_int(src, 0, 2, 0),
-		pq_int(src, 0, 3, 0), mem_str(events, strlen(events)) };
+	*batch = (struct queue_batch){
+		.id = pq_int(src, 0, 0, 0), .tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
+		.tick_us = pq_int(src, 0, 5, 0), .prev_us = pq_int(src, 0, 6, 0),
+		.lag_ms = pq_int(src, 0, 3, 0), .event_sql = mem_str(events, strlen(events)),
+	};
 	return 1;
 }
 
@@ -307,6 +314,29 @@ int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
 	if (run(src, &sql, e) == 0)
 		*yes = is_true(src, 0);
 	return e->code;
+}
+
+int queue_times(struct pq *src, const char *queue, struct position *pos, size_t n, int64_t *newest,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT coalesce((SELECT " TIME_US("tick_time") " FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id AND tick_id = k),"
+		" CASE WHEN k < (SELECT min(tick_id) FROM pgq.tick WHERE tick_queue = q.queue_id) THEN 0 ELSE %d END),"
+		" (SELECT max(tick_id) FROM pgq.tick WHERE tick_queue = q.queue_id)"
+		" FROM pgq.queue q, unnest('{0", QUEUE_NO_TICK);
+	for (size_t i = 0; i < n; i++)
+		buf_fmt(&sql, ",%" PRId64, pos[i].tick);
+	buf_str(&sql, "}'::bigint[]) WITH ORDINALITY t (k, i) WHERE queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " ORDER BY i");
+	if (run(src, &sql, e) < 0)
+		return e->code;
+	*newest = pq_int(src, 0, 1, 0);
+	for (size_t i = 0; i < n; i++)
+		pos[i].source_us = pq_rows(src) ? pq_int(src, (int)i + 1, 0, 0) : QUEUE_NO_TICK;
+	return 0;
 }
 
 /* ---- events */

@@ -71,7 +71,7 @@ case_numbers_of_lanes_change() {
 	once --set lanes=1
 	ticks 1 $from
 	once --set lanes=1
-	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick")" 1 "positions of one lane"
+	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick where subconsumer_id !~ 'identity'")" 1 "positions of one lane"
 }
 
 # Stops before lane 0's commit: a commit trigger there fails, the other lane's rows are in.

@@ -10,7 +10,7 @@ static void verdict_text(const struct verdict *v, size_t n, char *text, size_t s
 {
 	static const char *const kind[] = {
 		[VERDICT_LOAD] = "load", [VERDICT_IS_IN] = "is in", [VERDICT_MOVE] = "move", [VERDICT_SINGLE] = "single",
-		[VERDICT_LOST] = "lost",
+		[VERDICT_LOST] = "lost", [VERDICT_OTHER] = "other",
 	};
 	int at = snprintf(text, size, "%s%s", kind[v->kind], v->ahead && v->kind == VERDICT_LOAD ? " ahead" : "");
 
@@ -97,6 +97,76 @@ static void test_table(void)
 	}
 }
 
+/* A batch from tick 10 at 1000 us to 20 at 2000 us, end 0: the queue is empty and its newest tick 30
+ * where it was asked for. The numbers alone would say: it fits. */
+static const struct {
+	const char *name, *wanted;
+	int64_t end, newest;
+	struct position lane0, lane1;           /* lane1.known false: there is one lane */
+	bool unmerged;
+} identities[] = {
+#define POS(...) { .known = true, .lanes = 1, __VA_ARGS__ }
+#define NO_LANE { .known = false }
+	{ "the beginning", "load 0", 20, 0, POS(.tick = 10, .time_us = 1000), NO_LANE, false },
+	{ "another beginning", "other", 20, 0, POS(.tick = 10, .time_us = 1001), NO_LANE, false },
+	{ "the beginning, by number", "load 0", 20, 0, POS(.tick = 10), NO_LANE, false },
+	{ "the end", "is in", 20, 0, POS(.tick = 20, .time_us = 2000), NO_LANE, false },
+	{ "another end", "other", 20, 0, POS(.tick = 20, .time_us = 1999), NO_LANE, false },
+	{ "the end, by number", "is in", 20, 0, POS(.tick = 20), NO_LANE, false },
+	{ "inside", "move 15", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE, false },
+	{ "inside, another one", "other", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1400), NO_LANE, false },
+	{ "inside, by number", "move 15", 20, 30, POS(.tick = 15, .source_us = 1400), NO_LANE, false },
+	{ "inside, no such tick", "lost", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "inside, by number, no such tick", "lost", 20, 30, POS(.tick = 15, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "nothing is merged, inside", "move 15", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE, true },
+	{ "nothing is merged, by number", "lost", 20, 30, POS(.tick = 15, .source_us = 1500), NO_LANE, true },
+	{ "before, too old for the queue", "lost", 20, 30, POS(.tick = 5, .time_us = 500), NO_LANE, false },
+	{ "before", "lost", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 500), NO_LANE, false },
+	{ "before, another one", "other", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 400), NO_LANE, false },
+	{ "behind", "lost", 20, 30, POS(.tick = 25, .time_us = 2500, .source_us = 2500), NO_LANE, false },
+	{ "behind, another one", "other", 20, 30, POS(.tick = 25, .time_us = 2500, .source_us = 2400), NO_LANE, false },
+
+	{ "empty, at its end", "load 0", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 900), NO_LANE, false },
+	{ "empty, another end", "other", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 800), NO_LANE, false },
+	{ "empty, ahead", "lost", 0, 10, POS(.tick = 11, .time_us = 900, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "not asked, ahead", "load ", 0, 30, POS(.tick = 11, .time_us = 900, .source_us = 900), NO_LANE, false },
+	{ "not asked, another one ahead", "other", 0, 30, POS(.tick = 11, .time_us = 900, .source_us = 901), NO_LANE, false },
+
+	{ "both lanes", "load 01", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 10, .time_us = 1000), false },
+	{ "another beginning in lane 1", "other", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 10, .time_us = 1001), false },
+	{ "lane 1 has the batch", "load ahead 0", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 20, .time_us = 2000), false },
+	{ "lane 1 has another one", "other", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 20, .time_us = 2001), false },
+	{ "lane 1 has a part", "single 15", 20, 30, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 15, .time_us = 1500, .source_us = 1500), false },
+	{ "lane 1 has a part of another one", "other", 20, 30, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 15, .time_us = 1500, .source_us = 1501), false },
+	{ "lane 1 has a part up to a tick that the queue lost", "lost", 20, 30, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 15, .time_us = 1500, .source_us = QUEUE_NO_TICK), false },
+	{ "the same, by number", "lost", 20, 30, POS(.tick = 10), POS(.tick = 15, .source_us = QUEUE_NO_TICK), false },
+	{ "lane 0 has the batch, lane 1 another one", "other", 20, 0, POS(.tick = 20, .time_us = 2000),
+		POS(.tick = 20, .time_us = 2001), false },
+};
+
+static void test_identities(void)
+{
+	char name_q[] = "q", name_c[] = "job", text[60];
+
+	for (size_t i = 0; i < COUNT(identities); i++) {
+		struct conf conf = { .queue_name = name_q, .consumer_name = name_c, .batch_min_events = !identities[i].unmerged };
+		struct queue_batch batch = { .id = 7, .prev_tick = 10, .tick = identities[i].end };
+		struct position pos[] = { identities[i].lane0, identities[i].lane1 };
+		struct judge_case c = { &conf, &batch, identities[i].newest, false, pos, pos[1].known ? 2 : 1 };
+		if (batch.tick) {
+			batch.prev_us = 1000;
+			batch.tick_us = 2000;
+		}
+		pos[0].lanes = (int64_t)c.n;
+		struct verdict v = judge_position(&c);
+		verdict_text(&v, c.n, text, sizeof text);
+		check_str(identities[i].name, text, identities[i].wanted);
+	}
+}
+
 static void test_lanes(void)
 {
 	static const struct { bool known; int64_t lanes, wanted; } numbers[] = {
@@ -132,17 +202,51 @@ static void test_words(void)
 	pos = at(20, 0);
 	v = judge_position(&c);
 	check_str("is in", v.words, "batch 7 is in the target already");
-	check_int("at an end", judge_is_at_end(&c), true);
+
+	batch.prev_us = INT64_C(1769860800123456);
+	batch.tick_us = batch.prev_us + 1000000;
+	pos = at(20, 0);
+	check_int("the end's time is known", judge_needs_times(&c), false);
 	pos = at(15, 0);
-	check_int("at no end", judge_is_at_end(&c), false);
+	check_int("a time inside is not", judge_needs_times(&c), true);
+	pos.source_us = 1;
+	check_int("but when it was asked for", judge_needs_times(&c), false);
 	pos = at(NONE, 0);
-	check_int("nowhere", judge_is_at_end(&c), true);
+	check_int("nowhere", judge_needs_times(&c), false);
+
+	pos = at(10, 0);
+	pos.time_us = batch.prev_us + 1;
+	v = judge_position(&c);
+	check_str("another one", v.words, "lost position: tick 10 of queue q is one of 2026-01-31 12:00:00.123456 UTC, the target"
+		" of consumer job has loaded up to one of 2026-01-31 12:00:00.123457 UTC: the queue was set back or made anew, or it"
+		" is another one. Nothing was written. --rewind would set the queue to the wrong place; --reset forgets the target's"
+		" tick and goes on from the queue's, 10: look first which rows would be missing then, or come twice");
+}
+
+/* The longest names fit with all that is to be done. */
+static void test_long_words(void)
+{
+	char name[64];
+	struct conf conf = { .queue_name = name, .consumer_name = name };
+	struct queue_batch batch = { INT64_MAX, INT64_MAX, INT64_MAX - 1, INT64_MAX, INT64_MAX, 0, NULL };
+	struct position pos[2] = {
+		{ .known = true, .tick = INT64_MAX - 1, .lanes = 2 }, { .known = true, .tick = INT64_MAX - 1, .time_us = INT64_MAX / 2 },
+	};
+	struct judge_case c = { &conf, &batch, 0, false, pos, 2 };
+
+	memset(name, 'n', sizeof name - 1);
+	name[sizeof name - 1] = 0;
+	struct verdict v = judge_position(&c);
+	check_int("other", v.kind, VERDICT_OTHER);
+	check_int("ends as it should", strstr(v.words, "or come twice") != NULL, true);
 }
 
 int main(void)
 {
 	test_table();
+	test_identities();
 	test_lanes();
 	test_words();
+	test_long_words();
 	return unit_end();
 }

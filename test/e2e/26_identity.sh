@@ -1,0 +1,283 @@
+# A tick is more than its number: sources that give the numbers of loaded ticks to other events.
+. "$(dirname "$0")/../cases.sh"
+
+# ticks N FROM: N ticks of one order each.
+ticks() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		orders $(($2 + i)) $(($2 + i)) "2026-01-0$((1 + i % 5))"
+		tick q
+	done
+}
+
+# A backup of the source, and the source as it was then.
+back_up() {
+	sql postgres <<<"create database \"${SRC}_backup\" template \"$SRC\""
+}
+
+restore() {
+	sql postgres <<-END
+		drop database "$SRC" with (force);
+		alter database "${SRC}_backup" rename to "$SRC";
+	END
+}
+
+# What is kept under a subconsumer's name.
+kept() {
+	dst "select last_tick_id from pgq_ext.completed_tick where consumer_id = 'job' and subconsumer_id = '$1'"
+}
+
+tick_time() {
+	src "select (extract(epoch from tick_time) * 1000000)::bigint from pgq.tick where tick_id = $1"
+}
+
+# All say the same, nothing is written, and --rewind does not help. expect_lost WORDS [ARGS]
+expect_lost() {
+	local words=$1 switch rows tick
+	shift
+	rows=$(distinct_rows)
+	tick=$(completed_tick)
+	for switch in --check --dry-run --once; do
+		expect_exit 1 "$TDISPATCH" $switch job.ini "$@"
+		cat out err >both
+		expect_match both "$words"
+		expect_match both "--reset"
+	done
+	expect_exit 1 "$TDISPATCH" --rewind job.ini "$@"
+	expect_eq "$(distinct_rows)" "$rows" "rows"
+	expect_eq "$(completed_tick)" "$tick" "the target's tick"
+}
+
+TIME='20[0-9-]{8} [0-9:]{8}\.[0-9]{6} UTC'
+
+# three batches after a backup, which is restored
+set_back() {
+	orders_pair "$@"
+	ticks 1 1
+	once
+	back_up
+	ticks 3 2
+	once
+	restore
+}
+
+case_newer_ticks_took_the_numbers() {
+	set_back
+	ticks 6 102
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of $TIME, the target of consumer job has loaded up to one of $TIME"
+	expect_rows 4
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	once
+	expect_rows 10
+}
+
+case_newer_ticks_without_merging() {
+	set_back batch_min_events=0
+	ticks 6 102
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of"
+}
+
+case_newest_tick_is_the_same() {
+	set_back
+	ticks 3 102
+	expect_eq "$(src "select max(tick_id) from pgq.tick")" "$(completed_tick)" "ticks"
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of"
+}
+
+# The consumer is where the target is, and nothing is pending.
+case_set_back_and_empty() {
+	set_back
+	ticks 3 102
+	src "select pgq.register_consumer_at('q', 'job', $(completed_tick))" >/dev/null
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of"
+}
+
+case_target_is_ahead_of_an_empty_queue() {
+	set_back
+	expect_lost "lost position: the newest tick of queue q is $(consumer_tick), .* is at tick $(completed_tick) of $TIME\."
+}
+
+case_set_back_under_a_daemon() {
+	orders_pair exception_sleep=0.5
+	ticks 1 1
+	back_up
+	ticks 3 2
+	start job.ini
+	within 10 dst_gives 4 "select count(*) from orders"
+	within 5 src_gives 0 "select count(*) from pgq.subscription where sub_batch is not null"
+	restore
+	ticks 6 102
+	expect_end 1 20
+	expect_match bg.err "lost position: tick"
+	expect_rows 4
+}
+
+case_queue_made_anew() {
+	orders_pair
+	ticks 5 1
+	once
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	src "select pgq.drop_queue('q'); select pgq.create_queue('q'); select pgq.register_consumer('q', 'job')" >/dev/null
+	expect_lost "lost position: the newest tick of queue q is 1, "
+	ticks 8 11
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of"
+	expect_rows 5
+}
+
+case_two_sources_under_one_name() {
+	local first
+	orders_pair
+	ticks 3 1
+	once
+	first=$SRC
+	SRC=${CASE}_other
+	sql postgres <<<"create database \"$SRC\" template pgq_template"
+	source_table orders "id int primary key, day date, note text"
+	src "select pgq.register_consumer('q', 'job')" >/dev/null
+	ticks 6 11
+	sed -i "s/^src_db.*/src_db = dbname=$SRC/" job.ini
+	expect_lost "lost position: tick $(completed_tick) of queue q is one of"
+	expect_rows 3
+	SRC=$first
+	sed -i "s/^src_db.*/src_db = dbname=$SRC/" job.ini
+	ticks 1 4
+	once
+	expect_rows 4
+}
+
+# A tick inside of what the next batch would be, and gone there.
+case_tick_that_the_queue_lost() {
+	local lost
+	orders_pair
+	ticks 2 1
+	once
+	lost=$(completed_tick)
+	src "select pgq.register_consumer_at('q', 'job', $((lost - 1))); delete from pgq.tick where tick_id = $lost" >/dev/null
+	ticks 3 11
+	expect_lost "lost position: queue q, at tick $((lost - 1)), has no tick $lost, at which the target of consumer job is of $TIME"
+	expect_lost "has no tick $lost" --set batch_min_events=0
+}
+
+# A finish that was lost is none of that.
+case_lost_finish() {
+	local before
+	orders_pair
+	before=$(consumer_tick)
+	ticks 3 1
+	once
+	src "select pgq.register_consumer_at('q', 'job', $before)" >/dev/null
+	ticks 2 11
+	once
+	expect_match err "moving queue q there"
+	expect_rows 5
+}
+
+# ---- what is kept
+
+case_time_is_kept() {
+	orders_pair
+	ticks 2 1
+	once
+	expect_eq "$(kept 'identity tick')" "$(completed_tick)"
+	expect_eq "$(kept 'identity time')" "$(tick_time "$(completed_tick)")"
+	ticks 1 3
+	once --set lanes=3
+	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick where subconsumer_id like '%identity tick'
+		and last_tick_id = $(completed_tick)")" 3 "ticks"
+	expect_eq "$(kept 'lane 2 of 3 identity time')" "$(tick_time "$(completed_tick)")"
+	dst "select pgq_ext.set_last_tick('job', 'sub', 6)" >/dev/null
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_eq "$(dst "select subconsumer_id from pgq_ext.completed_tick")" sub "what --reset left"
+}
+
+# Written by another program or an older one: the number alone counts, until both sides agree.
+case_number_alone() {
+	orders_pair
+	ticks 2 1
+	once
+	dst "delete from pgq_ext.completed_tick where subconsumer_id <> ''"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_eq "$(kept 'identity time')" "" "after the switches that only look"
+	once
+	expect_eq "$(kept 'identity time')" "$(tick_time "$(completed_tick)")" "an empty queue"
+	ticks 1 3
+	src "select pgq.next_batch('q', 'job'); select pgq.finish_batch(sub_batch) from pgq.subscription" >/dev/null
+	dst "select pgq_ext.set_last_tick('job', $(consumer_tick))" >/dev/null
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	ticks 1 4
+	once
+	expect_eq "$(kept 'identity tick')" "$(completed_tick)"
+	expect_rows 3
+}
+
+case_pgq_ext_without_subconsumers() {
+	orders_pair
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out "subconsumers"
+	dst "drop function pgq_ext.get_last_tick(text); drop function pgq_ext.set_last_tick(text, bigint);
+		create function pgq_ext.get_last_tick(text) returns bigint language sql as
+			\$\$ select last_tick_id from pgq_ext.completed_tick where consumer_id = \$1 and subconsumer_id = '' \$\$;
+		create function pgq_ext.set_last_tick(text, bigint) returns integer language sql as
+			\$\$ insert into pgq_ext.completed_tick values (\$1, '', \$2) on conflict (consumer_id, subconsumer_id)
+				do update set last_tick_id = excluded.last_tick_id; select 1 \$\$;
+		drop function pgq_ext.get_last_tick(text, text); drop function pgq_ext.set_last_tick(text, text, bigint)"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out "^warning *pgq_ext in dst_db knows no subconsumers"
+	ticks 2 1
+	once
+	once
+	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick")" 1 "what is kept"
+	ticks 1 3
+	once
+	expect_rows 3
+	dst "select pgq_ext.set_last_tick('job', 99)" >/dev/null
+	expect_lost "lost position: the newest tick of queue q is"
+}
+
+# ---- lanes
+
+# Lane 0's commit is refused, the others are in.
+half_committed() {
+	dst "create function refuse() returns trigger language plpgsql as
+			\$\$ begin if new.subconsumer_id = '' then raise exception using errcode = '53100', message = 'refused'; end if; return new; end \$\$;
+		create constraint trigger refuse after insert or update on pgq_ext.completed_tick
+			deferrable initially deferred for each row execute function refuse()"
+	expect_exit 1 "$TDISPATCH" --once job.ini "$@"
+	expect_match err "refused"
+	dst "drop trigger refuse on pgq_ext.completed_tick; drop function refuse()"
+	[ "$(kept 'lane 1 of 2')" -gt "$(completed_tick)" ] || fail "lane 1 is not ahead"
+}
+
+case_half_of_another_source() {
+	orders_pair lanes=2
+	ticks 1 1
+	once
+	back_up
+	ticks 5 2
+	half_committed
+	restore
+	ticks 9 102
+	expect_lost "lost position: tick $(kept 'lane 1 of 2') of queue q is one of $TIME, the target of consumer job, in lane 1,"
+	expect_lost "in lane 1," --set batch_min_events=0
+}
+
+case_half_of_a_lost_tick() {
+	orders_pair lanes=2
+	ticks 1 1
+	once
+	ticks 1 2
+	half_committed
+	src "delete from pgq.tick where tick_id = $(kept 'lane 1 of 2')"
+	ticks 2 11
+	expect_lost_half --set batch_min_events=0
+	expect_lost_half
+}
+
+expect_lost_half() {
+	LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini "$@"
+	expect_match err "lost position: queue q, at tick $(completed_tick), has no tick $(kept 'lane 1 of 2')"
+	expect_no_match err "tick by tick"
+}
+
+run_cases
