@@ -136,6 +136,10 @@ static void print_plan(const struct pass *p, struct plan *plan)
 /* 1: there is a batch to load; 0: there is none, or it is in the target already. */
 static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 {
+	static const char *const follows[] = {
+		[VERDICT_LOAD] = "complete it", [VERDICT_IS_IN] = "only finish it",
+		[VERDICT_MOVE] = "begin there", [VERDICT_SINGLE] = "go tick by tick",
+	};
 	struct verdict v;
 
 	if (job_look(j, j->dst[0], b, &v, e) < 0)
@@ -143,10 +147,10 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	if (judge_stops(&v))
 		return err_set(e, ERR_POSITION, "%s", v.words);
 	if (!b->tick)
-		printf("queue %s has nothing for consumer %s\n", j->conf->queue_name, j->conf->consumer_name);
+		printf("queue %s has nothing for consumer %s\n", j->conf->queue_name,
+			j->conf->consumer_name);
 	else if (*v.words)
-		printf("%s: a run would %s\n", v.words, v.kind == VERDICT_IS_IN ? "only finish it" :
-			v.kind == VERDICT_MOVE ? "begin there" : v.kind == VERDICT_SINGLE ? "go tick by tick" : "complete it");
+		printf("%s: a run would %s\n", v.words, follows[v.kind]);
 	return b->tick && v.kind != VERDICT_IS_IN;
 }
 

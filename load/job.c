@@ -70,18 +70,25 @@ static int ask_source(struct job *j, struct judge_case *c, struct position *pos,
 	return queue_times(j->src, j->conf->queue_name, pos, c->n, &c->newest, e);
 }
 
+static int busy(const struct job *j, struct err *e)
+{
+	return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment",
+		j->conf->consumer_name);
+}
+
 /* ERR_CONFLICT when another process has finished the batch since we asked for it. */
 static int check_active(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	bool active = true;
 
 	if (queue_batch_active(j->src, b->id, &active, e) == 0 && !active)
-		err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
+		busy(j, e);
 	return e->code;
 }
 
 /* Does what the verdict asks for, where that is not to load. */
-static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v, struct err *e)
+static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v,
+	struct err *e)
 {
 	if (roll_back(j, j->lanes, e) < 0)
 		return e->code;
@@ -117,12 +124,13 @@ static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err
 
 static int change_number(struct job *j, const struct queue_batch *b, struct err *e)
 {
-	const struct position pos = { .tick = b->prev_tick, .time_us = b->prev_us, .from = b->prev_tick };
+	struct position pos = { .tick = b->prev_tick, .time_us = b->prev_us, .from = b->prev_tick };
 	size_t others = j->lanes;
 
 	j->lanes = (size_t)j->conf->lanes;
 	if (j->kind != POSITION_LANES)
 		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers: lanes must be 1");
+	pos.rule = judge_rule(&j->conf->dest, j->lanes);
 	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < others && !e->code; i++)
@@ -133,7 +141,9 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	struct position pos[LANES_MAX];
-	struct judge_case c = { .conf = j->conf, .batch = b, .pos = pos, .single = b->prev_tick < j->single_until };
+	struct judge_case c = {
+		.conf = j->conf, .batch = b, .pos = pos, .single = b->prev_tick < j->single_until,
+	};
 
 	if (begin_lanes(j, pos, e) < 0)
 		return e->code;
@@ -149,7 +159,8 @@ int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	return change_number(j, b, e) < 0 ? e->code : job_begin(j, b, e);
 }
 
-static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v, struct err *e)
+static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v,
+	struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct position pos[LANES_MAX];
@@ -163,7 +174,8 @@ static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struc
 		return e->code;
 	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
 		b->prev_tick = state.consumer_tick;
-	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0 || ask_source(j, &judged, pos, e) < 0)
+	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0 ||
+	    ask_source(j, &judged, pos, e) < 0)
 		return e->code;
 	*v = judge_position(&judged);
 	return 0;
@@ -178,16 +190,20 @@ int job_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 			return e->code;
 		before = b->prev_tick;
 	}
-	return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", j->conf->consumer_name);
+	return busy(j, e);
 }
 
 int job_commit(struct job *j, const struct queue_batch *b, struct err *e)
 {
-	const struct position pos = { .tick = b->tick, .time_us = b->tick_us, .from = b->prev_tick };
+	const struct position pos = {
+		.tick = b->tick, .time_us = b->tick_us,
+		.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
+	};
+	const char *consumer = j->conf->consumer_name;
 
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
 		if (j->loads[i])
-			position_commit(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos, e);
+			position_commit(j->dst[i], consumer, i, j->lanes, j->kind, &pos, e);
 		else
 			position_rollback(j->dst[i], e);
 	}
@@ -216,24 +232,24 @@ void job_free(struct job *j)
 /* Ticks that another program has set get their times, where both sides are at the same tick. */
 static int complete_positions(struct job *j, const struct judge_case *c, struct err *e)
 {
-	for (size_t i = 0; i < c->n && j->kind == POSITION_LANES; i++) {
+	const char *consumer = j->conf->consumer_name;
+
+	for (size_t i = 0; i < c->n && j->kind == POSITION_LANES && !e->code; i++) {
 		const struct position *pos = &c->pos[i];
-		if (!pos->known || pos->time_us || pos->source_us <= 0 || pos->tick != c->batch->prev_tick)
+		if (!pos->known || pos->time_us || pos->source_us <= 0 ||
+		    pos->tick != c->batch->prev_tick)
 			continue;
-		if (position_complete(j->dst[0], j->conf->consumer_name, i, c->n, pos, e) < 0 && e->code != ERR_CONFLICT)
-			return e->code;
-		if (!e->code)
-			continue;
-		*e = (struct err){ 0 };         /* the process that loads writes the time too */
-		if (position_rollback(j->dst[0], e) < 0)
-			return e->code;
+		if (position_complete(j->dst[0], consumer, i, c->n, pos, e) == ERR_CONFLICT) {
+			*e = (struct err){ 0 }; /* the process that loads writes the time too */
+			position_rollback(j->dst[0], e);
+		}
 	}
-	return 0;
+	return e->code;
 }
 
 /* The queue may be empty for long, so this does not wait for a batch. */
-static int check_position(struct job *j, const struct queue_state *state, struct position *pos, size_t n,
-	struct err *e)
+static int check_position(struct job *j, const struct queue_state *state, struct position *pos,
+	size_t n, struct err *e)
 {
 	const struct queue_batch none = { .prev_tick = state->consumer_tick };
 	struct judge_case c = { .conf = j->conf, .batch = &none, .pos = pos, .n = n };

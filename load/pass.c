@@ -237,6 +237,24 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	return true;
 }
 
+/* There is no stream for the event's row. An error of its own is left to the lane of its partition,
+ * which has dealt with it where it has the batch already. */
+static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
+{
+	struct buf name = { 0 };
+
+	if (e->code != ERR_DATA || *e->sqlstate)
+		return e->code;
+	part_name(&name, &p->job->conf->dest, start_s);
+	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
+	if (p->scan || p->job->loads[lane])
+		bury(p, ev->id, lane, buf_cstr(&name), e);
+	else
+		*e = (struct err){ 0 };
+	buf_free(&name);
+	return e->code;
+}
+
 /* *stream: where the row goes, as far as that is known when it fails. */
 static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
 {
@@ -258,6 +276,8 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 		return e->code;
 	if (!*stream)
 		*stream = open_stream(p, start_s, shape, ev->type, e);
+	if (!*stream)
+		return no_stream(p, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
 		return e->code;
 	if (sink_row(p->places->sink, *stream, shape, values, ev, e) == 0)

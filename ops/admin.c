@@ -33,13 +33,6 @@ static int target_kind(struct job *j, struct err *e)
 	return position_kind(j->dst[0], &j->kind, e) < 0 ? e->code : position_require(j->kind, e);
 }
 
-static int known_tick(struct job *j, bool *known, int64_t *tick, struct err *e)
-{
-	if (target_kind(j, e) < 0)
-		return e->code;
-	return position_get(j->dst[0], j->conf->consumer_name, known, tick, e);
-}
-
 /* Not where the target knows a tick: the consumer would start at the newest one. */
 static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
 {
@@ -112,27 +105,64 @@ int admin_rewind(struct job *j, struct err *e)
 	if (!pos.known)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
 			c->consumer_name);
-	if (check_tick(j, &state, e) < 0 || queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
+	if (check_tick(j, &state, e) < 0 ||
+	    queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
 	    position_rollback(j->dst[0], e) < 0)
 		return e->code;
-	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n", c->consumer_name, c->queue_name, pos.tick);
+	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n",
+		c->consumer_name, c->queue_name, pos.tick);
 	return 0;
+}
+
+/* A batch that is in some lanes can be completed, unless the position is lost. */
+static int refuse_half(struct job *j, struct err *e)
+{
+	struct queue_batch batch = { 0 };
+	struct queue_state state;
+	struct verdict v;
+
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || !state.consumer ||
+	    job_look(j, j->dst[0], &batch, &v, e) < 0)
+		return e->code;
+	queue_batch_free(&batch);
+	if (v.kind == VERDICT_CHANGED)
+		return err_set(e, ERR_POSITION, "%s; --reset would double its rows too", v.words);
+	if (!judge_stops(&v))
+		return err_set(e, ERR_POSITION, "a batch is in some of the lanes of consumer %s:"
+			" after --reset their rows would come twice. Let a run finish it first"
+			" (--once)", j->conf->consumer_name);
+	return 0;
+}
+
+static bool is_ahead(const struct position *pos, size_t lane)
+{
+	return pos[lane].known && pos[lane].tick > pos[0].tick;
 }
 
 int admin_reset(struct job *j, struct err *e)
 {
-	bool known;
-	int64_t tick;
+	const char *consumer = j->conf->consumer_name;
+	struct position pos[LANES_MAX];
+	size_t n, ahead = 0;
 
-	if (open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
+	if (open_target(j, e) < 0 || target_kind(j, e) < 0 ||
+	    position_look(j->dst[0], consumer, j->kind, pos, &n, e) < 0)
 		return e->code;
-	if (!known) {
-		printf("the target knew no position of consumer %s\n", j->conf->consumer_name);
+	if (!pos[0].known) {
+		printf("the target knew no position of consumer %s\n", consumer);
 		return 0;
 	}
-	if (position_forget(j->dst[0], j->conf->consumer_name, j->kind, e) < 0)
+	for (size_t i = 1; i < n; i++)
+		ahead += is_ahead(pos, i);
+	if ((ahead && refuse_half(j, e) < 0) ||
+	    position_forget(j->dst[0], consumer, j->kind, e) < 0)
 		return e->code;
-	printf("the target forgot tick %" PRId64 " of consumer %s\n", tick, j->conf->consumer_name);
+	printf("the target forgot tick %" PRId64 " of consumer %s: what the queue gives again up to"
+		" there comes twice\n", pos[0].tick, consumer);
+	for (size_t i = 1; i < n; i++)
+		if (is_ahead(pos, i))
+			printf("lane %zu of %zu has all up to tick %" PRId64 ": rows of its"
+				" partitions come twice up to there\n", i, n, pos[i].tick);
 	return 0;
 }
 

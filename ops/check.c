@@ -184,7 +184,8 @@ static void check_tick(struct check *c, int64_t tick)
 	struct err e = { 0 };
 	struct verdict v;
 
-	finding_ok("the target has loaded consumer %s up to tick %" PRId64, c->job->conf->consumer_name, tick);
+	finding_ok("the target has loaded consumer %s up to tick %" PRId64,
+		c->job->conf->consumer_name, tick);
 	if (!c->registered)
 		return;
 	if (job_look(c->job, c->job->dst[0], &batch, &v, &e) < 0 && e.code == ERR_CONFLICT)
@@ -215,8 +216,9 @@ static void check_position(struct check *c)
 	} else {
 		finding_ok("pgq_ext in dst_db");
 		if (c->job->kind != POSITION_LANES)
-			finding_warning("pgq_ext in dst_db knows no subconsumers: of a tick its number alone is kept, so that a"
-				" source that is set back, to a backup or by a failover, may not be noticed");
+			finding_warning("pgq_ext in dst_db knows no subconsumers: of a tick its number"
+				" alone is kept, so that a source that is set back, to a backup or by"
+				" a failover, may not be noticed");
 		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
 			finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
 		if (known && c->unregistered)

@@ -14,6 +14,10 @@
 
 #include "pg.h"
 
+/* What a rule is made of, and how; another version makes other numbers. */
+#define RULE_VERSION INT64_C(1)
+#define RULE_BITS 56
+
 static const char remedies[] = "Nothing was written. --rewind sets the queue to the target's tick,"
 	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's";
 
@@ -72,18 +76,21 @@ static void lose(const struct judge_case *c, struct verdict *v, size_t lane)
 	add_time(&time, pos->time_us);
 	buf_cstr(&time);
 	if (!pos->known)
-		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", %s at none. %s",
-			queue, at, buf_cstr(&whose), remedies);
+		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64
+			", %s at none. %s", queue, at, buf_cstr(&whose), remedies);
 	else if (c->newest && pos->tick > c->newest)
 		say(v, VERDICT_LOST, "lost position: the newest tick of queue %s is %" PRId64
-			", its consumer is at %" PRId64 ", %s is at tick %" PRId64 "%s. Is it the right queue and"
-			" target? %s", queue, c->newest, at, buf_cstr(&whose), pos->tick, buf_cstr(&time), remedies);
+			", its consumer is at %" PRId64 ", %s is at tick %" PRId64
+			"%s. Is it the right queue and target? %s", queue, c->newest, at,
+			buf_cstr(&whose), pos->tick, buf_cstr(&time), remedies);
 	else if (time_there(c, pos) == QUEUE_NO_TICK)
-		say(v, VERDICT_LOST, "lost position: queue %s, at tick %" PRId64 ", has no tick %" PRId64
-			", at which %s is%s. %s", queue, at, pos->tick, buf_cstr(&whose), buf_cstr(&time), remedies);
+		say(v, VERDICT_LOST, "lost position: queue %s, at tick %" PRId64
+			", has no tick %" PRId64 ", at which %s is%s. %s", queue, at, pos->tick,
+			buf_cstr(&whose), buf_cstr(&time), remedies);
 	else
-		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64 ", %s at tick %" PRId64 ". %s",
-			queue, at, buf_cstr(&whose), pos->tick, remedies);
+		say(v, VERDICT_LOST, "lost position: queue %s is at tick %" PRId64
+			", %s at tick %" PRId64 ". %s", queue, at, buf_cstr(&whose), pos->tick,
+			remedies);
 	buf_free(&whose);
 	buf_free(&time);
 }
@@ -96,12 +103,12 @@ static void find_other(const struct judge_case *c, struct verdict *v, size_t lan
 	add_whose(&whose, c, lane);
 	add_time(&here, pos->time_us);
 	add_time(&there, time_there(c, pos));
-	say(v, VERDICT_OTHER, "lost position: tick %" PRId64 " of queue %s is one%s, %s has loaded up to one%s:"
-		" the queue was set back or made anew, or it is another one. Nothing was written. --rewind would"
-		" set the queue to the wrong place; --reset forgets the target's tick and goes on from the"
-		" queue's, %" PRId64 ": look first which rows would be missing then, or come twice",
-		pos->tick, c->conf->queue_name, buf_cstr(&there), buf_cstr(&whose), buf_cstr(&here),
-		c->batch->prev_tick);
+	say(v, VERDICT_OTHER, "lost position: tick %" PRId64 " of queue %s is one%s, %s has loaded"
+		" up to one%s: the queue was set back or made anew, or it is another one. Nothing"
+		" was written. --rewind would set the queue to the wrong place; --reset forgets"
+		" the target's tick and goes on from the queue's, %" PRId64 ": look first which"
+		" rows would be missing then, or come twice", pos->tick, c->conf->queue_name,
+		buf_cstr(&there), buf_cstr(&whose), buf_cstr(&here), c->batch->prev_tick);
 	buf_free(&whose);
 	buf_free(&here);
 	buf_free(&there);
@@ -130,17 +137,48 @@ static void judge_consumer(const struct judge_case *c, struct verdict *v)
 	const struct queue_batch *b = c->batch;
 	const struct position *pos = &c->pos[0];
 	bool sure = c->conf->batch_min_events || (pos->time_us && time_there(c, pos));
+	bool inside = pos->tick > b->prev_tick && pos->tick < b->tick;
 
-	if (pos->tick == b->prev_tick)
+	if (pos->tick == b->prev_tick) {
 		v->loads[0] = true;
-	else if (pos->tick < b->prev_tick || (b->tick && (pos->tick > b->tick || (pos->tick < b->tick && !sure))))
-		lose(c, v, 0);
-	else if (pos->tick == b->tick)
+	} else if (b->tick && pos->tick == b->tick) {
 		say(v, VERDICT_IS_IN, "batch %" PRId64 " is in the target already", b->id);
-	else if (b->tick)
-		say(v, VERDICT_MOVE, "batch %" PRId64 " is in the target up to tick %" PRId64 " of %" PRId64,
-			b->id, pos->tick, b->tick);
-	v->tick = v->kind == VERDICT_MOVE ? pos->tick : 0;
+	} else if (inside && sure) {
+		say(v, VERDICT_MOVE, "batch %" PRId64 " is in the target up to tick %" PRId64
+			" of %" PRId64, b->id, pos->tick, b->tick);
+		v->tick = pos->tick;
+	} else if (pos->tick < b->prev_tick || b->tick) {
+		lose(c, v, 0);
+	}
+}
+
+int64_t judge_rule(const struct dest *d, size_t lanes)
+{
+	struct buf inputs = { 0 };
+
+	buf_literal(&inputs, (struct span){ d->schema.p ? d->schema.p : "", d->schema.n });
+	buf_str(&inputs, " ");
+	buf_literal(&inputs, d->table);
+	buf_str(&inputs, " ");
+	buf_literal(&inputs, span_of(d->part_field ? d->part_field : ""));
+	buf_fmt(&inputs, " %d %d %d %zu", d->period.method, d->period.zoned, d->period.zone_s, lanes);
+	uint64_t hash = span_hash("tdispatch rule", (struct span){ inputs.p, inputs.len });
+	buf_free(&inputs);
+	hash &= (UINT64_C(1) << RULE_BITS) - 1;
+	return RULE_VERSION << RULE_BITS | (int64_t)hash;
+}
+
+/* The other lanes would take another part of the batch's rows than those that are left. */
+static void refuse_change(const struct judge_case *c, struct verdict *v, size_t lane)
+{
+	bool version = c->pos[lane].rule >> RULE_BITS != RULE_VERSION;
+
+	say(v, VERDICT_CHANGED, "batch %" PRId64 " is in a part of the target already, which was"
+		" loaded %s: rows would be lost and doubled. Nothing was written. %s finish the"
+		" batch (--once), and change after that", c->batch->id,
+		version ? "by another version of tdispatch, with another rule for the lanes of rows" :
+		"with other values of dest_table, part_field, part_method or part_timezone",
+		version ? "Let that version" : "Put the old values back, let them");
 }
 
 /* A lane that is ahead has this batch, if its own began where lane 0 is or before. */
@@ -155,8 +193,11 @@ static void judge_other(const struct judge_case *c, struct verdict *v, size_t la
 		return;
 	}
 	v->ahead = true;
-	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick || (inside && c->single))
+	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick ||
+	    (inside && c->single))
 		lose(c, v, lane);
+	else if (b->tick && pos->rule && pos->rule != judge_rule(&c->conf->dest, c->n))
+		refuse_change(c, v, lane);
 	else if (inside && v->tick < pos->tick)
 		v->tick = pos->tick;
 }
@@ -170,10 +211,11 @@ static void judge_others(const struct judge_case *c, struct verdict *v)
 	if (v->kind != VERDICT_LOAD || !v->ahead || !b->tick)
 		return;
 	if (v->tick)
-		say(v, VERDICT_SINGLE, "batch %" PRId64 " is in a part of the target up to tick %" PRId64 " of %" PRId64,
-			b->id, v->tick, b->tick);
+		say(v, VERDICT_SINGLE, "batch %" PRId64 " is in a part of the target up to tick %"
+			PRId64 " of %" PRId64, b->id, v->tick, b->tick);
 	else
-		say(v, VERDICT_LOAD, "batch %" PRId64 " is in a part of the target already", b->id);
+		say(v, VERDICT_LOAD, "batch %" PRId64 " is in a part of the target already",
+			b->id);
 }
 
 size_t judge_lanes(const struct position *pos)
@@ -204,8 +246,8 @@ struct verdict judge_position(const struct judge_case *c)
 		return v;
 	}
 	if (lanes < 1 || lanes > LANES_MAX)
-		say(&v, VERDICT_LOST, "pgq_ext on the target says that consumer %s has %" PRId64 " lanes:"
-			" --reset forgets them", c->conf->consumer_name, lanes);
+		say(&v, VERDICT_LOST, "pgq_ext on the target says that consumer %s has %" PRId64
+			" lanes: --reset forgets them", c->conf->consumer_name, lanes);
 	for (size_t i = 0; i < c->n; i++)
 		identify(c, &v, i);
 	if (v.kind == VERDICT_LOAD)

@@ -86,10 +86,12 @@ const char *pq_error_column(struct pq *, struct span table);
 struct position {
 	bool known;                     /* pgq_ext has a tick */
 	int64_t tick;
-	int64_t time_us;                /* its tick_time since 1970; 0: another program has set the tick */
+	int64_t time_us;                /* its tick_time since 1970; 0: another program set it */
 	int64_t source_us;              /* the queue's tick by that number, see queue_times */
 	int64_t lanes;                  /* lane 0: how many load a batch; 1 when not told */
-	int64_t from;                   /* other lanes: the tick at which the batch up to tick began */
+	/* other lanes: of the batch up to tick */
+	int64_t from;                   /* where it began */
+	int64_t rule;                   /* judge_rule when it was loaded; 0: not known */
 };
 
 /* What pgq_ext there is: none, one without subconsumers (before Skytools 3), the full one. */
@@ -105,20 +107,21 @@ int position_install(struct pq *, bool *created, struct err *);
  * it; the number of lanes is read by lane 0 alone. ERR_CONFLICT when another process has the lock. */
 int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
 	struct position *, struct err *);
-/* Commits the rows of a batch, with a position: tick, time_us and from. */
-int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
-	const struct position *, struct err *);
+/* Commits the rows of a batch, with a position: tick, time_us, from and rule. */
+int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind, const struct position *, struct err *);
 int position_keep(struct pq *, struct err *);            /* commits rows without a new position */
 int position_rollback(struct pq *, struct err *);
 /* In lane 0's open transaction, and commits it: from now on so many lanes, all at that position. */
-int position_set_lanes(struct pq *, const char *consumer, size_t lanes, const struct position *, struct err *);
+int position_set_lanes(struct pq *, const char *consumer, size_t lanes, const struct position *,
+	struct err *);
 /* Writes source_us as the time of a tick that another program has set, if it is still there. Takes
  * the lock: ERR_CONFLICT while a process loads. */
-int position_complete(struct pq *, const char *consumer, size_t lane, size_t lanes, const struct position *,
-	struct err *);
+int position_complete(struct pq *, const char *consumer, size_t lane, size_t lanes,
+	const struct position *, struct err *);
 /* Without a lock: all lanes' positions; *n: how many, 1 when the lanes' number makes no sense. */
-int position_look(struct pq *, const char *consumer, enum position_kind, struct position pos[LANES_MAX], size_t *n,
-	struct err *);
+int position_look(struct pq *, const char *consumer, enum position_kind,
+	struct position pos[LANES_MAX], size_t *n, struct err *);
 /* Outside of a transaction: */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
 /* ERR_POSITION: the target knows a tick of a consumer that the queue does not know. */
@@ -187,10 +190,11 @@ struct event {                          /* spans into the row last read */
 	int64_t time;                   /* usecs since 2000-01-01; only where it was asked for */
 };
 
-/* Fills source_us of n positions that are known: the time of the queue's tick by that number, 0
- * when that is older than all that PgQ still has, or QUEUE_NO_TICK. newest: 0 when there is none. */
+/* Fills source_us of n positions: the time of the queue's tick by that number, 0 when that is
+ * older than all that PgQ still has, or QUEUE_NO_TICK. *newest: 0 when there is no tick. */
 #define QUEUE_NO_TICK (-1)
-int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest, struct err *);
+int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest,
+	struct err *);
 
 /* Starts reading a batch's events, in no order. time: which clock ev_time is read by. */
 enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
@@ -208,15 +212,16 @@ char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 enum verdict_kind {
 	VERDICT_LOAD,                   /* load the batch, in the lanes that do not have it */
 	VERDICT_IS_IN,                  /* the target has all of it: finish it */
-	VERDICT_MOVE,                   /* the target has it up to a tick inside: set the queue to that */
-	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: go tick by tick up to that */
+	VERDICT_MOVE,                   /* the target has it up to a tick inside: set the queue there */
+	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: tick by tick up to there */
 	VERDICT_LOST,                   /* lost position: write nothing */
-	VERDICT_OTHER                   /* the same, as the queue's tick by that number is another one */
+	VERDICT_OTHER,                  /* the same: the queue's tick by that number is another one */
+	VERDICT_CHANGED                 /* lanes have the batch by another config: write nothing */
 };
 
 struct judge_case {
 	const struct conf *conf;
-	const struct queue_batch *batch;        /* tick 0: there is none, and prev_tick is the consumer's */
+	const struct queue_batch *batch;        /* tick 0: none, and prev_tick is the consumer's */
 	int64_t newest;                 /* tick of the queue; 0: queue_times was not asked */
 	bool single;                    /* the queue goes tick by tick already */
 	const struct position *pos;     /* of n lanes */
@@ -235,6 +240,8 @@ struct verdict judge_position(const struct judge_case *);
 bool judge_stops(const struct verdict *);       /* a run would end with the verdict's words */
 /* How many lanes have a position, by lane 0's. */
 size_t judge_lanes(const struct position *);
+/* A number for all that says which lane a row belongs to; differs when that does. */
+int64_t judge_rule(const struct dest *, size_t lanes);
 /* Has a position a tick that is no end of the batch? Then queue_times must be asked for. */
 bool judge_needs_times(const struct judge_case *);
 

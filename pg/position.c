@@ -19,7 +19,8 @@
 /* The arguments that name a position: lane 0 is the consumer, so that one lane alone is what any
  * other PgQ consumer is; the others are its subconsumers. what: "", or what else is kept of the
  * position: " from" for the tick at which the lane's last batch began, " identity tick" and
- * " identity time" for the tick that is meant, which another program leaves behind. */
+ * " identity time" for the tick that is meant, which another program leaves behind; " rule" for
+ * what put rows into this lane. */
 static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
 {
 	buf_literal(sql, span_of(consumer));
@@ -48,26 +49,31 @@ static int64_t lock_key(const char *consumer, size_t lane)
 }
 
 /* what: as add_name has it, after a comma. */
-static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
+static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
+	const char *what)
 {
 	buf_fmt(sql, "%spgq_ext.get_last_tick(", *what ? ", " : "");
 	add_name(sql, consumer, lane, lanes, *what ? what + 1 : "");
 	buf_str(sql, ")");
 }
 
-/* Columns: tick, and of lanes: from or the number of lanes, identity tick, identity time. */
-static struct position take_position(const struct pq *dst, int row, int col, size_t lane, enum position_kind kind)
+/* Columns: tick; and where there are subconsumers: from, of lane 0 the number of lanes; identity
+ * tick, identity time, rule. */
+static struct position take_position(const struct pq *dst, int row, int col, size_t lane,
+	enum position_kind kind)
 {
-	struct position pos = { .known = pq_value(dst, row, col) != NULL, .tick = pq_int(dst, row, col, 0) };
-	int64_t more = kind == POSITION_LANES ? pq_int(dst, row, col + 1, lane ? 0 : 1) : 1;
+	struct position pos = {
+		.known = pq_value(dst, row, col) != NULL, .tick = pq_int(dst, row, col, 0), .lanes = 1,
+	};
 
-	if (lane)
-		pos.from = more;
-	else
-		pos.lanes = more;
-	if (kind == POSITION_LANES && pos.known && pq_int(dst, row, col + 2, pos.tick - 1) == pos.tick &&
-	    pq_int(dst, row, col + 3, 0) > TIME_MIN_US)
-		pos.time_us = pq_int(dst, row, col + 3, 0);
+	if (kind != POSITION_LANES)
+		return pos;
+	pos.lanes = lane ? 0 : pq_int(dst, row, col + 1, 1);
+	pos.from = lane ? pq_int(dst, row, col + 1, 0) : 0;
+	pos.rule = lane ? pq_int(dst, row, col + 4, 0) : 0;
+	int64_t time_us = pq_int(dst, row, col + 3, 0);
+	if (pq_int(dst, row, col + 2, 0) == pos.tick && time_us > TIME_MIN_US)
+		pos.time_us = time_us;
 	return pos;
 }
 
@@ -84,12 +90,14 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
-		"SELECT pg_catalog.current_setting('tdispatch.locked'), ", lock_key(consumer, lane));
+		"SELECT pg_catalog.current_setting('tdispatch.locked'), ",
+		lock_key(consumer, lane));
 	add_get(&sql, consumer, lane, lanes, "");
 	if (kind == POSITION_LANES) {
 		add_get(&sql, consumer, lane, lanes, lane ? ", from" : ", lanes");
 		add_get(&sql, consumer, lane, lanes, ", identity tick");
 		add_get(&sql, consumer, lane, lanes, ", identity time");
+		add_get(&sql, consumer, lane, lanes, ", rule");
 	}
 	if (run(dst, &sql, e) < 0) {
 		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
@@ -102,28 +110,27 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 	return 0;
 }
 
-static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what, int64_t value)
+static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
+	const char *what, int64_t value)
 {
-	buf_str(sql, "pgq_ext.set_last_tick(");
+	buf_fmt(sql, "%spgq_ext.set_last_tick(", *what ? ", " : "");
 	add_name(sql, consumer, lane, lanes, what);
 	buf_fmt(sql, ", %" PRId64 ")", value);
 }
 
 /* One statement, so that whoever looks sees the tick and its time together. */
-static void add_position(struct buf *sql, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
-	const struct position *pos)
+static void add_position(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind kind, const struct position *pos)
 {
 	buf_str(sql, "SELECT ");
 	add_set(sql, consumer, lane, lanes, "", pos->tick);
-	if (kind == POSITION_LANES && pos->time_us) {
-		buf_str(sql, ", ");
+	if (kind == POSITION_LANES) {
 		add_set(sql, consumer, lane, lanes, " identity tick", pos->tick);
-		buf_str(sql, ", ");
 		add_set(sql, consumer, lane, lanes, " identity time", pos->time_us);
 	}
 	if (lane) {
-		buf_str(sql, ", ");
 		add_set(sql, consumer, lane, lanes, " from", pos->from);
+		add_set(sql, consumer, lane, lanes, " rule", pos->rule);
 	}
 	buf_str(sql, ";");
 }
@@ -138,8 +145,8 @@ static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
 	return 0;
 }
 
-int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
-	const struct position *pos, struct err *e)
+int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind kind, const struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -164,16 +171,20 @@ static void add_forget_lanes(struct buf *sql, const char *consumer)
 	struct buf name = { 0 };
 
 	buf_literal(&name, span_of(consumer));
-	buf_fmt(sql, "SELECT pgq_ext.set_last_tick(%s, pg_catalog.format('lane %%s of %%s%%s', k, l, what), NULL)"
-		" FROM (SELECT pgq_ext.get_last_tick(%s, 'lanes') AS l) x, pg_catalog.generate_series(1, l) k,"
-		" (VALUES (''), (' from'), (' identity tick'), (' identity time')) w (what);"
+	buf_fmt(sql, "SELECT pgq_ext.set_last_tick(%s,"
+		" pg_catalog.format('lane %%s of %%s%%s', k, l, what), NULL)"
+		" FROM (SELECT pgq_ext.get_last_tick(%s, 'lanes') AS l) x,"
+		" pg_catalog.generate_series(1, l) k,"
+		" (VALUES (''), (' from'), (' rule'), (' identity tick'), (' identity time'))"
+		" w (what);"
 		"SELECT pgq_ext.set_last_tick(%s, what, NULL)"
 		" FROM (VALUES ('lanes'), ('identity tick'), ('identity time')) w (what);",
 		buf_cstr(&name), buf_cstr(&name), buf_cstr(&name));
 	buf_free(&name);
 }
 
-int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, const struct position *pos, struct err *e)
+int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes,
+	const struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -188,8 +199,8 @@ int position_set_lanes(struct pq *dst, const char *consumer, size_t lanes, const
 	return run_to_commit(dst, &sql, e);
 }
 
-int position_complete(struct pq *dst, const char *consumer, size_t lane, size_t lanes, const struct position *pos,
-	struct err *e)
+int position_complete(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
+	const struct position *pos, struct err *e)
 {
 	struct position now;
 	struct buf sql = { 0 };
@@ -219,23 +230,25 @@ int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tic
 
 static void add_look(struct buf *sql, const char *consumer)
 {
-	static const char *const more[] = { "from", "identity tick", "identity time" };
+	static const char *const more[] = { "identity tick", "identity time", "rule" };
 	struct buf name = { 0 };
 
 	buf_literal(&name, span_of(consumer));
 	buf_fmt(sql, PQ_OWN_PATH "SELECT pgq_ext.get_last_tick(%s, lane)", buf_cstr(&name));
+	buf_fmt(sql, ", CASE k WHEN 0 THEN l ELSE pgq_ext.get_last_tick(%s, lane || ' from') END",
+		buf_cstr(&name));
 	for (size_t i = 0; i < sizeof more / sizeof *more; i++)
-		buf_fmt(sql, ", %s pgq_ext.get_last_tick(%s, ltrim(lane || ' %s'))%s", i ? "" : "CASE k WHEN 0 THEN l ELSE",
-			buf_cstr(&name), more[i], i ? "" : " END");
+		buf_fmt(sql, ", pgq_ext.get_last_tick(%s, ltrim(lane || ' %s'))", buf_cstr(&name),
+			more[i]);
 	buf_fmt(sql, " FROM (SELECT coalesce(pgq_ext.get_last_tick(%s, 'lanes'), 1) AS l) x,"
 		" generate_series(0, CASE WHEN l BETWEEN 1 AND %d THEN l - 1 ELSE 0 END) k,"
-		" LATERAL (SELECT CASE k WHEN 0 THEN '' ELSE format('lane %%s of %%s', k, l) END AS lane) y ORDER BY k",
-		buf_cstr(&name), LANES_MAX);
+		" LATERAL (SELECT CASE k WHEN 0 THEN '' ELSE format('lane %%s of %%s', k, l) END"
+		" AS lane) y ORDER BY k", buf_cstr(&name), LANES_MAX);
 	buf_free(&name);
 }
 
-int position_look(struct pq *dst, const char *consumer, enum position_kind kind, struct position pos[LANES_MAX],
-	size_t *n, struct err *e)
+int position_look(struct pq *dst, const char *consumer, enum position_kind kind,
+	struct position pos[LANES_MAX], size_t *n, struct err *e)
 {
 	struct buf sql = { 0 };
 

@@ -82,7 +82,19 @@ half_committed() {
 			deferrable initially deferred for each row execute function refuse()"
 	expect_exit 1 "$TDISPATCH" --once --set lanes=2 job.ini
 	expect_match err "refused"
-	dst "drop trigger refuse on pgq_ext.completed_tick"
+	dst "drop trigger refuse on pgq_ext.completed_tick; drop function refuse()"
+	[ "$(lane_tick 'lane 1 of 2')" -gt "$(lane_tick '')" ] || fail "lane 1 is not ahead"
+}
+
+# Two lanes, 10 rows in both, and 10 more in one.
+half_a_batch() {
+	orders_pair "$@"
+	ticks 1 0
+	once --set lanes=2
+	ticks 1 10
+	half_committed
+	HALF=$(dst "select count(*) from orders")
+	[ "$HALF" -gt 10 ] && [ "$HALF" -lt 20 ] || fail "rows: $HALF"
 }
 
 case_other_number_after_a_half() {
@@ -91,7 +103,6 @@ case_other_number_after_a_half() {
 	once --set lanes=2
 	ticks 2 10
 	half_committed
-	[ "$(lane_tick 'lane 1 of 2')" -gt "$(lane_tick '')" ] || fail "lane 1 is not ahead"
 	once --set lanes=5
 	expect_rows 30
 	ticks 1 30
@@ -115,6 +126,113 @@ case_half_and_a_later_end() {
 	expect_match err "going tick by tick"
 	expect_rows 70
 	expect_eq "$(lane_tick 'lane 1 of 2')" "$(lane_tick '')"
+}
+
+# What tells the lane of a row must not change before the other lanes have their part.
+case_config_changed_after_a_half() {
+	local change switch
+	half_a_batch
+	dst "create table others (id int, day date, note text) partition by range (day)"
+	for change in part_method=monthly part_method=weekly part_field= part_timezone=UTC dest_table=public.orders dest_table=others; do
+		for switch in --check --dry-run --once; do
+			expect_exit 1 "$TDISPATCH" $switch job.ini --set lanes=2 --set part_template= --set $change
+			cat out err >both
+			expect_match both "batch [0-9]+ is in a part of the target already, .*old values back, let them finish the batch"
+		done
+		expect_rows "$HALF"
+	done
+	expect_eq "$(dst "select count(*) from others")" 0 "rows elsewhere"
+	# what does not tell the lane may change
+	once --set lanes=2 --set "part_template=$ATTACH" --set fields=id,day,note
+	expect_rows 20
+	ticks 1 20
+	once --set lanes=2 --set part_timezone=UTC
+	expect_rows 30
+}
+
+case_half_by_another_version() {
+	half_a_batch
+	dst "update pgq_ext.completed_tick set last_tick_id = last_tick_id + (1::bigint << 56) where subconsumer_id = 'lane 1 of 2 rule'"
+	expect_exit 1 "$TDISPATCH" --once job.ini --set lanes=2
+	expect_match err "another version of tdispatch.*let that version finish"
+	expect_rows "$HALF"
+	# one that kept none
+	dst "delete from pgq_ext.completed_tick where subconsumer_id ~ 'rule'"
+	once --set lanes=2
+	expect_rows 20
+}
+
+case_reset_after_a_half() {
+	half_a_batch
+	expect_exit 1 "$TDISPATCH" --reset job.ini
+	expect_match err "twice.*--once"
+	expect_exit 1 "$TDISPATCH" --reset job.ini --set part_method=monthly
+	expect_match err "old values back.*finish the batch.*--reset would double"
+	once --set lanes=2
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_match out "forgot tick [0-9]+ of consumer job"
+	expect_no_match out "lane 1"
+	once --set lanes=2
+	expect_rows 20
+}
+
+# Nothing else helps any more.
+case_reset_after_a_lost_half() {
+	local ahead
+	half_a_batch
+	ahead=$(lane_tick 'lane 1 of 2')
+	source_forgets "$(lane_tick '')"
+	src "delete from pgq.tick where tick_id = $ahead"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_match out "lane 1 of 2 has all up to tick $ahead: rows of its partitions come twice"
+	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick")" 0 "positions after --reset"
+}
+
+case_rewind_after_a_half() {
+	half_a_batch
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	once --set lanes=2
+	expect_rows 20
+}
+
+case_rewind_while_loading() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.05
+	ticks 1 0
+	once
+	ticks 5 10
+	start job.ini
+	within 10 rows_are_coming 15
+	expect_exit 1 "$TDISPATCH" --rewind job.ini
+	expect_match err "another process loads"
+	expect_exit 1 "$TDISPATCH" --reset job.ini
+	expect_match err "another process loads"
+	within 20 dst_gives 60 "select count(*) from orders"
+}
+
+# No partition can be made for an event without a key, unless an event with one comes before; the
+# lane of its partition keeps the letter, as it would keep the row.
+case_half_with_an_event_without_a_key() {
+	local day
+	orders_pair "part_template=create table _DEST_TABLE (like _PARENT); alter table _DEST_TABLE add unique (_PKEY);
+alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);" on_error=dead_letter
+	tick q
+	once --set lanes=2
+	for day in 01 02; do
+		event I: "id=1$day&day=2026-01-$day&note=without" >/dev/null
+		event I:id "id=2$day&day=2026-01-$day&note=with" >/dev/null
+	done
+	tick q
+	half_committed
+	expect_eq "$(rows_and_letters)" "201 101" "of lane 1"
+	once --set lanes=2
+	expect_eq "$(rows_and_letters)" "102,201,202 101"
+}
+
+# Their ids. The partition of the second day was there, when its lane took its events again.
+rows_and_letters() {
+	dst "select (select string_agg(id::text, ',' order by id) from orders) || ' ' ||
+		(select string_agg(substr(ev_data, 4, 3), ',' order by 1) from tdispatch.dead_letter)"
 }
 
 # Somebody set the consumer's tick back by hand: a lane knows better.

@@ -268,6 +268,7 @@ case_half_of_a_lost_tick() {
 	once
 	ticks 1 2
 	half_committed
+	src "select pgq.register_consumer_at('q', 'job', $(completed_tick))" >/dev/null
 	src "delete from pgq.tick where tick_id = $(kept 'lane 1 of 2')"
 	ticks 2 11
 	expect_lost_half --set batch_min_events=0

@@ -11,6 +11,7 @@ static void verdict_text(const struct verdict *v, size_t n, char *text, size_t s
 	static const char *const kind[] = {
 		[VERDICT_LOAD] = "load", [VERDICT_IS_IN] = "is in", [VERDICT_MOVE] = "move", [VERDICT_SINGLE] = "single",
 		[VERDICT_LOST] = "lost", [VERDICT_OTHER] = "other",
+		[VERDICT_CHANGED] = "changed",
 	};
 	int at = snprintf(text, size, "%s%s", kind[v->kind], v->ahead && v->kind == VERDICT_LOAD ? " ahead" : "");
 
@@ -223,6 +224,64 @@ static void test_words(void)
 		" tick and goes on from the queue's, 10: look first which rows would be missing then, or come twice");
 }
 
+#define DEST(schema_, table_, field, ...) \
+	{ .schema = TEXT(schema_), .table = TEXT(table_), .part_field = field, .period = { __VA_ARGS__ } }
+
+static char day[] = "day", made[] = "made";
+static const struct dest orders = DEST("", "orders", day, PERIOD_DAILY, false, 0);
+
+/* The number differs when a row's lane may. */
+static void test_rule(void)
+{
+	static const struct dest others[] = {
+		DEST("public", "orders", day, PERIOD_DAILY, false, 0), DEST("", "others", day, PERIOD_DAILY, false, 0),
+		DEST("o", "rders", day, PERIOD_DAILY, false, 0), DEST("", "orders", made, PERIOD_DAILY, false, 0),
+		DEST("", "orders", day, PERIOD_WEEKLY, false, 0), DEST("", "orders", day, PERIOD_DAILY, true, 0),
+		DEST("", "orders", day, PERIOD_DAILY, true, 3600), DEST("", "orders", NULL, PERIOD_NONE, false, 0),
+	};
+	struct dest same = orders;
+
+	for (size_t i = 0; i < COUNT(others); i++) {
+		check_int("another rule", judge_rule(&orders, 2) != judge_rule(&others[i], 2), true);
+		check_int("its version", judge_rule(&others[i], 2) >> RULE_BITS, RULE_VERSION);
+	}
+	check_int("another number of lanes", judge_rule(&orders, 2) != judge_rule(&orders, 3), true);
+	same.fields = made;
+	check_int("fields route nothing", judge_rule(&same, 2), judge_rule(&orders, 2));
+	same.schema = span_of(NULL);
+	check_int("nor does no schema", judge_rule(&same, 2), judge_rule(&orders, 2));
+	/* targets keep it: when it changes, RULE_VERSION must */
+	check_int("the number", judge_rule(&orders, 2), INT64_C(94037958104365721));
+}
+
+/* Lane 1 has the batch, or a part of it, by that rule. */
+static void test_changed(void)
+{
+	char name_q[] = "q", name_c[] = "job", shown[60];
+	const struct conf conf = {
+		.queue_name = name_q, .consumer_name = name_c, .batch_min_events = 1, .dest = orders,
+	};
+	int64_t rule = judge_rule(&orders, 2);
+	const struct { int64_t rule, tick, end; const char *wanted; } changes[] = {
+		{ rule, 20, 20, "load ahead 0" }, { rule + 1, 20, 20, "changed" }, { 0, 20, 20, "load ahead 0" },
+		{ rule, 15, 20, "single 15" }, { rule + 1, 15, 20, "changed" }, { rule + 1, 10, 20, "load 01" },
+		{ rule + (INT64_C(1) << RULE_BITS), 20, 20, "changed" }, { rule + 1, 9, 20, "lost" },
+		{ rule + 1, 20, 0, "load ahead 0" },            /* another process may be loading just now */
+	};
+
+	for (size_t i = 0; i < COUNT(changes); i++) {
+		struct queue_batch batch = { .id = 7, .prev_tick = 10, .tick = changes[i].end };
+		struct position pos[] = { at(10, 0), at(changes[i].tick, 10) };
+		struct judge_case c = { &conf, &batch, 0, false, pos, 2 };
+		pos[0].lanes = 2;
+		pos[1].rule = changes[i].rule;
+		struct verdict v = judge_position(&c);
+		verdict_text(&v, 2, shown, sizeof shown);
+		check_str("a rule", shown, changes[i].wanted);
+		check_int("its version is named", strstr(v.words, "another version") != NULL, changes[i].rule > rule + 1);
+	}
+}
+
 /* The longest names fit with all that is to be done. */
 static void test_long_words(void)
 {
@@ -247,6 +306,8 @@ int main(void)
 	test_identities();
 	test_lanes();
 	test_words();
+	test_rule();
+	test_changed();
 	test_long_words();
 	return unit_end();
 }
