@@ -248,7 +248,7 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 	part_name(&name, &p->job->conf->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	if (p->scan || p->job->loads[lane])
-		bury(p, ev->id, lane, buf_cstr(&name), e);
+		bury(p, ev->id, lane, "", e);
 	else
 		*e = (struct err){ 0 };
 	buf_free(&name);
