@@ -15,7 +15,6 @@ enum type {
 	STRING, PATH, CONNINFO,
 	INT,                            /* int64_t from min to max */
 	WORD,                           /* an enum, whose value min is the first of words */
-	BOOLEAN,
 	SECONDS                         /* int64_t milliseconds */
 };
 
@@ -29,6 +28,8 @@ struct key {
 	const char *words;              /* separated by blanks */
 };
 
+#define SECONDS_END 1e9                 /* about 30 years */
+
 #define AT(member) .at = offsetof(struct conf, member)
 
 static const struct key keys[] = {
@@ -40,7 +41,7 @@ static const struct key keys[] = {
 	{ "log_size", NULL, INT, AT(log_size), "10485760", .max = INT64_MAX },
 	{ "log_count", NULL, INT, AT(log_count), "3", .max = 1000 },
 	{ "log_format", NULL, WORD, AT(log_format), "text", .words = "text json" },
-	{ "use_skylog", NULL, BOOLEAN, AT(use_skylog), "0" },
+	{ "use_skylog", NULL, STRING, AT(use_skylog), "0" },
 	{ "loop_delay", NULL, SECONDS, AT(loop_delay), "1" },
 	{ "exception_sleep", NULL, SECONDS, AT(exception_sleep), "20" },
 	{ "connection_lifetime", NULL, SECONDS, AT(connection_lifetime), "1200" },
@@ -106,17 +107,9 @@ static struct value *given(const struct loading *l, const struct key *key)
 	return alias && (!value || alias->from > value->from) ? alias : value;
 }
 
-/* The raw value behind a name in %(name)s. */
-static const char *lookup(void *ctx, const char *name)
+static const char *default_of(const struct loading *l, const struct key *key)
 {
-	const struct loading *l = ctx;
-	const struct key *key = find_key(name);
-	struct value *value = key ? given(l, key) : values_find(&l->values, name);
-
-	if (!value)
-		return key ? key->def : NULL;
-	value->used = true;
-	return value->raw;
+	return strcmp(key->name, "job_name") == 0 ? l->values.job_name : key->def;
 }
 
 /* Says where the value of the key of that name is from. */
@@ -129,6 +122,48 @@ static int bad_value(struct loading *l, const char *name, const char *why)
 	err_set(l->err, ERR_CONF, "%s: %s", buf_cstr(&where), why);
 	buf_free(&where);
 	return l->err->code;
+}
+
+/* Does a first line have what Python 2 took for the beginning of a comment? */
+static bool has_inline_comment(const char *raw)
+{
+	size_t at = strcspn(raw, ";\n");
+
+	return raw[at] == ';' && at > 0 && strchr(" \t\v\f\r", raw[at - 1]);
+}
+
+/* What table_dispatcher 2.1 read in another way than today's grammar has it. */
+static void check_semicolons(struct loading *l, const struct value *value)
+{
+	bool is_template = strcmp(value->key, "part_template") == 0;
+
+	if (is_template && value->semicolon_line)
+		err_set(l->err, ERR_CONF, "%s: line %zu begins with a ; and so is a comment, where table_dispatcher 2.1"
+			" ran it as SQL: put the ; at the end of the line before, or begin the comment with --",
+			value->where, value->semicolon_line);
+	if (is_template || !has_inline_comment(value->raw))
+		return;
+	if (l->values.old)
+		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in table_dispatcher 2.1, and is part of the"
+			" value today: give the comment a line of its own, or where it is no comment name the section [tdispatch]",
+			value->where);
+	else
+		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line of its own\n", value->where);
+}
+
+/* The raw value behind a name in %(name)s. A key that is empty has its default. */
+static const char *lookup(void *ctx, const char *name)
+{
+	struct loading *l = ctx;
+	const struct key *key = find_key(name);
+	struct value *value = key ? given(l, key) : values_find(&l->values, name);
+	const char *def = key ? default_of(l, key) : NULL;
+
+	if (value && !value->used && (value->from == VALUE_DEFAULT || value->from == VALUE_FILE))
+		check_semicolons(l, value);
+	if (value)
+		value->used = true;
+	return value && (*value->raw || !def) ? value->raw : def;
 }
 
 static bool parse_int(const struct key *key, const char *text, int64_t *value)
@@ -168,38 +203,18 @@ static struct span word_of(const struct key *key, unsigned value)
 	return next_word(&words);
 }
 
-/* Seconds with up to three digits after the point, as milliseconds. */
+/* As Python's float() reads it, to the next millisecond: what is not 0 stays so. */
 static bool parse_seconds(const char *text, int64_t *ms)
 {
-	size_t whole = strspn(text, "0123456789"), n = whole;
-	int64_t value = 0, digits = 0;
+	char *end;
+	double seconds = strtod(text, &end);
 
-	if (text[n] == '.')
-		n += 1 + strspn(text + n + 1, "0123456789");
-	if (text[n] || whole > 9 || strspn(text, ".") == n)
+	if (end == text || *end || text[strspn(text, "0123456789.eE+-")] || seconds < 0 || seconds >= SECONDS_END)
 		return false;
-	for (const char *p = text; *p && digits < 4; p++) {
-		if (*p == '.' || digits)
-			digits++;
-		if (*p != '.')
-			value = 10 * value + (*p - '0');
-	}
-	for (int64_t have = digits ? digits - 1 : 0; have < 3; have++)
-		value *= 10;
-	*ms = value;
+	*ms = (int64_t)(seconds * 1000 + 0.5);
+	if (seconds > 0 && *ms == 0)
+		*ms = 1;
 	return true;
-}
-
-static bool parse_bool(const char *text, bool *value)
-{
-	static const char *const words[] = { "0", "no", "false", "off", "1", "yes", "true", "on" };
-
-	for (size_t i = 0; i < 8; i++)
-		if (strcasecmp(text, words[i]) == 0) {
-			*value = i >= 4;
-			return true;
-		}
-	return false;
 }
 
 static char *expand_home(char *path)
@@ -224,8 +239,6 @@ static void say_wanted(const struct key *key, struct buf *why)
 		buf_fmt(why, "not a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
 	else if (key->type == SECONDS)
 		buf_str(why, "not a number of seconds");
-	else if (key->type == BOOLEAN)
-		buf_str(why, "neither 0 nor 1");
 	for (const char *before = "neither "; key->type == WORD && *words;) {
 		struct span word = next_word(&words);
 		buf_fmt(why, "%s%.*s", *words ? before : " nor ", (int)word.n, word.p);
@@ -240,10 +253,8 @@ static bool parse(const struct key *key, const char *text, void *at)
 		return parse_int(key, text, at);
 	case WORD:
 		return parse_word(key, text, at);
-	case SECONDS:
-		return parse_seconds(text, at);
 	default:
-		return parse_bool(text, at);
+		return parse_seconds(text, at);
 	}
 }
 
@@ -266,20 +277,31 @@ static int store(struct loading *l, const struct key *key, char *value)
 	return l->err->code;
 }
 
+/* Malloc'ed; NULL when the key has no value. */
+static char *value_of(struct loading *l, const struct key *key, struct err *why)
+{
+	const char *raw = lookup(l, key->name);
+	char *value = raw ? ini_interpolate(raw, lookup, l, why) : NULL;
+
+	if (!value || *value)
+		return value;
+	free(value);
+	raw = default_of(l, key);
+	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
+}
+
 static int read_key(struct loading *l, const struct key *key)
 {
 	const struct value *found = given(l, key), *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
-	const char *raw = lookup(l, key->name);
 	struct err why = { 0 };
 
 	if (alias && found != alias && found->from == alias->from)
 		return bad_value(l, key->name, "two spellings of one key are set");
-	char *value = raw ? ini_interpolate(raw, lookup, l, &why) : NULL;
+	char *value = value_of(l, key, &why);
 	if (why.code)
 		return bad_value(l, key->name, why.msg);
-	if (value && (*value || !is_text(key)))
+	if (value)
 		return store(l, key, value);
-	free(value);
 	return key->required ? bad_value(l, key->name, "must be set") : 0;
 }
 
@@ -294,6 +316,34 @@ static void warn_unknown(struct loading *l)
 }
 
 /* ---- what is worked out */
+
+/* Fills base_name and base_consumer. */
+static void find_base_names(struct loading *l)
+{
+	const struct value *given_name = values_find(&l->values, "job_name");
+	char *name = l->values.job_name;
+	struct err ignored = { 0 };
+
+	if (!l->values.old || (given_name && *given_name->raw))
+		return;
+	l->values.job_name = l->values.base_name;
+	l->conf->base_name = ini_interpolate(l->values.base_name, lookup, l, &ignored);
+	l->conf->base_consumer = value_of(l, find_key("consumer_name"), &ignored);
+	l->values.job_name = name;
+	if (l->conf->base_consumer && strcmp(l->conf->base_consumer, l->conf->consumer_name) != 0)
+		return;
+	free(l->conf->base_consumer);
+	l->conf->base_consumer = NULL;
+}
+
+static void warn_part_column(struct loading *l)
+{
+	const struct value *value = given(l, find_key("part_field"));
+
+	if (l->values.old && value && *value->raw && strcmp(value->key, "part_column") == 0)
+		buf_fmt(&l->conf->warnings, "%s: table_dispatcher 2.1 never read this key, and wrote to dest_table itself; here it"
+			" is part_field: rows go to partitions\n", value->where);
+}
 
 static void choose_state_file(struct conf *c)
 {
@@ -329,10 +379,10 @@ static int load_keys(struct loading *l)
 		read_key(l, &keys[i]);
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
 	choose_state_file(l->conf);
-	if (l->err->code)
+	if (l->err->code || check_files(l) < 0)
 		return l->err->code;
-	if (check_files(l) < 0)
-		return l->err->code;
+	find_base_names(l);
+	warn_part_column(l);
 	key = dest_complete(&l->conf->dest, &why);
 	return key ? bad_value(l, key, why.msg) : 0;
 }
@@ -368,6 +418,8 @@ void conf_free(struct conf *conf)
 			free(*(char **)(void *)((char *)conf + keys[i].at));
 	free(conf->file);
 	free(conf->dest.field);
+	free(conf->base_name);
+	free(conf->base_consumer);
 	buf_free(&conf->warnings);
 	*conf = (struct conf){ 0 };
 }
@@ -425,9 +477,6 @@ static void show_key(struct buf *out, const struct key *key, const void *at,
 	case WORD:
 		word = word_of(key, *(const unsigned *)at);
 		buf_fmt(out, "%.*s\n", (int)word.n, word.p);
-		break;
-	case BOOLEAN:
-		buf_str(out, *(const bool *)at ? "1\n" : "0\n");
 		break;
 	case SECONDS:
 		show_seconds(out, *(const int64_t *)at);

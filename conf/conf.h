@@ -9,7 +9,8 @@
 
 /* ---- values.c: what keys were given in the file, the environment and by --set */
 
-enum value_from { VALUE_BUILTIN, VALUE_FILE, VALUE_ENV, VALUE_SET };    /* the later counts more */
+/* the later counts more; VALUE_DEFAULT: in section [DEFAULT] */
+enum value_from { VALUE_BUILTIN, VALUE_DEFAULT, VALUE_FILE, VALUE_ENV, VALUE_SET };
 
 struct value {
 	char *key;                      /* lower case */
@@ -17,14 +18,19 @@ struct value {
 	char *where;                    /* how messages about it begin */
 	enum value_from from;
 	bool used;                      /* found by the reader, or not to be warned of */
+	size_t semicolon_line;          /* as in struct ini_entry */
 };
 
 struct values {
 	struct value *at;
 	size_t n, cap;
 	const char *file;               /* borrowed, or NULL */
+	bool old;                       /* the file's section is [table_dispatcher] */
+	char *job_name;                 /* where that key is not given; NULL without a file */
+	char *base_name;                /* the file's, without its ending; both as raw values */
 };
 
+#define VALUES_OLD_SECTION "table_dispatcher"           /* and job_name's default there */
 #define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file itself, is no key */
 
 /* file: NULL for none. sets: "key=value". is_key tells TDISPATCH_<KEY> from TDISPATCH_<KEY>_FILE.
@@ -85,7 +91,7 @@ struct conf {                           /* the job's keys, and its destination *
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
 	enum log_format log_format;
-	bool use_skylog;
+	char *use_skylog;               /* ignored */
 	int64_t loop_delay;             /* milliseconds, as all times here */
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
@@ -98,6 +104,9 @@ struct conf {                           /* the job's keys, and its destination *
 	int64_t retry_limit;
 	int64_t server_timeout;
 
+	/* What job_name and consumer_name would be by the file's name, where they are not given and are
+	 * others for being in section [table_dispatcher]; or NULL. */
+	char *base_name, *base_consumer;
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
 

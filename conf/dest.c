@@ -48,6 +48,8 @@ static const char *split_field(struct span item, struct field *field, struct err
 	const char *colon = item.n ? memchr(item.p, ':', item.n) : NULL;
 	size_t n = colon ? (size_t)(colon - item.p) : item.n;
 
+	if (colon && memchr(colon + 1, ':', item.n - n - 1))
+		return bad(e, "fields", "two colons in one item: col, or col:newname");
 	field->source = trimmed(item.p, n);
 	field->target = colon ? trimmed(colon + 1, item.n - n - 1) : field->source;
 	if (!field->source.n || !field->target.n)

@@ -61,7 +61,8 @@ int admin_register(struct job *j, struct err *e)
 {
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
+	    job_check_name(j->conf, j->src, j->dst[0], e) < 0)
 		return e->code;
 	return register_consumer(j, &state, e);
 }
@@ -71,7 +72,8 @@ int admin_unregister(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 ||
+	    queue_require(&state, c->queue_name, e) < 0 || job_check_name(c, j->src, NULL, e) < 0)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
@@ -88,7 +90,8 @@ int admin_rewind(struct job *j, struct err *e)
 	int64_t tick;
 
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
-	    open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
+	    open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0 ||
+	    job_check_name(c, j->src, j->dst[0], e) < 0)
 		return e->code;
 	if (!known)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
@@ -104,7 +107,8 @@ int admin_reset(struct job *j, struct err *e)
 	bool known;
 	int64_t tick;
 
-	if (open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0)
+	if (open_target(j, e) < 0 || known_tick(j, &known, &tick, e) < 0 ||
+	    job_check_name(j->conf, NULL, j->dst[0], e) < 0)
 		return e->code;
 	if (!known) {
 		printf("the target knew no position of consumer %s\n", j->conf->consumer_name);
@@ -134,7 +138,7 @@ static int install_target(struct job *j, struct err *e)
 {
 	bool created = false;
 
-	if (open_target(j, e) < 0 || position_install(j->dst[0], &created, e) < 0)
+	if (position_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
@@ -148,10 +152,10 @@ int admin_install(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
 		return e->code;
-	if (install_target(j, e) < 0)
-		return j->dst[0] ? lacking(j->dst[0], "dst_db", position_install_grants, e) : e->code;
+	if (job_check_name(c, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
+		return lacking(j->dst[0], "dst_db", position_install_grants, e);
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
 		return lacking(j->src, "src_db", queue_create_grants, e);
 	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");

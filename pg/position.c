@@ -46,14 +46,15 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;");
+	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
 	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
 	if (pq_server_version(dst) >= 120000)
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
-		"SELECT pg_catalog.current_setting('tdispatch.locked'), pgq_ext.get_last_tick(",
+		"SELECT pg_catalog.current_setting('tdispatch.locked'),"
+		" pg_catalog.current_setting('transaction_read_only'), pgq_ext.get_last_tick(",
 		lock_key(consumer, lane));
 	add_name(&sql, consumer, lane, lanes, "");
 	buf_str(&sql, ")");
@@ -62,16 +63,15 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		add_name(&sql, consumer, lane, lanes, " from");
 		buf_str(&sql, lane ? ")" : ", 'lanes')");
 	}
-	if (run(dst, &sql, e) < 0) {
-		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
-			e->code = ERR_READONLY;
+	if (run(dst, &sql, e) < 0)
 		return e->code;
-	}
+	if (strcmp(pq_value(dst, 0, 1), "on") == 0)
+		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it is a standby");
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
-	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 2, lane ? 0 : 1) : 1;
+	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 3, lane ? 0 : 1) : 1;
 	*pos = (struct position){
-		.known = pq_value(dst, 0, 1) != NULL, .tick = pq_int(dst, 0, 1, 0),
+		.known = pq_value(dst, 0, 2) != NULL, .tick = pq_int(dst, 0, 2, 0),
 		.lanes = lane ? 0 : more, .from = lane ? more : 0,
 	};
 	return 0;

@@ -61,7 +61,7 @@ static bool values_can_be_written(const struct conf *conf)
 {
 	for (size_t i = 0; i < NKEYS; i++) {
 		const char *text = is_text(&keys[i]) ? *(char *const *)(const void *)((const char *)conf + keys[i].at) : NULL;
-		if (text && !can_be_written(text))
+		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 || has_inline_comment(text)))
 			return false;
 	}
 	return true;
