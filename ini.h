@@ -11,7 +11,7 @@ struct ini_entry {
 	char *key;                      /* lower case; owned by the ini */
 	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
 	size_t line;                    /* of the key, from 1 */
-	size_t semicolon_line;          /* the first indented line of the value that a ';' makes a comment, or 0 */
+	size_t semicolon_line;          /* in the value, first that is indented and begins with ';'; or 0 */
 };
 
 struct ini {
@@ -19,8 +19,9 @@ struct ini {
 	size_t n, cap;
 };
 
-/* text must outlive the ini, which may have sections and keys twice. 0, or ERR_CONF with "line N: ..." in the error. A section that
- * holds no key is an entry with an empty key. ini_free takes a zeroed or half-read ini too. */
+/* text must outlive the ini, which may have sections and keys twice. 0, or ERR_CONF with
+ * "line N: ..." in the error. A section that holds no key is an entry with an empty key. ini_free
+ * takes a zeroed or half-read ini too. */
 int ini_parse(struct ini *, struct span text, struct err *);
 void ini_free(struct ini *);
 /* ERR_CONF, as ini_parse, when that section or one of its keys is there twice; NULL: any section.

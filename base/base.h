@@ -193,7 +193,8 @@ int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
  * that runs, is refused too. */
 int process_pidfile(const char *path, char *why, size_t why_size);
 void process_pidfile_remove(void);
-/* The process whose number stands in path, if it runs table_dispatcher, which takes no lock; else 0. */
+/* The process whose number stands in path, where that runs table_dispatcher, which takes no lock;
+ * else 0. */
 int process_old_program(const char *path);
 /* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
 int process_signal(const char *path, int sig, char *why, size_t why_size);

@@ -199,11 +199,11 @@ int process_old_program(const char *path)
 
 int process_pidfile(const char *path, char *why, size_t why_size)
 {
-	int old = process_old_program(path);    /* before the lock: to close the file once more would end that */
+	int old = process_old_program(path);    /* it closes the file, which would end a lock */
 
 	if (old) {
-		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs: it may still commit a"
-			" batch; stop it, and wait until it is gone", path, old);
+		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs: it may"
+			" still commit a batch; stop it, and wait until it is gone", path, old);
 		return -1;
 	}
 	int fd = open_locked(path, why, why_size);

@@ -24,7 +24,8 @@ static void check_read_only(struct check *c, const char *what, struct pq *q)
 
 	if (pq_query(q, "SELECT pg_catalog.current_setting('transaction_read_only')", &e) == 0 &&
 	    strcmp(pq_value(q, 0, 0), "on") == 0)
-		finding_wrong(c->found, "%s is read-only: default_transaction_read_only is on, or it is a standby", what);
+		finding_wrong(c->found, "%s is read-only: default_transaction_read_only is on, or it is a"
+			" standby", what);
 }
 
 static struct pq *connect_to(struct check *c, const char *what, const char *conninfo)
@@ -126,8 +127,8 @@ static void check_old_process(struct check *c, const char *pidfile)
 	int pid = pidfile ? process_old_program(pidfile) : 0;
 
 	if (pid)
-		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that runs: stop it, and wait until it"
-			" is gone", pidfile, pid);
+		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that runs: stop it, and"
+			" wait until it is gone", pidfile, pid);
 }
 
 static void check_files(struct check *c)

@@ -66,7 +66,8 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 	if (run(dst, &sql, e) < 0)
 		return e->code;
 	if (strcmp(pq_value(dst, 0, 1), "on") == 0)
-		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it is a standby");
+		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it"
+			" is a standby");
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
 	int64_t more = kind == POSITION_LANES ? pq_int(dst, 0, 3, lane ? 0 : 1) : 1;
