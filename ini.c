@@ -99,6 +99,14 @@ static int read_key(struct reader *r, struct span text)
 	return 0;
 }
 
+static void note_semicolon(struct reader *r, char c, size_t indent)
+{
+	struct ini_entry *entry = r->in_key ? &r->ini->entry[r->ini->n - 1] : NULL;
+
+	if (entry && c == ';' && indent && !entry->semicolon_line)
+		entry->semicolon_line = r->line;
+}
+
 static int read_line(struct reader *r, struct span line)
 {
 	struct span text = strip(line);
@@ -106,8 +114,10 @@ static int read_line(struct reader *r, struct span line)
 
 	if (memchr(line.p, 0, line.n))
 		return err_set(r->err, ERR_CONF, "line %zu: a NUL byte: this is no text file", r->line);
-	if (text.n && (text.p[0] == '#' || text.p[0] == ';'))
+	if (text.n && (text.p[0] == '#' || text.p[0] == ';')) {
+		note_semicolon(r, text.p[0], indent);
 		return 0;
+	}
 	if (text.n == 0) {
 		if (r->in_key)
 			add_value_line(r, text, false);
@@ -138,16 +148,16 @@ static int compare_entries(const void *a, const void *b)
 	return c ? c : (x->line > y->line) - (x->line < y->line);
 }
 
-/* An entry named twice is an error; [DEFAULT] may be opened again, as in Python. */
-static int check_duplicates(const struct ini *ini, struct err *err)
+int ini_check(const struct ini *ini, const char *section, struct err *err)
 {
 	const struct ini_entry **sorted = mem_alloc((ini->n + 1) * sizeof *sorted), *twice = NULL;
-	size_t first = 0;
+	size_t first = 0, n = 0;
 
 	for (size_t i = 0; i < ini->n; i++)
-		sorted[i] = &ini->entry[i];
-	qsort(sorted, ini->n, sizeof *sorted, compare_entries);
-	for (size_t i = 1; i < ini->n; i++) {
+		if (!section || span_is(ini->entry[i].section, section))
+			sorted[n++] = &ini->entry[i];
+	qsort(sorted, n, sizeof *sorted, compare_entries);
+	for (size_t i = 1; i < n; i++) {
 		const struct ini_entry *a = sorted[i - 1], *b = sorted[i];
 		if (!span_eq(a->section, b->section) || strcmp(a->key, b->key) != 0)
 			continue;
@@ -196,7 +206,7 @@ int ini_parse(struct ini *ini, struct span text, struct err *err)
 	}
 	close_value(&r);
 	buf_free(&r.value);
-	return err->code ? err->code : check_duplicates(ini, err);
+	return err->code;
 }
 
 void ini_free(struct ini *ini)

@@ -64,7 +64,7 @@ static void log_warnings(const struct conf *conf)
 		log_warn("%.*s", (int)n, p);
 		p += n + 1;
 	}
-	if (conf->use_skylog)
+	if (strcmp(conf->use_skylog, "0") != 0)
 		log_info("use_skylog is accepted and ignored: there is no central logging, see logfile");
 }
 
@@ -269,7 +269,7 @@ static int connect_all(struct app *a, struct err *e)
 	int64_t oldest_ms = clock_ms() - a->conf.connection_lifetime;
 
 	j->conf = &a->conf;
-	if (j->src && pq_opened_ms(j->src) < oldest_ms)
+	if (j->src && a->conf.connection_lifetime && pq_opened_ms(j->src) < oldest_ms)
 		job_disconnect(j);
 	if (job_connect(j, e) < 0)
 		return e->code;

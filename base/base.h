@@ -79,7 +79,7 @@ enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
 void log_setup(const char *job, enum log_level level);
 
 /* Appends to path, opened by file_open; rotates it before it grows over max_bytes, keeping `keep`
- * old files as path.1 ... 0, or -1 with the reason in why. */
+ * old files as path.1 ...; never where one of the two is 0. 0, or -1 with the reason in why. */
 int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
 
 /* Lines go to the system log, and to standard error as well when that is a terminal or the system
@@ -189,9 +189,13 @@ bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
 /* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
- * The lock is the truth, the number in the file a courtesy. */
+ * The lock is the truth, the number in the file a courtesy; but table_dispatcher's number, where
+ * that runs, is refused too. */
 int process_pidfile(const char *path, char *why, size_t why_size);
 void process_pidfile_remove(void);
+/* The process whose number stands in path, where that runs table_dispatcher, which takes no lock;
+ * else 0. */
+int process_old_program(const char *path);
 /* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
 int process_signal(const char *path, int sig, char *why, size_t why_size);
 /* Forks; the parent waits and exits with what process_ready is told, or with the child's exit code. */

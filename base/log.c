@@ -159,8 +159,6 @@ static void rotate(void)
 		snprintf(to, sizeof to, "%s.%d", logger.path, i);
 		rename(from, to);
 	}
-	if (logger.keep == 0)
-		unlink(logger.path);
 	int fd = open_file(logger.path, &why);
 	if (fd >= 0) {
 		close(logger.fd);
@@ -260,7 +258,8 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 		return;
 	size_t n = (logger.json ? format_json : format_line)(line, &body, level, fmt, ap);
 	if (logger.fd >= 0) {
-		if (logger.bytes > 0 && logger.bytes + (int64_t)n > logger.max_bytes)
+		if (logger.max_bytes && logger.keep && logger.bytes > 0 &&
+		    logger.bytes + (int64_t)n > logger.max_bytes)
 			rotate();
 		write_all(logger.fd, line, n);
 		logger.bytes += (int64_t)n;

@@ -166,10 +166,47 @@ static int open_locked(const char *path, char *why, size_t why_size)
 	}
 }
 
+/* Whose command line is args: table_dispatcher's, or Python's that runs it? */
+static bool is_old_program(const char *args, size_t n)
+{
+	static const char old[] = "table_dispatcher", python[] = "python";
+
+	for (const char *arg = args; arg < args + n; arg += strlen(arg) + 1) {
+		const char *slash = strrchr(arg, '/'), *name = slash ? slash + 1 : arg;
+		if (strncmp(name, old, strlen(old)) == 0)
+			return true;
+		if (arg == args ? strncmp(name, python, strlen(python)) != 0 : *arg != '-')
+			return false;
+	}
+	return false;
+}
+
+int process_old_program(const char *path)
+{
+	char text[32], args[4096];
+	long pid = file_read(path, text, sizeof text) == 0 ? strtol(text, NULL, 10) : 0;
+
+	if (pid <= 0 || pid > INT32_MAX)
+		return 0;
+	snprintf(text, sizeof text, "/proc/%ld/cmdline", pid);
+	int fd = open(text, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, args, sizeof args - 1);
+	if (fd >= 0)
+		close(fd);
+	args[n > 0 ? n : 0] = 0;
+	return n > 0 && is_old_program(args, (size_t)n) ? (int)pid : 0;
+}
+
 int process_pidfile(const char *path, char *why, size_t why_size)
 {
-	int fd = open_locked(path, why, why_size);
+	int old = process_old_program(path);    /* it closes the file, which would end a lock */
 
+	if (old) {
+		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs: it may"
+			" still commit a batch; stop it, and wait until it is gone", path, old);
+		return -1;
+	}
+	int fd = open_locked(path, why, why_size);
 	if (fd < 0)
 		return -1;
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {

@@ -1,79 +1,12 @@
 /*
- * Which keys there are: one table of names, types and defaults, in the order of the manual.
- * Reading is three steps: the values that were given, those of our keys with %(name)s replaced
- * and their types checked, and what is worked out from them.
+ * The config as a whole. Reading is three steps: the values that were given, those of our keys
+ * with %(name)s replaced and their types checked, and what is worked out from them.
  */
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
-
-enum type {
-	STRING, PATH, CONNINFO,
-	INT,                            /* int64_t from min to max */
-	WORD,                           /* an enum, whose value min is the first of words */
-	BOOLEAN,
-	SECONDS                         /* int64_t milliseconds */
-};
-
-struct key {
-	const char *name, *alias;
-	enum type type;
-	size_t at;                      /* offset in struct conf */
-	const char *def;                /* NULL: unset */
-	bool required;
-	int64_t min, max;
-	const char *words;              /* separated by blanks */
-};
-
-#define AT(member) .at = offsetof(struct conf, member)
-
-static const struct key keys[] = {
-	{ "job_name", NULL, STRING, AT(job_name), NULL, true },
-	{ "pidfile", NULL, PATH, AT(pidfile) },
-	{ "state_file", NULL, PATH, AT(state_file) },
-	{ "metrics_file", NULL, PATH, AT(metrics_file) },
-	{ "logfile", NULL, PATH, AT(logfile) },
-	{ "log_size", NULL, INT, AT(log_size), "10485760", .max = INT64_MAX },
-	{ "log_count", NULL, INT, AT(log_count), "3", .max = 1000 },
-	{ "log_format", NULL, WORD, AT(log_format), "text", .words = "text json" },
-	{ "use_skylog", NULL, BOOLEAN, AT(use_skylog), "0" },
-	{ "loop_delay", NULL, SECONDS, AT(loop_delay), "1" },
-	{ "exception_sleep", NULL, SECONDS, AT(exception_sleep), "20" },
-	{ "connection_lifetime", NULL, SECONDS, AT(connection_lifetime), "1200" },
-	{ "queue_name", "pgq_queue_name", STRING, AT(queue_name), NULL, true },
-	{ "consumer_name", "pgq_consumer_id", STRING, AT(consumer_name), "%(job_name)s", true },
-	{ "src_db", NULL, CONNINFO, AT(src_db), NULL, true },
-	{ "dst_db", NULL, CONNINFO, AT(dst_db), NULL, true },
-	{ "dest_table", NULL, STRING, AT(dest.dest_table), NULL, true },
-	{ "fields", NULL, STRING, AT(dest.fields), "*", true },
-	{ "part_field", "part_column", STRING, AT(dest.part_field) },
-	{ "part_method", NULL, WORD, AT(dest.part_method), "daily", .min = PERIOD_YEARLY,
-		.words = "yearly monthly weekly daily hourly" },
-	{ "part_timezone", NULL, STRING, AT(dest.part_timezone), "text", true },
-	{ "part_template", NULL, STRING, AT(dest.part_template) },
-	{ "part_keep", NULL, STRING, AT(dest.part_keep) },
-	{ "part_keep_action", NULL, WORD, AT(dest.part_keep_action), "drop",
-		.words = "drop detach" },
-	{ "part_late", NULL, WORD, AT(dest.part_late), "create", .words = "create skip error" },
-	{ "part_premake", NULL, INT, AT(dest.part_premake), "0", .max = 1000 },
-	{ "batch_min_events", NULL, INT, AT(batch_min_events), "200000", .max = INT32_MAX },
-	{ "lanes", NULL, INT, AT(lanes), "1", .min = 1, .max = LANES_MAX },
-	{ "on_error", NULL, WORD, AT(on_error), "stop", .words = "stop dead_letter skip" },
-	{ "max_errors", NULL, INT, AT(max_errors), "1000", .max = DEAD_MAX },
-	{ "retry_limit", NULL, SECONDS, AT(retry_limit), "60" },
-	{ "server_timeout", NULL, SECONDS, AT(server_timeout), "900" },
-};
-
-#define NKEYS (sizeof keys / sizeof *keys)
-
-static bool is_text(const struct key *key)
-{
-	return key->type == STRING || key->type == PATH || key->type == CONNINFO;
-}
 
 struct loading {
 	struct conf *conf;
@@ -83,18 +16,9 @@ struct loading {
 
 /* ---- values */
 
-/* The key of that name or old spelling, or NULL. */
-static const struct key *find_key(const char *name)
-{
-	for (size_t i = 0; i < NKEYS; i++)
-		if (strcmp(name, keys[i].name) == 0 || (keys[i].alias && strcmp(name, keys[i].alias) == 0))
-			return &keys[i];
-	return NULL;
-}
-
 static bool is_key(const char *name)
 {
-	return find_key(name);
+	return key_find(name);
 }
 
 /* What the key was given, under the one spelling or the other; NULL for nothing. */
@@ -106,23 +30,21 @@ static struct value *given(const struct loading *l, const struct key *key)
 	return alias && (!value || alias->from > value->from) ? alias : value;
 }
 
-/* The raw value behind a name in %(name)s. */
-static const char *lookup(void *ctx, const char *name)
+static const char *default_of(const struct loading *l, const struct key *key)
 {
-	const struct loading *l = ctx;
-	const struct key *key = find_key(name);
-	struct value *value = key ? given(l, key) : values_find(&l->values, name);
+	return strcmp(key->name, "job_name") == 0 ? l->values.job_name : key->def;
+}
 
-	if (!value)
-		return key ? key->def : NULL;
-	value->used = true;
-	return value->raw;
+/* A number must not be empty; any other key has its default then. */
+static bool may_be_empty(const struct key *key)
+{
+	return key->type != KEY_INT && key->type != KEY_SECONDS;
 }
 
 /* Says where the value of the key of that name is from. */
 static int bad_value(struct loading *l, const char *name, const char *why)
 {
-	const struct value *value = given(l, find_key(name));
+	const struct value *value = given(l, key_find(name));
 	struct buf where = { 0 };
 
 	values_where(&l->values, value ? value->key : name, &where);
@@ -131,155 +53,76 @@ static int bad_value(struct loading *l, const char *name, const char *why)
 	return l->err->code;
 }
 
-static bool parse_int(const struct key *key, const char *text, int64_t *value)
+/* Does a first line have what Python 2 took for the beginning of a comment? */
+static bool has_inline_comment(const char *raw)
 {
-	char *end;
+	size_t at = strcspn(raw, ";\n");
 
-	errno = 0;
-	*value = strtoll(text, &end, 10);
-	return !errno && end != text && !*end && *value >= key->min && *value <= key->max;
+	return raw[at] == ';' && at > 0 && strchr(" \t\v\f\r", raw[at - 1]);
 }
 
-/* Takes one word off *words: the empty span when there is none. */
-static struct span next_word(const char **words)
+/* What table_dispatcher 2.1 read in another way than today's grammar has it. */
+static void check_semicolons(struct loading *l, const struct value *value)
 {
-	struct span word = { *words, strcspn(*words, " ") };
+	bool is_template = strcmp(value->key, "part_template") == 0;
 
-	*words += word.n + strspn(*words + word.n, " ");
-	return word;
+	if (is_template && value->semicolon_line)
+		err_set(l->err, ERR_CONF, "%s: line %zu begins with a ; and so is a comment, where"
+			" table_dispatcher 2.1 ran it as SQL: put the ; at the end of the line before, or begin the"
+			" comment with --", value->where, value->semicolon_line);
+	if (is_template || !has_inline_comment(value->raw))
+		return;
+	if (l->values.old)
+		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in table_dispatcher 2.1, and is"
+			" part of the value today: give the comment a line of its own, or where it is no comment"
+			" name the section [tdispatch]", value->where);
+	else
+		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line of its own\n",
+			value->where);
 }
 
-static bool parse_word(const struct key *key, const char *text, unsigned *value)
+/* The raw value behind a name in %(name)s. A key that is empty has its default, but a number. */
+static const char *lookup(void *ctx, const char *name)
 {
-	const char *words = key->words;
+	struct loading *l = ctx;
+	const struct key *key = key_find(name);
+	struct value *value = key ? given(l, key) : values_find(&l->values, name);
 
-	for (*value = (unsigned)key->min; *words; ++*value)
-		if (span_is(next_word(&words), text))
-			return true;
-	return false;
+	if (value && !value->used && (value->from == VALUE_DEFAULT || value->from == VALUE_FILE))
+		check_semicolons(l, value);
+	if (!value)
+		return key ? default_of(l, key) : NULL;
+	value->used = true;
+	if (!*value->raw && key && may_be_empty(key) && default_of(l, key))
+		return default_of(l, key);
+	return value->raw;
 }
 
-static struct span word_of(const struct key *key, unsigned value)
+/* Malloc'ed; NULL when the key has no value. */
+static char *value_of(struct loading *l, const struct key *key, struct err *why)
 {
-	const char *words = key->words;
+	const char *raw = lookup(l, key->name);
+	char *value = raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 
-	for (unsigned n = (unsigned)key->min; n < value; n++)
-		next_word(&words);
-	return next_word(&words);
-}
-
-/* Seconds with up to three digits after the point, as milliseconds. */
-static bool parse_seconds(const char *text, int64_t *ms)
-{
-	size_t whole = strspn(text, "0123456789"), n = whole;
-	int64_t value = 0, digits = 0;
-
-	if (text[n] == '.')
-		n += 1 + strspn(text + n + 1, "0123456789");
-	if (text[n] || whole > 9 || strspn(text, ".") == n)
-		return false;
-	for (const char *p = text; *p && digits < 4; p++) {
-		if (*p == '.' || digits)
-			digits++;
-		if (*p != '.')
-			value = 10 * value + (*p - '0');
-	}
-	for (int64_t have = digits ? digits - 1 : 0; have < 3; have++)
-		value *= 10;
-	*ms = value;
-	return true;
-}
-
-static bool parse_bool(const char *text, bool *value)
-{
-	static const char *const words[] = { "0", "no", "false", "off", "1", "yes", "true", "on" };
-
-	for (size_t i = 0; i < 8; i++)
-		if (strcasecmp(text, words[i]) == 0) {
-			*value = i >= 4;
-			return true;
-		}
-	return false;
-}
-
-static char *expand_home(char *path)
-{
-	const char *home = getenv("HOME");
-	struct buf b = { 0 };
-
-	if (path[0] != '~' || (path[1] && path[1] != '/') || !home)
-		return path;
-	buf_fmt(&b, "%s%s", home, path + 1);
-	buf_cstr(&b);
-	free(path);
-	return b.p;
-}
-
-/* Appends what is wrong with the value of a key that holds no text. */
-static void say_wanted(const struct key *key, struct buf *why)
-{
-	const char *words = key->words;
-
-	if (key->type == INT)
-		buf_fmt(why, "not a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
-	else if (key->type == SECONDS)
-		buf_str(why, "not a number of seconds");
-	else if (key->type == BOOLEAN)
-		buf_str(why, "neither 0 nor 1");
-	for (const char *before = "neither "; key->type == WORD && *words;) {
-		struct span word = next_word(&words);
-		buf_fmt(why, "%s%.*s", *words ? before : " nor ", (int)word.n, word.p);
-		before = ", ";
-	}
-}
-
-static bool parse(const struct key *key, const char *text, void *at)
-{
-	switch (key->type) {
-	case INT:
-		return parse_int(key, text, at);
-	case WORD:
-		return parse_word(key, text, at);
-	case SECONDS:
-		return parse_seconds(text, at);
-	default:
-		return parse_bool(text, at);
-	}
-}
-
-/* Stores value, a malloc'ed string that becomes the conf's, by the key's type. */
-static int store(struct loading *l, const struct key *key, char *value)
-{
-	void *at = (char *)l->conf + key->at;
-	struct buf why = { 0 };
-
-	if (is_text(key)) {
-		*(char **)at = key->type == PATH ? expand_home(value) : value;
-		return 0;
-	}
-	if (!parse(key, value, at)) {
-		say_wanted(key, &why);
-		bad_value(l, key->name, buf_cstr(&why));
-		buf_free(&why);
-	}
+	if (!value || *value || !may_be_empty(key))
+		return value;
 	free(value);
-	return l->err->code;
+	raw = default_of(l, key);
+	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
 static int read_key(struct loading *l, const struct key *key)
 {
 	const struct value *found = given(l, key), *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
-	const char *raw = lookup(l, key->name);
 	struct err why = { 0 };
 
 	if (alias && found != alias && found->from == alias->from)
 		return bad_value(l, key->name, "two spellings of one key are set");
-	char *value = raw ? ini_interpolate(raw, lookup, l, &why) : NULL;
+	char *value = value_of(l, key, &why);
 	if (why.code)
 		return bad_value(l, key->name, why.msg);
-	if (value && (*value || !is_text(key)))
-		return store(l, key, value);
-	free(value);
+	if (value)
+		return key_store(key, l->conf, value, &why) < 0 ? bad_value(l, key->name, why.msg) : 0;
 	return key->required ? bad_value(l, key->name, "must be set") : 0;
 }
 
@@ -294,6 +137,34 @@ static void warn_unknown(struct loading *l)
 }
 
 /* ---- what is worked out */
+
+/* Fills base_name and base_consumer. */
+static void find_base_names(struct loading *l)
+{
+	const struct value *given_name = values_find(&l->values, "job_name");
+	char *name = l->values.job_name;
+	struct err ignored = { 0 };
+
+	if (!l->values.old || (given_name && *given_name->raw))
+		return;
+	l->values.job_name = l->values.base_name;
+	l->conf->base_name = ini_interpolate(l->values.base_name, lookup, l, &ignored);
+	l->conf->base_consumer = value_of(l, key_find("consumer_name"), &ignored);
+	l->values.job_name = name;
+	if (l->conf->base_consumer && strcmp(l->conf->base_consumer, l->conf->consumer_name) != 0)
+		return;
+	free(l->conf->base_consumer);
+	l->conf->base_consumer = NULL;
+}
+
+static void warn_part_column(struct loading *l)
+{
+	const struct value *value = given(l, key_find("part_field"));
+
+	if (l->values.old && value && *value->raw && strcmp(value->key, "part_column") == 0)
+		buf_fmt(&l->conf->warnings, "%s: table_dispatcher 2.1 never read this key, and wrote to dest_table"
+			" itself; here it is part_field: rows go to partitions\n", value->where);
+}
 
 static void choose_state_file(struct conf *c)
 {
@@ -325,14 +196,14 @@ static int load_keys(struct loading *l)
 	struct err why = { 0 };
 	const char *key;
 
-	for (size_t i = 0; i < NKEYS; i++)
-		read_key(l, &keys[i]);
+	for (size_t i = 0; i < key_count; i++)
+		read_key(l, &key_table[i]);
 	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
 	choose_state_file(l->conf);
-	if (l->err->code)
+	if (l->err->code || check_files(l) < 0)
 		return l->err->code;
-	if (check_files(l) < 0)
-		return l->err->code;
+	find_base_names(l);
+	warn_part_column(l);
 	key = dest_complete(&l->conf->dest, &why);
 	return key ? bad_value(l, key, why.msg) : 0;
 }
@@ -351,97 +222,37 @@ int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nse
 
 int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
 {
-	for (size_t i = 0; i < NKEYS && strcmp(encoding, "UTF8") != 0; i++) {
-		const char *text = keys[i].type == STRING ? *(char *const *)(const void *)((const char *)conf + keys[i].at) : NULL;
+	for (size_t i = 0; i < key_count && strcmp(encoding, "UTF8") != 0; i++) {
+		const struct key *key = &key_table[i];
+		const char *text = key->type == KEY_STRING ? *key_text(key, conf) : NULL;
 		for (; text && *text; text++)
 			if (*text & 0x80)
 				return err_set(e, ERR_SHAPE, "%s has a character outside of ASCII, and src_db is in encoding %s:"
-					" that needs a source in UTF8", keys[i].name, encoding);
+					" that needs a source in UTF8", key->name, encoding);
 	}
 	return 0;
 }
 
 void conf_free(struct conf *conf)
 {
-	for (size_t i = 0; i < NKEYS; i++)
-		if (is_text(&keys[i]))
-			free(*(char **)(void *)((char *)conf + keys[i].at));
+	for (size_t i = 0; i < key_count; i++)
+		if (key_text(&key_table[i], conf))
+			free(*key_text(&key_table[i], conf));
 	free(conf->file);
 	free(conf->dest.field);
+	free(conf->base_name);
+	free(conf->base_consumer);
 	buf_free(&conf->warnings);
 	*conf = (struct conf){ 0 };
 }
 
-/* ---- showing */
-
-static void show_text(struct buf *out, const char *text)
-{
-	for (;; text++) {
-		size_t n = strcspn(text, "\n");
-		buf_add(out, text, n);
-		text += n;
-		if (!*text)
-			break;
-		buf_str(out, text[1] && text[1] != '\n' ? "\n    " : "\n");
-	}
-	buf_str(out, "\n");
-}
-
-static void show_seconds(struct buf *out, int64_t ms)
-{
-	buf_fmt(out, "%lld", (long long)(ms / 1000));
-	if (ms % 1000) {
-		buf_fmt(out, ".%03d", (int)(ms % 1000));
-		while (out->p[out->len - 1] == '0')
-			out->len--;
-	}
-	buf_str(out, "\n");
-}
-
-static void show_masked(struct buf *out, const char *conninfo, char *(*mask)(const char *conninfo))
-{
-	char *masked = mask(conninfo);
-
-	show_text(out, masked);
-	free(masked);
-}
-
-static void show_key(struct buf *out, const struct key *key, const void *at,
-	char *(*mask)(const char *conninfo))
-{
-	struct span word;
-
-	switch (key->type) {
-	case STRING:
-	case PATH:
-		show_text(out, *(char *const *)at);
-		break;
-	case CONNINFO:
-		show_masked(out, *(char *const *)at, mask);
-		break;
-	case INT:
-		buf_fmt(out, "%" PRId64 "\n", *(const int64_t *)at);
-		break;
-	case WORD:
-		word = word_of(key, *(const unsigned *)at);
-		buf_fmt(out, "%.*s\n", (int)word.n, word.p);
-		break;
-	case BOOLEAN:
-		buf_str(out, *(const bool *)at ? "1\n" : "0\n");
-		break;
-	case SECONDS:
-		show_seconds(out, *(const int64_t *)at);
-		break;
-	}
-}
-
 void conf_show(const struct conf *conf, struct buf *out, char *(*mask)(const char *conninfo))
 {
-	for (size_t i = 0; i < NKEYS; i++) {
-		const void *at = (const char *)conf + keys[i].at;
-		if (is_text(&keys[i]) && !*(char *const *)at)
+	for (size_t i = 0; i < key_count; i++) {
+		char *const *text = key_text(&key_table[i], conf);
+		if (text && !*text)
 			continue;
-		buf_fmt(out, "%s = ", keys[i].name);
-		show_key(out, &keys[i], at, mask);
+		buf_fmt(out, "%s = ", key_table[i].name);
+		key_show(&key_table[i], conf, out, mask);
 	}
 }

@@ -9,7 +9,8 @@
 
 /* ---- values.c: what keys were given in the file, the environment and by --set */
 
-enum value_from { VALUE_BUILTIN, VALUE_FILE, VALUE_ENV, VALUE_SET };    /* the later counts more */
+/* the later counts more; VALUE_DEFAULT: in section [DEFAULT] */
+enum value_from { VALUE_BUILTIN, VALUE_DEFAULT, VALUE_FILE, VALUE_ENV, VALUE_SET };
 
 struct value {
 	char *key;                      /* lower case */
@@ -17,14 +18,19 @@ struct value {
 	char *where;                    /* how messages about it begin */
 	enum value_from from;
 	bool used;                      /* found by the reader, or not to be warned of */
+	size_t semicolon_line;          /* as in struct ini_entry */
 };
 
 struct values {
 	struct value *at;
 	size_t n, cap;
 	const char *file;               /* borrowed, or NULL */
+	bool old;                       /* the file's section is [table_dispatcher] */
+	char *job_name;                 /* where that key is not given; NULL without a file */
+	char *base_name;                /* the file's, without its ending; both as raw values */
 };
 
+#define VALUES_OLD_SECTION "table_dispatcher"           /* and job_name's default there */
 #define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file itself, is no key */
 
 /* file: NULL for none. sets: "key=value". is_key tells TDISPATCH_<KEY> from TDISPATCH_<KEY>_FILE.
@@ -71,7 +77,7 @@ const char *dest_complete(struct dest *, struct err *);
 /* Source name of the column that picks the partition; the NULL span when no column does. */
 struct span dest_part_column(const struct dest *);
 
-/* ---- conf.c: which keys there are */
+/* ---- key.c: the keys */
 
 #define LANES_MAX 16                    /* destination connections that load one batch */
 #define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
@@ -85,7 +91,7 @@ struct conf {                           /* the job's keys, and its destination *
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
 	enum log_format log_format;
-	bool use_skylog;
+	char *use_skylog;               /* ignored */
 	int64_t loop_delay;             /* milliseconds, as all times here */
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
@@ -98,8 +104,43 @@ struct conf {                           /* the job's keys, and its destination *
 	int64_t retry_limit;
 	int64_t server_timeout;
 
+	/* What job_name and consumer_name would be by the file's name, where they are not given and
+	 * the section is [table_dispatcher]; base_consumer is NULL where that makes no difference. */
+	char *base_name, *base_consumer;
 	struct buf warnings;            /* a line each, every one ended by '\n' */
 };
+
+enum key_type {
+	KEY_STRING, KEY_PATH, KEY_CONNINFO,
+	KEY_INT,                            /* int64_t from min to max */
+	KEY_WORD,                           /* an enum, whose value min is the first of words */
+	KEY_SECONDS                         /* int64_t milliseconds */
+};
+
+struct key {
+	const char *name, *alias;
+	enum key_type type;
+	size_t at;                      /* offset in struct conf */
+	const char *def;                /* NULL: unset */
+	bool required;
+	int64_t min, max;
+	const char *words;              /* separated by blanks */
+};
+
+extern const struct key key_table[];    /* in the order of the manual */
+extern const size_t key_count;
+
+const struct key *key_find(const char *name);   /* by its name or its old spelling, or NULL */
+/* Where the conf has the key's text; NULL for a key that is no text. */
+char **key_text(const struct key *, const struct conf *);
+/* Puts value, a malloc'ed string that becomes the conf's or is freed. 0, or ERR_CONF with the
+ * reason alone. */
+int key_store(const struct key *, struct conf *, char *value, struct err *);
+/* Appends the value, which is there, and a newline. mask as for conf_show. */
+void key_show(const struct key *, const struct conf *, struct buf *,
+	char *(*mask)(const char *conninfo));
+
+/* ---- conf.c: the config as a whole */
 
 /* Reads and checks what values_load gives. ERR_CONF with file and line, or where else it is from. */
 int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, struct err *);

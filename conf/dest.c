@@ -28,7 +28,8 @@ static const char *split_dest_table(struct dest *d, struct err *e)
 	if (d->schema.n > NAME_BYTES_MAX || d->table.n > NAME_BYTES_MAX)
 		return bad(e, "dest_table", "a name over 63 bytes, more than the server takes");
 	if (d->table.n + period_suffix_len(d->period.method) > NAME_BYTES_MAX)
-		return bad(e, "dest_table", "its partitions' names would be over 63 bytes, more than the server takes");
+		return bad(e, "dest_table", "its partitions' names would be over 63 bytes,"
+			" more than the server takes");
 	return NULL;
 }
 
@@ -48,6 +49,8 @@ static const char *split_field(struct span item, struct field *field, struct err
 	const char *colon = item.n ? memchr(item.p, ':', item.n) : NULL;
 	size_t n = colon ? (size_t)(colon - item.p) : item.n;
 
+	if (colon && memchr(colon + 1, ':', item.n - n - 1))
+		return bad(e, "fields", "two colons in one item: col, or col:newname");
 	field->source = trimmed(item.p, n);
 	field->target = colon ? trimmed(colon + 1, item.n - n - 1) : field->source;
 	if (!field->source.n || !field->target.n)
@@ -87,7 +90,8 @@ static const char *split_fields(struct dest *d, struct err *e)
 
 static const char *choose_period(struct dest *d, struct err *e)
 {
-	d->part_by = !d->part_field ? PART_BY_NOTHING : strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME : PART_BY_COLUMN;
+	d->part_by = !d->part_field ? PART_BY_NOTHING :
+		strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME : PART_BY_COLUMN;
 	if (!period_zone(&d->period, d->part_timezone))
 		return bad(e, "part_timezone", "neither text, UTC nor a fixed offset such as +02:00");
 	d->period.method = d->part_by == PART_BY_NOTHING ? PERIOD_NONE : d->part_method;
@@ -97,7 +101,8 @@ static const char *choose_period(struct dest *d, struct err *e)
 static const char *choose_keep(struct dest *d, struct err *e)
 {
 	if (d->part_keep && !period_age(&d->keep, d->part_keep))
-		return bad(e, "part_keep", "not a number from 1 to 99999 and hours, days, weeks, months or years");
+		return bad(e, "part_keep", "not a number from 1 to 99999 and hours, days, weeks, months or"
+			" years");
 	if (d->part_keep && !d->part_field)
 		return bad(e, "part_keep", "it needs part_field: there are no partitions without it");
 	if (!d->part_keep && d->part_late != PART_LATE_CREATE)
@@ -121,13 +126,14 @@ static const char *try_template(struct dest *d, struct err *e)
 	period_suffix(&d->period, 0, suffix);
 	buf_fmt(&part, "%.*s%s", (int)d->table.n, d->table.p, suffix);
 	struct template_words words = {
-		.schema = d->schema, .parent = d->table, .part = { part.p, part.len }, .pkey = &pkey, .npkey = 1,
-		.part_field = dest_part_column(d), .start = at, .end = at,
+		.schema = d->schema, .parent = d->table, .part = { part.p, part.len },
+		.pkey = &pkey, .npkey = 1, .part_field = dest_part_column(d), .start = at, .end = at,
 	};
 	if (template_expand(&out, span_of(d->part_template), &words, &why) < 0) {
 		const char *what = why.msg;
-		if (strncmp(what, "part_template", strlen("part_template")) == 0)       /* the caller says the key */
-			what += strlen("part_template") + strspn(what + strlen("part_template"), ": ");
+		size_t n = strlen("part_template");
+		if (strncmp(what, "part_template", n) == 0)     /* the caller says the key */
+			what += n + strspn(what + n, ": ");
 		key = bad(e, "part_template", what);
 	}
 	buf_free(&part);

@@ -77,7 +77,6 @@ static void add_builtin(struct values *v, const char *name, const char *value)
 static void add_names_of_file(struct values *v, const char *file)
 {
 	char path[PATH_MAX], dir[PATH_MAX], base[PATH_MAX];
-
 	if (!realpath(file, path))
 		snprintf(path, sizeof path, "%s", file);
 	memcpy(dir, path, sizeof dir);
@@ -85,7 +84,8 @@ static void add_names_of_file(struct values *v, const char *file)
 	char *dot = strrchr(base, '.');
 	if (dot && dot != base)
 		*dot = 0;
-	add_builtin(v, "job_name", base);
+	v->base_name = doubled_percent(base);
+	v->job_name = doubled_percent(v->old ? VALUES_OLD_SECTION : base);
 	add_builtin(v, "config_file", dir);
 	add_builtin(v, "config_dir", dirname(dir));
 }
@@ -104,7 +104,7 @@ static void add_other_names(struct values *v, const char *section)
 /* The section's name in the file, or NULL. */
 static const char *find_section(const struct ini *ini, const char *file, struct err *e)
 {
-	static const char *const names[] = { "table_dispatcher", "tdispatch" };
+	static const char *const names[] = { VALUES_OLD_SECTION, "tdispatch" };
 	const char *found = NULL;
 
 	for (size_t i = 0; i < 2; i++)
@@ -120,18 +120,27 @@ static const char *find_section(const struct ini *ini, const char *file, struct 
 	return found;
 }
 
-/* The entries under [name]. Those of [DEFAULT] may have been meant for another program. */
+/* Two quotes are an empty value, as to table_dispatcher 2.1. */
+static char *copied_value(const char *value)
+{
+	return mem_str(value, strcmp(value, "\"\"") == 0 ? 0 : strlen(value));
+}
+
+/* The entries under [name]. */
 static void add_entries(struct values *v, const char *file, const struct ini *ini, const char *name)
 {
+	enum value_from from = strcmp(name, "DEFAULT") == 0 ? VALUE_DEFAULT : VALUE_FILE;
+
 	for (size_t i = 0; i < ini->n; i++) {
 		const struct ini_entry *entry = &ini->entry[i];
-		if (*entry->key && span_is(entry->section, name))
-			add(v, VALUE_FILE, mem_str(entry->key, strlen(entry->key)), mem_str(entry->value, strlen(entry->value)),
-				"%s: line %zu: %.200s", file, entry->line, entry->key)->used = strcmp(name, "DEFAULT") == 0;
+		if (!*entry->key || !span_is(entry->section, name))
+			continue;
+		struct value *value = add(v, from, mem_str(entry->key, strlen(entry->key)),
+			copied_value(entry->value), "%s: line %zu: %.200s", file, entry->line, entry->key);
+		value->semicolon_line = entry->semicolon_line;
 	}
 }
 
-/* The section's own entries come last: of equals values_find takes the later. */
 static void add_section(struct values *v, const char *file, const struct ini *ini, const char *section)
 {
 	add_entries(v, file, ini, "DEFAULT");
@@ -152,7 +161,11 @@ static void add_file(struct values *v, const char *file, struct err *e)
 		err_set(e, ERR_CONF, "%s: %s", file, why.msg);
 	else
 		section = find_section(&ini, file, e);
-	if (section) {
+	if (section && (ini_check(&ini, "DEFAULT", &why) < 0 ||
+	    ini_check(&ini, section, &why) < 0)) {
+		err_set(e, ERR_CONF, "%s: %s", file, why.msg);
+	} else if (section) {
+		v->old = strcmp(section, VALUES_OLD_SECTION) == 0;
 		add_section(v, file, &ini, section);
 		add_names_of_file(v, file);
 		add_other_names(v, section);
@@ -268,6 +281,8 @@ void values_free(struct values *v)
 		free(v->at[i].where);
 	}
 	free(v->at);
+	free(v->job_name);
+	free(v->base_name);
 	*v = (struct values){ 0 };
 }
 

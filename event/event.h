@@ -16,6 +16,7 @@ struct moment {                         /* what an ISO date's text says */
 	int us;                         /* of the second, whose later digits are dropped */
 	int offset_s;                   /* east of UTC */
 	bool has_time, has_offset;
+	bool carries;                   /* 24:00 or a leap second: second_of_day is one too many */
 	bool exact;                     /* false: 24:00, a leap second, more than six digits of a fraction; T and Z,
 					 * which a server may take for time zones */
 };

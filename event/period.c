@@ -101,7 +101,8 @@ static bool parse_time(const char **p, const char *end, struct moment *m)
 		return false;
 	if (second < 0 || second > 60 || (hour == 24 && (minute || second)))
 		return false;
-	m->exact = hour < 24 && second < 60;
+	m->carries = hour == 24 || second == 60;
+	m->exact = !m->carries;
 	if (has_second && take(p, end, '.')) {
 		const char *start = *p;
 		bool zero = true;
@@ -191,6 +192,8 @@ int period_of_text(const struct period_rule *rule, struct span text, int64_t *st
 	int64_t at_s = m.days * DAY_S + m.second_of_day;
 	if (rule->zoned && m.has_offset)
 		at_s += rule->zone_s - m.offset_s;
+	if (!rule->zoned && m.carries)
+		at_s--;
 	return period_of_clock(rule, at_s, start_s, why);
 }
 

@@ -274,6 +274,7 @@ static int twice(struct span name, struct err *e)
 	return e->code;
 }
 
+/* To the end of the row: which of two columns of one name is meant, nobody can tell. */
 static int row_of_list(struct route *r, struct span data, struct err *e)
 {
 	struct span rest = data, value;
@@ -281,7 +282,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 	ssize_t wanted = -1;
 
 	r->row++;
-	for (size_t at = 0; left > 0 && next_field(r, at, data, &rest, &value, &wanted, e); at++) {
+	for (size_t at = 0; next_field(r, at, data, &rest, &value, &wanted, e); at++) {
 		if (wanted < 0)
 			continue;
 		if (r->seen[wanted] == r->row)
@@ -290,7 +291,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
-	if (left)
+	if (left || e->code)
 		return e->code ? e->code : lacks(r, e);
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)

@@ -185,14 +185,14 @@ static int connect_both(struct job *j, struct err *e)
 	struct queue_state state;
 
 	if (job_source(j, e) < 0 || queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
-	    queue_require(&state, c->queue_name, e) < 0)
+	    queue_require(&state, c->queue_name, e) < 0 || job_check_name(c, j->src, NULL, e) < 0)
 		return e->code;
 	if (!state.consumer)
 		return err_set(e, ERR_SHAPE, "consumer %s is not registered on queue %s, so there is no batch for it:"
 			" --register or --install", c->consumer_name, c->queue_name);
 	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	return position_require(j->kind, e);
+	return position_require(j->kind, e) < 0 ? e->code : job_check_name(c, NULL, j->ddl, e);
 }
 
 int dryrun_run(struct job *j, struct err *e)

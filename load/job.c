@@ -262,6 +262,28 @@ static int check_position(struct job *j, const struct queue_state *state, struct
 	return complete_positions(j, &c, e);
 }
 
+int job_check_name(const struct conf *c, struct pq *src, struct pq *dst, struct err *e)
+{
+	struct queue_state state = { 0 };
+	enum position_kind kind = POSITION_NONE;
+	bool known = false;
+	int64_t tick;
+
+	if (!c->base_consumer)
+		return 0;
+	if (src && queue_state(src, c->queue_name, c->base_consumer, &state, e) < 0)
+		return e->code;
+	if (dst && position_kind(dst, &kind, e) == 0 && kind != POSITION_NONE)
+		position_get(dst, c->base_consumer, &known, &tick, e);
+	if (e->code || (!state.consumer && !known))
+		return e->code;
+	return err_set(e, ERR_CONF, "%s: neither job_name nor consumer_name is set: is the consumer %s, as in"
+		" table_dispatcher 2.1, or %s, by the file's name, which %s? Add job_name = %s"
+		" to go on as the latter, or job_name = " VALUES_OLD_SECTION " as the former", c->file, c->consumer_name,
+		c->base_consumer, !known ? "the queue knows" : !state.consumer ? "the target knows" : "queue and target know",
+		c->base_name);
+}
+
 /* A consumer that the target knows must not be registered: it would start at the newest tick. */
 static int check_registration(struct job *j, struct err *e)
 {
@@ -278,7 +300,8 @@ static int check_registration(struct job *j, struct err *e)
 	if (state.last_tick_age_ms > TICK_IS_OLD_MS)
 		log_warn("src_db: the newest tick of queue %s is %" PRId64 " s old, and events are read after a tick: does a ticker"
 			" (pgqd) run?", c->queue_name, state.last_tick_age_ms / 1000);
-	if (position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
+	if (job_check_name(c, j->src, j->dst[0], e) < 0 ||
+	    position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
 		return e->code;
 	if (state.consumer)
 		return check_position(j, &state, pos, n, e);

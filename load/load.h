@@ -207,6 +207,10 @@ void job_disconnect(struct job *);
 /* The job's connections and what it knows of the target; not the config. */
 void job_free(struct job *);
 
+/* ERR_CONF where the config leaves the consumer's name to its default and a server knows the other
+ * name that the default may mean, conf's base_consumer. src or dst may be NULL: it is not asked. */
+int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
+
 /* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
 int job_open_lanes(struct job *, size_t n, struct err *);
 void job_close_lanes(struct job *);

@@ -57,7 +57,8 @@ int admin_register(struct job *j, struct err *e)
 {
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
+	    job_check_name(j->conf, j->src, j->dst[0], e) < 0)
 		return e->code;
 	return register_consumer(j, &state, e);
 }
@@ -67,7 +68,8 @@ int admin_unregister(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 ||
+	    queue_require(&state, c->queue_name, e) < 0 || job_check_name(c, j->src, NULL, e) < 0)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
@@ -100,6 +102,7 @@ int admin_rewind(struct job *j, struct err *e)
 
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
 	    open_target(j, e) < 0 || target_kind(j, e) < 0 ||
+	    job_check_name(c, j->src, j->dst[0], e) < 0 ||
 	    position_begin(j->dst[0], c->consumer_name, 0, 1, j->kind, &pos, e) < 0)
 		return e->code;
 	if (!pos.known)
@@ -146,6 +149,7 @@ int admin_reset(struct job *j, struct err *e)
 	size_t n, ahead = 0;
 
 	if (open_target(j, e) < 0 || target_kind(j, e) < 0 ||
+	    job_check_name(j->conf, NULL, j->dst[0], e) < 0 ||
 	    position_look(j->dst[0], consumer, j->kind, pos, &n, e) < 0)
 		return e->code;
 	if (!pos[0].known) {
@@ -184,7 +188,7 @@ static int install_target(struct job *j, struct err *e)
 {
 	bool created = false;
 
-	if (open_target(j, e) < 0 || position_install(j->dst[0], &created, e) < 0)
+	if (position_install(j->dst[0], &created, e) < 0)
 		return e->code;
 	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
@@ -198,10 +202,10 @@ int admin_install(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
 		return e->code;
-	if (install_target(j, e) < 0)
-		return j->dst[0] ? lacking(j->dst[0], "dst_db", position_install_grants, e) : e->code;
+	if (job_check_name(c, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
+		return lacking(j->dst[0], "dst_db", position_install_grants, e);
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
 		return lacking(j->src, "src_db", queue_create_grants, e);
 	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");

@@ -17,6 +17,17 @@ struct check {
 	struct findings *found;
 };
 
+/* A frozen database, a standby: a run would wait for it. */
+static void check_read_only(struct check *c, const char *what, struct pq *q)
+{
+	struct err e = { 0 };
+
+	if (pq_query(q, "SELECT pg_catalog.current_setting('transaction_read_only')", &e) == 0 &&
+	    strcmp(pq_value(q, 0, 0), "on") == 0)
+		finding_wrong(c->found, "%s is read-only: default_transaction_read_only is on, or it is a"
+			" standby", what);
+}
+
 static struct pq *connect_to(struct check *c, const char *what, const char *conninfo)
 {
 	struct err e = { 0 };
@@ -31,6 +42,7 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	if (pq_exposed(q))
 		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
 			what, what);
+	check_read_only(c, what, q);
 	return q;
 }
 
@@ -110,6 +122,15 @@ static void check_whole_file(const char *key, const char *path)
 	buf_free(&folder);
 }
 
+static void check_old_process(struct check *c, const char *pidfile)
+{
+	int pid = pidfile ? process_old_program(pidfile) : 0;
+
+	if (pid)
+		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that runs: stop it, and"
+			" wait until it is gone", pidfile, pid);
+}
+
 static void check_files(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -118,6 +139,7 @@ static void check_files(struct check *c)
 	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
 		state = NULL;           /* beside it, and the folder is the same */
 	check_kept_file(c, "pidfile", conf->pidfile);
+	check_old_process(c, conf->pidfile);
 	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
 	check_whole_file("state_file", state);
 	check_whole_file("metrics_file", conf->metrics_file);
@@ -233,7 +255,11 @@ static void check_position(struct check *c)
 
 static void check_target(struct check *c)
 {
+	struct err e = { 0 };
+
 	check_position(c);
+	if (job_check_name(c->job->conf, c->job->src, c->job->dst[0], &e) == ERR_CONF)
+		finding_wrong(c->found, "%s", e.msg);
 	if (c->job->conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
 	checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest);

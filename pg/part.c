@@ -203,7 +203,7 @@ static int begin(struct pq *ddl, const struct part_want *want, bool *there, stru
 
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
 {
-	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;"
 		"SET LOCAL standard_conforming_strings = on; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(sql, ddl, lock_timeout_ms);
 }

@@ -83,14 +83,15 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;");
+	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
 	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
 	if (pq_server_version(dst) >= 120000)
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
-		"SELECT pg_catalog.current_setting('tdispatch.locked'), ",
+		"SELECT pg_catalog.current_setting('tdispatch.locked'),"
+		" pg_catalog.current_setting('transaction_read_only'), ",
 		lock_key(consumer, lane));
 	add_get(&sql, consumer, lane, lanes, "");
 	if (kind == POSITION_LANES) {
@@ -99,14 +100,14 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		add_get(&sql, consumer, lane, lanes, ", identity time");
 		add_get(&sql, consumer, lane, lanes, ", rule");
 	}
-	if (run(dst, &sql, e) < 0) {
-		if (strcmp(e->sqlstate, "0A000") == 0)  /* what a standby answers to READ WRITE */
-			e->code = ERR_READONLY;
+	if (run(dst, &sql, e) < 0)
 		return e->code;
-	}
+	if (strcmp(pq_value(dst, 0, 1), "on") == 0)
+		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it"
+			" is a standby");
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
-	*pos = take_position(dst, 0, 1, lane, kind);
+	*pos = take_position(dst, 0, 2, lane, kind);
 	return 0;
 }
 

@@ -270,4 +270,14 @@ case_empty_batches_are_finished() {
 	expect_eq "$(consumer_tick)" "$(src "select last_tick_id from pgq.get_queue_info('q')")" "ticks of empty batches are finished"
 }
 
+# With a list too nobody can tell which of the two is meant, wherever the second one stands.
+case_column_twice_beside_a_list() {
+	orders_pair fields="id, day"
+	event I:id 'id=1&day=2026-01-31&note=x&%69d=2' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'the event has column id twice'
+	expect_rows 0
+}
+
 run_cases

@@ -523,4 +523,21 @@ case_long_name_in_template_is_refused() {
 	expect_refused_name 2
 }
 
+# The date as it is written decides, where the server counts on.
+case_24_hours_and_leap_seconds() {
+	orders_pair "part_template=$INHERITS"
+	dst "drop table orders; create table orders (id int, day timestamp, note text)"
+	event I:id 'id=1&day=2026-01-31+24:00:00&note=' >/dev/null
+	event I:id 'id=2&day=2026-01-31+23:59:60&note=' >/dev/null
+	event I:id 'id=3&day=2026-02-01&note=' >/dev/null
+	tick q
+	once
+	expect_eq "$(dst "select string_agg(tableoid::regclass || ':' || id, ' ' order by id) from orders")" \
+		"orders_2026_01_31:1 orders_2026_01_31:2 orders_2026_02_01:3"
+	event I:id 'id=4&day=2026-01-31+24:00:00&note=' >/dev/null
+	tick q
+	once --set part_timezone=UTC
+	expect_eq "$(dst "select tableoid::regclass from orders where id = 4")" orders_2026_02_01
+}
+
 run_cases

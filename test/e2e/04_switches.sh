@@ -108,7 +108,7 @@ case_no_section() {
 
 case_bad_values() {
 	local bad
-	for bad in log_size=big log_count=-1 loop_delay=soon exception_sleep=-5 connection_lifetime=1h use_skylog=maybe; do
+	for bad in log_size=big log_count=-1 loop_delay=soon exception_sleep=-5 connection_lifetime=1h; do
 		offline_config "$bad"
 		expect_exit 2 "$TDISPATCH" --show-config job.ini
 		expect_match err "${bad%%=*}"
@@ -161,9 +161,9 @@ case_grammar() {
 	expect_match out '^queue_name = q; not a comment$'
 	expect_match out '^dst_db = dbname=x$'
 	expect_match out '^dest_table = orders$'
-	expect_match out '^job_name = odd$'
-	expect_match out '^consumer_name = odd$'
-	expect_match out '^logfile = /home/of/somebody/odd-table_dispatcher.log$'
+	expect_match out '^job_name = table_dispatcher$'
+	expect_match out '^consumer_name = table_dispatcher$'
+	expect_match out '^logfile = /home/of/somebody/table_dispatcher-table_dispatcher.log$'
 	expect_match out "^pidfile = .*/$(hostname)\.pid\$"
 	expect_match out '^fields = .*odd.ini$'
 	expect_eq "$(sed -n '/^part_template/,/five/p' out)" $'part_template = line one;\n    line two\n\n    line four: 100%\n    line five = x'
@@ -176,13 +176,120 @@ case_old_spellings() {
 	expect_match out '^queue_name = old$'
 	expect_match out '^consumer_name = oldc$'
 	expect_match out '^part_field = created$'
-	expect_eq "$(cat err)" ""
 }
 
 case_use_skylog() {
-	offline_config use_skylog=1
+	local value
+	for value in 1 2 yes; do
+		offline_config use_skylog=$value
+		expect_exit 0 "$TDISPATCH" --show-config job.ini
+		expect_match err 'use_skylog is .*ignored'
+	done
+	offline_config use_skylog=0
 	expect_exit 0 "$TDISPATCH" --show-config job.ini
-	expect_match err use_skylog
+	expect_eq "$(cat err)" ""
+}
+
+# shown KEY=VALUE...: what the last of them is shown as; "refused" with exit code 2.
+shown() {
+	offline_config "$@"
+	expect_exit "0|2" "$TDISPATCH" --show-config job.ini
+	sed -n "s/^${!#%%=*} = //p" out | grep . || echo refused
+}
+
+case_numbers() {
+	expect_eq "$(shown loop_delay=1e-1)" 0.1
+	expect_eq "$(shown loop_delay=0.0005)" 0.001
+	expect_eq "$(shown loop_delay=0.00001)" 0.001
+	expect_eq "$(shown loop_delay=0.0)" 0
+	expect_eq "$(shown loop_delay=1.23456)" 1.235
+	expect_eq "$(shown loop_delay=.5)" 0.5
+	expect_eq "$(shown loop_delay=2E2)" 200
+	for value in -1 1e10 inf nan 0x10 1,5 "1 s" e1; do
+		expect_eq "$(shown "loop_delay=$value")" refused "$value"
+		expect_match err 'line [0-9]+: loop_delay: not a number of seconds'
+	done
+	expect_eq "$(shown lanes=0)" refused
+	expect_match err 'lanes: not a whole number from 1 to 16'
+	expect_eq "$(shown part_method=dayly)" refused
+	expect_match err 'part_method: neither yearly, monthly, weekly, daily nor hourly'
+	expect_eq "$(shown fields=a:b:c)" refused
+	expect_match err 'fields: two colons'
+}
+
+# A key that is empty counts as not set, also where 2.1's "" says so.
+case_empty_values() {
+	local empty
+	for empty in '' '""'; do
+		offline_config part_field= pidfile= part_template=
+		printf '%s = %s\n' part_timezone "$empty" fields "$empty" consumer_name "$empty" on_error "$empty" \
+			pidfile "$empty" part_field "$empty" logfile '%(job_name)s%(pidfile)s.log' >>job.ini
+		expect_exit 0 "$TDISPATCH" --show-config job.ini
+		expect_eq "$(grep -c '^\(part_timezone = text\|fields = \*\|consumer_name = job\|on_error = stop\)$' out)" 4
+		expect_no_match out '^(pidfile|part_field)'
+		expect_match out '^logfile = job.log$'
+	done
+	expect_eq "$(shown loop_delay='""')" refused
+	offline_config dest_table=
+	printf 'dest_table = ""\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'line [0-9]+: dest_table: must be set'
+	offline_config job_name=
+	printf 'job_name =\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out '^job_name = table_dispatcher$'
+}
+
+# Two spellings of one key, an unknown key, other sections.
+case_default_section() {
+	offline_config queue_name= consumer_name=c
+	printf 'queue_name = q\n[DEFAULT]\npgq_queue_name = of_all\npgq_consumer_id = of_all\ntypo = 1\nbase = x\nlogfile = %%(base)s.log\n' >>job.ini
+	printf '[other]\nkey = 1 ; one\nkey = 2\n[other]\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out '^queue_name = q$'
+	expect_match out '^consumer_name = c$'
+	expect_match out '^logfile = x.log$'
+	expect_match err 'line [0-9]+: typo: no key of that name'
+	expect_eq "$(wc -l <err)" 1 "warnings"
+	printf '[DEFAULT]\ntypo = 2\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'key typo is already set in line [0-9]+'
+}
+
+# What was a comment to table_dispatcher 2.1 and is none today, and the other way round.
+case_semicolons() {
+	offline_config job_name= consumer_name=
+	printf 'job_name = orders ; our job\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'line [0-9]+: job_name: .*comment.*\[tdispatch\]'
+	expect_exit 0 "$TDISPATCH" --show-config job.ini --set job_name=x
+	expect_eq "$(cat err)" ""
+	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match err 'WARNING .*line [0-9]+: job_name: the ; is part of the value'
+	expect_match out '^job_name = orders ; our job$'
+	offline_config "part_template=create table _DEST_TABLE (); -- ; done"
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_eq "$(cat err)" ""
+	sed -i '/^part_template/d' job.ini
+	printf 'part_template =\n  create table _DEST_TABLE ()\n\n  # a comment\n  ; grant select on _DEST_TABLE to public\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "part_template: line $(grep -n '; grant' job.ini | cut -d: -f1) begins with a ;"
+	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	sed -i 's/^  ; grant/; grant/' job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+}
+
+case_part_column_warns() {
+	offline_config part_field=
+	printf 'part_column = created\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out '^part_field = created$'
+	expect_match err 'WARNING .*part_column: table_dispatcher 2.1 never read this key'
+	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_eq "$(cat err)" ""
 }
 
 case_show_config_order() {

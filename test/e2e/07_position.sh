@@ -16,6 +16,53 @@ three_batches() {
 	tick q
 }
 
+# Without job_name in the old section: 2.1's name, table_dispatcher. The file's name was the default
+# of tdispatch before: where a server knows it, nobody is registered under the new one.
+case_default_name() {
+	orders_pair job_name=
+	expect_match out 'consumer table_dispatcher registered'
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+	expect_eq "$(completed_tick table_dispatcher)" "$(consumer_tick table_dispatcher)"
+}
+
+# ambiguous SWITCH...: refused, with both names and the line to add.
+ambiguous() {
+	expect_exit 2 "$TDISPATCH" "$@" job.ini
+	expect_match err 'neither job_name nor consumer_name.* table_dispatcher.* job, .*Add job_name = job .*job_name = table_dispatcher'
+}
+
+case_default_name_of_before() {
+	local switch
+	orders_pair job_name=
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	expect_exit 0 "$TDISPATCH" --register job.ini --set job_name=job
+	orders 1 3
+	tick q
+	for switch in --once --install --register --unregister --rewind --dry-run; do
+		ambiguous $switch
+		expect_match err 'which the queue knows'
+	done
+	expect_eq "$(src "select string_agg(consumer_name, ' ') from pgq.get_consumer_info('q')")" job
+	once --set job_name=job
+	ambiguous --once
+	expect_match err 'which queue and target know'
+	ambiguous --reset
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'wrong.*neither job_name nor consumer_name'
+	expect_exit 0 "$TDISPATCH" --unregister job.ini --set job_name=job
+	ambiguous --once
+	expect_match err 'which the target knows'
+	expect_exit 0 "$TDISPATCH" --register job.ini --set job_name=table_dispatcher
+	once --set consumer_name=table_dispatcher
+	expect_rows 3
+	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'consumer job is not registered'
+}
+
 set_completed() {
 	dst "update pgq_ext.completed_tick set last_tick_id = $1 where consumer_id = 'job'"
 }

@@ -180,13 +180,34 @@ case_no_rights() {
 	expect_rows 0
 }
 
+# A database is frozen by default_transaction_read_only: nothing is written, and it goes on afterwards.
 case_read_only_target() {
-	orders_pair
+	orders_pair retry_limit=1
 	orders 1 5
 	tick q
 	sql postgres <<<"alter database \"$DST\" set default_transaction_read_only = on"
-	expect_exit 0 "$TDISPATCH" --once job.ini
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'dst_db is read-only: default_transaction_read_only is on'
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'wrong.* dst_db is read-only'
+	expect_eq "$(dst "select count(*) from pg_inherits") $(dst "select count(*) from orders")" "0 0"
+	start job.ini
+	within 10 grep -q 'read-only.*trying again' bg.err
 	sql postgres <<<"alter database \"$DST\" set default_transaction_read_only = off"
+	within 20 dst_gives 5 "select count(*) from orders"
+	expect_eq "$(grep -c read-only bg.err)" 1 "lines about one state"
+}
+
+case_read_only_source() {
+	orders_pair retry_limit=1
+	orders 1 5
+	tick q
+	sql postgres <<<"alter database \"$SRC\" set default_transaction_read_only = on"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'read-only transaction'
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'wrong.* src_db is read-only'
+	sql postgres <<<"alter database \"$SRC\" set default_transaction_read_only = off"
 	once
 	expect_rows 5
 }

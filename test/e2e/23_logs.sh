@@ -153,4 +153,20 @@ case_log_file_is_moved_and_the_config_is_broken() {
 	expect_end 0 5
 }
 
+# 0 switches rotation off, be it the size or the number.
+case_no_rotation() {
+	local zero
+	orders_pair logfile=job.log
+	orders 1 3
+	tick q
+	once
+	for zero in log_size=0 "log_size=10 log_count=0"; do
+		for i in 1 2 3; do
+			expect_exit 0 "$TDISPATCH" --once job.ini $(printf -- '--set %s ' $zero)
+		done
+		expect_eq "$(ls job.log*)" job.log "$zero"
+	done
+	[ "$(grep -c ' starts: ' job.log)" = 7 ] || fail "lines are lost"
+}
+
 run_cases

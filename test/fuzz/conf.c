@@ -59,9 +59,9 @@ static bool can_be_written(const char *text)
 
 static bool values_can_be_written(const struct conf *conf)
 {
-	for (size_t i = 0; i < NKEYS; i++) {
-		const char *text = is_text(&keys[i]) ? *(char *const *)(const void *)((const char *)conf + keys[i].at) : NULL;
-		if (text && !can_be_written(text))
+	for (size_t i = 0; i < key_count; i++) {
+		const char *text = key_text(&key_table[i], conf) ? *key_text(&key_table[i], conf) : NULL;
+		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 || has_inline_comment(text)))
 			return false;
 	}
 	return true;

@@ -113,6 +113,7 @@ static void check_read(const struct ini *ini, struct span text)
 	}
 	write_down(ini, &written);
 	CHECK(ini_parse(&again, (struct span){ written.p, written.len }, &e) == 0);
+	CHECK(ini_check(&again, NULL, &e) == 0);
 	check_same(ini, &again);
 	ini_free(&again);
 	buf_free(&written);
@@ -125,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err e = { 0 };
 	size_t line = 0;
 
-	if (ini_parse(&ini, text, &e) == 0) {
+	if (ini_parse(&ini, text, &e) == 0 && ini_check(&ini, NULL, &e) == 0) {
 		CHECK(e.code == 0);
 		check_read(&ini, text);
 	} else {

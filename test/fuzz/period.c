@@ -51,6 +51,8 @@ static bool slow_moment(const struct period_rule *rule, const char *text, int64_
 	if (hour > 24 || minute > 59 || second > 60 || (hour == 24 && (minute || second || fraction)))
 		return false;
 	*at_s += hour * 3600 + minute * 60 + second;
+	if (!rule->zoned && (hour == 24 || second == 60))
+		*at_s -= 1;
 	minute = number(15) + number(18);
 	if (number(13) > 15 || minute > 59 || number(17) > 59)
 		return false;

@@ -104,7 +104,7 @@ static void print_ini(struct span text)
 	struct buf out = { 0 };
 	size_t bad;
 
-	if (ini_parse(&ini, text, &e) < 0)
+	if (ini_parse(&ini, text, &e) < 0 || ini_check(&ini, NULL, &e) < 0)
 		bad = line_of(e.msg);
 	else
 		bad = put_ini(&out, &ini);
@@ -171,6 +171,8 @@ static void parse(struct buf *got, struct span text)
 	struct err e = { 0 };
 	char *copy = unit_exact(text);
 	int code = ini_parse(&ini, (struct span){ copy, text.n }, &e);
+	if (!code)
+		code = ini_check(&ini, NULL, &e);
 
 	for (size_t i = 0; i < ini.n && !code; i++) {
 		const struct ini_entry *entry = &ini.entry[i];

@@ -1,0 +1,242 @@
+/*
+ * The keys: a table of their names, types and defaults, in the order of the manual; and what a
+ * value is as text and in struct conf.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+
+#define SECONDS_END 1e9                 /* about 30 years */
+
+#define AT(member) .at = offsetof(struct conf, member)
+
+const struct key key_table[] = {
+	{ "job_name", NULL, KEY_STRING, AT(job_name), NULL, true },
+	{ "pidfile", NULL, KEY_PATH, AT(pidfile) },
+	{ "state_file", NULL, KEY_PATH, AT(state_file) },
+	{ "metrics_file", NULL, KEY_PATH, AT(metrics_file) },
+	{ "logfile", NULL, KEY_PATH, AT(logfile) },
+	{ "log_size", NULL, KEY_INT, AT(log_size), "10485760", .max = INT64_MAX },
+	{ "log_count", NULL, KEY_INT, AT(log_count), "3", .max = 1000 },
+	{ "log_format", NULL, KEY_WORD, AT(log_format), "text", .words = "text json" },
+	{ "use_skylog", NULL, KEY_STRING, AT(use_skylog), "0" },
+	{ "loop_delay", NULL, KEY_SECONDS, AT(loop_delay), "1" },
+	{ "exception_sleep", NULL, KEY_SECONDS, AT(exception_sleep), "20" },
+	{ "connection_lifetime", NULL, KEY_SECONDS, AT(connection_lifetime), "1200" },
+	{ "queue_name", "pgq_queue_name", KEY_STRING, AT(queue_name), NULL, true },
+	{ "consumer_name", "pgq_consumer_id", KEY_STRING, AT(consumer_name), "%(job_name)s", true },
+	{ "src_db", NULL, KEY_CONNINFO, AT(src_db), NULL, true },
+	{ "dst_db", NULL, KEY_CONNINFO, AT(dst_db), NULL, true },
+	{ "dest_table", NULL, KEY_STRING, AT(dest.dest_table), NULL, true },
+	{ "fields", NULL, KEY_STRING, AT(dest.fields), "*", true },
+	{ "part_field", "part_column", KEY_STRING, AT(dest.part_field) },
+	{ "part_method", NULL, KEY_WORD, AT(dest.part_method), "daily", .min = PERIOD_YEARLY,
+		.words = "yearly monthly weekly daily hourly" },
+	{ "part_timezone", NULL, KEY_STRING, AT(dest.part_timezone), "text", true },
+	{ "part_template", NULL, KEY_STRING, AT(dest.part_template) },
+	{ "part_keep", NULL, KEY_STRING, AT(dest.part_keep) },
+	{ "part_keep_action", NULL, KEY_WORD, AT(dest.part_keep_action), "drop",
+		.words = "drop detach" },
+	{ "part_late", NULL, KEY_WORD, AT(dest.part_late), "create", .words = "create skip error" },
+	{ "part_premake", NULL, KEY_INT, AT(dest.part_premake), "0", .max = 1000 },
+	{ "batch_min_events", NULL, KEY_INT, AT(batch_min_events), "200000", .max = INT32_MAX },
+	{ "lanes", NULL, KEY_INT, AT(lanes), "1", .min = 1, .max = LANES_MAX },
+	{ "on_error", NULL, KEY_WORD, AT(on_error), "stop", .words = "stop dead_letter skip" },
+	{ "max_errors", NULL, KEY_INT, AT(max_errors), "1000", .max = DEAD_MAX },
+	{ "retry_limit", NULL, KEY_SECONDS, AT(retry_limit), "60" },
+	{ "server_timeout", NULL, KEY_SECONDS, AT(server_timeout), "900" },
+};
+
+const size_t key_count = sizeof key_table / sizeof *key_table;
+
+const struct key *key_find(const char *name)
+{
+	for (const struct key *key = key_table; key < key_table + key_count; key++)
+		if (strcmp(name, key->name) == 0 || (key->alias && strcmp(name, key->alias) == 0))
+			return key;
+	return NULL;
+}
+
+char **key_text(const struct key *key, const struct conf *conf)
+{
+	bool text = key->type == KEY_STRING || key->type == KEY_PATH || key->type == KEY_CONNINFO;
+
+	return text ? (char **)((uintptr_t)conf + key->at) : NULL;
+}
+
+/* ---- from text */
+
+static bool parse_int(const struct key *key, const char *text, int64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	return !errno && end != text && !*end && *value >= key->min && *value <= key->max;
+}
+
+/* Takes one word off *words: the empty span when there is none. */
+static struct span next_word(const char **words)
+{
+	struct span word = { *words, strcspn(*words, " ") };
+
+	*words += word.n + strspn(*words + word.n, " ");
+	return word;
+}
+
+static bool parse_word(const struct key *key, const char *text, unsigned *value)
+{
+	const char *words = key->words;
+
+	for (*value = (unsigned)key->min; *words; ++*value)
+		if (span_is(next_word(&words), text))
+			return true;
+	return false;
+}
+
+static struct span word_of(const struct key *key, unsigned value)
+{
+	const char *words = key->words;
+
+	for (unsigned n = (unsigned)key->min; n < value; n++)
+		next_word(&words);
+	return next_word(&words);
+}
+
+/* As Python's float() reads it, in whole milliseconds; what is not 0 does not become 0. */
+static bool parse_seconds(const char *text, int64_t *ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || text[strspn(text, "0123456789.eE+-")])
+		return false;
+	if (seconds < 0 || seconds >= SECONDS_END)
+		return false;
+	*ms = (int64_t)(seconds * 1000 + 0.5);
+	if (seconds > 0 && *ms == 0)
+		*ms = 1;
+	return true;
+}
+
+static char *expand_home(char *path)
+{
+	const char *home = getenv("HOME");
+	struct buf b = { 0 };
+
+	if (path[0] != '~' || (path[1] && path[1] != '/') || !home)
+		return path;
+	buf_fmt(&b, "%s%s", home, path + 1);
+	buf_cstr(&b);
+	free(path);
+	return b.p;
+}
+
+/* Appends what is wrong with the value of a key that holds no text. */
+static void say_wanted(const struct key *key, struct buf *why)
+{
+	const char *words = key->words;
+
+	if (key->type == KEY_INT)
+		buf_fmt(why, "not a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
+	else if (key->type == KEY_SECONDS)
+		buf_str(why, "not a number of seconds");
+	for (const char *before = "neither "; key->type == KEY_WORD && *words;) {
+		struct span word = next_word(&words);
+		buf_fmt(why, "%s%.*s", *words ? before : " nor ", (int)word.n, word.p);
+		before = ", ";
+	}
+}
+
+static bool parse(const struct key *key, const char *text, void *at)
+{
+	switch (key->type) {
+	case KEY_INT:
+		return parse_int(key, text, at);
+	case KEY_WORD:
+		return parse_word(key, text, at);
+	default:
+		return parse_seconds(text, at);
+	}
+}
+
+int key_store(const struct key *key, struct conf *conf, char *value, struct err *e)
+{
+	struct buf why = { 0 };
+
+	if (key_text(key, conf)) {
+		*key_text(key, conf) = key->type == KEY_PATH ? expand_home(value) : value;
+		return 0;
+	}
+	if (!parse(key, value, (char *)conf + key->at)) {
+		say_wanted(key, &why);
+		err_set(e, ERR_CONF, "%s", buf_cstr(&why));
+		buf_free(&why);
+	}
+	free(value);
+	return e->code;
+}
+
+/* ---- to text */
+
+static void show_text(struct buf *out, const char *text)
+{
+	for (;; text++) {
+		size_t n = strcspn(text, "\n");
+		buf_add(out, text, n);
+		text += n;
+		if (!*text)
+			break;
+		buf_str(out, text[1] && text[1] != '\n' ? "\n    " : "\n");
+	}
+	buf_str(out, "\n");
+}
+
+static void show_seconds(struct buf *out, int64_t ms)
+{
+	buf_fmt(out, "%lld", (long long)(ms / 1000));
+	if (ms % 1000) {
+		buf_fmt(out, ".%03d", (int)(ms % 1000));
+		while (out->p[out->len - 1] == '0')
+			out->len--;
+	}
+	buf_str(out, "\n");
+}
+
+static void show_masked(struct buf *out, const char *conninfo, char *(*mask)(const char *conninfo))
+{
+	char *masked = mask(conninfo);
+
+	show_text(out, masked);
+	free(masked);
+}
+
+void key_show(const struct key *key, const struct conf *conf, struct buf *out,
+	char *(*mask)(const char *conninfo))
+{
+	const void *at = (const char *)conf + key->at;
+	struct span word;
+
+	switch (key->type) {
+	case KEY_STRING:
+	case KEY_PATH:
+		show_text(out, *(char *const *)at);
+		break;
+	case KEY_CONNINFO:
+		show_masked(out, *(char *const *)at, mask);
+		break;
+	case KEY_INT:
+		buf_fmt(out, "%" PRId64 "\n", *(const int64_t *)at);
+		break;
+	case KEY_WORD:
+		word = word_of(key, *(const unsigned *)at);
+		buf_fmt(out, "%.*s\n", (int)word.n, word.p);
+		break;
+	case KEY_SECONDS:
+		show_seconds(out, *(const int64_t *)at);
+		break;
+	}
+}
