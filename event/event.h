@@ -91,6 +91,11 @@ struct template_words {                 /* all unquoted */
  * ERR_DATA when an event's part does not fit (no primary key), ERR_CONF for a name too long. */
 int template_expand(struct buf *, struct span text, const struct template_words *, struct err *);
 
+/* ---- attach.c: templates that make a table like the parent and attach it */
+
+/* Does part_template do this and nothing else, for sure? */
+bool attach_is_all(struct span template);
+
 /* ---- binary.c: values as the server's binary COPY takes them */
 
 #define BINARY_HEADER "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"       /* with the literal's own NUL: 19 bytes */

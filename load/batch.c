@@ -33,7 +33,7 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 			p->dead.at[0].event, p->dead.at[0].message);
 	(p->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
 		" rows=%" PRId64 " partitions_created=%" PRId64 " seconds=%.3f rows_per_second=%.0f lag=%.1f",
-		j->conf->queue_name, b->id, b->prev_tick, b->tick, p->events, p->rows, p->parts, (double)took_ms / 1000,
+		j->conf->queue_name, b->id, b->prev_tick, b->tick, p->events, p->rows, p->made.parts, (double)took_ms / 1000,
 		took_ms ? (double)p->rows * 1000 / (double)took_ms : (double)p->rows * 1000,
 		(double)(b->lag_ms + took_ms) / 1000);
 }
@@ -112,7 +112,10 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	} while (again);
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
-	return job_commit(j, p->batch, e) < 0 ? e->code : JOB_TO_LOAD;
+	if (job_commit(j, p->batch, e) < 0)
+		return e->code;
+	p->made.parts += places_committed(p->places);
+	return JOB_TO_LOAD;
 }
 
 /* What a failed pass should be followed by: the same again, more carefully. */
@@ -157,7 +160,7 @@ static void report(const struct job *j, const struct pass *p, int64_t took_ms)
 {
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	struct load load = {
-		.events = p->events, .rows = p->rows, .bytes = sink_done(p->places->sink)->bytes, .partitions = p->parts,
+		.events = p->events, .rows = p->rows, .bytes = sink_done(p->places->sink)->bytes, .partitions = p->made.parts,
 		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0, .late = p->late,
 		.took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
@@ -180,7 +183,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 		int64_t took_ms = clock_ms() - start_ms;
 		log_batch(j, &p, took_ms);
 		report(j, &p, took_ms);
-		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.parts, &sink_done(l->places.sink)->rows);
+		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.made.parts, &sink_done(l->places.sink)->rows);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)
@@ -204,7 +207,7 @@ int batch_run(struct loader *l, struct err *e)
 
 	if (rc >= 0)
 		l->to_finish = 0;
-	places_open(&l->places, j);
+	places_open(&l->places, &c->dest);
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);

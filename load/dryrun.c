@@ -163,7 +163,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 		.dry = true, .place = plan_partition, .place_for = &plan,
 	};
 
-	places_open(&places, j);
+	places_open(&places, &j->conf->dest);
 	int rc = part_find(j->dst[0], &j->conf->dest, j->conf->dest.table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)

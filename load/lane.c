@@ -49,13 +49,15 @@ static bool is_first_and_long(const struct sink *s, const struct lane *l)
 }
 
 /* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
-static bool should_end(struct sink *s, const struct lane *l, bool drain, bool stopped)
+static bool should_end(struct sink *s, const struct lane *l, enum sink_until until, bool stopped)
 {
 	if (!block_is_sent(l))
 		return false;
 	if (stopped || (s->careful && l->out) || is_first_and_long(s, l))
 		return true;
-	return !has_more(l->current) && (drain || l->plan || worthwhile(s, l->current->lane, drain));
+	if (until == SINK_FREE && l->sent)      /* a binary COPY must have its header */
+		return true;
+	return !has_more(l->current) && (until != SINK_FULL || l->plan || worthwhile(s, l->current->lane, false));
 }
 
 /* ---- one COPY after the other */
@@ -134,7 +136,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 }
 
 /* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
-static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
+static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until, struct err *e)
 {
 	bool stopped;
 	int step = pq_copy_step(dst, &stopped, e);
@@ -146,19 +148,47 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, bool drain, s
 	}
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
-	if (!should_end(s, l, drain, stopped)) {
+	if (!should_end(s, l, until, stopped)) {
 		if (block_is_sent(l) && !has_more(l->current))
 			return 0;
 		if (send_some(s, l, dst, e) < 0)
 			return e->code;
 		/* the last rows and the end go in one packet */
-		if (!should_end(s, l, drain, false))
+		if (!should_end(s, l, until, false))
 			return 1;
 	}
 	return pq_copy_end(dst, e) < 0 ? e->code : 1;
 }
 
-int lane_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
+/* Where a COPY is over nobody can change the table's columns before our transaction ends. */
+static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err *e)
+{
+	for (size_t i = 0; i < s->nstream && !e->code; i++) {
+		struct stream *st = s->stream[i];
+		if (st->lane != lane || st->settled != s->turn || st->looked == s->turn)
+			continue;
+		st->looked = s->turn;
+		s->types.look(s->types.arg, dst, st->start_s, st->table, e);
+	}
+	return e->code;
+}
+
+/* Begins the next COPY. 1, or 0 when none is worth it. */
+static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct err *e)
+{
+	struct lane *l = &s->lane[lane];
+
+	if (until == SINK_FULL && s->types.look && !s->careful && look_at_types(s, lane, dst, e) < 0)
+		return e->code;
+	if (until == SINK_FREE)
+		return 0;
+	l->current = worthwhile(s, lane, until == SINK_EMPTY);
+	if (!l->current)
+		return 0;
+	return begin_copy(s, lane, dst, until == SINK_EMPTY, e) < 0 ? e->code : 1;
+}
+
+int lane_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct sink_fault *fault, struct err *e)
 {
 	struct lane *l = &s->lane[lane];
 
@@ -166,15 +196,13 @@ int lane_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct si
 		return e->code;
 	for (;;) {
 		if (!l->current) {
-			l->current = worthwhile(s, lane, drain);
-			if (!l->current)
-				return 0;
-			if (begin_copy(s, lane, dst, drain, e) < 0)
-				return e->code;
+			int begun = go_on(s, lane, dst, until, e);
+			if (begun <= 0)
+				return begun;
 		}
-		int moved = advance(s, l, dst, drain, e);
+		int moved = advance(s, l, dst, until, e);
 		if (moved == 0)
-			return 0;
+			return 1;
 		if (moved > 0)
 			continue;
 		if (fault_judge(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)

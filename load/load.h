@@ -16,10 +16,15 @@
 struct sink;
 struct stream;                          /* one partition and column list */
 
-/* Are the types of all columns of the shape known in the table, which is locked? Sets their kinds. */
-typedef bool sink_types(void *types_for, const char *table, const struct shape *, enum binary_kind *kinds);
+struct sink_types {                     /* from whom the sink learns of column types; arg is theirs */
+	void *arg;
+	/* A COPY to the table is over, which keeps its columns as they are; dst is free for a query. */
+	int (*look)(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *);
+	/* Are the types of all columns of the shape known since? Sets their kinds. */
+	bool (*kinds)(void *arg, int64_t start_s, const struct shape *, enum binary_kind *);
+};
 
-struct sink *sink_new(sink_types *, void *types_for);   /* NULL: all rows go as text */
+struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
 void sink_free(struct sink *);
 /* Stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
@@ -57,10 +62,16 @@ struct sink_fault {                     /* where a COPY failed */
 	char value[160];                /* shortened and printable, or "" */
 };
 
-/* Sends what can be sent on a lane without waiting; drain: no more rows will come. dst NULL: the
- * rows are dropped, as if the target had taken them. Called again after ERR_DATA in a careful pass
- * it goes on without that row. */
-int sink_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
+enum sink_until {
+	SINK_FULL,                      /* rows are sent where enough wait; more will come */
+	SINK_EMPTY,                     /* all are sent: no more will come */
+	SINK_FREE                       /* the open COPY is ended, and no other begins */
+};
+
+/* Sends what can be sent on a lane without waiting. 1 while a COPY is open, else 0, or an error.
+ * Called again after ERR_DATA in a careful pass it goes on without that row. */
+int sink_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *, struct err *);
+void sink_swallow(struct sink *);       /* drops all rows, as if the target had taken them */
 
 /* ---- metrics.c: what a process has counted, as the text of a metrics file */
 
@@ -230,18 +241,56 @@ int job_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict 
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, struct err *);
 
+/* ---- known.c: the partitions that are known to be there, and their column types */
+
+struct known;                           /* a partition is named by the start of its period */
+
+struct known *known_new(const struct dest *);
+void known_free(struct known *);
+void known_clear(struct known *);               /* nothing is known any more */
+void known_begin(struct known *);               /* a pass: types are looked at anew, since they may have changed */
+bool known_has(const struct known *, int64_t start_s);
+void known_add(struct known *, int64_t start_s);
+/* As struct sink_types has them, with a struct known *. */
+int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *);
+bool known_kinds(void *known, int64_t start_s, const struct shape *, enum binary_kind *);
+
 /* ---- places.c: where rows go */
 
 struct places {                         /* zeroed before use */
 	struct route *route;            /* which columns, */
 	struct sink *sink;              /* which partition, */
-	bool parts_alone;               /* and each of these is created in a transaction of its own */
+	struct parts *parts;            /* and is it there: places.c's own */
 };
 
-/* Makes of the job's config what is not there yet. */
-void places_open(struct places *, struct job *);
+/* Makes what is not there yet. */
+void places_open(struct places *, const struct dest *);
 void places_forget(struct places *);            /* drops all rows; nothing is known of the target */
 void places_free(struct places *);
+
+/* Before a pass, in new transactions. */
+void places_begin(struct places *);
+/* The partition is to be there before a row of it is sent. ERR_DATA: the event does not name what the
+ * template needs, so it is looked for and not created. */
+int places_want(struct places *, const struct part_want *, int64_t event, struct err *);
+bool places_known(const struct places *, int64_t start_s);
+bool places_unsettled(const struct places *);   /* some that are wanted are not known */
+/* May it be done inside the transaction of the only lane? */
+bool places_may_enter(const struct places *, const struct job *);
+
+struct places_made {
+	int64_t parts;                  /* created and committed */
+	int64_t event;                  /* that wanted the one at fault, or -1 */
+};
+
+/* Creates what is wanted inside the transaction, whose lane is free. 0; 1: it must be done outside,
+ * in place of that; or an error, after which the transaction is lost. */
+int places_enter(struct places *, struct job *, struct places_made *, struct err *);
+/* The same in short transactions on a connection of its own. 1: rows that were sent are in the way. */
+int places_settle(struct places *, struct job *, bool sent, struct places_made *, struct err *);
+/* The transactions are rolled back. What was created inside is wanted again. */
+void places_rolled_back(struct places *);
+int64_t places_committed(struct places *);      /* how many were created inside */
 
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
@@ -264,7 +313,7 @@ struct pass {
 
 	/* what comes of it */
 	int64_t events, rows, truncates;
-	int64_t parts;                  /* partitions created, by earlier passes with this struct too */
+	struct places_made made;        /* by earlier passes with this struct too */
 	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
@@ -272,9 +321,7 @@ struct pass {
 
 	/* pass.c's own */
 	bool scan;                      /* the rest of the events is read for its partitions alone */
-	size_t open;                    /* partitions that are created and not committed, */
-	struct buf open_names;          /* their names, each with a NUL, */
-	int64_t open_ms;                /* and when the first was begun */
+	bool outside;                   /* partitions are not created in our own transaction */
 	enum queue_time time;
 	struct period_memo memo;        /* of part_field's dates */
 };

@@ -8,130 +8,123 @@
 
 #include "load.h"
 
-#define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
-#define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
 #define BURST 256                       /* events taken between two looks at the target */
-#define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
-#define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
-#define TOGETHER_MAX 16                 /* partitions created in one transaction, within a burst; */
-#define TOGETHER_MS 100                 /* none is added to one that is as old as this */
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
+
+/* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
+static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
+{
+	char why[sizeof e->msg];
+
+	p->event = event;
+	if (e->code != ERR_DATA || !p->keep)
+		return e->code;
+	if ((int64_t)p->dead.n >= p->max_dead) {
+		snprintf(why, sizeof why, "%s", e->msg);
+		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than max_errors = %lld", why,
+			(long long)p->max_dead);
+		return e->code;
+	}
+	dead_add(&p->dead, event, lane, partition, e);
+	p->event = -1;
+	*e = (struct err){ 0 };
+	return 0;
+}
+
+/* As sink_pump. */
+static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct err *e)
+{
+	struct job *j = p->job;
+	int open = 1;
+
+	while (!pq_blocked(j->dst[lane]) &&
+	       (open = sink_pump(p->places->sink, lane, j->dst[lane], until, &p->fault, e)) < 0) {
+		p->event = p->fault.event;
+		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
+			return e->code;
+		p->rows--;
+	}
+	return open;
+}
 
 /* ---- partitions */
 
-static void say_created(struct pass *p, struct span name)
-{
-	p->parts++;
-	log_info("created partition %.*s", (int)name.n, name.p);
-}
-
-static void say_committed(struct pass *p)
-{
-	const struct buf *names = &p->open_names;
-
-	for (const char *s = names->p; s < names->p + names->len; s += strlen(s) + 1)
-		say_created(p, span_of(s));
-	buf_free(&p->open_names);
-}
-
-/* The batch is rolled back and begins anew once the rest of its events is read for the partitions
- * alone, each in a transaction of its own. */
+/* The batch is rolled back, and begins anew once the rest of its events is read for the partitions
+ * alone. */
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
-	sink_forget(p->places->sink);
+	places_rolled_back(p->places);
 	job_close_lanes(p->job);
 }
 
-/* Open partitions were rolled back, but the sink knows them already. */
-static int lost_open(struct pass *p, struct err *e)
+static int free_lane(struct pass *p, struct err *e)
 {
-	buf_free(&p->open_names);
-	if (e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate)) {
-		sink_forget(p->places->sink);
-		return e->code;
-	}
-	log_debug("new partitions are rolled back and created one by one: %s", e->msg);
-	*e = (struct err){ 0 };
-	p->places->parts_alone = true;
-	begin_scan(p);
-	return 0;
+	int open;
+
+	while ((open = pump_lane(p, 0, SINK_FREE, e)) > 0)
+		if (pq_wait(&p->job->dst[0], 1, -1, e) < 0)
+			return e->code;
+	return open;
 }
 
-static int commit_partitions(struct pass *p, struct err *e)
+static bool is_connection_lost(const struct err *e)
 {
-	struct err failed = { 0 };
+	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate);
+}
 
-	if (!p->open)
+/* Creates what is wanted inside our transaction. 0; 1: it is to be done outside; or an error. */
+static int enter(struct pass *p, struct err *e)
+{
+	if (free_lane(p, e) < 0)
 		return e->code;
-	if (part_commit(p->job->ddl, &p->open, &failed) == 0)
-		say_committed(p);
-	else if (lost_open(p, &failed) < 0 && !e->code)
-		*e = failed;
+	int rc = places_enter(p->places, p->job, &p->made, e);
+	if (rc >= 0 || is_connection_lost(e))
+		return rc;
+	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
+	*e = (struct err){ 0 };
+	p->outside = true;
+	begin_scan(p);
+	return 1;
+}
+
+/* Sees to it that all partitions are there for which rows wait. */
+static int settle(struct pass *p, struct err *e)
+{
+	int rc = 1;
+
+	if (p->place || !places_unsettled(p->places))
+		return 0;
+	p->made.event = -1;
+	if (!p->scan && !p->outside && places_may_enter(p->places, p->job))
+		rc = enter(p, e);
+	if (rc > 0)
+		rc = places_settle(p->places, p->job, !p->scan && sink_done(p->places->sink)->begun, &p->made, e);
+	if (rc > 0) {
+		begin_scan(p);
+		rc = places_settle(p->places, p->job, false, &p->made, e);
+	}
+	if (p->made.event >= 0) {
+		p->event = p->made.event;
+		p->fault = (struct sink_fault){ .event = -1 };
+	}
+	return rc;
+}
+
+/* Wants the partition. An event that cannot have it created may find it there. */
+static int into_partition(struct pass *p, const struct part_want *want, int64_t event, struct buf *table, struct err *e)
+{
+	if (places_want(p->places, want, event, e) == ERR_DATA) {
+		struct err why = *e;
+		*e = (struct err){ 0 };
+		if (settle(p, e) == 0 && !places_known(p->places, want->start_s))
+			*e = why;
+	}
+	buf_qualified(table, want->dest->schema, want->name);
 	return e->code;
 }
 
-/* Once. -1: its transaction was lost with those before, and the pass goes on in another way. */
-static int try_partition(struct pass *p, struct part_want *want, struct err *e)
-{
-	struct job *j = p->job;
-	size_t before = p->open;
-	bool alone = p->scan || p->careful || p->places->parts_alone, created = false;
-
-	if (!before)
-		p->open_ms = clock_ms();
-	if (part_open(&j->ddl, j->conf, j->encoding, e) == 0)
-		part_ensure(j->ddl, want, alone ? NULL : &p->open, &created, e);
-	if (before && !p->open) {
-		if (e->code)
-			return lost_open(p, e) < 0 ? 0 : -1;
-		say_committed(p);
-	}
-	if (created && p->open) {
-		buf_add(&p->open_names, want->name.p, want->name.n);
-		buf_add(&p->open_names, "", 1);
-	} else if (created) {
-		say_created(p, want->name);
-	}
-	return 0;
-}
-
-/* Rows already copied may hold the very lock that a partition's creation waits for: then the batch
- * begins anew too. */
-static int ensure_partition(struct pass *p, struct part_want *want, struct err *e)
-{
-	if ((p->open == TOGETHER_MAX || clock_ms() - p->open_ms > TOGETHER_MS) && commit_partitions(p, e) < 0)
-		return e->code;
-	for (int tries = 1;; tries++) {
-		bool own = !p->scan && sink_done(p->places->sink)->begun;
-		want->lock_timeout_ms = own ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
-		if (try_partition(p, want, e) < 0)
-			continue;
-		if (e->code != ERR_TIMEOUT || tries == DDL_TRIES)
-			return e->code;
-		if (own) {
-			log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
-			begin_scan(p);
-		} else {
-			log_warn("%s; trying again", e->msg);
-			process_sleep(DDL_PAUSE_MS);
-			if (process_stop_now())
-				return e->code;
-		}
-		*e = (struct err){ 0 };
-	}
-}
-
-static int into_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
-{
-	(void)shape;
-	if (want->dest->part_template && ensure_partition(p, want, e) < 0)
-		return e->code;
-	buf_qualified(table, want->dest->schema, want->name);
-	return 0;
-}
-
-static struct stream *open_stream(struct pass *p, int64_t start_s, const struct shape *shape, struct span ev_type,
+static struct stream *open_stream(struct pass *p, const struct event *ev, int64_t start_s, const struct shape *shape,
 	struct err *e)
 {
 	const struct conf *c = p->job->conf;
@@ -139,16 +132,17 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 	struct stream *stream = NULL;
 
 	part_name(&name, &c->dest, start_s);
-	retain_key(p->job, ev_type);
+	retain_key(p->job, ev->type);
 	struct part_want want = {
-		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s, .end_s = period_end(&c->dest.period, start_s),
-		.ev_type = ev_type, .route = p->places->route,
+		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s,
+		.end_s = period_end(&c->dest.period, start_s),
+		.ev_type = ev->type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
-	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
+	if ((p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
-		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape), job_lane_of(p->job, want.name),
-			want.name, buf_cstr(&sql));
+		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
+			job_lane_of(p->job, want.name), want.name, buf_cstr(&sql));
 	}
 	buf_free(&name);
 	buf_free(&sql);
@@ -195,26 +189,6 @@ static int period_of_event(struct pass *p, const struct event *ev, struct span r
 	return 0;
 }
 
-/* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
-static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
-{
-	char why[sizeof e->msg];
-
-	p->event = event;
-	if (e->code != ERR_DATA || !p->keep)
-		return e->code;
-	if ((int64_t)p->dead.n >= p->max_dead) {
-		snprintf(why, sizeof why, "%s", e->msg);
-		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than max_errors = %lld", why,
-			(long long)p->max_dead);
-		return e->code;
-	}
-	dead_add(&p->dead, event, lane, partition, e);
-	p->event = -1;
-	*e = (struct err){ 0 };
-	return 0;
-}
-
 /* A row that is too old for part_keep. true: part_late deals with it, or an error is set. */
 static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
 {
@@ -222,7 +196,7 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	struct buf name = { 0 };
 	bool late = false;
 
-	if (c->dest.part_late == PART_LATE_CREATE || commit_partitions(p, e) < 0 || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+	if (c->dest.part_late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
 		return e->code != 0;
 	part_name(&name, &c->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
@@ -243,7 +217,7 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 {
 	struct buf name = { 0 };
 
-	if (e->code != ERR_DATA || *e->sqlstate)
+	if (e->code != ERR_DATA || *e->sqlstate || p->event >= 0)
 		return e->code;
 	part_name(&name, &p->job->conf->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
@@ -275,7 +249,7 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 	if (!*stream && is_late(p, ev, start_s, e))
 		return e->code;
 	if (!*stream)
-		*stream = open_stream(p, start_s, shape, ev->type, e);
+		*stream = open_stream(p, ev, start_s, shape, e);
 	if (!*stream)
 		return no_stream(p, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
@@ -299,8 +273,9 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 	if (take_event(p, ev, &stream, e) == 0)
 		return 0;
 	p->fault = (struct sink_fault){ .event = -1 };
-	/* a partition cannot be created, which is not this event's own fault; or it was judged already */
-	if (*e->sqlstate || p->event == ev->id) {
+	if (p->event >= 0)              /* judged already, maybe another */
+		return e->code;
+	if (*e->sqlstate) {             /* what a server said is not this event's own fault */
 		p->event = ev->id;
 		return e->code;
 	}
@@ -323,25 +298,16 @@ static int take_burst(struct pass *p, struct err *e)
 	return step;
 }
 
-static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
+static int pump(struct pass *p, bool done, struct err *e)
 {
-	struct job *j = p->job;
+	struct sink *sink = p->places->sink;
 
-	while (!pq_blocked(j->dst[lane]) && sink_pump(p->places->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
-		p->event = p->fault.event;
-		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
-			return e->code;
-		p->rows--;
-	}
-	return 0;
-}
-
-static int pump(struct pass *p, bool drain, struct err *e)
-{
+	if (p->dry && (done || sink_full(sink)))
+		sink_swallow(sink);
 	if (p->dry)
-		return sink_pump(p->places->sink, 0, NULL, drain, &p->fault, e);
+		return 0;
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
-		if (pump_lane(p, i, drain, e) < 0)
+		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
 			return e->code;
 	return 0;
 }
@@ -382,20 +348,21 @@ int pass_run(struct pass *p, struct err *e)
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->time = time_wanted(j->conf);
 	dead_clear(&p->dead);
+	places_begin(p->places);
 	sink_begin(p->places->sink, p->careful);
 	if (queue_read(p->from, p->batch, p->time, e) < 0)
 		return e->code;
 	for (;;) {
 		if (step != PQ_END)
 			step = take_burst(p, e);
-		if (commit_partitions(p, e) < 0)
-			return e->code;
-		if (pump(p, step == PQ_END, e) < 0)
+		if (step < 0)
+			return step;
+		if (settle(p, e) < 0 || pump(p, step == PQ_END, e) < 0)
 			return e->code;
 		bool done = step == PQ_END, full = sink_full(p->places->sink);
 		if (done && (p->scan || sink_idle(p->places->sink)))
 			return p->scan;
-		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->parts),
+		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->made.parts),
 			report_progress(j->report, p->events, sink_done(p->places->sink)->bytes));
 		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;

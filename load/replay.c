@@ -72,7 +72,9 @@ static int load_letters(struct pass *p, struct err *e)
 	} while (again);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
-	return position_keep(j->dst[0], e);
+	if (position_keep(j->dst[0], e) == 0)
+		places_committed(p->places);
+	return e->code;
 }
 
 static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
@@ -105,7 +107,7 @@ static int replay_all(struct replay *r, struct err *e)
 	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 || position_kind(r->letters, &j->kind, e) < 0 ||
 	    position_require(j->kind, e) < 0)
 		return e->code;
-	places_open(&r->places, j);
+	places_open(&r->places, &j->conf->dest);
 	j->lanes = 1;
 	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {

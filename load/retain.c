@@ -319,7 +319,7 @@ static int make(struct job *j, const struct route *route, int64_t start_s, struc
 		.end_s = period_end(&j->conf->dest.period, start_s), .ev_type = span_of(j->retain.ev_type),
 		.lock_timeout_ms = LOCK_TIMEOUT_MS, .route = route,
 	};
-	part_ensure(j->ddl, &want, NULL, &created, e);
+	part_ensure(j->ddl, &want, &created, e);
 	if (created) {
 		log_info("created partition %s ahead of time", buf_cstr(&name));
 		report_partition(j->report);

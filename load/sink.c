@@ -8,13 +8,13 @@
 
 #include "sink.h"
 
-struct sink *sink_new(sink_types *types, void *types_for)
+struct sink *sink_new(const struct sink_types *types)
 {
 	struct sink *s = mem_alloc(sizeof *s);
 
 	memset(s, 0, sizeof *s);
-	s->types = types;
-	s->types_for = types_for;
+	if (types)
+		s->types = *types;
 	s->turn = 1;
 	return s;
 }
@@ -156,8 +156,7 @@ bool sink_idle(const struct sink *s)
 	return s->pool.used == 0;
 }
 
-/* As if the target had taken all rows. */
-static void swallow(struct sink *s)
+void sink_swallow(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		for (const struct block *b = s->stream[i]->first; b; b = b->next)
@@ -165,13 +164,9 @@ static void swallow(struct sink *s)
 	drop_rows(s);
 }
 
-int sink_pump(struct sink *s, size_t lane, struct pq *dst, bool drain, struct sink_fault *fault, struct err *e)
+int sink_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct sink_fault *fault, struct err *e)
 {
-	if (dst)
-		return lane_pump(s, lane, dst, drain, fault, e);
-	if (drain || sink_full(s))
-		swallow(s);
-	return 0;
+	return lane_pump(s, lane, dst, until, fault, e);
 }
 
 const struct sink_done *sink_done(const struct sink *s)

@@ -32,7 +32,8 @@ struct stream {                         /* what every row needs comes first: one
 	struct block *first, *last;
 	size_t bytes;                   /* of rows that wait */
 	uint64_t settled;               /* the last turn of the sink in which a COPY of it was over */
-	uint64_t asked;                 /* the last turn in which its columns' types were asked for */
+	uint64_t looked;                /* the last turn in which its columns' types were looked for, */
+	uint64_t asked;                 /* and in which they were asked for */
 	size_t text_left;               /* bytes of text before a row is tried as binary again */
 	uint32_t shape;
 	bool typed;                     /* kinds are known, in the turn `asked` */
@@ -63,8 +64,7 @@ struct sink {
 	struct stream *found;           /* by the last sink_find */
 	struct pool pool;
 	struct lane lane[LANES_MAX];
-	sink_types *types;
-	void *types_for;
+	struct sink_types types;
 	bool careful;
 	uint64_t turn, swept;           /* counts sink_begin; the last turn in which streams were forgotten */
 	struct sink_done done;
@@ -101,8 +101,7 @@ int fault_leave_out(struct sink *, struct lane *, struct pq *dst, struct err *);
 
 /* ---- lane.c */
 
-/* Sends what can be sent without waiting; drain: no more rows will come. */
-int lane_pump(struct sink *, size_t lane, struct pq *dst, bool drain, struct sink_fault *, struct err *);
+int lane_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *, struct err *);
 void lane_end_copy(struct sink *, struct lane *);       /* goes on with its plan */
 
 #endif

@@ -107,12 +107,12 @@ static bool put_binary(struct sink *s, struct stream *st, size_t columns, const 
 	return true;
 }
 
-static void ask_for_types(struct sink *s, struct stream *st, const struct shape *shape)
+static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape *shape)
 {
 	if (!st->kinds)
 		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
 	st->asked = s->turn;
-	st->typed = s->types(s->types_for, st->table, shape, st->kinds);
+	st->typed = s->types.kinds(s->types.arg, st->start_s, shape, st->kinds);
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)
@@ -122,10 +122,10 @@ static void ask_for_types(struct sink *s, struct stream *st, const struct shape 
 /* May rows be binary now? A careful pass keeps to text: the server is the judge of what failed. */
 static bool takes_binary(struct sink *s, struct stream *st, const struct shape *shape)
 {
-	if (st->settled != s->turn || s->careful || !s->types)
+	if (st->looked != s->turn || s->careful)
 		return false;
 	if (st->asked != s->turn)
-		ask_for_types(s, st, shape);
+		ask_for_kinds(s, st, shape);
 	return st->typed && st->text_left == 0;
 }
 

@@ -133,7 +133,7 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 {
 	struct job *j = v->job;
 	struct queue_batch batch = *loaded->batch;
-	struct places twins = { .route = loaded->places->route, .sink = sink_new(NULL, NULL) };
+	struct places twins = { .route = loaded->places->route, .sink = sink_new(NULL) };
 	struct pass p = {
 		.job = j, .from = j->src, .batch = &batch, .places = &twins, .event = -1, .place = into_twin, .place_for = v,
 	};

@@ -1,11 +1,10 @@
 /*
- * A partition's life. It is created on a connection of its own, in a transaction that is short and
- * has a lock timeout, alone or with a few others: the transaction that loads a long batch must not
- * hold the parent's lock.
- * Two dispatchers that need one partition are put in a row by an advisory lock.
+ * A partition's life: how it is looked for and created. Two dispatchers that create partitions of
+ * one table are put in a row by an advisory lock.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pg.h"
@@ -76,23 +75,16 @@ void part_name(struct buf *name, const struct dest *d, int64_t start_s)
 	buf_str(name, suffix);
 }
 
-static int is_there(struct pq *ddl, const char *before, const struct part_want *want, bool *yes, struct err *e)
+static int is_there(struct pq *ddl, const struct part_want *want, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "%sSELECT ", before);
+	buf_str(&sql, "SELECT ");
 	buf_regclass(&sql, want->dest->schema, want->name);
 	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
 		*yes = pq_value(ddl, 0, 0) != NULL;
 	buf_free(&sql);
 	return e->code;
-}
-
-static void roll_back(struct pq *ddl)
-{
-	struct err ignored = { 0 };
-
-	pq_query(ddl, "ROLLBACK", &ignored);
 }
 
 /* The columns after the colon of "I:id,day", by the names that they have in the target. */
@@ -110,7 +102,7 @@ static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_M
 	return n;
 }
 
-static int expand(const struct part_want *want, struct buf *sql, struct err *e)
+int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 {
 	const struct dest *d = want->dest;
 	struct span pkey[PKEY_MAX];
@@ -128,7 +120,12 @@ static int expand(const struct part_want *want, struct buf *sql, struct err *e)
 		if (d->part_by == PART_BY_COLUMN)
 			words.part_field = route_target(want->route, span_of(d->part_field));
 	}
-	return template_expand(sql, span_of(d->part_template), &words, e);
+	if (template_expand(sql, span_of(d->part_template), &words, e) == 0)
+		return 0;
+	struct err why = *e;
+	*e = (struct err){ 0 };
+	return err_set(e, why.code == ERR_DATA ? ERR_DATA : ERR_SHAPE, "partition %.*s cannot be created by part_template: %.800s",
+		(int)want->name.n, want->name.p, why.msg);
 }
 
 /* Tables are found by the role's search_path; the questions about them leave it. Sets setting to
@@ -160,47 +157,6 @@ void part_say_who(struct pq *ddl, const struct dest *d, struct span table, struc
 	buf_free(&shown);
 }
 
-/* Why it cannot be created, told as what it is: a fault of the template, of the event, or a lock or
- * a race. Of the others in its transaction none is there then. */
-static int creation_failed(struct pq *ddl, const struct part_want *want, size_t *open, struct err *e)
-{
-	struct err cause = *e, again = { 0 };
-	bool keyless = cause.code == ERR_DATA && !*cause.sqlstate;      /* the event's own fault: nothing was run */
-	bool alone = *open == 0, there = false;
-
-	if (!keyless) {
-		roll_back(ddl);
-		*open = 0;
-	}
-	if (cause.code == ERR_CONN || cause.code == ERR_STOP || cause.code == ERR_RESOURCE || cause.code == ERR_READONLY)
-		return e->code;
-	if (alone && cause.code == ERR_CONFLICT && is_there(ddl, "", want, &there, &again) == 0 && there) {
-		*e = (struct err){ 0 };
-		return 0;
-	}
-	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
-	*e = (struct err){ 0 };
-	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
-	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS || keyless ? cause.code : ERR_SHAPE,
-		"partition %.*s cannot be created by part_template: %.800s", (int)want->name.n, want->name.p, cause.msg);
-	if (wait)
-		part_say_who(ddl, want->dest, want->dest->table, e);
-	return e->code;
-}
-
-/* Opens a transaction, in which nobody else creates a partition of the table. */
-static int begin(struct pq *ddl, const struct part_want *want, bool *there, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	part_begin(&sql, ddl, want->lock_timeout_ms);
-	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");",
-		(int64_t)span_hash("tdispatch partition", span_of(want->dest->dest_table)));
-	is_there(ddl, buf_cstr(&sql), want, there, e);
-	buf_free(&sql);
-	return e->code;
-}
-
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
 {
 	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;"
@@ -219,114 +175,260 @@ void part_add_size(struct buf *sql, const struct pq *dst)
 
 int part_foresee(struct pq *dst, const struct part_want *want, bool *there, struct buf *sql, struct err *e)
 {
-	if (is_there(dst, "", want, there, e) < 0 || *there || !want->dest->part_template)
+	if (is_there(dst, want, there, e) < 0 || *there || !want->dest->part_template)
 		return e->code;
 	size_t before = sql->len;
-	if (expand(want, sql, e) < 0)
+	if (part_sql(sql, want, e) < 0)
 		sql->len = before;
 	else if (sql->len > before && sql->p[sql->len - 1] != ';')
 		buf_str(sql, ";");
 	return e->code;
 }
 
-int part_kinds(struct pq *ddl, const struct dest *d, struct span table, const struct shape *shape,
-	enum binary_kind *kinds, bool *known, struct err *e)
+int part_columns(struct pq *dst, const struct dest *d, struct span table, struct part_columns **columns, struct err *e)
 {
 	struct buf sql = { 0 };
-	size_t n = 0;
 
-	add_oid(&sql, "part", d, table);
-	buf_str(&sql, PQ_OWN_PATH "SELECT attname, atttypid FROM pg_attribute"
-		" WHERE attrelid = current_setting('tdispatch.part')::oid AND attnum > 0 AND NOT attisdropped");
-	int rows = pq_query(ddl, buf_cstr(&sql), e) == 0 ? pq_rows(ddl) : 0;
-	for (int row = 0; row < rows; row++)
-		for (size_t i = 0; i < shape->n; i++)
-			if (span_is(shape->target[i], pq_value(ddl, row, 0)))
-				n += (kinds[i] = binary_kind(pq_value(ddl, row, 1))) != BINARY_NONE;
+	buf_str(&sql, "SELECT a.attname, a.atttypid FROM pg_catalog.pg_attribute a WHERE NOT a.attisdropped"
+		" AND a.attnum" PQ_OWN(">") "0 AND a.attrelid" PQ_OWN("="));
+	buf_regclass(&sql, d->schema, table);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0) {
+		size_t n = (size_t)pq_rows(dst);
+		struct part_columns *list = mem_alloc(sizeof *list + n * sizeof *list->at);
+		memset(list, 0, sizeof *list + n * sizeof *list->at);
+		for (list->n = 0; list->n < n; list->n++) {
+			struct part_column *column = &list->at[list->n];
+			snprintf(column->name, sizeof column->name, "%s", pq_value(dst, (int)list->n, 0));
+			column->kind = binary_kind(pq_value(dst, (int)list->n, 1));
+		}
+		*columns = list;
+	}
 	buf_free(&sql);
-	*known = n == shape->n;
 	return e->code;
 }
 
+/* ---- many at a time */
+
 /* A table under the partition's name that was there before: whoever may create tables on our
  * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
- * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. */
-static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct err *e)
+ * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. The
+ * column is NULL, or the name of the owner for whom it is refused. */
+static const char stranger[] =
+	"(SELECT o.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid" PQ_OWN("=") "c.relowner"
+	" WHERE c.oid" PQ_OWN("=") "w.part AND c.relowner" PQ_OWN("<>") "p.relowner AND NOT o.rolsuper"
+	" AND o.rolname" PQ_OWN("<>") "CURRENT_USER AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i"
+	" WHERE i.inhrelid" PQ_OWN("=") "c.oid AND i.inhparent" PQ_OWN("=") "p.oid))";
+
+/* Appends the query: a row for each, in order: is it there, and the stranger who owns it. */
+static void add_look(struct buf *sql, const struct dest *d, const struct part_new *list, size_t n)
+{
+	buf_fmt(sql, "SELECT w.part IS NOT NULL, %s FROM (VALUES ", stranger);
+	for (size_t i = 0; i < n; i++) {
+		buf_fmt(sql, "%s(%zu, ", i ? "), " : "", i);
+		buf_regclass(sql, d->schema, span_of(list[i].name));
+	}
+	buf_str(sql, ")) w (i, part) LEFT JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("="));
+	buf_regclass(sql, d->schema, d->table);
+	buf_str(sql, " ORDER BY w.i");
+}
+
+/* Of the rows of add_look. *at: the first that is refused. */
+static int take_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, size_t *at, struct err *e)
+{
+	for (*at = 0; *at < n; ++*at) {
+		struct part_new *part = &list[*at];
+		const char *owner = pq_value(pq, (int)*at, 1);
+		part->there = strcmp(pq_value(pq, (int)*at, 0), "t") == 0;
+		if (owner && !part->made)
+			return err_set(e, ERR_RIGHTS, "table %s is not ours to fill: it belongs to %s, is no partition of %s,"
+				" and its owner is another", part->name, owner, d->dest_table);
+	}
+	return 0;
+}
+
+int part_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, size_t *at, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	add_oid(&sql, "parent", want->dest, want->dest->table);
-	add_oid(&sql, "part", want->dest, want->name);
-	buf_str(&sql, PQ_OWN_PATH "SELECT rolname FROM pg_class part JOIN pg_roles ON pg_roles.oid = part.relowner"
-		" JOIN pg_class parent ON parent.oid = current_setting('tdispatch.parent')::oid"
-		" WHERE part.oid = current_setting('tdispatch.part')::oid AND part.relowner <> parent.relowner"
-		" AND NOT rolsuper AND rolname <> current_user AND NOT EXISTS (SELECT 1 FROM pg_inherits"
-		" WHERE inhrelid = part.oid AND inhparent = parent.oid)");
-	if (pq_query(ddl, buf_cstr(&sql), e) == 0 && pq_rows(ddl) > 0)
-		err_set(e, ERR_RIGHTS, "table %.*s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
-			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->dest->dest_table);
+	*at = 0;
+	add_look(&sql, d, list, n);
+	if (pq_query(pq, buf_cstr(&sql), e) == 0)
+		take_look(pq, d, list, n, at, e);
+	buf_free(&sql);
+	return e->code;
+}
+
+static int64_t creation_lock(const struct dest *d)
+{
+	return (int64_t)span_hash("tdispatch partition", span_of(d->dest_table));
+}
+
+/* Opens a transaction, in which nobody else creates a partition of the table, and looks again. */
+static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, size_t n, int lock_timeout_ms, size_t *at,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	part_begin(&sql, ddl, lock_timeout_ms);
+	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");", creation_lock(d));
+	add_look(&sql, d, list, n);
+	*at = 0;
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
+		take_look(ddl, d, list, n, at, e);
+	else if (e->code == ERR_TIMEOUT) {
+		e->code = 0;
+		err_set(e, ERR_CONFLICT, "another process creates partitions of %s at this moment", d->dest_table);
+	}
 	buf_free(&sql);
 	return e->code;
 }
 
 /* The partition is there then, or there is an error. */
-static int run_template(struct pq *ddl, const struct part_want *want, struct buf *template, struct err *e)
+static int run_template(struct pq *pq, const struct dest *d, struct part_new *part, const char *before, const char *after,
+	struct err *e)
 {
-	bool there = false;
+	struct buf sql = { 0 };
+	size_t at;
 
-	buf_str(template, "\n;");
-	if (is_there(ddl, buf_cstr(template), want, &there, e) == 0 && !there)
-		err_set(e, ERR_SHAPE, "it ran, but there is no table %.*s after it: does it name _DEST_TABLE?",
-			(int)want->name.n, want->name.p);
+	buf_fmt(&sql, "%s%s\n;%s", before, part->sql, after);
+	add_look(&sql, d, part, 1);
+	part->made = true;
+	if (pq_query(pq, buf_cstr(&sql), e) == 0 && take_look(pq, d, part, 1, &at, e) == 0 && !part->there)
+		err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it name _DEST_TABLE?", part->name);
+	buf_free(&sql);
 	return e->code;
 }
 
-/* *made: in the transaction that is open now. Not when another process was faster. */
-static int create(struct pq *ddl, const struct part_want *want, size_t *open, bool *made, struct err *e)
+/* In one transaction, or in more where a template ends it. *at: where it failed, n: at the COMMIT.
+ * *kept: so many are committed. */
+static int create(struct pq *ddl, const struct dest *d, struct part_new *list, size_t n, int lock_timeout_ms, size_t *at,
+	size_t *kept, struct err *e)
 {
-	struct buf template = { 0 };
-	bool there = false;
-
-	if (expand(want, &template, e) == 0 && (*open > 0 || begin(ddl, want, &there, e) == 0) && !there &&
-	    run_template(ddl, want, &template, e) == 0) {
-		*made = true;
-		*open = pq_in_transaction(ddl) ? *open + 1 : 0;         /* the template may have ended it */
+	*kept = 0;
+	for (*at = 0; *at < n; ++*at) {
+		if (!pq_in_transaction(ddl)) {
+			size_t after;
+			*kept = *at;
+			if (begin(ddl, d, list + *at, n - *at, lock_timeout_ms, &after, e) < 0) {
+				*at += after;
+				return e->code;
+			}
+		}
+		if (!list[*at].there && run_template(ddl, d, &list[*at], "", "", e) < 0)
+			return e->code;
 	}
-	buf_free(&template);
-	if (e->code)
-		return creation_failed(ddl, want, open, e);
-	if (there)
-		roll_back(ddl);
+	if (pq_in_transaction(ddl) && pq_query(ddl, "COMMIT", e) < 0)
+		return e->code;
+	*kept = n;
 	return 0;
 }
 
-int part_commit(struct pq *ddl, size_t *open, struct err *e)
+static void undo(struct pq *ddl, struct part_new *list, size_t n)
 {
-	bool any = *open > 0;
+	struct err ignored = { 0 };
 
-	*open = 0;
-	return any ? pq_query(ddl, "COMMIT", e) : 0;
+	pq_query(ddl, "ROLLBACK", &ignored);
+	for (size_t i = 0; i < n; i++)
+		list[i].there = list[i].made = false;
 }
 
-int part_ensure(struct pq *ddl, const struct part_want *want, size_t *open, bool *created, struct err *e)
+static bool is_lost(const struct err *e)
 {
-	size_t alone = 0;
-	bool there = false;
+	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_RESOURCE || e->code == ERR_READONLY;
+}
+
+/* Why it cannot be created, told as what it is: a fault of the template, or a lock or a race. */
+static int explain(struct pq *ddl, const struct dest *d, const char *name, struct err *e)
+{
+	struct err cause = *e;
+	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
+
+	*e = (struct err){ 0 };
+	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
+	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS ? ERR_RIGHTS : ERR_SHAPE,
+		"partition %s cannot be created by part_template: %.800s", name, cause.msg);
+	if (wait)
+		part_say_who(ddl, d, d->table, e);
+	return e->code;
+}
+
+/* Somebody else, who takes no lock of ours, may have created it at the same moment. */
+static bool lost_race(struct pq *ddl, const struct dest *d, struct part_new *part)
+{
+	struct err e = { 0 };
+	size_t at;
+
+	return part_look(ddl, d, part, 1, &at, &e) == 0 && part->there;
+}
+
+int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_t n, int lock_timeout_ms, size_t *at,
+	struct err *e)
+{
+	size_t kept;
+
+	if (create(ddl, d, list, n, lock_timeout_ms, at, &kept, e) == 0)
+		return 0;
+	bool told = !*e->sqlstate || strcmp(e->sqlstate, "55P03") == 0;
+	bool alone = n == 1, raced = e->code == ERR_CONFLICT && !told;
+	undo(ddl, list + kept, n - kept);
+	if (is_lost(e) || (told && (e->code == ERR_RIGHTS || e->code == ERR_CONFLICT)))
+		return e->code;
+	if (alone && raced && lost_race(ddl, d, list)) {
+		*e = (struct err){ 0 };
+		return 0;
+	}
+	if (*at == n)
+		*at = 0;
+	return explain(ddl, d, list[*at].name, e);
+}
+
+int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+{
+	struct part_new part = { .name = mem_str(want->name.p, want->name.n) };
+	struct buf sql = { 0 };
+	size_t at;
 
 	*created = false;
-	if (!open)
-		open = &alone;
-	if (is_there(ddl, "", want, &there, e) < 0 || (there && refuse_stranger(ddl, want, e) < 0)) {
-		if (*open)
-			roll_back(ddl);
-		*open = 0;
-		return e->code;
+	if (part_look(ddl, want->dest, &part, 1, &at, e) == 0 && !part.there && part_sql(&sql, want, e) == 0) {
+		buf_cstr(&sql);
+		part.sql = sql.p;
+		part_make(ddl, want->dest, &part, 1, want->lock_timeout_ms, &at, e);
+		*created = !e->code && part.made;
 	}
-	if (there)              /* the transaction has another search_path by now */
-		return part_commit(ddl, open, e);
-	if (create(ddl, want, open, created, e) == 0 && part_commit(ddl, &alone, e) < 0) {
-		*created = false;
-		creation_failed(ddl, want, &alone, e);
-	}
-	return e->code || *created ? e->code : refuse_stranger(ddl, want, e);
+	buf_free(&sql);
+	free(part.name);
+	return e->code;
+}
+
+/* ---- inside the transaction that loads */
+
+int part_enter(struct pq *lane, const struct dest *d, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*yes = false;
+	if (pq_server_version(lane) < 110000)
+		return 0;
+	buf_fmt(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ") FROM pg_catalog.pg_class c"
+		" JOIN pg_catalog.pg_partitioned_table t ON t.partrelid" PQ_OWN("=") "c.oid WHERE NOT c.relispartition"
+		" AND t.partdefid" PQ_OWN("=") "0::pg_catalog.oid AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k"
+		" WHERE k.contype" PQ_OWN("=") "'f'::pg_catalog.\"char\" AND (k.conrelid" PQ_OWN("=") "c.oid"
+		" OR k.confrelid" PQ_OWN("=") "c.oid)) AND c.oid" PQ_OWN("="), creation_lock(d));
+	buf_regclass(&sql, d->schema, d->table);
+	if (pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0)
+		*yes = strcmp(pq_value(lane, 0, 0), "t") == 0;
+	buf_free(&sql);
+	return e->code;
+}
+
+int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *list, size_t n, int lock_timeout_ms, struct err *e)
+{
+	char before[120], after[60];
+
+	snprintf(before, sizeof before, "SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = %d;", lock_timeout_ms);
+	snprintf(after, sizeof after, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (!list[i].there)
+			run_template(lane, d, &list[i], before, after, e);
+	return e->code;
 }

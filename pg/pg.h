@@ -279,17 +279,40 @@ struct part_want {
 	const struct route *route;
 };
 
-/* Makes sure that the partition is there; *created says whether it was made now. open is NULL: in
- * a transaction of its own. Else in the one that is open on ddl, with the *open partitions that were
- * created before; 0: a new one. When *open is 0 after that, they are committed, or with an error
- * rolled back. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms; who, is in err then. */
-int part_ensure(struct pq *ddl, const struct part_want *, size_t *open, bool *created, struct err *);
-/* Commits them and sets *open to 0, whatever comes of it. */
-int part_commit(struct pq *ddl, size_t *open, struct err *);
+/* Appends part_template with its words replaced. ERR_DATA: the event does not name what the template
+ * needs. */
+int part_sql(struct buf *, const struct part_want *, struct err *);
+/* Makes sure that the partition is there; *created says whether it was made now, in a transaction of
+ * its own. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms; who, is in err then. */
+int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
-/* The kinds of the shape's columns in a partition; kinds has room for shape->n. *known: of all of them. */
-int part_kinds(struct pq *ddl, const struct dest *, struct span table, const struct shape *,
-	enum binary_kind *kinds, bool *known, struct err *);
+struct part_new {                       /* a partition that is wanted */
+	char *name;                     /* without schema */
+	char *sql;                      /* that creates it */
+	int64_t start_s, event;         /* for the caller: of its period; which wants it */
+	bool there;
+	bool made;                      /* now */
+};
+
+/* Sets there, in one query. ERR_RIGHTS for a table of another's: *at is which. */
+int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at, struct err *);
+/* Creates those that are not there, in one transaction: when it fails, none of them is, but those of
+ * a template that commits. *at: the one at fault. ERR_TIMEOUT as part_ensure. */
+int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, size_t *at,
+	struct err *);
+/* In the open transaction of a lane, until whose end *yes holds: no other process creates partitions
+ * of the table, and part_make_inside keeps no reader of it waiting. */
+int part_enter(struct pq *lane, const struct dest *, bool *yes, struct err *);
+/* Only for a template that attaches (attach_is_all). After an error the transaction is lost. */
+int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, struct err *);
+
+struct part_columns {
+	size_t n;
+	struct part_column { char name[NAME_BYTES_MAX + 1]; enum binary_kind kind; } at[];
+};
+
+/* The columns of a table, which the caller frees. Sets nothing in an open transaction. */
+int part_columns(struct pq *, const struct dest *, struct span table, struct part_columns **, struct err *);
 /* SQL for the bytes of table c.oid, with its own partitions and all that belongs to them. */
 void part_add_size(struct buf *sql, const struct pq *dst);
 /* Changes nothing: is the partition there, and if not, the SQL that would create it. */

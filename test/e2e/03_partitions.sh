@@ -483,6 +483,122 @@ case_two_dispatchers_make_the_same_partitions() {
 	done
 }
 
+# ---- partitions that are created in the transaction of their rows
+
+# attach_pair [KEY=VALUE]...: rows go in slowly.
+attach_pair() {
+	orders_pair "part_template=$ATTACH" "$@"
+	slow_target 0.01
+	dst "create trigger slow before insert on orders for each row execute function slow()"
+}
+
+case_readers_pass_a_partition_with_its_rows() {
+	attach_pair
+	orders 1 200
+	tick q
+	start --once job.ini
+	within 20 rows_are_coming
+	expect_eq "$(dst "set statement_timeout = '700ms';
+		select count(*), to_regclass('orders_2026_01_31') is null from orders")" "0|t" "seen by others"
+	kill -0 "$PID" || fail "the batch was over too soon to tell"
+	expect_end 0 30
+	expect_rows 200
+	expect_match bg.err "created partition orders_2026_01_31"
+}
+
+case_partitions_vanish_with_their_rows() {
+	attach_pair
+	orders 1 200
+	tick q
+	start --once job.ini
+	within 20 rows_are_coming
+	kill -KILL "$PID"
+	expect_end 137 5
+	within 10 dst_gives 0 "select count(*) from pg_stat_activity where datname = current_database() and query like 'COPY%'"
+	expect_eq "$(partitions)" "" "partitions"
+	dst "drop trigger slow on orders"
+	once
+	expect_rows 200
+}
+
+# Two that need the same days in another order, each in a long transaction.
+case_two_dispatchers_in_opposite_order() {
+	attach_pair
+	src "select pgq.create_queue('r')" >/dev/null
+	install --set consumer_name=other --set queue_name=r
+	src "insert into orders select i, date '2026-03-01' + i / 100, repeat('x', 1000) from generate_series(0, 399) i"
+	tick q
+	src "select count(pgq.insert_event('r', 'I:id', format('id=%s&day=%s&note=%s', 1000 + i, date '2026-03-04' - i / 100, repeat('x', 1000))))
+		from generate_series(0, 399) i" >/dev/null
+	tick r
+	start --once -v job.ini
+	local first=$PID
+	start --once -v job.ini --set consumer_name=other --set queue_name=r --set pidfile=other.pid
+	expect_end 0 60 "$first"
+	expect_end 0 60
+	expect_rows 800
+	expect_eq "$(partitions | wc -w)" 4
+	expect_no_match bg.err 'deadlock|ERROR'
+}
+
+case_one_connection_is_enough() {
+	orders_pair "part_template=$ATTACH"
+	dst "create role \"$CASE\" login connection limit 1; alter table orders owner to \"$CASE\";
+		grant create on schema public to \"$CASE\"; grant usage on schema pgq_ext to \"$CASE\";
+		grant all on all tables in schema pgq_ext to \"$CASE\""
+	sed -i "s/^dst_db.*/& user=$CASE/" job.ini
+	orders 1 3 2026-01-31
+	orders 4 6 2026-02-01
+	tick q
+	once
+	orders 7 9 2026-02-02
+	tick q
+	once
+	expect_rows 9
+	expect_eq "$(partitions | wc -w)" 3
+}
+
+# Its lock would keep readers waiting until the end of the batch.
+case_default_partition_is_locked_only_shortly() {
+	attach_pair
+	dst "create table orders_rest partition of orders default"
+	orders 1 200
+	tick q
+	start --once job.ini
+	within 20 rows_are_coming
+	dst "set statement_timeout = '700ms'; select count(*) from orders" >/dev/null
+	expect_eq "$(dst "select to_regclass('orders_2026_01_31') is null")" f
+	kill -0 "$PID" || fail "the batch was over too soon to tell"
+	expect_end 0 30
+	expect_rows 200
+}
+
+# Somebody's lock on the parent is in the way: the partition is created before, as often as it takes.
+case_parent_is_locked_for_a_while() {
+	orders_pair "part_template=$ATTACH"
+	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
+	within 5 asleep 1
+	orders 1 10
+	tick q
+	once -v
+	expect_match err "created before the batch"
+	expect_match err "trying again"
+	expect_rows 10
+}
+
+case_event_without_a_key_finds_the_partition() {
+	orders_pair on_error=skip "part_template=create table _DEST_TABLE (like _PARENT, primary key (_PKEY));
+		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+	event I: "id=1&day=2026-01-31&note=too-early" >/dev/null
+	event I:id,day "id=2&day=2026-01-31&note=a" >/dev/null
+	event I: "id=3&day=2026-01-31&note=b" >/dev/null
+	event I: "id=4&day=2026-02-01&note=nowhere" >/dev/null
+	tick q
+	once
+	expect_match err "2 events skipped"
+	expect_eq "$(dst "select string_agg(id::text, ',' order by id) from orders")" 2,3
+}
+
 expect_refused_name() {
 	expect_exit "$1" "$TDISPATCH" --once job.ini
 	expect_match err '63'

@@ -154,7 +154,7 @@ case_one_partition() {
 	expect_same
 }
 
-# No connection is opened to ask for the types: there may be one only.
+# The types are asked for where the rows go: there may be one connection only.
 case_one_connection() {
 	binary_pair
 	rows 1 3000
@@ -164,7 +164,7 @@ case_one_connection() {
 	config part_template= "dst_db=dbname=$DST user=$CASE"
 	rows 3001 20000
 	once -v
-	expect_binary 0
+	expect_binary 3
 	expect_same
 }
 

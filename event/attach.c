@@ -1,0 +1,151 @@
+/*
+ * Is part_template one that makes a table like its parent and attaches it, and does nothing else?
+ * Only what is recognized for sure is: then its locks are known. Its statements are
+ *
+ *	create table _DEST_TABLE (like _PARENT ...)
+ *	alter table _DEST_TABLE add ...			any number of these, before or after
+ *	create [unique] index [name] on _DEST_TABLE ...		the attaching statement
+ *	alter table _PARENT attach partition _DEST_TABLE for values ...
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "event.h"
+
+struct scan {
+	const char *p, *end;
+	struct span token;              /* the one at hand, empty at the end */
+	bool unsure;                    /* something is quoted in a way that is not understood here */
+};
+
+static bool is_word_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (c & 0x80);
+}
+
+static void skip_space(struct scan *s)
+{
+	while (s->p < s->end) {
+		if (s->end - s->p >= 2 && s->p[0] == '-' && s->p[1] == '-')
+			while (s->p < s->end && *s->p != '\n' && *s->p != '\r')
+				s->p++;
+		else if (strchr(" \t\n\r\f\v", *s->p) && *s->p)
+			s->p++;
+		else
+			return;
+	}
+}
+
+/* To behind the closing quote; a doubled quote is two strings for us. */
+static void skip_quoted(struct scan *s)
+{
+	const char *close = memchr(s->p + 1, *s->p, (size_t)(s->end - s->p - 1));
+
+	s->unsure |= !close || memchr(s->p, '\\', (size_t)(close - s->p));
+	s->p = close ? close + 1 : s->end;
+}
+
+static void next(struct scan *s)
+{
+	skip_space(s);
+	const char *start = s->p;
+	if (s->p < s->end && (*s->p == '\'' || *s->p == '"')) {
+		skip_quoted(s);
+	} else if (s->p < s->end && is_word_char(*s->p)) {
+		while (s->p < s->end && is_word_char(*s->p))
+			s->p++;
+	} else if (s->p < s->end) {
+		s->unsure |= *s->p == '$' || *s->p == '/' || *s->p == '\\' || !*s->p;
+		s->p++;
+	}
+	s->token = (struct span){ start, (size_t)(s->p - start) };
+}
+
+static bool is_token(const struct scan *s, const char *word, size_t n)
+{
+	/* the words of a template are told by their case */
+	return s->token.n == n && (*word == '_' ? strncmp : strncasecmp)(s->token.p, word, n) == 0;
+}
+
+/* Goes on when the next tokens are these words, which single spaces separate. */
+static bool take(struct scan *s, const char *words)
+{
+	struct scan ahead = *s;
+
+	for (const char *word = words; *word; word += *word == ' ') {
+		size_t n = strcspn(word, " ");
+		if (!is_token(&ahead, word, n))
+			return false;
+		next(&ahead);
+		word += n;
+	}
+	*s = ahead;
+	return true;
+}
+
+/* Goes to the statement's end. false for words that would lock another table, or more. */
+static bool take_rest(struct scan *s)
+{
+	static const char *const others[] = {
+		"references", "foreign", "attach", "detach", "inherit", "inherits", "partition", "concurrently", "rename",
+		"schema", "_PARENT", "_SCHEMA_TABLE",
+	};
+
+	while (s->token.n && *s->token.p != ';') {
+		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+			if (is_token(s, others[i], strlen(others[i])))
+				return false;
+		next(s);
+	}
+	return true;
+}
+
+static bool take_index(struct scan *s)
+{
+	struct scan before = *s;
+
+	if (!take(s, "create index") && !take(s, "create unique index")) {
+		*s = before;
+		return false;
+	}
+	if (!take(s, "on _DEST_TABLE")) {
+		if (take(s, "concurrently"))
+			return false;
+		next(s);                /* its name */
+		if (!take(s, "on _DEST_TABLE"))
+			return false;
+	}
+	return take_rest(s);
+}
+
+/* What may be done to the new table. */
+static bool take_addition(struct scan *s)
+{
+	if (take(s, "alter table _DEST_TABLE add") || take(s, "alter table only _DEST_TABLE add"))
+		return take_rest(s);
+	return take_index(s);
+}
+
+static bool take_attach(struct scan *s)
+{
+	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") && take_rest(s);
+}
+
+bool attach_is_all(struct span template)
+{
+	struct scan s = { .p = template.p, .end = template.p + template.n };
+	int attached = 0;
+
+	next(&s);
+	if (!take(&s, "create table _DEST_TABLE ( like _PARENT") || !take_rest(&s))
+		return false;
+	while (s.token.n) {
+		if (take(&s, ";"))
+			continue;
+		if (take_attach(&s))
+			attached++;
+		else if (!take_addition(&s))
+			return false;
+	}
+	return attached == 1 && !s.unsure;
+}

@@ -1,0 +1,68 @@
+/* Tests of attach.c: templates whose locks are known. */
+#include "../../base/buf.c"
+#include "../../event/attach.c"
+#include "unit.h"
+
+#define CREATE "create table _DEST_TABLE (like _PARENT including defaults);"
+#define ATTACH "alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+
+static const struct { const char *text; bool wanted; } cases[] = {
+	{ CREATE ATTACH, true },
+	{ CREATE ATTACH ";", true },
+	{ " \n" CREATE "\n\n;" ATTACH " ; ;\n", true },
+	{ "CREATE TABLE _DEST_TABLE(LIKE _PARENT); ALTER TABLE _PARENT ATTACH PARTITION _DEST_TABLE FOR VALUES IN (1)", true },
+	{ "create table _DEST_TABLE (like _PARENT, primary key (_PKEY)) with (fillfactor = 90);" ATTACH, true },
+	{ CREATE "alter table only _DEST_TABLE add primary key (_PKEY);" ATTACH, true },
+	{ CREATE "alter table _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);" ATTACH, true },
+	{ CREATE ATTACH "; create index on _DEST_TABLE (note); create unique index _DEST_TABLE_u on _DEST_TABLE (id)", true },
+	{ CREATE "create index \"the _DEST_TABLE\" on _DEST_TABLE (note) where note <> 'it''s; so';" ATTACH, true },
+	{ "-- it's what _PARENT is\n" CREATE "-- attach\r" ATTACH "--", true },
+
+	{ "", false },
+	{ ";", false },
+	{ CREATE, false },
+	{ ATTACH, false },
+	{ ATTACH ";" CREATE, false },
+	{ CREATE ATTACH ";" ATTACH, false },
+	{ CREATE CREATE ATTACH, false },
+	{ CREATE "grant select on _DEST_TABLE to reporting;" ATTACH, false },
+	{ CREATE ATTACH "; commit", false },
+	{ CREATE ATTACH "; select 1", false },
+	{ CREATE "set local search_path = x;" ATTACH, false },
+	{ "begin;" CREATE ATTACH, false },
+	{ "create table if not exists _DEST_TABLE (like _PARENT);" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT) partition by range (id);" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT, foreign key (id) references other);" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT, x int references other);" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT) inherits (other);" ATTACH, false },
+	{ "create table _DEST_TABLE (like other);" ATTACH, false },
+	{ "create table _DEST_TABLE_x (like _PARENT);" ATTACH, false },
+	{ "create table _dest_table (like _PARENT);" ATTACH, false },
+	{ "create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);", false },
+	{ "create table _DEST_TABLE (check (_PART_FIELD >= _PART_START)) inherits (_PARENT);", false },
+	{ CREATE "alter table _DEST_TABLE add foreign key (id) references other;" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add x int, inherit other;" ATTACH, false },
+	{ CREATE "alter table other add x int;" ATTACH, false },
+	{ CREATE "create index concurrently on _DEST_TABLE (id);" ATTACH, false },
+	{ CREATE "create index on _PARENT (id);" ATTACH, false },
+	{ CREATE "create index if not exists i on _DEST_TABLE (id);" ATTACH, false },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE default", false },
+	{ CREATE "alter table other attach partition _DEST_TABLE for values in (1)", false },
+	{ CREATE "alter table _PARENT attach partition other for values in (1)", false },
+	{ CREATE "do $$ begin lock table other; end $$;" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add check (note <> $$;$$);" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add check (note <> E'\\'; lock table other; --');" ATTACH, false },
+	{ CREATE "/* ' */ lock table other; /* ' */" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add check (note <> 'x);" ATTACH, false },
+};
+
+int main(void)
+{
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct span text = span_of(cases[i].text);
+		char *copy = unit_exact(text);
+		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }), cases[i].wanted);
+		free(copy);
+	}
+	return unit_end();
+}
