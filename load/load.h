@@ -322,6 +322,7 @@ struct pass {
 	/* pass.c's own */
 	bool scan;                      /* the rest of the events is read for its partitions alone */
 	bool outside;                   /* partitions are not created in our own transaction */
+	bool judged;                    /* the error at hand is none of the event that is being taken */
 	enum queue_time time;
 	struct period_memo memo;        /* of part_field's dates */
 };

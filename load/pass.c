@@ -108,6 +108,7 @@ static int settle(struct pass *p, struct err *e)
 		p->event = p->made.event;
 		p->fault = (struct sink_fault){ .event = -1 };
 	}
+	p->judged = rc < 0;
 	return rc;
 }
 
@@ -217,7 +218,7 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 {
 	struct buf name = { 0 };
 
-	if (e->code != ERR_DATA || *e->sqlstate || p->event >= 0)
+	if (e->code != ERR_DATA || *e->sqlstate || p->judged)
 		return e->code;
 	part_name(&name, &p->job->conf->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
@@ -272,8 +273,10 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 	}
 	if (take_event(p, ev, &stream, e) == 0)
 		return 0;
+	if (p->judged)
+		return e->code;
 	p->fault = (struct sink_fault){ .event = -1 };
-	if (p->event >= 0)              /* judged already, maybe another */
+	if (p->event == ev->id)         /* bury refused it */
 		return e->code;
 	if (*e->sqlstate) {             /* what a server said is not this event's own fault */
 		p->event = ev->id;
@@ -342,7 +345,7 @@ int pass_run(struct pass *p, struct err *e)
 	struct job *j = p->job;
 	int step = PQ_READY;
 
-	p->scan = false;
+	p->scan = p->judged = false;
 	p->events = p->rows = p->truncates = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };

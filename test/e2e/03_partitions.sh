@@ -599,6 +599,19 @@ case_event_without_a_key_finds_the_partition() {
 	expect_eq "$(dst "select string_agg(id::text, ',' order by id) from orders")" 2,3
 }
 
+# The lane is freed to look for the partition, and the COPY that is open there fails.
+case_event_without_a_key_after_a_bad_row() {
+	orders_pair on_error=skip "part_template=create table _DEST_TABLE (like _PARENT including constraints, primary key (_PKEY));
+		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+	dst "alter table orders add check (id <> 2900)"
+	src "select count(pgq.insert_event('q', 'I:id,day', 'id='||i||'&day=2026-01-31&note='||repeat('x', 100))) from generate_series(1, 3000) i" >/dev/null
+	event I: "id=3001&day=2026-02-01&note=nowhere" >/dev/null
+	tick q
+	once
+	expect_match err "2 events skipped"
+	expect_rows 2999
+}
+
 expect_refused_name() {
 	expect_exit "$1" "$TDISPATCH" --once job.ini
 	expect_match err '63'
