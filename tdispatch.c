@@ -22,8 +22,7 @@ struct app {
 	struct conf conf;
 	struct job job;
 	struct loader loader;
-	struct progress progress;
-	struct report report;
+	struct watch watch;
 	bool connected_once;
 	int64_t until_tick;             /* --once: the queue's last tick at the start, 0 before that is known */
 	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
@@ -116,7 +115,7 @@ static void read_again(struct app *a)
 	batch_free(&a->loader);
 	job_free(&a->job);
 	a->job.retain.keep_at_ms = keep_at_ms;
-	report_moves(&a->report, &conf);
+	report_moves(&a->watch.report, &conf);
 	conf_free(&a->conf);
 	a->conf = conf;
 	apply_config(a);
@@ -127,9 +126,9 @@ static void read_again(struct app *a)
 /* SIGHUP */
 static void reload(struct app *a)
 {
-	report_reloading(&a->report);
+	report_reloading(&a->watch.report);
 	read_again(a);
-	report_ready(&a->report);
+	report_ready(&a->watch.report);
 }
 
 /* ---- the loop */
@@ -184,29 +183,23 @@ static bool try_again(const struct app *a, int code)
 /* After a server's "permission denied". */
 static const char *hint(const struct err *e)
 {
-	return strcmp(e->sqlstate, "42501") == 0 ? "; --check says which GRANT is missing" : "";
-}
-
-/* Which setting of a role or a database may be too short. */
-static const char *setting_behind(const char *sqlstate)
-{
-	return strcmp(sqlstate, "55P03") == 0 ? "who holds the lock, and lock_timeout" :
-		strcmp(sqlstate, "25P03") == 0 ? "idle_in_transaction_session_timeout" :
-		strcmp(sqlstate, "25P04") == 0 ? "transaction_timeout" : "statement_timeout";
+	return sqlstate_is_denied(e->sqlstate) ? "; --check says which GRANT is missing" : "";
 }
 
 /* Logs a change of state once, not each try. A connection that was there and is lost again is one. */
 static void tell(struct app *a, const struct err *e, bool again)
 {
-	bool news = a->failing != e->code || (e->code == ERR_CONN && a->job.src && a->job.dst[0]);
+	bool lost = e->code == ERR_CONN && a->job.src && a->job.dst[0] && !connect_failed(e);
+	bool news = a->failing != e->code || lost;
+	const char *setting = a->failures >= TIMEOUT_TRIES ? sqlstate_setting(e->sqlstate) : NULL;
 
 	if (!again)
 		log_error("%s%s", e->msg, hint(e));
 	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
 		(news ? log_warn : log_debug)("%s; trying again", e->msg);
-	else if (e->code == ERR_TIMEOUT && a->failures >= TIMEOUT_TRIES)
-		log_error("%s; %d times in a row: see %s of the role and the database; trying again in %lld s", e->msg, a->failures,
-			setting_behind(e->sqlstate), (long long)(pause_after(a, e->code) / 1000));
+	else if (e->code == ERR_TIMEOUT && setting)
+		log_error("%s; %d times in a row: see %s of the role and the database; trying again in %lld s",
+			e->msg, a->failures, setting, (long long)(pause_after(a, e->code) / 1000));
 	else
 		log_error("%s%s; trying again in %lld s", e->msg, hint(e), (long long)(pause_after(a, e->code) / 1000));
 }
@@ -214,7 +207,7 @@ static void tell(struct app *a, const struct err *e, bool again)
 /* The process in the background is up, or knows that it must wait: its caller may go. */
 static void leave_terminal(struct app *a)
 {
-	report_ready(&a->report);
+	report_ready(&a->watch.report);
 	if (!a->asked.daemon)
 		return;
 	process_ready();
@@ -230,8 +223,7 @@ static bool recover(struct app *a, const struct err *e)
 			a->failing_since_ms = clock_ms();
 	}
 	a->failures++;
-	a->progress.errors++;
-	report_error(&a->report, e);
+	watch_error(&a->watch, e);
 	bool again = try_again(a, e->code);
 	tell(a, e, again);
 	a->failing = e->code;
@@ -240,7 +232,7 @@ static bool recover(struct app *a, const struct err *e)
 		return false;
 	leave_terminal(a);
 	int64_t ms = pause_after(a, e->code), left_ms = a->failing_since_ms + a->conf.retry_limit - clock_ms();
-	report_sleep(&a->report, a->asked.once && left_ms < ms ? left_ms : ms);
+	report_sleep(&a->watch.report, a->asked.once && left_ms < ms ? left_ms : ms);
 	return true;
 }
 
@@ -257,7 +249,7 @@ static int look_ahead(struct app *a, struct err *e)
 	const struct conf *c = &a->conf;
 	struct queue_state state;
 
-	if (queue_pending(a->job.src, c->queue_name, c->consumer_name, &a->progress.total, e) == 0 &&
+	if (queue_pending(a->job.src, c->queue_name, c->consumer_name, &a->watch.progress.total, e) == 0 &&
 	    queue_state(a->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
 		a->until_tick = state.last_tick;
 	return e->code;
@@ -304,7 +296,7 @@ static int work(struct app *a, struct err *e)
 	struct places *places = &a->loader.places;
 	if (retain_run(&a->job, places->route, places->sink, rc > 0))
 		places_forget(places);
-	report_success(&a->report, rc == 0);
+	report_success(&a->watch.report, rc == 0);
 	if (a->loader.events > events)
 		a->busy_ms = clock_ms();
 	return rc && !(a->asked.once && a->loader.last_tick >= a->until_tick);
@@ -333,7 +325,7 @@ static int loop(struct app *a)
 		if (done)
 			break;
 		if (rc == 0)
-			report_sleep(&a->report, pause_when_empty(a));
+			report_sleep(&a->watch.report, pause_when_empty(a));
 	}
 	if (process_stop_after_batch())
 		log_info("told to stop");
@@ -362,8 +354,8 @@ static void begin_progress(struct app *a)
 	a->loader.verify = a->asked.verify;
 	if (!a->asked.once || (a->asked.verbosity < 0 && !a->asked.progress_json))
 		return;
-	progress_begin(&a->progress, a->asked.progress_json ? PROGRESS_JSON : a->asked.verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
-	a->job.progress = &a->progress;
+	watch_show(&a->watch, a->asked.progress_json ? PROGRESS_JSON :
+		a->asked.verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
 }
 
 static int run(struct app *a)
@@ -389,11 +381,11 @@ static int run(struct app *a)
 	begin_progress(a);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
 		a->conf.consumer_name, a->conf.dest.dest_table);
-	a->job.report = &a->report;
-	report_start(&a->report, &a->conf);
+	a->job.watch = &a->watch;
+	watch_start(&a->watch, &a->conf);
 	int code = loop(a);
-	progress_end(a->job.progress, process_stop_after_batch() ? "stopped" : code ? "failed" : "done");
-	report_end(&a->report, code && !process_stop_after_batch());
+	bool stopped = process_stop_after_batch();
+	watch_end(&a->watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
 	batch_free(&a->loader);
 	job_free(&a->job);
 	process_pidfile_remove();

@@ -18,12 +18,15 @@
 
 #include "load.h"
 
-static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms)
+static void log_skipped(const struct job *j, const struct pass *p)
 {
 	const struct queue_batch *b = p->batch;
 
 	if (p->truncates)
 		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", b->id, p->truncates, text_s(p->truncates));
+	if (p->own)
+		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", b->id, p->own,
+			text_s(p->own));
 	if (p->late)
 		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s", b->id, p->late, text_s(p->late),
 			j->conf->dest.part_keep);
@@ -31,11 +34,26 @@ static void log_batch(const struct job *j, const struct pass *p, int64_t took_ms
 		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
 			text_s((int64_t)p->dead.n), j->conf->on_error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter",
 			p->dead.at[0].event, p->dead.at[0].message);
-	(p->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
+}
+
+static void log_unstored(const struct queue_batch *b, const struct tally *unstored,
+	const struct load *load)
+{
+	if (unstored->n)
+		log_warn("batch %" PRId64 ": the target did not store %" PRId64 " of %" PRId64 " rows:"
+			" a trigger left them out, of %s%s", b->id, load->unstored,
+			load->rows + load->unstored, unstored->at[0].name,
+			unstored->n > 1 ? " and other partitions" : "");
+}
+
+static void log_batch(const struct job *j, const struct queue_batch *b, const struct load *load)
+{
+	double seconds = (double)load->took_ms / 1000;
+
+	(load->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
 		" rows=%" PRId64 " partitions_created=%" PRId64 " seconds=%.3f rows_per_second=%.0f lag=%.1f",
-		j->conf->queue_name, b->id, b->prev_tick, b->tick, p->events, p->rows, p->made.parts, (double)took_ms / 1000,
-		took_ms ? (double)p->rows * 1000 / (double)took_ms : (double)p->rows * 1000,
-		(double)(b->lag_ms + took_ms) / 1000);
+		j->conf->queue_name, b->id, b->prev_tick, b->tick, load->events, load->rows, load->partitions,
+		seconds, (double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
 }
 
 /* Adds what is to be done where nobody was to create the partition. */
@@ -43,11 +61,23 @@ static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
 
-	if (c->dest.part_template || strcmp(e->sqlstate, "42P01") != 0 || !*p->fault.table || !strstr(e->msg, p->fault.table))
+	if (c->dest.part_template || !sqlstate_is_missing_table(e->sqlstate) || !*p->fault.table ||
+	    !strstr(e->msg, p->fault.table))
 		return;
 	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
 		"partitions must be there before their rows come: create it, or set part_template" :
 		"dest_table must be there: create it, or check dest_table");
+}
+
+/* The table refuses all rows: which, before the server's words. */
+static void name_table(const struct pass *p, struct err *e)
+{
+	char why[sizeof e->msg];
+
+	if (e->code != ERR_RIGHTS || !*p->fault.table || sqlstate_is_denied(e->sqlstate))
+		return;
+	snprintf(why, sizeof why, "%s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "table %s takes no rows: %.900s", p->fault.table, why);
 }
 
 /* Puts the batch, the event, its table and where it was to go before the error's text. */
@@ -114,7 +144,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		return e->code;
 	if (job_commit(j, p->batch, e) < 0)
 		return e->code;
-	p->made.parts += places_committed(p->places);
+	places_committed(p->places, j->watch);
 	return JOB_TO_LOAD;
 }
 
@@ -135,6 +165,32 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 	return false;
 }
 
+/* More locks or memory than a server has, in a batch of several ticks that was not split before. */
+static bool is_too_large(const struct pass *p, const struct err *e)
+{
+	const struct queue_batch *b = p->batch;
+
+	return sqlstate_is_too_much(e->sqlstate) && b->tick > b->prev_tick + 1 &&
+		p->job->single_until < b->tick;
+}
+
+/* The batch comes again tick by tick, also one that the queue has opened already. */
+static int split(struct pass *p, struct err *e)
+{
+	struct job *j = p->job;
+	const struct queue_batch *b = p->batch;
+
+	log_warn("batch %" PRId64 " of ticks %" PRId64 "-%" PRId64 " is too large: %s; going tick by tick",
+		b->id, b->prev_tick, b->tick, e->msg);
+	*e = (struct err){ 0 };
+	j->single_until = b->tick;
+	job_disconnect(j);
+	if (job_connect(j, e) < 0 ||
+	    queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, b->prev_tick, e) < 0)
+		return e->code;
+	return JOB_MOVED;
+}
+
 static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -142,8 +198,11 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 	int verdict;
 
 	while ((verdict = load(l, p, e)) < 0) {
+		if (is_too_large(p, e))
+			return split(p, e);
 		if (!worth_another(p, &forgot, e)) {
 			add_remedy(p, e);
+			name_table(p, e);
 			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
 				blame(j, p, e);
 			return e->code;
@@ -156,16 +215,21 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 	return verdict;
 }
 
-static void report(const struct job *j, const struct pass *p, int64_t took_ms)
+static void tell(struct job *j, const struct pass *p, int64_t took_ms)
 {
+	const struct sink_done *done = sink_done(p->places->sink);
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	struct load load = {
-		.events = p->events, .rows = p->rows, .bytes = sink_done(p->places->sink)->bytes, .partitions = p->made.parts,
-		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0, .late = p->late,
-		.took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+		.events = p->events, .rows = tally_rows(&done->rows), .unstored = tally_rows(&done->unstored),
+		.bytes = done->bytes, .partitions = watch_partitions(j->watch),
+		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0,
+		.late = p->late, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
 
-	report_batch(j->report, &load, &p->dead);
+	log_skipped(j, p);
+	log_unstored(p->batch, &done->unstored, &load);
+	log_batch(j, p->batch, &load);
+	watch_batch(j->watch, &load, &done->rows, &p->dead);
 }
 
 static int load_batch(struct loader *l, const struct queue_batch *batch, struct err *e)
@@ -180,10 +244,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 
 	if (verdict == JOB_TO_LOAD) {
 		l->events += p.events;
-		int64_t took_ms = clock_ms() - start_ms;
-		log_batch(j, &p, took_ms);
-		report(j, &p, took_ms);
-		progress_batch(j->progress, p.events, (int64_t)p.dead.n + p.late, p.made.parts, &sink_done(l->places.sink)->rows);
+		tell(j, &p, clock_ms() - start_ms);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)

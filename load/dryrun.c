@@ -122,6 +122,8 @@ static void print_plan(const struct pass *p, struct plan *plan)
 			fate(plan, rows->at[i].name));
 	if (p->truncates)
 		printf("%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
+	if (p->own)
+		printf("%" PRId64 " event%s of PgQ's own would be skipped\n", p->own, text_s(p->own));
 	if (p->late)
 		printf("%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
 	print_bad(&p->dead);

@@ -33,7 +33,7 @@ static struct block *cut(struct sink *s, struct block *b, size_t row)
 
 static int to_savepoint(struct pq *dst, struct err *e)
 {
-	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch; RELEASE SAVEPOINT tdispatch", e);
+	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch", e);
 }
 
 /* Before the line that the server named, that row, and what is after it; else in halves. The line
@@ -75,15 +75,19 @@ static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, con
 	l->faulty = e->code == ERR_DATA && fault->event >= 0;
 }
 
-/* A COPY's error of no known class: a trigger's own code, say. Not the server's own troubles. */
-static bool is_rows_fault(const char *sqlstate)
+/* Rows were refused: is it their fault, or would the table take none at all? Once a turn it is
+ * asked by a COPY without rows, whose errors are no row's: a statement trigger, a foreign table. */
+static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct err *e)
 {
-	static const char *const server[] = { "XX", "58", "57", "25" };
+	struct err refused = { 0 };
 
-	for (size_t i = 0; i < sizeof server / sizeof *server; i++)
-		if (strncmp(sqlstate, server[i], 2) == 0)
-			return false;
-	return *sqlstate;
+	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !s->careful || st->probed == s->turn)
+		return e->code;
+	if (to_savepoint(dst, &refused) == 0 && pq_copy_nothing(dst, st->into, &refused) == 0)
+		st->probed = s->turn;
+	else
+		*e = refused;
+	return e->code;
 }
 
 int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
@@ -98,9 +102,8 @@ int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_faul
 	buf_printable(&shown, value, sizeof fault->value / 2);
 	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
 	buf_free(&shown);
-	if (e->code == ERR_OTHER && is_rows_fault(e->sqlstate))
-		e->code = ERR_DATA;
+	bool sent = l->out;
 	if (s->careful)
 		find_row(l, pq_error_line(dst, table), fault, e);
-	return e->code;
+	return sent ? probe(s, l->current, dst, e) : e->code;
 }

@@ -69,6 +69,16 @@ static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
 	buf_fmt(sql, "%s%s", st->into, st->binary ? " (FORMAT binary)" : "");
 }
 
+/* The rows that a careful COPY brought in survive the next one's failure. The savepoint is there
+ * before the COPY statement is sent, of which the server may not even read the words. */
+static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+{
+	if (!s->careful || l->saved == s->turn)
+		return 0;
+	l->saved = s->turn;
+	return pq_query(dst, "SAVEPOINT tdispatch", e);
+}
+
 /* Begins a COPY to the current stream. The streams that are worth one too get theirs in the same
  * statement: the server goes from one to the next without a word from us, a round trip less. */
 static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
@@ -79,10 +89,8 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 	size_t least = drain ? 1 : l->current->bytes / 2 < SWITCH_BYTES ? l->current->bytes / 2 + 1 : SWITCH_BYTES;
 	int copies = 1;
 
-	/* the rows that a careful COPY brought in survive the next one's failure */
-	buf_str(&sql, s->careful ? "SAVEPOINT tdispatch; " : "");
 	add_copy(&sql, s, l->current);
-	buf_str(&sql, s->careful ? "; RELEASE SAVEPOINT tdispatch" : "");
+	buf_str(&sql, s->careful ? "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch" : "");
 	for (size_t i = 0; !s->careful && i < s->nstream && copies < PLAN_MAX; i++) {
 		struct stream *st = s->stream[i];
 		if (st->lane != lane || st->bytes < least || st == l->current)
@@ -95,8 +103,9 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 		copies++;
 	}
 	s->done.begun = true;
-	l->sent = 0;
-	pq_copy_in(dst, buf_cstr(&sql), copies, e);
+	l->sent = l->nrows = 0;
+	if (set_savepoint(s, l, dst, e) == 0)
+		pq_copy_in(dst, buf_cstr(&sql), copies, e);
 	buf_free(&sql);
 	return e->code;
 }
@@ -105,7 +114,7 @@ void lane_end_copy(struct sink *s, struct lane *l)
 {
 	block_drop(&s->pool, l->out);
 	l->out = NULL;
-	l->sent = 0;
+	l->sent = l->nrows = 0;
 	l->current = l->plan;
 	if (l->plan)
 		l->plan = l->plan->then;
@@ -117,6 +126,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 		block_drop(&s->pool, l->out);
 		l->out = stream_take(l->current);
 		l->out_at = 0;
+		l->nrows += l->out->nrows;
 	}
 	if (l->sent == 0 && l->current->binary && pq_copy_put(dst, BINARY_HEADER, sizeof BINARY_HEADER, e) < 0)
 		return e->code;
@@ -135,6 +145,14 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	return 0;
 }
 
+/* Of a COPY that is over. A trigger may have left rows out. */
+static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
+{
+	tally_add(&s->done.rows, l->current->table, stored);
+	if (stored < (int64_t)l->nrows)
+		tally_add(&s->done.unstored, l->current->table, (int64_t)l->nrows - stored);
+}
+
 /* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
 static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until, struct err *e)
 {
@@ -142,7 +160,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	int step = pq_copy_step(dst, &stopped, e);
 
 	if (step == PQ_END) {
-		tally_add(&s->done.rows, l->current->table, pq_copied(dst));
+		count_rows(s, l, pq_copied(dst));
 		l->current->settled = s->turn;
 		lane_end_copy(s, l);
 	}
@@ -180,8 +198,10 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 
 	if (until == SINK_FULL && s->types.look && !s->careful && look_at_types(s, lane, dst, e) < 0)
 		return e->code;
-	if (until == SINK_FREE)
+	if (until == SINK_FREE) {
+		l->saved = 0;           /* what is done on the lane now, no savepoint undoes */
 		return 0;
+	}
 	l->current = worthwhile(s, lane, until == SINK_EMPTY);
 	if (!l->current)
 		return 0;

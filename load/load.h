@@ -44,8 +44,9 @@ int sink_row(struct sink *, struct stream *, const struct shape *, const struct 
 bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
 
-struct sink_done {                      /* since sink_begin */
-	struct tally rows;              /* by partition, as the target counted them */
+struct sink_done {                      /* since sink_begin; rows by partition */
+	struct tally rows;              /* that the target stored, by its own count, */
+	struct tally unstored;          /* and that it took and a trigger left out */
 	int64_t bytes;                  /* sent */
 	bool begun;                     /* a COPY was */
 };
@@ -79,12 +80,12 @@ void sink_swallow(struct sink *);       /* drops all rows, as if the target had 
 #define METRICS_CLASSES 40              /* of SQLSTATE; any more are not counted */
 
 struct load {                           /* a batch that was loaded */
-	int64_t events, rows, bytes, partitions, dead, skipped, late;
+	int64_t events, rows, unstored, bytes, partitions, dead, skipped, late;
 	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
 };
 
 struct metrics {                        /* zeroed before use */
-	int64_t events, rows, bytes, batches, partitions, dead, skipped, late;
+	int64_t events, rows, unstored, bytes, batches, partitions, dead, skipped, late;
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
@@ -110,7 +111,7 @@ struct progress {
 	int64_t start_ms, shown_ms;
 	int64_t events, batches, parts; /* that are committed */
 	int64_t bad, errors;            /* events that were not written; errors of the run */
-	int64_t now_events, now_parts;  /* of the batch at hand */
+	int64_t now_events;             /* of the batch at hand */
 	bool verifying;                 /* its events are being read a second time */
 	bool stopping;                  /* it will be the last */
 	struct tally rows;
@@ -118,11 +119,10 @@ struct progress {
 
 void progress_begin(struct progress *, enum progress_kind);
 /* Of the batch at hand: shows where the run is, if it is time to. Milliseconds until it wants to be
- * called again; -1 with NULL, for never. */
-int64_t progress_show(struct progress *, int64_t events, int64_t parts);
-void progress_partition(struct progress *);     /* one was created ahead of time; NULL is nobody */
-/* A batch is in. NULL is nobody. */
-void progress_batch(struct progress *, int64_t events, int64_t bad, int64_t parts, const struct tally *);
+ * called again. */
+int64_t progress_show(struct progress *, int64_t events);
+/* A batch is in. */
+void progress_batch(struct progress *, const struct load *, const struct tally *rows);
 /* The summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
 
@@ -156,11 +156,11 @@ void report_reloading(struct report *);         /* report_ready ends it */
 void report_moves(struct report *, const struct conf *to);      /* before conf becomes what `to` is */
 /* Within a batch, of which so many events were read and bytes of rows sent: it goes on when one of
  * them has changed. Cheap. Returns after how many ms it wants to be called again at the latest, -1:
- * it need not. NULL: nobody is told. */
+ * it need not. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
-void report_alive(struct report *);             /* it goes on with something else; NULL: nobody is told */
-void report_partition(struct report *);         /* the same: one was created ahead of time */
-void report_batch(struct report *, const struct load *, const struct dead_list *);      /* the same */
+void report_alive(struct report *);             /* it goes on with something else */
+void report_partition(struct report *);         /* the same: one was created */
+void report_batch(struct report *, const struct load *, const struct dead_list *);
 void report_success(struct report *, bool idle);        /* a batch is in, or there was none */
 void report_error(struct report *, const struct err *);
 void report_sleep(struct report *, int64_t ms); /* as process_sleep */
@@ -171,6 +171,31 @@ int report_read(const char *path, struct report_state *);
 bool report_is_live(const struct report_state *);       /* does its process run? */
 /* Does the process of that file run, with progress in the last limit_ms? *line tells. */
 bool report_healthy(const char *path, int64_t limit_ms, struct buf *line);
+
+/* ---- watch.c: who is told what a run does: report and progress */
+
+struct watch {                          /* zeroed before use */
+	struct report report;
+	struct progress progress;
+	bool shown;                     /* somebody looks at progress */
+	int64_t parts;                  /* created since the last batch, and not ahead of time */
+};
+
+void watch_start(struct watch *, const struct conf *);  /* which may change behind the pointer */
+void watch_show(struct watch *, enum progress_kind);    /* somebody waits for the end */
+/* Those that the moving of rows calls take NULL: nobody is told. */
+/* Within a batch, of which so many events were read and bytes of rows sent. Milliseconds until it
+ * wants to be called again, -1: it need not. */
+int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
+void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
+void watch_alive(struct watch *);               /* it goes on with something else */
+/* A partition is there for all to see; ahead of its rows? */
+void watch_partition(struct watch *, struct span name, bool ahead);
+int64_t watch_partitions(const struct watch *); /* created for this batch, by failed attempts too */
+void watch_batch(struct watch *, const struct load *, const struct tally *rows,
+	const struct dead_list *);
+void watch_error(struct watch *, const struct err *);
+void watch_end(struct watch *, const char *how, bool failed);   /* how: a word, "done" */
 
 /* ---- retain.c: the age of partitions: those to come, and those that are too old */
 
@@ -199,7 +224,7 @@ void retain_free(struct retain *);
 
 struct job {
 	struct conf *conf;
-	struct report *report;          /* NULL: nobody is told */
+	struct watch *watch;            /* NULL: nobody is told */
 	char *encoding;                 /* of the events, and so of what is sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
@@ -208,7 +233,6 @@ struct job {
 	enum position_kind kind;
 	int64_t single_until;           /* no merging of ticks before this one */
 	struct retain retain;
-	struct progress *progress;      /* NULL: nobody looks */
 };
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
@@ -278,19 +302,15 @@ bool places_unsettled(const struct places *);   /* some that are wanted are not 
 /* May it be done inside the transaction of the only lane? */
 bool places_may_enter(const struct places *, const struct job *);
 
-struct places_made {
-	int64_t parts;                  /* created and committed */
-	int64_t event;                  /* that wanted the one at fault, or -1 */
-};
-
 /* Creates what is wanted inside the transaction, whose lane is free. 0; 1: it must be done outside,
- * in place of that; or an error, after which the transaction is lost. */
-int places_enter(struct places *, struct job *, struct places_made *, struct err *);
+ * in place of that; or an error, after which the transaction is lost. *event: that wanted the
+ * partition at fault, unchanged where none did. */
+int places_enter(struct places *, struct job *, int64_t *event, struct err *);
 /* The same in short transactions on a connection of its own. 1: rows that were sent are in the way. */
-int places_settle(struct places *, struct job *, bool sent, struct places_made *, struct err *);
+int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
 /* The transactions are rolled back. What was created inside is wanted again. */
 void places_rolled_back(struct places *);
-int64_t places_committed(struct places *);      /* how many were created inside */
+void places_committed(struct places *, struct watch *);        /* tells what was created inside */
 
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 
@@ -312,8 +332,8 @@ struct pass {
 	void *place_for;                /* whatever place needs */
 
 	/* what comes of it */
-	int64_t events, rows, truncates;
-	struct places_made made;        /* by earlier passes with this struct too */
+	int64_t events, rows;           /* rows: that were sent */
+	int64_t truncates, own;         /* events without a row: own are PgQ's */
 	int64_t late;                   /* rows left out by part_late */
 	int64_t event;                  /* the one at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */

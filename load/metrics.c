@@ -37,8 +37,8 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->batches++;
 	m->events += load->events;
 	m->rows += load->rows;
+	m->unstored += load->unstored;
 	m->bytes += load->bytes;
-	m->partitions += load->partitions;
 	m->dead += load->dead;
 	m->skipped += load->skipped;
 	m->late += load->late;
@@ -143,7 +143,9 @@ void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *
 	const char *labels = buf_cstr(&names);
 	add_gauges(out, m, labels);
 	add_count(out, "events_total", labels, m->events, "Events of the batches loaded.");
-	add_count(out, "rows_total", labels, m->rows, "Rows written.");
+	add_count(out, "rows_total", labels, m->rows, "Rows that the target stored.");
+	add_count(out, "unstored_rows_total", labels, m->unstored,
+		"Rows that the target took and a trigger there left out.");
 	add_count(out, "bytes_total", labels, m->bytes, "Bytes of rows sent to the target, as COPY text.");
 	add_count(out, "batches_total", labels, m->batches, "Batches loaded, those without events too.");
 	add_count(out, "dead_letters_total", labels, m->dead, "Events that went to tdispatch.dead_letter.");

@@ -43,6 +43,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
+		p->fault = (struct sink_fault){ .event = -1 };
 	}
 	return open;
 }
@@ -78,7 +79,8 @@ static int enter(struct pass *p, struct err *e)
 {
 	if (free_lane(p, e) < 0)
 		return e->code;
-	int rc = places_enter(p->places, p->job, &p->made, e);
+	int64_t event = -1;
+	int rc = places_enter(p->places, p->job, &event, e);
 	if (rc >= 0 || is_connection_lost(e))
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
@@ -92,20 +94,20 @@ static int enter(struct pass *p, struct err *e)
 static int settle(struct pass *p, struct err *e)
 {
 	int rc = 1;
+	int64_t event = -1;
 
 	if (p->place || !places_unsettled(p->places))
 		return 0;
-	p->made.event = -1;
 	if (!p->scan && !p->outside && places_may_enter(p->places, p->job))
 		rc = enter(p, e);
 	if (rc > 0)
-		rc = places_settle(p->places, p->job, !p->scan && sink_done(p->places->sink)->begun, &p->made, e);
+		rc = places_settle(p->places, p->job, !p->scan && sink_done(p->places->sink)->begun, &event, e);
 	if (rc > 0) {
 		begin_scan(p);
-		rc = places_settle(p->places, p->job, false, &p->made, e);
+		rc = places_settle(p->places, p->job, false, &event, e);
 	}
-	if (p->made.event >= 0) {
-		p->event = p->made.event;
+	if (event >= 0) {
+		p->event = event;
 		p->fault = (struct sink_fault){ .event = -1 };
 	}
 	p->judged = rc < 0;
@@ -230,6 +232,52 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 	return e->code;
 }
 
+/* Does a trigger say of the type that the event is a row? "I:" and then the primary key. */
+static bool is_row_type(struct span type)
+{
+	return type.n > 1 && type.p[1] == ':' && memchr("IUD", type.p[0], 3);
+}
+
+/* Does it begin as encoded columns do? Before a value is an equals sign; not all are NULL. */
+static bool is_encoded(struct span data)
+{
+	size_t i = 0;
+
+	while (i < data.n && data.p[i] != '=' && data.p[i] != '&')
+		if (memchr(" \t\r\n\"'`(){}[]<>;\\", data.p[i++], 17))
+			return false;
+	return memchr(data.p, '=', data.n);
+}
+
+/* An event that is no row is an error of its own, which names its type. */
+static int check_row(const struct event *ev, struct err *e)
+{
+	struct buf type = { 0 };
+
+	if (is_row_type(ev->type) ? ev->data.n > 0 : ev->data.n > 0 && is_encoded(ev->data))
+		return 0;
+	buf_printable(&type, ev->type, 60);
+	if (ev->type.n && ev->type.p[0] == '{')
+		err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not"
+			" supported; use pgq.logutriga in the trigger");
+	else
+		err_set(e, ERR_DATA, "ev_data is %s: there is no row in an event of type \"%s\"",
+			!ev->data.p ? "NULL" : !ev->data.n ? "empty" : "not urlencoded", buf_cstr(&type));
+	buf_free(&type);
+	return e->code;
+}
+
+/* Truncates, and what PgQ's own programs tell each other. */
+static bool skip_rowless(struct pass *p, const struct event *ev)
+{
+	bool truncate = ev->type.n == 1 && ev->type.p[0] == 'R';
+	bool own = ev->type.n >= 4 && memcmp(ev->type.p, "pgq.", 4) == 0;
+
+	p->truncates += truncate;
+	p->own += own;
+	return truncate || own;
+}
+
 /* *stream: where the row goes, as far as that is known when it fails. */
 static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
 {
@@ -238,11 +286,8 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 	struct span part;
 	int64_t start_s;
 
-	if (ev->type.n && ev->type.p[0] == '{')
-		return err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not supported;"
-			" use pgq.logutriga in the trigger");
-	if (ev->data.n == 0)
-		return err_set(e, ERR_DATA, "ev_data is %s: there is no row", ev->data.p ? "empty" : "NULL");
+	if (check_row(ev, e) < 0)
+		return e->code;
 	if (route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
 	    period_of_event(p, ev, part, &start_s, e) < 0)
 		return e->code;
@@ -267,10 +312,8 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 	struct stream *stream = NULL;
 
 	p->events++;
-	if (ev->type.n == 1 && ev->type.p[0] == 'R') {
-		p->truncates++;
+	if (skip_rowless(p, ev))
 		return 0;
-	}
 	if (take_event(p, ev, &stream, e) == 0)
 		return 0;
 	if (p->judged)
@@ -333,12 +376,6 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
-/* Of two limits in ms, of which a negative one is none. */
-static int64_t sooner(int64_t a, int64_t b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
 /* Nobody waits while one of the others could go on. */
 int pass_run(struct pass *p, struct err *e)
 {
@@ -346,7 +383,7 @@ int pass_run(struct pass *p, struct err *e)
 	int step = PQ_READY;
 
 	p->scan = p->judged = false;
-	p->events = p->rows = p->truncates = p->late = 0;
+	p->events = p->rows = p->truncates = p->own = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->time = time_wanted(j->conf);
@@ -365,8 +402,7 @@ int pass_run(struct pass *p, struct err *e)
 		bool done = step == PQ_END, full = sink_full(p->places->sink);
 		if (done && (p->scan || sink_idle(p->places->sink)))
 			return p->scan;
-		int64_t most_ms = sooner(progress_show(j->progress, p->events, p->made.parts),
-			report_progress(j->report, p->events, sink_done(p->places->sink)->bytes));
+		int64_t most_ms = watch_pass(j->watch, p->events, sink_done(p->places->sink)->bytes);
 		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
 			return e->code;
 	}

@@ -115,19 +115,19 @@ static void sort_out(struct parts *k, size_t from)
 	}
 }
 
-static int blame(const struct parts *k, size_t at, struct places_made *made, const struct err *e)
+static int blame(const struct parts *k, size_t at, int64_t *event, const struct err *e)
 {
 	if (at < k->nwant)
-		made->event = k->want[at].event;
+		*event = k->want[at].event;
 	return e->code;
 }
 
-static int look(struct parts *k, struct pq *pq, struct places_made *made, struct err *e)
+static int look(struct parts *k, struct pq *pq, int64_t *event, struct err *e)
 {
 	size_t from = k->inside, at;
 
 	if (part_look(pq, k->dest, k->want + from, k->nwant - from, &at, e) < 0)
-		return blame(k, from + at, made, e);
+		return blame(k, from + at, event, e);
 	sort_out(k, from);
 	return 0;
 }
@@ -139,14 +139,14 @@ bool places_may_enter(const struct places *at, const struct job *j)
 	return at->parts->attaches && j->lanes == 1;
 }
 
-int places_enter(struct places *at, struct job *j, struct places_made *made, struct err *e)
+int places_enter(struct places *at, struct job *j, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	bool yes = k->inside > 0;
 
 	if (!yes && part_enter(j->dst[0], k->dest, &yes, e) < 0)
 		return e->code;
-	if (look(k, j->dst[0], made, e) < 0 || !yes)
+	if (look(k, j->dst[0], event, e) < 0 || !yes)
 		return e->code ? e->code : places_unsettled(at);
 	size_t n = k->nwant - k->inside;
 	if (part_make_inside(j->dst[0], k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0)
@@ -156,16 +156,15 @@ int places_enter(struct places *at, struct job *j, struct places_made *made, str
 	return 0;
 }
 
-int64_t places_committed(struct places *at)
+void places_committed(struct places *at, struct watch *watch)
 {
 	struct parts *k = at->parts;
 	size_t n = k->inside;
 
 	for (size_t i = 0; i < n; i++)
-		log_info("created partition %s", k->want[i].name);
+		watch_partition(watch, span_of(k->want[i].name), false);
 	k->inside = 0;
 	drop_wanted(k, 0, n);
-	return (int64_t)n;
 }
 
 void places_rolled_back(struct places *at)
@@ -183,17 +182,16 @@ void places_rolled_back(struct places *at)
 /* ---- before */
 
 /* n entries, together. What is made is told and known, whatever becomes of the rest. */
-static int make_some(struct parts *k, struct pq *ddl, size_t n, int lock_timeout_ms, struct places_made *made, struct err *e)
+static int make_some(struct parts *k, struct job *j, size_t n, int lock_timeout_ms, int64_t *event, struct err *e)
 {
 	size_t at;
 
-	if (part_make(ddl, k->dest, k->want, n, lock_timeout_ms, &at, e) < 0)
-		blame(k, at, made, e);
+	if (part_make(j->ddl, k->dest, k->want, n, lock_timeout_ms, &at, e) < 0)
+		blame(k, at, event, e);
 	for (size_t i = 0; i < n; i++) {
 		if (!k->want[i].made || !k->want[i].there)
 			continue;
-		made->parts++;
-		log_info("created partition %s", k->want[i].name);
+		watch_partition(j->watch, span_of(k->want[i].name), false);
 	}
 	sort_out(k, 0);
 	return e->code;
@@ -205,15 +203,15 @@ static bool may_be_of_one(const struct err *e)
 	return e->code == ERR_SHAPE || e->code == ERR_RIGHTS || (e->code == ERR_RESOURCE && *e->sqlstate);
 }
 
-static int make(struct parts *k, struct pq *ddl, int lock_timeout_ms, struct places_made *made, struct err *e)
+static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *event, struct err *e)
 {
 	while (k->nwant && !e->code) {
 		size_t n = k->alone ? 1 : k->nwant < TOGETHER_MAX ? k->nwant : TOGETHER_MAX;
-		if (make_some(k, ddl, n, lock_timeout_ms, made, e) == 0 || n == 1 || !may_be_of_one(e))
+		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 || !may_be_of_one(e))
 			continue;
 		log_debug("new partitions are rolled back and created one by one: %s", e->msg);
 		*e = (struct err){ 0 };
-		made->event = -1;
+		*event = -1;
 		k->alone = true;
 	}
 	return e->code;
@@ -224,14 +222,14 @@ static bool waits(const struct err *e)
 	return e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT;
 }
 
-int places_settle(struct places *at, struct job *j, bool sent, struct places_made *made, struct err *e)
+int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
 
 	for (int tries = 1;; tries++) {
-		if (part_open(&j->ddl, j->conf, j->encoding, e) < 0 || look(k, j->ddl, made, e) < 0 ||
-		    make(k, j->ddl, timeout_ms, made, e) == 0 || !waits(e) || tries == DDL_TRIES)
+		if (part_open(&j->ddl, j->conf, j->encoding, e) < 0 || look(k, j->ddl, event, e) < 0 ||
+		    make(k, j, timeout_ms, event, e) == 0 || !waits(e) || tries == DDL_TRIES)
 			return e->code;
 		if (sent) {
 			log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
@@ -245,7 +243,7 @@ int places_settle(struct places *at, struct job *j, bool sent, struct places_mad
 		if (process_stop_now() || (e->code == ERR_CONFLICT && process_stop_after_batch()))
 			return e->code;
 		*e = (struct err){ 0 };
-		made->event = -1;
+		*event = -1;
 	}
 }
 

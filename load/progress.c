@@ -79,7 +79,7 @@ static int64_t seconds_left(const struct progress *p, int64_t events, int64_t ms
 
 /* ---- while it runs */
 
-static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
+static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms)
 {
 	int64_t left = seconds_left(p, events, ms);
 
@@ -90,7 +90,7 @@ static void add_text(struct buf *b, const struct progress *p, int64_t events, in
 	add_number(b, " events, ", rate(events, ms), "/s");
 	if (left >= 0)
 		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
-	add_count(b, ", ", parts, "partition", " created");
+	add_count(b, ", ", p->parts, "partition", " created");
 	if (p->verifying)
 		buf_str(b, ", verifying");
 }
@@ -101,14 +101,14 @@ static void add_json(struct buf *b, const char *key, int64_t n)
 	buf_fmt(b, n < 0 ? ",\"%s\":null" : ",\"%s\":%" PRId64, key, n);
 }
 
-static void add_json_now(struct buf *b, const struct progress *p, int64_t events, int64_t parts, int64_t ms)
+static void add_json_now(struct buf *b, const struct progress *p, int64_t events, int64_t ms)
 {
 	buf_fmt(b, "{\"type\":\"progress\",\"seconds\":%.3f", (double)ms / 1000);
 	add_json(b, "events", events);
 	add_json(b, "events_estimated", p->total);
 	add_json(b, "events_per_second", rate(events, ms));
 	add_json(b, "seconds_left", seconds_left(p, events, ms));
-	add_json(b, "partitions_created", parts);
+	add_json(b, "partitions_created", p->parts);
 	buf_fmt(b, ",\"verifying\":%s}", p->verifying ? "true" : "false");
 }
 
@@ -132,14 +132,14 @@ static void put_line(struct buf *line)
 
 static void show(struct progress *p, int64_t ms)
 {
-	int64_t events = p->events + p->now_events, parts = p->parts + p->now_parts;
+	int64_t events = p->events + p->now_events;
 	struct buf line = { 0 };
 
 	p->stopping = process_stop_after_batch();
 	if (p->kind == PROGRESS_JSON)
-		add_json_now(&line, p, events, parts, ms);
+		add_json_now(&line, p, events, ms);
 	else
-		add_text(&line, p, events, parts, ms);
+		add_text(&line, p, events, ms);
 	if (p->kind == PROGRESS_JSON)
 		put_line(&line);
 	else if (p->kind == PROGRESS_LINE)
@@ -149,14 +149,10 @@ static void show(struct progress *p, int64_t ms)
 	buf_free(&line);
 }
 
-int64_t progress_show(struct progress *p, int64_t events, int64_t parts)
+int64_t progress_show(struct progress *p, int64_t events)
 {
-	if (!p)
-		return -1;
-	if (!p->verifying) {
+	if (!p->verifying)
 		p->now_events = events;
-		p->now_parts = parts;
-	}
 	int64_t now_ms = clock_ms(), next_ms = p->shown_ms + every_ms(p);
 	if (now_ms < next_ms)
 		return next_ms - now_ms;
@@ -165,21 +161,12 @@ int64_t progress_show(struct progress *p, int64_t events, int64_t parts)
 	return every_ms(p);
 }
 
-void progress_partition(struct progress *p)
+void progress_batch(struct progress *p, const struct load *load, const struct tally *rows)
 {
-	if (p)
-		p->parts++;
-}
-
-void progress_batch(struct progress *p, int64_t events, int64_t bad, int64_t parts, const struct tally *rows)
-{
-	if (!p)
-		return;
-	p->events += events;
-	p->bad += bad;
-	p->parts += parts;
+	p->events += load->events;
+	p->bad += load->dead + load->skipped + load->late;
 	p->batches++;
-	p->now_events = p->now_parts = 0;
+	p->now_events = 0;
 	tally_merge(&p->rows, rows);
 }
 
@@ -240,8 +227,6 @@ static void end_json(const struct progress *p, const char *how, int64_t ms)
 
 void progress_end(struct progress *p, const char *how)
 {
-	if (!p)
-		return;
 	if (p->kind == PROGRESS_LINE)
 		log_status("");
 	(p->kind == PROGRESS_JSON ? end_json : end_text)(p, how, clock_ms() - p->start_ms);

@@ -73,7 +73,7 @@ static int load_letters(struct pass *p, struct err *e)
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
 	if (position_keep(j->dst[0], e) == 0)
-		places_committed(p->places);
+		places_committed(p->places, j->watch);
 	return e->code;
 }
 
@@ -87,7 +87,12 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	};
 
 	if (load_letters(&p, e) == 0) {
-		printf("batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id, p.rows, p.events);
+		int64_t unstored = tally_rows(&sink_done(r->places.sink)->unstored);
+		printf("batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id,
+			p.rows - unstored, p.events);
+		if (unstored)
+			printf("  %" PRId64 " row%s not stored: a trigger of the target left them out\n",
+				unstored, text_s(unstored));
 		if (p.late)
 			printf("  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->dest.part_keep);
 		for (size_t i = 0; i < p.dead.n; i++)

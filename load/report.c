@@ -282,8 +282,6 @@ static void look_for_another(struct report *r, const struct conf *conf)
 
 void report_alive(struct report *r)
 {
-	if (!r)
-		return;
 	went_on(r);
 	write_due(r);
 }
@@ -332,7 +330,7 @@ void report_reloading(struct report *r)
 
 int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
 {
-	if (!r || !is_watched(r))
+	if (!is_watched(r))
 		return -1;
 	if (r->events != events || r->bytes != bytes)
 		progress(r, "loading");
@@ -345,16 +343,12 @@ int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
 
 void report_partition(struct report *r)
 {
-	if (!r)
-		return;
 	r->metrics.partitions++;
 	report_alive(r);
 }
 
 void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
 {
-	if (!r)
-		return;
 	metrics_batch(&r->metrics, load);
 	for (size_t i = 0; i < dead->n; i++)
 		metrics_error(&r->metrics, dead->at[i].sqlstate);

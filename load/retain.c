@@ -258,7 +258,8 @@ static int remove_one(struct job *j, const char *name, bool declarative)
 	pq_query(j->ddl, "ROLLBACK", &lost);
 	if (e.code == ERR_TIMEOUT && !lost.code)
 		part_say_who(j->ddl, &c->dest, parent ? span_of(name) : c->dest.table, &e);
-	if (e.code && e.code != ERR_STOP && strcmp(e.sqlstate, "42P01") != 0)   /* somebody else dropped it */
+	/* a table that is gone was dropped by somebody else */
+	if (e.code && e.code != ERR_STOP && !sqlstate_is_missing_table(e.sqlstate))
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s; it will be tried again", name,
 			c->dest.part_keep, detaches(c) ? "detached" : "dropped", e.msg);
 	return lost.code ? lost.code : e.code == ERR_TIMEOUT;
@@ -283,7 +284,7 @@ static int remove_old(struct job *j, const struct sink *sink, bool loaded, struc
 	     !process_stop_after_batch(); at += strlen(names.p + at) + 1) {
 		rc = remove_one(j, names.p + at, declarative);
 		waits += rc > 0;
-		report_alive(j->report);
+		watch_alive(j->watch);
 	}
 	if (rc < 0)
 		hang_up(j);
@@ -321,9 +322,7 @@ static int make(struct job *j, const struct route *route, int64_t start_s, struc
 	};
 	part_ensure(j->ddl, &want, &created, e);
 	if (created) {
-		log_info("created partition %s ahead of time", buf_cstr(&name));
-		report_partition(j->report);
-		progress_partition(j->progress);
+		watch_partition(j->watch, want.name, true);
 	}
 	buf_free(&name);
 	return e->code;

@@ -116,6 +116,7 @@ void sink_begin(struct sink *s, bool careful)
 {
 	drop_rows(s);
 	tally_clear(&s->done.rows);
+	tally_clear(&s->done.unstored);
 	s->done = (struct sink_done){ 0 };
 	s->careful = careful;
 	s->turn++;
@@ -133,6 +134,7 @@ void sink_free(struct sink *s)
 		return;
 	sink_forget(s);
 	tally_clear(&s->done.rows);
+	tally_clear(&s->done.unstored);
 	block_free_pool(&s->pool);
 	free(s);
 }

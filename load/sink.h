@@ -43,7 +43,8 @@ struct stream {                         /* what every row needs comes first: one
 	enum binary_kind *kinds;        /* of its columns */
 	size_t text_run;                /* text_left after the next row that cannot be binary */
 	struct stream *then;            /* in its lane's plan */
-	uint64_t wrote;                 /* the last turn with a COPY of it */
+	uint64_t wrote;                 /* the last turn with a COPY of it, */
+	uint64_t probed;                /* and with one without rows, that went well */
 	char *into;                     /* its COPY, in text */
 	char table[NAME_BYTES_MAX + 1];
 };
@@ -53,7 +54,9 @@ struct lane {                           /* a connection's COPY */
 	struct stream *plan;            /* whose COPYs come after it in the same statement */
 	struct block *out;              /* the block being sent, or sent last while careful */
 	size_t out_at;                  /* bytes of it handed over */
-	size_t sent;                    /* bytes of the COPY's rows handed over */
+	size_t sent;                    /* bytes of the COPY's rows handed over, */
+	size_t nrows;                   /* and the rows of its blocks */
+	uint64_t saved;                 /* the turn of its savepoint */
 	bool faulty;                    /* out is a row that the caller was told of: it is left out */
 };
 

@@ -251,11 +251,9 @@ int verify_run(const struct pass *loaded, struct err *e)
 
 	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
 	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);
-	if (j->progress)
-		j->progress->verifying = true;
+	watch_verify(j->watch, true);
 	verify(&v, loaded, e);
-	if (j->progress)
-		j->progress->verifying = false;
+	watch_verify(j->watch, false);
 	free_twins(&v);
 	return e->code;
 }

@@ -176,7 +176,7 @@ static int lacking(struct pq *q, const char *what, int (*grants)(struct pq *, st
 	struct err ignored = { 0 };
 	struct buf text = { 0 };
 
-	if (strcmp(e->sqlstate, "42501") != 0 || pq_query(q, "ROLLBACK", &ignored) < 0)
+	if (!sqlstate_is_denied(e->sqlstate) || pq_query(q, "ROLLBACK", &ignored) < 0)
 		return e->code;
 	finding_admin(&text, what, q, grants(q, &ignored));
 	err_add(e, ": %s", buf_cstr(&text));

@@ -148,29 +148,74 @@ static void check_parent_rights(struct look *l)
 		ask_grants(l, &sql);
 }
 
-/* The right to insert into dest_table itself or, where that has partitions, into the last of them. */
-static void check_insert(struct look *l)
+/* Appends a query for oid and name of the tables that rows go to: dest_table, or what is there of
+ * its partitions. */
+static void add_written(const struct look *l, struct buf *sql)
 {
 	const struct dest *dest = l->dest;
-	struct buf sql = { 0 }, name = { 0 }, prefix = { 0 };
+	struct buf name = { 0 }, prefix = { 0 };
 
-	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT INSERT ON ' || oid::regclass || ' TO ' || quote_ident(current_user) FROM ");
 	if (dest->period.method == PERIOD_NONE) {
-		buf_fmt(&sql, "pg_class WHERE oid = '%s'", *l->table.oid ? l->table.oid : "0");
-	} else {
-		buf_fmt(&name, "%.*s_", (int)dest->table.n, dest->table.p);
-		buf_literal(&prefix, (struct span){ name.p, name.len });
-		buf_cstr(&prefix);
-		buf_str(&sql, "(SELECT t.oid FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace"
-			" WHERE relkind IN ('r', 'p', 'f') AND nspname = ");
-		buf_literal(&sql, (struct span){ l->schema.p, l->schema.len });
-		buf_fmt(&sql, " AND left(relname, length(%s)) = %s AND substr(relname, length(%s) + 1) ~ '^[0-9]{4}[w0-9_]*$'"
-			" ORDER BY relname DESC LIMIT 1) last WHERE true", prefix.p, prefix.p, prefix.p);
+		buf_fmt(sql, "(SELECT oid, relname FROM pg_class WHERE oid = '%s')",
+			*l->table.oid ? l->table.oid : "0");
+		return;
 	}
-	buf_str(&sql, " AND NOT has_table_privilege(oid, 'INSERT')");
-	ask_grants(l, &sql);
+	buf_fmt(&name, "%.*s_", (int)dest->table.n, dest->table.p);
+	buf_literal(&prefix, (struct span){ name.p, name.len });
+	buf_cstr(&prefix);
+	buf_str(sql, "(SELECT t.oid, relname FROM pg_class t"
+		" JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f', 'v', 'm') AND nspname = ");
+	buf_literal(sql, (struct span){ l->schema.p, l->schema.len });
+	buf_fmt(sql, " AND left(relname, length(%s)) = %s"
+		" AND substr(relname, length(%s) + 1) ~ '^[0-9]{4}[w0-9_]*$')", prefix.p, prefix.p, prefix.p);
 	buf_free(&prefix);
 	buf_free(&name);
+}
+
+/* The right to insert into dest_table or, where that has partitions, into the last of them. */
+static void check_insert(struct look *l)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT INSERT ON ' || oid::regclass || ' TO '"
+		" || quote_ident(current_user) FROM (SELECT oid FROM ");
+	add_written(l, &sql);
+	buf_str(&sql, " written ORDER BY relname DESC LIMIT 1) last"
+		" WHERE NOT has_table_privilege(oid, 'INSERT')");
+	ask_grants(l, &sql);
+}
+
+/* Tables that refuse each COPY: under row-level security, views, foreign tables for reading only. */
+static void check_takes_rows(struct look *l)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT oid::regclass, CASE WHEN relkind IN ('v', 'm') THEN 'is a view'"
+		" WHEN relkind = 'f' THEN 'is a foreign table that cannot be inserted into'"
+		" ELSE 'has row-level security for role ' || quote_ident(current_user)"
+		" || ': ALTER ROLE ... BYPASSRLS, or ALTER TABLE ... DISABLE ROW LEVEL SECURITY' END"
+		" || CASE WHEN count(*) OVER () > 1 THEN '; and others like it' ELSE '' END FROM ");
+	add_written(l, &sql);
+	buf_str(&sql, " written JOIN pg_class t USING (oid, relname) WHERE row_security_active(oid)"
+		" OR relkind = 'm' OR (relkind = 'f' AND pg_relation_is_updatable(oid, false) & 8 = 0)"
+		" OR (relkind = 'v' AND NOT EXISTS (SELECT 1 FROM pg_trigger"    /* instead of insert */
+		" WHERE tgrelid = t.oid AND tgtype & 68 = 68)) ORDER BY relname DESC LIMIT 1");
+	const char *table = ask(l, &sql);
+	if (table)
+		finding_wrong(l->found, "table %s takes no COPY: it %s", table, pq_value(l->dst, 0, 1));
+}
+
+/* Partitions do not inherit it, and rows are written to them alone. */
+static void check_parent_policies(struct look *l)
+{
+	struct buf sql = { 0 };
+
+	if (l->dest->period.method == PERIOD_NONE)
+		return;
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT 1 WHERE row_security_active('%s'::oid)", l->table.oid);
+	if (ask(l, &sql))
+		finding_warning("%s has row-level security: partitions are without it, unless part_template"
+			" says more, and one that has it takes no COPY", l->dest->dest_table);
 }
 
 /* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
@@ -284,6 +329,7 @@ static void check_table(struct look *l)
 	check_part_field(l);
 	check_zone(l);
 	check_parent_rights(l);
+	check_parent_policies(l);
 	check_keep(l);
 }
 
@@ -302,6 +348,7 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct dest *de
 			no_table(&l);
 		check_template(&l);
 		check_insert(&l);
+		check_takes_rows(&l);
 	}
 	buf_free(&l.schema);
 }

@@ -160,6 +160,7 @@ char *connect_mask(const char *conninfo)
 
 /* ---- connecting */
 
+#define CLOSED_MAX 64                   /* connections remembered after their end */
 #define CONNECT_TIMEOUT_S 15            /* for each host, where the conninfo has no connect_timeout */
 
 static int64_t connect_deadline(PGconn *conn)
@@ -223,18 +224,27 @@ static void add_connect_grant(struct pq *q, struct err *e)
 	buf_free(&grant);
 }
 
+static const char no_connection[] = "cannot connect to ";
+
+bool connect_failed(const struct err *e)
+{
+	return strncmp(e->msg, no_connection, sizeof no_connection - 1) == 0;
+}
+
 static int refused(struct pq *q, struct err *e)
 {
 	char why[800];
 
 	pq_join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
-	int code = *e->sqlstate ? pq_classify(e->sqlstate) : PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
+	struct sqlstate_error error = { .state = e->sqlstate, .message = why, .schema = "", .routine = "" };
+	int code = *e->sqlstate ? sqlstate_judge(&error, SQLSTATE_CONNECT) :
+		PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
 		is_of_value(why) ? ERR_CONF : ERR_CONN;
 	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
-	err_set(e, code, "cannot connect to %s: %s%s%s", q->what, why, certificate ? ": " : "",
+	err_set(e, code, "%s%s: %s%s%s", no_connection, q->what, why, certificate ? ": " : "",
 		certificate ? X509_verify_cert_error_string(certificate_fault) : "");
-	if (strcmp(e->sqlstate, "42501") == 0)
+	if (sqlstate_is_denied(e->sqlstate))
 		add_connect_grant(q, e);
 	return e->code;
 }
@@ -247,7 +257,8 @@ static int establish(struct pq *q, struct err *e)
 	while (status != PGRES_POLLING_OK) {
 		int64_t left = deadline - clock_ms();
 		if (left <= 0)
-			return err_set(e, ERR_CONN, "cannot connect to %s: no answer in time (see connect_timeout)", q->what);
+			return err_set(e, ERR_CONN, "%s%s: no answer in time (see connect_timeout)", no_connection,
+				q->what);
 		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
 		if (pq_wait(&q, 1, left, e) < 0)
 			return e->code;
@@ -316,7 +327,7 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 	*q = (struct pq){ .what = what, .conn = PQconnectStartParams(keys, values, 1) };
 	process_may_end(false);
 	if (!q->conn) {
-		err_set(e, ERR_RESOURCE, "cannot connect to %s: out of memory", what);
+		err_set(e, ERR_RESOURCE, "%s%s: out of memory", no_connection, what);
 	} else if (PQstatus(q->conn) == CONNECTION_BAD) {
 		refused(q, e);
 	} else {
@@ -330,10 +341,22 @@ struct pq *pq_open(const char *what, const char *conninfo, const char *encoding,
 	return NULL;
 }
 
+static int closed_pid[CLOSED_MAX];      /* of server processes */
+static size_t nclosed;
+
+bool pq_was_ours(int64_t pid)
+{
+	for (size_t i = 0; i < CLOSED_MAX && i < nclosed; i++)
+		if (closed_pid[i] == pid)
+			return true;
+	return false;
+}
+
 void pq_close(struct pq *q)
 {
 	if (!q)
 		return;
+	closed_pid[nclosed++ % CLOSED_MAX] = PQbackendPID(q->conn);
 	buf_free(&q->row);
 	PQclear(q->rows);
 	PQclear(q->failed);

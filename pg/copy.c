@@ -25,7 +25,7 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 		ExecStatusType status = PQresultStatus(res);
 		open = status == PGRES_COPY_OUT;
 		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && !open) {
-			pq_failed(q, res, e);
+			pq_failed(q, res, SQLSTATE_STATEMENT, e);
 			return pq_drain(q, e);
 		}
 		q->binary = PQbinaryTuples(res);
@@ -151,8 +151,9 @@ static int copy_in_answer(struct pq *q, struct err *e)
 		return PQ_READY;
 	}
 	if (q->state != COPY_IN_ENDED || PQresultStatus(res) != PGRES_COMMAND_OK) {
+		enum sqlstate_answers to = q->state == COPY_IN_ASKED ? SQLSTATE_COPY : SQLSTATE_ROWS;
 		q->state = NO_COPY;
-		pq_failed(q, res, e);
+		pq_failed(q, res, to, e);
 		return pq_drain(q, e);
 	}
 	q->copied = strtoll(PQcmdTuples(res), NULL, 10);
@@ -193,6 +194,25 @@ int pq_copy_end(struct pq *q, struct err *e)
 		return pq_lost(q, e);
 	q->state = COPY_IN_ENDED;
 	return 0;
+}
+
+int pq_copy_await(struct pq *q, struct err *e)
+{
+	bool stopped;
+	int step;
+
+	while ((step = pq_copy_step(q, &stopped, e)) == PQ_WAIT)
+		if (pq_wait(&q, 1, -1, e) < 0)
+			return e->code;
+	return step;
+}
+
+int pq_copy_nothing(struct pq *q, const char *sql, struct err *e)
+{
+	if (pq_copy_in(q, sql, 1, e) == 0 && pq_copy_await(q, e) == PQ_READY && pq_copy_end(q, e) == 0)
+		pq_copy_await(q, e);
+	pq_judge(q, SQLSTATE_COPY, e);
+	return e->code;
 }
 
 /* ---- the row at fault */

@@ -68,18 +68,6 @@ static void add_field(struct buf *line, const char *text)
 	buf_str(line, "\t");
 }
 
-/* Waits until dst takes more, PQ_READY, or has taken all, PQ_END. Its objections come with the end. */
-static int until_ready(struct pq *dst, struct err *e)
-{
-	bool stopped;
-	int step;
-
-	while ((step = pq_copy_step(dst, &stopped, e)) == PQ_WAIT)
-		if (pq_wait(&dst, 1, -1, e) < 0)
-			return e->code;
-	return step;
-}
-
 /* row: a line of queue_read_some, which begins with the event's id; list is sorted. */
 static int write_letter(const struct dead_list *list, struct span row, struct pq *dst, const char *batch,
 	struct err *e)
@@ -94,7 +82,7 @@ static int write_letter(const struct dead_list *list, struct span row, struct pq
 	add_field(&line, d->partition);
 	add_field(&line, d->sqlstate);
 	add_field(&line, d->message);
-	if (until_ready(dst, e) >= 0 && pq_copy_put(dst, line.p, line.len, e) == 0)
+	if (pq_copy_await(dst, e) >= 0 && pq_copy_put(dst, line.p, line.len, e) == 0)
 		pq_copy_put(dst, row.p, row.n, e);
 	buf_free(&line);
 	return e->code;
@@ -115,7 +103,7 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 		*n += step == PQ_READY;
 	}
 	if (pq_copy_end(dst, e) == 0)
-		until_ready(dst, e);
+		pq_copy_await(dst, e);
 	return e->code;
 }
 
@@ -123,7 +111,8 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 static void add_remedy(const struct queue_batch *b, struct err *e)
 {
 	err_add(e, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
-		strcmp(e->sqlstate, "23505") == 0 ? "old letters of this consumer have their numbers; --replay those, or delete them" :
+		sqlstate_is_duplicate(e->sqlstate) ?
+		"old letters of this consumer have their numbers; --replay those, or delete them" :
 		"on_error = stop names the first, skip leaves them out");
 }
 

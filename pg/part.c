@@ -293,7 +293,9 @@ static int run_template(struct pq *pq, const struct dest *d, struct part_new *pa
 	buf_fmt(&sql, "%s%s\n;%s", before, part->sql, after);
 	add_look(&sql, d, part, 1);
 	part->made = true;
-	if (pq_query(pq, buf_cstr(&sql), e) == 0 && take_look(pq, d, part, 1, &at, e) == 0 && !part->there)
+	if (pq_query(pq, buf_cstr(&sql), e) < 0)
+		pq_judge(pq, SQLSTATE_CREATE, e);
+	else if (take_look(pq, d, part, 1, &at, e) == 0 && !part->there)
 		err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it name _DEST_TABLE?", part->name);
 	buf_free(&sql);
 	return e->code;
@@ -317,8 +319,10 @@ static int create(struct pq *ddl, const struct dest *d, struct part_new *list, s
 		if (!list[*at].there && run_template(ddl, d, &list[*at], "", "", e) < 0)
 			return e->code;
 	}
-	if (pq_in_transaction(ddl) && pq_query(ddl, "COMMIT", e) < 0)
+	if (pq_in_transaction(ddl) && pq_query(ddl, "COMMIT", e) < 0) {
+		pq_judge(ddl, SQLSTATE_CREATE, e);
 		return e->code;
+	}
 	*kept = n;
 	return 0;
 }
@@ -341,11 +345,13 @@ static bool is_lost(const struct err *e)
 static int explain(struct pq *ddl, const struct dest *d, const char *name, struct err *e)
 {
 	struct err cause = *e;
-	bool wait = cause.code == ERR_TIMEOUT || strcmp(cause.sqlstate, "40P01") == 0 || strcmp(cause.sqlstate, "40001") == 0;
+	bool wait = cause.code == ERR_TIMEOUT ||
+		(cause.code == ERR_CONFLICT && !sqlstate_is_taken(cause.sqlstate));
+	bool as_it_is = cause.code == ERR_RIGHTS || cause.code == ERR_OTHER;
 
 	*e = (struct err){ 0 };
 	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
-	err_set(e, wait ? ERR_TIMEOUT : cause.code == ERR_RIGHTS ? ERR_RIGHTS : ERR_SHAPE,
+	err_set(e, wait ? ERR_TIMEOUT : as_it_is ? cause.code : ERR_SHAPE,
 		"partition %s cannot be created by part_template: %.800s", name, cause.msg);
 	if (wait)
 		part_say_who(ddl, d, d->table, e);
@@ -368,7 +374,7 @@ int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_
 
 	if (create(ddl, d, list, n, lock_timeout_ms, at, &kept, e) == 0)
 		return 0;
-	bool told = !*e->sqlstate || strcmp(e->sqlstate, "55P03") == 0;
+	bool told = !*e->sqlstate || sqlstate_is_locked(e->sqlstate);
 	bool alone = n == 1, raced = e->code == ERR_CONFLICT && !told;
 	undo(ddl, list + kept, n - kept);
 	if (is_lost(e) || (told && (e->code == ERR_RIGHTS || e->code == ERR_CONFLICT)))

@@ -7,6 +7,33 @@
 
 #include "../conf/conf.h"
 
+/* ---- sqlstate.c: what a server's error is followed by */
+
+enum sqlstate_answers {                 /* what an error answers */
+	SQLSTATE_CONNECT,
+	SQLSTATE_STATEMENT,             /* what is none of the others, a COMMIT too */
+	SQLSTATE_CREATE,                /* what creates a partition */
+	SQLSTATE_COPY,                  /* the COPY statement itself: the server asked for no row */
+	SQLSTATE_ROWS                   /* the rows of a COPY */
+};
+
+struct sqlstate_error {                 /* the server's words; "" where it has none */
+	const char *state, *message, *schema, *routine;
+};
+
+/* The ERR_ code. ERR_DATA in answer to rows: a value can be the cause. */
+int sqlstate_judge(const struct sqlstate_error *, enum sqlstate_answers);
+
+bool sqlstate_is_denied(const char *state);             /* a right is missing */
+bool sqlstate_is_missing_table(const char *state);
+bool sqlstate_is_taken(const char *state);              /* the name of what was to be created */
+bool sqlstate_is_locked(const char *state);             /* no lock within lock_timeout */
+bool sqlstate_is_duplicate(const char *state);          /* a row of a unique key */
+bool sqlstate_is_raised(const char *state);             /* PL/pgSQL's plain RAISE EXCEPTION */
+bool sqlstate_is_too_much(const char *state);           /* locks or memory: less at a time may do */
+/* What may be too short when it comes again and again: of the role or the database; or NULL. */
+const char *sqlstate_setting(const char *state);
+
 /* ---- pq.c: a connection at work */
 
 #define DATA_LOCK_TIMEOUT_MS 60000      /* a COPY that waits for somebody's lock on a table */
@@ -33,6 +60,8 @@ int pq_query(struct pq *, const char *sql, struct err *);
 int pq_rows(const struct pq *);
 const char *pq_value(const struct pq *, int row, int col);      /* NULL is SQL NULL */
 int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
+/* Judges the server's last error anew, which is in err: it answers what the caller knows of. */
+void pq_judge(const struct pq *, enum sqlstate_answers, struct err *);
 const char *pq_tag(const struct pq *);          /* command tag of the last statement, "COMMIT" */
 
 /* Waits until one of n connections that is waiting can go on, or for a while; NULLs among them are
@@ -46,6 +75,7 @@ bool pq_blocked(const struct pq *);             /* its socket took no more bytes
 
 /* Is it well formed, with values that libpq takes? Else the reason, without its secrets, in err. */
 int connect_check(const char *what, const char *conninfo, struct err *);
+bool connect_failed(const struct err *);        /* of pq_open: there was no connection */
 char *connect_mask(const char *conninfo);       /* malloc'ed, without its secrets */
 const char *connect_lacks(void);                /* what this libpq is too old for, or NULL */
 
@@ -53,6 +83,7 @@ const char *connect_lacks(void);                /* what this libpq is too old fo
  * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
 void pq_close(struct pq *);                     /* takes NULL */
+bool pq_was_ours(int64_t pid);                  /* that server process served a connection closed since */
 int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
 const char *pq_server_encoding(const struct pq *);
 const char *pq_time_zone(const struct pq *);    /* of the session */
@@ -75,6 +106,10 @@ int pq_copy_in(struct pq *, const char *sql, int copies, struct err *);
 int pq_copy_step(struct pq *, bool *stopped, struct err *);
 int pq_copy_put(struct pq *, const char *p, size_t n, struct err *);
 int pq_copy_end(struct pq *, struct err *);
+/* Waits until a block can be put, PQ_READY, or all is taken, PQ_END, which objections come with. */
+int pq_copy_await(struct pq *, struct err *);
+/* A COPY without rows, from its beginning to its end: would the table take any? */
+int pq_copy_nothing(struct pq *, const char *sql, struct err *);
 int64_t pq_copied(const struct pq *);           /* rows of the COPY that ended last, by the server's count */
 /* Of the COPY into table that failed: line from 1 (0: not told), column name or NULL. */
 int64_t pq_error_line(const struct pq *, struct span table);

@@ -77,6 +77,43 @@ static struct position take_position(const struct pq *dst, int row, int col, siz
 	return pos;
 }
 
+/* Who has the lock; *standby: it has committed, and waits for a synchronous standby. */
+static bool find_holder(struct pq *dst, int64_t key, bool *standby)
+{
+	struct err ignored = { 0 };
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT l.pid, coalesce(application_name, ''),"
+		" coalesce(state, 'state unknown') ||"
+		" coalesce(', waits for ' || wait_event_type || ' ' || wait_event, ''),"
+		" (wait_event = 'SyncRep')::int4"
+		" FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+		" WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()"
+		" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+		" AND l.classid = %" PRIu64 " AND l.objid = %" PRIu64 " AND l.objsubid = 1",
+		(uint64_t)key >> 32, (uint64_t)key & UINT32_MAX);
+	bool found = pq_query(dst, buf_cstr(&sql), &ignored) == 0 && pq_rows(dst) > 0;
+	*standby = found && pq_int(dst, 0, 3, 0);
+	buf_free(&sql);
+	return found;
+}
+
+/* A server process that once worked for us may have the lock: it goes on after we left. */
+static int locked_out(struct pq *dst, const char *consumer, size_t lane, struct err *e)
+{
+	bool standby, found = find_holder(dst, lock_key(consumer, lane), &standby);
+	bool ours = found && pq_was_ours(pq_int(dst, 0, 0, 0));
+
+	err_set(e, ERR_CONFLICT, ours ?
+		"an earlier connection of this process still loads for consumer %s" :
+		"another process loads for consumer %s at this moment", consumer);
+	if (found)
+		err_add(e, ": server process %s (%s, %s)%s", pq_value(dst, 0, 0), pq_value(dst, 0, 1),
+			pq_value(dst, 0, 2),
+			standby ? ", which has committed and waits for a synchronous standby" : "");
+	return e->code;
+}
+
 /* Read committed, so that the tick is read as it is after the lock was had. */
 int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
 	struct position *pos, struct err *e)
@@ -106,7 +143,7 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it"
 			" is a standby");
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
-		return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment", consumer);
+		return locked_out(dst, consumer, lane, e);
 	*pos = take_position(dst, 0, 2, lane, kind);
 	return 0;
 }

@@ -26,27 +26,6 @@ void pq_setup(int64_t timeout_ms)
 
 /* ---- errors */
 
-int pq_classify(const char *state)
-{
-	static const struct { const char *prefix; int code; } classes[] = {
-		{ "08", ERR_CONN }, { "57P01", ERR_CONN }, { "57P02", ERR_CONN }, { "57P03", ERR_CONN },
-		{ "57P05", ERR_CONN },
-		{ "53", ERR_RESOURCE },
-		{ "42501", ERR_RIGHTS }, { "28", ERR_RIGHTS }, { "3D000", ERR_RIGHTS }, { "3F000", ERR_RIGHTS },
-		{ "25006", ERR_READONLY },
-		{ "57014", ERR_TIMEOUT }, { "25P03", ERR_TIMEOUT }, { "25P04", ERR_TIMEOUT }, { "55P03", ERR_TIMEOUT },
-		{ "40001", ERR_CONFLICT }, { "40P01", ERR_CONFLICT }, { "42P07", ERR_CONFLICT },
-		{ "21", ERR_DATA }, { "22", ERR_DATA }, { "23", ERR_DATA }, { "44", ERR_DATA },
-		{ "54", ERR_DATA }, { "P0", ERR_DATA },
-		{ "42", ERR_SHAPE },
-	};
-
-	for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-		if (strncmp(state, classes[i].prefix, strlen(classes[i].prefix)) == 0)
-			return classes[i].code;
-	return ERR_OTHER;
-}
-
 void pq_join_lines(const char *text, char *out, size_t size)
 {
 	size_t n = 0;
@@ -79,24 +58,55 @@ const char *pq_diag(const PGresult *res, int field)
 	return text ? text : "";
 }
 
-int pq_failed(struct pq *q, PGresult *res, struct err *e)
+static int judge(const struct pq *q, enum sqlstate_answers to)
+{
+	struct sqlstate_error error = {
+		.state = pq_diag(q->failed, PG_DIAG_SQLSTATE),
+		.message = pq_diag(q->failed, PG_DIAG_MESSAGE_PRIMARY),
+		.schema = pq_diag(q->failed, PG_DIAG_SCHEMA_NAME),
+		.routine = pq_diag(q->failed, PG_DIAG_SOURCE_FUNCTION),
+	};
+
+	return sqlstate_judge(&error, to);
+}
+
+/* Where somebody must mend the server, its hint says what. */
+static void add_hint(const PGresult *res, struct err *e)
+{
+	const char *hint = pq_diag(res, PG_DIAG_MESSAGE_HINT);
+	char line[400];
+
+	if (!*hint || (e->code != ERR_RESOURCE && e->code != ERR_RIGHTS))
+		return;
+	pq_join_lines(hint, line, sizeof line);
+	err_add(e, "; the server's hint: %s", line);
+}
+
+int pq_failed(struct pq *q, PGresult *res, enum sqlstate_answers to, struct err *e)
 {
 	const char *state = pq_diag(res, PG_DIAG_SQLSTATE), *detail = pq_diag(res, PG_DIAG_MESSAGE_DETAIL);
-	int code = pq_classify(state);
 
 	if (!*state) {
 		PQclear(res);
 		return pq_lost(q, e);
 	}
-	if (strcmp(state, "23505") == 0 && strcmp(pq_diag(res, PG_DIAG_SCHEMA_NAME), "pg_catalog") == 0)
-		code = ERR_CONFLICT;
-	if (!e->code)
-		memcpy(e->sqlstate, state, sizeof e->sqlstate);
-	err_set(e, code, "%s: %s%s%s%s (SQLSTATE %s)", q->what, pq_diag(res, PG_DIAG_MESSAGE_PRIMARY),
-		*detail ? " (" : "", detail, *detail ? ")" : "", state);
+	if (e->code) {                  /* what came first tells more */
+		PQclear(res);
+		return e->code;
+	}
 	PQclear(q->failed);
 	q->failed = res;
+	memcpy(e->sqlstate, state, sizeof e->sqlstate);
+	err_set(e, judge(q, to), "%s: %s%s%s%s (SQLSTATE %s)", q->what,
+		pq_diag(res, PG_DIAG_MESSAGE_PRIMARY), *detail ? " (" : "", detail, *detail ? ")" : "", state);
+	add_hint(res, e);
 	return e->code;
+}
+
+void pq_judge(const struct pq *q, enum sqlstate_answers to, struct err *e)
+{
+	if (q->failed && strcmp(e->sqlstate, pq_diag(q->failed, PG_DIAG_SQLSTATE)) == 0)
+		e->code = judge(q, to);
 }
 
 /* ---- waiting */
@@ -244,7 +254,7 @@ int pq_drain(struct pq *q, struct err *e)
 
 	while (pq_await(q, e) == 0 && (res = PQgetResult(q->conn))) {
 		if (PQresultStatus(res) == PGRES_FATAL_ERROR)
-			pq_failed(q, res, e);
+			pq_failed(q, res, SQLSTATE_STATEMENT, e);
 		else
 			PQclear(res);
 	}
@@ -266,7 +276,7 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 			q->rows = res;
 			break;
 		case PGRES_FATAL_ERROR:
-			pq_failed(q, res, e);
+			pq_failed(q, res, SQLSTATE_STATEMENT, e);
 			return pq_drain(q, e);
 		case PGRES_COPY_IN:
 		case PGRES_COPY_OUT:    /* libpq gives this result again and again: the connection is of no more use */

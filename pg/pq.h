@@ -29,14 +29,12 @@ struct pq {
 	int64_t silent_since_ms;        /* we wait for the server since then, 0 while we do not */
 };
 
-/* The ERR_ code of a SQLSTATE. */
-int pq_classify(const char *sqlstate);
 /* text with its lines joined and the source location of verbose messages left out. */
 void pq_join_lines(const char *text, char *out, size_t size);
 /* Sets the error of a connection that failed; returns its code. */
 int pq_lost(struct pq *, struct err *);
 /* Sets the error that the server sent and takes over res. */
-int pq_failed(struct pq *, PGresult *res, struct err *);
+int pq_failed(struct pq *, PGresult *res, enum sqlstate_answers, struct err *);
 const char *pq_diag(const PGresult *, int field);       /* "" where there is none */
 
 /* Reads what is here. */

@@ -190,7 +190,7 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 	buf_str(&sql, "SELECT pgq.register_consumer_at(");
 	add_names(&sql, queue, consumer);
 	buf_fmt(&sql, ", %" PRId64 ")", tick);
-	if (run(src, &sql, e) == 0 || strcmp(e->sqlstate, "P0001") != 0 || !strstr(e->msg, "tick not found"))
+	if (run(src, &sql, e) == 0 || !sqlstate_is_raised(e->sqlstate) || !strstr(e->msg, "tick not found"))
 		return e->code;
 	*e = (struct err){ 0 };
 	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s cannot be set to it."
@@ -205,7 +205,7 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	struct queue_state state;
 	struct err ignored = { 0 };
 
-	if (strcmp(e->sqlstate, "P0001") != 0)
+	if (!sqlstate_is_raised(e->sqlstate))
 		return e->code;
 	e->code = ERR_POSITION;
 	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&

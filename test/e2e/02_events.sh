@@ -122,6 +122,51 @@ case_every_operation_is_a_row() {
 	expect_eq "$(dst "select id, note, count(*) from orders group by 1, 2 order by 1, 2")" $'1|changed|1\n1|n1|1\n2|n2|2'
 }
 
+# What PgQ's own programs tell each other is no row, and nobody's fault.
+case_events_of_pgq_are_skipped() {
+	local how
+	orders_pair
+	install --set on_error=dead_letter
+	for how in stop skip dead_letter; do
+		event pgq.location-info leaf1 q >/dev/null
+		event pgq.tick-id 7 q >/dev/null
+		event pgq.global-watermark '' q >/dev/null
+		orders "$((RANDOM + 1))" "$((RANDOM + 32768))" 2026-01-30
+		src "delete from orders"
+		tick q
+		once --set on_error=$how
+		expect_match err ": 3 events of PgQ's own skipped"
+	done
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 0
+	event pgq.location-info leaf1 q >/dev/null
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out "^1 event of PgQ's own would be skipped"
+}
+
+# Other events without a row are bad ones: the others go on.
+case_events_without_a_row() {
+	local n=0 pair
+	orders_pair on_error=skip
+	orders 1 2
+	for pair in 'EXECUTE|create table x (y int default 1)' 'welcome|leaf1' 'order.created|{"id": 3, "note": "a=b"}' 'list|[1, 2]' \
+		"I|(id,note) values ('1','x=y')" "U|note='x' where id='1'" 'mail|hello world, 1=1' 'xml|<a b="c"/>' \
+		'nothing|' 'I:id|' 'pgqx|leaf'; do
+		event "${pair%%|*}" "${pair#*|}" >/dev/null
+		n=$((n + 1))
+	done
+	event order.created 'id=3&day=2026-01-31&note=a' >/dev/null
+	event U 'id=4&day=2026-01-31&note=b' >/dev/null
+	orders 5 6
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=stop
+	expect_match err 'event [0-9]+ of batch .*: ev_data is not urlencoded: there is no row in an event of type "EXECUTE"'
+	once
+	expect_eq "$(grep -c 'event [0-9]* of batch [0-9]* skipped' err)" $n "events skipped"
+	expect_match err 'ev_data is empty: there is no row in an event of type "nothing"'
+	expect_rows 6
+}
+
 case_truncate_is_skipped() {
 	orders_pair
 	src "create trigger cut after truncate on orders for each statement execute function pgq.logutriga('q')"

@@ -178,14 +178,41 @@ case_words_of_others() {
 	expect_eq "$(letters "string_agg(left(ev_data, 5), ' ' order by ev_id)")" "id=8& id=x% id=50"
 }
 
+# It refuses the table, not the rows: none of them becomes a letter.
 case_statement_trigger() {
 	poison_pair max_errors=10 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE execute function refuse();"
+	dst "create function refuse() returns trigger language plpgsql as \$\$ begin raise 'nothing today'; end \$\$"
+	good 1 9
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "table orders_2026_01_1[012] takes no rows: dst_db: nothing today \(SQLSTATE P0001\)"
+	expect_rows 0
+	expect_eq "$(letters "count(*)")" 0
+}
+
+# A trigger for each row says the same, and here it is the rows'.
+case_row_trigger() {
+	poison_pair max_errors=10 "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE for each row execute function refuse();"
 	dst "create function refuse() returns trigger language plpgsql as \$\$ begin raise 'nothing today'; end \$\$"
 	good 1 9
 	tick q
 	once
 	expect_rows 0
 	expect_eq "$(letters "count(*), min(message)")" "9|dst_db: nothing today (SQLSTATE P0001)"
+}
+
+# A column's name stands in the COPY statement, and is the event's all the same.
+case_bad_column_name() {
+	poison_pair
+	good 1 30
+	event I:id 'id=500&day=2026-01-10&%ff=5' >/dev/null
+	good 31 60
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=stop
+	expect_match err "event [0-9]+ of batch .*SQLSTATE 22021"
+	once
+	expect_rows 60
+	expect_eq "$(letters "string_agg(sqlstate || left(ev_data, 6), ',')")" "22021id=500"
 }
 
 # The server's own troubles are no row's fault.

@@ -67,6 +67,61 @@ not_healthy() {
 	! healthy "$1"
 }
 
+# counted NAME: a counter of the metrics file
+counted() {
+	sed -n "s/^tdispatch_$1{[^}]*} //p" job.metrics
+}
+
+# A trigger of the target leaves out rows: they were sent and are not there.
+case_rows_that_are_not_stored() {
+	orders_pair metrics_file=job.metrics "part_template=$PARTITION_OF create trigger t before insert on _DEST_TABLE for each row execute function odd();"
+	dst "create function odd() returns trigger language plpgsql as \$\$ begin return case when new.id % 2 = 1 then new end; end \$\$"
+	orders 1 10
+	orders 11 13 2026-02-01
+	tick q
+	once --progress=json
+	expect_match err "WARNING .*: the target did not store 6 of 13 rows: a trigger left them out, of orders_2026_01_31 and other partitions"
+	expect_match err "events=13 rows=7 partitions_created=2 "
+	expect_rows 7
+	expect_eq "$(counted rows_total) $(counted unstored_rows_total) $(counted partitions_created_total)" "7 6 2"
+	grep '"summary"' out >summary
+	expect_eq "$(field summary rows) $(field summary rows_of.orders_2026_01_31) $(field summary partitions_created)" "7 5 2"
+	orders 15 15
+	tick q
+	once
+	expect_no_match err "did not store"
+}
+
+# Partitions that a first try has made are there, whatever becomes of it.
+case_partitions_of_a_second_try() {
+	orders_pair metrics_file=job.metrics
+	dst "create sequence tries; create function once_more() returns trigger language plpgsql as \$\$ begin
+		if nextval('public.tries') = 1 then raise exception 'not yet' using errcode = '40001'; end if; return new; end \$\$;
+		create trigger t before insert or update on pgq_ext.completed_tick for each row execute function once_more()"
+	orders 1 10
+	orders 11 13 2026-02-01
+	tick q
+	once
+	expect_match err "40001.*trying again"
+	expect_match err "events=13 rows=13 partitions_created=2 "
+	expect_match err "done: 13 events .*13 rows, 2 partitions created, 1 error"
+	expect_eq "$(counted partitions_created_total)" 2
+	expect_eq "$(grep -c 'created partition' err)" 2
+}
+
+# The second reading of a batch that has a bad event.
+case_partitions_of_a_second_reading() {
+	orders_pair metrics_file=job.metrics on_error=skip
+	orders 1 10
+	event I:id 'id=x&day=2026-02-02&note=n' >/dev/null
+	orders 11 13 2026-02-01
+	tick q
+	once
+	expect_match err "events=14 rows=13 partitions_created=3 "
+	expect_match err "done: 14 events .*13 rows, 3 partitions created, 1 event not written"
+	expect_eq "$(counted partitions_created_total) $(counted rows_total) $(counted skipped_events_total) $(counted unstored_rows_total)" "3 13 1 0"
+}
+
 # A target that cannot be reached is no progress.
 case_health_of_a_failing_job() {
 	orders_pair exception_sleep=60

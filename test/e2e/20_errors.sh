@@ -288,4 +288,244 @@ case_lock_goes_with_the_process() {
 	expect_rows 3
 }
 
+# ---- whose fault it is
+
+# Two events for orders_2026_01_31, which the case makes, are to be skipped if bad.
+refusing_target() {
+	orders_pair on_error=skip part_template= exception_sleep=0.2
+	install --set on_error=dead_letter
+	orders 1 2
+	tick q
+	TICK=$(completed_tick)
+}
+
+# Each way of running it leaves the events where they are; $1: what it says.
+expect_refused() {
+	local how
+	for how in skip dead_letter stop; do
+		LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=$how
+		expect_match err "ERROR .*$1"
+		expect_no_match err "event [0-9]|skipped"
+	done
+	expect_eq "$(completed_tick)" "$TICK" "the target's tick"
+}
+
+# A table that refuses each COPY, and waits for somebody to mend it: then the rows come.
+case_row_level_security() {
+	local how role=reader_$CASE
+	refusing_target
+	sql postgres <<<"create role \"$role\" login"
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01');
+		alter table orders_2026_01_31 enable row level security;
+		create policy p on orders_2026_01_31 using (true) with check (true);
+		grant insert on orders_2026_01_31 to \"$role\"; grant usage on schema pgq_ext, public to \"$role\""
+	config on_error=skip part_template= exception_sleep=0.2 "dst_db=dbname=$DST user=$role"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^WRONG .*orders_2026_01_31 takes no COPY: it has row-level security for role"
+	for how in skip stop; do
+		LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=$how
+		expect_match err "ERROR .*table orders_2026_01_31 takes no rows: .*row-level security"
+	done
+	expect_eq "$(completed_tick)" "$TICK" "the target's tick"
+	start job.ini
+	within 10 grep -q "row-level security.*trying again" bg.err
+	dst "alter role \"$role\" bypassrls"
+	within 10 dst_gives 2 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	dst "alter table orders enable row level security; alter role \"$role\" nobypassrls; alter table orders_2026_01_31 disable row level security"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out "^warning .*orders has row-level security"
+}
+
+case_view_takes_no_rows() {
+	refusing_target
+	dst "create view orders_2026_01_31 as select * from orders"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^WRONG .*orders_2026_01_31 takes no COPY: it is a view"
+	expect_refused "orders_2026_01_31 takes no rows: .*SQLSTATE 42809"
+	dst "create table put (like orders);
+		create function put() returns trigger language plpgsql as \$\$ begin insert into put values (new.*); return new; end \$\$;
+		create trigger put instead of insert on orders_2026_01_31 for each row execute function put()"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	once
+	expect_rows 2 put
+}
+
+# The server finds out only after it asked for rows.
+case_foreign_table_takes_no_rows() {
+	refusing_target
+	dst "create extension file_fdw" 2>/dev/null || skip "no file_fdw"
+	dst "create server files foreign data wrapper file_fdw;
+		create foreign table orders_2026_01_31 (id int, day date, note text) server files options (filename '/dev/null')"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "^WRONG .*orders_2026_01_31 takes no COPY: it is a foreign table"
+	expect_refused "orders_2026_01_31 takes no rows: .*cannot insert into foreign table"
+}
+
+case_foreign_table_that_is_not_updatable() {
+	refusing_target
+	dst "create extension postgres_fdw" 2>/dev/null || skip "no postgres_fdw"
+	dst "create server far foreign data wrapper postgres_fdw options (updatable 'false');
+		create user mapping for public server far;
+		create foreign table orders_2026_01_31 (id int, day date, note text) server far"
+	expect_refused "orders_2026_01_31 takes no rows: .*does not allow inserts.*SQLSTATE 55000"
+}
+
+# A trigger for each statement speaks of the table, whatever rows come.
+case_statement_trigger_refuses() {
+	refusing_target
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01');
+		create function closed() returns trigger language plpgsql as \$\$ begin raise exception 'closed today'; end \$\$;
+		create trigger closed before insert on orders_2026_01_31 execute function closed()"
+	expect_refused "orders_2026_01_31 takes no rows: .*closed today.*SQLSTATE P0001"
+	dst "drop trigger closed on orders_2026_01_31;
+		create trigger closed after insert on orders_2026_01_31 execute function closed()"
+	expect_refused "orders_2026_01_31 takes no rows: .*closed today.*SQLSTATE P0001"
+}
+
+case_sequence_at_its_end() {
+	refusing_target
+	dst "create sequence few maxvalue 2; select setval('few', 2);
+		create table orders_2026_01_31 (id int, day date, note text, n int default nextval('few'))"
+	expect_refused "orders_2026_01_31 takes no rows: .*SQLSTATE 2200H"
+}
+
+# What no value can be the cause of, though it answers rows.
+case_no_event_is_skipped_for() {
+	local code
+	failing_target on_error=skip
+	orders 1 3
+	tick q
+	for code in 0A000 55000 55006 2F003 2F002 HV000 HV00N 25001 2D000 F0000 XX000 58030; do
+		dst "update fault set code = '$code'"
+		LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini
+		expect_match err "ERROR .*SQLSTATE $code"
+		expect_no_match err skipped
+		expect_rows 0
+	done
+	dst "update fault set code = '00000'"
+	once
+	expect_rows 3
+}
+
+# A server that lacks locks for a batch of many ticks says how to have more; one tick at a time it has enough.
+case_too_many_locks() {
+	local i
+	orders_pair exception_sleep=0.2 retry_limit=1
+	dst "create function few() returns trigger language plpgsql as \$\$ begin
+		if new.last_tick_id > old.last_tick_id + 1 then
+			raise exception 'out of shared memory' using errcode = '53200', hint = 'You might need more locks.';
+		end if; return new; end \$\$;"
+	orders 1 1
+	tick q
+	once
+	dst "create trigger few before update on pgq_ext.completed_tick for each row execute function few()"
+	for i in 2 3 4; do
+		orders $i $i
+		tick q
+	done
+	once
+	expect_match err "WARNING .*ticks .* is too large: .*SQLSTATE 53200\); the server's hint: You might need more locks\.; going tick by tick"
+	expect_rows 4
+}
+
+# The same for a batch that the queue has open already.
+case_too_many_locks_in_an_open_batch() {
+	local i
+	orders_pair exception_sleep=0.2 retry_limit=1
+	orders 1 1
+	tick q
+	once
+	dst "create function few() returns trigger language plpgsql as \$\$ begin
+		if new.last_tick_id > old.last_tick_id + 1 then raise exception 'out of shared memory' using errcode = '53200'; end if;
+		return new; end \$\$;
+		create trigger few before update on pgq_ext.completed_tick for each row execute function few()"
+	for i in 2 3 4; do
+		orders $i $i
+		tick q
+	done
+	src "select pgq.next_batch_custom('q', 'job', null, (select max(tick_event_seq)::int from pgq.tick) -
+		(select t.tick_event_seq::int from pgq.tick t join pgq.subscription on tick_id = sub_last_tick), null)" >/dev/null
+	once --set batch_min_events=0
+	expect_match err "going tick by tick"
+	expect_rows 4
+	dst "create or replace function few() returns trigger language plpgsql as \$\$ begin
+		raise exception 'out of shared memory' using errcode = '53200', hint = 'Have more.'; end \$\$"
+	orders 5 5
+	tick q
+	LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "ERROR .*the server's hint: Have more"
+	expect_no_match err "tick by tick"
+}
+
+# No slot is free: as good as no server.
+case_no_free_slot() {
+	local role=few_$CASE
+	orders_pair part_template= retry_limit=30
+	sql postgres <<<"create role \"$role\" login connection limit 1"
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01');
+		grant insert on orders_2026_01_31 to \"$role\"; grant usage on schema pgq_ext, public to \"$role\""
+	PGUSER=$role "$PGBIN/psql" -qAtX -d "$DST" -c "select pg_sleep(600)" >/dev/null 2>&1 &
+	STARTED+=($!)
+	within 5 asleep 1
+	orders 1 3
+	tick q
+	LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini --set "dst_db=dbname=$DST user=$role" --set retry_limit=2
+	expect_match err "cannot connect to dst_db.*53300"
+	expect_eq "$(grep -c WARNING err)" 1 "warnings"
+	start --once job.ini --set "dst_db=dbname=$DST user=$role"
+	within 10 grep -q "53300.*trying again" bg.err
+	end_sleepers
+	expect_end 0 20
+	expect_rows 3
+}
+
+# Somebody changes the parent's rights at the moment when it gets a partition.
+case_parent_changes_meanwhile() {
+	orders_pair "part_template=$ATTACH"
+	orders 1 3
+	tick q
+	hold "grant select on orders to public"
+	start job.ini
+	within 10 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+	sql "$DST" <<<"select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()" >/dev/null
+	within 20 dst_gives 3 "select count(*) from orders"
+	expect_no_match bg.err ERROR
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# A catalog's own words while a partition is made, by a template that says them.
+case_catalog_race_while_creating() {
+	local word
+	orders_pair "part_template=$PARTITION_OF select race();"
+	dst "create table race (word text, n int); create function race() returns void language plpgsql as \$\$ declare w text; begin
+		if nextval('raced') = 1 then select word into w from race; raise exception '%', w using errcode = 'XX000'; end if; end \$\$;
+		create sequence raced"
+	for word in "tuple concurrently updated" "cache lookup failed for relation 7" "could not open relation with OID 7"; do
+		dst "truncate race; insert into race values ('$word'); alter sequence raced restart; drop table if exists orders_2026_01_31"
+		orders 1 1
+		src "delete from orders"
+		tick q
+		once
+		expect_match err "WARNING .*$word.*trying again"
+	done
+}
+
+# Who has the lock on the position is named.
+case_who_loads_already() {
+	local pid
+	orders_pair "part_template=$PARTITION_OF $SLOW" pidfile=
+	slow_target 0.2
+	orders 1 30
+	tick q
+	start job.ini
+	within 20 rows_are_coming 2
+	pid=$(dst "select pid from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())")
+	expect_exit 1 "$TDISPATCH" --once job.ini --set retry_limit=1
+	expect_match err "another process loads for consumer job at this moment: server process $pid \(tdispatch, active, waits for Timeout PgSleep\)"
+}
+
 run_cases

@@ -107,4 +107,95 @@ case_target_loses_its_last_commits() {
 	expect_rows $((tries * 10 + 20))
 }
 
+# A commit that waits for a standby which does not answer is given up by server_timeout, but not by the
+# server: its process has the position locked, and is named.
+case_commit_waits_for_a_standby() {
+	local pid
+	second_cluster target
+	apart server_timeout=3
+	orders 1 3
+	tick q
+	once
+	dst "alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()"
+	orders 4 6
+	tick q
+	start job.ini
+	within 20 dst_gives 1 "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
+	pid=$(dst "select pid from pg_stat_activity where wait_event = 'SyncRep'")
+	within 30 grep -q "WARNING .*: an earlier connection of this process still loads for consumer job: server process $pid (tdispatch, active, waits for IPC SyncRep), which has committed and waits for a synchronous standby; trying again" bg.err
+	expect_exit 1 "$TDISPATCH" --once job.ini --set pidfile= --set retry_limit=1
+	expect_match err "another process loads for consumer job at this moment: server process $pid .*waits for a synchronous standby"
+	PGOPTIONS="-c synchronous_commit=local" dst "alter system set synchronous_standby_names = ''; select pg_reload_conf()"
+	within 20 grep -q "working again" bg.err
+	expect_rows 6
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# More partitions in one batch than the target has locks for: for real.
+case_lock_table_is_full() {
+	local i
+	second_cluster target
+	apart part_method=hourly exception_sleep=0.2
+	dst "alter table orders rename to old; create table orders (id int, day timestamp, note text) partition by range (day)"
+	src "select pgq.insert_event('q', 'I:id', 'id=0&day=2026-01-01&note=x')" >/dev/null
+	tick q
+	once
+	dst "alter system set max_locks_per_transaction = 10; alter system set max_connections = 20"
+	cluster_ctl restart -m fast
+	for i in {1..20}; do
+		src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=' || timestamp '2026-01-01' + i * interval '1 hour' || '&note=x'))
+			from generate_series($((i * 100 + 1)), $((i * 100 + 100))) i" >/dev/null
+		tick q
+	done
+	LIMIT=200 once
+	expect_match err "is too large: .*SQLSTATE 53200\); the server's hint: You might need to increase .*max_locks_per_transaction.*going tick by tick"
+	expect_rows 2001
+	expect_eq "$(dst "select count(*) from (select tableoid from orders group by tableoid) x")" 2001
+}
+
+# A standby of the target's server, under $STANDBY.
+standby_of_target() {
+	STANDBY=$WORK/standby
+	mkdir "$STANDBY"
+	chown --reference="$CLUSTER/data" "$STANDBY"
+	chmod 700 "$STANDBY"
+	as_owner env PGHOST="$CLUSTER" "$PGBIN/pg_basebackup" -D "$STANDBY/data" -c fast -X stream -R -U postgres >/dev/null
+	chmod 755 "$STANDBY" "$WORK"
+	as_owner sh -c 'printf "port = %s\nunix_socket_directories = %s\nlisten_addresses = \047\047\n" "$1" "$2" >>"$2/data/postgresql.conf"' sh "$PGPORT" "'$STANDBY'"
+	as_owner sh -c 'sed -i "s#^unix_socket_directories.*#unix_socket_directories = \047$1\047#" "$1/data/postgresql.conf"' sh "$STANDBY"
+	(cd / && as_owner "$PGBIN/pg_ctl" -D "$STANDBY/data" -l "$STANDBY/log" -s -w -t 60 start </dev/null)
+	trap 'end_started; as_owner "$PGBIN/pg_ctl" -D "$STANDBY/data" -s -m immediate stop; cluster_stop' EXIT
+}
+
+# New connections meet a standby, as during a failover, while the old ones still have the primary: the
+# one that is to create a partition too. It is waited out, nothing is the template's fault.
+case_standby_for_new_connections() {
+	local port
+	second_cluster target
+	apart
+	standby_of_target
+	ln -s "$CLUSTER" now
+	port=${ON_TARGET##*PGPORT=}
+	dst "alter database \"$DST\" set default_transaction_isolation = serializable"
+	config "src_db=$(place $ON_SOURCE) dbname=$SRC" "dst_db=host=$WORK/now port=$port user=postgres dbname=$DST" exception_sleep=0.2
+	start job.ini
+	sleep 1
+	ln -sfn "$STANDBY" now
+	orders 1 3
+	tick q
+	within 20 grep -Eq "WARNING .*read-only.*trying again" bg.err
+	within 20 grep -Eq "WARNING .*(read-only|serializable mode).*trying again" bg.err
+	sleep 2
+	expect_no_match bg.err ERROR
+	ln -sfn "$CLUSTER" now
+	within 20 dst_gives 3 "select count(*) from orders"
+	ln -sfn "$STANDBY" now
+	expect_exit 1 "$TDISPATCH" --once job.ini --set pidfile= --set retry_limit=1
+	expect_match err "read-only|serializable mode"
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_rows 3
+}
+
 run_cases

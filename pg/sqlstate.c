@@ -1,0 +1,164 @@
+/*
+ * What a server's error is followed by: a SQLSTATE means one thing where a connection is opened and
+ * another where rows are sent. Pure, and the one place that knows SQLSTATEs.
+ *
+ * An event is to blame for an error in answer to rows alone, and only for one that a value can
+ * cause. What answers the COPY statement itself (row-level security, a view) would be said of any
+ * rows: somebody must mend the table.
+ */
+#include <string.h>
+
+#include "pg.h"
+
+#define CONNECT (1u << SQLSTATE_CONNECT)
+#define PLAIN (1u << SQLSTATE_STATEMENT)
+#define CREATE (1u << SQLSTATE_CREATE)
+#define COPY (1u << SQLSTATE_COPY)
+#define ROWS (1u << SQLSTATE_ROWS)
+#define ANY (~0u)
+
+/* The first that fits counts: a prefix of the SQLSTATE, and what the error answers. */
+static const struct { const char *prefix; unsigned answers; int code; } rules[] = {
+	/* the connection and the server, whatever was asked */
+	{ "53", CONNECT, ERR_CONN },    /* no room for us now: as good as not there */
+	{ "53", ANY, ERR_RESOURCE },
+	{ "08", ANY, ERR_CONN }, { "57P", ANY, ERR_CONN },
+	{ "25006", ANY, ERR_READONLY },
+	{ "0A000", PLAIN, ERR_READONLY },       /* a standby lacks what our statements need */
+	{ "57014", ANY, ERR_TIMEOUT }, { "25P03", ANY, ERR_TIMEOUT }, { "25P04", ANY, ERR_TIMEOUT },
+	{ "55P03", ANY, ERR_TIMEOUT },
+	{ "40001", ANY, ERR_CONFLICT }, { "40P01", ANY, ERR_CONFLICT },
+	{ "42501", ANY, ERR_RIGHTS }, { "28", ANY, ERR_RIGHTS }, { "3D000", ANY, ERR_RIGHTS },
+	{ "3F000", ANY, ERR_RIGHTS },
+	{ "XX", ANY, ERR_OTHER }, { "57", ANY, ERR_OTHER }, { "58", ANY, ERR_OTHER },
+
+	/* each kind of statement */
+	{ "", CONNECT, ERR_RIGHTS },
+	{ "42P07", CREATE, ERR_CONFLICT }, { "42710", CREATE, ERR_CONFLICT },
+	{ "", CREATE, ERR_SHAPE },
+	{ "42P01", COPY, ERR_SHAPE }, { "42701", COPY, ERR_SHAPE }, { "42703", COPY, ERR_SHAPE },
+	{ "42P10", COPY, ERR_SHAPE },   /* a generated column */
+	{ "22021", COPY, ERR_DATA },    /* bytes of a column's name, which is the event's */
+	{ "22P05", COPY, ERR_DATA },
+	{ "", COPY, ERR_RIGHTS },
+	{ "2200H", ROWS, ERR_RIGHTS },  /* the sequence of a default has come to its end */
+	{ "20", ROWS, ERR_DATA }, { "27", ROWS, ERR_DATA }, { "38", ROWS, ERR_DATA },
+	{ "39", ROWS, ERR_DATA },
+	{ "2F005", ROWS, ERR_DATA },    /* a trigger that ends without RETURN */
+	{ "54", ROWS, ERR_DATA },       /* too long for an index, too deep for a parser */
+	{ "42P07", ANY, ERR_CONFLICT },
+	{ "42", ANY, ERR_SHAPE },
+	{ "21", ANY, ERR_DATA }, { "22", ANY, ERR_DATA }, { "23", ANY, ERR_DATA },
+	{ "44", ANY, ERR_DATA }, { "P0", ANY, ERR_DATA },
+};
+
+/* The classes that the server itself uses; any other is a trigger's own. */
+static bool is_servers_class(const char *state)
+{
+	static const char classes[] = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28"
+		" 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX";
+
+	for (const char *at = classes; at < classes + sizeof classes - 1; at += 3)
+		if (strncmp(at, state, 2) == 0)
+			return true;
+	return false;
+}
+
+static bool begins_with(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int by_rule(const char *state, enum sqlstate_answers to)
+{
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+		if (rules[i].answers & 1u << to && begins_with(state, rules[i].prefix))
+			return rules[i].code;
+	if (to != SQLSTATE_ROWS)
+		return ERR_OTHER;
+	return is_servers_class(state) ? ERR_RIGHTS : ERR_DATA;
+}
+
+/* The server has no transaction id to give. The names of its routines are the same in all languages. */
+static bool has_no_id(const struct sqlstate_error *error)
+{
+	return strcmp(error->routine, "GetNewTransactionId") == 0 ||
+		strcmp(error->routine, "GetNewMultiXactId") == 0;
+}
+
+/* Somebody changed the catalog at the same moment. The server does not translate these words. */
+static bool is_race(const struct sqlstate_error *error, enum sqlstate_answers to)
+{
+	static const char *const words[] = {
+		"tuple concurrently ", "cache lookup failed for ",
+		"could not open relation with OID ",
+	};
+
+	if (strcmp(error->state, "23505") == 0)
+		return strcmp(error->schema, "pg_catalog") == 0;
+	if (strcmp(error->state, "XX000") != 0 || to != SQLSTATE_CREATE)
+		return false;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (begins_with(error->message, words[i]))
+			return true;
+	return false;
+}
+
+int sqlstate_judge(const struct sqlstate_error *error, enum sqlstate_answers to)
+{
+	if (has_no_id(error))           /* XX000: a standby; 54000: used up, not an index entry too long */
+		return begins_with(error->state, "XX") ? ERR_READONLY : ERR_RIGHTS;
+	if (is_race(error, to))
+		return ERR_CONFLICT;
+	return by_rule(error->state, to);
+}
+
+/* ---- what some of them tell */
+
+static bool is(const char *state, const char *wanted)
+{
+	return strcmp(state, wanted) == 0;
+}
+
+bool sqlstate_is_denied(const char *state)
+{
+	return is(state, "42501");
+}
+
+bool sqlstate_is_missing_table(const char *state)
+{
+	return is(state, "42P01");
+}
+
+bool sqlstate_is_taken(const char *state)
+{
+	return is(state, "42P07") || is(state, "42710");
+}
+
+bool sqlstate_is_locked(const char *state)
+{
+	return is(state, "55P03");
+}
+
+bool sqlstate_is_duplicate(const char *state)
+{
+	return is(state, "23505");
+}
+
+bool sqlstate_is_raised(const char *state)
+{
+	return is(state, "P0001");
+}
+
+bool sqlstate_is_too_much(const char *state)
+{
+	return is(state, "53200");
+}
+
+const char *sqlstate_setting(const char *state)
+{
+	return is(state, "57014") ? "statement_timeout" :
+		is(state, "25P03") ? "idle_in_transaction_session_timeout" :
+		is(state, "25P04") ? "transaction_timeout" :
+		is(state, "55P03") ? "who holds the lock, and lock_timeout" : NULL;
+}
