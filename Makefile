@@ -134,6 +134,9 @@ valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
 	@deps/install.sh dev valgrind
 	test/valgrind.sh
 
+mutate: ## change one line of the program at a time: does a test notice? (some minutes)
+	test/mutants.sh
+
 lint: ## clean under gcc and clang, layers in order, man pages well formed
 	test/lint.sh
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# make test: unit tests, golden files, fuzz targets on their seeds, end-to-end tests, kills, the
+# make test: unit tests, golden files, mutants that these must catch, fuzz targets on their seeds, end-to-end tests, kills, the
 # benchmark's comparison of tables, where sources come from, what is handed out, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
@@ -28,6 +28,7 @@ test/install.sh --tests || exit 1
 mkdir -p build/test
 run unit test/unit.sh
 run ini test/ini_golden.sh
+run mutants test/mutants.sh short
 run fuzz test/fuzz.sh --short
 run e2e test/e2e.sh
 run crash test/crash.sh short

@@ -135,6 +135,7 @@ case_idle_in_transaction_timeout() {
 	orders 1 10
 	tick q
 	once
+	expect_no_match err 'idle|terminat|connection'
 	expect_rows 10
 }
 
@@ -145,6 +146,7 @@ case_statement_timeout() {
 	orders 1 600
 	tick q
 	once
+	expect_no_match err 'WARNING|ERROR'
 	expect_rows 600
 }
 

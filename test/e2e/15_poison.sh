@@ -136,6 +136,61 @@ case_lanes() {
 	expect_eq "$(letters "count(*), count(distinct ev_id)")" "9|9"
 }
 
+# refuse TABLE: no row of it can be committed, until allow TABLE; of positions, none of lane 0.
+refuse() {
+	dst "create or replace function refuse() returns trigger language plpgsql as
+			\$\$ begin if to_jsonb(new)->>'subconsumer_id' > '' then return new; end if;
+				raise exception using errcode = '53100', message = 'refused'; end \$\$;
+		create constraint trigger refuse after insert or update on $1 deferrable initially deferred
+			for each row execute function refuse()"
+}
+
+allow() {
+	dst "drop trigger refuse on $1"
+}
+
+case_letters_come_with_the_rows() {
+	local table
+	poison_pair
+	good 1 600
+	poison
+	tick q
+	for table in tdispatch.dead_letter pgq_ext.completed_tick; do
+		refuse $table
+		expect_exit 1 "$TDISPATCH" --once job.ini
+		expect_match err refused
+		expect_rows 0
+		expect_eq "$(letters "count(*)"), $(completed_tick)" "0, " "letters and position"
+		allow $table
+	done
+	once
+	expect_rows 600
+	expect_eq "$(letters "count(*)")" 9
+}
+
+# Lane 1 has its rows and letters, lane 0 has not: each letter comes once.
+case_half_of_the_letters() {
+	local day half
+	poison_pair lanes=2
+	dst "alter table tdispatch.dead_letter drop constraint dead_letter_pkey"
+	tick q
+	once
+	good 1 600
+	for day in 10 11 12; do
+		event I:id "id=10$day&day=2026-01-$day&note=n&short=muchtoolong" >/dev/null
+		event I:id "id=20$day&day=2026-01-$day&note=%zz&short=b" >/dev/null
+	done
+	tick q
+	refuse pgq_ext.completed_tick
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	allow pgq_ext.completed_tick
+	half=$(letters "count(*)")
+	[ "$half" -gt 0 ] && [ "$half" -lt 6 ] || fail "$half of 6 letters are in"
+	once
+	expect_rows 600
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "6|6" "letters"
+}
+
 # The server tells no line for what is checked at the end of the statement.
 case_foreign_key() {
 	poison_pair "part_template=$PARTITION_OF alter table _DEST_TABLE add foreign key (short) references known;"

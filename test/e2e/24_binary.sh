@@ -55,6 +55,21 @@ case_lanes() {
 	expect_same
 }
 
+# What the role's search_path calls pg_attribute says that a number is a text: of its four digits
+# the target would make another number.
+case_types_are_those_of_the_table() {
+	binary_pair
+	dst "create schema liar;
+		create view liar.pg_attribute as select attrelid, attname, attnum, attisdropped,
+			case attname when 'id' then 25::oid else atttypid end as atttypid
+			from pg_catalog.pg_attribute;
+		alter database \"$DST\" set search_path = liar, pg_catalog, public"
+	rows 1000 9999
+	once -v
+	expect_binary 3
+	expect_same
+}
+
 # Values that only the server can read: the row goes as text, between others that do not.
 case_row_by_row() {
 	binary_pair

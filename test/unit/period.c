@@ -627,8 +627,7 @@ static void test_memo(void)
 	};
 	static const char *const never[] = { "", "2026", "2026-01", "2026-01-31+12:00:", "2026-01-31 12:34:56" };
 	struct period_memo memo = { 0 };
-	int64_t got = 0, known = 0, wrong = 0;
-	char date[24];
+	int64_t got = 0;
 
 	for (size_t i = 0; i < COUNT(raws); i++) {
 		check_int("not known yet", period_recall(&memo, span_of(raws[i]), &got), false);
@@ -639,19 +638,27 @@ static void test_memo(void)
 		period_remember(&memo, span_of(never[i]), 7);
 		check_int(never[i], period_recall(&memo, span_of(never[i]), &got), false);
 	}
-	/* far more than there is room for */
+}
+
+/* Far more texts than there is room for, each its number: none is taken for another one. */
+static void test_crowded_memo(const char *format)
+{
+	struct period_memo memo = { 0 };
+	int64_t got = 0, known = 0, wrong = 0;
+	char text[24];
+
 	for (int i = 0; i < 4000; i++) {
-		snprintf(date, sizeof date, "%04d-01-01", i);
-		period_remember(&memo, span_of(date), i);
+		snprintf(text, sizeof text, format, i);
+		period_remember(&memo, span_of(text), i);
 	}
 	for (int i = 0; i < 4000; i++) {
-		snprintf(date, sizeof date, "%04d-01-01", i);
-		bool there = period_recall(&memo, span_of(date), &got);
+		snprintf(text, sizeof text, format, i);
+		bool there = period_recall(&memo, span_of(text), &got);
 		known += there;
 		wrong += there && got != i;
 	}
-	check_int("of many dates, those taken for others", wrong, 0);
-	check_int("of many dates, some stay", known > 32, true);
+	check_span("taken for another one", span_of(format), span_of(wrong ? "some" : "none"), span_of("none"));
+	check_span("known", span_of(format), span_of(known > 32 ? "some" : "few"), span_of("some"));
 }
 
 int main(void)
@@ -667,5 +674,8 @@ int main(void)
 	test_zones();
 	test_suffix_length();
 	test_memo();
+	test_crowded_memo("%04d-01-01");
+	test_crowded_memo("2026-01-01+%04d");
+	test_crowded_memo("%08d");
 	return unit_end();
 }

@@ -1,0 +1,139 @@
+#!/bin/bash
+# make mutate: would the tests notice? Each mutant changes one line of the program, in a copy of the
+# tree, and names the test that must fail then: "ok" is one that was caught. Before that the tests
+# that are named must pass on the copy as it is.
+#
+#	test/mutants.sh           all (some minutes)
+#	test/mutants.sh short     those that unit tests and golden files catch, for make test
+#	test/mutants.sh WORD...   those whose line has one of the words
+cd "$(dirname "$0")/.." || exit 2
+
+# NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden or e2e FILE:CASE.
+mutants() {
+	cat <<-'END'
+		[DEFAULT] beats the section | conf/values.c | s/from >= found->from/from > found->from/ | golden
+		the environment beats --set | conf/conf.h | s/VALUE_ENV, VALUE_SET }/VALUE_SET, VALUE_ENV }/ | unit values
+		a backslash goes to COPY as it is | urlenc.c | s/, \['\\\\'\] = '\\\\',/,/ | unit urlenc
+		a plus is no blank | urlenc.c | s/c == '+' ? ' ' : c/c/ | unit urlenc
+		a plus is no blank in a whole word | urlenc.c | s/('+' ^ ' ')/0/ | unit urlenc
+		%00 becomes a NUL byte | urlenc.c | s/return byte == 0 ? -1 : byte/return byte/ | unit urlenc
+		a month ends a day late | event/period.c | s/month + 1, 1) \* DAY_S/month + 1, 2) * DAY_S/ | unit period
+		a week begins on a Sunday | event/period.c | s/days + 3) - floor_div(days + 3, 7)/days + 4) - floor_div(days + 4, 7)/ | unit period
+		an offset counts the other way | event/period.c | s/rule->zone_s - m.offset_s/rule->zone_s + m.offset_s/ | unit period
+		two dates are one to the memo | event/period.c | s/memo->at\[i\].last != last/0/ | unit period
+		the hash is another one | base/buf.c | s/1099511628211/1099511628213/ | unit buf
+		a quote in a name is not doubled | base/buf.c | s/add_doubled(b, name, '"', '"')/add_doubled(b, name, '"', 'x')/ | unit buf
+		a name in a template is not quoted | event/template.c | s/buf_ident(&x->piece, name)/buf_add(\&x->piece, name.p, name.n)/ | unit template
+		a quote within a string is not doubled | event/template.c | s/(place == STRING || /(/ | unit template
+		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
+		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
+		any column is the one that was there | event/route.c | s/ || !same_bytes(rest->p + at, h->name, h->n)// | unit route
+
+		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
+		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
+		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half
+		the position is committed before the rows | load/batch.c | s/if (pass_run(p, e) < 0)/if (job_commit(j, p->batch, e) < 0 || pq_query(j->dst[0], "BEGIN", e) < 0 || pass_run(p, e) < 0)/ | e2e 06:killed_with_rows_under_way
+		lane 0 commits first | load/job.c | s/(size_t i = j->lanes; i-- > 0 && !e->code;)/(size_t i = 0; i < j->lanes \&\& !e->code; i++)/ | e2e 11:other_number_after_a_half
+		the batch is finished before it is loaded | load/batch.c | s/= load_or_blame(&p, e);/= queue_finish(j->src, batch->id, e) < 0 ? e->code : load_or_blame(\&p, e);/ | e2e 06:killed_with_rows_under_way
+		a batch that is in is loaded again | load/job.c | s/return JOB_IS_IN/return JOB_TO_LOAD/ | e2e 07:committed_but_not_finished
+		a target that is ahead is no lost position | load/job.c | s/ || pos->tick > b->tick)/)/ | e2e 07:target_is_ahead
+		a consumer that somebody unregistered is registered | load/job.c | s/if (known)/if (0)/ | e2e 07:unregistered_with_a_position
+		all letters go to lane 0 | load/pass.c | s/dead_add(&p->dead, event, lane,/dead_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
+		letters come after the commit | load/batch.c | s/if (keep_dead(p, e) < 0/if (job_commit(j, p->batch, e) < 0 || keep_dead(p, e) < 0/ | e2e 15:letters_come_with_the_rows
+		idle transactions may be ended | pg/pq.c | s/SET LOCAL idle_in_transaction_session_timeout = 0;// | e2e 10:idle_in_transaction_timeout
+		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0; // | e2e 10:statement_timeout
+		types are asked by the role's search_path | pg/part.c | s/PQ_OWN_PATH "SELECT attname, atttypid/"SELECT attname, atttypid/ | e2e 24:types_are_those_of_the_table
+		a stranger's table is a partition | pg/part.c | s/AND NOT rolsuper AND rolname/AND rolsuper AND rolname/ | e2e 13:squatted_partition
+		a careful COPY has no savepoint | load/sink.c | s/"SAVEPOINT tdispatch; %s; RELEASE SAVEPOINT tdispatch"/"%s"/ | e2e 15:dead_letters
+	END
+}
+
+# wanted WORD...: the lines of the mutants asked for.
+wanted() {
+	case ${1:-all} in
+	all) mutants ;;
+	short) mutants | grep -E '\| (unit [a-z]+|golden)$' ;;
+	*) mutants | grep -F "$(printf '%s\n' "$@")" ;;
+	esac | grep .
+}
+
+# The tree as it is, committed or not, with the objects that are built.
+copy_tree() {
+	{
+		git ls-files --cached --others --exclude-standard
+		[ ! -d build/native/gcc/dev ] || find build/native/gcc/dev -type f
+	} | tar -cf - -T - | tar -xf - -C "$COPY"
+	mkdir -p "$COPY/build/test"
+	cp -p tdispatch-dev "$COPY/" 2>/dev/null || :
+}
+
+# passes KIND WHAT...: runs a test in the copy.
+passes() {
+	case $1 in
+	unit) test/unit.sh "${@:2}" ;;
+	golden) test/ini_golden.sh ;;
+	e2e) build_program && test/e2e.sh "${@:2}" ;;
+	esac >"$COPY/output" 2>&1
+}
+
+build_program() {
+	make -s dev
+}
+
+passed=0 failed=0
+
+verdict() {
+	if [ "$1" = 0 ]; then
+		echo "ok mutant $2"
+		passed=$((passed + 1))
+	else
+		echo "not ok mutant $2: $3"
+		failed=$((failed + 1))
+	fi
+}
+
+# The tests that are named pass as long as nothing is changed.
+as_it_is() {
+	local kind tests
+	for kind in unit golden e2e; do
+		tests=$(wanted "$@" | sed -n "s/.*| $kind *//p" | sort -u)
+		wanted "$@" | grep -q "| $kind" || continue
+		# shellcheck disable=SC2086
+		passes $kind $tests
+		verdict $? "$kind: none, and its tests pass" "$(tail -n 3 "$COPY/output")"
+	done
+}
+
+# A test that could not even be run, or a change that changes nothing, proves nothing.
+try() {
+	local name=$1 file=$2 change=$3 test=$4 why=
+	cp -p "$file" "$COPY/original"
+	sed -i "$change" "$file"
+	if cmp -s "$file" "$COPY/original"; then
+		why="the line that it changes in $file is not there any more"
+	elif ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -fsyntax-only -I"$(pg_config --includedir)" "$file" 2>"$COPY/output"; then
+		why="it does not compile: $(grep -m 1 error: "$COPY/output")"
+	elif passes $test; then
+		why="survived: $test"
+	elif ! tail -n 1 "$COPY/output" | grep -Eq '^[0-9]+ passed, [1-9][0-9]* failed'; then
+		why="$test ended without a summary: $(tail -n 1 "$COPY/output")"
+	fi
+	cp "$COPY/original" "$file"     # newer than its object, which is built again
+	[ -z "$why" ]
+	verdict $? "$name" "$why"
+}
+
+COPY=$(mktemp -d /tmp/tdispatch-mutants.XXXXXX) || exit 2
+trap 'rm -rf "$COPY"' EXIT
+trap 'exit 130' INT TERM
+[ -n "$(wanted "$@")" ] || { echo "no such mutant: $*" >&2; exit 2; }
+copy_tree
+cd "$COPY" || exit 2
+as_it_is "$@"
+while IFS='|' read -r line; do
+	name=${line%% | *} rest=${line#* | }
+	test=${rest##* | } rest=${rest% | *}
+	try "$name" "${rest%% | *}" "${rest#* | }" "$test" </dev/null
+done < <(wanted "$@")
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
