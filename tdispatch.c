@@ -316,14 +316,30 @@ static bool is_one_off(const struct app *a)
 	return a->asked.once || a->conf.loop_delay == 0;
 }
 
+/* false: the pid file was taken away, and another process has one by that name. */
+static bool keep_pidfile(void)
+{
+	char why[512];
+	int rc = process_pidfile_keep(why, sizeof why);
+
+	if (rc == PIDFILE_HELD)
+		log_error("our pid file was taken away, and another process has started since: %s", why);
+	else if (rc < 0)
+		log_warn("our pid file was taken away: %s", why);
+	return rc != PIDFILE_HELD;
+}
+
 static int loop(struct app *a)
 {
-	bool done = false;
+	bool done = false, ours = true;
 
 	while (!process_stop_after_batch()) {
 		struct err e = { 0 };
 		if (process_take_reload())
 			reload(a);
+		ours = keep_pidfile();
+		if (!ours)
+			break;
 		int rc = work(a, &e);
 		if (rc == ERR_STOP || process_stop_now())
 			break;
@@ -338,7 +354,7 @@ static int loop(struct app *a)
 	if (process_stop_after_batch())
 		log_info("told to stop");
 	finish(a);
-	return is_one_off(a) && !done ? 1 : 0;
+	return !ours || (is_one_off(a) && !done) ? 1 : 0;
 }
 
 /* ---- modes */
@@ -547,7 +563,7 @@ int main(int argc, char **argv)
 {
 	struct app a = { 0 };
 
-	process_protect();
+	process_begin();
 	int code = switches_parse(&a.asked, modes, sizeof modes / sizeof *modes, argc, argv);
 	if (code)
 		return code;

@@ -170,7 +170,9 @@ void tally_clear(struct tally *);
 
 /* ---- process.c: signals, the pid file, going to the background, signalling the process there */
 
-void process_protect(void);             /* makes the loaded addresses read-only: first of all in main */
+/* First of all in main: opens descriptors 0 to 2 where they are closed, undoes what signals the
+ * caller ignored, makes the loaded addresses read-only. */
+void process_begin(void);
 
 /* Signals are blocked but while process_ppoll waits; their handlers set flags. */
 void process_signals(int code);         /* exit status if a signal ends us in process_may_end */
@@ -188,11 +190,15 @@ void process_may_end(bool yes);
 bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
-/* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
+#define PIDFILE_HELD -2                 /* another process has it */
+
+/* Locks path and writes our pid. 0, or -1 or PIDFILE_HELD with the reason in why.
  * The lock is the truth, the number in the file a courtesy; but table_dispatcher's number, where
  * that runs, is refused too. */
 int process_pidfile(const char *path, char *why, size_t why_size);
-void process_pidfile_remove(void);
+void process_pidfile_remove(void);       /* if it is ours and names us */
+/* Makes the file anew if somebody took it away. As process_pidfile; after a failure there is none. */
+int process_pidfile_keep(char *why, size_t why_size);
 /* The process whose number stands in path, where that runs table_dispatcher, which takes no lock;
  * else 0. */
 int process_old_program(const char *path);
