@@ -419,7 +419,7 @@ static int run(struct app *a)
 /* For what has no log: one line, and the exit code. */
 static int refuse(const char *why, int code)
 {
-	fprintf(stderr, "tdispatch: %s\n", why);
+	print_line(stderr, "tdispatch: %s\n", why);
 	return code;
 }
 
@@ -443,7 +443,7 @@ static int health(struct app *a)
 		return refuse("the config has neither state_file nor pidfile, so nothing is known of the running process:"
 			" set state_file", 2);
 	bool yes = report_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
-	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
+	print_line(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;
 }
@@ -547,7 +547,7 @@ static int with_config(struct app *a)
 
 	if (load_config(a, &a->conf, &e) < 0 && !finds_process(a)) {
 		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
-			fputs(buf_cstr(&a->conf.warnings), stderr);
+			print_page(stderr, buf_cstr(&a->conf.warnings));
 		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define TDISPATCH_VERSION "0.1.0"
@@ -55,7 +56,9 @@ struct err {                            /* caller's; zeroed before use */
  * no UTF-8 becomes U+FFFD. Returns the bytes written: as many whole characters as fit. */
 size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
-size_t text_line(char *out, size_t size, struct span);         /* a blank for each control byte */
+/* For a person's terminal: a control character is shown as \xHH, a newline or tab as a blank. */
+size_t text_line(char *out, size_t size, struct span);
+size_t text_page(char *out, size_t size, struct span);         /* the same, with newlines and tabs */
 
 const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
 
@@ -135,6 +138,7 @@ void buf_regclass(struct buf *, struct span schema, struct span table);
 /* String literal that means the same whatever standard_conforming_strings says. */
 void buf_literal(struct buf *, struct span value);
 void buf_json(struct buf *, const char *text);  /* as a JSON string */
+void buf_line(struct buf *, const char *text);  /* as a part of a line that a person reads */
 /* Printable form for a message: at most max bytes, control and non-ASCII bytes as \xHH. */
 void buf_printable(struct buf *, struct span value, size_t max);
 
@@ -148,6 +152,12 @@ uint64_t span_hash(const char *kind, struct span s);
 int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Appends to the message, as far as there is room: what to do, or who is to blame. */
 void err_add(struct err *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- print.c: what a person reads who started a switch; no control characters come through */
+
+/* A line, or a part of one: only a newline at the end of fmt is one. */
+void print_line(FILE *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void print_page(FILE *, const char *text);      /* with its newlines and tabs */
 
 /* ---- tally.c: how many rows each partition got */
 

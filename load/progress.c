@@ -188,7 +188,7 @@ void progress_batch(struct progress *p, int64_t events, int64_t bad, int64_t par
 static void say(const struct progress *p, struct buf *line)
 {
 	if (p->kind == PROGRESS_LINE)
-		fprintf(stderr, "%s\n", buf_cstr(line));
+		print_line(stderr, "%s\n", buf_cstr(line));
 	log_info("%s", buf_cstr(line));
 	line->len = 0;
 }

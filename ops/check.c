@@ -268,9 +268,9 @@ static void check_target(struct check *c)
 static void conclude(const struct findings *f)
 {
 	if (f->missing && f->wrong)
-		printf("%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
+		print_line(stdout, "%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
 	else if (f->missing || f->wrong)
-		printf("%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
+		print_line(stdout, "%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
 	else
 		puts("it could run");
 }

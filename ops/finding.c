@@ -2,14 +2,18 @@
  * What --check finds: a line each on standard output.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "ops.h"
 
 static void add(const char *label, const char *fmt, va_list ap)
 {
-	printf("%-9s", label);
-	vprintf(fmt, ap);
-	putchar('\n');
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return;
+	print_line(stdout, "%-9s%s\n", label, text);
+	free(text);
 }
 
 void finding_ok(const char *fmt, ...)
