@@ -54,6 +54,14 @@ void finding_wrong(struct findings *f, const char *fmt, ...)
 	f->wrong++;
 }
 
+void finding_error(struct findings *f, const struct err *e)
+{
+	if (e->code == ERR_RIGHTS && !*e->sqlstate)     /* there, but by others */
+		finding_wrong(f, "%s", e->msg);
+	else
+		finding_missing(f, "%s", e->msg);
+}
+
 bool finding_grants(struct findings *f, const char *what, struct pq *q, int rc, const struct err *e)
 {
 	if (rc < 0)
