@@ -122,6 +122,7 @@ int template_expand(struct buf *, struct span text, const struct template_words 
 
 /* Does part_template do this and nothing else, for sure? */
 bool attach_is_all(struct span template);
+
 /* ---- nesting.c: words of part_template that cannot be quoted where they stand */
 
 /* ERR_CONF, with the line in the text and what to do. */

@@ -128,7 +128,7 @@ static void check_zone(struct look *l)
 /* A row goes to the partition of its date as the event writes it. */
 static void check_rounding(struct look *l)
 {
-	struct span column = dest_part_column(l->dest);
+	struct span column = part_column(l->dest);
 	struct buf sql = { 0 };
 
 	if (!column.n)

@@ -51,6 +51,8 @@ static const char *misplaced(const PQconninfoOption *o)
 {
 	const char *colon = strchr(o->val, ':');
 
+	if (strcmp(o->keyword, "options") == 0)
+		return NULL;            /* masked by itself */
 	if (strcasestr(o->val, "password=") || strcasestr(o->val, "passwd=") || strcasestr(o->val, "pwd="))
 		return "a blank or a quote is missing before a password";
 	if (strcmp(o->keyword, "dbname") == 0 && colon && (strstr(o->val, "://") || strchr(colon, '@')))
@@ -176,12 +178,17 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 	return e->code;
 }
 
-/* options='-c name=value': a setting with a dot is no server's own, and may be anything. */
+/* options='-c name=value': a setting with a dot is none of the server's own, and may be anything. */
+static bool is_secret_setting(const char *text, size_t name)
+{
+	return memchr(text, '.', name) || memmem(text, name, "pass", 4) || memmem(text, name, "pwd", 3);
+}
+
 static void mask_options(struct buf *out, const char *text)
 {
 	while (*text) {
 		size_t n = strcspn(text, " "), name = strcspn(text, "= ");
-		bool masked = name < n && memchr(text, '.', name);
+		bool masked = name < n && is_secret_setting(text, name);
 		buf_add(out, text, masked ? name + 1 : n);
 		buf_str(out, masked ? "********" : "");
 		text += n;
@@ -191,7 +198,8 @@ static void mask_options(struct buf *out, const char *text)
 	}
 }
 
-static void add_shown(struct buf *out, const PQconninfoOption *o)
+/* false: nothing of it was masked. */
+static bool add_shown(struct buf *out, const PQconninfoOption *o)
 {
 	struct buf shown = { 0 };
 
@@ -205,7 +213,9 @@ static void add_shown(struct buf *out, const PQconninfoOption *o)
 	for (const char *c = buf_cstr(&shown); *c; c++)
 		buf_fmt(out, *c == '\'' || *c == '\\' ? "\\%c" : "%c", *c);
 	buf_str(out, "'");
+	bool masked = strcmp(buf_cstr(&shown), o->val) != 0;
 	buf_free(&shown);
+	return masked;
 }
 
 char *connect_mask(const char *conninfo)
@@ -217,8 +227,7 @@ char *connect_mask(const char *conninfo)
 	for (PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (!o->val)
 			continue;
-		secrets |= is_secret(o->keyword) || (strcmp(o->keyword, "options") == 0 && strchr(o->val, '.'));
-		add_shown(&out, o);
+		secrets |= add_shown(&out, o);
 	}
 	if (options && !secrets) {
 		out.len = 0;
