@@ -308,14 +308,30 @@ static bool is_one_off(const struct app *a)
 	return a->asked.once || a->conf.loop_delay == 0;
 }
 
+/* false: the pid file was taken away, and another process has one by that name. */
+static bool keep_pidfile(void)
+{
+	char why[512];
+	int rc = process_pidfile_keep(why, sizeof why);
+
+	if (rc == PIDFILE_HELD)
+		log_error("our pid file was taken away, and another process has started since: %s", why);
+	else if (rc < 0)
+		log_warn("our pid file was taken away: %s", why);
+	return rc != PIDFILE_HELD;
+}
+
 static int loop(struct app *a)
 {
-	bool done = false;
+	bool done = false, ours = true;
 
 	while (!process_stop_after_batch()) {
 		struct err e = { 0 };
 		if (process_take_reload())
 			reload(a);
+		ours = keep_pidfile();
+		if (!ours)
+			break;
 		int rc = work(a, &e);
 		if (rc == ERR_STOP || process_stop_now())
 			break;
@@ -330,7 +346,7 @@ static int loop(struct app *a)
 	if (process_stop_after_batch())
 		log_info("told to stop");
 	finish(a);
-	return is_one_off(a) && !done ? 1 : 0;
+	return !ours || (is_one_off(a) && !done) ? 1 : 0;
 }
 
 /* ---- modes */
@@ -395,7 +411,7 @@ static int run(struct app *a)
 /* For what has no log: one line, and the exit code. */
 static int refuse(const char *why, int code)
 {
-	fprintf(stderr, "tdispatch: %s\n", why);
+	print_line(stderr, "tdispatch: %s\n", why);
 	return code;
 }
 
@@ -419,7 +435,7 @@ static int health(struct app *a)
 		return refuse("the config has neither state_file nor pidfile, so nothing is known of the running process:"
 			" set state_file", 2);
 	bool yes = report_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
-	fprintf(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
+	print_line(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;
 }
@@ -523,7 +539,7 @@ static int with_config(struct app *a)
 
 	if (load_config(a, &a->conf, &e) < 0 && !finds_process(a)) {
 		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
-			fputs(buf_cstr(&a->conf.warnings), stderr);
+			print_page(stderr, buf_cstr(&a->conf.warnings));
 		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;
@@ -539,7 +555,7 @@ int main(int argc, char **argv)
 {
 	struct app a = { 0 };
 
-	process_protect();
+	process_begin();
 	int code = switches_parse(&a.asked, modes, sizeof modes / sizeof *modes, argc, argv);
 	if (code)
 		return code;

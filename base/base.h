@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define TDISPATCH_VERSION "0.1.0"
@@ -55,7 +56,9 @@ struct err {                            /* caller's; zeroed before use */
  * no UTF-8 becomes U+FFFD. Returns the bytes written: as many whole characters as fit. */
 size_t text_json(char *out, size_t size, struct span);
 size_t text_label(char *out, size_t size, struct span);
-size_t text_line(char *out, size_t size, struct span);         /* a blank for each control byte */
+/* For a person's terminal: a control character is shown as \xHH, a newline or tab as a blank. */
+size_t text_line(char *out, size_t size, struct span);
+size_t text_page(char *out, size_t size, struct span);         /* the same, with newlines and tabs */
 
 const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
 
@@ -135,6 +138,7 @@ void buf_regclass(struct buf *, struct span schema, struct span table);
 /* String literal that means the same whatever standard_conforming_strings says. */
 void buf_literal(struct buf *, struct span value);
 void buf_json(struct buf *, const char *text);  /* as a JSON string */
+void buf_line(struct buf *, const char *text);  /* as a part of a line that a person reads */
 /* Printable form for a message: at most max bytes, control and non-ASCII bytes as \xHH. */
 void buf_printable(struct buf *, struct span value, size_t max);
 
@@ -148,6 +152,12 @@ uint64_t span_hash(const char *kind, struct span s);
 int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Appends to the message, as far as there is room: what to do, or who is to blame. */
 void err_add(struct err *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- print.c: what a person reads who started a switch; no control characters come through */
+
+/* A line, or a part of one: only a newline at the end of fmt is one. */
+void print_line(FILE *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void print_page(FILE *, const char *text);      /* with its newlines and tabs */
 
 /* ---- tally.c: how many rows each partition got */
 
@@ -170,7 +180,9 @@ void tally_clear(struct tally *);
 
 /* ---- process.c: signals, the pid file, going to the background, signalling the process there */
 
-void process_protect(void);             /* makes the loaded addresses read-only: first of all in main */
+/* First of all in main: opens descriptors 0 to 2 where they are closed, undoes what signals the
+ * caller ignored, makes the loaded addresses read-only. */
+void process_begin(void);
 
 /* Signals are blocked but while process_ppoll waits; their handlers set flags. */
 void process_signals(int code);         /* exit status if a signal ends us in process_may_end */
@@ -188,11 +200,15 @@ void process_may_end(bool yes);
 bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
-/* Locks path and writes our pid. 0, or -1 with the reason (another process has it) in why.
+#define PIDFILE_HELD -2                 /* another process has it */
+
+/* Locks path and writes our pid. 0, or -1 or PIDFILE_HELD with the reason in why.
  * The lock is the truth, the number in the file a courtesy; but table_dispatcher's number, where
  * that runs, is refused too. */
 int process_pidfile(const char *path, char *why, size_t why_size);
-void process_pidfile_remove(void);
+void process_pidfile_remove(void);       /* if it is ours and names us */
+/* Makes the file anew if somebody took it away. As process_pidfile; after a failure there is none. */
+int process_pidfile_keep(char *why, size_t why_size);
 /* The process whose number stands in path, where that runs table_dispatcher, which takes no lock;
  * else 0. */
 int process_old_program(const char *path);

@@ -272,6 +272,14 @@ void buf_json(struct buf *b, const char *text)
 	buf_str(b, "\"");
 }
 
+void buf_line(struct buf *b, const char *text)
+{
+	struct span value = span_of(text);
+	size_t most = TEXT_GROWTH * value.n;
+
+	b->len += text_line(buf_reserve(b, most), most, value);
+}
+
 void buf_printable(struct buf *b, struct span value, size_t max)
 {
 	for (size_t i = 0; i < value.n && i < max; i++) {

@@ -194,6 +194,7 @@ static void write_all(int fd, const char *p, size_t n)
 static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
 {
 	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
+	char text[LINE_BYTES];
 	struct timespec now;
 	struct tm tm;
 	size_t n;
@@ -204,12 +205,8 @@ static size_t format_line(char *line, size_t *body, enum log_level level, const 
 	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d ", now.tv_nsec / 1000000, (int)getpid());
 	*body = n;
 	n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s %s: ", names[level], logger.job);
-	int more = vsnprintf(line + n, LINE_BYTES - n - 1, fmt, ap);
-	for (char *p = line + n; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = ' ';
-	if (more > 0)
-		n += (size_t)more < LINE_BYTES - n - 2 ? (size_t)more : LINE_BYTES - n - 2;
+	vsnprintf(text, sizeof text, fmt, ap);
+	n += text_line(line + n, LINE_BYTES - n - 1, (struct span){ text, strlen(text) });
 	line[n++] = '\n';
 	return n;
 }

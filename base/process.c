@@ -31,17 +31,58 @@ static bool catching;
 static int end_code;
 static int pidfile_fd = -1;
 static char *pidfile_path;
+static pid_t pidfile_pid;               /* whom the file names */
 static int ready_fd = -1;               /* to the parent that waits in process_fork */
 
+/* ---- what the caller left us */
+
+/* A descriptor of 0 to 2 that is closed would be given to the next file or socket, and what is
+ * meant for a terminal would go there. Opened the wrong way round, so that output still fails. */
+static void hold_standard_files(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0)
+			open("/", O_RDONLY | O_DIRECTORY);      /* in a root without devices */
+	}
+}
+
+/* A file that may not grow is an error of the write. SIGCHLD ignored would hide how a child ended. */
+static void reset_signals(void)
+{
+	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+}
+
 /* ---- signals */
+
+/* Is the file that we locked still the one at path? Its last owner may have removed it. */
+static bool still_there(int fd, const char *path)
+{
+	struct stat ours, theirs;
+
+	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
+		ours.st_dev == theirs.st_dev;
+}
+
+/* Only a file that is ours and names us. Safe in a signal's handler. */
+static void remove_pidfile(void)
+{
+	char text[16] = "";
+
+	if (pidfile_fd < 0 || getpid() != pidfile_pid || !still_there(pidfile_fd, pidfile_path))
+		return;
+	if (pread(pidfile_fd, text, sizeof text - 1, 0) > 0 && strtol(text, NULL, 10) == pidfile_pid)
+		unlink(pidfile_path);
+}
 
 static void on_signal(int sig)
 {
 	if (sig == SIGALRM) {
 		if (!may_end)
 			return;
-		if (pidfile_path)
-			unlink(pidfile_path);
+		remove_pidfile();
 		_exit(end_code);
 	}
 	if (sig == SIGHUP)
@@ -133,15 +174,7 @@ static int lock_file(int fd)
 	return fcntl(fd, F_SETLK, &lock);
 }
 
-/* Is the file that we locked still the one at path? Its last owner may have removed it. */
-static bool still_there(int fd, const char *path)
-{
-	struct stat ours, theirs;
-
-	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_ino == theirs.st_ino &&
-		ours.st_dev == theirs.st_dev;
-}
-
+/* The descriptor, -1 or PIDFILE_HELD. */
 static int open_locked(const char *path, char *why, size_t why_size)
 {
 	const char *reason;
@@ -153,12 +186,13 @@ static int open_locked(const char *path, char *why, size_t why_size)
 			return -1;
 		}
 		if (lock_file(fd) < 0) {
-			if (errno == EACCES || errno == EAGAIN)
+			bool held = errno == EACCES || errno == EAGAIN;
+			if (held)
 				snprintf(why, why_size, "pidfile %s is locked: it is running already", path);
 			else
 				snprintf(why, why_size, "cannot lock pidfile %s: %s", path, strerror(errno));
 			close(fd);
-			return -1;
+			return held ? PIDFILE_HELD : -1;
 		}
 		if (still_there(fd, path))
 			return fd;
@@ -208,7 +242,7 @@ int process_pidfile(const char *path, char *why, size_t why_size)
 	}
 	int fd = open_locked(path, why, why_size);
 	if (fd < 0)
-		return -1;
+		return fd;
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {
 		snprintf(why, why_size, "cannot write pidfile %s: %s", path, strerror(errno));
 		close(fd);
@@ -216,17 +250,37 @@ int process_pidfile(const char *path, char *why, size_t why_size)
 	}
 	pidfile_fd = fd;
 	pidfile_path = mem_str(path, strlen(path));
+	pidfile_pid = getpid();
 	return 0;
+}
+
+static void forget_pidfile(void)
+{
+	int fd = pidfile_fd;
+
+	pidfile_fd = -1;
+	close(fd);
+	free(pidfile_path);
+	pidfile_path = NULL;
 }
 
 void process_pidfile_remove(void)
 {
 	if (pidfile_fd < 0)
 		return;
-	unlink(pidfile_path);
-	close(pidfile_fd);
-	free(pidfile_path);
-	pidfile_fd = -1;
+	remove_pidfile();
+	forget_pidfile();
+}
+
+int process_pidfile_keep(char *why, size_t why_size)
+{
+	if (pidfile_fd < 0 || still_there(pidfile_fd, pidfile_path))
+		return 0;
+	char *path = mem_str(pidfile_path, strlen(pidfile_path));
+	forget_pidfile();
+	int rc = process_pidfile(path, why, why_size);
+	free(path);
+	return rc;
 }
 
 int process_signal(const char *path, int sig, char *why, size_t why_size)
@@ -262,8 +316,8 @@ static void follow_child(pid_t child, int fd)
 
 	if (read(fd, &byte, 1) == 1)
 		_exit(0);
-	waitpid(child, &status, 0);
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	bool known = waitpid(child, &status, 0) == child;
+	_exit(known && WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
 int process_fork(char *why, size_t why_size)
@@ -324,7 +378,9 @@ static int protect(struct dl_phdr_info *program, size_t size, void *unused)
 	return 1;
 }
 
-void process_protect(void)
+void process_begin(void)
 {
+	hold_standard_files();
+	reset_signals();
 	dl_iterate_phdr(protect, NULL);
 }

@@ -1,6 +1,6 @@
 /*
  * Bytes that may be anything, as text that a program reads: whatever comes in, what goes out is
- * valid UTF-8 without control bytes. Nothing is allocated: log.c writes by it.
+ * valid UTF-8 without control characters. Nothing is allocated: log.c writes by it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,9 +25,17 @@ static size_t char_bytes(const unsigned char *p, size_t n)
 	return len;
 }
 
-static bool is_control(unsigned char c)
+/* The code of a character that is not printed but obeyed, by a terminal or by those who order text
+ * in two directions; -1 for others. */
+static int control(const char *p, size_t n)
 {
-	return c < 0x20 || c == 0x7f;
+	const unsigned char *u = (const unsigned char *)p;
+	int code = n == 1 ? u[0] : n == 2 ? (u[0] & 0x1f) << 6 | (u[1] & 0x3f) :
+		n == 3 ? (u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f) : 'x';
+	bool obeyed = code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x2028 && code <= 0x202e) ||
+		(code >= 0x2066 && code <= 0x2069);
+
+	return obeyed ? code : -1;
 }
 
 /* One character or bad byte at p, n bytes long, as it stands in a JSON string. */
@@ -38,8 +46,8 @@ static size_t json_char(char out[8], const char *p, size_t n)
 
 	if (at)
 		return (size_t)sprintf(out, "\\%c", letters[at - plain]);
-	if (is_control((unsigned char)*p))
-		return (size_t)sprintf(out, "\\u%04x", (unsigned char)*p);
+	if (control(p, n) >= 0)
+		return (size_t)sprintf(out, "\\u%04x", (unsigned)control(p, n) & 0xffffu);
 	memcpy(out, p, n);
 	return n;
 }
@@ -49,7 +57,7 @@ static size_t label_char(char out[8], const char *p, size_t n)
 {
 	if (*p == '"' || *p == '\\')
 		return (size_t)sprintf(out, "\\%c", *p);
-	if (is_control((unsigned char)*p))
+	if (control(p, n) >= 0)
 		return (size_t)sprintf(out, "%s", *p == '\n' ? "\\n" : " ");
 	memcpy(out, p, n);
 	return n;
@@ -57,8 +65,22 @@ static size_t label_char(char out[8], const char *p, size_t n)
 
 static size_t line_char(char out[8], const char *p, size_t n)
 {
-	memcpy(out, is_control((unsigned char)*p) ? " " : p, n);
+	int code = control(p, n);
+
+	if (code >= 0 && strchr("\t\n\r", code) && code)
+		return (size_t)sprintf(out, " ");
+	if (code >= 0)
+		return (size_t)sprintf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", (unsigned)code & 0xffffu);
+	memcpy(out, p, n);
 	return n;
+}
+
+static size_t page_char(char out[8], const char *p, size_t n)
+{
+	if (*p != '\n' && *p != '\t')
+		return line_char(out, p, n);
+	*out = *p;
+	return 1;
 }
 
 static size_t encode(char *out, size_t size, struct span text, size_t (*encode_char)(char[8], const char *, size_t))
@@ -91,6 +113,11 @@ size_t text_label(char *out, size_t size, struct span text)
 size_t text_line(char *out, size_t size, struct span text)
 {
 	return encode(out, size, text, line_char);
+}
+
+size_t text_page(char *out, size_t size, struct span text)
+{
+	return encode(out, size, text, page_char);
 }
 
 const char *text_s(int64_t n)

@@ -129,7 +129,8 @@ static const char *try_template(struct dest *d, struct err *e)
 		.schema = d->schema, .parent = d->table, .part = { part.p, part.len },
 		.pkey = &pkey, .npkey = 1, .part_field = dest_part_column(d), .start = at, .end = at,
 	};
-	if (template_expand(&out, span_of(d->part_template), &words, &why) < 0) {
+	if (nesting_check(span_of(d->part_template), &why) < 0 ||
+	    template_expand(&out, span_of(d->part_template), &words, &why) < 0) {
 		const char *what = why.msg;
 		size_t n = strlen("part_template");
 		if (strncmp(what, "part_template", n) == 0)     /* the caller says the key */

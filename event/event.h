@@ -75,7 +75,31 @@ bool period_age(struct period_age *, const char *text);
 /* The moment so long before at_s, both in seconds of the rule's own clock. */
 int64_t period_before(struct period_age, int64_t at_s);
 
+/* ---- sql.c: where the parts of SQL's text begin and end. limit: the end of the text */
+
+enum sql_place { SQL_CODE, SQL_STRING, SQL_ESCAPE_STRING, SQL_OTHER_STRING, SQL_QUOTED_NAME };  /* other: B'', X'', U&'' */
+
+bool sql_is_ident(char);                /* a character of an identifier or a number */
+bool sql_is_quote(char);
+const char *sql_run_end(const char *p, const char *limit);      /* of characters that sql_is_ident */
+/* End of the comment at p, which nests when it is C's; p when there is none. */
+const char *sql_comment_end(const char *p, const char *limit);
+size_t sql_dollar_tag(const char *p, const char *limit);        /* length of the $tag$ at p, or 0 */
+/* Where the quoted body ends that the tag at p begins: at the other tag, or limit. */
+const char *sql_body_end(const char *p, const char *limit, size_t tag);
+/* What the string is whose quote is at p; run: the run of sql_is_ident that ended last before p. */
+enum sql_place sql_string_kind(const char *run, const char *p);
+/* End of the escape of E'' at p, before limit - 1; *c: what it means, 0x80 for all that is not ASCII. */
+const char *sql_escape(const char *p, const char *limit, char *c);
+/* What stands behind the blanks and -- comments at p; NULL where no line ends among them. */
+const char *sql_next_line(const char *p, const char *limit);
+/* The quote that continues the string which ended before p, or NULL. Pieces between which a line ends
+ * so are one string, of the first one's kind. */
+const char *sql_continuation(const char *p, const char *limit);
+
 /* ---- template.c: the words of part_template */
+
+enum template_word { DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, TEMPLATE_WORDS };
 
 struct template_words {                 /* all unquoted */
 	struct span schema;             /* of dest_table, or empty */
@@ -87,6 +111,9 @@ struct template_words {                 /* all unquoted */
 	struct span start, end;         /* literals' text, or empty */
 };
 
+extern const char *const template_text[TEMPLATE_WORDS];
+/* The first word in p..end, or TEMPLATE_WORDS. */
+enum template_word template_find(const char *p, const char *end);
 /* Appends the template with its words replaced, each quoted for the place where it stands.
  * ERR_DATA when an event's part does not fit (no primary key), ERR_CONF for a name too long. */
 int template_expand(struct buf *, struct span text, const struct template_words *, struct err *);
@@ -95,6 +122,11 @@ int template_expand(struct buf *, struct span text, const struct template_words 
 
 /* Does part_template do this and nothing else, for sure? */
 bool attach_is_all(struct span template);
+
+/* ---- nesting.c: words of part_template that cannot be quoted where they stand */
+
+/* ERR_CONF, with the line in the text and what to do. */
+int nesting_check(struct span text, struct err *);
 
 /* ---- binary.c: values as the server's binary COPY takes them */
 

@@ -3,14 +3,14 @@
  * where it stands: code, a string, a quoted identifier, a dollar-quoted body. In a comment
  * nothing is replaced. So that no name, wherever it came from, can end the quotes around it.
  *
+ * A replacement is quoted once: nesting.c has refused what would need more.
+ *
  * A word that touches other identifier characters makes one identifier with them:
  * _DEST_TABLE_pkey becomes the bare table name and _pkey, quoted as a whole.
  */
 #include <string.h>
 
 #include "event.h"
-
-enum place { CODE, STRING, ESCAPE_STRING, QUOTED_NAME };
 
 struct expansion {
 	struct buf *out;
@@ -19,31 +19,27 @@ struct expansion {
 	struct buf piece;               /* scratch: the replacement of one run */
 };
 
-enum word { DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, NWORDS };
-
-static const char *const word_text[NWORDS] = {
+const char *const template_text[TEMPLATE_WORDS] = {
 	"_DEST_TABLE", "_SCHEMA_TABLE", "_PARENT", "_PKEY", "_PART_FIELD", "_PART_START", "_PART_END",
 };
 
-static bool is_ident_char(char c)
+static enum template_word word_at(const char *p, const char *end)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '_' || c == '$' || (c & 0x80);
-}
-
-static bool is_quote(char c)
-{
-	return c == '"' || c == '\'';
-}
-
-static enum word word_at(const char *p, const char *end)
-{
-	for (enum word w = 0; w < NWORDS; w++) {
-		size_t n = strlen(word_text[w]);
-		if ((size_t)(end - p) >= n && memcmp(p, word_text[w], n) == 0)
+	for (enum template_word w = 0; w < TEMPLATE_WORDS; w++) {
+		size_t n = strlen(template_text[w]);
+		if ((size_t)(end - p) >= n && memcmp(p, template_text[w], n) == 0)
 			return w;
 	}
-	return NWORDS;
+	return TEMPLATE_WORDS;
+}
+
+enum template_word template_find(const char *p, const char *end)
+{
+	enum template_word w = TEMPLATE_WORDS;
+
+	while (p < end && w == TEMPLATE_WORDS)
+		w = word_at(p++, end);
+	return w;
 }
 
 static void add_schema_table(struct buf *b, const struct template_words *words)
@@ -60,16 +56,16 @@ static void add_schema_table(struct buf *b, const struct template_words *words)
 			b->p[i] = '_';
 }
 
-static int missing(struct expansion *x, enum word w)
+static int missing(struct expansion *x, enum template_word w)
 {
 	if (w == PKEY)
 		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no primary key: give the"
 			" source's trigger one (pkey=...), or leave _PKEY out");
-	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column", word_text[w]);
+	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column", template_text[w]);
 }
 
 /* The word's bare text: as part of a longer identifier, or inside a quoted one. */
-static int add_bare(struct expansion *x, enum word w)
+static int add_bare(struct expansion *x, enum template_word w)
 {
 	const struct template_words *words = x->words;
 	struct buf *b = &x->piece;
@@ -90,7 +86,7 @@ static int add_bare(struct expansion *x, enum word w)
 		buf_add(b, words->part_field.p, words->part_field.n);
 		return 0;
 	default:
-		return err_set(x->err, ERR_CONF, "part_template: %s cannot be part of a longer name", word_text[w]);
+		return err_set(x->err, ERR_CONF, "part_template: %s cannot be part of a longer name", template_text[w]);
 	}
 }
 
@@ -112,7 +108,7 @@ static int add_identifier(struct expansion *x, struct span name)
 }
 
 /* The word as SQL: an identifier, a list of them or a literal. */
-static int add_sql(struct expansion *x, enum word w)
+static int add_sql(struct expansion *x, enum template_word w)
 {
 	const struct template_words *words = x->words;
 	struct buf name = { 0 };
@@ -157,8 +153,8 @@ static int add_sql(struct expansion *x, enum word w)
 static int add_joined(struct expansion *x, const char *p, const char *end, bool fold)
 {
 	while (p < end) {
-		enum word w = word_at(p, end);
-		if (w == NWORDS) {
+		enum template_word w = word_at(p, end);
+		if (w == TEMPLATE_WORDS) {
 			char c = fold && *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
 			buf_add(&x->piece, &c, 1);
 			p++;
@@ -166,55 +162,48 @@ static int add_joined(struct expansion *x, const char *p, const char *end, bool 
 		}
 		if (add_bare(x, w) < 0)
 			return x->err->code;
-		p += strlen(word_text[w]);
+		p += strlen(template_text[w]);
 	}
 	return 0;
 }
 
-static void put_piece(struct expansion *x, enum place place)
+static void put_piece(struct expansion *x, enum sql_place place)
 {
 	for (size_t i = 0; i < x->piece.len; i++) {
 		char c = x->piece.p[i];
-		if (((place == STRING || place == ESCAPE_STRING) && c == '\'') || (place == QUOTED_NAME && c == '"') ||
-		    (place == ESCAPE_STRING && c == '\\'))
+		if ((place != SQL_CODE && place != SQL_QUOTED_NAME && c == '\'') || (place == SQL_QUOTED_NAME && c == '"') ||
+		    (place == SQL_ESCAPE_STRING && c == '\\'))
 			buf_add(x->out, &c, 1);
 		buf_add(x->out, &c, 1);
 	}
 }
 
-/* In code, a quote beside the piece would be taken for a part of it, or the piece for its prefix. */
-static void put_code(struct expansion *x, bool quote_follows)
+/* In code, a quote beside the piece would be taken for a part of it, or the piece for its prefix,
+ * of which U& is one. */
+static void put_code(struct expansion *x, const char *p, const char *limit)
 {
-	if (x->out->len && is_quote(x->out->p[x->out->len - 1]))
-		buf_add(x->out, " ", 1);
-	put_piece(x, CODE);
-	if (quote_follows)
-		buf_add(x->out, " ", 1);
-}
+	char before = x->out->len ? x->out->p[x->out->len - 1] : ' ', after = p < limit ? *p : ' ';
 
-static bool has_word(const char *p, const char *end)
-{
-	for (; p < end; p++)
-		if (word_at(p, end) != NWORDS)
-			return true;
-	return false;
+	if (sql_is_quote(before) || before == '&')
+		buf_add(x->out, " ", 1);
+	put_piece(x, SQL_CODE);
+	if (sql_is_quote(after) || after == '&')
+		buf_add(x->out, " ", 1);
 }
 
 /* Takes the run of identifier characters at p; returns its end. */
-static const char *expand_run(struct expansion *x, const char *p, const char *limit, enum place place)
+static const char *expand_run(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
-	const char *end = p;
+	const char *end = sql_run_end(p, limit);
 
-	while (end < limit && is_ident_char(*end))
-		end++;
-	if (!has_word(p, end)) {
+	if (template_find(p, end) == TEMPLATE_WORDS) {
 		buf_add(x->out, p, (size_t)(end - p));
 		return end;
 	}
-	enum word w = word_at(p, end);
-	bool alone = w != NWORDS && strlen(word_text[w]) == (size_t)(end - p);
+	enum template_word w = word_at(p, end);
+	bool alone = w != TEMPLATE_WORDS && strlen(template_text[w]) == (size_t)(end - p);
 	x->piece.len = 0;
-	if (place == QUOTED_NAME) {
+	if (place == SQL_QUOTED_NAME) {
 		add_joined(x, p, end, false);
 	} else if (alone) {
 		add_sql(x, w);
@@ -227,8 +216,8 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 			add_identifier(x, (struct span){ joined.p, joined.len });
 		buf_free(&joined);
 	}
-	if (place == CODE)
-		put_code(x, end < limit && is_quote(*end));
+	if (place == SQL_CODE)
+		put_code(x, end, limit);
 	else
 		put_piece(x, place);
 	return end;
@@ -244,68 +233,51 @@ static int check_quoted_name(struct expansion *x, struct span name)
 	return name.n - doubled / 2 > NAME_BYTES_MAX ? check_name(x, name) : 0;
 }
 
-/* From the opening quote to the closing one, or to the end of the text. */
-static const char *expand_quoted(struct expansion *x, const char *p, const char *limit, enum place place)
+/* From behind the opening quote to behind the closing one, or to the end of the text. */
+static const char *expand_piece(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
-	char quote = place == QUOTED_NAME ? '"' : '\'';
-	size_t before = x->out->len + 1;
-	const char *start = p + 1;
+	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
 
-	buf_add(x->out, p++, 1);
 	while (p < limit && !x->err->code) {
-		if (is_ident_char(*p)) {
+		if (sql_is_ident(*p)) {
 			p = expand_run(x, p, limit, place);
 			continue;
 		}
-		size_t n = place == ESCAPE_STRING && *p == '\\' && limit - p > 1 ? 2 : 1;
-		if (*p == quote) {
-			if (limit - p < 2 || p[1] != quote) {
-				struct span name = { x->out->p + before, x->out->len - before };
-				if (place == QUOTED_NAME && !span_eq(name, (struct span){ start, (size_t)(p - start) }))
-					check_quoted_name(x, name);
-				buf_add(x->out, p, 1);
-				return p + 1;
-			}
-			n = 2;
-		}
+		char meant;
+		bool escape = place == SQL_ESCAPE_STRING && *p == '\\' && limit - p > 1;
+		size_t n = escape ? (size_t)(sql_escape(p, limit, &meant) - p) : 1;
+		bool ends = *p == quote && (limit - p < 2 || p[1] != quote);
+		n = *p == quote && !ends ? 2 : n;
 		buf_add(x->out, p, n);
 		p += n;
+		if (ends)
+			break;
 	}
 	return p;
 }
 
-/* End of the comment at p, which nests when it is C's; p when there is none. */
-static const char *comment_end(const char *p, const char *limit)
+/* From the opening quote, as expand_piece. */
+static const char *expand_name(struct expansion *x, const char *p, const char *limit)
 {
-	int depth = 0;
+	const char *start = p + 1;
 
-	if (limit - p >= 2 && p[0] == '-' && p[1] == '-') {
-		while (p < limit && *p != '\n' && *p != '\r')
-			p++;
-		return p;
-	}
-	do {
-		if (limit - p >= 2 && p[0] == '/' && p[1] == '*') {
-			depth++;
-			p += 2;
-		} else if (limit - p >= 2 && p[0] == '*' && p[1] == '/' && depth) {
-			depth--;
-			p += 2;
-		} else if (depth) {
-			p++;
-		}
-	} while (depth && p < limit);
+	buf_add(x->out, p, 1);
+	size_t before = x->out->len;
+	p = expand_piece(x, start, limit, SQL_QUOTED_NAME);
+	struct span name = { x->out->p + before, x->out->len - before };
+	if (!span_eq(name, (struct span){ start, (size_t)(p - start) }) && p[-1] == '"')
+		check_quoted_name(x, (struct span){ name.p, name.n - 1 });
 	return p;
 }
 
-/* Length of the $tag$ at p, or 0. */
-static size_t dollar_tag(const char *p, const char *limit)
+/* The same, with the pieces that continue the string. */
+static const char *expand_string(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
-	const char *end = p + 1;
-
-	while (end < limit && *end != '$' && is_ident_char(*end))
-		end++;
-	return end < limit && *end == '$' && !(p[1] >= '0' && p[1] <= '9') ? (size_t)(end - p) + 1 : 0;
+	for (const char *next = p; next && !x->err->code; next = sql_continuation(p, limit)) {
+		buf_add(x->out, p, (size_t)(next + 1 - p));
+		p = expand_piece(x, next + 1, limit, place);
+	}
+	return p;
 }
 
 static int expand_code(struct expansion *, const char *p, const char *limit);
@@ -333,20 +305,19 @@ static int expand_code(struct expansion *x, const char *p, const char *limit)
 	const char *run = p;            /* the last run of identifier characters: E makes a string another one */
 
 	while (p < limit && !x->err->code) {
-		const char *skip = comment_end(p, limit);
+		const char *skip = sql_comment_end(p, limit);
 		if (skip > p) {
 			buf_add(x->out, p, (size_t)(skip - p));
 			p = skip;
 		} else if (*p == '\'') {
-			bool escapes = p - run == 1 && (*run == 'E' || *run == 'e');
-			p = expand_quoted(x, p, limit, escapes ? ESCAPE_STRING : STRING);
+			p = expand_string(x, p, limit, sql_string_kind(run, p));
 		} else if (*p == '"') {
-			p = expand_quoted(x, p, limit, QUOTED_NAME);
-		} else if (*p == '$' && dollar_tag(p, limit)) {
-			p = expand_dollar(x, p, limit, dollar_tag(p, limit));
-		} else if (is_ident_char(*p)) {
+			p = expand_name(x, p, limit);
+		} else if (*p == '$' && sql_dollar_tag(p, limit)) {
+			p = expand_dollar(x, p, limit, sql_dollar_tag(p, limit));
+		} else if (sql_is_ident(*p)) {
 			run = p;
-			p = expand_run(x, p, limit, CODE);
+			p = expand_run(x, p, limit, SQL_CODE);
 		} else {
 			buf_add(x->out, p++, 1);
 		}

@@ -97,39 +97,40 @@ static const char *fate(const struct plan *plan, const char *part)
 static void print_faults(struct plan *plan)
 {
 	if (plan->nfaults)
-		printf("a run would fail, for %" PRId64 " reason%s:\n%s", plan->nfaults, text_s(plan->nfaults),
-			buf_cstr(&plan->faults));
+		print_line(stdout, "a run would fail, for %" PRId64 " reason%s:\n", plan->nfaults, text_s(plan->nfaults));
+	print_page(stdout, buf_cstr(&plan->faults));
 }
 
 static void print_bad(const struct dead_list *dead)
 {
 	if (dead->n)
-		printf(dead->n == 1 ? "1 event that has no place:\n" : "%zu events that have no place:\n", dead->n);
+		print_line(stdout, dead->n == 1 ? "1 event that has no place:\n" : "%zu events that have no place:\n", dead->n);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
-		printf("  event %" PRId64 ": %s\n", dead->at[i].event, dead->at[i].message);
+		print_line(stdout, "  event %" PRId64 ": %s\n", dead->at[i].event, dead->at[i].message);
 	if (dead->n > SHOWN_MAX)
-		printf("  and %zu more\n", dead->n - SHOWN_MAX);
+		print_line(stdout, "  and %zu more\n", dead->n - SHOWN_MAX);
 }
 
 static void print_plan(const struct pass *p, struct plan *plan)
 {
 	const struct tally *rows = &sink_done(p->places->sink)->rows;
 
-	printf("batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
+	print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
 		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));
 	for (size_t i = 0; i < rows->n; i++)
-		printf("  %s: %" PRId64 " row%s%s\n", rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
+		print_line(stdout, "  %s: %" PRId64 " row%s%s\n", rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
 			fate(plan, rows->at[i].name));
 	if (p->truncates)
-		printf("%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
+		print_line(stdout, "%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
 	if (p->own)
-		printf("%" PRId64 " event%s of PgQ's own would be skipped\n", p->own, text_s(p->own));
+		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own, text_s(p->own));
 	if (p->late)
-		printf("%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
+		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
 	print_bad(&p->dead);
 	print_faults(plan);
 	if (plan->ddl.len)
-		printf("SQL that would be run:\n%s", buf_cstr(&plan->ddl));
+		print_line(stdout, "SQL that would be run:\n");
+	print_page(stdout, buf_cstr(&plan->ddl));
 	puts("Nothing was changed. The values were not shown to the target: types, constraints and triggers may still refuse some.");
 }
 
@@ -149,10 +150,10 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	if (judge_stops(&v))
 		return err_set(e, ERR_POSITION, "%s", v.words);
 	if (!b->tick)
-		printf("queue %s has nothing for consumer %s\n", j->conf->queue_name,
+		print_line(stdout, "queue %s has nothing for consumer %s\n", j->conf->queue_name,
 			j->conf->consumer_name);
 	else if (*v.words)
-		printf("%s: a run would %s\n", v.words, follows[v.kind]);
+		print_line(stdout, "%s: a run would %s\n", v.words, follows[v.kind]);
 	return b->tick && v.kind != VERDICT_IS_IN;
 }
 

@@ -175,7 +175,7 @@ void progress_batch(struct progress *p, const struct load *load, const struct ta
 static void say(const struct progress *p, struct buf *line)
 {
 	if (p->kind == PROGRESS_LINE)
-		fprintf(stderr, "%s\n", buf_cstr(line));
+		print_line(stderr, "%s\n", buf_cstr(line));
 	log_info("%s", buf_cstr(line));
 	line->len = 0;
 }

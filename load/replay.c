@@ -88,15 +88,15 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 
 	if (load_letters(&p, e) == 0) {
 		int64_t unstored = tally_rows(&sink_done(r->places.sink)->unstored);
-		printf("batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id,
+		print_line(stdout, "batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id,
 			p.rows - unstored, p.events);
 		if (unstored)
-			printf("  %" PRId64 " row%s not stored: a trigger of the target left them out\n",
+			print_line(stdout, "  %" PRId64 " row%s not stored: a trigger of the target left them out\n",
 				unstored, text_s(unstored));
 		if (p.late)
-			printf("  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->dest.part_keep);
+			print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->dest.part_keep);
 		for (size_t i = 0; i < p.dead.n; i++)
-			printf("  event %" PRId64 ": %s\n", p.dead.at[i].event, p.dead.at[i].message);
+			print_line(stdout, "  event %" PRId64 ": %s\n", p.dead.at[i].event, p.dead.at[i].message);
 		r->left += (int64_t)p.dead.n;
 	}
 	dead_clear(&p.dead);
@@ -121,7 +121,7 @@ static int replay_all(struct replay *r, struct err *e)
 		batches++;
 	}
 	if (!e->code && !batches)
-		printf("there are no dead letters of consumer %s\n", j->conf->consumer_name);
+		print_line(stdout, "there are no dead letters of consumer %s\n", j->conf->consumer_name);
 	return e->code ? e->code : r->left > 0;
 }
 

@@ -415,7 +415,7 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 		period_literal(&j->conf->dest.period, start_s, from);
 		period_literal(&j->conf->dest.period, period_end(&j->conf->dest.period, start_s), to);
 	}
-	printf("%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, pq_value(j->ddl, row, TABLE), time_width, from,
+	print_line(stdout, "%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, pq_value(j->ddl, row, TABLE), time_width, from,
 		time_width, to, rows ? rows : "?", pq_value(j->ddl, row, SIZE), fate(j, row, partition, old, ends));
 	return old && ends;
 }
@@ -439,11 +439,11 @@ int retain_show(struct job *j, struct err *e)
 		if (width > name_width)
 			name_width = width;
 	}
-	printf("%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, "name", time_width, "from", time_width, "to", "rows, about",
+	print_line(stdout, "%-*s  %-*s  %-*s  %12s  %10s  %s\n", name_width, "name", time_width, "from", time_width, "to", "rows, about",
 		"size", "what will be done");
 	for (int row = 0; row < pq_rows(j->ddl); row++)
 		old += show_child(j, row, name_width, time_width);
-	printf("%d children of %s", pq_rows(j->ddl), c->dest.dest_table);
-	printf(c->dest.part_keep ? ", %d older than part_keep = %s\n" : "; part_keep is not set\n", old, c->dest.part_keep);
+	print_line(stdout, "%d children of %s", pq_rows(j->ddl), c->dest.dest_table);
+	print_line(stdout, c->dest.part_keep ? ", %d older than part_keep = %s\n" : "; part_keep is not set\n", old, c->dest.part_keep);
 	return 0;
 }

@@ -48,7 +48,7 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 		return position_unregistered(c, tick, e);
 	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name, e) < 0))
 		return e->code;
-	printf("consumer %s %s on queue %s\n", c->consumer_name, state->consumer ? "was registered already" : "registered",
+	print_line(stdout, "consumer %s %s on queue %s\n", c->consumer_name, state->consumer ? "was registered already" : "registered",
 		c->queue_name);
 	return 0;
 }
@@ -73,7 +73,7 @@ int admin_unregister(struct job *j, struct err *e)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
-	printf("consumer %s %s queue %s\n", c->consumer_name, state.consumer ? "unregistered from" : "was not registered on",
+	print_line(stdout, "consumer %s %s queue %s\n", c->consumer_name, state.consumer ? "unregistered from" : "was not registered on",
 		c->queue_name);
 	return 0;
 }
@@ -112,7 +112,7 @@ int admin_rewind(struct job *j, struct err *e)
 	    queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
 	    position_rollback(j->dst[0], e) < 0)
 		return e->code;
-	printf("consumer %s on queue %s set to the target's tick %" PRId64 "\n",
+	print_line(stdout, "consumer %s on queue %s set to the target's tick %" PRId64 "\n",
 		c->consumer_name, c->queue_name, pos.tick);
 	return 0;
 }
@@ -153,7 +153,7 @@ int admin_reset(struct job *j, struct err *e)
 	    position_look(j->dst[0], consumer, j->kind, pos, &n, e) < 0)
 		return e->code;
 	if (!pos[0].known) {
-		printf("the target knew no position of consumer %s\n", consumer);
+		print_line(stdout, "the target knew no position of consumer %s\n", consumer);
 		return 0;
 	}
 	for (size_t i = 1; i < n; i++)
@@ -161,11 +161,11 @@ int admin_reset(struct job *j, struct err *e)
 	if ((ahead && refuse_half(j, e) < 0) ||
 	    position_forget(j->dst[0], consumer, j->kind, e) < 0)
 		return e->code;
-	printf("the target forgot tick %" PRId64 " of consumer %s: what the queue gives again up to"
+	print_line(stdout, "the target forgot tick %" PRId64 " of consumer %s: what the queue gives again up to"
 		" there comes twice\n", pos[0].tick, consumer);
 	for (size_t i = 1; i < n; i++)
 		if (is_ahead(pos, i))
-			printf("lane %zu of %zu has all up to tick %" PRId64 ": rows of its"
+			print_line(stdout, "lane %zu of %zu has all up to tick %" PRId64 ": rows of its"
 				" partitions come twice up to there\n", i, n, pos[i].tick);
 	return 0;
 }
@@ -190,10 +190,10 @@ static int install_target(struct job *j, struct err *e)
 
 	if (position_install(j->dst[0], &created, e) < 0)
 		return e->code;
-	printf("schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
+	print_line(stdout, "schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
 		return e->code;
-	printf("table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
+	print_line(stdout, "table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
 	return 0;
 }
 
@@ -208,7 +208,7 @@ int admin_install(struct job *j, struct err *e)
 		return lacking(j->dst[0], "dst_db", position_install_grants, e);
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
 		return lacking(j->src, "src_db", queue_create_grants, e);
-	printf("queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
+	print_line(stdout, "queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
 	state.queue = true;
 	return register_consumer(j, &state, e);
 }

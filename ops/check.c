@@ -194,8 +194,8 @@ static void check_dead_letter(struct check *c)
 		return;
 	if (dead_require(dst, &e) == 0)
 		finding_ok("table tdispatch.dead_letter in dst_db");
-	else if (*e.sqlstate)
-		finding_missing(c->found, "%s", e.msg);
+	else if (*e.sqlstate || e.code == ERR_RIGHTS)
+		finding_error(c->found, &e);
 	else
 		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
 }
@@ -234,7 +234,7 @@ static void check_position(struct check *c)
 	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
 		lacks(c, "dst_db", dst, position_install_grants, "pgq_ext in dst_db: ");
 	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
-		finding_missing(c->found, "%s", e.msg);
+		finding_error(c->found, &e);
 	} else {
 		finding_ok("pgq_ext in dst_db");
 		if (c->job->kind != POSITION_LANES)
@@ -268,9 +268,9 @@ static void check_target(struct check *c)
 static void conclude(const struct findings *f)
 {
 	if (f->missing && f->wrong)
-		printf("%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
+		print_line(stdout, "%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
 	else if (f->missing || f->wrong)
-		printf("%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
+		print_line(stdout, "%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
 	else
 		puts("it could run");
 }

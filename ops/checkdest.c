@@ -125,6 +125,25 @@ static void check_zone(struct look *l)
 			" into another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
+/* A row goes to the partition of its date as the event writes it. */
+static void check_rounding(struct look *l)
+{
+	struct span column = part_column(l->dest);
+	struct buf sql = { 0 };
+
+	if (!column.n)
+		return;
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '%s'"
+		" AND atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype) AND atttypmod BETWEEN 0 AND 5 AND attname = ",
+		l->table.oid);
+	buf_literal(&sql, column);
+	const char *type = ask(l, &sql);
+	if (type)
+		finding_warning("%.*s is a %s, which rounds: the end of a period becomes the beginning of the next one, and the row"
+			" does not belong into its partition. Give the column the precision of the source's", (int)column.n,
+			column.p, type);
+}
+
 static bool makes_children(const struct dest *dest)
 {
 	return template_says(dest, "inherits") || template_makes_partitions(dest);
@@ -328,6 +347,7 @@ static void check_table(struct look *l)
 				dest->field[i].target.p, dest->dest_table);
 	check_part_field(l);
 	check_zone(l);
+	check_rounding(l);
 	check_parent_rights(l);
 	check_parent_policies(l);
 	check_keep(l);

@@ -2,14 +2,18 @@
  * What --check finds: a line each on standard output.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "ops.h"
 
 static void add(const char *label, const char *fmt, va_list ap)
 {
-	printf("%-9s", label);
-	vprintf(fmt, ap);
-	putchar('\n');
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return;
+	print_line(stdout, "%-9s%s\n", label, text);
+	free(text);
 }
 
 void finding_ok(const char *fmt, ...)
@@ -48,6 +52,14 @@ void finding_wrong(struct findings *f, const char *fmt, ...)
 	add("WRONG", fmt, ap);
 	va_end(ap);
 	f->wrong++;
+}
+
+void finding_error(struct findings *f, const struct err *e)
+{
+	if (e->code == ERR_RIGHTS && !*e->sqlstate)     /* there, but by others */
+		finding_wrong(f, "%s", e->msg);
+	else
+		finding_missing(f, "%s", e->msg);
 }
 
 bool finding_grants(struct findings *f, const char *what, struct pq *q, int rc, const struct err *e)

@@ -16,6 +16,7 @@ void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void finding_error(struct findings *, const struct err *);      /* missing or wrong, by its code */
 /* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
 bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
 

@@ -30,7 +30,7 @@ struct status {
 
 static void problem(struct status *s, struct err *e)
 {
-	fprintf(stderr, "tdispatch: %s\n", e->msg);
+	print_line(stderr, "tdispatch: %s\n", e->msg);
 	*e = (struct err){ 0 };
 	s->rc = 1;
 }
@@ -128,7 +128,7 @@ static void say_text(struct status *s, const char *name, const char *text)
 	else if (s->json)
 		buf_json(&s->out, text);
 	else
-		buf_str(&s->out, text);
+		buf_line(&s->out, text);
 	if (!s->json)
 		buf_str(&s->out, "\n");
 }
@@ -178,7 +178,9 @@ static void say_partition(struct status *s, int row)
 	int64_t bytes = pq_int(dst, row, 1, 0);
 
 	if (!s->json) {
-		buf_fmt(&s->out, "  %s %" PRId64 " bytes\n", name, bytes);
+		buf_str(&s->out, "  ");
+		buf_line(&s->out, name);
+		buf_fmt(&s->out, " %" PRId64 " bytes\n", bytes);
 		return;
 	}
 	buf_str(&s->out, row ? ",{\"name\":" : "{\"name\":");

@@ -13,6 +13,12 @@
 
 /* ---- connection strings */
 
+static bool is_secret(const char *keyword)
+{
+	return strcmp(keyword, "password") == 0 || strcmp(keyword, "sslpassword") == 0 ||
+		strcmp(keyword, "oauth_client_secret") == 0;
+}
+
 /* A bare @ or / in a URI's password makes libpq take the rest of it for the name of a host or a
  * database, and tell that name to everybody. */
 static bool misread_uri(const char *conninfo)
@@ -24,6 +30,49 @@ static bool misread_uri(const char *conninfo)
 	p += strlen("://");
 	p += strcspn(p, "@/");
 	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
+}
+
+/* Does one of the hosts, separated by commas, look like USER:PASSWORD@HOST? A name after a leading @
+ * is a socket's, one after a / a folder's. */
+static bool has_login(const char *hosts)
+{
+	for (const char *p = hosts; *p; p += *p == ',') {
+		size_t n = strcspn(p, ",");
+		if (*p != '/' && n > 1 && memchr(p + 1, '@', n - 1))
+			return true;
+		p += n;
+	}
+	return false;
+}
+
+/* What is wrong with a value that libpq takes as it is, and that seems to hold a password: libpq and
+ * the server would tell it to everybody. NULL: nothing is. */
+static const char *misplaced(const PQconninfoOption *o)
+{
+	const char *colon = strchr(o->val, ':');
+
+	if (strcmp(o->keyword, "options") == 0)
+		return NULL;            /* masked by itself */
+	if (strcasestr(o->val, "password=") || strcasestr(o->val, "passwd=") || strcasestr(o->val, "pwd="))
+		return "a blank or a quote is missing before a password";
+	if (strcmp(o->keyword, "dbname") == 0 && colon && (strstr(o->val, "://") || strchr(colon, '@')))
+		return "a URI stands alone, without dbname=";
+	if ((strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && has_login(o->val))
+		return "host is a name alone: user and password have keys of their own";
+	if (strcmp(o->keyword, "user") == 0 && colon)
+		return "user is a name alone: the password has a key of its own";
+	if (strcmp(o->keyword, "port") == 0 && o->val[strspn(o->val, "0123456789,")])
+		return "port is no number";
+	return NULL;
+}
+
+static void check_misplaced(const char *what, const PQconninfoOption *options, struct err *e)
+{
+	for (const PQconninfoOption *o = options; o->keyword; o++) {
+		const char *why = o->val && !is_secret(o->keyword) ? misplaced(o) : NULL;
+		if (why)
+			err_set(e, ERR_CONF, "%s: %s", what, why);
+	}
 }
 
 /* Is libpq's error one of a value in the connection string? */
@@ -84,7 +133,7 @@ const char *connect_lacks(void)
  * says of that is no matter, but what it refuses is wrong for any server. */
 static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
 {
-	static const char *const where[] = { "host", "hostaddr", "port", "service" };
+	static const char *const where[] = { "host", "hostaddr", "port" };
 	const char *keys[64] = { "host" }, *values[64] = { "/dev/null" };
 	size_t n = 1;
 
@@ -99,11 +148,10 @@ static void check_values(const char *what, const PQconninfoOption *options, stru
 	}
 	PGconn *conn = PQconnectStartParams(keys, values, 0);
 	const char *why = PQerrorMessage(conn);
-	if (is_of_value(why)) {
-		if (strcasestr(why, "password="))       /* a space is missing before it */
-			why = "a value of the connection string is wrong";
+	if (strstr(why, "definition of service"))
+		err_set(e, ERR_CONF, "%s: the service that the connection string names is not defined", what);
+	else if (is_of_value(why))
 		err_set(e, ERR_CONF, "%s: %.*s", what, (int)strcspn(why, "\n"), why);
-	}
 	PQfinish(conn);
 }
 
@@ -122,16 +170,52 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 	else
 		check_young(what, options, e);
 	if (!e->code)
+		check_misplaced(what, options, e);
+	if (!e->code)
 		check_values(what, options, e);
 	PQconninfoFree(options);
 	PQfreemem(why);
 	return e->code;
 }
 
-static bool is_secret(const char *keyword)
+/* options='-c name=value': a setting with a dot is none of the server's own, and may be anything. */
+static bool is_secret_setting(const char *text, size_t name)
 {
-	return strcmp(keyword, "password") == 0 || strcmp(keyword, "sslpassword") == 0 ||
-		strcmp(keyword, "oauth_client_secret") == 0;
+	return memchr(text, '.', name) || memmem(text, name, "pass", 4) || memmem(text, name, "pwd", 3);
+}
+
+static void mask_options(struct buf *out, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, " "), name = strcspn(text, "= ");
+		bool masked = name < n && is_secret_setting(text, name);
+		buf_add(out, text, masked ? name + 1 : n);
+		buf_str(out, masked ? "********" : "");
+		text += n;
+		n = strspn(text, " ");
+		buf_add(out, text, n);
+		text += n;
+	}
+}
+
+/* false: nothing of it was masked. */
+static bool add_shown(struct buf *out, const PQconninfoOption *o)
+{
+	struct buf shown = { 0 };
+
+	if (is_secret(o->keyword))
+		buf_str(&shown, "********");
+	else if (strcmp(o->keyword, "options") == 0)
+		mask_options(&shown, o->val);
+	else
+		buf_str(&shown, o->val);
+	buf_fmt(out, "%s%s='", out->len ? " " : "", o->keyword);
+	for (const char *c = buf_cstr(&shown); *c; c++)
+		buf_fmt(out, *c == '\'' || *c == '\\' ? "\\%c" : "%c", *c);
+	buf_str(out, "'");
+	bool masked = strcmp(buf_cstr(&shown), o->val) != 0;
+	buf_free(&shown);
+	return masked;
 }
 
 char *connect_mask(const char *conninfo)
@@ -143,11 +227,7 @@ char *connect_mask(const char *conninfo)
 	for (PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (!o->val)
 			continue;
-		secrets |= is_secret(o->keyword);
-		buf_fmt(&out, "%s%s='", out.len ? " " : "", o->keyword);
-		for (const char *c = is_secret(o->keyword) ? "********" : o->val; *c; c++)
-			buf_fmt(&out, *c == '\'' || *c == '\\' ? "\\%c" : "%c", *c);
-		buf_str(&out, "'");
+		secrets |= add_shown(&out, o);
 	}
 	if (options && !secrets) {
 		out.len = 0;

@@ -144,6 +144,8 @@ int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *d
 
 static int is_there(struct pq *dst, bool *yes, struct err *e)
 {
+	if (trust_require(dst, "tdispatch", e) < 0)
+		return e->code;
 	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
 		*yes = pq_int(dst, 0, 0, 0);
 	return e->code;

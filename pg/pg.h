@@ -116,6 +116,12 @@ int64_t pq_error_line(const struct pq *, struct span table);
 struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
 const char *pq_error_column(struct pq *, struct span table);
 
+/* ---- trust.c: objects that others made */
+
+/* ERR_RIGHTS where one that we use of the schema, pgq_ext or tdispatch, is neither ours nor that of a
+ * superuser, the database's owner or the extension pgq_ext. */
+int trust_require(struct pq *dst, const char *schema, struct err *);
+
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 
 struct position {
@@ -131,7 +137,7 @@ struct position {
 
 /* What pgq_ext there is: none, one without subconsumers (before Skytools 3), the full one. */
 enum position_kind { POSITION_NONE, POSITION_SIMPLE, POSITION_LANES };
-int position_kind(struct pq *, enum position_kind *, struct err *);
+int position_kind(struct pq *, enum position_kind *, struct err *);     /* ERR_RIGHTS: others made it */
 /* The rows are the GRANT statements that this role lacks to keep positions. */
 int position_grants(struct pq *, struct err *);
 int position_install_grants(struct pq *, struct err *); /* the same to create schemas, as --install does */

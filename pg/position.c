@@ -329,6 +329,8 @@ int position_forget(struct pq *dst, const char *consumer, enum position_kind kin
 
 int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
 {
+	if (trust_require(dst, "pgq_ext", e) < 0)
+		return e->code;
 	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
 	    " AND to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
 	    " (to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"

@@ -56,7 +56,7 @@ static size_t put_values(struct buf *out, struct values *v, const char *section,
 	for (size_t i = 0; i < v->n; i++) {
 		const struct value *value = &v->at[i];
 		struct err e = { 0 };
-		if (value->used != inherited || values_find(v, value->key) != value)
+		if ((value->from == VALUE_DEFAULT) != inherited || values_find(v, value->key) != value)
 			continue;
 		char *text = ini_interpolate(value->raw, lookup_value, v, &e);
 		if (!text)

@@ -1,5 +1,6 @@
 /* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of partitions. */
 #include "../../base/buf.c"
+#include "../../base/print.c"
 #include "../../base/tally.c"
 #include "../../load/progress.c"
 #include "unit.h"

@@ -1,5 +1,6 @@
 /* Tests of template.c: the words of part_template, each quoted for the place where it stands. */
 #include "../../base/buf.c"
+#include "../../event/sql.c"
 #include "../../event/template.c"
 #include "unit.h"
 
@@ -148,6 +149,17 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ BACKSLASH, "typE'_PARENT'", "typE'\"o\\\"'" },
 	{ BACKSLASH, "_E'_PARENT'", "_E'\"o\\\"'" },
 	{ BACKSLASH, "E '_PARENT'", "E '\"o\\\"'" },
+
+	/* pieces that a newline divides are one string */
+	{ BACKSLASH, "E'a'\n'_PARENT'", "E'a'\n'\"o\\\\\"'" },
+	{ BACKSLASH, "E'a' \t-- it's\n -- \"\n\r '_PARENT' _PARENT", "E'a' \t-- it's\n -- \"\n\r '\"o\\\\\"' \"o\\\"" },
+	{ BACKSLASH, "E'a' '_PARENT'", "E'a' '\"o\\\"'" },
+	{ BACKSLASH, "E'a' /*\n*/ '_PARENT'", "E'a' /*\n*/ '\"o\\\"'" },
+	{ BACKSLASH, "E'a'\n E'_PARENT'", "E'a'\n E'\"o\\\\\"'" },
+	{ BACKSLASH, "E'a'\n\"_PARENT\"", "E'a'\n\"o\\\"" },
+	{ BACKSLASH, "'a'\n'_PARENT'", "'a'\n'\"o\\\"'" },
+	{ BACKSLASH, "E'a'\n", "E'a'\n" },
+	{ BACKSLASH, "U&_PARENT _PARENT&'x'", "U& \"o\\\" \"o\\\" &'x'" },
 
 	/* quoted names */
 	{ SCHEMA, "\"_DEST_TABLE\"", "\"orders_2026\"" },

@@ -1,0 +1,251 @@
+/*
+ * Is each word of part_template where one quoting is enough? A string may itself be SQL that somebody
+ * runs (execute '...'), and a word that is quoted inside of that would need its quotes doubled twice.
+ * Whether a string is SQL cannot be told, so that all are taken for it. What is refused is refused
+ * when the config is read.
+ */
+#include <string.h>
+
+#include "event.h"
+
+/* The strings of one statement, which may be put together and run. */
+struct unit {
+	enum template_word word;        /* that one needs quoted by itself: _PKEY, or any behind an open quote */
+	bool quotes;                    /* one has quotes in it */
+};
+
+struct check {
+	const char *text;
+	struct err *err;
+};
+
+struct content {                        /* what the server takes a string for */
+	struct buf text;
+	bool glued;                     /* a word goes on in an escape or in another piece */
+};
+
+#define NONE TEMPLATE_WORDS
+
+static void refuse(struct check *k, const char *at, const char *what, const char *why)
+{
+	int line = 1;
+
+	for (const char *p = k->text; p < at; p++)
+		line += *p == '\n';
+	err_set(k->err, ERR_CONF, "part_template: its line %d: %s %s", line, what, why);
+}
+
+/* Is one of two runs of identifier characters that become one, the last of text and that at p, a word? */
+static bool is_glued(struct buf *text, const char *p, const char *limit)
+{
+	const char *start = buf_cstr(text), *end = start + text->len, *run = end, *next = sql_run_end(p, limit);
+
+	while (run > start && sql_is_ident(run[-1]))
+		run--;
+	return template_find(run, end) != NONE || template_find(p, next) != NONE;
+}
+
+/* From behind the opening quote to behind the closing one, or NULL. What the server takes it for is
+ * added to content. */
+static const char *read_piece(struct content *content, const char *p, const char *limit, enum sql_place place)
+{
+	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
+
+	while (p < limit) {
+		if (place == SQL_ESCAPE_STRING && *p == '\\' && limit - p > 1) {
+			char c;
+			p = sql_escape(p, limit, &c);
+			content->glued |= sql_is_ident(c) && is_glued(&content->text, p, limit);
+			buf_add(&content->text, &c, 1);
+			continue;
+		}
+		if (*p == quote && (limit - p < 2 || p[1] != quote))
+			return p + 1;
+		p += *p == quote;
+		buf_add(&content->text, p++, 1);
+	}
+	return NULL;
+}
+
+static const char *read_string(struct content *content, const char *p, const char *limit, enum sql_place place)
+{
+	for (const char *next = p; p && next; next = p ? sql_continuation(p, limit) : NULL) {
+		if (content->text.len && sql_is_ident(content->text.p[content->text.len - 1]) && next + 1 < limit && sql_is_ident(next[1]))
+			content->glued |= is_glued(&content->text, next + 1, limit);
+		p = read_piece(content, next + 1, limit, place);
+	}
+	return p;
+}
+
+/* Behind the comment or the quoted text at p; p when there is none, NULL when it does not end. */
+static const char *skip_quoted(const char *run, const char *p, const char *limit)
+{
+	const char *end = sql_comment_end(p, limit);
+	size_t tag = *p == '$' ? sql_dollar_tag(p, limit) : 0;
+	struct content content = { 0 };
+
+	if (tag)
+		end = sql_body_end(p, limit, tag) < limit ? sql_body_end(p, limit, tag) + tag : NULL;
+	else if (*p == '\'')
+		end = read_string(&content, p, limit, sql_string_kind(run, p));
+	else if (*p == '"')
+		end = read_piece(&content, p + 1, limit, SQL_QUOTED_NAME);
+	buf_free(&content.text);
+	return end;
+}
+
+/* A number runs into what follows it. Servers differ in where it ends: before 15, E' begins a
+ * string in 1E''. */
+static bool is_unclear(const char *run, const char *end, const char *limit)
+{
+	if (*run != '$' && !(*run >= '0' && *run <= '9'))
+		return false;
+	return memchr(run + 1, '$', (size_t)(end - run - 1)) || (end < limit && (sql_is_quote(*end) || *end == '&'));
+}
+
+/* The first word within quotes or a comment of a string's content, which is taken for SQL, or NONE.
+ * *open: within a quote that does not end. Beside a quote counts as within. */
+static enum template_word quoted_word(const char *p, const char *limit, bool *open)
+{
+	enum template_word w = NONE;
+
+	for (const char *start = p, *run = p, *end; p < limit && w == NONE; p = end) {
+		end = skip_quoted(run, p, limit);
+		*open = !end;
+		end = end ? end : limit;
+		if (end > p) {
+			w = template_find(p, end);
+			continue;
+		}
+		end = sql_is_ident(*p) ? sql_run_end(p, limit) : p + 1;
+		run = sql_is_ident(*p) ? p : run;
+		bool touched = (p > start && (sql_is_quote(p[-1]) || p[-1] == '&')) || (end < limit && (sql_is_quote(*end) || *end == '&'));
+		if (sql_is_ident(*p) && is_unclear(p, end, limit))
+			w = template_find(p, limit);
+		else if (touched)
+			w = template_find(p, end);
+	}
+	return w;
+}
+
+static bool has_quotes(struct span content)
+{
+	for (const char *p = content.p, *end = p + content.n; p < end; p++)
+		if (sql_is_quote(*p) || (*p == '$' && sql_dollar_tag(p, end)))
+			return true;
+	return false;
+}
+
+/* word: what the string needs quoted by itself, or NONE. */
+static void look_at_unit(struct check *k, const char *at, struct unit *unit, enum template_word word, struct span content)
+{
+	bool quotes = content.n && has_quotes(content);
+
+	if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
+		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and quotes are in another one of the same"
+			" statement. Put together, they would not be quoted right: leave those quotes to format() with %L and %I, or"
+			" write one string as $q$...$q$");
+	unit->word = word != NONE ? word : unit->word;
+	unit->quotes |= quotes;
+}
+
+static enum template_word find_key(struct span s)
+{
+	return s.n && memmem(s.p, s.n, template_text[PKEY], strlen(template_text[PKEY])) ? PKEY : NONE;
+}
+
+/* Prose may have an apostrophe before a word: "it's _PARENT". Alone in a statement that is no SQL. */
+static const char *look_at_string(struct check *k, const char *run, const char *p, const char *limit, bool body, struct unit *unit)
+{
+	enum sql_place place = sql_string_kind(run, p);
+	struct content content = { 0 };
+	const char *end = read_string(&content, p, limit, place);
+	struct span text = { buf_cstr(&content.text), content.text.len };
+	enum template_word any = template_find(text.p, text.p + text.n), quoted = NONE;
+	bool open = false;
+
+	if (any != NONE && place == SQL_OTHER_STRING)
+		refuse(k, p, template_text[any], "cannot be filled into a string that begins with B', X' or U&'");
+	if (any != NONE && content.glued)
+		refuse(k, p, template_text[any], "runs into an escape or the string's next piece: write it as one text");
+	if (any != NONE)
+		quoted = quoted_word(text.p, text.p + text.n, &open);
+	if (quoted != NONE && (body || !open))
+		refuse(k, p, template_text[quoted], "is quoted inside of a string, where its own quotes would have to be doubled again: write"
+			" the string as $q$...$q$, or leave the quoting to format() with %L and %I");
+	look_at_unit(k, p, unit, quoted != NONE ? quoted : find_key(text), text);
+	buf_free(&content.text);
+	return end ? end : limit;
+}
+
+static void look_at_code(struct check *, const char *p, const char *limit, bool body);
+
+static const char *look_at_body(struct check *k, const char *p, const char *limit, size_t tag, struct unit *unit)
+{
+	const char *end = sql_body_end(p, limit, tag);
+	struct span text = { p + tag, (size_t)(end - p) - tag };
+
+	look_at_code(k, text.p, end, true);
+	look_at_unit(k, p, unit, find_key(text), text);
+	return end < limit ? end + tag : limit;
+}
+
+static const char *look_at_name(struct check *k, const char *run, const char *p, const char *limit)
+{
+	const char *end = skip_quoted(run, p, limit);
+	enum template_word w = template_find(p, end ? end : limit);
+
+	if (w != NONE && sql_string_kind(run, p) == SQL_OTHER_STRING && run[1] == '&')
+		refuse(k, p, template_text[w], "cannot be filled into a name that begins with U&\"");
+	return end ? end : limit;
+}
+
+/* string: the end of the last one before p. */
+static const char *look_at_run(struct check *k, const char *string, const char *p, const char *limit)
+{
+	const char *end = sql_run_end(p, limit);
+	enum template_word w = template_find(p, end);
+
+	if (is_unclear(p, end, limit) && w == NONE)
+		refuse(k, p, "a number", "runs into what follows it: write a blank between them");
+	if ((w == PART_START || w == PART_END) && (sql_continuation(end, limit) || sql_next_line(string, p + 1) == p))
+		refuse(k, p, template_text[w], "would be one string with the one in the line beside it");
+	return end;
+}
+
+static void look_at_code(struct check *k, const char *p, const char *limit, bool body)
+{
+	struct unit unit = { .word = NONE };
+
+	for (const char *run = p, *string = p, *end; p < limit && !k->err->code; p = end) {
+		size_t tag = *p == '$' ? sql_dollar_tag(p, limit) : 0;
+		end = sql_comment_end(p, limit);
+		if (end > p)
+			continue;
+		end = p + 1;
+		if (tag) {
+			end = look_at_body(k, p, limit, tag, &unit);
+		} else if (*p == '\'') {
+			end = string = look_at_string(k, run, p, limit, body, &unit);
+		} else if (*p == '"') {
+			end = look_at_name(k, run, p, limit);
+		} else if (sql_is_ident(*p)) {
+			end = look_at_run(k, string, p, limit);
+			run = p;
+		} else if (*p == ';') {
+			unit = (struct unit){ .word = NONE };
+		}
+	}
+}
+
+int nesting_check(struct span text, struct err *err)
+{
+	static const char setting[] = "standard_conforming_strings";
+	struct check k = { .text = text.p, .err = err };
+
+	look_at_code(&k, text.p, text.p + text.n, false);
+	for (size_t i = 0; i + strlen(setting) <= text.n; i++)
+		if (strncasecmp(text.p + i, setting, strlen(setting)) == 0)
+			refuse(&k, text.p + i, setting, "must stay on: the words are quoted for that");
+	return err->code;
+}
