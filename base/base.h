@@ -60,6 +60,8 @@ size_t text_label(char *out, size_t size, struct span);
 size_t text_line(char *out, size_t size, struct span);
 size_t text_page(char *out, size_t size, struct span);         /* the same, with newlines and tabs */
 
+bool text_is_utf8(struct span);
+
 const char *text_s(int64_t n);          /* what a noun ends with after that number: "s" or "" */
 
 /* ---- file.c: open and replace files safely: no symlinks, nothing planted by others */

@@ -25,6 +25,17 @@ static size_t char_bytes(const unsigned char *p, size_t n)
 	return len;
 }
 
+bool text_is_utf8(struct span text)
+{
+	size_t i = 0, n = 1;
+
+	while (i < text.n && n) {
+		n = char_bytes((const unsigned char *)text.p + i, text.n - i);
+		i += n;
+	}
+	return i == text.n;
+}
+
 /* The code of a character that is not printed but obeyed, by a terminal or by those who order text
  * in two directions; -1 for others. */
 static int control(const char *p, size_t n)

@@ -127,6 +127,33 @@ static int into_partition(struct pass *p, const struct part_want *want, int64_t 
 	return e->code;
 }
 
+/* What is sent in UTF-8, or must be valid in it on a target that takes bytes as they are. */
+static bool must_be_utf8(const struct job *j)
+{
+	const struct pq *dst = j->dst[0] ? j->dst[0] : j->ddl;
+
+	return strcmp(j->encoding, "UTF8") == 0 ||
+		(strcmp(j->encoding, "SQL_ASCII") == 0 && strcmp(pq_server_encoding(dst), "UTF8") == 0);
+}
+
+/* Names of the event's own that no statement could have in it are its own fault. */
+static int check_names(const struct pass *p, const struct event *ev, const struct shape *shape, struct err *e)
+{
+	struct buf shown = { 0 };
+	size_t i = 0;
+
+	if (!must_be_utf8(p->job))
+		return 0;
+	while (i < shape->n && text_is_utf8(shape->target[i]))
+		i++;
+	if (i == shape->n && text_is_utf8(ev->type))
+		return 0;
+	buf_printable(&shown, i < shape->n ? shape->target[i] : ev->type, 2 * NAME_BYTES_MAX);
+	err_set(e, ERR_DATA, "%s %s is no valid UTF-8", i < shape->n ? "the name of column" : "ev_type", buf_cstr(&shown));
+	buf_free(&shown);
+	return e->code;
+}
+
 static struct stream *open_stream(struct pass *p, const struct event *ev, int64_t start_s, const struct shape *shape,
 	struct err *e)
 {
@@ -142,7 +169,7 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 		.ev_type = ev->type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
-	if ((p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
+	if (check_names(p, ev, shape, e) == 0 && (p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
 		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
 			job_lane_of(p->job, want.name), want.name, buf_cstr(&sql));
