@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 2
 # NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden or e2e FILE:CASE.
 mutants() {
 	cat <<-'END'
-		[DEFAULT] beats the section | conf/values.c | s/from >= found->from/from > found->from/ | golden
+		[DEFAULT] beats the section | conf/conf.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
 		the environment beats --set | conf/conf.h | s/VALUE_ENV, VALUE_SET }/VALUE_SET, VALUE_ENV }/ | unit values
 		a backslash goes to COPY as it is | urlenc.c | s/, \['\\\\'\] = '\\\\',/,/ | unit urlenc
 		a plus is no blank | urlenc.c | s/c == '+' ? ' ' : c/c/ | unit urlenc
