@@ -57,8 +57,11 @@ $(BUILD)/versions: $(DEPS)/.done dist/versions.awk
 	@mkdir -p $(@D)
 	@awk -f dist/versions.awk $(ROOT)/versions >$@
 
-$(DEPS)/.done: deps/build.sh deps/fetch.sh deps/sources.lock
+$(DEPS)/.done: deps/build.sh deps/fetch.sh deps/sources.lock $(if $(DEPS_SRC)$(DEPS_LIBPQ),asked-for)
 	ARCH=$(ARCH) deps/build.sh $(DEPS) $(DEPS_SRC)
+
+# other sources than those of before may be asked for
+asked-for:
 
 -include $(OBJ:.o=.d)
 
@@ -192,4 +195,4 @@ help: ## this list
 .DELETE_ON_ERROR:
 
 # what make help lists is no file
-.PHONY: dev-tools $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
+.PHONY: dev-tools asked-for $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)

@@ -132,9 +132,12 @@ say_old_libpq() {
 	done
 }
 
-# other scripts or versions than those that built what is there: all anew
-KEY="$(cat "$0" "$HERE/fetch.sh" "$HERE/sources.lock" | cksum) ${DEPS_LIBPQ:-}"
-[ "$(cat "$OUT/.done" 2>/dev/null)" != "$KEY" ] || { touch "$OUT/.done"; exit 0; }
+# other scripts or sources than those that built what is there: all anew
+KEY="$(cat "$0" "$HERE/fetch.sh" "$HERE/sources.lock" | cksum) ${DEPS_LIBPQ:-} ${2:-}"
+[ "$(cat "$OUT/.done" 2>/dev/null)" != "$KEY" ] || {
+	[ -z "$(find "$HERE" -newer "$OUT/.done")" ] || touch "$OUT/.done"
+	exit 0
+}
 [ "$(cat "$OUT/work/.script" 2>/dev/null)" = "$KEY" ] || rm -rf "$OUT/work" "$ROOT"
 mkdir -p "$OUT/work"
 echo "$KEY" >"$OUT/work/.script"
@@ -145,6 +148,10 @@ else
 	"$HERE/install.sh" build
 fi
 "$HERE/fetch.sh" "$OUT/src" ${2:+"$2"}
+cmp -s "$OUT/src/versions" "$OUT/work/.versions" || {
+	rm -rf "$OUT"/work/.musl "$OUT"/work/.openssl "$OUT"/work/.libpq "$ROOT"
+	cp "$OUT/src/versions" "$OUT/work/.versions"
+}
 step musl build_musl
 step openssl build_openssl
 step libpq build_libpq

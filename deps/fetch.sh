@@ -127,6 +127,7 @@ fetch_newest() {
 
 fetch_by_apt() {
 	command -v apt-get >/dev/null 2>&1 || die "no apt on this machine: $OTHERWISE"
+	[ -n "$(mirrors)" ] || die "apt knows no mirror of Debian's here (none with debian in its address): $OTHERWISE"
 	[ -f "$KEYRING" ] || die "$KEYRING is missing: install debian-archive-keyring, or $OTHERWISE"
 	fetch_locked "$1" || fetch_newest "$1" || die "apt can fetch no version of $1 (see $LOG): $OTHERWISE"
 }
@@ -190,7 +191,9 @@ judge() {
 		[ "$debian" != - ] || version=$upstream
 		if [ "$version" != "$(locked "$name" 3)" ]; then
 			say "$name $version is taken: a release is built from $(awk -v name="$name" '$1 == name { print $3 }' "$LOCK"), so the bits will differ from a release's"
-		elif [ -f "$OUT/$name/"*.dsc ] && [ "$sum" != "$(locked "$name" 5)" ]; then
+		elif [ ! -f "$OUT/$name/"*.dsc ]; then
+			say "$name $version is taken, by its file's name: without a .dsc nothing tells whether it is what a release is built from"
+		elif [ "$sum" != "$(locked "$name" 5)" ]; then
 			die "$name $version is not what $LOCK says: its .dsc has SHA-256 $sum. Nothing is built from it"
 		else
 			say "$name $version is taken, as a release does"

@@ -201,7 +201,9 @@ case_a_folder_with_dsc_files() {
 
 case_a_folder_with_debian_s_tarballs() {
 	(cd "$WORK/folder" && source_package musl 1.2.5-1 && source_package openssl 3.5.7-1 && source_package postgresql-18 18.6-2 && rm ./*.dsc musl*.debian*)
-	fetch 0 "$WORK/folder" && took libpq 18.6 18.6-2 && took musl 1.2.5 - && said 'libpq from .*/postgresql-18_18.6.orig.tar.gz and postgresql-18_18.6-2.debian.tar.gz'
+	lock libpq postgresql-18 18.6-2 forky 1234
+	fetch 0 "$WORK/folder" && took libpq 18.6 18.6-2 && took musl 1.2.5 - && ! said 'as a release does' >/dev/null &&
+		said "libpq 18.6-2 is taken, by its file's name" && said 'libpq from .*/postgresql-18_18.6.orig.tar.gz and postgresql-18_18.6-2.debian.tar.gz'
 }
 
 case_a_folder_with_the_projects_own_tarballs() {

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 OTHER=$WORK/another_place_for_it
-HOST=$(uname -m)
+HOST=$(uname -m | sed s/armv7l/armv7/)
 SHORT=
 if [ "${1:-}" = short ]; then
 	SHORT=1 DIST=$HOST DEPS=$(readlink -f "${DEPS:-build/deps}")

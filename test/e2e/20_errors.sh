@@ -160,7 +160,7 @@ case_bad_connection_values() {
 	for value in "${values[@]}"; do
 		for switch in --once --check --show-config -d; do
 			LIMIT=20 expect_exit 2 "$STATIC" $switch job.ini --set "dst_db=$value"
-			expect_match err "dst_db: (invalid|weak) "
+			expect_match err "dst_db: (invalid|weak|port is no number)"
 		done
 	done
 	expect_exit 2 "$TDISPATCH" --once job.ini --set "dst_db=host=127.0.0.1 port=$PGPORT user=postgres dbname=$DST keepalives_idle=abc"
