@@ -27,6 +27,7 @@ mutants() {
 		a quote within a string is not doubled | event/template.c | s/(place == SQL_STRING || /(/ | unit template
 		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
 		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
+		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
 		any column is the one that was there | event/route.c | s/ || !same_bytes(rest->p + at, h->name, h->n)// | unit route
 
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
@@ -44,7 +45,8 @@ mutants() {
 		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0; // | e2e 10:statement_timeout
 		types are asked by the role's search_path | pg/part.c | s/PQ_OWN_PATH "SELECT attname, atttypid/"SELECT attname, atttypid/ | e2e 24:types_are_those_of_the_table
 		a stranger's table is a partition | pg/part.c | s/AND NOT rolsuper AND rolname/AND rolsuper AND rolname/ | e2e 13:squatted_partition
-		a careful COPY has no savepoint | load/sink.c | s/"SAVEPOINT tdispatch; %s; RELEASE SAVEPOINT tdispatch"/"%s"/ | e2e 15:dead_letters
+		all careful COPYs have one savepoint | load/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
+		what a table says of any row is an event's fault | load/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
 	END
 }
 
