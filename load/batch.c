@@ -60,8 +60,7 @@ static void blame(struct job *j, const struct pass *p, struct err *e)
 	if (p->event < 0)
 		return;
 	pq_close(j->src);
-	j->src = pq_open("src_db", j->conf->src_db, NULL, &reconnect);
-	if (j->src)
+	if (job_source(j, &reconnect) == 0)
 		table = queue_event_table(j->src, p->batch, p->event);
 	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
 	if (table)

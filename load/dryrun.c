@@ -183,8 +183,7 @@ static int connect_both(struct job *j, struct err *e)
 	if (!state.consumer)
 		return err_set(e, ERR_SHAPE, "consumer %s is not registered on queue %s, so there is no batch for it:"
 			" --register or --install", c->consumer_name, c->queue_name);
-	j->ddl = pq_open("dst_db", c->dst_db, j->encoding, e);
-	if (!j->ddl || position_kind(j->ddl, &j->kind, e) < 0)
+	if (part_open(&j->ddl, c, &j->style, e) < 0 || position_kind(j->ddl, &j->kind, e) < 0)
 		return e->code;
 	return position_require(j->kind, e);
 }

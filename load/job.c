@@ -26,8 +26,8 @@
 int job_open_lanes(struct job *j, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n && !e->code; i++)
-		if (!j->dst[i])         /* escapes in events are bytes of the source's encoding */
-			j->dst[i] = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
+		if (!j->dst[i])
+			j->dst[i] = style_open(j->conf->dst_db, &j->style, e);
 	return e->code;
 }
 
@@ -192,11 +192,10 @@ void job_free(struct job *j)
 {
 	job_disconnect(j);
 	j->to_finish = j->last_tick = j->single_until = 0;
-	free(j->encoding);
 	route_free(j->route);
 	sink_free(j->sink);
 	retain_free(&j->retain);
-	j->encoding = NULL;
+	j->style = (struct style){ 0 };
 	j->route = NULL;
 	j->sink = NULL;
 }
@@ -238,9 +237,7 @@ int job_source(struct job *j, struct err *e)
 	j->src = pq_open("src_db", c->src_db, NULL, e);
 	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)
 		return e->code;
-	free(j->encoding);
-	j->encoding = mem_str(pq_server_encoding(j->src), strlen(pq_server_encoding(j->src)));
-	return 0;
+	return style_ask(j->src, &j->style, e);
 }
 
 int job_connect(struct job *j, struct err *e)

@@ -183,7 +183,7 @@ void retain_free(struct retain *);
 struct job {
 	struct conf *conf;
 	struct report *report;          /* NULL: nobody is told */
-	char *encoding;                 /* of the events, and so of what is sent to the target */
+	struct style style;             /* of the events, and so of what is sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
@@ -203,7 +203,7 @@ struct job {
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
-int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
+int job_source(struct job *, struct err *);     /* only src, and what depends on its style */
 void job_disconnect(struct job *);
 /* The job's connections, its routes and what it knows of the target; not the config. */
 void job_free(struct job *);

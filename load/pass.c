@@ -82,7 +82,7 @@ static int try_partition(struct pass *p, struct part_want *want, struct err *e)
 
 	if (!before)
 		p->open_ms = clock_ms();
-	if (part_open(&j->ddl, j->conf, j->encoding, e) == 0)
+	if (part_open(&j->ddl, j->conf, &j->style, e) == 0)
 		part_ensure(j->ddl, want, alone ? NULL : &p->open, &created, e);
 	if (before && !p->open) {
 		if (e->code)
@@ -207,6 +207,7 @@ static int no_period(struct pass *p, struct span raw, const char *why, struct er
 
 	buf_printable(&shown, raw, 60);
 	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->part_field, buf_cstr(&shown), why);
+	style_explain(&p->job->style, e);
 	buf_free(&shown);
 	return e->code;
 }
@@ -404,6 +405,7 @@ static int pump_lane(struct pass *p, size_t lane, bool drain, struct err *e)
 	struct job *j = p->job;
 
 	while (!pq_blocked(j->dst[lane]) && sink_pump(j->sink, lane, j->dst[lane], drain, &p->fault, e) < 0) {
+		style_explain(&j->style, e);
 		p->event = p->fault.event;
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;

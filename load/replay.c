@@ -13,20 +13,13 @@
 
 #define LOCK_PAUSE_MS 100               /* between two attempts to get the lock of a running process */
 
-/* The target takes the source's place. Its session reads ev_time by the source's clock. */
+/* The target takes the source's place, also in that it reads ev_time by the source's clock. */
 static int read_from_target(struct job *j, struct err *e)
 {
-	struct buf sql = { 0 };
-
 	if (job_source(j, e) < 0)
 		return e->code;
-	buf_str(&sql, "SET TimeZone TO ");
-	buf_literal(&sql, span_of(pq_time_zone(j->src)));
 	pq_close(j->src);
-	j->src = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
-	if (j->src)
-		pq_query(j->src, buf_cstr(&sql), e);
-	buf_free(&sql);
+	j->src = style_open(j->conf->dst_db, &j->style, e);
 	return e->code;
 }
 

@@ -32,7 +32,7 @@ static int look_at_clock(struct job *j, int64_t *now_s, struct err *e)
 
 	buf_fmt(&sql, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', %s))::pg_catalog.int8",
 		rule->zoned ? "pg_catalog.now()" : "LOCALTIMESTAMP");
-	if (part_open(&j->ddl, j->conf, j->encoding ? j->encoding : "UTF8", e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0)
+	if (part_open(&j->ddl, j->conf, &j->style, e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		*now_s = pq_int(j->ddl, 0, 0, 0) + (rule->zoned ? rule->zone_s : 0);
 	buf_free(&sql);
 	return e->code;

@@ -58,10 +58,10 @@ bool part_is_model(const struct conf *c, const struct part_table *d, struct span
 
 #define PKEY_MAX 33                     /* columns: one more than the server takes in a key, so that it says so */
 
-int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struct err *e)
+int part_open(struct pq **ddl, const struct conf *c, const struct style *style, struct err *e)
 {
 	if (!*ddl)
-		*ddl = pq_open("dst_db", c->dst_db, encoding, e);
+		*ddl = style_open(c->dst_db, style, e);
 	return e->code;
 }
 

@@ -24,7 +24,8 @@ void pq_setup(int64_t server_timeout_ms);
 #define PQ_OWN(operator) " OPERATOR(pg_catalog." operator ") "
 
 /* Appends what each of our transactions sets first, so that no timeout of the role or the database
- * ends it, and that the server notices soon when we are gone and lets go of our locks. */
+ * ends it, and that the server notices soon when we are gone and lets go of our locks; and what
+ * pq_keep_settings was given. */
 void pq_add_settings(struct buf *sql, const struct pq *, int lock_timeout_ms);
 
 /* Runs sql, which may be several statements, and waits for its end. The rows of the last
@@ -53,9 +54,10 @@ const char *connect_lacks(void);                /* what this libpq is too old fo
  * NULL for the server's own. Waits with signals let in, at most connect_timeout_ms. */
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
 void pq_close(struct pq *);                     /* takes NULL */
+/* settings: SET LOCAL statements, each with its semicolon, that all our transactions on it begin with. */
+void pq_keep_settings(struct pq *, const char *settings);
 int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
 const char *pq_server_encoding(const struct pq *);
-const char *pq_time_zone(const struct pq *);    /* of the session */
 int pq_server_version(const struct pq *);       /* 150018 */
 bool pq_encrypted(const struct pq *);
 bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
@@ -80,6 +82,27 @@ int64_t pq_copied(const struct pq *);           /* rows of the COPY that ended l
 int64_t pq_error_line(const struct pq *, struct span table);
 struct span pq_error_value(const struct pq *, struct span table);       /* as the server cut it, or NULL */
 const char *pq_error_column(struct pq *, struct span table);
+
+/* ---- style.c: what the text of a value means: the source's settings, and the target's to match */
+
+struct style {                          /* of the source's session; zeroed: not known */
+	char encoding[32];              /* of the events; "" */
+	char date[64], interval[32];    /* DateStyle, IntervalStyle */
+	char zone[64], money[64];       /* TimeZone, lc_monetary */
+};
+
+/* Asks the source. Where PgQ's triggers write UTF8 in a database of another encoding, so does the
+ * connection from then on. */
+int style_ask(struct pq *src, struct style *, struct err *);
+/* pq_open of the target for what comes from a source of that style: the server checks that text is
+ * valid, and reads times without an offset, and money, as the source's session would. */
+struct pq *style_open(const char *conninfo, const struct style *, struct err *);
+/* Appends what the data transaction sets: a date, interval, array or XML text is read in one way,
+ * whatever the target's settings are. */
+void style_add_settings(struct buf *sql);
+/* Names the source's settings in the error of a date, time or interval that was refused: by the
+ * server, or, where there is no SQLSTATE, by us. */
+void style_explain(const struct style *, struct err *);
 
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 
@@ -201,8 +224,8 @@ int part_lacks(struct pq *, const struct part_table *, const struct span *column
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
 bool part_is_model(const struct conf *, const struct part_table *, struct span column);
 
-/* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
-int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct err *);
+/* Opens *ddl when it is NULL. */
+int part_open(struct pq **ddl, const struct conf *, const struct style *, struct err *);
 /* Appends the name of the partition of the period, without schema. */
 void part_name(struct buf *, const struct conf *, int64_t start_s);
 

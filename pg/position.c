@@ -48,6 +48,7 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 
 	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
+	style_add_settings(&sql);
 	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
 	if (pq_server_version(dst) >= 120000)
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
