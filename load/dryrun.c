@@ -15,6 +15,7 @@ struct plan {
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* tables that are not there and would not be created */
 	struct tally lacking;           /* columns that a table does not have */
+	struct tally wrong;             /* tables that are no partitions of dest_table */
 	struct part_table parent;       /* dest_table */
 	struct buf ddl, faults;         /* faults: a line each */
 	int64_t nfaults;
@@ -42,6 +43,26 @@ static int plan_columns(struct pass *p, const struct part_table *table, const ch
 	}
 	buf_free(&shown);
 	return 0;
+}
+
+/* The partition is there, and may be another's table. */
+static int plan_table(struct pass *p, const struct part_want *want, const char *name, struct err *e)
+{
+	struct plan *plan = p->place_for;
+	struct err wrong = { 0 };
+	bool child;
+
+	if (want->conf->period.method == PERIOD_NONE || tally_find(&plan->wrong, name))
+		return 0;
+	part_right(p->job->ddl, want->conf, &(struct part_name){ want->name, want->old }, 1, &child, &wrong);
+	if (*wrong.sqlstate || (wrong.code && wrong.code != ERR_SHAPE && wrong.code != ERR_RIGHTS)) {
+		*e = wrong;
+	} else if (wrong.code) {
+		tally_add(&plan->wrong, name, 0);
+		buf_fmt(&plan->faults, "  %s\n", wrong.msg);
+		plan->nfaults++;
+	}
+	return e->code;
 }
 
 /* The partition is not there. */
@@ -76,8 +97,10 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	bool known = tally_find(&plan->create, part);
 	if (!known && part_foresee(p->job->ddl, want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->conf->part_template ? "\n" : "");
-	if (!e->code && there && part_find(p->job->ddl, want->conf, want->name, &found, e) == 0)
+	if (!e->code && there && part_find(p->job->ddl, want->conf, want->name, &found, e) == 0) {
+		plan_table(p, want, part, e);
 		plan_columns(p, &found, part, shape, e);
+	}
 	else if (!e->code && want->conf->part_template)
 		plan_creation(p, part, shape, e);
 	else if (!e->code)
@@ -167,6 +190,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 	tally_clear(&plan.create);
 	tally_clear(&plan.missing);
 	tally_clear(&plan.lacking);
+	tally_clear(&plan.wrong);
 	buf_free(&plan.ddl);
 	buf_free(&plan.faults);
 	return rc;

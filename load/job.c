@@ -165,15 +165,66 @@ int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	return change_number(j, b, e) < 0 ? e->code : job_begin(j, b, e);
 }
 
+/* The partitions whose tables got rows on that lane, into names, which has room for all. */
+static size_t names_of_lane(struct job *j, size_t lane, struct part_name *names, struct err *e)
+{
+	const struct tally *rows = sink_tally(j->sink);
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n && j->conf->period.method != PERIOD_NONE; i++) {
+		struct span name = span_of(rows->at[i].name);
+		if (job_lane_of(j, name) != lane)
+			continue;
+		names[n] = (struct part_name){ .name = name };
+		retain_may_be_loose(j, name, &names[n].old, e);
+		n++;
+	}
+	return n;
+}
+
+/* first: statements to be run before. b: NULL leaves the position as it is. */
+static int commit_after(struct job *j, const char *first, size_t lane, const struct queue_batch *b, struct err *e)
+{
+	if (!b)
+		return position_keep(j->dst[lane], first, e);
+	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, b->prev_tick, b->tick, e);
+}
+
+/* The tables that got rows are locked by now: who is the right one remains so. Where all are children
+ * of dest_table, as they were in the last batch, the question goes with the COMMIT. */
+static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b, struct err *e)
+{
+	struct part_name *names = mem_alloc((sink_tally(j->sink)->n + 1) * sizeof *names);
+	size_t n = names_of_lane(j, lane, names, e);
+	struct buf first = { 0 };
+
+	if (j->children)
+		part_add_children(&first, j->dst[lane], j->conf, names, n);
+	else if (!e->code)
+		part_right(j->dst[lane], j->conf, names, n, &j->children, e);
+	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
+		part_refused(j->dst[lane], j->conf, names, n, e);
+		j->children = false;
+	}
+	buf_free(&first);
+	free(names);
+	return e->code;
+}
+
 int job_commit(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
 		if (j->loads[i])
-			position_commit(j->dst[i], j->conf->consumer_name, i, j->lanes, b->prev_tick, b->tick, e);
+			commit_lane(j, i, b, e);
 		else
 			position_rollback(j->dst[i], e);
 	}
 	return e->code;
+}
+
+int job_keep(struct job *j, struct err *e)
+{
+	return commit_lane(j, 0, NULL, e);
 }
 
 /* ---- connections */
@@ -192,6 +243,7 @@ void job_free(struct job *j)
 {
 	job_disconnect(j);
 	j->to_finish = j->last_tick = j->single_until = 0;
+	j->children = false;
 	route_free(j->route);
 	sink_free(j->sink);
 	retain_free(&j->retain);

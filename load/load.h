@@ -169,6 +169,8 @@ struct job;
 
 /* Is all of the period older than part_keep? The answer changes only in retain_run. */
 int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
+/* May its partition be a table of its own? *yes: part_keep is to detach it, and may have done so. */
+int retain_may_be_loose(struct job *, struct span partition, bool *yes, struct err *);
 /* Remembers an event's type for the primary key in it, which part_premake may need. */
 void retain_key(struct job *, struct span ev_type);
 /* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
@@ -195,6 +197,7 @@ struct job {
 	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
+	bool children;                  /* the last batch went to children of dest_table alone */
 	bool parts_alone;               /* each partition is created in a transaction of its own */
 	struct retain retain;
 	struct progress *progress;      /* NULL: nobody looks */
@@ -222,6 +225,7 @@ enum job_verdict {
 int job_begin(struct job *, const struct queue_batch *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, struct err *);
+int job_keep(struct job *, struct err *);       /* commits lane 0's rows without a new tick */
 
 /* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
 

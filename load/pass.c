@@ -147,7 +147,8 @@ static struct stream *open_stream(struct pass *p, int64_t start_s, const struct 
 		.ev_type = ev_type, .route = p->job->route,
 	};
 	buf_str(&sql, "COPY ");
-	if ((p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
+	if (retain_may_be_loose(p->job, want.name, &want.old, e) == 0 &&
+	    (p->place ? p->place : into_partition)(p, &want, shape, &sql, e) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
 		stream = sink_add(p->job->sink, start_s, route_shape_id(p->job->route, shape), job_lane_of(p->job, want.name),
 			want.name, buf_cstr(&sql));

@@ -52,7 +52,7 @@ static int load_letters(struct pass *p, struct err *e)
 	} while (p->scan);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
-	return position_keep(j->dst[0], e);
+	return job_keep(j, e);
 }
 
 static int replay_batch(struct job *j, int64_t batch_id, int64_t *left, struct err *e)

@@ -63,6 +63,18 @@ int retain_is_late(struct job *j, int64_t start_s, bool *late, struct err *e)
 	return 0;
 }
 
+int retain_may_be_loose(struct job *j, struct span partition, bool *yes, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct span suffix = { partition.p + c->table.n, partition.n - c->table.n };
+	int64_t start_s;
+
+	*yes = false;
+	if (!c->detach || c->keep.unit == PERIOD_NONE || !period_of_suffix(&c->period, suffix, &start_s))
+		return 0;
+	return retain_is_late(j, start_s, yes, e);
+}
+
 /* ---- the children of dest_table */
 
 static void add_table(struct buf *sql, const struct conf *c, struct span name)

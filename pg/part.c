@@ -54,6 +54,194 @@ bool part_is_model(const struct conf *c, const struct part_table *d, struct span
 		!memmem(c->part_template, strlen(c->part_template), column.p, column.n);
 }
 
+/* ---- the right table
+ *
+ * Whoever may create tables on our search_path can put one under a partition's name, to read our
+ * rows or to have us run a trigger. And a partition that was one may be no more: detached, or its
+ * parent renamed and another put in its place. */
+
+void part_words(struct buf *words, const struct conf *c)
+{
+	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789_$";
+
+	buf_str(words, " ");
+	for (const char *p = c->part_template; p && *p; p++) {
+		char low = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+		if (strchr(name, low) || (unsigned char)low >= 0x80)
+			buf_add(words, &low, 1);
+		else if (words->p[words->len - 1] != ' ')
+			buf_str(words, " ");
+	}
+	buf_str(words, " ");
+}
+
+bool part_makes_children(const struct conf *c)
+{
+	struct buf words = { 0 };
+
+	part_words(&words, c);
+	const char *text = buf_cstr(&words);
+	bool makes = strstr(text, " partition of ") || strstr(text, " attach partition ") || strstr(text, " inherits ");
+	buf_free(&words);
+	return makes;
+}
+
+/* Is parent m, with the name m.relname, one that the template means? */
+static void add_is_meant(struct buf *sql, const struct conf *c)
+{
+	struct buf words = { 0 };
+
+	part_words(&words, c);
+	buf_str(&words, c->part_template ? c->part_template : "");
+	buf_str(sql, "pg_catalog.strpos(");
+	buf_literal(sql, (struct span){ words.p, words.len });
+	buf_str(sql, ", CASE WHEN pg_catalog.quote_ident(m.relname)" PQ_OWN("=") "m.relname::pg_catalog.text"
+		" THEN ' '" PQ_OWN("||") "m.relname::pg_catalog.text" PQ_OWN("||") "' ' ELSE pg_catalog.quote_ident(m.relname) END)"
+		PQ_OWN(">") "0");
+	if (!c->part_template || !strstr(c->part_template, "_PARENT"))  /* whose are they, then? */
+		buf_str(sql, " OR top.oid IS NULL");
+	buf_free(&words);
+}
+
+/* Of a row i of pg_inherits: not one that is being detached. */
+static const char *attached(const struct pq *dst)
+{
+	return pq_server_version(dst) >= 140000 ? " AND NOT i.inhdetachpending" : "";
+}
+
+/* The names with their tables' oids, and of each table and all that is above it those. */
+static void add_tables(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n)
+{
+	buf_str(sql, "WITH RECURSIVE want (name, old, oid) AS (VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? ", (" : "(");
+		buf_literal(sql, names[i].name);
+		buf_fmt(sql, "::pg_catalog.text, %s, ", names[i].old ? "true" : "false");
+		buf_regclass(sql, c->schema, names[i].name);
+		buf_str(sql, ")");
+	}
+	buf_fmt(sql, "), up (part, oid) AS (SELECT oid, oid FROM want UNION SELECT up.part, i.inhparent FROM up"
+		" JOIN pg_catalog.pg_inherits i ON i.inhrelid" PQ_OWN("=") "up.oid%s), top (oid) AS (SELECT ", attached(dst));
+	buf_regclass(sql, c->schema, c->table);
+	buf_str(sql, ") ");
+}
+
+/* A query for those that are not right: name, why, and whose it is. */
+static void add_wrong(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n)
+{
+	add_tables(sql, dst, c, names, n);
+	buf_str(sql, "SELECT want.name, CASE WHEN want.oid IS NULL THEN 'gone' WHEN other.n" PQ_OWN(">") "0 AND NOT other.meant"
+		" THEN 'other' WHEN stranger.name IS NOT NULL THEN 'stranger' ELSE 'loose' END AS why,"
+		" CASE WHEN other.n" PQ_OWN(">") "0 THEN other.name ELSE stranger.name END AS whose"
+		" FROM want CROSS JOIN top"
+		" CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n, pg_catalog.min(m.oid::pg_catalog.regclass::pg_catalog.text) AS name,"
+		" pg_catalog.bool_or(");
+	add_is_meant(sql, c);
+	buf_fmt(sql, ") AS meant FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class m ON m.oid" PQ_OWN("=") "i.inhparent"
+		" WHERE i.inhrelid" PQ_OWN("=") "want.oid%s) other"
+		" LEFT JOIN LATERAL (SELECT r.rolname::pg_catalog.text AS name FROM pg_catalog.pg_class c"
+		" JOIN pg_catalog.pg_roles r ON r.oid" PQ_OWN("=") "c.relowner JOIN pg_catalog.pg_class t ON t.oid" PQ_OWN("=") "top.oid"
+		" WHERE c.oid" PQ_OWN("=") "want.oid AND t.relowner" PQ_OWN("<>") "c.relowner AND NOT r.rolsuper"
+		" AND r.rolname" PQ_OWN("<>") "current_user) stranger ON true"
+		" WHERE NOT EXISTS (SELECT FROM up WHERE up.part" PQ_OWN("=") "want.oid AND up.oid" PQ_OWN("=") "top.oid)"
+		" AND (want.oid IS NULL OR stranger.name IS NOT NULL OR (other.n" PQ_OWN(">") "0 AND NOT other.meant)"
+		" OR (other.n" PQ_OWN("=") "0 AND NOT want.old AND %s))", attached(dst), part_makes_children(c) ? "true" : "false");
+}
+
+int part_look(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_wrong(&sql, dst, c, names, n);
+	pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return e->code;
+}
+
+int part_wrong(struct pq *dst, const struct conf *c, int row, bool *loose, struct err *e)
+{
+	const char *name = pq_value(dst, row, 0), *why = pq_value(dst, row, 1), *whose = pq_value(dst, row, 2);
+
+	*loose = strcmp(why, "loose") == 0;
+	if (*loose)
+		return err_set(e, ERR_SHAPE, "table %s is no child of %s, as part_template makes them: rows in it would not be in %s."
+			" Attach it (ALTER TABLE ... ATTACH PARTITION, or INHERIT), or rename it, so that a new one is made", name,
+			c->dest_table, c->dest_table);
+	if (strcmp(why, "other") == 0)
+		return err_set(e, ERR_SHAPE, "table %s is a child of %s, not of %s: no row goes there. Rename it, so that a new one"
+			" is made; or, if %s is meant, name that in part_template, if only in a comment", name, whose, c->dest_table, whose);
+	if (strcmp(why, "stranger") == 0)
+		return err_set(e, ERR_RIGHTS, "table %s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
+			" is another", name, whose, c->dest_table);
+	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
+}
+
+/* How many of the tables are children of dest_table itself, to "count": much cheaper than add_wrong. */
+static void add_count(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n,
+	const char *columns)
+{
+	buf_fmt(sql, "SELECT %s FROM pg_catalog.pg_inherits i WHERE i.inhrelid" PQ_OWN("=") "ANY (ARRAY[", columns);
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? "," : "");
+		buf_regclass(sql, c->schema, names[i].name);
+	}
+	buf_str(sql, "]) AND i.inhparent" PQ_OWN("="));
+	buf_regclass(sql, c->schema, c->table);
+	buf_str(sql, attached(dst));
+}
+
+static int are_children(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, bool *yes,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_count(&sql, dst, c, names, n, "pg_catalog.count(*)");
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		*yes = pq_int(dst, 0, 0, 0) == (int64_t)n;
+	buf_free(&sql);
+	return e->code;
+}
+
+int part_right(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, bool *children, struct err *e)
+{
+	bool loose;
+
+	*children = true;
+	if (n == 0 || are_children(dst, c, names, n, children, e) < 0 || *children)
+		return e->code;
+	if (part_look(dst, c, names, n, e) < 0 || pq_rows(dst) == 0)
+		return e->code;
+	return part_wrong(dst, c, 0, &loose, e);
+}
+
+/* What no integer is read from. It stands in the server's message, in any language. */
+#define NOT_RIGHT "tdispatch: children: "
+
+void part_add_children(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n)
+{
+	struct buf columns = { 0 };
+
+	if (n == 0)
+		return;
+	buf_fmt(&columns, "CASE WHEN pg_catalog.count(*)" PQ_OWN("<>") "%zu THEN ('" NOT_RIGHT "'" PQ_OWN("||")
+		"pg_catalog.count(*)::pg_catalog.text)::pg_catalog.int4 END", n);
+	add_count(sql, dst, c, names, n, buf_cstr(&columns));
+	buf_str(sql, ";");
+	buf_free(&columns);
+}
+
+int part_refused(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, struct err *e)
+{
+	bool children;
+
+	if (strcmp(e->sqlstate, "22P02") != 0 || !strstr(e->msg, NOT_RIGHT))
+		return e->code;
+	*e = (struct err){ 0 };
+	if (pq_query(dst, "ROLLBACK", e) < 0 || part_right(dst, c, names, n, &children, e) < 0)
+		return e->code;
+	return err_set(e, ERR_CONFLICT, "partitions of %s were changed at this moment", c->dest_table);
+}
+
 /* ---- creating */
 
 #define PKEY_MAX 33                     /* columns: one more than the server takes in a key, so that it says so */
@@ -247,25 +435,11 @@ int part_kinds(struct pq *ddl, const struct conf *c, struct span table, const st
 	return e->code;
 }
 
-/* A table under the partition's name that was there before: whoever may create tables on our
- * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
- * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. */
-static int refuse_stranger(struct pq *ddl, const struct part_want *want, struct err *e)
+static int is_right(struct pq *ddl, const struct part_want *want, struct err *e)
 {
-	struct buf sql = { 0 };
+	bool child;
 
-	add_oid(&sql, "parent", want->conf, want->conf->table);
-	add_oid(&sql, "part", want->conf, want->name);
-	buf_str(&sql, PQ_OWN_PATH "SELECT rolname FROM pg_class part JOIN pg_roles ON pg_roles.oid = part.relowner"
-		" JOIN pg_class parent ON parent.oid = current_setting('tdispatch.parent')::oid"
-		" WHERE part.oid = current_setting('tdispatch.part')::oid AND part.relowner <> parent.relowner"
-		" AND NOT rolsuper AND rolname <> current_user AND NOT EXISTS (SELECT 1 FROM pg_inherits"
-		" WHERE inhrelid = part.oid AND inhparent = parent.oid)");
-	if (pq_query(ddl, buf_cstr(&sql), e) == 0 && pq_rows(ddl) > 0)
-		err_set(e, ERR_RIGHTS, "table %.*s is not ours to fill: it belongs to %s, is no partition of %s, and its owner"
-			" is another", (int)want->name.n, want->name.p, pq_value(ddl, 0, 0), want->conf->dest_table);
-	buf_free(&sql);
-	return e->code;
+	return part_right(ddl, want->conf, &(struct part_name){ want->name, want->old }, 1, &child, e);
 }
 
 /* The partition is there then, or there is an error. */
@@ -315,17 +489,17 @@ int part_ensure(struct pq *ddl, const struct part_want *want, size_t *open, bool
 	*created = false;
 	if (!open)
 		open = &alone;
-	if (is_there(ddl, "", want, &there, e) < 0 || (there && refuse_stranger(ddl, want, e) < 0)) {
+	if (is_there(ddl, "", want, &there, e) < 0 || (there && is_right(ddl, want, e) < 0)) {
 		if (*open)
 			roll_back(ddl);
 		*open = 0;
 		return e->code;
 	}
-	if (there)              /* the transaction has another search_path by now */
+	if (there)
 		return part_commit(ddl, open, e);
 	if (create(ddl, want, open, created, e) == 0 && part_commit(ddl, &alone, e) < 0) {
 		*created = false;
 		creation_failed(ddl, want, &alone, e);
 	}
-	return e->code || *created ? e->code : refuse_stranger(ddl, want, e);
+	return e->code || *created ? e->code : is_right(ddl, want, e);
 }

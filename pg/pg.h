@@ -126,10 +126,10 @@ int position_install(struct pq *, bool *created, struct err *);
  * it; the number of lanes is read by lane 0 alone. ERR_CONFLICT when another process has the lock. */
 int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
 	struct position *, struct err *);
-/* Commits the rows of a batch from one tick to another. */
-int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
-	struct err *);
-int position_keep(struct pq *, struct err *);            /* commits rows without a new position */
+/* Commits the rows of a batch from one tick to another. before: statements to be run first, or "". */
+int position_commit(struct pq *, const char *before, const char *consumer, size_t lane, size_t lanes, int64_t from,
+	int64_t tick, struct err *);
+int position_keep(struct pq *, const char *before, struct err *);        /* commits rows without a new position */
 int position_rollback(struct pq *, struct err *);
 /* In lane 0's open transaction, and commits it: from now on so many lanes, all at tick. */
 int position_set_lanes(struct pq *, const char *consumer, size_t lanes, int64_t tick, struct err *);
@@ -224,6 +224,30 @@ int part_lacks(struct pq *, const struct part_table *, const struct span *column
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
 bool part_is_model(const struct conf *, const struct part_table *, struct span column);
 
+/* What part_template says, in lower case, with a blank for all that is no name or key word. */
+void part_words(struct buf *, const struct conf *);
+/* Does part_template make children of a table, by partition of, attach partition or inherits? */
+bool part_makes_children(const struct conf *);
+
+struct part_name {
+	struct span name;               /* a partition, without schema */
+	bool old;                       /* it is older than part_keep, which may have detached it */
+};
+
+/* Rows may go to a table under a partition's name if it is a child of dest_table or, at some levels,
+ * of a child; or of a table that part_template names. One that is nobody's child may get rows where
+ * part_template makes none, or where it is old; its owner must be dest_table's, a superuser or we.
+ * 0, ERR_SHAPE or ERR_RIGHTS with the first that is not so; ERR_CONFLICT when it is gone.
+ * *children: all are children of dest_table itself. */
+int part_right(struct pq *, const struct conf *, const struct part_name *, size_t n, bool *children, struct err *);
+/* A statement that fails if they are no children, to be sent with the COMMIT in one message. */
+void part_add_children(struct buf *sql, const struct pq *, const struct conf *, const struct part_name *, size_t n);
+/* Was it that statement that failed? Then rolls back, and e becomes what part_right says, or ERR_CONFLICT. */
+int part_refused(struct pq *, const struct conf *, const struct part_name *, size_t n, struct err *e);
+/* All that are not right: the rows of a query, and what is to be said of one; *loose: it is nobody's child. */
+int part_look(struct pq *, const struct conf *, const struct part_name *, size_t n, struct err *);
+int part_wrong(struct pq *, const struct conf *, int row, bool *loose, struct err *);
+
 /* Opens *ddl when it is NULL. */
 int part_open(struct pq **ddl, const struct conf *, const struct style *, struct err *);
 /* Appends the name of the partition of the period, without schema. */
@@ -240,6 +264,7 @@ struct part_want {
 	int64_t start_s, end_s;
 	struct span ev_type;            /* of the event that needs it: holds the primary key */
 	int lock_timeout_ms;
+	bool old;                       /* as in struct part_name */
 	const struct route *route;
 };
 

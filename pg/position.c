@@ -95,21 +95,23 @@ static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
 	return 0;
 }
 
-int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes, int64_t from, int64_t tick,
-	struct err *e)
+int position_commit(struct pq *dst, const char *before, const char *consumer, size_t lane, size_t lanes, int64_t from,
+	int64_t tick, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	buf_str(&sql, before);
 	add_set(&sql, consumer, lane, lanes, "", tick);
 	if (lane)
 		add_set(&sql, consumer, lane, lanes, " from", from);
 	return run_to_commit(dst, &sql, e);
 }
 
-int position_keep(struct pq *dst, struct err *e)
+int position_keep(struct pq *dst, const char *before, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	buf_str(&sql, before);
 	return run_to_commit(dst, &sql, e);
 }
 
