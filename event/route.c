@@ -274,6 +274,7 @@ static int twice(struct span name, struct err *e)
 	return e->code;
 }
 
+/* Reads to the end, also when all columns that are wanted were seen: one may come twice. */
 static int row_of_list(struct route *r, struct span data, struct err *e)
 {
 	struct span rest = data, value;
@@ -281,7 +282,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 	ssize_t wanted = -1;
 
 	r->row++;
-	for (size_t at = 0; left > 0 && next_field(r, at, data, &rest, &value, &wanted, e); at++) {
+	for (size_t at = 0; next_field(r, at, data, &rest, &value, &wanted, e); at++) {
 		if (wanted < 0)
 			continue;
 		if (r->seen[wanted] == r->row)
@@ -290,7 +291,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
-	if (left)
+	if (e->code || left)
 		return e->code ? e->code : lacks(r, e);
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)

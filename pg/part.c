@@ -281,6 +281,20 @@ static void roll_back(struct pq *ddl)
 	pq_query(ddl, "ROLLBACK", &ignored);
 }
 
+/* Without the blanks around it, which the trigger's argument pkey=id, day puts there. */
+static struct span trim(struct span name)
+{
+	struct span all = name;
+
+	while (name.n && name.p[name.n - 1] == ' ')
+		name.n--;
+	while (name.n && *name.p == ' ') {
+		name.p++;
+		name.n--;
+	}
+	return name.n ? name : all;     /* a column may be called " " */
+}
+
 /* The columns after the colon of "I:id,day", by the names that they have in the target. */
 static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_MAX])
 {
@@ -291,7 +305,7 @@ static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_M
 	while (p && p + 1 < end && n < PKEY_MAX) {
 		const char *start = p + 1;
 		p = memchr(start, ',', (size_t)(end - start));
-		pkey[n++] = route_target(want->route, (struct span){ start, (size_t)((p ? p : end) - start) });
+		pkey[n++] = route_target(want->route, trim((struct span){ start, (size_t)((p ? p : end) - start) }));
 	}
 	return n;
 }

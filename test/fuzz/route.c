@@ -73,13 +73,12 @@ static bool take_field(const struct route *r, struct span source, struct span va
 	return true;
 }
 
-/* With a list the row is read up to the last column wanted, else to its end. */
 static bool slow_read(const struct route *r, struct span data)
 {
 	struct span name, value;
 
 	row.n = 0;
-	while (!(r->field && has_all_listed(r)) && slow_next(&data, &name, &value))
+	while (slow_next(&data, &name, &value))
 		if (row.n == COLUMNS_MAX || !take_field(r, name, value))
 			return false;
 	if (r->field)

@@ -80,9 +80,17 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=5&days=6&day=7"), "(id, day) [5], [7]" },
 		{ TEXT("id=5&days=6&day"), "(id, day) [5], NULL" },
 		{ TEXT("id=5&=6&day=7"), "(id, day) [5], [7]" },
-		{ TEXT("id=5&=6&day=8&id"), "(id, day) [5], [8]" },
+		{ TEXT("id=5&=6&day=8&id"), "data: the event has column id twice" },
 		{ TEXT("id=5&=6&id=7&day=8"), "data: the event has column id twice" },
 		{ TEXT("id=5&&day=7"), "(id, day) [5], [7]" },
+	} },
+	{ "a list: what comes after the last column wanted", "id, day", NULL, {
+		{ TEXT("id=5&day=8&x=1&d%61y=9"), "data: the event has column day twice" },
+		{ TEXT("id=5&day=8&x=1&x=2"), "(id, day) [5], [8]" },
+		{ TEXT("id=5&day=8&x=%zz"), "(id, day) [5], [8]" },
+		{ TEXT("id=5&day=8&x=1&%zz=9"), "data: bad escape at byte 15 of ev_data" },
+		{ TEXT("id=5&day=8&x=1&day"), "data: the event has column day twice" },
+		{ TEXT("id=5&day=8&x=1&y=1&id=5"), "data: the event has column id twice" },
 	} },
 	{ "a list: bad escapes in names", "id, day", NULL, {
 		{ TEXT("%4z=1&id=1&day=2"), "data: bad escape at byte 0 of ev_data" },
