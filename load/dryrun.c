@@ -174,6 +174,20 @@ static int look_at_position(struct job *j, const struct queue_batch *b, struct e
 	return !(known && tick == b->tick);
 }
 
+/* A column that fields names and the target does not take. */
+static int plan_generated(struct job *j, struct plan *plan, struct err *e)
+{
+	const struct conf *c = j->conf;
+	size_t i;
+
+	if (part_lists_generated(j->ddl, c, &i, e) == 0 && i < c->nfield) {
+		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of fields\n", (int)c->field[i].target.n,
+			c->field[i].target.p, c->dest_table);
+		plan->nfaults++;
+	}
+	return e->code;
+}
+
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	struct plan plan = { 0 };
@@ -181,7 +195,8 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 		.job = j, .batch = b, .event = -1, .keep = true, .max_dead = DEAD_MAX, .dry = true,
 		.place = plan_partition, .place_for = &plan,
 	};
-	int rc = part_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
+	int rc = part_find(j->ddl, j->conf, j->conf->table, &plan.parent, e) < 0 || plan_generated(j, &plan, e) < 0 ?
+		e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);
@@ -209,7 +224,7 @@ static int connect_both(struct job *j, struct err *e)
 			" --register or --install", c->consumer_name, c->queue_name);
 	if (part_open(&j->ddl, c, &j->style, e) < 0 || position_kind(j->ddl, &j->kind, e) < 0)
 		return e->code;
-	return position_require(j->kind, e);
+	return position_require(j->kind, e) < 0 ? e->code : job_leave_out(j, j->ddl, e);
 }
 
 int dryrun_run(struct job *j, struct err *e)

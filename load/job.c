@@ -165,13 +165,21 @@ int job_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	return change_number(j, b, e) < 0 ? e->code : job_begin(j, b, e);
 }
 
+int job_leave_out(struct job *j, struct pq *dst, struct err *e)
+{
+	tally_clear(&j->generated);
+	if (!j->conf->nfield && part_generated(dst, j->conf, &j->generated, e) == 0)
+		route_leave_out(j->route, &j->generated);
+	return e->code;
+}
+
 /* The partitions whose tables got rows on that lane, into names, which has room for all. */
 static size_t names_of_lane(struct job *j, size_t lane, struct part_name *names, struct err *e)
 {
 	const struct tally *rows = sink_tally(j->sink);
 	size_t n = 0;
 
-	for (size_t i = 0; i < rows->n && j->conf->period.method != PERIOD_NONE; i++) {
+	for (size_t i = 0; i < rows->n; i++) {
 		struct span name = span_of(rows->at[i].name);
 		if (job_lane_of(j, name) != lane)
 			continue;
@@ -190,6 +198,16 @@ static int commit_after(struct job *j, const char *first, size_t lane, const str
 	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, b->prev_tick, b->tick, e);
 }
 
+/* What is known of the target may be no longer true. */
+static void look_anew(struct job *j, size_t lane, const struct err *e)
+{
+	struct err ignored = { 0 };
+
+	j->children = false;
+	if (e->code == ERR_CONFLICT && j->generated.n)
+		job_leave_out(j, j->dst[lane], &ignored);
+}
+
 /* The tables that got rows are locked by now: who is the right one remains so. Where all are children
  * of dest_table, as they were in the last batch, the question goes with the COMMIT. */
 static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b, struct err *e)
@@ -202,9 +220,10 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b, 
 		part_add_children(&first, j->dst[lane], j->conf, names, n);
 	else if (!e->code)
 		part_right(j->dst[lane], j->conf, names, n, &j->children, e);
+	part_add_generated(&first, j->conf, names, n, &j->generated);
 	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
-		part_refused(j->dst[lane], j->conf, names, n, e);
-		j->children = false;
+		part_refused(j->dst[lane], j->conf, names, n, &j->generated, e);
+		look_anew(j, lane, e);
 	}
 	buf_free(&first);
 	free(names);
@@ -247,6 +266,7 @@ void job_free(struct job *j)
 	route_free(j->route);
 	sink_free(j->sink);
 	retain_free(&j->retain);
+	tally_clear(&j->generated);
 	j->style = (struct style){ 0 };
 	j->route = NULL;
 	j->sink = NULL;
@@ -298,6 +318,8 @@ int job_connect(struct job *j, struct err *e)
 		return 0;
 	job_disconnect(j);
 	if (job_source(j, e) < 0 || job_open_lanes(j, 1, e) < 0 || check_registration(j, e) < 0)
+		return e->code;
+	if (job_leave_out(j, j->dst[0], e) < 0)
 		return e->code;
 	return j->conf->error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
 }

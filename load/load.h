@@ -197,6 +197,7 @@ struct job {
 	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
 	int64_t events;                 /* of all batches loaded */
 	int64_t single_until;           /* no merging of ticks before this one */
+	struct tally generated;         /* columns that no row brings, with fields = * */
 	bool children;                  /* the last batch went to children of dest_table alone */
 	bool parts_alone;               /* each partition is created in a transaction of its own */
 	struct retain retain;
@@ -215,6 +216,9 @@ void job_free(struct job *);
 int job_open_lanes(struct job *, size_t n, struct err *);
 void job_close_lanes(struct job *);
 size_t job_lane_of(const struct job *, struct span partition);  /* the lane that a partition belongs to */
+
+/* With fields = *: leaves the columns that dest_table generates out of rows. */
+int job_leave_out(struct job *, struct pq *dst, struct err *);
 
 enum job_verdict {
 	JOB_IS_IN,                      /* the target has the batch: finish it */

@@ -78,7 +78,7 @@ int replay_run(struct job *j, struct err *e)
 	int64_t batch = 0, letters, left = 0, batches = 0;
 
 	if (read_from_target(j, e) < 0 || dead_require(j->src, e) < 0 || position_kind(j->src, &j->kind, e) < 0 ||
-	    position_require(j->kind, e) < 0)
+	    position_require(j->kind, e) < 0 || job_leave_out(j, j->src, e) < 0)
 		return e->code;
 	j->lanes = 1;
 	j->loads[0] = true;

@@ -10,6 +10,34 @@
 
 #include "pg.h"
 
+/* ---- part_template */
+
+void part_words(struct buf *words, const struct conf *c)
+{
+	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789_$";
+
+	buf_str(words, " ");
+	for (const char *p = c->part_template; p && *p; p++) {
+		char low = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+		if (strchr(name, low) || (unsigned char)low >= 0x80)
+			buf_add(words, &low, 1);
+		else if (words->p[words->len - 1] != ' ')
+			buf_str(words, " ");
+	}
+	buf_str(words, " ");
+}
+
+bool part_makes_children(const struct conf *c)
+{
+	struct buf words = { 0 };
+
+	part_words(&words, c);
+	const char *text = buf_cstr(&words);
+	bool makes = strstr(text, " partition of ") || strstr(text, " attach partition ") || strstr(text, " inherits ");
+	buf_free(&words);
+	return makes;
+}
+
 /* ---- tables as they are, found by the role's search_path as a COPY would find them */
 
 int part_find(struct pq *dst, const struct conf *c, struct span table, struct part_table *d, struct err *e)
@@ -46,6 +74,50 @@ int part_lacks(struct pq *dst, const struct part_table *d, const struct span *co
 	return e->code;
 }
 
+/* Children generate what their parent does, and so do copies of it if they are told to. */
+static bool is_inherited(const struct conf *c, const struct part_table *parent)
+{
+	struct buf words = { 0 };
+
+	if (c->period.method == PERIOD_NONE || parent->partitioned || !c->part_template || part_makes_children(c))
+		return true;
+	part_words(&words, c);
+	bool copied = strstr(buf_cstr(&words), " including all ") || strstr(buf_cstr(&words), " including generated ");
+	copied = copied && !strstr(buf_cstr(&words), " excluding generated ");
+	buf_free(&words);
+	return copied;
+}
+
+int part_generated(struct pq *dst, const struct conf *c, struct tally *columns, struct err *e)
+{
+	struct part_table parent;
+	struct buf sql = { 0 };
+
+	if (pq_server_version(dst) < 120000 || part_find(dst, c, c->table, &parent, e) < 0 || !*parent.oid || !is_inherited(c, &parent))
+		return e->code;
+	buf_fmt(&sql, "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("=") "'%s'::pg_catalog.oid"
+		" AND attnum" PQ_OWN(">") "0::pg_catalog.int2 AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\"", parent.oid);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		for (int row = 0; row < pq_rows(dst); row++)
+			tally_add(columns, pq_value(dst, row, 0), 0);
+	buf_free(&sql);
+	return e->code;
+}
+
+int part_lists_generated(struct pq *dst, const struct conf *c, size_t *which, struct err *e)
+{
+	struct tally columns = { 0 };
+
+	*which = c->nfield;
+	if (c->nfield && part_generated(dst, c, &columns, e) == 0)
+		for (size_t i = c->nfield; i-- > 0;)
+			for (size_t k = 0; k < columns.n; k++)
+				if (span_is(c->field[i].target, columns.at[k].name))
+					*which = i;
+	tally_clear(&columns);
+	return e->code;
+}
+
 bool part_is_model(const struct conf *c, const struct part_table *d, struct span column)
 {
 	if (d->partitioned || !c->part_template)
@@ -59,32 +131,6 @@ bool part_is_model(const struct conf *c, const struct part_table *d, struct span
  * Whoever may create tables on our search_path can put one under a partition's name, to read our
  * rows or to have us run a trigger. And a partition that was one may be no more: detached, or its
  * parent renamed and another put in its place. */
-
-void part_words(struct buf *words, const struct conf *c)
-{
-	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789_$";
-
-	buf_str(words, " ");
-	for (const char *p = c->part_template; p && *p; p++) {
-		char low = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-		if (strchr(name, low) || (unsigned char)low >= 0x80)
-			buf_add(words, &low, 1);
-		else if (words->p[words->len - 1] != ' ')
-			buf_str(words, " ");
-	}
-	buf_str(words, " ");
-}
-
-bool part_makes_children(const struct conf *c)
-{
-	struct buf words = { 0 };
-
-	part_words(&words, c);
-	const char *text = buf_cstr(&words);
-	bool makes = strstr(text, " partition of ") || strstr(text, " attach partition ") || strstr(text, " inherits ");
-	buf_free(&words);
-	return makes;
-}
 
 /* Is parent m, with the name m.relname, one that the template means? */
 static void add_is_meant(struct buf *sql, const struct conf *c)
@@ -176,16 +222,23 @@ int part_wrong(struct pq *dst, const struct conf *c, int row, bool *loose, struc
 	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
 }
 
-/* How many of the tables are children of dest_table itself, to "count": much cheaper than add_wrong. */
-static void add_count(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n,
-	const char *columns)
+/* The oids of the tables, for an operator before it. */
+static void add_any(struct buf *sql, const struct conf *c, const struct part_name *names, size_t n)
 {
-	buf_fmt(sql, "SELECT %s FROM pg_catalog.pg_inherits i WHERE i.inhrelid" PQ_OWN("=") "ANY (ARRAY[", columns);
+	buf_str(sql, "ANY (ARRAY[");
 	for (size_t i = 0; i < n; i++) {
 		buf_str(sql, i ? "," : "");
 		buf_regclass(sql, c->schema, names[i].name);
 	}
-	buf_str(sql, "]) AND i.inhparent" PQ_OWN("="));
+	buf_str(sql, "])");
+}
+
+/* Those that are children of dest_table itself: much cheaper than add_wrong. */
+static void add_children(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n)
+{
+	buf_str(sql, "FROM pg_catalog.pg_inherits i WHERE i.inhrelid" PQ_OWN("="));
+	add_any(sql, c, names, n);
+	buf_str(sql, " AND i.inhparent" PQ_OWN("="));
 	buf_regclass(sql, c->schema, c->table);
 	buf_str(sql, attached(dst));
 }
@@ -195,7 +248,8 @@ static int are_children(struct pq *dst, const struct conf *c, const struct part_
 {
 	struct buf sql = { 0 };
 
-	add_count(&sql, dst, c, names, n, "pg_catalog.count(*)");
+	buf_str(&sql, "SELECT pg_catalog.count(*) ");
+	add_children(&sql, dst, c, names, n);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
 		*yes = pq_int(dst, 0, 0, 0) == (int64_t)n;
 	buf_free(&sql);
@@ -207,39 +261,64 @@ int part_right(struct pq *dst, const struct conf *c, const struct part_name *nam
 	bool loose;
 
 	*children = true;
-	if (n == 0 || are_children(dst, c, names, n, children, e) < 0 || *children)
+	if (n == 0 || c->period.method == PERIOD_NONE || are_children(dst, c, names, n, children, e) < 0 || *children)
 		return e->code;
 	if (part_look(dst, c, names, n, e) < 0 || pq_rows(dst) == 0)
 		return e->code;
 	return part_wrong(dst, c, 0, &loose, e);
 }
 
-/* What no integer is read from. It stands in the server's message, in any language. */
-#define NOT_RIGHT "tdispatch: children: "
+/* What no integer is read from. They stand in the server's message, in any language. */
+#define NO_CHILDREN "tdispatch: children: "
+#define NOT_GENERATED "tdispatch: generated: "
+
+/* A column of the query that follows, which fails unless it has so many rows. */
+static void add_must_be(struct buf *sql, const char *what, size_t n)
+{
+	buf_fmt(sql, "SELECT CASE WHEN pg_catalog.count(*)" PQ_OWN("<>") "%zu THEN ('%s'" PQ_OWN("||")
+		"pg_catalog.count(*)::pg_catalog.text)::pg_catalog.int4 END ", n, what);
+}
 
 void part_add_children(struct buf *sql, const struct pq *dst, const struct conf *c, const struct part_name *names, size_t n)
 {
-	struct buf columns = { 0 };
-
-	if (n == 0)
+	if (n == 0 || c->period.method == PERIOD_NONE)
 		return;
-	buf_fmt(&columns, "CASE WHEN pg_catalog.count(*)" PQ_OWN("<>") "%zu THEN ('" NOT_RIGHT "'" PQ_OWN("||")
-		"pg_catalog.count(*)::pg_catalog.text)::pg_catalog.int4 END", n);
-	add_count(sql, dst, c, names, n, buf_cstr(&columns));
+	add_must_be(sql, NO_CHILDREN, n);
+	add_children(sql, dst, c, names, n);
 	buf_str(sql, ";");
-	buf_free(&columns);
 }
 
-int part_refused(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, struct err *e)
+void part_add_generated(struct buf *sql, const struct conf *c, const struct part_name *names, size_t n, const struct tally *columns)
 {
-	bool children;
+	if (n == 0 || columns->n == 0)
+		return;
+	add_must_be(sql, NOT_GENERATED, n * columns->n);
+	buf_str(sql, "FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("="));
+	add_any(sql, c, names, n);
+	buf_str(sql, " AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\" AND attname" PQ_OWN("=") "ANY (ARRAY[");
+	for (size_t i = 0; i < columns->n; i++) {
+		buf_str(sql, i ? "," : "");
+		buf_literal(sql, span_of(columns->at[i].name));
+	}
+	buf_str(sql, "]::pg_catalog.name[]);");
+}
 
-	if (strcmp(e->sqlstate, "22P02") != 0 || !strstr(e->msg, NOT_RIGHT))
+int part_refused(struct pq *dst, const struct conf *c, const struct part_name *names, size_t n, const struct tally *columns,
+	struct err *e)
+{
+	bool generated = strstr(e->msg, NOT_GENERATED), children;
+	struct tally now = { 0 };
+
+	if (strcmp(e->sqlstate, "22P02") != 0 || (!generated && !strstr(e->msg, NO_CHILDREN)))
 		return e->code;
 	*e = (struct err){ 0 };
-	if (pq_query(dst, "ROLLBACK", e) < 0 || part_right(dst, c, names, n, &children, e) < 0)
-		return e->code;
-	return err_set(e, ERR_CONFLICT, "partitions of %s were changed at this moment", c->dest_table);
+	if (pq_query(dst, "ROLLBACK", e) == 0 && part_right(dst, c, names, n, &children, e) == 0)
+		part_generated(dst, c, &now, e);
+	if (!e->code && generated && now.n == columns->n)
+		err_set(e, ERR_SHAPE, "column %s of %s is generated, and one of its partitions has it as a column like others,"
+			" so that it would get no value", now.at[0].name, c->dest_table);
+	tally_clear(&now);
+	return err_set(e, ERR_CONFLICT, "%s or its partitions were changed at this moment", c->dest_table);
 }
 
 /* ---- creating */

@@ -221,6 +221,10 @@ struct part_table {
 int part_find(struct pq *, const struct conf *, struct span table, struct part_table *, struct err *);
 /* *which: the first of n columns that the table does not have; n when it has all. */
 int part_lacks(struct pq *, const struct part_table *, const struct span *column, size_t n, size_t *which, struct err *);
+/* Adds the columns of dest_table that are generated, in its partitions too. */
+int part_generated(struct pq *, const struct conf *, struct tally *columns, struct err *);
+/* *which: the first column in fields that is so; nfield when none is. */
+int part_lists_generated(struct pq *, const struct conf *, size_t *which, struct err *);
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
 bool part_is_model(const struct conf *, const struct part_table *, struct span column);
 
@@ -240,10 +244,13 @@ struct part_name {
  * 0, ERR_SHAPE or ERR_RIGHTS with the first that is not so; ERR_CONFLICT when it is gone.
  * *children: all are children of dest_table itself. */
 int part_right(struct pq *, const struct conf *, const struct part_name *, size_t n, bool *children, struct err *);
-/* A statement that fails if they are no children, to be sent with the COMMIT in one message. */
+/* Statements that fail if they are no children, or if one does not generate those columns, which no
+ * row brought: to be sent with the COMMIT in one message. */
 void part_add_children(struct buf *sql, const struct pq *, const struct conf *, const struct part_name *, size_t n);
-/* Was it that statement that failed? Then rolls back, and e becomes what part_right says, or ERR_CONFLICT. */
-int part_refused(struct pq *, const struct conf *, const struct part_name *, size_t n, struct err *e);
+void part_add_generated(struct buf *sql, const struct conf *, const struct part_name *, size_t n, const struct tally *columns);
+/* Was it one of these statements that failed? Then rolls back, and e becomes what part_right says, or
+ * ERR_SHAPE, or ERR_CONFLICT. */
+int part_refused(struct pq *, const struct conf *, const struct part_name *, size_t n, const struct tally *columns, struct err *e);
 /* All that are not right: the rows of a query, and what is to be said of one; *loose: it is nobody's child. */
 int part_look(struct pq *, const struct conf *, const struct part_name *, size_t n, struct err *);
 int part_wrong(struct pq *, const struct conf *, int row, bool *loose, struct err *);
