@@ -159,11 +159,15 @@ struct field {                          /* one item of the fields list */
 };
 
 struct shape {                          /* one column list */
-	struct span *source;            /* names as they stand in the event, encoded */
 	struct span *target;            /* decoded, renamed */
 	size_t n;
-	size_t part_at;                 /* index of the partition column, or n */
 	char *columns;                  /* quoted, comma separated: for COPY */
+
+	/* route.c's own: */
+	struct span *source;            /* all names as they stand in the event, encoded */
+	size_t nsource;
+	size_t *at;                     /* of each column, the index of its source; NULL: none is left out */
+	size_t part_at;                 /* of the partition column's source, or nsource */
 };
 
 struct route;
@@ -177,6 +181,9 @@ void route_free(struct route *);
  * *values are valid until the next call. */
 int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
 	struct span *part, struct err *);
+/* With `*`: columns of these names are in no shape from now on. Shapes there were are gone, with their
+ * numbers, and true is returned, unless the names are the same as before. */
+bool route_leave_out(struct route *, const struct tally *names);
 /* Number that names a shape for the life of the route, below 2^31. */
 uint32_t route_shape_id(const struct route *, const struct shape *);
 /* Target name of a source column, through the fields list. */

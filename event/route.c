@@ -21,6 +21,7 @@ struct route {
 	const struct field *field;      /* NULL for `*` */
 	size_t nfield;
 	const char *part_field;         /* or NULL */
+	struct tally left_out;          /* names of columns */
 
 	struct shape *shape[SHAPES_MAX];
 	uint32_t shape_id[SHAPES_MAX];
@@ -63,12 +64,13 @@ static void shape_free(struct shape *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->n; i++) {
+	for (size_t i = 0; i < s->nsource; i++)
 		free((char *)(uintptr_t)s->source[i].p);
+	for (size_t i = 0; i < s->n; i++)
 		free((char *)(uintptr_t)s->target[i].p);
-	}
 	free(s->source);
 	free(s->target);
+	free(s->at);
 	free(s->columns);
 	free(s);
 }
@@ -98,13 +100,17 @@ static void shape_finish(struct shape *s)
 	s->columns = columns.p;
 }
 
+static void forget(struct route *r)
+{
+	for (size_t i = 0; i < r->nshape; i++)
+		shape_free(r->shape[i]);
+	r->nshape = 0;
+}
+
 static void remember(struct route *r, struct shape *s)
 {
-	if (r->nshape == SHAPES_MAX) {
-		for (size_t i = 0; i < r->nshape; i++)
-			shape_free(r->shape[i]);
-		r->nshape = 0;
-	}
+	if (r->nshape == SHAPES_MAX)
+		forget(r);
 	r->current = r->nshape;
 	r->shape_id[r->nshape] = r->next_id++ & INT32_MAX;
 	r->shape[r->nshape++] = s;
@@ -138,7 +144,7 @@ static void shape_of_list(struct route *r)
 		if (part.p && span_eq(part, r->field[i].source) && s->part_at == r->nfield)
 			s->part_at = i;
 	}
-	s->n = r->nfield;
+	s->n = s->nsource = r->nfield;
 	if (part.p && s->part_at == s->n)
 		r->nwanted++;
 	for (size_t i = 0; i < r->nwanted; i++) {
@@ -169,8 +175,8 @@ void route_free(struct route *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->nshape; i++)
-		shape_free(r->shape[i]);
+	forget(r);
+	tally_clear(&r->left_out);
 	for (size_t i = 0; i < COLUMNS_MAX; i++)
 		free(r->hint[i].name);
 	free(r->same_as);
@@ -291,7 +297,7 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
-	if (left || e->code)
+	if (e->code || left)
 		return e->code ? e->code : lacks(r, e);
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)
@@ -306,12 +312,30 @@ static int decode_name(struct span data, struct span raw, struct span *out, stru
 	ssize_t n = urlenc_decode(name, raw, &bad);
 
 	*out = (struct span){ name, n < 0 ? 0 : (size_t)n };
+	name[out->n] = 0;
 	if (n < 0)
 		return bad_escape(data, raw, bad, e);
 	if (n == 0 || n > NAME_BYTES_MAX)
 		return err_set(e, ERR_DATA, "a column name of %zd bytes at byte %zu of ev_data: the server takes 1 to %d",
 			n, (size_t)(raw.p - data.p), NAME_BYTES_MAX);
 	return 0;
+}
+
+/* Takes the columns that are left out from it. */
+static void narrow(const struct route *r, struct shape *s)
+{
+	size_t n = 0;
+
+	s->at = mem_alloc(s->n * sizeof *s->at);
+	for (size_t i = 0; i < s->n; i++) {
+		if (tally_find(&r->left_out, s->target[i].p)) {
+			free((char *)(uintptr_t)s->target[i].p);
+			continue;
+		}
+		s->at[n] = i;
+		s->target[n++] = s->target[i];
+	}
+	s->n = n;
 }
 
 static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
@@ -321,7 +345,7 @@ static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
 	s->part_at = n;
 	for (size_t i = 0; i < n && !e->code; i++) {
 		s->source[i] = span_copy(r->name[i].p, r->name[i].n);
-		s->n++;
+		s->nsource = s->n = i + 1;
 		if (decode_name(data, r->name[i], &s->target[i], e) < 0)
 			break;
 		if (r->part_field && span_is(s->target[i], r->part_field))
@@ -336,6 +360,8 @@ static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
 		shape_free(s);
 		return e->code;
 	}
+	if (r->left_out.n)
+		narrow(r, s);
 	shape_finish(s);
 	remember(r, s);
 	return 0;
@@ -343,7 +369,7 @@ static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
 
 static bool same_names(const struct route *r, const struct shape *s, size_t n)
 {
-	if (s->n != n)
+	if (s->nsource != n)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (s->source[i].n != r->name[i].n || !same_bytes(s->source[i].p, r->name[i].p, r->name[i].n))
@@ -376,8 +402,25 @@ int route_row(struct route *r, struct span data, const struct shape **shape, con
 {
 	if ((r->field ? row_of_list(r, data, e) : row_of_all(r, data, e)) < 0)
 		return e->code;
-	*shape = r->shape[r->current];
+	const struct shape *s = *shape = r->shape[r->current];
 	*values = r->value;
-	*part = r->part_field ? r->value[(*shape)->part_at] : (struct span){ NULL, 0 };
+	*part = r->part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
+	for (size_t i = 0; s->at && i < s->n; i++)
+		r->value[i] = r->value[s->at[i]];
 	return 0;
+}
+
+bool route_leave_out(struct route *r, const struct tally *names)
+{
+	size_t same = 0;
+
+	for (size_t i = 0; i < names->n; i++)
+		same += tally_find(&r->left_out, names->at[i].name) != NULL;
+	if (same == names->n && same == r->left_out.n)
+		return false;
+	tally_clear(&r->left_out);
+	tally_merge(&r->left_out, names);
+	if (!r->field)
+		forget(r);
+	return true;
 }

@@ -90,8 +90,7 @@ static void blame(struct job *j, const struct pass *p, struct err *e)
 	if (p->event < 0)
 		return;
 	pq_close(j->src);
-	j->src = pq_open("src_db", j->conf->src_db, NULL, &reconnect);
-	if (j->src)
+	if (job_source(j, &reconnect) == 0)
 		table = queue_event_table(j->src, p->batch, p->event);
 	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
 	if (table)
@@ -135,6 +134,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (l->lanes != j->lanes)
 			places_forget(p->places);
 		l->lanes = j->lanes;
+		places_leave_out(p->places, &j->generated);
 		p->from = j->src;
 		again = pass_run(p, e);
 		if (again < 0)
@@ -142,8 +142,10 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	} while (again);
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
-	if (job_commit(j, p->batch, e) < 0)
+	if (job_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
+		places_forget(p->places);
 		return e->code;
+	}
 	places_committed(p->places, j->watch);
 	return JOB_TO_LOAD;
 }

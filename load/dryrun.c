@@ -15,14 +15,15 @@ struct plan {
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* tables that are not there and would not be created */
 	struct tally lacking;           /* columns that a table does not have */
-	struct part_table parent;       /* dest_table */
+	struct tally wrong;             /* tables that are no partitions of dest_table */
+	struct table parent;       /* dest_table */
 	struct buf ddl, faults;         /* faults: a line each */
 	int64_t nfaults;
 };
 
 /* Columns that the rows have and table, called name, does not: the first, once. parent: the table
  * is to be made of it. */
-static int plan_columns(struct pass *p, const struct part_table *table, const char *name, const struct shape *shape,
+static int plan_columns(struct pass *p, const struct table *table, const char *name, const struct shape *shape,
 	struct err *e)
 {
 	struct plan *plan = p->place_for;
@@ -30,9 +31,9 @@ static int plan_columns(struct pass *p, const struct part_table *table, const ch
 	struct buf shown = { 0 };
 	size_t i;
 
-	if (part_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
+	if (table_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
 		return e->code;
-	if (table == &plan->parent && !part_is_model(&c->dest, table, shape->target[i]))
+	if (table == &plan->parent && !table_is_model(&c->dest, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
@@ -42,6 +43,29 @@ static int plan_columns(struct pass *p, const struct part_table *table, const ch
 	}
 	buf_free(&shown);
 	return 0;
+}
+
+/* The partition is there, and may be another's table. */
+static int plan_found(struct pass *p, const struct part_want *want, const struct table *found,
+	const char *name, const struct shape *shape, struct err *e)
+{
+	struct plan *plan = p->place_for;
+	const struct table_name table = { want->name, want->old };
+	struct err wrong = { 0 };
+	bool child;
+
+	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&plan->wrong, name))
+		table_right(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
+	if (*wrong.sqlstate || (wrong.code && wrong.code != ERR_SHAPE && wrong.code != ERR_RIGHTS)) {
+		*e = wrong;
+		return e->code;
+	}
+	if (wrong.code) {
+		tally_add(&plan->wrong, name, 0);
+		buf_fmt(&plan->faults, "  %s\n", wrong.msg);
+		plan->nfaults++;
+	}
+	return plan_columns(p, found, name, shape, e);
 }
 
 /* The partition is not there. */
@@ -67,7 +91,7 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 {
 	struct plan *plan = p->place_for;
 	struct buf name = { 0 };
-	struct part_table found = { 0 };
+	struct table found = { 0 };
 	bool there = false;
 
 	(void)table;
@@ -76,8 +100,8 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	bool known = tally_find(&plan->create, part);
 	if (!known && part_foresee(p->job->dst[0], want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->dest->part_template ? "\n" : "");
-	if (!e->code && there && part_find(p->job->dst[0], want->dest, want->name, &found, e) == 0)
-		plan_columns(p, &found, part, shape, e);
+	if (!e->code && there && table_find(p->job->dst[0], want->dest, want->name, &found, e) == 0)
+		plan_found(p, want, &found, part, shape, e);
 	else if (!e->code && want->dest->part_template)
 		plan_creation(p, part, shape, e);
 	else if (!e->code)
@@ -157,6 +181,20 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	return b->tick && v.kind != VERDICT_IS_IN;
 }
 
+/* A column that fields names and the target does not take. */
+static int plan_generated(struct job *j, struct plan *plan, struct err *e)
+{
+	const struct dest *d = &j->conf->dest;
+	size_t i;
+
+	if (table_lists_generated(j->dst[0], d, &i, e) == 0 && i < d->nfield) {
+		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of fields\n",
+			(int)d->field[i].target.n, d->field[i].target.p, d->dest_table);
+		plan->nfaults++;
+	}
+	return e->code;
+}
+
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 {
 	struct plan plan = { 0 };
@@ -167,7 +205,9 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 	};
 
 	places_open(&places, &j->conf->dest);
-	int rc = part_find(j->dst[0], &j->conf->dest, j->conf->dest.table, &plan.parent, e) < 0 ? e->code : pass_run(&p, e);
+	places_leave_out(&places, &j->generated);
+	int rc = table_find(j->dst[0], &j->conf->dest, j->conf->dest.table, &plan.parent, e) < 0 ||
+		plan_generated(j, &plan, e) < 0 ? e->code : pass_run(&p, e);
 
 	if (rc == 0)
 		print_plan(&p, &plan);
@@ -177,6 +217,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 	tally_clear(&plan.create);
 	tally_clear(&plan.missing);
 	tally_clear(&plan.lacking);
+	tally_clear(&plan.wrong);
 	buf_free(&plan.ddl);
 	buf_free(&plan.faults);
 	return rc;
@@ -195,7 +236,9 @@ static int connect_both(struct job *j, struct err *e)
 			" --register or --install", c->consumer_name, c->queue_name);
 	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	return position_require(j->kind, e) < 0 ? e->code : job_check_name(c, NULL, j->ddl, e);
+	if (position_require(j->kind, e) < 0 || job_check_name(c, NULL, j->dst[0], e) < 0)
+		return e->code;
+	return job_leave_out(j, j->dst[0], e);
 }
 
 int dryrun_run(struct job *j, struct err *e)

@@ -28,8 +28,8 @@
 int job_open_lanes(struct job *j, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n && !e->code; i++)
-		if (!j->dst[i])         /* escapes in events are bytes of the source's encoding */
-			j->dst[i] = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
+		if (!j->dst[i])
+			j->dst[i] = style_open(j->conf->dst_db, &j->style, e);
 	return e->code;
 }
 
@@ -193,21 +193,91 @@ int job_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 	return busy(j, e);
 }
 
-int job_commit(struct job *j, const struct queue_batch *b, struct err *e)
+int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {
+	tally_clear(&j->generated);
+	return j->conf->dest.nfield ? 0 : table_generated(dst, &j->conf->dest, &j->generated, e);
+}
+
+/* The partitions whose tables got rows on that lane, into names, which has room for all. */
+static size_t names_of_lane(struct job *j, size_t lane, const struct tally *rows,
+	struct table_name *names, struct err *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		struct span name = span_of(rows->at[i].name);
+		if (job_lane_of(j, name) != lane)
+			continue;
+		names[n] = (struct table_name){ .name = name };
+		retain_may_be_loose(j, name, &names[n].old, e);
+		n++;
+	}
+	return n;
+}
+
+/* first: statements to be run before. b: NULL leaves the position as it is. */
+static int commit_after(struct job *j, const char *first, size_t lane, const struct queue_batch *b,
+	struct err *e)
+{
+	if (!b)
+		return position_keep(j->dst[lane], first, e);
 	const struct position pos = {
 		.tick = b->tick, .time_us = b->tick_us,
 		.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
 	};
-	const char *consumer = j->conf->consumer_name;
+	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, j->kind,
+		&pos, e);
+}
 
+/* What is known of the target may be no longer true. */
+static void look_anew(struct job *j, size_t lane, const struct err *e)
+{
+	struct err ignored = { 0 };
+
+	j->children = false;
+	if (e->code == ERR_CONFLICT && j->generated.n)
+		job_leave_out(j, j->dst[lane], &ignored);
+}
+
+/* The tables that got rows are locked by now: who is the right one remains so. Where all are children
+ * of dest_table, as they were in the last batch, the question goes with the COMMIT. */
+static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b, const struct tally *rows,
+	struct err *e)
+{
+	const struct dest *d = &j->conf->dest;
+	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
+	size_t n = names_of_lane(j, lane, rows, names, e);
+	struct buf first = { 0 };
+
+	if (j->children)
+		table_add_children(&first, j->dst[lane], d, names, n);
+	else if (!e->code)
+		table_right(j->dst[lane], d, names, n, &j->children, NULL, e);
+	table_add_generated(&first, d, names, n, &j->generated);
+	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
+		table_refused(j->dst[lane], d, names, n, &j->generated, e);
+		look_anew(j, lane, e);
+	}
+	buf_free(&first);
+	free(names);
+	return e->code;
+}
+
+int job_commit(struct job *j, const struct queue_batch *b, const struct tally *rows, struct err *e)
+{
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
 		if (j->loads[i])
-			position_commit(j->dst[i], consumer, i, j->lanes, j->kind, &pos, e);
+			commit_lane(j, i, b, rows, e);
 		else
 			position_rollback(j->dst[i], e);
 	}
 	return e->code;
+}
+
+int job_keep(struct job *j, const struct tally *rows, struct err *e)
+{
+	return commit_lane(j, 0, NULL, rows, e);
 }
 
 /* ---- connections */
@@ -224,9 +294,10 @@ void job_free(struct job *j)
 {
 	job_disconnect(j);
 	j->single_until = 0;
-	free(j->encoding);
+	j->children = false;
 	retain_free(&j->retain);
-	j->encoding = NULL;
+	tally_clear(&j->generated);
+	j->style = (struct style){ 0 };
 }
 
 /* Ticks that another program has set get their times, where both sides are at the same tick. */
@@ -318,9 +389,7 @@ int job_source(struct job *j, struct err *e)
 	j->src = pq_open("src_db", c->src_db, NULL, e);
 	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)
 		return e->code;
-	free(j->encoding);
-	j->encoding = mem_str(pq_server_encoding(j->src), strlen(pq_server_encoding(j->src)));
-	return 0;
+	return style_ask(j->src, &j->style, e);
 }
 
 int job_connect(struct job *j, struct err *e)
@@ -329,6 +398,8 @@ int job_connect(struct job *j, struct err *e)
 		return 0;
 	job_disconnect(j);
 	if (job_source(j, e) < 0 || job_open_lanes(j, 1, e) < 0 || check_registration(j, e) < 0)
+		return e->code;
+	if (job_leave_out(j, j->dst[0], e) < 0)
 		return e->code;
 	return j->conf->on_error == ON_ERROR_DEAD_LETTER ? dead_require(j->dst[0], e) : 0;
 }

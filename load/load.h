@@ -210,6 +210,8 @@ struct job;
 
 /* Is all of the period older than part_keep? The answer changes only in retain_run. */
 int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
+/* May its partition be a table of its own? *yes: part_keep is to detach it, and may have done so. */
+int retain_may_be_loose(struct job *, struct span partition, bool *yes, struct err *);
 /* Remembers an event's type for the primary key in it, which part_premake may need. */
 void retain_key(struct job *, struct span ev_type);
 /* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
@@ -225,19 +227,21 @@ void retain_free(struct retain *);
 struct job {
 	struct conf *conf;
 	struct watch *watch;            /* NULL: nobody is told */
-	char *encoding;                 /* of the events, and so of what is sent to the target */
+	struct style style;             /* of the events, and so of what is sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
 	int64_t single_until;           /* no merging of ticks before this one */
+	struct tally generated;         /* columns that no row brings, with fields = * */
+	bool children;                  /* the last batch went to children of dest_table alone */
 	struct retain retain;
 };
 
 /* Opens what is not open; registers the consumer when neither side knows it. */
 int job_connect(struct job *, struct err *);
-int job_source(struct job *, struct err *);     /* only src, and what depends on its encoding */
+int job_source(struct job *, struct err *);     /* only src, and what depends on its style */
 void job_disconnect(struct job *);
 /* The job's connections and what it knows of the target; not the config. */
 void job_free(struct job *);
@@ -251,6 +255,9 @@ int job_open_lanes(struct job *, size_t n, struct err *);
 void job_close_lanes(struct job *);
 size_t job_lane_of(const struct job *, struct span partition);  /* the lane that a partition belongs to */
 
+/* With fields = *: leaves the columns that dest_table generates out of rows. */
+int job_leave_out(struct job *, struct pq *dst, struct err *);
+
 enum job_verdict {
 	JOB_IS_IN,                      /* the target has the batch: finish it */
 	JOB_TO_LOAD,                    /* the data transactions are open */
@@ -263,7 +270,9 @@ int job_begin(struct job *, const struct queue_batch *, struct err *);
  * nor a lock. queue_batch_free the batch, also after an error. */
 int job_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick, lane 0 last. */
-int job_commit(struct job *, const struct queue_batch *, struct err *);
+int job_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
+/* Commits lane 0's rows without a new tick. */
+int job_keep(struct job *, const struct tally *rows, struct err *);
 
 /* ---- known.c: the partitions that are known to be there, and their column types */
 
@@ -289,6 +298,8 @@ struct places {                         /* zeroed before use */
 
 /* Makes what is not there yet. */
 void places_open(struct places *, const struct dest *);
+/* With fields = *: no row brings these columns. */
+void places_leave_out(struct places *, const struct tally *columns);
 void places_forget(struct places *);            /* drops all rows; nothing is known of the target */
 void places_free(struct places *);
 

@@ -39,6 +39,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 
 	while (!pq_blocked(j->dst[lane]) &&
 	       (open = sink_pump(p->places->sink, lane, j->dst[lane], until, &p->fault, e)) < 0) {
+		style_explain(&j->style, e);
 		p->event = p->fault.event;
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
@@ -132,8 +133,8 @@ static bool must_be_utf8(const struct job *j)
 {
 	const struct pq *dst = j->dst[0] ? j->dst[0] : j->ddl;
 
-	return strcmp(j->encoding, "UTF8") == 0 ||
-		(strcmp(j->encoding, "SQL_ASCII") == 0 && strcmp(pq_server_encoding(dst), "UTF8") == 0);
+	return strcmp(j->style.encoding, "UTF8") == 0 ||
+		(strcmp(j->style.encoding, "SQL_ASCII") == 0 && strcmp(pq_server_encoding(dst), "UTF8") == 0);
 }
 
 /* Names of the event's own that no statement could have in it are its own fault. */
@@ -187,6 +188,7 @@ static int no_period(struct pass *p, struct span raw, const char *why, struct er
 
 	buf_printable(&shown, raw, 60);
 	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->dest.part_field, buf_cstr(&shown), why);
+	style_explain(&p->job->style, e);
 	buf_free(&shown);
 	return e->code;
 }

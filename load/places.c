@@ -71,6 +71,7 @@ static void want(struct parts *k, const struct part_want *w, int64_t event, char
 	k->want = mem_grow(k->want, k->nwant, &k->want_cap, sizeof *k->want);
 	k->want[k->nwant++] = (struct part_new){
 		.name = mem_str(w->name.p, w->name.n), .sql = sql, .start_s = w->start_s, .event = event,
+		.old = w->old,
 	};
 }
 
@@ -228,7 +229,7 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
 
 	for (int tries = 1;; tries++) {
-		if (part_open(&j->ddl, j->conf, j->encoding, e) < 0 || look(k, j->ddl, event, e) < 0 ||
+		if (part_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0 ||
 		    make(k, j, timeout_ms, event, e) == 0 || !waits(e) || tries == DDL_TRIES)
 			return e->code;
 		if (sent) {
@@ -285,6 +286,12 @@ void places_forget(struct places *at)
 	drop_wanted(k, 0, k->nwant);
 	k->inside = 0;
 	known_clear(k->known);
+}
+
+void places_leave_out(struct places *at, const struct tally *columns)
+{
+	if (route_leave_out(at->route, columns))
+		places_forget(at);      /* the streams of shapes that are gone */
 }
 
 void places_free(struct places *at)

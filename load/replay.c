@@ -24,18 +24,12 @@ struct replay {
 static int open_letters(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
-	struct buf sql = { 0 };
 
 	if (job_source(j, e) < 0)
 		return e->code;
-	buf_str(&sql, "SET TimeZone TO ");
-	buf_literal(&sql, span_of(pq_time_zone(j->src)));
 	pq_close(j->src);
 	j->src = NULL;
-	r->letters = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
-	if (r->letters)
-		pq_query(r->letters, buf_cstr(&sql), e);
-	buf_free(&sql);
+	r->letters = style_open(j->conf->dst_db, &j->style, e);
 	return e->code;
 }
 
@@ -72,7 +66,7 @@ static int load_letters(struct pass *p, struct err *e)
 	} while (again);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
-	if (position_keep(j->dst[0], e) == 0)
+	if (job_keep(j, &sink_done(p->places->sink)->rows, e) == 0)
 		places_committed(p->places, j->watch);
 	return e->code;
 }
@@ -110,9 +104,10 @@ static int replay_all(struct replay *r, struct err *e)
 	int64_t batch = 0, letters, batches = 0;
 
 	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 || position_kind(r->letters, &j->kind, e) < 0 ||
-	    position_require(j->kind, e) < 0)
+	    position_require(j->kind, e) < 0 || job_leave_out(j, r->letters, e) < 0)
 		return e->code;
 	places_open(&r->places, &j->conf->dest);
+	places_leave_out(&r->places, &j->generated);
 	j->lanes = 1;
 	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {

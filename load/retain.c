@@ -32,7 +32,7 @@ static int look_at_clock(struct job *j, int64_t *now_s, struct err *e)
 
 	buf_fmt(&sql, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', %s))::pg_catalog.int8",
 		rule->zoned ? "pg_catalog.now()" : "LOCALTIMESTAMP");
-	if (part_open(&j->ddl, j->conf, j->encoding ? j->encoding : "UTF8", e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0)
+	if (part_open(&j->ddl, j->conf, &j->style, e) == 0 && pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		*now_s = pq_int(j->ddl, 0, 0, 0) + (rule->zoned ? rule->zone_s : 0);
 	buf_free(&sql);
 	return e->code;
@@ -61,6 +61,18 @@ int retain_is_late(struct job *j, int64_t start_s, bool *late, struct err *e)
 		return e->code;
 	*late = is_old(j, start_s);
 	return 0;
+}
+
+int retain_may_be_loose(struct job *j, struct span partition, bool *yes, struct err *e)
+{
+	const struct dest *d = &j->conf->dest;
+	struct span suffix = { partition.p + d->table.n, partition.n - d->table.n };
+	int64_t start_s;
+
+	*yes = false;
+	if (d->part_keep_action != KEEP_DETACH || d->keep.unit == PERIOD_NONE || !period_of_suffix(&d->period, suffix, &start_s))
+		return 0;
+	return retain_is_late(j, start_s, yes, e);
 }
 
 /* ---- the children of dest_table */
@@ -423,12 +435,12 @@ static bool show_child(const struct job *j, int row, int name_width, int time_wi
 int retain_show(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
-	struct part_table parent;
+	struct table parent;
 	int name_width = 4, time_width = c->dest.period.zoned ? 25 : c->dest.period.method == PERIOD_HOURLY ? 19 : 10, old = 0;
 
 	if (c->dest.period.method == PERIOD_NONE)
 		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions", c->dest.dest_table);
-	if (look_at_age(j, e) < 0 || part_find(j->ddl, &c->dest, c->dest.table, &parent, e) < 0)
+	if (look_at_age(j, e) < 0 || table_find(j->ddl, &c->dest, c->dest.table, &parent, e) < 0)
 		return e->code;
 	if (!*parent.oid)
 		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table", c->dest.dest_table);

@@ -12,7 +12,7 @@ struct look {
 	struct pq *dst;
 	const struct dest *dest;
 	struct buf schema;              /* where the partitions are, or are to be */
-	struct part_table table;
+	struct table table;
 };
 
 /* Are these words in part_template, whatever their case? */
@@ -92,7 +92,7 @@ static bool has_column(struct look *l, struct span name)
 	struct err e = { 0 };
 	size_t which;
 
-	if (part_lacks(l->dst, &l->table, &name, 1, &which, &e) < 0)
+	if (table_lacks(l->dst, &l->table, &name, 1, &which, &e) < 0)
 		finding_missing(l->found, "%s", e.msg);
 	return e.code || which;
 }
@@ -316,7 +316,7 @@ static void check_part_field(struct look *l)
 			return;         /* it was looked for with the others */
 	if (!column.n || has_column(l, column))
 		return;
-	if (!dest->nfield && part_is_model(dest, &l->table, column))
+	if (!dest->nfield && table_is_model(dest, &l->table, column))
 		finding_wrong(l->found, "%s has no column %s, which part_field names: check part_field", dest->dest_table,
 			dest->part_field);
 	else
@@ -360,7 +360,7 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct dest *de
 
 	find_schema(&l);
 	if (check_schema(&l)) {
-		if (part_find(dst, dest, dest->table, &l.table, &e) < 0)
+		if (table_find(dst, dest, dest->table, &l.table, &e) < 0)
 			finding_missing(found, "%s", e.msg);
 		else if (*l.table.oid)
 			check_table(&l);

@@ -438,10 +438,17 @@ void pq_close(struct pq *q)
 		return;
 	closed_pid[nclosed++ % CLOSED_MAX] = PQbackendPID(q->conn);
 	buf_free(&q->row);
+	free(q->settings);
 	PQclear(q->rows);
 	PQclear(q->failed);
 	PQfinish(q->conn);
 	free(q);
+}
+
+void pq_keep_settings(struct pq *q, const char *settings)
+{
+	free(q->settings);
+	q->settings = mem_str(settings, strlen(settings));
 }
 
 int64_t pq_opened_ms(const struct pq *q)
@@ -454,13 +461,6 @@ const char *pq_server_encoding(const struct pq *q)
 	const char *name = PQparameterStatus(q->conn, "server_encoding");
 
 	return name ? name : "UTF8";
-}
-
-const char *pq_time_zone(const struct pq *q)
-{
-	const char *name = PQparameterStatus(q->conn, "TimeZone");
-
-	return name ? name : "UTC";
 }
 
 int pq_server_version(const struct pq *q)

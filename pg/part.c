@@ -9,60 +9,14 @@
 
 #include "pg.h"
 
-/* ---- tables as they are, found by the role's search_path as a COPY would find them */
-
-int part_find(struct pq *dst, const struct dest *d, struct span table, struct part_table *t,
-	struct err *e)
-{
-	struct buf sql = { 0 };
-
-	*t = (struct part_table){ 0 };
-	buf_str(&sql, "SELECT c.oid, (c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\")::pg_catalog.int4"
-		" FROM pg_catalog.pg_class c WHERE c.oid" PQ_OWN("="));
-	buf_regclass(&sql, d->schema, table);
-	if (pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0) {
-		snprintf(t->oid, sizeof t->oid, "%s", pq_value(dst, 0, 0));
-		t->partitioned = pq_int(dst, 0, 1, 0);
-	}
-	buf_free(&sql);
-	return e->code;
-}
-
-int part_lacks(struct pq *dst, const struct part_table *t, const struct span *column, size_t n,
-	size_t *which, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	*which = n;
-	buf_str(&sql, PQ_OWN_PATH "SELECT i - 1 FROM unnest(ARRAY[");
-	for (size_t i = 0; i < n; i++) {
-		buf_str(&sql, i ? "," : "");
-		buf_literal(&sql, column[i]);
-	}
-	buf_fmt(&sql, "]::text[]) WITH ORDINALITY AS wanted (name, i) WHERE NOT EXISTS (SELECT 1 FROM pg_attribute"
-		" WHERE attrelid = '%s' AND attnum > 0 AND NOT attisdropped AND attname::text = name) ORDER BY i LIMIT 1", t->oid);
-	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
-		*which = (size_t)pq_int(dst, 0, 0, 0);
-	buf_free(&sql);
-	return e->code;
-}
-
-bool part_is_model(const struct dest *d, const struct part_table *t, struct span column)
-{
-	if (t->partitioned || !d->part_template)
-		return t->partitioned;
-	return *t->oid && strstr(d->part_template, "_PARENT") &&
-		!memmem(d->part_template, strlen(d->part_template), column.p, column.n);
-}
-
 /* ---- creating */
 
 #define PKEY_MAX 33                     /* columns: one more than the server takes in a key, so that it says so */
 
-int part_open(struct pq **ddl, const struct conf *c, const char *encoding, struct err *e)
+int part_open(struct pq **ddl, const struct conf *c, const struct style *style, struct err *e)
 {
 	if (!*ddl)
-		*ddl = pq_open("dst_db", c->dst_db, encoding, e);
+		*ddl = style_open(c->dst_db, style, e);
 	return e->code;
 }
 
@@ -87,6 +41,20 @@ static int is_there(struct pq *ddl, const struct part_want *want, bool *yes, str
 	return e->code;
 }
 
+/* Without the blanks around it, which the trigger's argument pkey=id, day puts there. */
+static struct span trim(struct span name)
+{
+	struct span all = name;
+
+	while (name.n && name.p[name.n - 1] == ' ')
+		name.n--;
+	while (name.n && *name.p == ' ') {
+		name.p++;
+		name.n--;
+	}
+	return name.n ? name : all;     /* a column may be called " " */
+}
+
 /* The columns after the colon of "I:id,day", by the names that they have in the target. */
 static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_MAX])
 {
@@ -97,7 +65,7 @@ static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_M
 	while (p && p + 1 < end && n < PKEY_MAX) {
 		const char *start = p + 1;
 		p = memchr(start, ',', (size_t)(end - start));
-		pkey[n++] = route_target(want->route, (struct span){ start, (size_t)((p ? p : end) - start) });
+		pkey[n++] = route_target(want->route, trim((struct span){ start, (size_t)((p ? p : end) - start) }));
 	}
 	return n;
 }
@@ -209,41 +177,39 @@ int part_columns(struct pq *dst, const struct dest *d, struct span table, struct
 
 /* ---- many at a time */
 
-/* A table under the partition's name that was there before: whoever may create tables on our
- * search_path could have put it there, to read our rows or to have us run a trigger. It is refused
- * unless it is a partition of the parent, or its owner is the parent's, a superuser or we. The
- * column is NULL, or the name of the owner for whom it is refused. */
-static const char stranger[] =
-	"(SELECT o.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid" PQ_OWN("=") "c.relowner"
-	" WHERE c.oid" PQ_OWN("=") "w.part AND c.relowner" PQ_OWN("<>") "p.relowner AND NOT o.rolsuper"
-	" AND o.rolname" PQ_OWN("<>") "CURRENT_USER AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i"
-	" WHERE i.inhrelid" PQ_OWN("=") "c.oid AND i.inhparent" PQ_OWN("=") "p.oid))";
-
-/* Appends the query: a row for each, in order: is it there, and the stranger who owns it. */
+/* Appends the query: a row for each, in order: is it there? */
 static void add_look(struct buf *sql, const struct dest *d, const struct part_new *list, size_t n)
 {
-	buf_fmt(sql, "SELECT w.part IS NOT NULL, %s FROM (VALUES ", stranger);
+	buf_str(sql, "SELECT w.part IS NOT NULL FROM (VALUES ");
 	for (size_t i = 0; i < n; i++) {
 		buf_fmt(sql, "%s(%zu, ", i ? "), " : "", i);
 		buf_regclass(sql, d->schema, span_of(list[i].name));
 	}
-	buf_str(sql, ")) w (i, part) LEFT JOIN pg_catalog.pg_class p ON p.oid" PQ_OWN("="));
-	buf_regclass(sql, d->schema, d->table);
-	buf_str(sql, " ORDER BY w.i");
+	buf_str(sql, ")) w (i, part) ORDER BY w.i");
 }
 
-/* Of the rows of add_look. *at: the first that is refused. */
-static int take_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, size_t *at, struct err *e)
+static void take_look(const struct pq *pq, struct part_new *list, size_t n)
 {
-	for (*at = 0; *at < n; ++*at) {
-		struct part_new *part = &list[*at];
-		const char *owner = pq_value(pq, (int)*at, 1);
-		part->there = strcmp(pq_value(pq, (int)*at, 0), "t") == 0;
-		if (owner && !part->made)
-			return err_set(e, ERR_RIGHTS, "table %s is not ours to fill: it belongs to %s, is no partition of %s,"
-				" and its owner is another", part->name, owner, d->dest_table);
-	}
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		list[i].there = strcmp(pq_value(pq, (int)i, 0), "t") == 0;
+}
+
+/* Of those that are there and were not made by us, *at: the first that no row may go to. */
+static int refuse_wrong(struct pq *pq, const struct dest *d, const struct part_new *list, size_t n,
+	size_t *at, struct err *e)
+{
+	struct table_name *names = mem_alloc((n + 1) * sizeof *names);
+	size_t m = 0, which = 0;
+	bool children;
+
+	for (size_t i = 0; i < n; i++)
+		if (list[i].there && !list[i].made)
+			names[m++] = (struct table_name){ span_of(list[i].name), list[i].old };
+	if (table_right(pq, d, names, m, &children, &which, e) < 0)
+		for (*at = 0; *at + 1 < n && which < m && !span_is(names[which].name, list[*at].name);)
+			++*at;
+	free(names);
+	return e->code;
 }
 
 int part_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, size_t *at, struct err *e)
@@ -252,8 +218,10 @@ int part_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t
 
 	*at = 0;
 	add_look(&sql, d, list, n);
-	if (pq_query(pq, buf_cstr(&sql), e) == 0)
-		take_look(pq, d, list, n, at, e);
+	if (pq_query(pq, buf_cstr(&sql), e) == 0) {
+		take_look(pq, list, n);
+		refuse_wrong(pq, d, list, n, at, e);
+	}
 	buf_free(&sql);
 	return e->code;
 }
@@ -273,9 +241,10 @@ static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, si
 	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");", creation_lock(d));
 	add_look(&sql, d, list, n);
 	*at = 0;
-	if (pq_query(ddl, buf_cstr(&sql), e) == 0)
-		take_look(ddl, d, list, n, at, e);
-	else if (e->code == ERR_TIMEOUT) {
+	if (pq_query(ddl, buf_cstr(&sql), e) == 0) {
+		take_look(ddl, list, n);
+		refuse_wrong(ddl, d, list, n, at, e);
+	} else if (e->code == ERR_TIMEOUT) {
 		e->code = 0;
 		err_set(e, ERR_CONFLICT, "another process creates partitions of %s at this moment", d->dest_table);
 	}
@@ -288,14 +257,15 @@ static int run_template(struct pq *pq, const struct dest *d, struct part_new *pa
 	struct err *e)
 {
 	struct buf sql = { 0 };
-	size_t at;
 
 	buf_fmt(&sql, "%s%s\n;%s", before, part->sql, after);
 	add_look(&sql, d, part, 1);
 	part->made = true;
 	if (pq_query(pq, buf_cstr(&sql), e) < 0)
 		pq_judge(pq, SQLSTATE_CREATE, e);
-	else if (take_look(pq, d, part, 1, &at, e) == 0 && !part->there)
+	else
+		take_look(pq, part, 1);
+	if (!e->code && !part->there)
 		err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it name _DEST_TABLE?", part->name);
 	buf_free(&sql);
 	return e->code;
@@ -390,7 +360,7 @@ int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_
 
 int part_ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
 {
-	struct part_new part = { .name = mem_str(want->name.p, want->name.n) };
+	struct part_new part = { .name = mem_str(want->name.p, want->name.n), .old = want->old };
 	struct buf sql = { 0 };
 	size_t at;
 

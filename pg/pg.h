@@ -51,7 +51,8 @@ void pq_setup(int64_t server_timeout_ms);
 #define PQ_OWN(operator) " OPERATOR(pg_catalog." operator ") "
 
 /* Appends what each of our transactions sets first, so that no timeout of the role or the database
- * ends it, and that the server notices soon when we are gone and lets go of our locks. */
+ * ends it, and that the server notices soon when we are gone and lets go of our locks; and what
+ * pq_keep_settings was given. */
 void pq_add_settings(struct buf *sql, const struct pq *, int lock_timeout_ms);
 
 /* Runs sql, which may be several statements, and waits for its end. The rows of the last
@@ -84,9 +85,10 @@ const char *connect_lacks(void);                /* what this libpq is too old fo
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *);
 void pq_close(struct pq *);                     /* takes NULL */
 bool pq_was_ours(int64_t pid);                  /* that server process served a connection closed since */
+/* settings: SET LOCAL statements, each with its semicolon, that all our transactions on it begin with. */
+void pq_keep_settings(struct pq *, const char *settings);
 int64_t pq_opened_ms(const struct pq *);        /* clock_ms() at the end of pq_open */
 const char *pq_server_encoding(const struct pq *);
-const char *pq_time_zone(const struct pq *);    /* of the session */
 int pq_server_version(const struct pq *);       /* 150018 */
 bool pq_encrypted(const struct pq *);
 bool pq_exposed(const struct pq *);             /* unencrypted, and to another machine */
@@ -122,6 +124,27 @@ const char *pq_error_column(struct pq *, struct span table);
  * superuser, the database's owner or the extension pgq_ext. */
 int trust_require(struct pq *dst, const char *schema, struct err *);
 
+/* ---- style.c: what the text of a value means: the source's settings, and the target's to match */
+
+struct style {                          /* of the source's session; zeroed: not known */
+	char encoding[32];              /* of the events; "" */
+	char date[64], interval[32];    /* DateStyle, IntervalStyle */
+	char zone[64], money[64];       /* TimeZone, lc_monetary */
+};
+
+/* Asks the source. Where PgQ's triggers write UTF8 in a database of another encoding, so does the
+ * connection from then on. */
+int style_ask(struct pq *src, struct style *, struct err *);
+/* pq_open of the target for what comes from a source of that style: the server checks that text is
+ * valid, and reads times without an offset, and money, as the source's session would. */
+struct pq *style_open(const char *conninfo, const struct style *, struct err *);
+/* Appends what the data transaction sets: a date, interval, array or XML text is read in one way,
+ * whatever the target's settings are. */
+void style_add_settings(struct buf *sql);
+/* Names the source's settings in the error of a date, time or interval that was refused: by the
+ * server, or, where there is no SQLSTATE, by us. */
+void style_explain(const struct style *, struct err *);
+
 /* ---- position.c: the target's side of exactly-once, schema pgq_ext */
 
 struct position {
@@ -148,10 +171,12 @@ int position_install(struct pq *, bool *created, struct err *);
  * it; the number of lanes is read by lane 0 alone. ERR_CONFLICT when another process has the lock. */
 int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
 	struct position *, struct err *);
-/* Commits the rows of a batch, with a position: tick, time_us, from and rule. */
-int position_commit(struct pq *, const char *consumer, size_t lane, size_t lanes,
+/* Commits the rows of a batch, with a position: tick, time_us, from and rule. before: statements to
+ * be run first, or "". */
+int position_commit(struct pq *, const char *before, const char *consumer, size_t lane, size_t lanes,
 	enum position_kind, const struct position *, struct err *);
-int position_keep(struct pq *, struct err *);            /* commits rows without a new position */
+/* Commits rows without a new position. */
+int position_keep(struct pq *, const char *before, struct err *);
 int position_rollback(struct pq *, struct err *);
 /* In lane 0's open transaction, and commits it: from now on so many lanes, all at that position. */
 int position_set_lanes(struct pq *, const char *consumer, size_t lanes, const struct position *,
@@ -286,23 +311,60 @@ int64_t judge_rule(const struct dest *, size_t lanes);
 /* Has a position a tick that is no end of the batch? Then queue_times must be asked for. */
 bool judge_needs_times(const struct judge_case *);
 
-/* ---- part.c: a partition's life, and what its parent is like */
+/* ---- table.c: tables of the target as they are */
 
-/* A table of the target as it is: dest_table or a partition. */
-struct part_table {
+struct table {
 	char oid[24];                   /* "": it is not there */
 	bool partitioned;               /* PARTITION BY */
 };
 
-int part_find(struct pq *, const struct dest *, struct span table, struct part_table *,
-	struct err *);
+int table_find(struct pq *, const struct dest *, struct span name, struct table *, struct err *);
 /* *which: the first of n columns that the table does not have; n when it has all. */
-int part_lacks(struct pq *, const struct part_table *, const struct span *column, size_t n, size_t *which, struct err *);
+int table_lacks(struct pq *, const struct table *, const struct span *column, size_t n, size_t *which,
+	struct err *);
+/* Adds the columns of dest_table that are generated, in its partitions too. */
+int table_generated(struct pq *, const struct dest *, struct tally *columns, struct err *);
+/* *which: the first column in fields that is so; nfield when none is. */
+int table_lists_generated(struct pq *, const struct dest *, size_t *which, struct err *);
 /* Would a partition lack the column that dest_table lacks? false: that cannot be told. */
-bool part_is_model(const struct dest *, const struct part_table *, struct span column);
+bool table_is_model(const struct dest *, const struct table *, struct span column);
 
-/* Opens *ddl when it is NULL. encoding: of the names that will be sent on it. */
-int part_open(struct pq **ddl, const struct conf *, const char *encoding, struct err *);
+/* What part_template says, in lower case, with a blank for all that is no name or key word. */
+void table_words(struct buf *, const struct dest *);
+/* Does part_template make children of a table, by partition of, attach partition or inherits? */
+bool table_makes_children(const struct dest *);
+
+struct table_name {
+	struct span name;               /* a partition, without schema */
+	bool old;                       /* it is older than part_keep, which may have detached it */
+};
+
+/* Rows may go to a table under a partition's name if it is a child of dest_table or, at some levels,
+ * of a child; or of a table that part_template names. One that is nobody's child may get rows where
+ * part_template makes none, or where it is old; its owner must be dest_table's, a superuser or we.
+ * 0, ERR_SHAPE or ERR_RIGHTS for the first that is not so, ERR_CONFLICT when it is gone; *which (or
+ * NULL) is its index. *children: all are children of dest_table itself. */
+int table_right(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	bool *children, size_t *which, struct err *);
+/* Statements that fail if they are no children, or if one does not generate those columns, which no
+ * row brought: to be sent with the COMMIT in one message. */
+void table_add_children(struct buf *sql, const struct pq *, const struct dest *,
+	const struct table_name *, size_t n);
+void table_add_generated(struct buf *sql, const struct dest *, const struct table_name *, size_t n,
+	const struct tally *columns);
+/* Was it one of these statements that failed? Then rolls back, and e becomes what table_right says,
+ * or ERR_SHAPE, or ERR_CONFLICT. */
+int table_refused(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	const struct tally *columns, struct err *e);
+/* All that are not right: the rows of a query, and what is to be said of one; *loose: it is nobody's
+ * child. */
+int table_look(struct pq *, const struct dest *, const struct table_name *, size_t n, struct err *);
+int table_wrong(struct pq *, const struct dest *, int row, bool *loose, struct err *);
+
+/* ---- part.c: partitions: their names, looking for them, creating them */
+
+/* Opens *ddl when it is NULL. */
+int part_open(struct pq **ddl, const struct conf *, const struct style *, struct err *);
 /* Appends the name of the partition of the period, without schema. */
 void part_name(struct buf *, const struct dest *, int64_t start_s);
 
@@ -317,6 +379,7 @@ struct part_want {
 	int64_t start_s, end_s;
 	struct span ev_type;            /* of the event that needs it: holds the primary key */
 	int lock_timeout_ms;
+	bool old;                       /* as in struct table_name */
 	const struct route *route;
 };
 
@@ -333,9 +396,10 @@ struct part_new {                       /* a partition that is wanted */
 	int64_t start_s, event;         /* for the caller: of its period; which wants it */
 	bool there;
 	bool made;                      /* now */
+	bool old;                       /* as in struct table_name */
 };
 
-/* Sets there, in one query. ERR_RIGHTS for a table of another's: *at is which. */
+/* Sets there. An error of table_right for one that is there: *at is which. */
 int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at, struct err *);
 /* Creates those that are not there, in one transaction: when it fails, none of them is, but those of
  * a template that commits. *at: the one at fault. ERR_TIMEOUT as part_ensure. */

@@ -122,6 +122,7 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 
 	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
+	style_add_settings(&sql);
 	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
 	if (pq_server_version(dst) >= 120000)
 		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
@@ -183,19 +184,21 @@ static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
 	return 0;
 }
 
-int position_commit(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
-	enum position_kind kind, const struct position *pos, struct err *e)
+int position_commit(struct pq *dst, const char *before, const char *consumer, size_t lane,
+	size_t lanes, enum position_kind kind, const struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	buf_str(&sql, before);
 	add_position(&sql, consumer, lane, lanes, kind, pos);
 	return run_to_commit(dst, &sql, e);
 }
 
-int position_keep(struct pq *dst, struct err *e)
+int position_keep(struct pq *dst, const char *before, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	buf_str(&sql, before);
 	return run_to_commit(dst, &sql, e);
 }
 

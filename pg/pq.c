@@ -240,6 +240,7 @@ void pq_add_settings(struct buf *sql, const struct pq *q, int lock_timeout_ms)
 		lock_timeout_ms, version >= 170000 ? "SET LOCAL transaction_timeout = 0;" : "",
 		version >= 140000 ? "SELECT pg_catalog.set_config('client_connection_check_interval', '1000', true)"
 		" FROM pg_catalog.version() v WHERE v OPERATOR(pg_catalog.~~) '%linux%';" : "");        /* an error elsewhere */
+	buf_str(sql, q->settings ? q->settings : "");
 }
 
 int pq_send(struct pq *q, const char *sql, struct err *e)

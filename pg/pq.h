@@ -26,6 +26,7 @@ struct pq {
 	int64_t copied;                 /* rows of the COPY that ended last */
 	short want;                     /* poll events that the last call waits for, 0 for none */
 	bool readable;                  /* the last wait saw input */
+	char *settings;                 /* of pq_keep_settings, or NULL */
 	int64_t silent_since_ms;        /* we wait for the server since then, 0 while we do not */
 };
 

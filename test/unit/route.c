@@ -1,5 +1,6 @@
 /* Tests of route.c: which columns a row has, and where in the event they stand. */
 #include "../../base/buf.c"
+#include "../../base/tally.c"
 #include "../../urlenc.c"
 #include "../../event/route.c"
 #include "unit.h"
@@ -83,6 +84,14 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=5&=6&day=8&id"), "data: the event has column id twice" },
 		{ TEXT("id=5&=6&id=7&day=8"), "data: the event has column id twice" },
 		{ TEXT("id=5&&day=7"), "(id, day) [5], [7]" },
+	} },
+	{ "a list: what comes after the last column wanted", "id, day", NULL, {
+		{ TEXT("id=5&day=8&x=1&d%61y=9"), "data: the event has column day twice" },
+		{ TEXT("id=5&day=8&x=1&x=2"), "(id, day) [5], [8]" },
+		{ TEXT("id=5&day=8&x=%zz"), "(id, day) [5], [8]" },
+		{ TEXT("id=5&day=8&x=1&%zz=9"), "data: bad escape at byte 15 of ev_data" },
+		{ TEXT("id=5&day=8&x=1&day"), "data: the event has column day twice" },
+		{ TEXT("id=5&day=8&x=1&y=1&id=5"), "data: the event has column id twice" },
 	} },
 	{ "a list: bad escapes in names", "id, day", NULL, {
 		{ TEXT("%4z=1&id=1&day=2"), "data: bad escape at byte 0 of ev_data" },
@@ -472,8 +481,48 @@ static void test_target(void)
 	}
 }
 
+/* With `*`: columns that the table makes itself. */
+static void test_left_out(void)
+{
+	static const struct { struct span data; const char *wanted; } table[] = {
+		{ TEXT("id=1&twice=2&day=3"), "(id, day) [1], [3] | 3" },
+		{ TEXT("id=4&twice=5&day=6"), "(id, day) [4], [6] | 6" },
+		{ TEXT("day=3&id=1"), "(day, id) [3], [1] | 3" },
+		{ TEXT("tw%69ce&d%61y=3&id=1&half"), "(day, id) [3], [1] | 3" },
+		{ TEXT("id=1&half=2"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("id=1&day=2&twice=3&twice=4"), "data: the event has column twice twice" },
+		{ TEXT("id=4&twice=5&day=6&x"), "(id, day, x) [4], [6], NULL | 6" },
+	};
+	struct route *r = route_new(NULL, 0, "day");
+	struct tally names = { 0 };
+	struct buf got = { 0 };
+
+	put_row(&got, r, span_of("id=1&twice=2&day=3"));
+	check_buf("left out: nothing yet", span_of(""), &got, "(id, twice, day) [1], [2], [3] | 3");
+	tally_add(&names, "twice", 0);
+	tally_add(&names, "half", 0);
+	route_leave_out(r, &names);
+	for (size_t i = 0; i < COUNT(table); i++) {
+		put_row(&got, r, table[i].data);
+		check_buf("left out", table[i].data, &got, table[i].wanted);
+	}
+	uint32_t id = id_of(r, "id=1&day=2", &got), same;
+	route_leave_out(r, &names);
+	same = id_of(r, "id=1&day=2", &got);
+	check_int("left out: the same names change nothing", same, id);
+	tally_clear(&names);
+	route_leave_out(r, &names);
+	got.len = 0;
+	put_row(&got, r, span_of("id=1&twice=2&day=3"));
+	check_buf("left out: nothing any more", span_of(""), &got, "(id, twice, day) [1], [2], [3] | 3");
+	check_int("left out: a new number", id_of(r, "id=1&day=2", &got) > id, 1);
+	route_free(r);
+	buf_free(&got);
+}
+
 int main(void)
 {
+	test_left_out();
 	test_sequences();
 	test_twice_in_list();
 	test_alone();
