@@ -14,6 +14,8 @@ struct check {
 	struct job *job;
 	bool unregistered;              /* PgQ and the queue are there, the consumer is not */
 	int64_t consumer_tick;          /* -1: not known */
+	struct style style;             /* of the source */
+	struct feed feed;
 	struct findings *found;
 };
 
@@ -165,6 +167,7 @@ static void check_source(struct check *c)
 		return;
 	}
 	finding_ok("queue %s", conf->queue_name);
+	checksource_run(c->found, c->job->src, conf, &c->style, &c->feed);
 	c->unregistered = !state.consumer;
 	if (state.consumer)
 		check_consumer(c);
@@ -246,7 +249,8 @@ static void check_target(struct check *c)
 	check_position(c);
 	if (c->job->conf->error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	checkdest_run(c->found, c->job->dst[0], c->job->conf);
+	if (checkdest_run(c->found, c->job->dst[0], c->job->conf))
+		checkparts_run(c->found, c->job->dst[0], c->job->conf, &c->style, &c->feed);
 }
 
 static void conclude(const struct findings *f)
@@ -272,6 +276,7 @@ int check_run(struct job *job)
 	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
 	if (job->dst[0])
 		check_target(&c);
+	checksource_free(&c.feed);
 	conclude(&found);
 	return found.missing || found.wrong;
 }

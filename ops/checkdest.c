@@ -125,18 +125,13 @@ static void check_zone(struct look *l)
 			" into another day. part_timezone = UTC follows the moment", (int)column.n, column.p);
 }
 
-static bool makes_children(const struct conf *conf)
-{
-	return template_says(conf, "inherits") || template_makes_partitions(conf);
-}
-
 /* A child of a table can only be made by its owner, a copy by who may read it. */
 static void check_parent_rights(struct look *l)
 {
 	const struct conf *conf = l->conf;
 	struct buf sql = { 0 };
 
-	if (makes_children(conf))
+	if (part_makes_children(conf))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE WHEN rolsuper THEN 'ALTER TABLE ' || t.oid::regclass || ' OWNER TO '"
 			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
 			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
@@ -181,7 +176,7 @@ static void check_keep(struct look *l)
 
 	if (conf->keep.unit == PERIOD_NONE)
 		return;
-	if (conf->part_template && !makes_children(conf))
+	if (conf->part_template && !part_makes_children(conf))
 		finding_warning("part_keep removes only children of %s, and part_template seems to make none",
 			conf->dest_table);
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '%s'"
@@ -287,13 +282,14 @@ static void check_table(struct look *l)
 	check_keep(l);
 }
 
-void checkdest_run(struct findings *found, struct pq *dst, const struct conf *conf)
+bool checkdest_run(struct findings *found, struct pq *dst, const struct conf *conf)
 {
 	struct look l = { .found = found, .dst = dst, .conf = conf };
 	struct err e = { 0 };
 
 	find_schema(&l);
-	if (check_schema(&l)) {
+	bool usable = check_schema(&l);
+	if (usable) {
 		if (part_find(dst, conf, conf->table, &l.table, &e) < 0)
 			finding_missing(found, "%s", e.msg);
 		else if (*l.table.oid)
@@ -304,4 +300,5 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct conf *co
 		check_insert(&l);
 	}
 	buf_free(&l.schema);
+	return usable;
 }

@@ -75,11 +75,11 @@ int part_lacks(struct pq *dst, const struct part_table *d, const struct span *co
 }
 
 /* Children generate what their parent does, and so do copies of it if they are told to. */
-static bool is_inherited(const struct conf *c, const struct part_table *parent)
+static bool is_inherited(const struct conf *c)
 {
 	struct buf words = { 0 };
 
-	if (c->period.method == PERIOD_NONE || parent->partitioned || !c->part_template || part_makes_children(c))
+	if (c->period.method == PERIOD_NONE || !c->part_template || part_makes_children(c))
 		return true;
 	part_words(&words, c);
 	bool copied = strstr(buf_cstr(&words), " including all ") || strstr(buf_cstr(&words), " including generated ");
@@ -93,7 +93,7 @@ int part_generated(struct pq *dst, const struct conf *c, struct tally *columns, 
 	struct part_table parent;
 	struct buf sql = { 0 };
 
-	if (pq_server_version(dst) < 120000 || part_find(dst, c, c->table, &parent, e) < 0 || !*parent.oid || !is_inherited(c, &parent))
+	if (pq_server_version(dst) < 120000 || part_find(dst, c, c->table, &parent, e) < 0 || !*parent.oid || !is_inherited(c))
 		return e->code;
 	buf_fmt(&sql, "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("=") "'%s'::pg_catalog.oid"
 		" AND attnum" PQ_OWN(">") "0::pg_catalog.int2 AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\"", parent.oid);
