@@ -14,6 +14,9 @@ struct check {
 	struct job *job;
 	bool registered;                /* PgQ, the queue and the consumer are there, */
 	bool unregistered;              /* or the consumer alone is not */
+	int64_t consumer_tick;          /* -1: not known */
+	struct style style;             /* of the source */
+	struct feed feed;
 	struct findings *found;
 };
 
@@ -174,6 +177,7 @@ static void check_source(struct check *c)
 		return;
 	}
 	finding_ok("queue %s", conf->queue_name);
+	checksource_run(c->found, c->job->src, conf, &c->style, &c->feed);
 	c->unregistered = !state.consumer;
 	c->registered = state.consumer;
 	if (state.consumer)
@@ -262,7 +266,8 @@ static void check_target(struct check *c)
 		finding_wrong(c->found, "%s", e.msg);
 	if (c->job->conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest);
+	if (checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest))
+		checkparts_run(c->found, c->job->dst[0], &c->job->conf->dest, &c->style, &c->feed);
 }
 
 static void conclude(const struct findings *f)
@@ -288,6 +293,7 @@ int check_run(struct job *job)
 	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
 	if (job->dst[0])
 		check_target(&c);
+	checksource_free(&c.feed);
 	conclude(&found);
 	return found.missing || found.wrong;
 }

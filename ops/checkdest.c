@@ -144,18 +144,13 @@ static void check_rounding(struct look *l)
 			column.p, type);
 }
 
-static bool makes_children(const struct dest *dest)
-{
-	return template_says(dest, "inherits") || template_makes_partitions(dest);
-}
-
 /* A child of a table can only be made by its owner, a copy by who may read it. */
 static void check_parent_rights(struct look *l)
 {
 	const struct dest *dest = l->dest;
 	struct buf sql = { 0 };
 
-	if (makes_children(dest))
+	if (table_makes_children(dest))
 		buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE WHEN rolsuper THEN 'ALTER TABLE ' || t.oid::regclass || ' OWNER TO '"
 			" ELSE 'GRANT ' || quote_ident(rolname) || ' TO ' END || quote_ident(current_user)"
 			" FROM pg_class t JOIN pg_roles r ON r.oid = relowner WHERE t.oid = '%s'"
@@ -245,7 +240,7 @@ static void check_keep(struct look *l)
 
 	if (dest->keep.unit == PERIOD_NONE)
 		return;
-	if (dest->part_template && !makes_children(dest))
+	if (dest->part_template && !table_makes_children(dest))
 		finding_warning("part_keep removes only children of %s, and part_template seems to make none",
 			dest->dest_table);
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '%s'"
@@ -353,13 +348,14 @@ static void check_table(struct look *l)
 	check_keep(l);
 }
 
-void checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest)
+bool checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest)
 {
 	struct look l = { .found = found, .dst = dst, .dest = dest };
 	struct err e = { 0 };
 
 	find_schema(&l);
-	if (check_schema(&l)) {
+	bool usable = check_schema(&l);
+	if (usable) {
 		if (table_find(dst, dest, dest->table, &l.table, &e) < 0)
 			finding_missing(found, "%s", e.msg);
 		else if (*l.table.oid)
@@ -371,4 +367,5 @@ void checkdest_run(struct findings *found, struct pq *dst, const struct dest *de
 		check_takes_rows(&l);
 	}
 	buf_free(&l.schema);
+	return usable;
 }

@@ -24,9 +24,27 @@ bool finding_grants(struct findings *, const char *what, struct pq *, int rc, co
  * this role lacks to do so itself. */
 void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
 
+/* ---- checksource.c: --check's part about who writes events */
+
+struct feed {                           /* what its triggers say of the events; zeroed before use */
+	bool known;                     /* there are triggers that feed the queue */
+	bool one_key;                   /* all name the same primary key: */
+	struct buf key;                 /* its columns, separated by commas */
+	struct tally columns;           /* those that all events have */
+};
+
+void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *, struct feed *);
+void checksource_free(struct feed *);
+
+/* ---- checkparts.c: --check's part about the tables that get rows */
+
+/* style: zeroed when the source could not be asked. */
+void checkparts_run(struct findings *, struct pq *dst, const struct dest *, const struct style *, const struct feed *);
+
 /* ---- checkdest.c: --check's part about dest_table */
 
-void checkdest_run(struct findings *, struct pq *dst, const struct dest *);
+/* false: what is in its schema cannot be looked at. */
+bool checkdest_run(struct findings *, struct pq *dst, const struct dest *);
 
 /* ---- check.c: --check */
 

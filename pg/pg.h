@@ -138,6 +138,8 @@ int style_ask(struct pq *src, struct style *, struct err *);
 /* pq_open of the target for what comes from a source of that style: the server checks that text is
  * valid, and reads times without an offset, and money, as the source's session would. */
 struct pq *style_open(const char *conninfo, const struct style *, struct err *);
+/* Does the target know the source's time zone, and have the locale for its money? */
+int style_takes(struct pq *dst, const struct style *, bool *zone, bool *money, struct err *);
 /* Appends what the data transaction sets: a date, interval, array or XML text is read in one way,
  * whatever the target's settings are. */
 void style_add_settings(struct buf *sql);

@@ -48,7 +48,6 @@ int style_ask(struct pq *src, struct style *style, struct err *e)
 
 /* ---- the target */
 
-/* Does the target take it? It must know the time zone, and have the locale. */
 static int takes(struct pq *dst, const char *name, const char *value, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
@@ -63,6 +62,11 @@ static int takes(struct pq *dst, const char *name, const char *value, bool *yes,
 	return e->code;
 }
 
+int style_takes(struct pq *dst, const struct style *style, bool *zone, bool *money, struct err *e)
+{
+	return takes(dst, "TimeZone", style->zone, zone, e) < 0 ? e->code : takes(dst, "lc_monetary", style->money, money, e);
+}
+
 static void add(struct buf *sql, const char *name, const char *value)
 {
 	buf_fmt(sql, "SET LOCAL %s = ", name);
@@ -75,7 +79,7 @@ static int match(struct pq *dst, const struct style *style, struct err *e)
 	struct buf sql = { 0 };
 	bool zone = false, money = false;
 
-	if (takes(dst, "TimeZone", style->zone, &zone, e) < 0 || takes(dst, "lc_monetary", style->money, &money, e) < 0)
+	if (style_takes(dst, style, &zone, &money, e) < 0)
 		return e->code;
 	if (zone)
 		add(&sql, "TimeZone", style->zone);

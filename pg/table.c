@@ -76,11 +76,11 @@ int table_lacks(struct pq *dst, const struct table *t, const struct span *column
 }
 
 /* Children generate what their parent does, and so do copies of it if they are told to. */
-static bool is_inherited(const struct dest *d, const struct table *parent)
+static bool is_inherited(const struct dest *d)
 {
 	struct buf words = { 0 };
 
-	if (d->part_by == PART_BY_NOTHING || parent->partitioned || !d->part_template || table_makes_children(d))
+	if (d->part_by == PART_BY_NOTHING || !d->part_template || table_makes_children(d))
 		return true;
 	table_words(&words, d);
 	bool copied = strstr(buf_cstr(&words), " including all ") || strstr(buf_cstr(&words), " including generated ");
@@ -94,7 +94,7 @@ int table_generated(struct pq *dst, const struct dest *d, struct tally *columns,
 	struct table parent;
 	struct buf sql = { 0 };
 
-	if (pq_server_version(dst) < 120000 || table_find(dst, d, d->table, &parent, e) < 0 || !*parent.oid || !is_inherited(d, &parent))
+	if (pq_server_version(dst) < 120000 || table_find(dst, d, d->table, &parent, e) < 0 || !*parent.oid || !is_inherited(d))
 		return e->code;
 	buf_fmt(&sql, "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("=") "'%s'::pg_catalog.oid"
 		" AND attnum" PQ_OWN(">") "0::pg_catalog.int2 AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\"", parent.oid);

@@ -77,7 +77,7 @@ case_row_by_row() {
 		||'&moment=2026-06-01+10:00:'||i % 60||case when i % 4 = 0 then '' else '%2b00' end||'&note='||repeat('x', 100)))
 		from generate_series(10, 15010) i" >/dev/null
 	tick q
-	dst "alter database \"$DST\" set timezone = 'Asia/Tokyo'"
+	src "alter database \"$SRC\" set timezone = 'Asia/Tokyo'"      # what has no offset means that
 	once -v
 	expect_binary 1
 	expect_eq "$(dst "select count(*), count(distinct id), sum(id), sum(big) from orders")" "15001|15001|112657510|112657510"
@@ -118,7 +118,7 @@ case_other_types() {
 # The types are looked at in each batch. A binary timestamp would be taken for a timestamptz of UTC.
 case_column_of_another_type() {
 	binary_pair "part_template=$INHERITS"
-	dst "alter database \"$DST\" set timezone = 'Asia/Tokyo'"
+	sql postgres <<<"alter database \"$SRC\" set timezone = 'Asia/Tokyo'; alter database \"$DST\" set timezone = 'Asia/Tokyo'"
 	dst "alter table orders rename to old; create table orders ($COLUMNS)"
 	start -v job.ini
 	rows 1 10000
@@ -200,7 +200,7 @@ case_same_as_the_server() {
 		exception when others then return false;
 		end \$\$"
 	"$PGBIN/psql" -qX -d "$DST" -c '\copy v from values'
-	for setting in "datestyle = ISO" "datestyle = 'SQL, DMY'" "datestyle = 'German'" "datestyle = 'Postgres, MDY'" \
+	for setting in "datestyle = ISO" "datestyle = 'SQL, DMY'" "datestyle = 'German'" "datestyle = 'Postgres, MDY'" "datestyle = 'ISO, YMD'" \
 		"timezone = 'America/St_Johns'" "timezone = 'Asia/Kathmandu'"; do
 		expect_eq "$(dst "set $setting; select string_agg(type || ' ' || value, ', ') from (select * from v where not same(type, value, hex) limit 5) x")" \
 			"" "not the same with $setting"
