@@ -1,8 +1,8 @@
 /*
- * The growing byte buffer, all that quotes into it, and struct err.
+ * The growing byte buffer, quoting into it, and struct err.
  *
- * Quoting is by kind: an identifier, a literal, a form for a person's eyes. COPY's text format
- * is in urlenc.c, because there decoding and escaping are one pass.
+ * Each kind has its quoting: identifier, literal, JSON, readable text. COPY's text format is in
+ * urlenc.c, which decodes and escapes in one pass.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "base.h"
 
 #ifdef TORTURE
-/* make torture: the allocation whose number is in the environment fails. */
+/* For make torture: the allocation whose number is in the environment fails. */
 static void *try_alloc(size_t n)
 {
 	static long count;
@@ -78,7 +78,8 @@ void buf_free(struct buf *b)
 }
 
 #ifdef TORTURE
-/* To another place and no byte more; a large buffer is allowed some, or it would take for ever. */
+/* make torture moves a buffer at each growth, with no byte to spare; large ones get some, for
+ * speed. */
 static void grow(struct buf *b, size_t need)
 {
 	size_t cap = need < 4096 ? need : need + need / 8;

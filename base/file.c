@@ -1,11 +1,11 @@
 /*
- * The files that a process writes by a name from its config. The folder may be one where others may
- * write too, /tmp or a group's. What they left there under our name, a link or a file of theirs, must
- * neither get our lines nor lose its content to us.
+ * The files that the config names and the process writes. Others may have write access to the
+ * folder: /tmp, or a group's. We neither write into nor truncate what they planted there under our
+ * name, a link or a file of theirs.
  *
- * The log and the pid file are opened and stay open. Small files that others read while we write them
- * are replaced whole, by rename, so that a reader sees the old text or the new one. They are no
- * record: nothing waits for the disk.
+ * The log and the pid file stay open. Small files that others read while we write them are replaced
+ * atomically, by rename, so that a reader sees the old text or the new. Nothing depends on them
+ * after a crash, so there is no fsync.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 /* ---- files that stay open */
 
-/* Why a file that could be opened is not to be written, or NULL. */
+/* Why the opened file must not be written, or NULL. */
 static const char *objection(int fd)
 {
 	struct stat st;
@@ -52,7 +52,7 @@ int file_open(const char *path, int flags, const char **why)
 
 /* ---- files that are replaced whole */
 
-/* A rename would replace a device or a link, which cannot be meant. */
+/* A rename would replace a device or a link, which nobody wants. */
 static int check_path(const char *path)
 {
 	struct stat st;

@@ -1,9 +1,9 @@
 /*
  * Where log lines go. A line is one write(2), so that lines of two processes do not mix and a
- * crash loses none. A log that cannot be written (disk full) is no reason to stop moving rows.
+ * crash loses none. A log that cannot be written (disk full) does not stop the loading of rows.
  *
- * A line for the system log is a datagram to /dev/log, as RFC 3164 has it. The socket is not
- * connected, so that a log daemon that is started anew is found again.
+ * A line for the system log is a datagram to /dev/log in the format of RFC 3164. The socket is not
+ * connected, so that a restarted log daemon is found again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ static int sender(void)
 	return fd;
 }
 
-/* The months' names are English whatever the locale. */
+/* Month names are English in every locale. */
 static int header(char *out, size_t size, enum log_level level)
 {
 	static const int severity[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_DEBUG };
@@ -49,10 +49,10 @@ static int header(char *out, size_t size, enum log_level level)
 		months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)getpid());
 }
 
-/* With facility daemon. NULL, or why /dev/log did not take it. */
+/* With facility daemon. NULL, or why /dev/log did not accept it. */
 static const char *send_syslog(enum log_level level, struct span text)
 {
-	static bool failing;            /* after a failure nobody is waited for */
+	static bool failing;            /* after a failure: do not wait */
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
 	char head[64];
 	struct iovec parts[] = {
@@ -67,7 +67,7 @@ static const char *send_syslog(enum log_level level, struct span text)
 
 /* ---- log lines */
 
-#define LINE_BYTES 4096                 /* a longer line is cut */
+#define LINE_BYTES 4096                 /* a longer line is truncated */
 
 static struct {
 	char job[128];
@@ -78,7 +78,7 @@ static struct {
 	int keep;
 	bool to_stderr, json;
 	bool syslog, syslog_failed;
-	bool status;                    /* a line of log_status is at the foot of the terminal */
+	bool status;                    /* log_status has drawn a line */
 } logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
 
 void log_setup(const char *job, enum log_level level)
@@ -164,7 +164,7 @@ static void rotate(void)
 		close(logger.fd);
 		logger.fd = fd;
 	}
-	logger.bytes = 0;       /* also when it failed: try again a file's length later */
+	logger.bytes = 0;       /* after a failure too: try again a file's length later */
 }
 
 void log_status(const char *line)
@@ -190,7 +190,7 @@ static void write_all(int fd, const char *p, size_t n)
 	}
 }
 
-/* body: where the line begins for those who know time and process by themselves */
+/* *body: offset of the part after time and pid, which the system log adds itself. */
 static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
 {
 	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
@@ -233,7 +233,7 @@ static size_t format_json(char *line, size_t *body, enum log_level level, const 
 	return n + strlen(end);
 }
 
-/* true when nobody else needs to have the line; else it is for standard error too. */
+/* true: the line is delivered; false: write it to standard error too. */
 static bool line_to_syslog(enum log_level level, const char *body, size_t n)
 {
 	const char *why = send_syslog(level, (struct span){ body, n });

@@ -1,6 +1,6 @@
 /*
- * What switches print on standard output and error. Names and values in it came from events and from
- * databases: nothing in them may move a terminal's cursor or forge a line.
+ * What switches print on standard output and error. It holds names and values from events and
+ * databases, which must not be able to move the terminal's cursor or forge a line.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /*
- * What makes a process a good daemon: signals that are let in only while waiting, the pid file,
- * going to the background, and signalling the process that is there.
+ * Daemon duties: signals, which are blocked except while waiting, the pid file, going to the
+ * background, and signalling the running process.
  *
- * The pid file's lock is the truth: it goes when the process goes, however that was, and the
- * kernel tells who holds it. So a stale file, a wrong number in it or another program's pid
- * never lead to a wrong start or to a signal for the wrong process.
+ * The pid file's lock decides: the kernel releases it when the process ends, however it ends, and
+ * says who holds it. So a stale file, a wrong number in it or another program's pid never cause a
+ * second start or a signal to the wrong process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 
 #include "base.h"
 
-#define END_AFTER_S 1                   /* of a call that waits without letting us go on */
+#define END_AFTER_S 1                   /* how long a call may block after SIGTERM */
 
 static volatile sig_atomic_t got_term, got_int, got_hup;
 static volatile sig_atomic_t may_end;
@@ -31,24 +31,25 @@ static bool catching;
 static int end_code;
 static int pidfile_fd = -1;
 static char *pidfile_path;
-static pid_t pidfile_pid;               /* whom the file names */
-static int ready_fd = -1;               /* to the parent that waits in process_fork */
+static pid_t pidfile_pid;               /* the pid written in it */
+static int ready_fd = -1;               /* pipe to the parent in process_fork */
 
-/* ---- what the caller left us */
+/* ---- what the parent process left us */
 
-/* A descriptor of 0 to 2 that is closed would be given to the next file or socket, and what is
- * meant for a terminal would go there. Opened the wrong way round, so that output still fails. */
+/* The next file or socket opened would get a closed descriptor 0 to 2, and with it what is meant
+ * for the terminal. So open them, for the wrong direction: output still fails. */
 static void hold_standard_files(void)
 {
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			continue;
 		if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0)
-			open("/", O_RDONLY | O_DIRECTORY);      /* in a root without devices */
+			open("/", O_RDONLY | O_DIRECTORY);      /* a root without /dev */
 	}
 }
 
-/* A file that may not grow is an error of the write. SIGCHLD ignored would hide how a child ended. */
+/* Past the file size limit, write must fail, not kill. SIGCHLD ignored would hide a child's
+ * status. */
 static void reset_signals(void)
 {
 	signal(SIGXFSZ, SIG_IGN);
@@ -57,7 +58,7 @@ static void reset_signals(void)
 
 /* ---- signals */
 
-/* Is the file that we locked still the one at path? Its last owner may have removed it. */
+/* Is the file that we locked still at path? Its previous owner may have removed it. */
 static bool still_there(int fd, const char *path)
 {
 	struct stat ours, theirs;
@@ -66,7 +67,7 @@ static bool still_there(int fd, const char *path)
 		ours.st_dev == theirs.st_dev;
 }
 
-/* Only a file that is ours and names us. Safe in a signal's handler. */
+/* Only if we hold it and it names us. Async-signal-safe. */
 static void remove_pidfile(void)
 {
 	char text[16] = "";
@@ -92,7 +93,7 @@ static void on_signal(int sig)
 	else
 		got_term = 1;           /* SIGTERM, or a second SIGINT */
 	if (may_end && got_term)
-		alarm(END_AFTER_S);     /* most such calls come back before, and it ends in good order */
+		alarm(END_AFTER_S);     /* most calls return sooner: a normal end */
 }
 
 void process_signals(int code)
@@ -200,7 +201,7 @@ static int open_locked(const char *path, char *why, size_t why_size)
 	}
 }
 
-/* Whose command line is args: table_dispatcher's, or Python's that runs it? */
+/* Is args the command line of table_dispatcher, or of a Python that runs it? */
 static bool is_old_program(const char *args, size_t n)
 {
 	static const char old[] = "table_dispatcher", python[] = "python";
@@ -233,7 +234,7 @@ int process_old_program(const char *path)
 
 int process_pidfile(const char *path, char *why, size_t why_size)
 {
-	int old = process_old_program(path);    /* it closes the file, which would end a lock */
+	int old = process_old_program(path);    /* it closes the file, which would release a lock */
 
 	if (old) {
 		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs: it may"
@@ -308,7 +309,7 @@ int process_signal(const char *path, int sig, char *why, size_t why_size)
 
 /* ---- the background */
 
-/* Waits for the child to be ready or to end, and ends with the exit code of that. */
+/* Waits until the child is ready or has ended; exits with 0 or its exit code. */
 static void follow_child(pid_t child, int fd)
 {
 	char byte;
@@ -354,12 +355,12 @@ void process_ready(void)
 	ready_fd = -1;
 }
 
-/* ---- addresses that nobody may change after the start */
+/* ---- RELRO */
 
 /*
- * Makes read-only what was to be written only once, when the program was loaded: its tables of
- * addresses, which an attacker would write to. A dynamic loader does this; a static-pie has none,
- * and musl's start-up code leaves it out. The first object is the program itself: ends there.
+ * Makes the relocated address tables read-only, which an attacker would overwrite. A dynamic loader
+ * does this; a static-pie has none, and musl's start-up code does not do it. The first object is
+ * the program itself; returning 1 ends the iteration there.
  */
 static int protect(struct dl_phdr_info *program, size_t size, void *unused)
 {

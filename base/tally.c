@@ -7,7 +7,7 @@
 
 #include "base.h"
 
-/* Index of the name, or of where it belongs. */
+/* Index of the name, or where to insert it. */
 static size_t place(const struct tally *t, const char *name)
 {
 	size_t from = 0, to = t->n;

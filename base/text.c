@@ -1,15 +1,15 @@
 /*
- * Bytes that may be anything, as text that a program reads: whatever comes in, what goes out is
- * valid UTF-8 without control characters. Nothing is allocated: log.c writes by it.
+ * Arbitrary bytes as text that programs can read: the output is always valid UTF-8 without control
+ * characters. Allocates nothing, since log.c uses it.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base.h"
 
-static const char replacement[] = "\xef\xbf\xbd";       /* U+FFFD, for a byte that is no UTF-8 */
+static const char replacement[] = "\xef\xbf\xbd";       /* U+FFFD, for an invalid byte */
 
-/* Bytes of the character at p, 0 when there is none: cut off, overlong, a surrogate. */
+/* Length of the character at p; 0 if it is invalid: truncated, overlong, a surrogate. */
 static size_t char_bytes(const unsigned char *p, size_t n)
 {
 	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
@@ -36,8 +36,8 @@ bool text_is_utf8(struct span text)
 	return i == text.n;
 }
 
-/* The code of a character that is not printed but obeyed, by a terminal or by those who order text
- * in two directions; -1 for others. */
+/* The code of a control character, be it for a terminal or for bidirectional text; -1 for
+ * others. */
 static int control(const char *p, size_t n)
 {
 	const unsigned char *u = (const unsigned char *)p;
@@ -49,7 +49,7 @@ static int control(const char *p, size_t n)
 	return obeyed ? code : -1;
 }
 
-/* One character or bad byte at p, n bytes long, as it stands in a JSON string. */
+/* The JSON form of one character or invalid byte at p, n bytes long. */
 static size_t json_char(char out[8], const char *p, size_t n)
 {
 	static const char plain[] = "\"\\\n\r\t", letters[] = "\"\\nrt";
@@ -63,7 +63,7 @@ static size_t json_char(char out[8], const char *p, size_t n)
 	return n;
 }
 
-/* The format knows no other escapes. */
+/* Prometheus has no other escapes. */
 static size_t label_char(char out[8], const char *p, size_t n)
 {
 	if (*p == '"' || *p == '\\')

@@ -1,6 +1,6 @@
 /*
- * The config as a whole. Reading is three steps: the values that were given, those of our keys
- * with %(name)s replaced and their types checked, and what is worked out from them.
+ * The config as a whole. It is read in three steps: collect the values that are set; replace
+ * %(name)s in those of our keys and check their types; derive the rest.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static bool is_key(const char *name)
 	return key_find(name);
 }
 
-/* What the key was given, under the one spelling or the other; NULL for nothing. */
+/* The value set for the key under its name or its alias; NULL: not set. */
 static struct value *given(const struct loading *l, const struct key *key)
 {
 	struct value *value = values_find(&l->values, key->name);
@@ -35,13 +35,13 @@ static const char *default_of(const struct loading *l, const struct key *key)
 	return strcmp(key->name, "job_name") == 0 ? l->values.job_name : key->def;
 }
 
-/* A number must not be empty; any other key has its default then. */
+/* An empty number is an error; any other empty key has its default. */
 static bool may_be_empty(const struct key *key)
 {
 	return key->type != KEY_INT && key->type != KEY_SECONDS;
 }
 
-/* Says where the value of the key of that name is from. */
+/* Prefixes the error with where the value of the key is from. */
 static int bad_value(struct loading *l, const char *name, const char *why)
 {
 	const struct value *value = given(l, key_find(name));
@@ -53,7 +53,7 @@ static int bad_value(struct loading *l, const char *name, const char *why)
 	return l->err->code;
 }
 
-/* Does a first line have what Python 2 took for the beginning of a comment? */
+/* Does a first line contain what Python 2 took for the start of a comment? */
 static bool has_inline_comment(const char *raw)
 {
 	size_t at = strcspn(raw, ";\n");
@@ -61,7 +61,7 @@ static bool has_inline_comment(const char *raw)
 	return raw[at] == ';' && at > 0 && strchr(" \t\v\f\r", raw[at - 1]);
 }
 
-/* What table_dispatcher 2.1 read in another way than today's grammar has it. */
+/* Rejects or warns of what table_dispatcher 2.1 read differently. */
 static void check_semicolons(struct loading *l, const struct value *value)
 {
 	bool is_template = strcmp(value->key, "part_template") == 0;
@@ -81,7 +81,7 @@ static void check_semicolons(struct loading *l, const struct value *value)
 			value->where);
 }
 
-/* The raw value behind a name in %(name)s. A key that is empty has its default, but a number. */
+/* The raw value of a name in %(name)s. An empty key has its default, except a number. */
 static const char *lookup(void *ctx, const char *name)
 {
 	struct loading *l = ctx;
@@ -98,7 +98,7 @@ static const char *lookup(void *ctx, const char *name)
 	return value->raw;
 }
 
-/* Malloc'ed; NULL when the key has no value. */
+/* Malloc'ed; NULL if the key has no value. */
 static char *value_of(struct loading *l, const struct key *key, struct err *why)
 {
 	const char *raw = lookup(l, key->name);
@@ -126,7 +126,7 @@ static int read_key(struct loading *l, const struct key *key)
 	return key->required ? bad_value(l, key->name, "must be set") : 0;
 }
 
-/* An unknown key that the value of a known one uses by %(name)s is no typo. */
+/* An unknown key that a known one uses through %(name)s is not a typo. */
 static void warn_unknown(struct loading *l)
 {
 	for (size_t i = 0; i < l->values.n; i++) {
@@ -136,7 +136,7 @@ static void warn_unknown(struct loading *l)
 	}
 }
 
-/* ---- what is worked out */
+/* ---- derived values */
 
 /* Fills base_name and base_consumer. */
 static void find_base_names(struct loading *l)
@@ -177,7 +177,7 @@ static void choose_state_file(struct conf *c)
 	c->state_file = path.p;
 }
 
-/* Files that are replaced whole must not be any other one. */
+/* A file that we replace must not be any of the others. */
 static int check_files(struct loading *l)
 {
 	const struct conf *c = l->conf;
@@ -198,7 +198,7 @@ static int load_keys(struct loading *l)
 
 	for (size_t i = 0; i < key_count; i++)
 		read_key(l, &key_table[i]);
-	warn_unknown(l);        /* in the face of an error too: a key misspelt may be its cause */
+	warn_unknown(l);        /* after an error too: a misspelt key may be the cause */
 	choose_state_file(l->conf);
 	if (l->err->code || check_files(l) < 0)
 		return l->err->code;

@@ -1,5 +1,5 @@
 /*
- * What is asked for: the config file, the environment and the command line.
+ * What the user asks for: config file, environment and command line.
  */
 #ifndef CONF_H
 #define CONF_H
@@ -7,17 +7,17 @@
 #include "../event/event.h"
 #include "../ini.h"
 
-/* ---- values.c: what keys were given in the file, the environment and by --set */
+/* ---- values.c: raw values of keys, from the file, the environment and --set */
 
-/* the later counts more; VALUE_DEFAULT: in section [DEFAULT] */
+/* a later one overrides; VALUE_DEFAULT: from section [DEFAULT] */
 enum value_from { VALUE_BUILTIN, VALUE_DEFAULT, VALUE_FILE, VALUE_ENV, VALUE_SET };
 
 struct value {
 	char *key;                      /* lower case */
-	char *raw;                      /* as the file would have it, not interpolated */
-	char *where;                    /* how messages about it begin */
+	char *raw;                      /* as in the file, not interpolated */
+	char *where;                    /* prefix of messages about it */
 	enum value_from from;
-	bool used;                      /* found by the reader, or not to be warned of */
+	bool used;                      /* read, or otherwise no reason for a warning */
 	size_t semicolon_line;          /* as in struct ini_entry */
 };
 
@@ -26,36 +26,36 @@ struct values {
 	size_t n, cap;
 	const char *file;               /* borrowed, or NULL */
 	bool old;                       /* the file's section is [table_dispatcher] */
-	char *job_name;                 /* where that key is not given; NULL without a file */
-	char *base_name;                /* the file's, without its ending; both as raw values */
+	char *job_name;                 /* default of that key; NULL without a file */
+	char *base_name;                /* file name without extension; both are raw values */
 };
 
-#define VALUES_OLD_SECTION "table_dispatcher"           /* and job_name's default there */
-#define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file itself, is no key */
+#define VALUES_OLD_SECTION "table_dispatcher"           /* also job_name's default there */
+#define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file; not a key */
 
-/* file: NULL for none. sets: "key=value". is_key tells TDISPATCH_<KEY> from TDISPATCH_<KEY>_FILE.
- * 0 or ERR_CONF; values_free takes a half-read list too. */
+/* file: NULL for none. sets: "key=value". is_key distinguishes TDISPATCH_<KEY> from
+ * TDISPATCH_<KEY>_FILE. 0 or ERR_CONF; call values_free after an error too. */
 int values_load(struct values *, const char *file, char *const *sets, size_t nsets, bool (*is_key)(const char *),
 	struct err *);
 void values_free(struct values *);
-bool values_in_environment(void);               /* is there any TDISPATCH_ variable? */
-struct value *values_find(const struct values *, const char *key);     /* NULL: not given */
-/* How a message about the key begins, also when it was not given. */
+bool values_in_environment(void);               /* is any TDISPATCH_ variable set? */
+struct value *values_find(const struct values *, const char *key);     /* NULL: not set */
+/* Appends the prefix of a message about the key, which need not be set. */
 void values_where(const struct values *, const char *key, struct buf *);
 
-/* ---- embed.S: files that are part of the program, NUL-terminated */
+/* ---- embed.S: files embedded in the program, NUL-terminated */
 
 extern const char conf_sample[];        /* what --ini prints */
 extern const char conf_licenses[];
 extern const char conf_versions[];      /* of the libraries: name, version, SHA-256 of the source */
 
-/* ---- dest.c: a destination: what becomes of a row */
+/* ---- dest.c: a destination: where rows go and how */
 
 enum part_by { PART_BY_NOTHING, PART_BY_COLUMN, PART_BY_EVTIME };       /* what part_field names */
 enum keep_action { KEEP_DROP, KEEP_DETACH };
 enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
-struct dest {                           /* named as the keys are; strings are NULL when not set */
+struct dest {                           /* members are named as keys; a string not set is NULL */
 	char *dest_table, *fields;
 	char *part_field, *part_timezone, *part_template, *part_keep;
 	enum period_method part_method;
@@ -63,7 +63,7 @@ struct dest {                           /* named as the keys are; strings are NU
 	enum part_late part_late;
 	int64_t part_premake;           /* periods */
 
-	/* worked out by dest_complete */
+	/* derived by dest_complete */
 	struct span schema, table;      /* dest_table's parts; schema may be empty */
 	struct field *field;            /* NULL for `*` */
 	size_t nfield;
@@ -72,20 +72,21 @@ struct dest {                           /* named as the keys are; strings are NU
 	struct period_age keep;         /* part_keep */
 };
 
-/* Works out what follows from the keys. NULL, or the key at fault with the reason in err. */
+/* Derives the other members from the keys. NULL, or the name of the invalid key with the reason in
+ * err. */
 const char *dest_complete(struct dest *, struct err *);
-/* Source name of the column that picks the partition; the NULL span when no column does. */
+/* Source name of the column that picks the partition; the NULL span if none does. */
 struct span dest_part_column(const struct dest *);
 
 /* ---- key.c: the keys */
 
-#define LANES_MAX 16                    /* destination connections that load one batch */
-#define DEAD_MAX 100000                 /* bad events of one batch; each takes up to 1 kB of memory */
+#define LANES_MAX 16                    /* connections to the target that load one batch */
+#define DEAD_MAX 100000                 /* dead letters of one batch: memory, up to 1 kB each */
 
 enum log_format { LOG_TEXT, LOG_JSON };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 
-struct conf {                           /* the job's keys, and its destination */
+struct conf {                           /* the job's keys, and its destination's */
 	char *file;                     /* as given, or "the environment" */
 	char *job_name, *pidfile, *state_file, *metrics_file, *logfile;
 	int64_t log_size;               /* bytes */
@@ -104,16 +105,16 @@ struct conf {                           /* the job's keys, and its destination *
 	int64_t retry_limit;
 	int64_t server_timeout;
 
-	/* What job_name and consumer_name would be by the file's name, where they are not given and
-	 * the section is [table_dispatcher]; base_consumer is NULL where that makes no difference. */
+	/* What job_name and consumer_name would be if named after the file, for section
+	 * [table_dispatcher] without these keys; base_consumer is NULL if it would be the same. */
 	char *base_name, *base_consumer;
-	struct buf warnings;            /* a line each, every one ended by '\n' */
+	struct buf warnings;            /* one per line, each ending with '\n' */
 };
 
 enum key_type {
 	KEY_STRING, KEY_PATH, KEY_CONNINFO,
 	KEY_INT,                            /* int64_t from min to max */
-	KEY_WORD,                           /* an enum, whose value min is the first of words */
+	KEY_WORD,                           /* an enum; its value min is the first of words */
 	KEY_SECONDS                         /* int64_t milliseconds */
 };
 
@@ -130,33 +131,35 @@ struct key {
 extern const struct key key_table[];    /* in the order of the manual */
 extern const size_t key_count;
 
-const struct key *key_find(const char *name);   /* by its name or its old spelling, or NULL */
-/* Where the conf has the key's text; NULL for a key that is no text. */
+const struct key *key_find(const char *name);   /* by its name or its alias; NULL: unknown */
+/* The member that holds the key's text; NULL if the key's type is not text. */
 char **key_text(const struct key *, const struct conf *);
-/* Puts value, a malloc'ed string that becomes the conf's or is freed. 0, or ERR_CONF with the
- * reason alone. */
+/* Parses value, a malloc'ed string that the conf takes over or that is freed, and stores it. 0, or
+ * ERR_CONF with the reason, without the key. */
 int key_store(const struct key *, struct conf *, char *value, struct err *);
-/* Appends the value, which is there, and a newline. mask as for conf_show. */
+/* Appends the value, which must be set, and a newline. mask: see conf_show. */
 void key_show(const struct key *, const struct conf *, struct buf *,
 	char *(*mask)(const char *conninfo));
 
 /* ---- conf.c: the config as a whole */
 
-/* Reads and checks what values_load gives. ERR_CONF with file and line, or where else it is from. */
+/* Reads and checks the config. 0, or ERR_CONF with file and line, or whatever else the value is
+ * from; call conf_free after an error too. */
 int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, struct err *);
-/* Events and the config meet in one SQL text, which has one encoding, the source's: where that is
- * not UTF8 the config must be ASCII. 0, or ERR_SHAPE with the key. */
+/* SQL text combines events with the config, and its encoding is the source's: unless that is UTF8,
+ * the config must be ASCII. 0, or ERR_SHAPE with the key. */
 int conf_fits(const struct conf *, const char *encoding, struct err *);
 void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
-/* The effective config, secrets masked by mask, which returns a malloc'ed string. */
+/* Appends the effective config. mask hides a connection string's secrets and returns a malloc'ed
+ * string. */
 void conf_show(const struct conf *, struct buf *, char *(*mask)(const char *conninfo));
 
 /* ---- switches.c: the command line */
 
 #define SETS_MAX 64                     /* --set on one command line */
 
-struct app;                             /* of the caller of switches_parse, */
-struct job;                             /* as are the functions of its modes */
+struct app;                             /* defined by the caller of switches_parse, */
+struct job;                             /* which passes them to the functions of its modes */
 struct mode;
 
 struct switches {
@@ -166,32 +169,32 @@ struct switches {
 	int64_t max_lag;                /* seconds, 0: not given */
 	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
 	size_t nsets;
-	const char *file;               /* NULL: all is in the environment */
+	const char *file;               /* NULL: the config is the environment */
 };
 
 enum mode_traits {
-	MODE_NO_CONFIG = 1 << 0,        /* needs none */
-	MODE_NO_SERVERS = 1 << 1,       /* src_db and dst_db are not looked at */
-	MODE_PIDFILE = 1 << 2,          /* deals with the running process, by its pidfile */
-	MODE_STATE_FILE = 1 << 3,       /* the same, by its state_file */
-	MODE_LENIENT = 1 << 4,          /* works with a broken config too if that names the file */
-	MODE_LOG = 1 << 5,              /* its log lines have the config's format */
+	MODE_NO_CONFIG = 1 << 0,        /* needs no config */
+	MODE_NO_SERVERS = 1 << 1,       /* does not check src_db and dst_db */
+	MODE_PIDFILE = 1 << 2,          /* addresses the running process by its pidfile */
+	MODE_STATE_FILE = 1 << 3,       /* addresses it by its state_file */
+	MODE_LENIENT = 1 << 4,          /* works with an invalid config if that names the file */
+	MODE_LOG = 1 << 5,              /* its log lines are in the config's format */
 	MODE_JSON = 1 << 6,             /* takes --json */
 	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag */
 };
 
-struct mode {                           /* what is to be done */
-	const char *name;               /* of the switch that asks for it, without --; or NULL */
+struct mode {                           /* what a switch does */
+	const char *name;               /* of the switch, without --; or NULL */
 	char letter;                    /* or 0 */
 	unsigned traits;
 	int (*run)(struct app *);       /* returns the exit code */
-	int (*action)(struct job *, struct err *);      /* for run, as is signal */
+	int (*action)(struct job *, struct err *);      /* used by run, as is signal */
 	int signal;
 };
 
 extern const char switches_help[];
-/* Fills a struct that is all 0. modes[0] is what is to be done when no switch asks for another. 0,
- * or the exit code for what is wrong, which was told. */
+/* Fills a zeroed struct. modes[0] is the mode without a switch. 0, or the exit code after printing
+ * what is wrong. */
 int switches_parse(struct switches *, const struct mode *modes, size_t nmodes, int argc,
 	char **argv);
 

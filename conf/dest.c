@@ -1,7 +1,7 @@
 /*
- * A destination: what the keys say that belong to it, and what follows from them together.
+ * A destination: checks its keys together and derives the rest.
  *
- * Knows no file: the caller says where the value of a key is from.
+ * Knows nothing of files: the caller says where the value of a key is from.
  */
 #include <stdio.h>
 #include <string.h>
@@ -112,7 +112,7 @@ static const char *choose_keep(struct dest *d, struct err *e)
 	return NULL;
 }
 
-/* Expands part_template once, for what is wrong with it whatever the event. */
+/* Expands part_template once, to find errors that do not depend on the event. */
 static const char *try_template(struct dest *d, struct err *e)
 {
 	struct buf part = { 0 }, out = { 0 };
@@ -133,7 +133,7 @@ static const char *try_template(struct dest *d, struct err *e)
 	    template_expand(&out, span_of(d->part_template), &words, &why) < 0) {
 		const char *what = why.msg;
 		size_t n = strlen("part_template");
-		if (strncmp(what, "part_template", n) == 0)     /* the caller says the key */
+		if (strncmp(what, "part_template", n) == 0)     /* the caller names the key */
 			what += n + strspn(what + n, ": ");
 		key = bad(e, "part_template", what);
 	}
@@ -142,7 +142,7 @@ static const char *try_template(struct dest *d, struct err *e)
 	return key;
 }
 
-/* ---- all of them */
+/* ---- the destination as a whole */
 
 struct span dest_part_column(const struct dest *d)
 {

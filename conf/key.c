@@ -1,6 +1,6 @@
 /*
- * The keys: a table of their names, types and defaults, in the order of the manual; and what a
- * value is as text and in struct conf.
+ * The keys: a table of their names, types and defaults, in the order of the manual; and converting
+ * values between text and struct conf.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -78,7 +78,7 @@ static bool parse_int(const struct key *key, const char *text, int64_t *value)
 	return !errno && end != text && !*end && *value >= key->min && *value <= key->max;
 }
 
-/* Takes one word off *words: the empty span when there is none. */
+/* Takes the next word off *words; the empty span at the end. */
 static struct span next_word(const char **words)
 {
 	struct span word = { *words, strcspn(*words, " ") };
@@ -106,7 +106,8 @@ static struct span word_of(const struct key *key, unsigned value)
 	return next_word(&words);
 }
 
-/* As Python's float() reads it, in whole milliseconds; what is not 0 does not become 0. */
+/* Reads what Python's float() reads, in whole milliseconds; a positive value is never rounded to
+ * 0. */
 static bool parse_seconds(const char *text, int64_t *ms)
 {
 	char *end;
@@ -135,7 +136,7 @@ static char *expand_home(char *path)
 	return b.p;
 }
 
-/* Appends what is wrong with the value of a key that holds no text. */
+/* Appends why the value is invalid, for a key whose type is not text. */
 static void say_wanted(const struct key *key, struct buf *why)
 {
 	const char *words = key->words;

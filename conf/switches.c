@@ -1,6 +1,6 @@
 /*
- * The command line, the help text that tells it, and completion for shells, which is made from the help
- * text: a line of it that begins with a switch is one.
+ * The command line, its help text, and shell completion. Completion is generated from the help
+ * text: each line that begins with a switch defines one.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 /* ---- completion */
 
-struct word {                           /* one switch, as its line in the help text tells it */
+struct word {                           /* one switch, parsed from its line of the help text */
 	char letter;                    /* or 0 */
 	struct span name, argument, text;       /* argument may be empty */
 };
@@ -57,7 +57,7 @@ static void each(const char *help, void (*print)(const struct word *))
 			print(&w);
 }
 
-/* For a place between single quotes; what is special there to the shell's own functions gets a \. */
+/* For use inside single quotes; a \ before what is special to the shell's completion functions. */
 static void put(struct span s, const char *special)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -80,7 +80,7 @@ static void bash(const char *help)
 		"\t--completion,*) words='bash zsh fish' ;;\n\t--progress,*) words=json ;;\n\t*,-*) words='", stdout);
 	each(help, bash_word);
 	fputs("' ;;\n\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
-		"complete -o default -F _tdispatch tdispatch\n", stdout);   /* default: names of files */
+		"complete -o default -F _tdispatch tdispatch\n", stdout);   /* default: file names */
 }
 
 static void zsh_word(const struct word *w)
@@ -113,7 +113,7 @@ static void fish_word(const struct word *w)
 	fputs("'\n", stdout);
 }
 
-/* false: another shell. */
+/* false: unknown shell. */
 static bool print_completion(const char *shell, const char *help)
 {
 	if (strcmp(shell, "bash") == 0)
@@ -188,12 +188,12 @@ static const struct option plain_options[] = {
 
 #define PLAIN (sizeof plain_options / sizeof *plain_options)
 
-struct options {                        /* as getopt_long wants them */
+struct options {                        /* for getopt_long */
 	char letters[8 + MODES_MAX];
 	struct option at[PLAIN + MODES_MAX + 1];
 };
 
-/* Those above, and one for each mode that has a name: OPT_MODE and its index. */
+/* The options above, and OPT_MODE plus its index for each mode with a name. */
 static void make_options(struct options *o, const struct mode *modes, size_t nmodes)
 {
 	size_t n = PLAIN;
@@ -214,7 +214,7 @@ static int usage(const char *why)
 	return 2;
 }
 
-/* opt: a mode's letter, or OPT_MODE and its index. */
+/* opt: a mode's letter, or OPT_MODE plus its index. */
 static const struct mode *find_mode(const struct mode *modes, int opt)
 {
 	if (opt >= OPT_MODE)
@@ -224,7 +224,7 @@ static const struct mode *find_mode(const struct mode *modes, int opt)
 	return modes;
 }
 
-/* 0 for what is no whole number of seconds over 0. */
+/* A whole number of seconds over 0; 0: it is none. */
 static int64_t seconds_of(const char *text)
 {
 	size_t n = strlen(text);
@@ -232,7 +232,7 @@ static int64_t seconds_of(const char *text)
 	return n && n <= 9 && strspn(text, "0123456789") == n ? strtoll(text, NULL, 10) : 0;
 }
 
-/* word: where getopt stands; a letter among others it tells in optopt. */
+/* word: the argument that getopt is at; within a group of letters, optopt has the letter. */
 static int refuse(const char *word, const char *why)
 {
 	char text[200], letter[3] = { '-', (char)optopt, 0 };
@@ -241,14 +241,14 @@ static int refuse(const char *word, const char *why)
 	return usage(text);
 }
 
-/* What goes with what, and which config it is. 0, or the exit code. */
+/* Checks which switches go together, and finds the config. 0, or the exit code. */
 static int check_together(struct switches *s, int nfiles, char **files)
 {
 	if (s->mode->traits & MODE_NO_CONFIG)
 		return 0;
 	s->file = nfiles > 0 ? files[0] : getenv(VALUES_CONFIG_FILE);
 	if (s->file && !*s->file && nfiles == 0)
-		s->file = NULL;         /* an empty variable is none */
+		s->file = NULL;         /* an empty variable counts as not set */
 	if (!s->file && !values_in_environment())
 		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
 	if (nfiles > 1)

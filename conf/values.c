@@ -1,9 +1,9 @@
 /*
- * The values that keys were given, and where: in the config file, in the environment, by --set.
- * One list; of two values of a key that from the later of these places counts.
+ * The raw values of keys and their origin: config file, environment, --set. They are one list; a
+ * later origin overrides an earlier one.
  *
- * TDISPATCH_<KEY> is a value as it is, and TDISPATCH_<KEY>_FILE names a file that holds one. A
- * percent sign there is a percent sign: URIs and secrets have them, and nobody can double those.
+ * TDISPATCH_<KEY> is the value itself, TDISPATCH_<KEY>_FILE names a file that holds it. In both a
+ * percent sign is literal: URIs and secrets contain them, and nobody can double them there.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -18,7 +18,7 @@
 #define ENV_PREFIX "TDISPATCH_"
 #define ENV_FILE_SUFFIX "_file"         /* of the key in lower case */
 
-/* Contents of a file, NUL-terminated, malloc'ed; NULL with errno when it cannot be read. */
+/* Contents of a file, NUL-terminated, malloc'ed; NULL with errno on failure. */
 static char *read_file(const char *path, size_t *n)
 {
 	FILE *f = fopen(path, "rb");
@@ -41,7 +41,7 @@ static char *read_file(const char *path, size_t *n)
 	return b.p;
 }
 
-/* key and raw become the list's; the rest is how messages about it begin. */
+/* The list takes over key and raw; fmt makes the prefix of messages about it. */
 __attribute__((format(printf, 5, 6)))
 static struct value *add(struct values *v, enum value_from from, char *key, char *raw, const char *fmt, ...)
 {
@@ -56,9 +56,9 @@ static struct value *add(struct values *v, enum value_from from, char *key, char
 	return &v->at[v->n++];
 }
 
-/* ---- names that are always there */
+/* ---- names that are always defined */
 
-/* A percent sign in what is not written for the config is no interpolation. */
+/* Doubles percent signs: text not written for the config has no interpolation. */
 static char *doubled_percent(const char *s)
 {
 	struct buf b = { 0 };
@@ -101,7 +101,7 @@ static void add_other_names(struct values *v, const char *section)
 
 /* ---- the file */
 
-/* The section's name in the file, or NULL. */
+/* The name of our section in the file, or NULL. */
 static const char *find_section(const struct ini *ini, const char *file, struct err *e)
 {
 	static const char *const names[] = { VALUES_OLD_SECTION, "tdispatch" };
@@ -120,13 +120,13 @@ static const char *find_section(const struct ini *ini, const char *file, struct 
 	return found;
 }
 
-/* Two quotes are an empty value, as to table_dispatcher 2.1. */
+/* Two quotes mean empty, as in table_dispatcher 2.1. */
 static char *copied_value(const char *value)
 {
 	return mem_str(value, strcmp(value, "\"\"") == 0 ? 0 : strlen(value));
 }
 
-/* The entries under [name]. */
+/* Adds the entries of [name]. */
 static void add_entries(struct values *v, const char *file, const struct ini *ini, const char *name)
 {
 	enum value_from from = strcmp(name, "DEFAULT") == 0 ? VALUE_DEFAULT : VALUE_FILE;
@@ -186,7 +186,7 @@ bool values_in_environment(void)
 	return false;
 }
 
-/* What the file that the variable names holds, without a newline at its end. */
+/* The contents of the file at path, without a newline at the end. */
 static char *read_secret(const char *variable, const char *path, struct err *e)
 {
 	size_t n = 0;
@@ -246,7 +246,7 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 		size_t end = strcspn(sets[i], "=");
 		char *key = mem_lower(sets[i], end);
 		const char *value = sets[i] + end;
-		/* told as far as it is a key: it may be a URI with a password */
+		/* show only a plain key: it may be a URI with a password */
 		int shown = (int)strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_");
 		if (!*value)
 			err_set(e, ERR_CONF, "--set %.*s: it must be key=value", shown, key);
@@ -256,7 +256,7 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 	}
 }
 
-/* ---- all of them */
+/* ---- the list as a whole */
 
 int values_load(struct values *v, const char *file, char *const *sets, size_t nsets, bool (*is_key)(const char *),
 	struct err *e)

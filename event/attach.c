@@ -1,11 +1,11 @@
 /*
- * Is part_template one that makes a table like its parent and attaches it, and does nothing else?
- * Only what is recognized for sure is: then its locks are known. Its statements are
+ * Recognizes a part_template that makes a table like its parent, attaches it, and does nothing
+ * else: then its locks are known. When in doubt the answer is no. Its statements are
  *
- *	create table _DEST_TABLE (like _PARENT ...)
- *	alter table _DEST_TABLE add ...			any number of these, before or after
- *	create [unique] index [name] on _DEST_TABLE ...		the attaching statement
- *	alter table _PARENT attach partition _DEST_TABLE for values ...
+ * 
+ * 
+ * 
+ * 
  */
 #include <string.h>
 #include <strings.h>
@@ -14,8 +14,8 @@
 
 struct scan {
 	const char *p, *end;
-	struct span token;              /* the one at hand, empty at the end */
-	bool unsure;                    /* something is quoted in a way that is not understood here */
+	struct span token;              /* the current one; empty at the end */
+	bool unsure;                    /* some quoting is not understood here */
 };
 
 static bool is_word_char(char c)
@@ -36,7 +36,7 @@ static void skip_space(struct scan *s)
 	}
 }
 
-/* To behind the closing quote; a doubled quote is two strings for us. */
+/* Moves past the closing quote; a doubled quote counts as two strings. */
 static void skip_quoted(struct scan *s)
 {
 	const char *close = memchr(s->p + 1, *s->p, (size_t)(s->end - s->p - 1));
@@ -63,11 +63,11 @@ static void next(struct scan *s)
 
 static bool is_token(const struct scan *s, const char *word, size_t n)
 {
-	/* the words of a template are told by their case */
+	/* template words are case-sensitive */
 	return s->token.n == n && (*word == '_' ? strncmp : strncasecmp)(s->token.p, word, n) == 0;
 }
 
-/* Goes on when the next tokens are these words, which single spaces separate. */
+/* Moves past these words, separated by single spaces, if they are the next tokens. */
 static bool take(struct scan *s, const char *words)
 {
 	struct scan ahead = *s;
@@ -83,7 +83,7 @@ static bool take(struct scan *s, const char *words)
 	return true;
 }
 
-/* Goes to the statement's end. false for words that would lock another table, or more. */
+/* Moves to the end of the statement. false: a word in it may take another lock. */
 static bool take_rest(struct scan *s)
 {
 	static const char *const others[] = {
@@ -111,14 +111,14 @@ static bool take_index(struct scan *s)
 	if (!take(s, "on _DEST_TABLE")) {
 		if (take(s, "concurrently"))
 			return false;
-		next(s);                /* its name */
+		next(s);                /* the index's name */
 		if (!take(s, "on _DEST_TABLE"))
 			return false;
 	}
 	return take_rest(s);
 }
 
-/* What may be done to the new table. */
+/* A statement that is allowed on the new table. */
 static bool take_addition(struct scan *s)
 {
 	if (take(s, "alter table _DEST_TABLE add") || take(s, "alter table only _DEST_TABLE add"))

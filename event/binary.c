@@ -1,8 +1,8 @@
 /*
- * Values of an event as the server's binary COPY takes them: no text to be read again there.
+ * An event's values in the format of binary COPY, which spares the server parsing text.
  *
- * A value is converted only where its text has one meaning under any setting of the server, and
- * is passed over otherwise: then the row goes as text, and the server judges it.
+ * A value is converted only if its text means the same under every server setting; otherwise the
+ * row goes as text, and the server judges it.
  */
 #include <endian.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "event.h"
 
-#define SCALAR_RAW_MAX 96               /* encoded bytes of a value that is not text: 32 escapes */
+#define SCALAR_RAW_MAX 96               /* encoded bytes of a number or date: 32 escapes */
 #define DAYS_TO_2000 10957              /* from 1970-01-01, where period.c counts from */
 #define DAY_US INT64_C(86400000000)
 #define SECOND_US 1000000
@@ -37,7 +37,7 @@ static void put32(char *out, int32_t n)
 	memcpy(out, &be, sizeof be);
 }
 
-/* The length's word and so many low bytes of n. */
+/* The length, then that many low bytes of n. */
 static ssize_t put_number(char *out, int64_t n, size_t bytes)
 {
 	uint64_t be = htobe64((uint64_t)n);
@@ -47,7 +47,7 @@ static ssize_t put_number(char *out, int64_t n, size_t bytes)
 	return BINARY_WORD + (ssize_t)bytes;
 }
 
-/* Digits with a minus or none, 18 of them at most: no number of these overflows. */
+/* At most 18 digits, with or without a minus: these cannot overflow. */
 static ssize_t put_int(char *out, struct span text, size_t bytes)
 {
 	int64_t n = 0, most = bytes == 8 ? INT64_MAX : (INT64_C(1) << (8 * bytes - 1)) - 1;
@@ -70,8 +70,8 @@ static ssize_t put_bool(char *out, struct span text)
 	return put_number(out, *text.p == 't', 1);
 }
 
-/* An offset decides in a timestamptz, where without one the session's zone would; a timestamp's
- * is not looked at by the server, and a date's time neither: such are left to it. */
+/* Without an offset, the session's zone would decide what a timestamptz means. The server ignores a
+ * timestamp's offset and a date's time: those are left to it. */
 static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
 {
 	struct moment m;
@@ -151,7 +151,7 @@ ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
 	}
 	if (kind == BINARY_TEXT)
 		return put_text(out, raw);
-	/* most hold nothing to decode, and only a timestamptz could hold a + that is a space */
+	/* most need no decoding; only in a timestamptz can a + be a space */
 	ssize_t n = kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw);
 	if (n >= 0 || raw.n > sizeof decoded)
 		return n;

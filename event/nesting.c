@@ -1,17 +1,16 @@
 /*
- * Is each word of part_template where one quoting is enough? A string may itself be SQL that somebody
- * runs (execute '...'), and a word that is quoted inside of that would need its quotes doubled twice.
- * Whether a string is SQL cannot be told, so that all are taken for it. What is refused is refused
- * when the config is read.
+ * Refuses, when the config is read, template words that quoting once does not make safe. A string
+ * may itself be SQL that is executed (execute '...'); a word quoted inside it would need its quotes
+ * doubled twice. We cannot tell whether a string is SQL, so we treat every string as SQL.
  */
 #include <string.h>
 
 #include "event.h"
 
-/* The strings of one statement, which may be put together and run. */
+/* The strings of one statement, which it may concatenate and execute. */
 struct unit {
-	enum template_word word;        /* that one needs quoted by itself: _PKEY, or any behind an open quote */
-	bool quotes;                    /* one has quotes in it */
+	enum template_word word;        /* _PKEY in a string, or any after an open quote */
+	bool quotes;                    /* a string contains quotes */
 };
 
 struct check {
@@ -19,9 +18,9 @@ struct check {
 	struct err *err;
 };
 
-struct content {                        /* what the server takes a string for */
+struct content {                        /* a string as the server reads it */
 	struct buf text;
-	bool glued;                     /* a word goes on in an escape or in another piece */
+	bool glued;                     /* an escape or a piece boundary is inside a word */
 };
 
 #define NONE TEMPLATE_WORDS
@@ -35,7 +34,7 @@ static void refuse(struct check *k, const char *at, const char *what, const char
 	err_set(k->err, ERR_CONF, "part_template: its line %d: %s %s", line, what, why);
 }
 
-/* Is one of two runs of identifier characters that become one, the last of text and that at p, a word? */
+/* The run that ends text and the run at p become one: is either a template word? */
 static bool is_glued(struct buf *text, const char *p, const char *limit)
 {
 	const char *start = buf_cstr(text), *end = start + text->len, *run = end, *next = sql_run_end(p, limit);
@@ -45,8 +44,8 @@ static bool is_glued(struct buf *text, const char *p, const char *limit)
 	return template_find(run, end) != NONE || template_find(p, next) != NONE;
 }
 
-/* From behind the opening quote to behind the closing one, or NULL. What the server takes it for is
- * added to content. */
+/* p: after the opening quote. Returns what follows the closing one, or NULL. Appends the piece as
+ * the server reads it to content. */
 static const char *read_piece(struct content *content, const char *p, const char *limit, enum sql_place place)
 {
 	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
@@ -77,7 +76,7 @@ static const char *read_string(struct content *content, const char *p, const cha
 	return p;
 }
 
-/* Behind the comment or the quoted text at p; p when there is none, NULL when it does not end. */
+/* End of the comment or quoted text at p; p if there is none, NULL if it is not closed. */
 static const char *skip_quoted(const char *run, const char *p, const char *limit)
 {
 	const char *end = sql_comment_end(p, limit);
@@ -94,8 +93,8 @@ static const char *skip_quoted(const char *run, const char *p, const char *limit
 	return end;
 }
 
-/* A number runs into what follows it. Servers differ in where it ends: before 15, E' begins a
- * string in 1E''. */
+/* A number directly followed by something else. Servers differ in where it ends: before 15, 1E'' is
+ * 1 and a string E''. */
 static bool is_unclear(const char *run, const char *end, const char *limit)
 {
 	if (*run != '$' && !(*run >= '0' && *run <= '9'))
@@ -103,8 +102,8 @@ static bool is_unclear(const char *run, const char *end, const char *limit)
 	return memchr(run + 1, '$', (size_t)(end - run - 1)) || (end < limit && (sql_is_quote(*end) || *end == '&'));
 }
 
-/* The first word within quotes or a comment of a string's content, which is taken for SQL, or NONE.
- * *open: within a quote that does not end. Beside a quote counts as within. */
+/* The first word inside quotes or a comment of a string's content, which is treated as SQL, or
+ * NONE. *open: it is in a quote that is not closed. Next to a quote counts as inside. */
 static enum template_word quoted_word(const char *p, const char *limit, bool *open)
 {
 	enum template_word w = NONE;
@@ -136,7 +135,7 @@ static bool has_quotes(struct span content)
 	return false;
 }
 
-/* word: what the string needs quoted by itself, or NONE. */
+/* word: a word that the string would need quoted, or NONE. */
 static void look_at_unit(struct check *k, const char *at, struct unit *unit, enum template_word word, struct span content)
 {
 	bool quotes = content.n && has_quotes(content);
@@ -154,7 +153,7 @@ static enum template_word find_key(struct span s)
 	return s.n && memmem(s.p, s.n, template_text[PKEY], strlen(template_text[PKEY])) ? PKEY : NONE;
 }
 
-/* Prose may have an apostrophe before a word: "it's _PARENT". Alone in a statement that is no SQL. */
+/* Prose may hold an apostrophe: "it's _PARENT". The only string of a statement may be prose. */
 static const char *look_at_string(struct check *k, const char *run, const char *p, const char *limit, bool body, struct unit *unit)
 {
 	enum sql_place place = sql_string_kind(run, p);
@@ -200,7 +199,7 @@ static const char *look_at_name(struct check *k, const char *run, const char *p,
 	return end ? end : limit;
 }
 
-/* string: the end of the last one before p. */
+/* string: end of the last string before p. */
 static const char *look_at_run(struct check *k, const char *string, const char *p, const char *limit)
 {
 	const char *end = sql_run_end(p, limit);

@@ -1,7 +1,7 @@
 /*
- * From a date's text to the period whose partition takes the row, and to that period's name and
- * bounds. Only ISO dates count: what a producer printed in another DateStyle must never be taken
- * for a date of another day. The calendar is the proleptic Gregorian one, as the server's.
+ * From a date's text to the period, whose partition takes the row, and to its name and bounds. Only
+ * ISO dates are accepted: text in another DateStyle must never be mistaken for another day. The
+ * calendar is proleptic Gregorian, as the server's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static void date_of_days(int64_t days, int *year, int *month, int *day)
 	*year = (int)(year_of_era + era * 400 + (*month <= 2));
 }
 
-/* Reads exactly n digits at *p; -1 when they are not there. */
+/* Reads exactly n digits at *p; -1 if there are fewer. */
 static int digits(const char **p, const char *end, int n)
 {
 	int value = 0;
@@ -66,7 +66,7 @@ static bool take(const char **p, const char *end, char c)
 	return true;
 }
 
-/* HH[:MM[:SS]] or HHMM after a sign; false when it is something else. */
+/* HH[:MM[:SS]] or HHMM after a sign; false: anything else. */
 static bool parse_offset(const char **p, const char *end, int *offset_s)
 {
 	if (take(p, end, 'Z')) {
@@ -90,7 +90,7 @@ static bool parse_offset(const char **p, const char *end, int *offset_s)
 	return true;
 }
 
-/* HH:MM[:SS[.fraction]]; false when it is something else. (The server reads 10:30.5 as ten minutes.) */
+/* HH:MM[:SS[.fraction]]; false: anything else. (The server reads 10:30.5 as ten minutes.) */
 static bool parse_time(const char **p, const char *end, struct moment *m)
 {
 	int hour = digits(p, end, 2), minute = take(p, end, ':') ? digits(p, end, 2) : -1;
@@ -204,7 +204,7 @@ int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *star
 	return period_of_clock(rule, at_s + (rule->zoned ? rule->zone_s : 0), start_s, why);
 }
 
-/* A text of 8 to 16 bytes as two words, which overlap: they and the length tell it from all others. */
+/* A text of 8 to 16 bytes as two overlapping words: with the length they identify it. */
 static bool memo_place(struct span raw, uint64_t *first, uint64_t *last, size_t *i)
 {
 	if (raw.n < 8 || raw.n > 16)
@@ -294,7 +294,7 @@ void period_suffix(const struct period_rule *rule, int64_t start_s, char out[PER
 	}
 }
 
-/* Making the suffix again is the proof: nothing else is told apart here. */
+/* Parses loosely, then makes the suffix again: it must be the same. */
 bool period_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start_s)
 {
 	char text[] = "YYYY-01-01 00:00", again[PERIOD_SUFFIX_MAX];
@@ -373,7 +373,7 @@ bool period_age(struct period_age *age, const char *text)
 	return age->n > 0 && age->unit != PERIOD_NONE;
 }
 
-/* The same day and time so many months before; the month's last day where it has no such day. */
+/* The same day and time that many months earlier; the last day of a shorter month. */
 static int64_t months_before(int64_t at_s, int64_t months)
 {
 	int64_t days = floor_div(at_s, DAY_S);

@@ -1,8 +1,8 @@
 /*
- * Which columns a row has, and where in the event they stand. Pure text work.
+ * A row's columns, and where they stand in the event. Pure text work.
  *
- * Names are compared as they stand in the event, encoded, with those of the last event: a table's
- * events name their columns in one order, so that nearly every comparison is the right one.
+ * Encoded names are compared with those of the previous event first: a table's events name their
+ * columns in one order, so nearly every first comparison matches.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 #define SHAPES_MAX 64                   /* column lists remembered at a time with fields = * */
 
-struct hint {                           /* what stood at a position of the last event */
+struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */
 	size_t n;
 	ssize_t wanted;                 /* index of the column wanted, or -1 */
@@ -28,16 +28,16 @@ struct route {
 	size_t nshape, current;
 	uint32_t next_id;
 
-	size_t nwanted;                 /* with a list: its columns, and the partition's if it is not among them */
-	size_t ndistinct;               /* of these, columns of different sources */
-	size_t *same_as;                /* the first wanted column with the same source: i itself, or less */
-	uint64_t row, *seen;            /* seen[i] == row: column i stood in this row */
+	size_t nwanted;                 /* with a list: its columns, and part_field's */
+	size_t ndistinct;               /* number of different sources among them */
+	size_t *same_as;                /* first wanted column with the same source; at most i */
+	uint64_t row, *seen;            /* seen[i] == row: this row has column i */
 	struct hint hint[COLUMNS_MAX];
-	struct span name[COLUMNS_MAX];  /* with `*`: of this row, encoded */
+	struct span name[COLUMNS_MAX];  /* with `*`: this row's, encoded */
 	struct span value[COLUMNS_MAX + 1];
 };
 
-/* As memcmp, which is slow for the few bytes of a name. */
+/* memcmp is slow for the few bytes of a name. */
 static inline bool same_bytes(const char *a, const char *b, size_t n)
 {
 	for (; n >= 8; n -= 8, a += 8, b += 8) {
@@ -131,7 +131,7 @@ static size_t find_source(const struct route *r, struct span source)
 	return i;
 }
 
-/* With a fields list there is one shape for all. */
+/* With a fields list all rows have one shape. */
 static void shape_of_list(struct route *r)
 {
 	struct shape *s = shape_alloc(r->nfield);
@@ -198,7 +198,7 @@ struct span route_target(const struct route *r, struct span source)
 	return source;
 }
 
-/* Index of the wanted column that the encoded name stands for, -1 when it is not wanted. */
+/* Index of the wanted column with this encoded name; -1: not wanted. */
 static int find_wanted(struct route *r, struct span data, struct span raw, ssize_t *wanted, struct err *e)
 {
 	size_t bad;
@@ -232,8 +232,8 @@ static int wanted_at(struct route *r, size_t at, struct span data, struct span r
 	return 0;
 }
 
-/* Has the row's next field the name that stood at that place in the last event? Then *rest goes on
- * with its value. */
+/* Does the next field have the same name as this one of the previous event? Then moves *rest to its
+ * value. */
 static bool next_is(const struct hint *h, bool first, struct span *rest)
 {
 	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
@@ -244,7 +244,7 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 	return true;
 }
 
-/* As urlenc_next, and which of the wanted columns it is, -1 when none. false: the end, or an error. */
+/* As urlenc_next, with the index of the wanted column or -1. false: the end, or an error. */
 static bool next_field(struct route *r, size_t at, struct span data, struct span *rest, struct span *value,
 	ssize_t *wanted, struct err *e)
 {
@@ -269,7 +269,7 @@ static int lacks(struct route *r, struct err *e)
 	return 0;
 }
 
-/* The name is the event's: it may hold anything. */
+/* The name comes from the event: it may hold anything. */
 static int twice(struct span name, struct err *e)
 {
 	struct buf shown = { 0 };
@@ -280,7 +280,7 @@ static int twice(struct span name, struct err *e)
 	return e->code;
 }
 
-/* To the end of the row: which of two columns of one name is meant, nobody can tell. */
+/* Reads the whole row, because a column that occurs twice is an error: which one is meant? */
 static int row_of_list(struct route *r, struct span data, struct err *e)
 {
 	struct span rest = data, value;

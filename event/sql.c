@@ -1,6 +1,6 @@
 /*
- * Where the parts of SQL's text begin and end: identifiers, comments, strings, quoted bodies. As the
- * server reads them, with standard_conforming_strings on.
+ * Where the tokens of SQL text begin and end: identifiers, comments, strings, dollar-quoted bodies,
+ * as the server reads them with standard_conforming_strings on.
  */
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /*
- * The words of part_template. The text is SQL, and a word's replacement is quoted for the place
- * where it stands: code, a string, a quoted identifier, a dollar-quoted body. In a comment
- * nothing is replaced. So that no name, wherever it came from, can end the quotes around it.
+ * The words of part_template. The text is SQL, and a word's replacement is quoted for its context:
+ * code, a string, a quoted identifier, a dollar-quoted body. So no name, wherever it comes from,
+ * can close the quotes around it. In comments nothing is replaced.
  *
- * A replacement is quoted once: nesting.c has refused what would need more.
+ * A replacement is quoted once: nesting.c refuses what would need more.
  *
- * A word that touches other identifier characters makes one identifier with them:
- * _DEST_TABLE_pkey becomes the bare table name and _pkey, quoted as a whole.
+ * A word next to other identifier characters forms one identifier with them: _DEST_TABLE_pkey
+ * becomes the bare table name plus _pkey, quoted as a whole.
  */
 #include <string.h>
 
@@ -64,7 +64,7 @@ static int missing(struct expansion *x, enum template_word w)
 	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column", template_text[w]);
 }
 
-/* The word's bare text: as part of a longer identifier, or inside a quoted one. */
+/* The word's unquoted text, for part of a longer identifier or the inside of a quoted one. */
 static int add_bare(struct expansion *x, enum template_word w)
 {
 	const struct template_words *words = x->words;
@@ -90,7 +90,7 @@ static int add_bare(struct expansion *x, enum template_word w)
 	}
 }
 
-/* A longer name would be cut by the server, and two partitions' names become one. */
+/* The server would truncate a longer name, and two partitions might get the same one. */
 static int check_name(struct expansion *x, struct span name)
 {
 	if (name.n <= NAME_BYTES_MAX)
@@ -149,7 +149,7 @@ static int add_sql(struct expansion *x, enum template_word w)
 	}
 }
 
-/* The run p..end of identifier characters that has words in it, as one identifier. */
+/* The run p..end of identifier characters, which contains words, as one identifier. */
 static int add_joined(struct expansion *x, const char *p, const char *end, bool fold)
 {
 	while (p < end) {
@@ -178,8 +178,8 @@ static void put_piece(struct expansion *x, enum sql_place place)
 	}
 }
 
-/* In code, a quote beside the piece would be taken for a part of it, or the piece for its prefix,
- * of which U& is one. */
+/* In code, an adjacent quote would become part of the piece, or the piece its prefix, such as
+ * U&. */
 static void put_code(struct expansion *x, const char *p, const char *limit)
 {
 	char before = x->out->len ? x->out->p[x->out->len - 1] : ' ', after = p < limit ? *p : ' ';
@@ -191,7 +191,7 @@ static void put_code(struct expansion *x, const char *p, const char *limit)
 		buf_add(x->out, " ", 1);
 }
 
-/* Takes the run of identifier characters at p; returns its end. */
+/* Expands the run of identifier characters at p; returns its end. */
 static const char *expand_run(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
 	const char *end = sql_run_end(p, limit);
@@ -223,7 +223,7 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 	return end;
 }
 
-/* name as it stands between quotes: each quote in it twice. */
+/* name: as it stands between quotes, with its own quotes doubled. */
 static int check_quoted_name(struct expansion *x, struct span name)
 {
 	size_t doubled = 0;
@@ -233,7 +233,7 @@ static int check_quoted_name(struct expansion *x, struct span name)
 	return name.n - doubled / 2 > NAME_BYTES_MAX ? check_name(x, name) : 0;
 }
 
-/* From behind the opening quote to behind the closing one, or to the end of the text. */
+/* Expands from after the opening quote to after the closing one, or to the end of the text. */
 static const char *expand_piece(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
 	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
@@ -256,7 +256,7 @@ static const char *expand_piece(struct expansion *x, const char *p, const char *
 	return p;
 }
 
-/* From the opening quote, as expand_piece. */
+/* As expand_piece, from the opening quote. */
 static const char *expand_name(struct expansion *x, const char *p, const char *limit)
 {
 	const char *start = p + 1;
@@ -270,7 +270,7 @@ static const char *expand_name(struct expansion *x, const char *p, const char *l
 	return p;
 }
 
-/* The same, with the pieces that continue the string. */
+/* The same for a string, with the pieces that continue it. */
 static const char *expand_string(struct expansion *x, const char *p, const char *limit, enum sql_place place)
 {
 	for (const char *next = p; next && !x->err->code; next = sql_continuation(p, limit)) {
@@ -282,8 +282,8 @@ static const char *expand_string(struct expansion *x, const char *p, const char 
 
 static int expand_code(struct expansion *, const char *p, const char *limit);
 
-/* Takes a dollar-quoted body, which is code with an end of its own, to behind that end. What goes
- * into it must not hold the end, nor make one together with it. */
+/* Expands a dollar-quoted body, which is code up to its closing tag, and returns what follows the
+ * tag. A replacement must not contain the tag, nor form one with the text around it. */
 static const char *expand_dollar(struct expansion *x, const char *p, const char *limit, size_t tag)
 {
 	const char *body = p + tag, *end = memmem(body, (size_t)(limit - body), p, tag);
@@ -302,7 +302,7 @@ static const char *expand_dollar(struct expansion *x, const char *p, const char 
 
 static int expand_code(struct expansion *x, const char *p, const char *limit)
 {
-	const char *run = p;            /* the last run of identifier characters: E makes a string another one */
+	const char *run = p;            /* last identifier run: E'' has a prefix */
 
 	while (p < limit && !x->err->code) {
 		const char *skip = sql_comment_end(p, limit);

@@ -8,8 +8,8 @@
  *                                   dead letters, set_last_tick, COMMIT
  *   finish_batch, with the next next_batch
  *
- * Killed before the COMMIT, nothing has happened and the batch comes again; killed after it, the
- * batch comes again and the target's tick says that it is in.
+ * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it comes
+ * again too, and the target's tick says that it is loaded.
  */
 #include <inttypes.h>
 #include <stdio.h>

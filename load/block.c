@@ -1,6 +1,6 @@
 /*
- * Blocks in which rows wait. They are used again and again, so that memory does not grow with the
- * batch; a row that is larger than a block gets one of its size.
+ * Blocks in which rows wait. They are reused, so that memory does not grow with the batch; a row
+ * larger than a block gets one of its size.
  */
 #include <stdlib.h>
 

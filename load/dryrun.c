@@ -1,7 +1,7 @@
 /*
- * --dry-run: what the next batch would do. Its events are read as for a run and made into rows,
- * which go nowhere. The queue is asked in a transaction that is rolled back at once, the target
- * only for tables and columns; no lock is held that a running process could meet.
+ * --dry-run: what the next batch would do. Its events are read as in a run and made into rows,
+ * which are discarded. The queue is queried in a transaction that is rolled back at once, the
+ * target only for tables and columns; no lock is held that could block a running process.
  */
 #include <inttypes.h>
 #include <stdio.h>

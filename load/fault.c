@@ -1,6 +1,6 @@
 /*
- * Which row a COPY failed for. In a careful pass a COPY takes one block, under a savepoint: the
- * block that failed is divided and sent again, until one row fails alone.
+ * Finds the row that made a COPY fail. In a careful pass a COPY takes one block, under a savepoint:
+ * a block that fails is divided and sent again, until one row fails alone.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,19 +1,19 @@
 /*
- * The job's connections to both servers, and what is asked once when they are new.
+ * The job's connections to both servers, and what is checked once when they are new.
  *
- * The lanes: connections that load a batch side by side, their transactions and positions.
+ * The lanes: connections that load a batch in parallel, their transactions and positions.
  *
- * A partition belongs to one lane, by a hash of its name: the name as a decimal number, letters and
- * all, so that days which follow each other are spread evenly, however few. Each lane loads and
- * commits its rows with its own tick: lane 0 under the consumer's name, lane k of n under a
- * subconsumer's. All have their rows in before the first commits, and lane 0 commits last. So lane
- * 0's tick is the consumer's position as any PgQ consumer keeps it, and after a kill between two
- * commits the other lanes' ticks tell which of them have the batch: these are passed over when it
- * comes again.
+ * A partition belongs to one lane, by a hash of its name: the name read as a decimal number,
+ * letters too, so that consecutive days are spread evenly, however few. Each lane loads and commits
+ * its rows with its own tick: lane 0 under the consumer's name, lane k of n under a subconsumer's.
+ * All lanes have sent their rows before the first commits, and lane 0 commits last. So lane 0's
+ * tick is the consumer's position as any PgQ consumer stores it, and after a kill between two
+ * commits the other lanes' ticks tell which of them have the batch: these are skipped when it comes
+ * again.
  *
- * How many lanes there are is written down on the target, and changes only while all are at the
- * same tick: a batch that was begun by n lanes is ended by n lanes, whatever the config says by
- * then. Each position has a lock of its own, which does not depend on n.
+ * The number of lanes is stored on the target, and changes only while all are at the same tick: n
+ * lanes finish a batch that n lanes began, whatever the config says by then. Each position has its
+ * own lock, which does not depend on n.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * The partitions that are known to be there, and the types of their columns. They are apart from the
- * sink's streams: a stream may be forgotten, or be one of many for a partition, and the target is
- * not asked again.
+ * Partitions known to exist, and the types of their columns. They are separate from the sink's
+ * streams: a stream may be forgotten, or be one of several for a partition, and the target need not
+ * be asked again.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
- * A lane: a connection to the target, on which one COPY at a time takes the rows that wait.
+ * A lane: a connection to the target, on which one COPY at a time sends the waiting rows.
  *
- * Many small COPY commands are what costs the target. So COPY goes to the stream with most rows,
- * stays there while that has any, and moves on only to one that has enough to be worth it, or
- * when the pool runs short, or when no more rows will come.
+ * Many small COPY commands are expensive for the target. So COPY goes to the stream with most rows,
+ * stays while it has any, and moves only to a stream with enough rows to be worth it, or when the
+ * pool runs short, or when no more rows will come.
  */
 #include "sink.h"
 

@@ -1,5 +1,5 @@
 /*
- * Moving batches from the queue to the target, and what others see of it.
+ * Loading batches from the queue into the target, and reporting on it.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -8,78 +8,80 @@
 
 /* ---- block.c: the blocks of memory in which rows wait, in sink.h */
 /* ---- stream.c: the rows of one partition, in sink.h */
-/* ---- fault.c: the row that a COPY failed for, in sink.h */
+/* ---- fault.c: finding the row that made a COPY fail, in sink.h */
 /* ---- lane.c: the COPYs of one connection, in sink.h */
 
-/* ---- sink.c: rows waiting for each partition, and the COPY that takes them */
+/* ---- sink.c: rows waiting for each partition, and the COPY that sends them */
 
 struct sink;
 struct stream;                          /* one partition and column list */
 
-struct sink_types {                     /* from whom the sink learns of column types; arg is theirs */
+struct sink_types {                     /* where the sink learns column types; arg is passed on */
 	void *arg;
-	/* A COPY to the table is over, which keeps its columns as they are; dst is free for a query. */
+	/* A COPY to the table has ended, and our lock freezes its columns; dst is free for a query. */
 	int (*look)(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *);
-	/* Are the types of all columns of the shape known since? Sets their kinds. */
+	/* Are the types of all columns of the shape known? If so, sets their kinds. */
 	bool (*kinds)(void *arg, int64_t start_s, const struct shape *, enum binary_kind *);
 };
 
 struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
 void sink_free(struct sink *);
-/* Stream of the period and shape, or NULL. */
+/* The stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
-/* into: "COPY table (columns) FROM STDIN". The stream may be forgotten once no rows wait in it. */
+/* Adds a stream. into: "COPY table (columns) FROM STDIN". The sink may forget it once no rows
+ * wait. */
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
 	const char *into);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
-void sink_forget(struct sink *);        /* drops all streams and rows: nothing is known any more */
-/* Drops all rows, keeps the streams. careful: each COPY takes one block, under a savepoint, so that
- * an error can be put to a row. */
+void sink_forget(struct sink *);        /* drops all streams and rows */
+/* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
+ * savepoint, so that an error can be traced to a row. */
 void sink_begin(struct sink *, bool careful);
-/* A row of the event for the stream. The rows of a stream go to the target in the order of the
- * calls. ERR_DATA when the event cannot be decoded. */
+/* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls.
+ * ERR_DATA: the event cannot be decoded. */
 int sink_row(struct sink *, struct stream *, const struct shape *, const struct span *values, const struct event *,
 	struct err *);
-bool sink_full(const struct sink *);    /* take no more rows until sink_pump made room */
+bool sink_full(const struct sink *);    /* add no row until sink_pump has made room */
 bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
 
 struct sink_done {                      /* since sink_begin; rows by partition */
-	struct tally rows;              /* that the target stored, by its own count, */
-	struct tally unstored;          /* and that it took and a trigger left out */
+	struct tally rows;              /* stored, as the target counted them */
+	struct tally unstored;          /* accepted, but left out by a trigger */
 	int64_t bytes;                  /* sent */
-	bool begun;                     /* a COPY was */
+	bool begun;                     /* a COPY has begun */
 };
 
 const struct sink_done *sink_done(const struct sink *);
-/* Did rows go to the period's partition since sink_begin? true also when that was forgotten. */
+/* Were rows sent to the period's partition since sink_begin? true too if its stream was
+ * forgotten. */
 bool sink_wrote(const struct sink *, int64_t start_s);
 
 struct sink_fault {                     /* where a COPY failed */
-	int64_t event;                  /* -1: not known, which a careful COPY's error of data never is */
-	size_t line;                    /* of the COPY, from 1, as the server's words have it; 0: not told */
+	int64_t event;                  /* -1: unknown; never so for ERR_DATA in a careful pass */
+	size_t line;                    /* of the COPY, from 1, by the message; 0: unknown */
 	char table[NAME_BYTES_MAX + 1];
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
 	char value[160];                /* shortened and printable, or "" */
 };
 
 enum sink_until {
-	SINK_FULL,                      /* rows are sent where enough wait; more will come */
-	SINK_EMPTY,                     /* all are sent: no more will come */
-	SINK_FREE                       /* the open COPY is ended, and no other begins */
+	SINK_FULL,                      /* send where enough rows wait; more will come */
+	SINK_EMPTY,                     /* send all: no more will come */
+	SINK_FREE                       /* end the open COPY, begin no other */
 };
 
-/* Sends what can be sent on a lane without waiting. 1 while a COPY is open, else 0, or an error.
- * Called again after ERR_DATA in a careful pass it goes on without that row. */
+/* Sends on a lane what can be sent without waiting. 1 while a COPY is open, else 0, or an error.
+ * After ERR_DATA in a careful pass, the next call continues without that row. */
 int sink_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *, struct err *);
-void sink_swallow(struct sink *);       /* drops all rows, as if the target had taken them */
+void sink_swallow(struct sink *);       /* drops all rows as if they had been sent */
 
-/* ---- metrics.c: what a process has counted, as the text of a metrics file */
+/* ---- metrics.c: the process's counters, and their text in the metrics file */
 
 #define METRICS_BUCKETS 11
-#define METRICS_CLASSES 40              /* of SQLSTATE; any more are not counted */
+#define METRICS_CLASSES 40              /* SQLSTATE classes; further ones are not counted */
 
-struct load {                           /* a batch that was loaded */
+struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped, late;
 	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
 };
@@ -89,136 +91,136 @@ struct metrics {                        /* zeroed before use */
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
-	int64_t lag_ms, lag_at_ms;      /* as it was at a clock_ms(); 0: not known */
+	int64_t lag_ms, lag_at_ms;      /* lag at that clock_ms(); 0: unknown */
 	int64_t success_s;              /* since 1970, 0: never */
 };
 
 void metrics_batch(struct metrics *, const struct load *);
-void metrics_error(struct metrics *, const char *sqlstate);     /* "": none */
+void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
 void metrics_text(const struct metrics *, const struct conf *, struct buf *);
 
-/* ---- progress.c: what is done of a run that ends, for the one who waits */
+/* ---- progress.c: progress of a finite run, for whoever is watching */
 
 enum progress_kind {
-	PROGRESS_LOG,                   /* a log line now and then */
-	PROGRESS_LINE,                  /* one line on a terminal at standard error, drawn again and again */
-	PROGRESS_JSON                   /* an object a line, to standard output */
+	PROGRESS_LOG,                   /* a log line from time to time */
+	PROGRESS_LINE,                  /* one redrawn line on the terminal at standard error */
+	PROGRESS_JSON                   /* one object per line, to standard output */
 };
 
 struct progress {
 	enum progress_kind kind;
-	int64_t total;                  /* events to come at the start, an estimate; -1: not known */
+	int64_t total;                  /* pending events at the start, an estimate; -1: unknown */
 	int64_t start_ms, shown_ms;
-	int64_t events, batches, parts; /* that are committed */
-	int64_t bad, errors;            /* events that were not written; errors of the run */
-	int64_t now_events;             /* of the batch at hand */
+	int64_t events, batches, parts; /* committed */
+	int64_t bad, errors;            /* dead letters and skipped events; errors of the run */
+	int64_t now_events;             /* of the current batch */
 	bool verifying;                 /* its events are being read a second time */
-	bool stopping;                  /* it will be the last */
+	bool stopping;                  /* it is the last */
 	struct tally rows;
 };
 
 void progress_begin(struct progress *, enum progress_kind);
-/* Of the batch at hand: shows where the run is, if it is time to. Milliseconds until it wants to be
- * called again. */
+/* Shows the progress if it is time to. events: read in the current batch. Returns the milliseconds
+ * until it wants to be called again. */
 int64_t progress_show(struct progress *, int64_t events);
-/* A batch is in. */
+/* A batch is committed. */
 void progress_batch(struct progress *, const struct load *, const struct tally *rows);
-/* The summary. how: a word, "done". */
+/* Shows the summary. how: a word, "done". */
 void progress_end(struct progress *, const char *how);
 
-/* ---- report.c: what the outside sees of the running process: state file, metrics file, systemd */
+/* ---- report.c: reports of the running process: state file, metrics file, systemd */
 
-struct report_state {                   /* as the state file has it */
+struct report_state {                   /* contents of the state file */
 	int pid;
-	int64_t began;                  /* when its process did, in the system's ticks since boot; 0: not known */
+	int64_t began;                  /* its start, in clock ticks since boot; 0: unknown */
 	char doing[16];                 /* starting, loading, idle, failing or ended */
-	int64_t progress_ms;            /* clock_ms() when it last went on or was idle */
+	int64_t progress_ms;            /* clock_ms() of the last progress, or when last idle */
 	int64_t events;                 /* since the start */
-	int64_t error_at_s;             /* since 1970, of the last error; 0: there was none */
-	char error[1024];               /* one line */
+	int64_t error_at_s;             /* since 1970, of the last error; 0: none */
+	char error[1024];               /* its message, one line */
 };
 
 struct report {
-	const struct conf *conf;        /* may change behind the pointer */
+	const struct conf *conf;        /* borrowed; its contents may change */
 	struct report_state state;
 	struct metrics metrics;
 	int64_t state_due_ms, metrics_due_ms, watchdog_due_ms;
-	int64_t watchdog_ms;            /* 0: no watchdog waits for us */
-	int64_t events, bytes;          /* of report_progress */
+	int64_t watchdog_ms;            /* 0: no watchdog */
+	int64_t events, bytes;          /* report_progress's last arguments */
 	bool ready, notified, state_failed, metrics_failed;
-	bool silent;                    /* the files are those of another process that runs */
-	char status[256];               /* as sent last */
+	bool silent;                    /* another live process owns the files */
+	char status[256];               /* last sent */
 };
 
 void report_start(struct report *, const struct conf *);
-void report_ready(struct report *);             /* it works, or waits for a server; once */
-void report_reloading(struct report *);         /* report_ready ends it */
-void report_moves(struct report *, const struct conf *to);      /* before conf becomes what `to` is */
-/* Within a batch, of which so many events were read and bytes of rows sent: it goes on when one of
- * them has changed. Cheap. Returns after how many ms it wants to be called again at the latest, -1:
- * it need not. */
+void report_ready(struct report *);             /* works, or waits for a server; once */
+void report_reloading(struct report *);         /* until report_ready */
+void report_moves(struct report *, const struct conf *to);      /* call it before conf becomes `to` */
+/* Called within a batch with the events read and the bytes sent so far: a change is progress.
+ * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
-void report_alive(struct report *);             /* it goes on with something else */
-void report_partition(struct report *);         /* the same: one was created */
+void report_alive(struct report *);             /* progress of any other kind */
+void report_partition(struct report *);         /* progress: a partition was created */
 void report_batch(struct report *, const struct load *, const struct dead_list *);
-void report_success(struct report *, bool idle);        /* a batch is in, or there was none */
+void report_success(struct report *, bool idle);        /* committed; idle: no batch */
 void report_error(struct report *, const struct err *);
 void report_sleep(struct report *, int64_t ms); /* as process_sleep */
 void report_end(struct report *, bool failed);
 
-/* The other side, of another process: reads a state file. 0, or -1 with errno; EINVAL: it is none. */
+/* For other processes: reads a state file. 0, or -1 with errno; EINVAL: not a state file. */
 int report_read(const char *path, struct report_state *);
-bool report_is_live(const struct report_state *);       /* does its process run? */
-/* Does the process of that file run, with progress in the last limit_ms? *line tells. */
+bool report_is_live(const struct report_state *);       /* is its process running? */
+/* Is the process of that file running, with progress in the last limit_ms? Appends one line about
+ * it. */
 bool report_healthy(const char *path, int64_t limit_ms, struct buf *line);
 
-/* ---- watch.c: who is told what a run does: report and progress */
+/* ---- watch.c: one face for report and progress */
 
 struct watch {                          /* zeroed before use */
 	struct report report;
 	struct progress progress;
-	bool shown;                     /* somebody looks at progress */
-	int64_t parts;                  /* created since the last batch, and not ahead of time */
+	bool shown;                     /* progress is shown */
+	int64_t parts;                  /* created since the last batch, without premade ones */
 };
 
-void watch_start(struct watch *, const struct conf *);  /* which may change behind the pointer */
-void watch_show(struct watch *, enum progress_kind);    /* somebody waits for the end */
-/* Those that the moving of rows calls take NULL: nobody is told. */
-/* Within a batch, of which so many events were read and bytes of rows sent. Milliseconds until it
- * wants to be called again, -1: it need not. */
+void watch_start(struct watch *, const struct conf *);  /* borrowed; its contents may change */
+void watch_show(struct watch *, enum progress_kind);    /* from now on shows progress */
+/* In the functions that loading calls, NULL: no-op. */
+/* Called within a batch with the events read and the bytes sent so far. Returns the milliseconds
+ * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
 void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
-void watch_alive(struct watch *);               /* it goes on with something else */
-/* A partition is there for all to see; ahead of its rows? */
+void watch_alive(struct watch *);               /* progress of any other kind */
+/* A new partition is committed. ahead: by premake. */
 void watch_partition(struct watch *, struct span name, bool ahead);
-int64_t watch_partitions(const struct watch *); /* created for this batch, by failed attempts too */
+int64_t watch_partitions(const struct watch *); /* for this batch, with failed tries */
 void watch_batch(struct watch *, const struct load *, const struct tally *rows,
 	const struct dead_list *);
 void watch_error(struct watch *, const struct err *);
 void watch_end(struct watch *, const char *how, bool failed);   /* how: a word, "done" */
 
-/* ---- retain.c: the age of partitions: those to come, and those that are too old */
+/* ---- retain.c: premake and retention of partitions */
 
-struct retain {                         /* retain.c's own, one in each job */
-	bool known;                     /* kept_s was asked for */
-	int64_t kept_s;                 /* part_keep begins here, by the rule's clock on the target */
-	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which to look again */
-	char *ev_type;                  /* of an event that names its primary key, or NULL */
+struct retain {                         /* private to retain.c; one per job */
+	bool known;                     /* kept_s is set */
+	int64_t kept_s;                 /* start of part_keep's range, by the target's clock */
+	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() of the next look */
+	char *ev_type;                  /* of an event that names the primary key, or NULL */
 };
 
 struct job;
 
-/* Is all of the period older than part_keep? The answer changes only in retain_run. */
+/* Is the whole period older than part_keep? The answer changes only in retain_run. */
 int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
 /* May its partition be a table of its own? *yes: part_keep is to detach it, and may have done so. */
 int retain_may_be_loose(struct job *, struct span partition, bool *yes, struct err *);
-/* Remembers an event's type for the primary key in it, which part_premake may need. */
+/* Stores an event's type, whose primary key part_premake may need. */
 void retain_key(struct job *, struct span ev_type);
-/* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
- * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. true:
- * partitions may be gone, or be late by now, which the sink must forget. */
+/* Called between batches: removes and premakes partitions when it is time to. Failures are
+ * warnings. loaded: the sink still knows what the last batch wrote to. true: partitions may be gone
+ * or have become too old, so the sink must forget them. */
 bool retain_run(struct job *, const struct route *, const struct sink *, bool loaded);
-/* Prints the children of dest_table and what is to become of them. */
+/* Prints the children of dest_table and what part_keep will do with them. 0, or an error. */
 int retain_show(struct job *, struct err *);
 void retain_free(struct retain *);
 
@@ -226,34 +228,34 @@ void retain_free(struct retain *);
 
 struct job {
 	struct conf *conf;
-	struct watch *watch;            /* NULL: nobody is told */
-	struct style style;             /* of the events, and so of what is sent to the target */
+	struct watch *watch;            /* NULL: nothing is reported */
+	struct style style;             /* of the events, and so of all sent to the target */
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
-	int64_t single_until;           /* no merging of ticks before this one */
-	struct tally generated;         /* columns that no row brings, with fields = * */
-	bool children;                  /* the last batch went to children of dest_table alone */
+	int64_t single_until;           /* ticks up to this one are not merged */
+	struct tally generated;         /* with fields = *: columns that no row brings */
+	bool children;                  /* all rows of the last batch went to children of dest_table */
 	struct retain retain;
 };
 
-/* Opens what is not open; registers the consumer when neither side knows it. */
+/* Opens the connections that are not open; registers the consumer if neither side knows it. */
 int job_connect(struct job *, struct err *);
 int job_source(struct job *, struct err *);     /* only src, and what depends on its style */
 void job_disconnect(struct job *);
-/* The job's connections and what it knows of the target; not the config. */
+/* Frees the connections and what is known of the target, not the config. */
 void job_free(struct job *);
 
-/* ERR_CONF where the config leaves the consumer's name to its default and a server knows the other
- * name that the default may mean, conf's base_consumer. src or dst may be NULL: it is not asked. */
+/* 0, or ERR_CONF if the consumer's name is a default and a server knows the other name that the
+ * default may mean, conf's base_consumer. src or dst may be NULL: not asked. */
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
 
-/* Connects lane 0 and up to lane n - 1, as far as they are not connected. */
+/* Connects those of lanes 0 to n - 1 that are not connected. */
 int job_open_lanes(struct job *, size_t n, struct err *);
 void job_close_lanes(struct job *);
-size_t job_lane_of(const struct job *, struct span partition);  /* the lane that a partition belongs to */
+size_t job_lane_of(const struct job *, struct span partition);  /* which lane loads it */
 
 /* With fields = *: leaves the columns that dest_table generates out of rows. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
@@ -261,141 +263,142 @@ int job_leave_out(struct job *, struct pq *dst, struct err *);
 enum job_verdict {
 	JOB_IS_IN,                      /* the target has the batch: finish it */
 	JOB_TO_LOAD,                    /* the data transactions are open */
-	JOB_MOVED                       /* the queue was set to another tick: ask for the next batch */
+	JOB_MOVED                       /* the queue is at another tick: get the next batch */
 };
-/* Opens the lanes' transactions and judges by their positions. A verdict, or ERR_POSITION. */
+/* Opens the lanes' transactions and judges their positions. An enum job_verdict, ERR_POSITION, or
+ * another error. */
 int job_begin(struct job *, const struct queue_batch *, struct err *);
-/* The verdict of a run about the queue's next batch, or about a queue that is empty (batch's tick
- * is 0), by a connection to the target that has seen no data transaction. Takes neither the batch
- * nor a lock. queue_batch_free the batch, also after an error. */
+/* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
+ * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
+ * transaction. The caller calls queue_batch_free, after an error too. */
 int job_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick, lane 0 last. */
 int job_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
 /* Commits lane 0's rows without a new tick. */
 int job_keep(struct job *, const struct tally *rows, struct err *);
 
-/* ---- known.c: the partitions that are known to be there, and their column types */
+/* ---- known.c: partitions known to exist, and their column types */
 
-struct known;                           /* a partition is named by the start of its period */
+struct known;                           /* a partition is identified by the start of its period */
 
 struct known *known_new(const struct dest *);
 void known_free(struct known *);
-void known_clear(struct known *);               /* nothing is known any more */
-void known_begin(struct known *);               /* a pass: types are looked at anew, since they may have changed */
+void known_clear(struct known *);               /* forgets everything */
+void known_begin(struct known *);               /* a pass: column types may have changed */
 bool known_has(const struct known *, int64_t start_s);
 void known_add(struct known *, int64_t start_s);
-/* As struct sink_types has them, with a struct known *. */
+/* The callbacks of struct sink_types; arg is a struct known *. */
 int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *);
 bool known_kinds(void *known, int64_t start_s, const struct shape *, enum binary_kind *);
 
-/* ---- places.c: where rows go */
+/* ---- places.c: where rows go, and creating missing partitions */
 
 struct places {                         /* zeroed before use */
-	struct route *route;            /* which columns, */
-	struct sink *sink;              /* which partition, */
-	struct parts *parts;            /* and is it there: places.c's own */
+	struct route *route;            /* to columns */
+	struct sink *sink;              /* rows by partition */
+	struct parts *parts;            /* which exist; private to places.c */
 };
 
-/* Makes what is not there yet. */
+/* Allocates what is not allocated yet. */
 void places_open(struct places *, const struct dest *);
 /* With fields = *: no row brings these columns. */
 void places_leave_out(struct places *, const struct tally *columns);
-void places_forget(struct places *);            /* drops all rows; nothing is known of the target */
+void places_forget(struct places *);            /* drops all rows and what is known of the target */
 void places_free(struct places *);
 
-/* Before a pass, in new transactions. */
+/* Called before a pass, in new transactions. */
 void places_begin(struct places *);
-/* The partition is to be there before a row of it is sent. ERR_DATA: the event does not name what the
- * template needs, so it is looked for and not created. */
+/* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
+ * template needs, so the partition is looked up, but not created. */
 int places_want(struct places *, const struct part_want *, int64_t event, struct err *);
 bool places_known(const struct places *, int64_t start_s);
-bool places_unsettled(const struct places *);   /* some that are wanted are not known */
-/* May it be done inside the transaction of the only lane? */
+bool places_unsettled(const struct places *);   /* some requested ones are not known to exist */
+/* May partitions be created inside the only lane's transaction? */
 bool places_may_enter(const struct places *, const struct job *);
 
-/* Creates what is wanted inside the transaction, whose lane is free. 0; 1: it must be done outside,
- * in place of that; or an error, after which the transaction is lost. *event: that wanted the
- * partition at fault, unchanged where none did. */
+/* Creates the requested partitions inside the transaction; no COPY may be open. 0; 1: create them
+ * outside instead; or an error, after which the transaction is lost. *event: the one that needs the
+ * partition at fault; unchanged if there is none. */
 int places_enter(struct places *, struct job *, int64_t *event, struct err *);
-/* The same in short transactions on a connection of its own. 1: rows that were sent are in the way. */
+/* The same in short transactions on a separate connection. 1: our own rows are in the way. */
 int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
-/* The transactions are rolled back. What was created inside is wanted again. */
+/* The transactions are rolled back: what was created inside is missing again. */
 void places_rolled_back(struct places *);
-void places_committed(struct places *, struct watch *);        /* tells what was created inside */
+void places_committed(struct places *, struct watch *);        /* reports what was created inside */
 
-/* ---- pass.c: one reading of a batch's events, into the lanes' open transactions */
+/* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
 struct pass;
-/* Sees to it that there is a table for the partition's rows, and appends its name for COPY. */
+/* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
 typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table, struct err *);
 
 struct pass {
-	/* what the caller sets */
-	struct job *job;                /* whose lanes take the rows */
-	struct pq *from;                /* the events are read from there, */
-	const struct queue_batch *batch;        /* by this batch's query */
+	/* set by the caller */
+	struct job *job;                /* its lanes take the rows */
+	struct pq *from;                /* where the events are read, */
+	const struct queue_batch *batch;        /* with this batch's query */
 	struct places *places;
-	bool careful;                   /* an error of a COPY names its event, at some cost */
-	bool keep;                      /* bad events go to the list, and the pass goes on */
+	bool careful;                   /* an error of COPY names its event; slower */
+	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
-	bool dry;                       /* rows are made and counted, and not sent */
-	pass_place *place;              /* NULL: the partition itself, created where it is missing */
-	void *place_for;                /* whatever place needs */
+	bool dry;                       /* rows are made and counted, not sent */
+	pass_place *place;              /* NULL: the partition itself, created if missing */
+	void *place_for;                /* for place */
 
-	/* what comes of it */
-	int64_t events, rows;           /* rows: that were sent */
-	int64_t truncates, own;         /* events without a row: own are PgQ's */
-	int64_t late;                   /* rows left out by part_late */
-	int64_t event;                  /* the one at fault, or -1 */
+	/* results */
+	int64_t events, rows;           /* rows: sent */
+	int64_t truncates, own;         /* events without a row; own: PgQ's */
+	int64_t late;                   /* rows skipped by part_late */
+	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */
 
-	/* pass.c's own */
-	bool scan;                      /* the rest of the events is read for its partitions alone */
-	bool outside;                   /* partitions are not created in our own transaction */
-	bool judged;                    /* the error at hand is none of the event that is being taken */
+	/* private to pass.c */
+	bool scan;                      /* reads the remaining events only for their partitions */
+	bool outside;                   /* creates partitions outside our transaction */
+	bool judged;                    /* the error is not about the current event */
 	enum queue_time time;
 	struct period_memo memo;        /* of part_field's dates */
 };
 
-/* Reads all events. 0: the rows are sent and not committed. 1: only partitions were created, the
- * lanes are closed: open their transactions and call it again. */
+/* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
+ * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
 
-/* ---- verify.c: a batch beside its events */
+/* ---- verify.c: comparing a batch with its events */
 
-/* After pass_run, in the open transactions: reads the events again, into temporary tables on the
- * target, and compares number and checksum of the rows by partition. ERR_DATA when they differ,
- * after an error line for each partition. */
+/* Called after pass_run, in the open transactions: reads the events again into temporary tables on
+ * the target, and compares count and checksum of the rows by partition. ERR_DATA: they differ; each
+ * partition is logged. */
 int verify_run(const struct pass *, struct err *);
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
-struct loader {                         /* what one batch leaves to the next; zeroed but for job and verify */
+struct loader {                         /* from batch to batch; zeroed but job, verify */
 	struct job *job;
 	struct places places;
-	size_t lanes;                   /* by which these were found */
-	bool verify;                    /* a batch is compared with its events before it is committed */
-	int64_t last_tick;              /* of the last batch loaded, 0 before */
-	int64_t to_finish;              /* that batch's id, as long as the queue was not told */
+	size_t lanes;                   /* that `places` is valid for */
+	bool verify;                    /* compare each batch with its events before the commit */
+	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
+	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
 };
 
-/* 1: a batch was loaded; 0: the queue is empty; else an error. Needs job_connect. The queue is
- * told with the next call, which spares a round trip, or by batch_finish. */
+/* 1: a batch was loaded; 0: the queue is empty; else an error. Call job_connect first. The next
+ * call finishes the batch on the queue, which saves a round trip; or batch_finish does. */
 int batch_run(struct loader *, struct err *);
 int batch_finish(struct loader *, struct err *);
-void batch_free(struct loader *);               /* as after a new start, but for job and verify */
+void batch_free(struct loader *);               /* resets all but job and verify */
 
-/* ---- replay.c: --replay, the dead letters once more */
+/* ---- replay.c: --replay, loading the dead letters again */
 
-/* Prints a line for each batch. 0 when all letters went in, 1 when some are left, or an error. */
+/* Prints a line for each batch. 0: all letters are loaded; 1: some are left; or an error. */
 int replay_run(struct job *, struct err *);
 
 /* ---- dryrun.c: --dry-run, what the next batch would do */
 
-/* Prints to standard output and changes nothing. 0, 1 when an event has no place or
- * a table or column is not there, or an error. */
+/* Prints to standard output; changes nothing. 0; 1: an event picks no partition, or a table or
+ * column is missing; or an error. */
 int dryrun_run(struct job *, struct err *);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The metrics file: what a process has counted since its start, in Prometheus' text format.
+ * The metrics file: the process's counters since its start, in Prometheus' text format.
  */
 #include <inttypes.h>
 #include <stdio.h>

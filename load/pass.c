@@ -1,6 +1,6 @@
 /*
- * One reading of a batch's events: each to its partition, which is created where it is missing;
- * both servers and we work at the same time.
+ * One pass over a batch's events: each goes to its partition, which is created if missing. Both
+ * servers and we work at the same time.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,28 +1,29 @@
 /*
- * Where rows go, and which partitions are there. Partitions that nobody knows to be there are wanted
- * while their rows wait in the sink, and looked for and created, many in one call, before any of
- * these rows is sent.
+ * Where rows go, and which partitions exist. While rows of a partition that is not known to exist
+ * wait in the sink, the partition is looked up and, if missing, created, many in one call, before
+ * any of these rows is sent. There are two ways to create it.
  *
- * Inside: in the transaction that loads, where there is one lane and part_template makes a table
- * like the parent and attaches it (attach.c). One connection is enough, and a rollback leaves nothing
- * behind. What it locks until the commit, and for whom:
- * - ShareUpdateExclusive on the parent, which no reader and no COPY waits for. Therefore not where
- *   ATTACH locks more: a default partition (AccessExclusive), or tables of foreign keys from or to
- *   the parent (ShareRowExclusive); part_enter looks. All else is on the new table, which nobody
- *   sees. With two lanes, the second to attach would wait for the first, which commits last.
- * - The advisory lock of all who create partitions of the parent; it is only tried for. Whoever
- *   has it inside holds it for a batch and waits for none of the others: these wait for it before
- *   they have created a name. So two processes that need a, b and b, a cannot deadlock. One that
- *   waits rolls its own rows back first, since the holder may wait for a key among them.
- * - Names are taken under that lock. Somebody else who takes one by hand makes us wait for the lock
- *   timeout; then, as after any error inside, all is rolled back and done before.
- * Killed at any message, rows and partitions are both there, or neither is.
+ * Inside: in the transaction that loads, with one lane and a part_template that makes a table like
+ * the parent and attaches it (attach.c). One connection is enough, and a rollback leaves nothing
+ * behind. Locks until the commit, and whom they block:
+ * - ShareUpdateExclusive on the parent blocks no reader and no COPY. ATTACH locks more if there is
+ *   a default partition (AccessExclusive) or a foreign key from or to the parent
+ *   (ShareRowExclusive): then it is done before; part_enter checks. All other locks are on the new
+ *   table, which nobody sees. With two lanes, the second to attach would wait for the first, which
+ *   commits last.
+ * - The advisory lock for creating partitions of the parent is only tried. A process that has it
+ *   inside holds it for a batch and waits for no other: the others wait for it before they create
+ *   anything. So two processes that need a, b and b, a cannot deadlock. One that waits rolls its
+ *   own rows back first, since the holder may wait for a key among them.
+ * - Names are taken under that lock. If somebody creates the same name by hand, we wait until the
+ *   lock timeout; then, as after any error inside, all is rolled back and done before.
+ * After a kill at any message, rows and partitions both exist, or neither does.
  *
- * Before: everything else, in a transaction of its own on another connection, which is short and has
- * a lock timeout. Our own rows may hold the lock it waits for (PARTITION OF takes AccessExclusive
- * on the parent, a COPY into a partition holds AccessShare): then the batch is rolled back, the rest
- * of it read for its partitions alone, and all begins anew. Killed between the two transactions, a
- * partition is there without rows, and is found the next time.
+ * Before: everything else, in a short transaction on another connection with a lock timeout. Our
+ * own rows may hold the lock it waits for (PARTITION OF takes AccessExclusive on the parent, a COPY
+ * into a partition holds AccessShare): then the batch is rolled back, the rest of it is read only
+ * for its partitions, and the batch starts over. After a kill between the two transactions a
+ * partition exists without rows, and the next attempt finds it.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * The progress of a run that ends (--once): what is done of about how much, for the one who
- * waits, and what was done at the end. On a terminal one line that is drawn again and again, else
- * a log line now and then, or JSON for a script.
+ * Progress of a finite run (--once), for whoever is watching: how much is done of the estimated
+ * total, and a summary at the end. On a terminal one line that is redrawn, else a log line from
+ * time to time, or JSON for a script.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
- * --replay: the dead letters once more, with the config as it is now. A batch's letters are read
- * as its events were, on a connection of their own; in one transaction the rows that can be
- * written go in and their letters go away. Lane 0's lock keeps the letters of a batch that is
- * being loaded at this moment out of it: that lane commits last.
+ * --replay: loads the dead letters again, with the current config. A batch's letters are read as
+ * its events were, on a separate connection; one transaction writes the rows that can be written
+ * and deletes their letters. Lane 0's lock excludes the letters of a batch that is being loaded:
+ * that lane commits last.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,15 +1,14 @@
 /*
- * What the outside sees of a running process, told from the places where it goes on: the state
- * file at most once a second, the metrics file less often, and systemd. A file that cannot be
- * written is no reason to stop moving rows. Where nobody wants to know, it costs nothing.
+ * Reports of a running process, updated wherever it makes progress: the state file at most once a
+ * second, the metrics file less often, and systemd. A file that cannot be written does not stop the
+ * loading of rows. What is not configured costs nothing.
  *
- * The state file: by it --health and --status see the running process without asking a server. Its
- * times are of CLOCK_MONOTONIC, which all processes of a machine share and nobody sets. A file that a
- * killed process left is told by its pid and by when that process began, one from before a reboot by
- * that or its clock.
+ * The state file lets --health and --status see the running process without asking a server. Its
+ * times are of CLOCK_MONOTONIC, which all processes of a machine share and nobody sets. The pid and
+ * its start time reveal a file that a killed process left, and with the clock one from before a
+ * reboot.
  *
- * systemd is sent notifications, one datagram each to the socket that NOTIFY_SOCKET names; without it
- * nothing is done.
+ * systemd gets notifications, one datagram each to the socket in NOTIFY_SOCKET; without it, none.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,12 +1,12 @@
 /*
- * The age of partitions: those to come (part_premake), and those older than part_keep. What is
- * too old is told by names and, where the server knows them, by bounds; only a child of dest_table
- * is touched: looked at again under its lock, in a short transaction for each. Nothing here stops
- * the loading of rows; what does not work is a warning, and tried again the next time.
+ * Partitions ahead of time (part_premake) and retention (part_keep). Names and, where the server
+ * has them, bounds decide what is too old. Only a child of dest_table is touched, in a short
+ * transaction each, which checks it again under its lock. Nothing here stops the loading of rows: a
+ * failure is a warning, and the next look tries again.
  *
- * A plain DETACH, not a concurrent one: that cannot be part of a transaction, so its timeout
- * would be the session's, which a pooler hands on to others; it may stop half-way, refuses
- * where there is a default partition, and needs a server from version 14.
+ * It is a plain DETACH, not a concurrent one: that cannot run in a transaction, so its timeout
+ * would be the session's, which a pooler passes on to others; it may stop half-way, refuses if
+ * there is a default partition, and needs PostgreSQL 14.
  */
 #include <inttypes.h>
 #include <stdio.h>

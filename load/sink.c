@@ -1,6 +1,6 @@
 /*
- * The sink: rows wait in streams, one for each partition and column list (stream.c), in blocks of
- * a bounded pool (block.c), and each lane's COPY takes them from there (lane.c).
+ * The sink: rows wait in streams, one for each partition and shape (stream.c), in blocks of a
+ * bounded pool (block.c), and each lane's COPY sends them from there (lane.c).
  */
 #include <stdio.h>
 #include <stdlib.h>

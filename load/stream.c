@@ -1,12 +1,11 @@
 /*
- * A stream: rows that wait for one partition with one column list, in the order in which they were
- * read, as COPY takes them.
+ * A stream: rows of one shape that wait for one partition, in the order in which they were read, in
+ * the format of COPY.
  *
- * They are lines of text at first. Once a COPY to the table is over, nobody can change its columns
- * before our transaction ends; where the types of all of them are known then, further rows become
- * binary values, which the target takes with less work. A row with a value that only the server
- * can read is text, and so are those after it for a while, longer each time: a change from one to
- * the other costs a COPY.
+ * At first they are lines of text. After a COPY to the table our lock freezes its columns; if all
+ * their types are known then, further rows are binary, which costs the target less. A row with a
+ * value that only the server can read is text, and so are those after it for a while, longer each
+ * time: changing the format costs a COPY.
  */
 #include <stdlib.h>
 #include <string.h>

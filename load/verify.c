@@ -1,10 +1,10 @@
 /*
- * --verify: a batch beside its events, in the open transactions, before they are committed.
+ * --verify: compares a batch with its events in the open transactions, before the commit.
  *
  * A value's text may change in the target ('007' for an integer), so the target itself must say
  * what a row should be: the events are read a second time, into a temporary table for each
- * partition, without its constraints and triggers. Then number and checksum of the rows there are
- * compared with those of the rows in the partition that this transaction has brought.
+ * partition, without its constraints and triggers. Then count and checksum of its rows are compared
+ * with those of the rows that this transaction wrote to the partition.
  */
 #include <inttypes.h>
 #include <stdlib.h>

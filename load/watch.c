@@ -1,6 +1,6 @@
 /*
- * Who is told what a run does: report, for those outside, and progress, for the one who waits. The
- * rest of the program tells it here, once.
+ * One face for what others see of a run: report, for other processes, and progress, for whoever is
+ * watching. The rest of the program calls only this.
  */
 #include "load.h"
 

@@ -118,7 +118,7 @@ static void check_generated(struct look *l)
 	struct err e = { 0 };
 	size_t i;
 
-	if (table_lists_generated(l->dst, c, &i, &e) < 0)
+	if (table_lists_generated(l->dst, d, &i, &e) < 0)
 		finding_missing(l->found, "%s", e.msg);
 	else if (i < d->nfield)
 		finding_wrong(l->found, "column %.*s of %s is generated there, and fields names it: take it out", (int)d->field[i].target.n,
@@ -197,7 +197,7 @@ static void check_sequences(struct look *l)
 
 /* ---- what part_template adds to what it copies */
 
-static struct span renamed(const struct dest *c, struct span source)
+static struct span renamed(const struct dest *d, struct span source)
 {
 	for (size_t i = 0; i < d->nfield; i++)
 		if (span_eq(d->field[i].source, source))

@@ -1,6 +1,6 @@
 /*
- * Connection strings: are they well formed, are their values what libpq takes, and what of them may be
- * shown. Connecting: where to, as whom, with which certificates, and why it was refused.
+ * Connection strings: are they valid for libpq, and which parts are secret? Connecting: where to,
+ * as whom, with which certificates, and why the server refused.
  */
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -32,8 +32,8 @@ static bool misread_uri(const char *conninfo)
 	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
 }
 
-/* Does one of the hosts, separated by commas, look like USER:PASSWORD@HOST? A name after a leading @
- * is a socket's, one after a / a folder's. */
+/* Does one of the hosts, separated by commas, look like USER:PASSWORD@HOST? A name after a leading
+ * @ is a socket's, one after a / a folder's. */
 static bool has_login(const char *hosts)
 {
 	for (const char *p = hosts; *p; p += *p == ',') {
@@ -45,8 +45,8 @@ static bool has_login(const char *hosts)
 	return false;
 }
 
-/* What is wrong with a value that libpq takes as it is, and that seems to hold a password: libpq and
- * the server would tell it to everybody. NULL: nothing is. */
+/* What is wrong with a value that libpq takes as it is, and that seems to hold a password: libpq
+ * and the server would tell it to everybody. NULL: nothing is. */
 static const char *misplaced(const PQconninfoOption *o)
 {
 	const char *colon = strchr(o->val, ':');
@@ -178,7 +178,8 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 	return e->code;
 }
 
-/* options='-c name=value': a setting with a dot is none of the server's own, and may be anything. */
+/* options='-c name=value': a setting with a dot is none of the server's own, and may be
+ * anything. */
 static bool is_secret_setting(const char *text, size_t name)
 {
 	return memchr(text, '.', name) || memmem(text, name, "pass", 4) || memmem(text, name, "pwd", 3);

@@ -1,5 +1,5 @@
 /*
- * COPY, without waiting: rows out of a server and into one, and what a failed one tells of the row.
+ * Non-blocking COPY in both directions, and what the error of a failed COPY says about the row.
  */
 #include <limits.h>
 #include <poll.h>
@@ -68,8 +68,8 @@ static bool row_is_whole(const struct pq *q)
 	return true;
 }
 
-/* The next message into q->row, a NUL behind it: 1, 0 when none is here yet, -1 after the last or on
- * an error, which PQgetResult tells. PQgetlineAsync spares the malloc, and the free, of each row
+/* The next message into q->row, a NUL behind it: 1, 0 when none is here yet, -1 after the last or
+ * on an error, which PQgetResult tells. PQgetlineAsync spares the malloc, and the free, of each row
  * that PQgetCopyData costs; but a piece that fills its room may be the whole message or not. */
 static int take_message(struct pq *q)
 {

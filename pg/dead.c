@@ -1,6 +1,6 @@
 /*
- * Dead letters: the events of a batch that could not be written, listed while it is read, and
- * table tdispatch.dead_letter on the target, which gets them in the transaction of the good rows.
+ * Dead letters: events that cannot be written. They are listed while a batch is read, and stored in
+ * table tdispatch.dead_letter on the target in the transaction of the good rows.
  */
 #include <inttypes.h>
 #include <stdio.h>

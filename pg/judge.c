@@ -2,11 +2,11 @@
  * What a batch of the queue and the positions of the target's lanes mean together: the one rule
  * about positions, for the run and for the switches that only look. Pure: asks no server.
  *
- * A position is a tick: its number, and its time as proof that the queue still means the same tick
- * by that number. A queue that was set back or made anew gives the numbers to other events.
+ * A position is a tick: its number, and its time as proof that the number still means the same
+ * tick. A queue that was restored or recreated reuses the numbers for other events.
  *
- * A lane has a position of its own, and lane 0, whose position is the consumer's, commits last. So
- * after a kill between two commits some of the other lanes are ahead of lane 0 by a batch.
+ * Each lane has its own position, and lane 0, whose position is the consumer's, commits last. So
+ * after a kill between two commits some other lanes are one batch ahead of lane 0.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A partition's life: how it is looked for and created. Two dispatchers that create partitions of
- * one table are put in a row by an advisory lock.
+ * Finding and creating partitions. An advisory lock serializes dispatchers that create partitions
+ * of one table.
  */
 #include <inttypes.h>
 #include <stdio.h>

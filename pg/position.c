@@ -2,9 +2,10 @@
  * The target's side of exactly-once: the tick up to which everything is in, kept by pgq_ext in
  * the same transaction as the rows.
  *
- * pgq_ext.set_last_tick is a blind update, and PgQ gives one active batch to every process that
- * asks under the consumer's name. So a lock of the transaction comes first, tick and rows after:
- * it also holds through a pooler that hands out connections per transaction.
+ * pgq_ext.set_last_tick does not check the old value, and PgQ gives the active batch to every
+ * process that asks under the consumer's name. So each transaction takes an advisory lock before it
+ * reads the tick and writes rows. The lock belongs to the transaction, so it works through a
+ * transaction pooler.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A connection at work: what its errors mean, waiting on several of them at once, statements.
- * Sockets are non-blocking and every wait is a ppoll that lets signals in.
+ * An open connection: statements, the meaning of errors, waiting for several connections at once.
+ * Sockets are non-blocking, and every wait is a ppoll with signals unblocked.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -40,7 +40,7 @@ void pq_join_lines(const char *text, char *out, size_t size)
 	out[n < size ? n : size - 1] = 0;
 }
 
-/* libpq has no more to say than a text; of its own errors only a want of memory is none of the connection. */
+/* libpq reports text alone; only out-of-memory is not a connection failure. */
 int pq_lost(struct pq *q, struct err *e)
 {
 	char why[512];
@@ -112,7 +112,8 @@ void pq_judge(const struct pq *q, enum sqlstate_answers to, struct err *e)
 /* ---- waiting */
 
 /* Keepalives find a dead network only while nothing is on its way. tcp_user_timeout does always,
- * but it also ends a connection whose server lives and takes no rows for a while: a lock, a trigger. */
+ * but it also ends a connection whose server lives and takes no rows for a while: a lock, a
+ * trigger. */
 static bool network_is_dead(const struct pq *q)
 {
 	struct tcp_info info;

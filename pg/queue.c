@@ -1,10 +1,10 @@
 /*
- * The source's side: every line of PgQ's SQL, and its events as they come over the wire.
+ * The source's side: every line of SQL for PgQ, and decoding its events.
  *
- * Each statement runs in a transaction of its own with settings of its own: SET LOCAL leaves
- * nothing behind in a pooler's connection, and the role's settings cannot get in the way.
- * Events are read in binary, which spares the server their escaping and us the unescaping, and
- * unsorted: PgQ's sort would spill a large batch to disk first, and inserts need no order.
+ * Each statement runs in its own transaction with its own settings: SET LOCAL leaves nothing behind
+ * in a pooler's connection, and overrides the role's settings. Events are read in binary, which
+ * saves the server escaping and us unescaping, and unsorted: PgQ's sort would spill a large batch
+ * to disk, and inserts need no order.
  */
 #include <inttypes.h>
 #include <stdio.h>

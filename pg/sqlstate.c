@@ -1,10 +1,10 @@
 /*
- * What a server's error is followed by: a SQLSTATE means one thing where a connection is opened and
- * another where rows are sent. Pure, and the one place that knows SQLSTATEs.
+ * What we do about a server's error: a SQLSTATE means one thing while connecting and another while
+ * sending rows. Pure, and the only file that knows SQLSTATEs.
  *
- * An event is to blame for an error in answer to rows alone, and only for one that a value can
- * cause. What answers the COPY statement itself (row-level security, a view) would be said of any
- * rows: somebody must mend the table.
+ * An event is to blame only for an error in answer to rows, and only for one that a value can
+ * cause. An error of the COPY statement itself (row-level security, a view) would hit any row:
+ * somebody must fix the table.
  */
 #include <string.h>
 
@@ -79,7 +79,8 @@ static int by_rule(const char *state, enum sqlstate_answers to)
 	return is_servers_class(state) ? ERR_RIGHTS : ERR_DATA;
 }
 
-/* The server has no transaction id to give. The names of its routines are the same in all languages. */
+/* The server has no transaction id to give. The names of its routines are the same in all
+ * languages. */
 static bool has_no_id(const struct sqlstate_error *error)
 {
 	return strcmp(error->routine, "GetNewTransactionId") == 0 ||

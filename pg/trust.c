@@ -1,13 +1,13 @@
 /*
- * Whose are the objects that our positions and dead letters are kept by? Who may create a schema could
- * have made pgq_ext before us, with a function or a trigger that then runs with our rights.
+ * Who owns the objects that store our positions and dead letters? Any role that may create a schema
+ * could have made pgq_ext first, with a function or trigger that then runs with our privileges.
  */
 #include <string.h>
 
 #include "pg.h"
 
-/* What is used of each schema; of it all that runs something, and whose that is. A rule is nobody's:
- * there is none in what --install makes, or the extension. */
+/* What is used of each schema; of it all that runs something, and whose that is. A rule is
+ * nobody's: there is none in what --install makes, or the extension. */
 static const char objects_sql[] =
 	"WITH used AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
 	" WHERE nspname = %s AND relname IN ('completed_tick', 'dead_letter')),"
