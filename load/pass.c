@@ -170,7 +170,8 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 		.ev_type = ev->type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
-	if (check_names(p, ev, shape, e) == 0 && (p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
+	if (check_names(p, ev, shape, e) == 0 && retain_may_be_loose(p->job, want.name, &want.old, e) == 0 &&
+	    (p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
 		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
 			job_lane_of(p->job, want.name), want.name, buf_cstr(&sql));

@@ -153,9 +153,9 @@ static int is_there(struct pq *dst, bool *yes, struct err *e)
 
 static void add_whose(struct buf *sql, const struct conf *c)
 {
-	buf_str(sql, " FROM tdispatch.dead_letter WHERE consumer = ");
+	buf_str(sql, " FROM tdispatch.dead_letter WHERE consumer" PQ_OWN("="));
 	buf_literal(sql, span_of(c->consumer_name));
-	buf_str(sql, " AND queue = ");
+	buf_str(sql, " AND queue" PQ_OWN("="));
 	buf_literal(sql, span_of(c->queue_name));
 }
 
@@ -207,9 +207,11 @@ int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf 
 	struct buf sql = { 0 }, ids = { 0 };
 
 	add_ids(&ids, list, 0);
-	buf_str(&sql, PQ_OWN_PATH "DELETE");
+	/* the search_path stays: the partitions are looked for by it before the commit */
+	buf_str(&sql, "DELETE");
 	add_whose(&sql, c);
-	buf_fmt(&sql, " AND batch_id = %" PRId64 " AND ev_id <> ALL ('{%s}')", batch, buf_cstr(&ids));
+	buf_fmt(&sql, " AND batch_id" PQ_OWN("=") "%" PRId64 " AND ev_id" PQ_OWN("<>")
+		"ALL ('{%s}'::pg_catalog.int8[])", batch, buf_cstr(&ids));
 	int rc = pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	buf_free(&ids);
