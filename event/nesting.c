@@ -143,7 +143,7 @@ static void look_at_unit(struct check *k, const char *at, struct unit *unit, enu
 
 	if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
 		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and quotes are in another one of the same"
-			" statement. Put together, they would not be quoted right: leave those quotes to format() with %L and %I, or"
+			" statement. Put together, they would not be quoted right: leave those quotes to format() with %%L and %%I, or"
 			" write one string as $q$...$q$");
 	unit->word = word != NONE ? word : unit->word;
 	unit->quotes |= quotes;
@@ -172,7 +172,7 @@ static const char *look_at_string(struct check *k, const char *run, const char *
 		quoted = quoted_word(text.p, text.p + text.n, &open);
 	if (quoted != NONE && (body || !open))
 		refuse(k, p, template_text[quoted], "is quoted inside of a string, where its own quotes would have to be doubled again: write"
-			" the string as $q$...$q$, or leave the quoting to format() with %L and %I");
+			" the string as $q$...$q$, or leave the quoting to format() with %%L and %%I");
 	look_at_unit(k, p, unit, quoted != NONE ? quoted : find_key(text), text);
 	buf_free(&content.text);
 	return end ? end : limit;

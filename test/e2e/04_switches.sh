@@ -712,6 +712,20 @@ case_check_changes_nothing() {
 	expect_eq "$(dst "select count(*) from pg_namespace where nspname = 'pgq_ext'")" 0
 }
 
+case_check_warns_about_rounding() {
+	local type
+	orders_pair "part_template=$INHERITS"
+	for type in 'timestamp(0)' 'timestamp(3)' 'timestamptz(5)'; do
+		dst "drop table orders; create table orders (id int, day $type, note text)"
+		check_says '^warning  day is a timestamp.*, which rounds'
+	done
+	for type in timestamp 'timestamp(6)' date text; do
+		dst "drop table orders; create table orders (id int, day $type, note text)"
+		check_says '^it could run'
+		expect_no_match out rounds
+	done
+}
+
 case_check_warns_about_text_on_timestamptz() {
 	new_pair "$CASE"
 	source_table orders "id int primary key, day timestamptz, note text"

@@ -246,6 +246,92 @@ time.sleep(60)' >dns.log 2>&1 &
 	expect_eq "$(ls job.pid 2>/dev/null)" "" "the pid file"
 }
 
+# What is meant for standard error goes neither into a file nor to a server.
+case_closed_descriptors() {
+	local end
+	orders_pair loop_delay=0.2
+	orders 1 500
+	tick q
+	for end in '<&- >&- 2>&-' '2>&-' '<&- 2>&-'; do
+		(eval "exec $end"; exec timeout 20 "$TDISPATCH" -v --once job.ini) || fail "exit $? with $end"
+	done
+	expect_rows 500
+	(exec 2>&-; exec "$TDISPATCH" -v job.ini) &
+	PID=$!
+	STARTED+=("$PID")
+	within 10 pid_in_file
+	orders 501 510 2026-02-02
+	tick q
+	within 10 dst_gives 510 "select count(*) from orders"
+	expect_eq "$(cat job.pid)" "$PID"
+	kill -TERM "$PID"
+	expect_end 0 5
+	(exec <&- >&- 2>&-; exec timeout 20 "$TDISPATCH" -d job.ini) || fail "exit $? of -d"
+	expect_exit 1 "$TDISPATCH" -d job.ini
+	PID=$(cat job.pid)
+	expect_eq "$(readlink "/proc/$PID/fd/0" "/proc/$PID/fd/1" "/proc/$PID/fd/2" | sort -u)" /dev/null
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	within 10 running 0
+	(exec >&-; "$TDISPATCH" --ini) 2>/dev/null && fail "output that went nowhere is no success"
+	(exec >&-; "$TDISPATCH" --check job.ini) 2>/dev/null && fail "output that went nowhere is no success"
+	true
+}
+
+# A file that may not grow, by the caller's limit, is a full disk and not the end.
+case_file_size_limit() {
+	orders_pair metrics_file=job.prom
+	orders 1 300
+	tick q
+	(ulimit -f 1; exec "$TDISPATCH" --once -v -v job.ini --set logfile=job.log >out 2>/dev/null) || fail "exit $?"
+	expect_rows 300
+	orders 301 600
+	tick q
+	(ulimit -f 1; exec "$TDISPATCH" --once -v -v job.ini >out 2>err) || fail "exit $?"
+	expect_rows 600
+}
+
+case_sigchld_ignored() {
+	local ignored=(python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp(sys.argv[1], sys.argv[1:])')
+	orders_pair
+	expect_exit 1 "${ignored[@]}" "$TDISPATCH" -d job.ini --set queue_name=nope
+	expect_exit 1 "${ignored[@]}" "$TDISPATCH" -d job.ini --set "src_db=dbname=nope_$CASE"
+	expect_exit 0 "${ignored[@]}" "$TDISPATCH" -d job.ini
+	PID=$(cat job.pid)
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	within 10 running 0
+}
+
+# A process whose file was taken away makes it anew, or ends where another one has it by now. What
+# it removes is its own.
+case_pid_file_taken_away() {
+	local first
+	orders_pair loop_delay=0.3
+	start_job
+	first=$PID
+	rm job.pid
+	within 10 pid_in_file
+	rm job.pid
+	mkdir job.pid
+	within 10 grep -q 'our pid file was taken away: cannot write pidfile' bg.err
+	rmdir job.pid
+	kill -TERM "$PID"
+	expect_end 0 5
+	start_job
+	first=$PID
+	mv job.pid away
+	start_job --set loop_delay=0.1
+	[ "$first" != "$PID" ]
+	within 10 grep -q 'another process has started since' bg.err
+	within 10 running 1
+	pid_in_file || fail "the file of the second is gone"
+	echo 1 >job.pid
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	expect_end 0 5
+	expect_eq "$(cat job.pid)" 1 "a file that names another one"
+}
+
 case_background() {
 	orders_pair logfile=job.log
 	background job.pid -d job.ini

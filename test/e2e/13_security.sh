@@ -164,6 +164,32 @@ case_hostile_primary_keys() {
 	expect_eq "$(world)" "$before"
 }
 
+# terminal COMMAND...: prints to no terminal what that would obey.
+terminal() {
+	expect_exit "$@"
+	! grep -q $'\e\|\a\|\x9b\|\xc2\x9b' out err || fail "a control character came through: $(cat out err | grep -m 1 $'\e\|\a\|\xc2\x9b' | cat -v)"
+	[ "$3" = --dry-run ] || ! grep -q '^forged' out err || fail "a line was forged"     # a newline in its SQL is one
+}
+
+case_names_on_a_terminal() {
+	local name=$'x\e]0;pwned\a\e[2J\xc2\x9bm\nforged' key="part_template=create table _DEST_TABLE (primary key (_PKEY)) inherits (_PARENT)"
+	orders_pair "part_template=$INHERITS"
+	event "I:$name" "id=1&day=2026-01-31&note=x" >/dev/null
+	tick q
+	terminal 0 "$TDISPATCH" --dry-run --set "$key" job.ini
+	expect_match out 'x\\x1b\]0;pwned\\x07'
+	terminal 1 "$TDISPATCH" --once -v -v --set "$key" job.ini
+	terminal 1 "$TDISPATCH" --once -v -v --set "$key" --set log_format=json job.ini
+	dst "create table $(ident "${name#x}") () inherits (orders)"
+	terminal 0 "$TDISPATCH" --status job.ini
+	terminal 0 "$TDISPATCH" --show-partitions job.ini
+	terminal 0 "$TDISPATCH" --check --set "dst_db=dbname=$DST application_name='$name'" job.ini
+	event I:id "id=2&day=2026-01-31&$(encode "$name")=x" >/dev/null
+	tick q
+	terminal 1 "$TDISPATCH" --dry-run job.ini
+	terminal 1 "$TDISPATCH" --once -v -v --set 'fields=*' job.ini
+}
+
 # ---- objects of a role that may create some in public, which is first on everybody's search_path
 
 # What the intruder's objects are called by; the test's own sessions may call them too.
@@ -312,6 +338,47 @@ case_squatted_partition() {
 	tick q
 	once
 	expect_rows 2
+}
+
+# eve may create schemas, and was there before --install.
+case_install_trusts_nobody() {
+	local made
+	role eve
+	orders_pair
+	dst "drop schema pgq_ext cascade; grant create on database \"$DST\" to eve; grant eve to postgres"
+	for made in "create schema pgq_ext; grant all on schema pgq_ext to public" \
+		"create schema tdispatch; create table tdispatch.dead_letter (consumer text)"; do
+		as eve "$DST" "$made"
+		expect_exit 1 "$TDISPATCH" --install job.ini --set on_error=dead_letter
+		expect_match err "belongs to eve"
+		expect_exit 1 "$TDISPATCH" --check job.ini --set on_error=dead_letter
+		expect_match out "^WRONG .*belongs to eve"
+		expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=dead_letter
+		dst "drop schema if exists pgq_ext cascade; drop schema if exists tdispatch cascade"
+	done
+	install
+	orders 1 1
+	tick q
+	dst "grant all on schema pgq_ext to eve; grant all on pgq_ext.completed_tick to eve"
+	as eve "$DST" "create schema own; grant usage on schema own to public;
+		create function own.own() returns trigger language plpgsql as \$\$ begin execute 'alter role eve superuser'; return new; end \$\$;
+		create function pgq_ext.set_last_tick(text, int) returns int language sql as 'select 1'"
+	for made in "function pgq_ext.set_last_tick(text,integer)" "what trigger t of table pgq_ext.completed_tick calls" \
+		"rule r of table pgq_ext.completed_tick"; do
+		expect_exit 1 "$TDISPATCH" --once job.ini
+		expect_match err "$(sed 's/[()]/./g' <<<"$made") belongs to"
+		expect_exit 1 "$TDISPATCH" --status job.ini
+		expect_exit 1 "$TDISPATCH" --reset job.ini
+		case $made in
+		function*) dst "drop function pgq_ext.set_last_tick(text, int)" && as eve "$DST" \
+			"create trigger t before insert on pgq_ext.completed_tick for each row execute function own.own()" ;;
+		what*) dst "drop trigger t on pgq_ext.completed_tick; create rule r as on insert to pgq_ext.completed_tick do also select 1" ;;
+		esac
+	done
+	dst "drop rule r on pgq_ext.completed_tick"
+	once
+	expect_rows 1
+	expect_eq "$(dst "select rolsuper from pg_roles where rolname = 'eve'")" f
 }
 
 # ---- a server of our own, with TLS and passwords
@@ -569,7 +636,11 @@ case_secrets_in_a_wrong_config() {
 	new_pair "$CASE"
 	for bad in "host=h user=u password='geh31m" "host=h password=ge h31m" "host=h pasword=geh31m" "host=h password=geh31m sslmodus=x" \
 		"postgresql://u:geh31m@h:5432/d?nothing=x" "postgresql://u:geh31m@h/d?sslmode" "postgresql://u:geh31m@[::1/d" "postgresql://u:ge%%h31m@h/d" \
-		"postgresql://u:ge@h31m@h/d" "postgresql://u:ge/h31m@h/d" "postgresql://u:g@/h31m@h/d" "host=h password=geh31m%zz" "password=geh31m%(x)s"; do
+		"postgresql://u:ge@h31m@h/d" "postgresql://u:ge/h31m@h/d" "postgresql://u:g@/h31m@h/d" "host=h password=geh31m%zz" "password=geh31m%(x)s" \
+		"dbname=postgresql://u:geh31m@h/d" "dbname=u:geh31m@h/d" "dbname='d password=geh31m'" "host=u:geh31m@h dbname=d" \
+		"host=h,u:geh31m@h2" "hostaddr=u:geh31m@127.0.0.1" "user=u:geh31m host=h" "user='u PASSWORD=geh31m'" "host=h;password=geh31m" \
+		"postgresql://u:geh31m%%40h/d" "postgresql://h:geh31m/d" "postgresql://h/d?user=u:geh31m" "postgresql://u:geh31m@h1,h2:abc/d" \
+		"postgresql:/u:geh31m@h/d" "jdbc:postgresql://h/d?password=geh31m" "Server=h;Password=geh31m" "service=geh31m"; do
 		secret_config "$bad"
 		for how in --show-config --check --once; do
 			secret_run 2 "dst_db" $how job.ini
@@ -584,6 +655,8 @@ password geh31m"
 	secret_config "host=h password=geh31m
 dst_db = host=h password=geh31m"
 	secret_run 2 "line [0-9]+: key dst_db is already set" --show-config job.ini
+	secret_config "host=h options='-c app.key=geh31m -c db_password=geh31m -c search_path=a'"
+	secret_run 0 "app.key=\*+ -c db_password=\*+ -c search_path=a'" --show-config job.ini
 	secret_config "host=h password=geh31m sslmode=bogus"
 	secret_run 2 "sslmode" --check job.ini
 	secret_config "host=h port=x password=geh31m"

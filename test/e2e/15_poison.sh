@@ -88,6 +88,23 @@ case_letters_as_large_as_their_room() {
 		"$(src "select count(*), count(distinct ev_id), sum(length(ev_data)) from pgq.event_template")"
 }
 
+# A column's name that no statement could have in it.
+case_bad_column_name() {
+	local id
+	poison_pair 'fields=*'
+	good 1 50
+	id=$(event I:id 'id=500&day=2026-01-10&%ff=5')
+	event I:id 'id=501&day=2026-01-10&note=x' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out "event $id: the name of column .xff is no valid UTF-8"
+	expect_exit 1 "$TDISPATCH" --once job.ini --set on_error=stop
+	expect_match err "event $id of batch"
+	once
+	expect_rows 51
+	expect_eq "$(dst "select string_agg(ev_id::text, ',') from tdispatch.dead_letter")" "$id"
+}
+
 case_skip() {
 	poison_pair on_error=skip
 	good 1 50
