@@ -104,14 +104,14 @@ static bool is_unclear(const char *run, const char *end, const char *limit)
 }
 
 /* The first word within quotes or a comment of a string's content, which is taken for SQL, or NONE.
- * *open: within a quote that does not end. Beside a quote counts as within. */
+ * *open: behind an apostrophe or a quote that does not end. Beside a quote counts as within. */
 static enum template_word quoted_word(const char *p, const char *limit, bool *open)
 {
 	enum template_word w = NONE;
 
 	for (const char *start = p, *run = p, *end; p < limit && w == NONE; p = end) {
 		end = skip_quoted(run, p, limit);
-		*open = !end;
+		*open = !end && sql_is_quote(*p);
 		end = end ? end : limit;
 		if (end > p) {
 			w = template_find(p, end);
