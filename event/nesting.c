@@ -110,7 +110,7 @@ static enum template_word quoted_word(const char *p, const char *limit, bool *op
 
 	for (const char *start = p, *run = p, *end; p < limit && w == NONE; p = end) {
 		end = skip_quoted(run, p, limit);
-		*open = !end;
+		*open = !end && sql_is_quote(*p);
 		end = end ? end : limit;
 		if (end > p) {
 			w = template_find(p, end);

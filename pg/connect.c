@@ -62,7 +62,7 @@ static const char *misplaced(const PQconninfoOption *o)
 	if (strcmp(o->keyword, "user") == 0 && colon)
 		return "user is a name alone: the password has a key of its own";
 	if (strcmp(o->keyword, "port") == 0 && o->val[strspn(o->val, "0123456789,")])
-		return "port is no number";
+		return "invalid port number";
 	return NULL;
 }
 

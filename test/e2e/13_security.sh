@@ -174,6 +174,7 @@ terminal() {
 case_names_on_a_terminal() {
 	local name=$'x\e]0;pwned\a\e[2J\xc2\x9bm\nforged' key="part_template=create table _DEST_TABLE (primary key (_PKEY)) inherits (_PARENT)"
 	orders_pair "part_template=$INHERITS"
+	dst "drop table orders; create table orders (id int, day date, note text)"
 	event "I:$name" "id=1&day=2026-01-31&note=x" >/dev/null
 	tick q
 	terminal 0 "$TDISPATCH" --dry-run --set "$key" job.ini

@@ -32,6 +32,7 @@ static const struct { const char *text, *refused; } cases[] = {
 	{ "'a /* _PKEY */'", "_PKEY" },
 	{ "'$$ _PKEY $$'", "_PKEY" },
 	{ "'$a _PKEY $'", NULL },
+	{ "'$a$_PARENT'", "_PARENT" },
 	{ "'it''s _PARENT'", NULL },
 	{ "'it''s _PARENT' || ''''", "_PARENT" },
 	{ "f('''', 'it''s _PARENT')", "_PARENT" },
