@@ -93,7 +93,7 @@ static void look_at_target(struct status *s, struct err *e)
 	if (known)
 		s->target_tick = tick;
 	if (dead_count(s->job->dst[0], c, &s->dead, e) == ERR_RIGHTS) {
-		s->dead = -1;           /* perhaps another job's: loading does not need the right to read them */
+		s->dead = -1;           /* another job's? loading needs no such right */
 		*e = (struct err){ 0 };
 	}
 	if (!e->code)
