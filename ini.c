@@ -1,7 +1,7 @@
 /*
- * The ini grammar, as Python's configparser.ConfigParser reads it (strict, no inline comments):
- * that is what old config files were written for. Reading is lines to entries; %(name)s is
- * replaced later, when a value is asked for, as there.
+ * The ini grammar of Python's configparser.ConfigParser (strict, no inline comments), for which old
+ * config files were written. Parsing turns lines into entries; as in Python, %(name)s is replaced
+ * later, when a value is read.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +9,12 @@
 
 #include "ini.h"
 
-#define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as Python's configparser */
+#define INTERPOLATION_DEPTH_MAX 10      /* %(name)s inside %(name)s, as in configparser */
 
 struct reader {
 	struct ini *ini;
 	struct span section;            /* p is NULL before the first header */
-	bool in_key;                    /* an entry is open for continuation lines */
+	bool in_key;                    /* an entry may continue on further lines */
 	size_t indent;                  /* of the open key */
 	struct buf value;               /* of the open key */
 	size_t value_kept;              /* its length without trailing white space */
@@ -65,7 +65,7 @@ static void add_value_line(struct reader *r, struct span text, bool first)
 		r->value_kept = r->value.len;
 }
 
-/* [name] and whatever follows it; the last ] of the line ends the name. */
+/* [name], ignoring what follows; the last ] of the line ends the name. */
 static bool read_header(struct reader *r, struct span text)
 {
 	size_t end = text.n;

@@ -1,6 +1,6 @@
 /*
- * main: the loop of connecting, working and sleeping, what an error is followed by, and the exit
- * codes: 0 done, 1 it failed while running, 2 wrong usage or config.
+ * main: the loop of connecting, working and sleeping, what to do after an error, and the exit
+ * codes: 0 done, 1 failed while running, 2 wrong usage or config.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,9 +13,9 @@
 #define CONN_PAUSE_MS 1000              /* after the first lost connection; doubles each time */
 #define CONFLICT_PAUSE_MS 200
 #define POLL_MS 5                       /* least pause between two looks at an empty queue */
-#define POLL_SHARE 100                  /* the pause is this part of the time since the last event */
-#define MAX_LAG_S 1200                  /* of --health: longer than server_timeout waits for one statement */
-#define TIMEOUT_TRIES 3                 /* timeouts in a row before they are an error that is told */
+#define POLL_SHARE 100                  /* a pause is 1/100 of the time since the last event */
+#define MAX_LAG_S 1200                  /* default of --health: longer than server_timeout */
+#define TIMEOUT_TRIES 3                 /* timeouts in a row before they are reported */
 
 struct app {
 	struct switches asked;
@@ -24,7 +24,7 @@ struct app {
 	struct loader loader;
 	struct watch watch;
 	bool connected_once;
-	int64_t until_tick;             /* --once: the queue's last tick at the start, 0 before that is known */
+	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
 	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
 	int failing;                    /* the code of the last error, 0 after a success */
 	int64_t failing_since_ms;
@@ -46,7 +46,7 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 	return 0;
 }
 
-/* What is not asked for the config each time. */
+/* Applies the settings that other files keep themselves. */
 static void apply_config(const struct app *a)
 {
 	int level = LVL_INFO + a->asked.verbosity;
@@ -80,7 +80,7 @@ static int open_log(const struct conf *conf, struct err *e)
 	return 0;
 }
 
-/* Tells the queue what was loaded last. Else that would come again, only to be finished. */
+/* Finishes the last batch on the queue; else it would come again, only to be finished. */
 static void finish(struct app *a)
 {
 	struct err e = { 0 };
@@ -94,7 +94,7 @@ static bool is_same(const char *a, const char *b)
 	return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-/* A config that is wrong changes nothing; the log file is opened anew all the same. */
+/* An invalid config changes nothing, but the log file is reopened all the same. */
 static void read_again(struct app *a)
 {
 	struct conf conf;
@@ -138,7 +138,7 @@ static int64_t jitter(int64_t ms)
 	return ms / 2 + (ms > 1 ? rand() % (ms / 2 + 1) : 0);
 }
 
-/* How long to wait after the error; a lost connection is tried soon, then less and less often. */
+/* How long to wait after the error. After a lost connection: briefly, then longer and longer. */
 static int64_t pause_after(const struct app *a, int code)
 {
 	int64_t ms = CONN_PAUSE_MS, most = 3 * a->conf.exception_sleep;
@@ -161,7 +161,7 @@ static bool can_recover(int code)
 	return code != ERR_DATA && code != ERR_SHAPE && code != ERR_POSITION && code != ERR_CONF;
 }
 
-/* Is it worth trying again, by the error's kind, the mode and how long it has gone on? */
+/* Retry? That depends on the kind of error, the mode and how long it has lasted. */
 static bool try_again(const struct app *a, int code)
 {
 	if (!can_recover(code))
@@ -180,13 +180,13 @@ static bool try_again(const struct app *a, int code)
 	}
 }
 
-/* After a server's "permission denied". */
+/* What to do about "permission denied". */
 static const char *hint(const struct err *e)
 {
 	return sqlstate_is_denied(e->sqlstate) ? "; --check says which GRANT is missing" : "";
 }
 
-/* Logs a change of state once, not each try. A connection that was there and is lost again is one. */
+/* Logs a change of state once, not each try. Losing a restored connection is a change, too. */
 static void tell(struct app *a, const struct err *e, bool again)
 {
 	bool lost = e->code == ERR_CONN && a->job.src && a->job.dst[0] && !connect_failed(e);
@@ -204,7 +204,7 @@ static void tell(struct app *a, const struct err *e, bool again)
 		log_error("%s%s; trying again in %lld s", e->msg, hint(e), (long long)(pause_after(a, e->code) / 1000));
 }
 
-/* The process in the background is up, or knows that it must wait: its caller may go. */
+/* The background process is up, or knows that it must wait: the parent may exit. */
 static void leave_terminal(struct app *a)
 {
 	report_ready(&a->watch.report);
@@ -214,7 +214,7 @@ static void leave_terminal(struct app *a)
 	log_to_stderr(false);
 }
 
-/* true: the error is dealt with, go on. false: end. */
+/* true: continue. false: exit. */
 static bool recover(struct app *a, const struct err *e)
 {
 	if (a->failing != e->code) {
@@ -243,7 +243,7 @@ static void recovered(struct app *a)
 	a->failing = a->failures = 0;
 }
 
-/* --once: where it will end, and about how much that is. */
+/* --once: at which tick it will end, and about how many events that is. */
 static int look_ahead(struct app *a, struct err *e)
 {
 	const struct conf *c = &a->conf;
@@ -271,8 +271,8 @@ static int connect_all(struct app *a, struct err *e)
 	return a->asked.once && !a->until_tick ? look_ahead(a, e) : 0;
 }
 
-/* loop_delay is for a queue that is quiet. After events the queue is looked at often, so that
- * the next tick's rows do not wait for it, and less and less often as nothing comes. */
+/* loop_delay is for a quiet queue. After events we poll often, so that the next tick's rows do not
+ * wait, and less often the longer nothing comes. */
 static int64_t pause_when_empty(const struct app *a)
 {
 	int64_t ms = (clock_ms() - a->busy_ms) / POLL_SHARE;
@@ -282,7 +282,7 @@ static int64_t pause_when_empty(const struct app *a)
 	return a->busy_ms && ms < a->conf.loop_delay ? ms : a->conf.loop_delay;
 }
 
-/* 1: there may be more; 0: nothing is there now; else an error. */
+/* 1: there may be more; 0: the queue is empty; else an error. */
 static int work(struct app *a, struct err *e)
 {
 	int64_t events = a->loader.events;
@@ -302,13 +302,13 @@ static int work(struct app *a, struct err *e)
 	return rc && !(a->asked.once && a->loader.last_tick >= a->until_tick);
 }
 
-/* Does it end by itself? Then to be told to stop is to fail: not all is done. */
+/* Does the run end by itself? Then being stopped early is a failure. */
 static bool is_one_off(const struct app *a)
 {
 	return a->asked.once || a->conf.loop_delay == 0;
 }
 
-/* false: the pid file was taken away, and another process has one by that name. */
+/* false: the pid file was removed, and another process holds a new one. */
 static bool keep_pidfile(void)
 {
 	char why[512];
@@ -364,7 +364,7 @@ static bool is_terminal(void)
 	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* With --once somebody waits; -q says that nobody does, -v that the log lines are wanted. */
+/* With --once somebody watches, unless -q; -v asks for log lines instead. */
 static void begin_progress(struct app *a)
 {
 	a->loader.verify = a->asked.verify;
@@ -385,7 +385,7 @@ static int run(struct app *a)
 	}
 	process_signals(is_one_off(a) ? 1 : 0);
 	srand((unsigned)(clock_ms() ^ getpid()));
-	/* first, so that a second start leaves the log of the first alone */
+	/* first, so that a second start does not touch the log of the first */
 	if (a->conf.pidfile && process_pidfile(a->conf.pidfile, why, sizeof why) < 0) {
 		log_error("%s", why);
 		return 1;
@@ -408,7 +408,7 @@ static int run(struct app *a)
 	return code;
 }
 
-/* For what has no log: one line, and the exit code. */
+/* For modes without a log: prints one line, returns the exit code. */
 static int refuse(const char *why, int code)
 {
 	print_line(stderr, "tdispatch: %s\n", why);
@@ -426,7 +426,7 @@ static int send_signal(struct app *a)
 	return refuse(why, 1);
 }
 
-/* One line, for the log of a container's engine. */
+/* --health. Prints one line, for the log of a container engine. */
 static int health(struct app *a)
 {
 	struct buf line = { 0 };
@@ -460,7 +460,7 @@ static int status(struct app *a)
 	return status_run(&a->job, a->asked.json);
 }
 
-/* What needs no more than the connections. */
+/* Runs a mode that needs only the connections. */
 static int act(struct app *a)
 {
 	struct err e = { 0 };
@@ -525,7 +525,7 @@ static const struct mode modes[] = {
 	{ "kill", 'k', MODE_PIDFILE | MODE_LENIENT, .run = send_signal, .signal = SIGTERM },
 };
 
-/* A config that was broken since the start does not keep its process from being asked or stopped. */
+/* A config broken after the start must not prevent querying or stopping its process. */
 static bool finds_process(const struct app *a)
 {
 	unsigned traits = a->asked.mode->traits;
@@ -538,13 +538,13 @@ static int with_config(struct app *a)
 	struct err e = { 0 };
 
 	if (load_config(a, &a->conf, &e) < 0 && !finds_process(a)) {
-		if (a->conf.warnings.len)       /* a key misspelt may be the cause */
+		if (a->conf.warnings.len)       /* a misspelt key may be the cause */
 			print_page(stderr, buf_cstr(&a->conf.warnings));
 		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;
 	a->loader.job = &a->job;
-	if (!e.code)                    /* else there may be no job_name */
+	if (!e.code)                    /* without one there may be no job_name */
 		apply_config(a);
 	if (!(a->asked.mode->traits & (MODE_PIDFILE | MODE_STATE_FILE)))
 		log_warnings(&a->conf);

@@ -10,17 +10,17 @@
  * Which folder answers, from the lowest level up:
  *
  *   base/    how are bytes, text, errors, logs, files, signals handled?
- *   event/   which columns, which values, which partition has an event? Pure, all of it fuzzed.
- *   conf/    what is asked for, by file, environment and command line? ini.c is the file's grammar.
- *   pg/      what is said to the two servers, and what does their answer mean?
- *   load/    what happens to a batch, in which order, and how do others see it?
- *   ops/     what do the switches that look and set up do?
+ *   event/   which columns, values and partition does an event have? Pure, and fuzzed.
+ *   conf/    what do file, environment and command line ask for? ini.c is the file's grammar.
+ *   pg/      what do we send to the two servers, and what do their answers mean?
+ *   load/    what happens to a batch, in which order, and how is it reported?
+ *   ops/     what do the switches that inspect and set up do?
  *
- * tdispatch.c is main: connecting, working, sleeping, and the exit codes.
+ * tdispatch.c is main: the loop of connecting, working and sleeping, and the exit codes.
  *
- * A file includes the header of its own folder, which includes those of the folders below; so it
- * cannot call what is higher. ini.c and urlenc.c know base/ alone. Within a folder a file calls
- * those whose section in the header stands above its own (make check-layers).
+ * A file includes the header of its own folder, which includes those of the folders below, so it
+ * cannot call upward. ini.c and urlenc.c know base/ alone. Within a folder a file calls only those
+ * whose section in the header is above its own (make check-layers).
  */
 #ifndef TDISPATCH_H
 #define TDISPATCH_H

@@ -1,14 +1,14 @@
 /*
  * The row grammar of pgq.logutriga: name=value&name&name=, names and values urlencoded.
  *
- * Nothing is copied to split a row: fields are slices of the event. A wanted value is then read
- * once, decoding it and escaping it for COPY in the same pass.
+ * Splitting a row copies nothing: fields are slices of the event. A wanted value is then decoded
+ * and escaped for COPY in one pass.
  */
 #include <string.h>
 
 #include "urlenc.h"
 
-/* Eight bytes at a time. The arithmetic takes the first byte for the lowest. */
+/* Eight bytes at a time; the first byte must be the lowest. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little endian");
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
@@ -32,7 +32,7 @@ static inline size_t first_byte(uint64_t mask)
 	return (size_t)__builtin_ctzll(mask) >> 3;
 }
 
-/* The first byte from p on that is c, or end. */
+/* The first c from p on, or end. */
 static inline const char *find(const char *p, const char *end, char c)
 {
 	for (; end - p >= 8; p += 8) {
@@ -90,7 +90,7 @@ int urlenc_hex(const char *p)
 	return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-/* The byte that the escape at p means; -1 for a bad one or NUL. */
+/* The byte of the escape at p; -1: a bad one, or NUL. */
 static int unescape(const char *p, const char *end)
 {
 	int byte = end - p < 3 ? -1 : urlenc_hex(p + 1);
@@ -98,30 +98,30 @@ static int unescape(const char *p, const char *end)
 	return byte == 0 ? -1 : byte;
 }
 
-/* A letter where COPY's text format wants \letter for the byte; 0 where the byte stands. */
+/* The letter if COPY's text format wants \letter for the byte; 0: the byte itself. */
 static const char copy_letter[256] = {
 	['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\v'] = 'v', ['\f'] = 'f', ['\r'] = 'r', ['\\'] = '\\',
 };
 
-/* Bytes that do not stand for themselves in COPY text: to be decoded or escaped, or NUL. */
+/* Bytes to decode or to escape for COPY text, and NUL. */
 static const bool is_special[256] = {
 	['\0'] = true, ['%'] = true, ['+'] = true,
 	['\b'] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true, ['\\'] = true,
 };
 
-/* 0x80 in each byte of x that does not stand for itself, '+' left out: '%', '\\' and below 0x20. */
+/* 0x80 in each byte of x that is_special, except '+': '%', '\\' and below 0x20. */
 static inline uint64_t special_bytes(uint64_t x)
 {
 	return zero_bytes(x ^ EACH('%')) | zero_bytes(x ^ EACH('\\')) | zero_bytes(x & EACH(0xe0));
 }
 
-/* Copies from p on as long as whole words hold nothing special, '+' made a space. */
+/* Copies whole words from p on until one holds a special byte; '+' becomes a space. */
 static inline const char *copy_words(char **out, const char *p, const char *end)
 {
 	while (end - p >= 8) {
 		uint64_t x = load(p), special = special_bytes(x);
 		x ^= (zero_bytes(x ^ EACH('+')) >> 7) * ('+' ^ ' ');
-		memcpy(*out, &x, sizeof x);     /* what is behind a special byte is written over */
+		memcpy(*out, &x, sizeof x);     /* the rest is overwritten later */
 		size_t n = special ? first_byte(special) : 8;
 		*out += n;
 		p += n;

@@ -8,8 +8,8 @@
  *                                   dead letters, set_last_tick, COMMIT
  *   finish_batch, with the next next_batch
  *
- * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it comes
- * again too, and the target's tick says that it is loaded.
+ * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it
+ * comes again too, and the target's tick says that it is loaded.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 		seconds, (double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
 }
 
-/* Adds what is to be done where nobody was to create the partition. */
+/* Appends what to do if no template could create the partition. */
 static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
@@ -69,7 +69,7 @@ static void add_remedy(const struct pass *p, struct err *e)
 		"dest_table must be there: create it, or check dest_table");
 }
 
-/* The table refuses all rows: which, before the server's words. */
+/* The table refuses all rows: names it before the server's message. */
 static void name_table(const struct pass *p, struct err *e)
 {
 	char why[sizeof e->msg];
@@ -80,7 +80,7 @@ static void name_table(const struct pass *p, struct err *e)
 	snprintf(e->msg, sizeof e->msg, "table %s takes no rows: %.900s", p->fault.table, why);
 }
 
-/* Puts the batch, the event, its table and where it was to go before the error's text. */
+/* Prefixes the error with the batch, the event, its source table and its partition. */
 static void blame(struct job *j, const struct pass *p, struct err *e)
 {
 	struct buf text = { 0 };
@@ -107,7 +107,7 @@ static void blame(struct job *j, const struct pass *p, struct err *e)
 	free(table);
 }
 
-/* The events that could not be written: kept, or told, with the rows that could. */
+/* Stores the dead letters, or logs the skipped events, in the transaction of the good rows. */
 static int keep_dead(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -121,7 +121,7 @@ static int keep_dead(struct pass *p, struct err *e)
 	return e->code;
 }
 
-/* Loads and commits what is to be loaded. An enum job_verdict, or an error. */
+/* Loads and commits the batch where it is missing. An enum job_verdict, or an error. */
 static int load(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -150,7 +150,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	return JOB_TO_LOAD;
 }
 
-/* What a failed pass should be followed by: the same again, more carefully. */
+/* Should a failed pass be repeated, more carefully? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
 	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !p->fault.table[0])
@@ -167,7 +167,7 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 	return false;
 }
 
-/* More locks or memory than a server has, in a batch of several ticks that was not split before. */
+/* A batch of several ticks, not split before, needs more locks or memory than a server has. */
 static bool is_too_large(const struct pass *p, const struct err *e)
 {
 	const struct queue_batch *b = p->batch;
@@ -176,7 +176,7 @@ static bool is_too_large(const struct pass *p, const struct err *e)
 		p->job->single_until < b->tick;
 }
 
-/* The batch comes again tick by tick, also one that the queue has opened already. */
+/* Makes the batch come again as single ticks, even if the queue has opened it already. */
 static int split(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;

@@ -9,11 +9,11 @@
 
 #include "load.h"
 
-#define SHOWN_MAX 100                   /* events without a place that are named */
+#define SHOWN_MAX 100                   /* named events that pick no partition */
 
 struct plan {
 	struct tally create;            /* partitions that a run would create */
-	struct tally missing;           /* tables that are not there and would not be created */
+	struct tally missing;           /* missing tables that would not be created */
 	struct tally lacking;           /* columns that a table does not have */
 	struct tally wrong;             /* tables that are no partitions of dest_table */
 	struct table parent;       /* dest_table */
@@ -21,8 +21,8 @@ struct plan {
 	int64_t nfaults;
 };
 
-/* Columns that the rows have and table, called name, does not: the first, once. parent: the table
- * is to be made of it. */
+/* Reports, once, the first column that the rows have and table, called name, lacks. parent: the
+ * table will be created like it. */
 static int plan_columns(struct pass *p, const struct table *table, const char *name, const struct shape *shape,
 	struct err *e)
 {
@@ -86,7 +86,7 @@ static int plan_creation(struct pass *p, const char *part, const struct shape *s
 	return 0;
 }
 
-/* A partition is asked for once for each column list. */
+/* Called once for each partition and shape. */
 static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
 {
 	struct plan *plan = p->place_for;

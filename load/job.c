@@ -21,7 +21,7 @@
 
 #include "load.h"
 
-#define LOOKS_MAX 10                    /* at positions that another process moves meanwhile */
+#define LOOKS_MAX 10                    /* at positions that another process is moving */
 
 /* ---- lanes */
 
@@ -62,7 +62,7 @@ static int move_queue(struct job *j, int64_t tick, struct err *e)
 	return queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, tick, e) < 0 ? e->code : JOB_MOVED;
 }
 
-/* What the source alone can tell of ticks that are no end of the batch. */
+/* Asks the source about ticks that are not at an end of the batch. */
 static int ask_source(struct job *j, struct judge_case *c, struct position *pos, struct err *e)
 {
 	if (!judge_needs_times(c))
@@ -86,7 +86,7 @@ static int check_active(struct job *j, const struct queue_batch *b, struct err *
 	return e->code;
 }
 
-/* Does what the verdict asks for, where that is not to load. */
+/* Carries out a verdict other than loading. */
 static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v,
 	struct err *e)
 {
@@ -169,7 +169,7 @@ static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struc
 
 	queue_batch_free(b);
 	*b = (struct queue_batch){ 0 };
-	/* what a running process moves later is asked for earlier */
+	/* first ask for what a running process moves last */
 	if (queue_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, b, e) < 0)
 		return e->code;
 	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
@@ -300,7 +300,7 @@ void job_free(struct job *j)
 	j->style = (struct style){ 0 };
 }
 
-/* Ticks that another program has set get their times, where both sides are at the same tick. */
+/* Stores the times of ticks that another program has set, if both sides are at the same tick. */
 static int complete_positions(struct job *j, const struct judge_case *c, struct err *e)
 {
 	const char *consumer = j->conf->consumer_name;

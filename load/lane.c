@@ -7,7 +7,7 @@
  */
 #include "sink.h"
 
-#define SLICE_BYTES (64 * 1024)         /* of a large block that libpq is handed at a time */
+#define SLICE_BYTES (64 * 1024)         /* of a large block, passed to libpq at a time */
 #define PLAN_MAX 64                     /* COPYs in one statement */
 
 /* ---- when to begin a COPY, and when to end it */
@@ -42,7 +42,7 @@ static bool has_more(const struct stream *st)
 	return st->first && st->first->binary == st->binary;
 }
 
-/* A table's first COPY does not take all the rows there are: what comes after it may be binary. */
+/* A table's first COPY does not take all waiting rows: the next one may be binary. */
 static bool is_first_and_long(const struct sink *s, const struct lane *l)
 {
 	return l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
@@ -69,8 +69,8 @@ static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
 	buf_fmt(sql, "%s%s", st->into, st->binary ? " (FORMAT binary)" : "");
 }
 
-/* The rows that a careful COPY brought in survive the next one's failure. The savepoint is there
- * before the COPY statement is sent, of which the server may not even read the words. */
+/* The rows of a careful COPY survive the failure of the next one. The savepoint is set before the
+ * COPY statement is sent, which may fail to parse. */
 static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
 	if (!s->careful || l->saved == s->turn)
@@ -79,8 +79,8 @@ static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, s
 	return pq_query(dst, "SAVEPOINT tdispatch", e);
 }
 
-/* Begins a COPY to the current stream. The streams that are worth one too get theirs in the same
- * statement: the server goes from one to the next without a word from us, a round trip less. */
+/* Begins a COPY to the current stream. Other worthwhile streams get theirs in the same statement:
+ * the server goes from one to the next by itself, which saves round trips. */
 static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
 {
 	struct lane *l = &s->lane[lane];
@@ -138,7 +138,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	s->done.bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
-	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; its room is needed for rows */
+	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; free it */
 		block_drop(&s->pool, l->out);
 		l->out = NULL;
 	}
@@ -178,7 +178,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	return pq_copy_end(dst, e) < 0 ? e->code : 1;
 }
 
-/* Where a COPY is over nobody can change the table's columns before our transaction ends. */
+/* After a COPY our lock freezes the table's columns until the transaction ends. */
 static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err *e)
 {
 	for (size_t i = 0; i < s->nstream && !e->code; i++) {
@@ -199,7 +199,7 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 	if (until == SINK_FULL && s->types.look && !s->careful && look_at_types(s, lane, dst, e) < 0)
 		return e->code;
 	if (until == SINK_FREE) {
-		l->saved = 0;           /* what is done on the lane now, no savepoint undoes */
+		l->saved = 0;           /* no savepoint would undo what is done now */
 		return 0;
 	}
 	l->current = worthwhile(s, lane, until == SINK_EMPTY);

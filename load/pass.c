@@ -11,7 +11,7 @@
 #define BURST 256                       /* events taken between two looks at the target */
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
 
-/* An error that is the event's own goes to the list, if there is one with room. 0, or the error. */
+/* Lists the event as a dead letter if it is to blame and the list has room. 0, or the error. */
 static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
 	char why[sizeof e->msg];
@@ -51,8 +51,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 
 /* ---- partitions */
 
-/* The batch is rolled back, and begins anew once the rest of its events is read for the partitions
- * alone. */
+/* Rolls the batch back; it starts over once the rest of its events is read for their partitions. */
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
@@ -75,7 +74,7 @@ static bool is_connection_lost(const struct err *e)
 	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate);
 }
 
-/* Creates what is wanted inside our transaction. 0; 1: it is to be done outside; or an error. */
+/* Creates requested partitions inside our transaction. 0; 1: do it outside; or an error. */
 static int enter(struct pass *p, struct err *e)
 {
 	if (free_lane(p, e) < 0)
@@ -91,7 +90,7 @@ static int enter(struct pass *p, struct err *e)
 	return 1;
 }
 
-/* Sees to it that all partitions are there for which rows wait. */
+/* Makes sure that the partitions of all waiting rows exist. */
 static int settle(struct pass *p, struct err *e)
 {
 	int rc = 1;
@@ -137,7 +136,7 @@ static bool must_be_utf8(const struct job *j)
 		(strcmp(j->style.encoding, "SQL_ASCII") == 0 && strcmp(pq_server_encoding(dst), "UTF8") == 0);
 }
 
-/* Names of the event's own that no statement could have in it are its own fault. */
+/* A name that no statement can contain is the event's fault. */
 static int check_names(const struct pass *p, const struct event *ev, const struct shape *shape, struct err *e)
 {
 	struct buf shown = { 0 };
@@ -244,8 +243,8 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	return true;
 }
 
-/* There is no stream for the event's row. An error of its own is left to the lane of its partition,
- * which has dealt with it where it has the batch already. */
+/* There is no stream for the event's row. If the event is to blame, that is up to the lane of its
+ * partition, which has dealt with it if it has the batch already. */
 static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
 {
 	struct buf name = { 0 };
@@ -262,13 +261,13 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 	return e->code;
 }
 
-/* Does a trigger say of the type that the event is a row? "I:" and then the primary key. */
+/* Does the type mark a row? "I:" and then the primary key. */
 static bool is_row_type(struct span type)
 {
 	return type.n > 1 && type.p[1] == ':' && memchr("IUD", type.p[0], 3);
 }
 
-/* Does it begin as encoded columns do? Before a value is an equals sign; not all are NULL. */
+/* Does it begin like encoded columns? A value follows an equals sign; not all are NULL. */
 static bool is_encoded(struct span data)
 {
 	size_t i = 0;
@@ -279,7 +278,7 @@ static bool is_encoded(struct span data)
 	return memchr(data.p, '=', data.n);
 }
 
-/* An event that is no row is an error of its own, which names its type. */
+/* An event without a row is to blame; the error names its type. */
 static int check_row(const struct event *ev, struct err *e)
 {
 	struct buf type = { 0 };
@@ -297,7 +296,7 @@ static int check_row(const struct event *ev, struct err *e)
 	return e->code;
 }
 
-/* Truncates, and what PgQ's own programs tell each other. */
+/* Truncates, and the events of PgQ's own programs. */
 static bool skip_rowless(struct pass *p, const struct event *ev)
 {
 	bool truncate = ev->type.n == 1 && ev->type.p[0] == 'R';
@@ -351,14 +350,14 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 	p->fault = (struct sink_fault){ .event = -1 };
 	if (p->event == ev->id)         /* bury refused it */
 		return e->code;
-	if (*e->sqlstate) {             /* what a server said is not this event's own fault */
+	if (*e->sqlstate) {             /* a server's error is not this event's fault */
 		p->event = ev->id;
 		return e->code;
 	}
 	return bury(p, ev->id, stream ? sink_lane(stream) : 0, stream ? sink_table(stream) : "", e);
 }
 
-/* Takes events as long as they are here and there is room, but not for long. */
+/* Takes events while they are available and there is room, but not for long. */
 static int take_burst(struct pass *p, struct err *e)
 {
 	struct event ev;
@@ -406,7 +405,7 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
-/* Nobody waits while one of the others could go on. */
+/* Waits only if neither the source nor a lane can proceed. */
 int pass_run(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;

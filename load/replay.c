@@ -17,10 +17,10 @@ struct replay {
 	struct job *job;
 	struct pq *letters;             /* the target; its session reads ev_time by the source's clock */
 	struct places places;
-	int64_t left;                   /* letters that did not go in */
+	int64_t left;                   /* letters that were not loaded */
 };
 
-/* The source is asked for its clock and its encoding. */
+/* Reads the source's time zone and encoding. */
 static int open_letters(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;

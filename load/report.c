@@ -109,7 +109,7 @@ bool report_healthy(const char *path, int64_t limit_ms, struct buf *line)
 
 /* ---- systemd */
 
-#define SEND_TIMEOUT_S 1                /* a manager that does not listen must not stop us */
+#define SEND_TIMEOUT_S 1                /* a manager that does not read must not block us */
 
 static bool notify_wanted(void)
 {
@@ -174,7 +174,7 @@ static bool is_due(int64_t *next_ms, int64_t every_ms)
 	return true;
 }
 
-/* Says it once, and once more when it has worked in between. */
+/* Warns once, and again only after it has worked in between. */
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
@@ -212,7 +212,7 @@ static void send_status(struct report *r)
 		return;
 	if (strcmp(r->state.doing, "failing") == 0) {
 		char *end = stpcpy(status, "STATUS=failing: ");
-		end[text_line(end, 200, span_of(r->state.error))] = 0;          /* as many whole characters */
+		end[text_line(end, 200, span_of(r->state.error))] = 0;          /* only whole characters */
 	} else {
 		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start", r->state.doing, r->state.events);
 	}
@@ -268,7 +268,8 @@ static void progress(struct report *r, const char *doing)
 	went_on(r);
 }
 
-/* Two processes may run with one config: --once beside a daemon. The first one's files stay its own. */
+/* Two processes may run with one config: --once beside a daemon. The first one's files stay its
+ * own. */
 static void look_for_another(struct report *r, const struct conf *conf)
 {
 	struct report_state other;
@@ -372,7 +373,7 @@ void report_error(struct report *r, const struct err *e)
 	now_doing(r, "failing");
 }
 
-/* A pause after an error is no progress, but a sign of life: to start us anew would not help. */
+/* A pause after an error is not progress, but a sign of life: a restart would not help. */
 void report_sleep(struct report *r, int64_t ms)
 {
 	bool idle = strcmp(r->state.doing, "idle") == 0;

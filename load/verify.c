@@ -116,7 +116,7 @@ static int into_twin(struct pass *p, struct part_want *want, const struct shape 
 	return e->code;
 }
 
-/* The events but those that were found to be bad; caller frees. */
+/* A query for the events except the dead letters; caller frees. */
 static char *good_events(const struct pass *loaded)
 {
 	struct buf sql = { 0 };
@@ -149,7 +149,7 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 
 /* ---- comparing */
 
-/* The columns with that in_all, after a comma where they are not the first. Returns how many. */
+/* Appends the columns with that in_all, separated by commas. Returns how many. */
 static size_t add_columns(struct buf *sql, const struct twin *t, bool in_all, const char *before)
 {
 	size_t n = 0;
@@ -163,7 +163,7 @@ static size_t add_columns(struct buf *sql, const struct twin *t, bool in_all, co
 	return n;
 }
 
-/* One row: number and checksum of a table's rows. */
+/* One row: count and checksum of a table's rows. */
 static void add_sums(struct buf *sql, const struct twin *t)
 {
 	buf_str(sql, "(SELECT pg_catalog.count(*) AS n, pg_catalog.sum(pg_catalog.hashtextextended(ROW(");

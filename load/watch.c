@@ -15,7 +15,7 @@ void watch_show(struct watch *w, enum progress_kind kind)
 	w->shown = true;
 }
 
-/* Of two limits in ms, of which a negative one is none. */
+/* The smaller of two limits in ms; negative: no limit. */
 static int64_t sooner(int64_t a, int64_t b)
 {
 	return a < 0 || (b >= 0 && b < a) ? b : a;

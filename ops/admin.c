@@ -33,7 +33,7 @@ static int target_kind(struct job *j, struct err *e)
 	return position_kind(j->dst[0], &j->kind, e) < 0 ? e->code : position_require(j->kind, e);
 }
 
-/* Not where the target knows a tick: the consumer would start at the newest one. */
+/* Refuses if the target has a tick: a new registration would start at the newest one. */
 static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
@@ -78,8 +78,8 @@ int admin_unregister(struct job *j, struct err *e)
 	return 0;
 }
 
-/* In the open transaction that has the lock: the target's tick must still be the queue's tick by
- * that number. */
+/* In the open transaction that holds the lock: the target's tick number must still mean the same
+ * tick of the queue. */
 static int check_tick(struct job *j, const struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
@@ -117,7 +117,8 @@ int admin_rewind(struct job *j, struct err *e)
 	return 0;
 }
 
-/* A batch that is in some lanes can be completed, unless the position is lost. */
+/* Refuses while only some lanes have a batch, which can be completed unless the position is
+ * lost. */
 static int refuse_half(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
@@ -170,7 +171,7 @@ int admin_reset(struct job *j, struct err *e)
 	return 0;
 }
 
-/* Adds to an error for want of a right what may be done about it. */
+/* Appends to a missing-privilege error what to do about it. */
 static int lacking(struct pq *q, const char *what, int (*grants)(struct pq *, struct err *), struct err *e)
 {
 	struct err ignored = { 0 };

@@ -1,5 +1,5 @@
 /*
- * --check: connects to both databases and says, a line each, what is there and what is missing,
+ * --check: connects to both databases and prints what exists and what is missing, one line each,
  * with what to do about it. Changes nothing.
  */
 #include <errno.h>
@@ -12,8 +12,8 @@
 
 struct check {
 	struct job *job;
-	bool registered;                /* PgQ, the queue and the consumer are there, */
-	bool unregistered;              /* or the consumer alone is not */
+	bool registered;                /* PgQ, the queue and the consumer exist, */
+	bool unregistered;              /* or all but the consumer do */
 	int64_t consumer_tick;          /* -1: not known */
 	struct style style;             /* of the source */
 	struct feed feed;
@@ -49,7 +49,7 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 	return q;
 }
 
-/* --install creates the thing. grants: those that this takes. */
+/* Reports a missing thing that --install creates. grants: queries those that it needs. */
 static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)(struct pq *, struct err *),
 	const char *thing)
 {
@@ -67,7 +67,7 @@ static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)
 
 /* ---- the files */
 
-/* The folder of path, and errno when no file can be made in it; 0 when one can. */
+/* Sets the folder of path; returns 0 if a file can be created in it, else errno. */
 static int try_folder(const char *path, struct buf *folder)
 {
 	const char *slash = strrchr(path, '/');
@@ -83,7 +83,7 @@ static int try_folder(const char *path, struct buf *folder)
 	return why;
 }
 
-/* Services may make these when they start. */
+/* Folders that a service may create when it starts. */
 static bool is_made_at_start(const char *folder)
 {
 	static const char *const above[] = { "/run/", "/var/run/", "/var/log/" };
@@ -94,7 +94,7 @@ static bool is_made_at_start(const char *folder)
 	return false;
 }
 
-/* One that a run opens and keeps, and cannot do without. */
+/* A file that a run keeps open and needs. */
 static void check_kept_file(struct check *c, const char *key, const char *path)
 {
 	struct buf folder = { 0 };
@@ -113,7 +113,7 @@ static void check_kept_file(struct check *c, const char *key, const char *path)
 	buf_free(&folder);
 }
 
-/* One that is replaced whole; a run goes on without it. */
+/* A file that a run replaces, and can do without. */
 static void check_whole_file(const char *key, const char *path)
 {
 	struct buf folder = { 0 };
@@ -140,7 +140,7 @@ static void check_files(struct check *c)
 	const char *state = conf->state_file;
 
 	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
-		state = NULL;           /* beside it, and the folder is the same */
+		state = NULL;           /* next to it, in the same folder */
 	check_kept_file(c, "pidfile", conf->pidfile);
 	check_old_process(c, conf->pidfile);
 	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);

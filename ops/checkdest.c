@@ -1,6 +1,6 @@
 /*
- * What --check finds out about dest_table: its columns, the rights there, and whether part_template
- * can make partitions of it. Changes nothing.
+ * --check's part about dest_table: its columns, the privileges on it, and whether part_template can
+ * create partitions of it. Changes nothing.
  */
 #include <stdio.h>
 #include <string.h>

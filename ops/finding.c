@@ -1,5 +1,5 @@
 /*
- * What --check finds: a line each on standard output.
+ * What --check finds, one line each on standard output.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ void finding_wrong(struct findings *f, const char *fmt, ...)
 
 void finding_error(struct findings *f, const struct err *e)
 {
-	if (e->code == ERR_RIGHTS && !*e->sqlstate)     /* there, but by others */
+	if (e->code == ERR_RIGHTS && !*e->sqlstate)     /* exists, but another role owns it */
 		finding_wrong(f, "%s", e->msg);
 	else
 		finding_missing(f, "%s", e->msg);

@@ -1,27 +1,28 @@
 /*
- * The switches that look and set up: --check, --status, --register, --install and the like.
+ * The switches that inspect and set up: --check, --status, --register, --install and the like.
  */
 #ifndef OPS_H
 #define OPS_H
 
 #include "../load/load.h"
 
-/* ---- finding.c: what --check finds, a line each on standard output */
+/* ---- finding.c: what --check finds, one line each on standard output */
 
 struct findings {
-	int missing, wrong;             /* each keeps a run from working */
+	int missing, wrong;             /* each would stop a run */
 };
 
 void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void finding_error(struct findings *, const struct err *);      /* missing or wrong, by its code */
-/* Each row of the last query is a GRANT that is missing. false: there was one, or rc is an error. */
+void finding_error(struct findings *, const struct err *);      /* missing or wrong by its code */
+/* Each row of the last query, which returned rc, is a missing GRANT. false: there is one, or rc is
+ * an error. */
 bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
 
-/* Appends who may run --install on that database. rc: of the query whose rows are the GRANTs that
- * this role lacks to do so itself. */
+/* Appends who can run --install on that database. rc: of the last query, whose rows are the GRANTs
+ * that this role lacks to do it. */
 void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
 
 /* ---- checksource.c: --check's part about who writes events */
@@ -43,16 +44,17 @@ void checkparts_run(struct findings *, struct pq *dst, const struct dest *, cons
 
 /* ---- checkdest.c: --check's part about dest_table */
 
-/* false: what is in its schema cannot be looked at. */
+/* dst: an open connection. Errors are findings. false: what is in its schema cannot be looked at. */
 bool checkdest_run(struct findings *, struct pq *dst, const struct dest *);
 
 /* ---- check.c: --check */
 
-/* Prints to standard output. 0 when it could run, 1 when something is missing or wrong. */
+/* Prints to standard output. 0: a run would work; 1: something is missing or wrong. */
 int check_run(struct job *);
 
 /* ---- admin.c: the switches that do one thing and exit */
 
+/* Each connects by itself, prints what it did, and returns 0 or an error. */
 int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
@@ -61,7 +63,7 @@ int admin_install(struct job *, struct err *);
 
 /* ---- status.c: --status */
 
-/* Prints to standard output. 0, or 1 when something could not be told. */
+/* Prints to standard output. 0; 1: something could not be determined. */
 int status_run(struct job *, bool json);
 
 #endif

@@ -12,17 +12,17 @@
 
 #include "ops.h"
 
-#define LOCK_TIMEOUT_MS 5000            /* a partition's size needs a mild lock on it */
+#define LOCK_TIMEOUT_MS 5000            /* reading a partition's size takes a mild lock */
 
 struct status {
 	struct job *job;
 	bool json;
 	struct buf out;
-	struct report_state state;      /* of the running process; pid 0: there is none */
+	struct report_state state;      /* of the running process; pid 0: none */
 	struct queue_state queue;
 	struct queue_backlog backlog;
-	int64_t target_tick, dead;      /* -1: not known, as in the backlog */
-	bool partitions;                /* their rows can be read from the target's connection */
+	int64_t target_tick, dead;      /* -1: unknown, as in the backlog */
+	bool partitions;                /* the target's connection holds rows about them */
 	int rc;
 };
 
@@ -35,7 +35,8 @@ static void problem(struct status *s, struct err *e)
 	s->rc = 1;
 }
 
-/* " OR ..." for what has a partition's name, in dest_table's schema or where it would be found. */
+/* Appends " OR ..." for tables with a partition's name, in dest_table's schema or on
+ * search_path. */
 static void add_named(struct buf *sql, const struct conf *c)
 {
 	struct buf table = { 0 };
@@ -55,8 +56,8 @@ static void add_named(struct buf *sql, const struct conf *c)
 	buf_free(&table);
 }
 
-/* Rows of name and bytes, in the order of names: the children of dest_table, and what has a
- * partition's name beside it; without partitioning dest_table itself. */
+/* Queries name and bytes, sorted by name: of the children of dest_table and of other tables with a
+ * partition's name; without partitioning, of dest_table itself. */
 static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 {
 	bool parted = c->dest.period.method != PERIOD_NONE;
@@ -92,7 +93,7 @@ static void look_at_target(struct status *s, struct err *e)
 	if (known)
 		s->target_tick = tick;
 	if (dead_count(s->job->dst[0], c, &s->dead, e) == ERR_RIGHTS) {
-		s->dead = -1;           /* another job's, say: the right to read them is not needed to load */
+		s->dead = -1;           /* another job's? loading needs no such right */
 		*e = (struct err){ 0 };
 	}
 	if (!e->code)
@@ -119,7 +120,7 @@ static void begin(struct status *s, const char *name)
 		buf_fmt(&s->out, "%-24s ", name);
 }
 
-/* text NULL: not known */
+/* text NULL: unknown */
 static void say_text(struct status *s, const char *name, const char *text)
 {
 	begin(s, name);
@@ -133,7 +134,7 @@ static void say_text(struct status *s, const char *name, const char *text)
 		buf_str(&s->out, "\n");
 }
 
-/* A number that text is. */
+/* text: a number. */
 static void say_figure(struct status *s, const char *name, const char *text)
 {
 	begin(s, name);

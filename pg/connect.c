@@ -129,8 +129,8 @@ const char *connect_lacks(void)
 	return PQlibVersion() < 160000 ? "sslrootcert=system, require_auth and load_balance_hosts" : NULL;
 }
 
-/* libpq checks values only as it connects. So it is let to, to a socket that cannot be: what it
- * says of that is no matter, but what it refuses is wrong for any server. */
+/* libpq checks values only when it connects. So let it, to a socket that cannot exist: failing
+ * there does not matter, but a value that it refuses is wrong for any server. */
 static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
 {
 	static const char *const where[] = { "host", "hostaddr", "port" };
@@ -292,7 +292,7 @@ static void watch_certificates(void)
 		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
 }
 
-/* The one right whose lack shows before anything can be asked. */
+/* The one privilege whose lack shows before any query. */
 static void add_connect_grant(struct pq *q, struct err *e)
 {
 	struct buf grant = { 0 };

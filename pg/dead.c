@@ -239,7 +239,7 @@ int dead_require(struct pq *dst, struct err *e)
 	return e->code;
 }
 
-/* The key keeps a letter from standing there twice, whatever happens to queue and positions. */
+/* The key prevents duplicate letters, whatever happens to queue and positions. */
 static const char install_sql[] =
 	"BEGIN;" PQ_OWN_PATH
 	"SET LOCAL client_min_messages = warning;"

@@ -14,7 +14,7 @@
 
 #include "pg.h"
 
-/* What a rule is made of, and how; another version makes other numbers. */
+/* The version of how a rule is computed: another version gives other numbers. */
 #define RULE_VERSION INT64_C(1)
 #define RULE_BITS 56
 
@@ -168,7 +168,7 @@ int64_t judge_rule(const struct dest *d, size_t lanes)
 	return RULE_VERSION << RULE_BITS | (int64_t)hash;
 }
 
-/* The other lanes would take another part of the batch's rows than those that are left. */
+/* The remaining lanes would load other rows of the batch than those that are missing. */
 static void refuse_change(const struct judge_case *c, struct verdict *v, size_t lane)
 {
 	bool version = c->pos[lane].rule >> RULE_BITS != RULE_VERSION;

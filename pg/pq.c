@@ -70,7 +70,7 @@ static int judge(const struct pq *q, enum sqlstate_answers to)
 	return sqlstate_judge(&error, to);
 }
 
-/* Where somebody must mend the server, its hint says what. */
+/* If somebody must fix the server, its hint says what. */
 static void add_hint(const PGresult *res, struct err *e)
 {
 	const char *hint = pq_diag(res, PG_DIAG_MESSAGE_HINT);
@@ -281,7 +281,7 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 			pq_failed(q, res, SQLSTATE_STATEMENT, e);
 			return pq_drain(q, e);
 		case PGRES_COPY_IN:
-		case PGRES_COPY_OUT:    /* libpq gives this result again and again: the connection is of no more use */
+		case PGRES_COPY_OUT:    /* libpq would return this forever: give up */
 			PQclear(res);
 			return err_set(e, ERR_SHAPE, "%s: a COPY from or to the client has no place here", q->what);
 		default:

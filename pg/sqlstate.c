@@ -17,7 +17,7 @@
 #define ROWS (1u << SQLSTATE_ROWS)
 #define ANY (~0u)
 
-/* The first that fits counts: a prefix of the SQLSTATE, and what the error answers. */
+/* The first match counts: a prefix of the SQLSTATE, and what the server was answering. */
 static const struct { const char *prefix; unsigned answers; int code; } rules[] = {
 	/* the connection and the server, whatever was asked */
 	{ "53", CONNECT, ERR_CONN },    /* no room for us now: as good as not there */
