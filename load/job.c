@@ -389,7 +389,7 @@ int job_source(struct job *j, struct err *e)
 	j->src = pq_open("src_db", c->src_db, NULL, e);
 	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)
 		return e->code;
-	return style_ask(j->src, &j->style, e);
+	return style_ask(j->src, c, &j->style, e);
 }
 
 int job_connect(struct job *j, struct err *e)

@@ -148,8 +148,7 @@ static void check_zone(struct look *l, const struct style *style)
 		return;
 	}
 	if (!zone)
-		finding_warning("dst_db does not know the time zone %s of src_db's sessions: times without an offset are read by its"
-			" own", style->zone);
+		finding_warning("dst_db does not know time zone %s: times without an offset are read by its own", style->zone);
 	if (!money && *l->parent.oid)
 		check_money(l, style);
 }

@@ -143,12 +143,12 @@ static void check_settings(struct findings *found, struct pq *src)
 		check_setting(pq_value(src, row, 0), pq_value(src, row, 1), pq_value(src, row, 2));
 }
 
-static void check_style(struct findings *found, struct pq *src, struct style *style)
+static void check_style(struct findings *found, struct pq *src, const struct conf *conf, struct style *style)
 {
 	struct err e = { 0 };
 	const char *encoding = pq_server_encoding(src);
 
-	if (style_ask(src, style, &e) < 0) {
+	if (style_ask(src, conf, style, &e) < 0) {
 		finding_missing(found, "%s", e.msg);
 		return;
 	}
@@ -165,7 +165,7 @@ static void check_style(struct findings *found, struct pq *src, struct style *st
 void checksource_run(struct findings *found, struct pq *src, const struct conf *conf, struct style *style, struct feed *feed)
 {
 	check_triggers(found, src, conf, feed);
-	check_style(found, src, style);
+	check_style(found, src, conf, style);
 }
 
 void checksource_free(struct feed *feed)

@@ -135,14 +135,14 @@ int trust_require(struct pq *dst, const char *schema, struct err *);
 struct style {                          /* of the source's session; zeroed: not known */
 	char encoding[32];              /* of the events; "" */
 	char date[64], interval[32];    /* DateStyle, IntervalStyle */
-	char zone[64], money[64];       /* TimeZone, lc_monetary */
+	char zone[64], money[64];       /* TimeZone, or part_timezone; lc_monetary */
 };
 
 /* Asks the source. Where PgQ's triggers write UTF8 in a database of another encoding, so does the
  * connection from then on. */
-int style_ask(struct pq *src, struct style *, struct err *);
+int style_ask(struct pq *src, const struct conf *, struct style *, struct err *);
 /* pq_open of the target for what comes from a source of that style: the server checks that text is
- * valid, and reads times without an offset, and money, as the source's session would. */
+ * valid, and reads times without an offset by the style's zone, and money by its locale. */
 struct pq *style_open(const char *conninfo, const struct style *, struct err *);
 /* Does the target know the source's time zone, and have the locale for its money? */
 int style_takes(struct pq *dst, const struct style *, bool *zone, bool *money, struct err *);

@@ -29,7 +29,20 @@ static int write_utf8(struct pq *src, struct style *style, struct err *e)
 	return pq_query(src, "SET client_encoding TO 'UTF8'", e);
 }
 
-int style_ask(struct pq *src, struct style *style, struct err *e)
+/* A time without an offset is one of part_timezone's, by which it picks its partition. As the server
+ * takes offsets: POSIX counts them to the west. */
+static void set_zone(struct style *style, int east_s)
+{
+	int s = east_s < 0 ? -east_s : east_s;
+
+	if (east_s)
+		snprintf(style->zone, sizeof style->zone, "<%c%02d%02d>%c%02d:%02d:%02d", east_s < 0 ? '-' : '+', s / 3600, s / 60 % 60,
+			east_s < 0 ? '+' : '-', s / 3600, s / 60 % 60, s % 60);
+	else
+		keep(style->zone, sizeof style->zone, "UTC");
+}
+
+int style_ask(struct pq *src, const struct conf *c, struct style *style, struct err *e)
 {
 	*style = (struct style){ 0 };
 	if (pq_query(src, PQ_OWN_PATH "SELECT current_setting('DateStyle'), current_setting('IntervalStyle'),"
@@ -40,6 +53,8 @@ int style_ask(struct pq *src, struct style *style, struct err *e)
 	keep(style->date, sizeof style->date, pq_value(src, 0, 0));
 	keep(style->interval, sizeof style->interval, pq_value(src, 0, 1));
 	keep(style->zone, sizeof style->zone, pq_value(src, 0, 2));
+	if (c->period.zoned)
+		set_zone(style, c->period.zone_s);
 	keep(style->money, sizeof style->money, pq_value(src, 0, 3));
 	keep(style->encoding, sizeof style->encoding, pq_server_encoding(src));
 	bool other = pq_int(src, 0, 4, 0) && strcmp(style->encoding, "UTF8") != 0;
@@ -84,7 +99,7 @@ static int match(struct pq *dst, const struct style *style, struct err *e)
 	if (zone)
 		add(&sql, "TimeZone", style->zone);
 	else
-		log_warn("dst_db does not know the source's time zone %s: it reads times without an offset by its own", style->zone);
+		log_warn("dst_db does not know time zone %s: it reads times without an offset by its own", style->zone);
 	add(&sql, "lc_monetary", money ? style->money : "C");
 	pq_keep_settings(dst, buf_cstr(&sql));
 	buf_free(&sql);

@@ -177,13 +177,24 @@ case_bounds_without_offset() {
 	expect_eq "$(dst "select tableoid::regclass, id from orders order by id")" $'orders_2026_03_02|1\norders_2026_03_02|2\norders_2026_03_03|3'
 }
 
-case_unknown_zone() {
-	values_pair "z timestamptz"
-	src_set "timezone = '<+0330>-3:30'"
-	src "insert into t values (1, '2026-03-02 12:00')"
-	tick q
-	once
-	expect_eq "$(dst "set timezone = 'UTC'; select z from t")" "2026-03-02 08:30:00+00"
+# Where part_timezone is an offset, that picks the partition, and so it is what the value means.
+case_times_without_offset_and_part_timezone() {
+	local zone
+	for zone in UTC +05:30 -03:45; do
+		new_pair "$CASE"
+		source_table orders "id int primary key, day timestamp, note text"
+		dst "create table orders (id int, day timestamptz, note text) partition by range (day)"
+		config "part_template=$ATTACH" "part_timezone=$zone"
+		install
+		src_set "timezone = 'Asia/Kolkata'"
+		dst_set "timezone = 'America/Los_Angeles'"
+		src "insert into orders values (1, '2026-03-02 00:00'), (2, '2026-03-02 23:59:59.999'), (3, '2026-03-03 00:00')"
+		tick q
+		once
+		expect_eq "$(dst "select tableoid::regclass, id from orders order by id")" \
+			$'orders_2026_03_02|1\norders_2026_03_02|2\norders_2026_03_03|3'
+		expect_eq "$(dst "select day = '2026-03-02 00:00${zone/UTC/+00:00}' from orders where id = 1")" t "with $zone"
+	done
 }
 
 # encoded_pair ENCODING COLUMNS: a source in that encoding; the test's own sessions write UTF8.
