@@ -306,7 +306,8 @@ bool places_may_enter(const struct places *, const struct job *);
  * in place of that; or an error, after which the transaction is lost. *event: that wanted the
  * partition at fault, unchanged where none did. */
 int places_enter(struct places *, struct job *, int64_t *event, struct err *);
-/* The same in short transactions on a connection of its own. 1: rows that were sent are in the way. */
+/* The same in short transactions on a connection of its own. 1: rows that were sent are in the way.
+ * ERR_CONFLICT when another process creates partitions of the table for some seconds. */
 int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
 /* The transactions are rolled back. What was created inside is wanted again. */
 void places_rolled_back(struct places *);

@@ -31,6 +31,8 @@ bool sqlstate_is_locked(const char *state);             /* no lock within lock_t
 bool sqlstate_is_duplicate(const char *state);          /* a row of a unique key */
 bool sqlstate_is_raised(const char *state);             /* PL/pgSQL's plain RAISE EXCEPTION */
 bool sqlstate_is_too_much(const char *state);           /* locks or memory: less at a time may do */
+/* No statement is to blame: the connection is of no more use, or we are to stop. */
+bool sqlstate_is_lost(const struct err *);
 /* What may be too short when it comes again and again: of the role or the database; or NULL. */
 const char *sqlstate_setting(const char *state);
 
@@ -324,7 +326,8 @@ struct part_want {
  * needs. */
 int part_sql(struct buf *, const struct part_want *, struct err *);
 /* Makes sure that the partition is there; *created says whether it was made now, in a transaction of
- * its own. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms; who, is in err then. */
+ * its own. ERR_TIMEOUT when somebody's lock was in the way for lock_timeout_ms; who, is in err then.
+ * ERR_CONFLICT when another process creates partitions of the table for as long. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
 struct part_new {                       /* a partition that is wanted */
@@ -338,13 +341,14 @@ struct part_new {                       /* a partition that is wanted */
 /* Sets there, in one query. ERR_RIGHTS for a table of another's: *at is which. */
 int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at, struct err *);
 /* Creates those that are not there, in one transaction: when it fails, none of them is, but those of
- * a template that commits. *at: the one at fault. ERR_TIMEOUT as part_ensure. */
+ * a template that commits. *at: the one at fault. ERR_TIMEOUT and ERR_CONFLICT as part_ensure. */
 int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, size_t *at,
 	struct err *);
 /* In the open transaction of a lane, until whose end *yes holds: no other process creates partitions
  * of the table, and part_make_inside keeps no reader of it waiting. */
 int part_enter(struct pq *lane, const struct dest *, bool *yes, struct err *);
-/* Only for a template that attaches (attach_is_all). After an error the transaction is lost. */
+/* Only for a template that attaches (attach_is_all), all in one message. After an error, which is not
+ * put to any of them, the transaction is lost. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, struct err *);
 
 struct part_columns {
