@@ -195,7 +195,7 @@ static int connect_both(struct job *j, struct err *e)
 			" --register or --install", c->consumer_name, c->queue_name);
 	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
-	return position_require(j->kind, e) < 0 ? e->code : job_check_name(c, NULL, j->ddl, e);
+	return position_require(j->kind, e) < 0 ? e->code : job_check_name(c, NULL, j->dst[0], e);
 }
 
 int dryrun_run(struct job *j, struct err *e)

@@ -26,15 +26,15 @@ static int open_letters(struct replay *r, struct err *e)
 	struct job *j = r->job;
 	struct buf sql = { 0 };
 
-	if (job_source(j, e) < 0)
+	if (job_source(j, e) < 0 || job_check_name(j->conf, j->src, NULL, e) < 0)
 		return e->code;
 	buf_str(&sql, "SET TimeZone TO ");
 	buf_literal(&sql, span_of(pq_time_zone(j->src)));
 	pq_close(j->src);
 	j->src = NULL;
 	r->letters = pq_open("dst_db", j->conf->dst_db, j->encoding, e);
-	if (r->letters)
-		pq_query(r->letters, buf_cstr(&sql), e);
+	if (r->letters && pq_query(r->letters, buf_cstr(&sql), e) == 0)
+		job_check_name(j->conf, NULL, r->letters, e);
 	buf_free(&sql);
 	return e->code;
 }
@@ -104,6 +104,24 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	return e->code;
 }
 
+/* Once more while another process is in the way. */
+static int replay_batch_waiting(struct replay *r, int64_t batch_id, struct err *e)
+{
+	int64_t deadline_ms = clock_ms() + r->job->conf->retry_limit;
+
+	while (replay_batch(r, batch_id, e) == ERR_CONFLICT && clock_ms() < deadline_ms && !process_stop_after_batch()) {
+		log_debug("%s; trying again", e->msg);
+		*e = (struct err){ 0 };
+		pq_close(r->letters);
+		r->letters = NULL;
+		job_disconnect(r->job);
+		process_sleep(LOCK_PAUSE_MS);
+		if (open_letters(r, e) < 0)
+			break;
+	}
+	return e->code;
+}
+
 static int replay_all(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
@@ -116,7 +134,7 @@ static int replay_all(struct replay *r, struct err *e)
 	j->lanes = 1;
 	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
-		if (replay_batch(r, batch, e) < 0)
+		if (replay_batch_waiting(r, batch, e) < 0)
 			return e->code;
 		batches++;
 	}
