@@ -83,19 +83,54 @@ static bool take(struct scan *s, const char *words)
 	return true;
 }
 
+static bool is_mark(const struct scan *s, const char *marks)
+{
+	return s->token.n == 1 && memchr(marks, *s->token.p, strlen(marks));
+}
+
+/* A default is one word or literal: a call could do anything. */
+static bool take_default(struct scan *s)
+{
+	bool plain = s->token.n && (is_word_char(*s->token.p) || *s->token.p == '\'');
+
+	next(s);
+	return plain && (!s->token.n || is_mark(s, ",);") || is_token(s, "not", 3));
+}
+
 /* Moves to the end of the statement. false: a word in it may take another lock. */
 static bool take_rest(struct scan *s)
 {
 	static const char *const others[] = {
 		"references", "foreign", "attach", "detach", "inherit", "inherits", "partition", "concurrently", "rename",
-		"schema", "_PARENT", "_SCHEMA_TABLE",
+		"schema", "as", "like", "_PARENT", "_SCHEMA_TABLE",
 	};
 
 	while (s->token.n && *s->token.p != ';') {
 		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 			if (is_token(s, others[i], strlen(others[i])))
 				return false;
+		bool value = take(s, "default");
+		if (value && !take_default(s))
+			return false;
+		if (!value)
+			next(s);
+	}
+	return true;
+}
+
+/* The same of a partition's bounds: words, literals, commas and brackets, and no call. */
+static bool take_bounds(struct scan *s)
+{
+	while (s->token.n && !is_mark(s, ";")) {
+		bool word = is_word_char(*s->token.p);
+		bool list = take(s, "from") || take(s, "to") || take(s, "in") || take(s, "with");
+		if (list)
+			continue;
+		if (!word && *s->token.p != '\'' && !is_mark(s, "(),"))
+			return false;
 		next(s);
+		if (word && is_mark(s, "("))
+			return false;
 	}
 	return true;
 }
@@ -128,7 +163,7 @@ static bool take_addition(struct scan *s)
 
 static bool take_attach(struct scan *s)
 {
-	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") && take_rest(s);
+	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") && take_bounds(s);
 }
 
 bool attach_is_all(struct span template)

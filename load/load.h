@@ -320,7 +320,8 @@ bool places_may_enter(const struct places *, const struct job *);
  * outside instead; or an error, after which the transaction is lost. *event: the one that needs the
  * partition at fault; unchanged if there is none. */
 int places_enter(struct places *, struct job *, int64_t *event, struct err *);
-/* The same in short transactions on a separate connection. 1: our own rows are in the way. */
+/* The same in short transactions on a separate connection. 1: our own rows are in the way.
+ * ERR_CONFLICT: another process has been creating partitions of the table for some seconds. */
 int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
 /* The transactions are rolled back: what was created inside is missing again. */
 void places_rolled_back(struct places *);

@@ -69,11 +69,6 @@ static int free_lane(struct pass *p, struct err *e)
 	return open;
 }
 
-static bool is_connection_lost(const struct err *e)
-{
-	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY || (e->code == ERR_RESOURCE && !*e->sqlstate);
-}
-
 /* Creates requested partitions inside our transaction. 0; 1: do it outside; or an error. */
 static int enter(struct pass *p, struct err *e)
 {
@@ -81,7 +76,7 @@ static int enter(struct pass *p, struct err *e)
 		return e->code;
 	int64_t event = -1;
 	int rc = places_enter(p->places, p->job, &event, e);
-	if (rc >= 0 || is_connection_lost(e))
+	if (rc >= 0 || sqlstate_is_lost(e))
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
 	*e = (struct err){ 0 };
@@ -253,7 +248,7 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 		return e->code;
 	part_name(&name, &p->job->conf->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
-	if (p->scan || p->job->loads[lane])
+	if (p->job->loads[lane])
 		bury(p, ev->id, lane, "", e);
 	else
 		*e = (struct err){ 0 };

@@ -32,6 +32,7 @@
 
 #define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
 #define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
+#define LOCK_TRIES 4                    /* the same, where another process creates: it may load a long batch */
 #define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
 #define TOGETHER_MAX 16                 /* in one transaction, whose lock on the parent readers may wait for */
@@ -42,6 +43,7 @@ struct parts {
 	struct part_new *want;          /* those before `inside` are created and not committed */
 	size_t nwant, want_cap, inside;
 	bool attaches;                  /* part_template does this and nothing else */
+	bool fails_inside;              /* and was refused there */
 	bool alone;                     /* each is created in a transaction of its own */
 };
 
@@ -134,11 +136,17 @@ static int look(struct parts *k, struct pq *pq, int64_t *event, struct err *e)
 	return 0;
 }
 
+/* Somebody is in the way, for a while. */
+static bool waits(const struct err *e)
+{
+	return e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT;
+}
+
 /* ---- inside */
 
 bool places_may_enter(const struct places *at, const struct job *j)
 {
-	return at->parts->attaches && j->lanes == 1;
+	return at->parts->attaches && !at->parts->fails_inside && j->lanes == 1;
 }
 
 int places_enter(struct places *at, struct job *j, int64_t *event, struct err *e)
@@ -146,13 +154,18 @@ int places_enter(struct places *at, struct job *j, int64_t *event, struct err *e
 	struct parts *k = at->parts;
 	bool yes = k->inside > 0;
 
-	if (!yes && part_enter(j->dst[0], k->dest, &yes, e) < 0)
+	if (look(k, j->dst[0], event, e) < 0 || !places_unsettled(at))
 		return e->code;
-	if (look(k, j->dst[0], event, e) < 0 || !yes)
-		return e->code ? e->code : places_unsettled(at);
+	/* again under the lock: another process may have created them since */
+	if (!yes && (part_enter(j->dst[0], k->dest, &yes, e) < 0 || (yes && look(k, j->dst[0], event, e) < 0)))
+		return e->code;
+	if (!yes || !places_unsettled(at))
+		return !yes;
 	size_t n = k->nwant - k->inside;
-	if (part_make_inside(j->dst[0], k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0)
+	if (part_make_inside(j->dst[0], k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
 		return e->code;
+	}
 	for (; k->inside < k->nwant; k->inside++)
 		known_add(k->known, k->want[k->inside].start_s);
 	return 0;
@@ -199,18 +212,12 @@ static int make_some(struct parts *k, struct job *j, size_t n, int lock_timeout_
 	return e->code;
 }
 
-/* A fault of one of several, or of all in one transaction? */
-static bool may_be_of_one(const struct err *e)
-{
-	return e->code == ERR_SHAPE || e->code == ERR_RIGHTS || (e->code == ERR_RESOURCE && *e->sqlstate);
-}
-
 static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *event, struct err *e)
 {
 	while (k->nwant && !e->code) {
 		size_t n = k->alone ? 1 : k->nwant < TOGETHER_MAX ? k->nwant : TOGETHER_MAX;
-		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 || !may_be_of_one(e))
-			continue;
+		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 || sqlstate_is_lost(e) || waits(e))
+			continue;       /* else it may be a fault of one of several, or of all in one transaction */
 		log_debug("new partitions are rolled back and created one by one: %s", e->msg);
 		*e = (struct err){ 0 };
 		*event = -1;
@@ -219,30 +226,29 @@ static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *ev
 	return e->code;
 }
 
-static bool waits(const struct err *e)
-{
-	return e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT;
-}
-
 int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
+	bool told = false;
 
 	for (int tries = 1;; tries++) {
 		if (part_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0 ||
-		    make(k, j, timeout_ms, event, e) == 0 || !waits(e) || tries == DDL_TRIES)
+		    make(k, j, timeout_ms, event, e) == 0 || !waits(e))
 			return e->code;
+		bool another = e->code == ERR_CONFLICT;
 		if (sent) {
 			log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
 			*e = (struct err){ 0 };
 			return 1;
 		}
-		if (e->code == ERR_CONFLICT)    /* it may load a long batch */
-			tries--;
-		(e->code == ERR_CONFLICT ? log_info : log_warn)("%s; trying again", e->msg);
+		if (tries >= (another ? LOCK_TRIES : DDL_TRIES))
+			return e->code;
+		(another || told ? log_debug : log_warn)("%s; trying again", e->msg);
+		told |= !another;
+		watch_alive(j->watch);
 		process_sleep(DDL_PAUSE_MS);
-		if (process_stop_now() || (e->code == ERR_CONFLICT && process_stop_after_batch()))
+		if (process_stop_now() || (another && process_stop_after_batch()))
 			return e->code;
 		*e = (struct err){ 0 };
 		*event = -1;
@@ -274,6 +280,7 @@ void places_begin(struct places *at)
 	if (k->inside)
 		places_rolled_back(at);
 	drop_wanted(k, 0, k->nwant);
+	k->alone = false;
 	known_begin(k->known);
 }
 
@@ -286,6 +293,7 @@ void places_forget(struct places *at)
 	sink_forget(at->sink);
 	drop_wanted(k, 0, k->nwant);
 	k->inside = 0;
+	k->fails_inside = false;
 	known_clear(k->known);
 }
 

@@ -25,11 +25,13 @@ static int open_letters(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
 
-	if (job_source(j, e) < 0)
+	if (job_source(j, e) < 0 || job_check_name(j->conf, j->src, NULL, e) < 0)
 		return e->code;
 	pq_close(j->src);
 	j->src = NULL;
 	r->letters = style_open(j->conf->dst_db, &j->style, e);
+	if (r->letters)
+		job_check_name(j->conf, NULL, r->letters, e);
 	return e->code;
 }
 
@@ -98,6 +100,24 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	return e->code;
 }
 
+/* Once more while another process is in the way. */
+static int replay_batch_waiting(struct replay *r, int64_t batch_id, struct err *e)
+{
+	int64_t deadline_ms = clock_ms() + r->job->conf->retry_limit;
+
+	while (replay_batch(r, batch_id, e) == ERR_CONFLICT && clock_ms() < deadline_ms && !process_stop_after_batch()) {
+		log_debug("%s; trying again", e->msg);
+		*e = (struct err){ 0 };
+		pq_close(r->letters);
+		r->letters = NULL;
+		job_disconnect(r->job);
+		process_sleep(LOCK_PAUSE_MS);
+		if (open_letters(r, e) < 0)
+			break;
+	}
+	return e->code;
+}
+
 static int replay_all(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
@@ -111,7 +131,7 @@ static int replay_all(struct replay *r, struct err *e)
 	j->lanes = 1;
 	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
-		if (replay_batch(r, batch, e) < 0)
+		if (replay_batch_waiting(r, batch, e) < 0)
 			return e->code;
 		batches++;
 	}

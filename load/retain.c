@@ -16,6 +16,7 @@
 #include "load.h"
 
 #define EVERY_MS (60 * 60 * 1000)       /* between two looks for partitions that are too old */
+#define CONFLICT_MS (60 * 1000)         /* while another process creates partitions of the table */
 #define LOCK_TIMEOUT_MS 500             /* of each lock: readers queue behind it, and where two wait for each
                                          * other it is us who give way, before deadlock_timeout (1 s) */
 #define LOCK_WAITS 3                    /* for locks in vain, before the rest is left for the next time */
@@ -386,6 +387,8 @@ bool retain_run(struct job *j, const struct route *route, const struct sink *sin
 		r->premake_at_ms = clock_ms() + EVERY_MS;
 		if (premake(j, route, &e) < 0)
 			failed(j, "part_premake", &e);
+		if (e.code == ERR_CONFLICT)
+			r->premake_at_ms = clock_ms() + CONFLICT_MS;
 	}
 	return looked;
 }

@@ -125,10 +125,12 @@ static int refuse_half(struct job *j, struct err *e)
 	struct queue_state state;
 	struct verdict v;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || !state.consumer ||
-	    job_look(j, j->dst[0], &batch, &v, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || !state.consumer)
 		return e->code;
+	job_look(j, j->dst[0], &batch, &v, e);
 	queue_batch_free(&batch);
+	if (e->code)
+		return e->code;
 	if (v.kind == VERDICT_CHANGED)
 		return err_set(e, ERR_POSITION, "%s; --reset would double its rows too", v.words);
 	if (!judge_stops(&v))

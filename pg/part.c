@@ -2,7 +2,6 @@
  * Finding and creating partitions. An advisory lock serializes dispatchers that create partitions
  * of one table.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,9 +225,15 @@ int part_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t
 	return e->code;
 }
 
-static int64_t creation_lock(const struct dest *d)
+#define CREATION_LOCK 0x74647074        /* "tdpt" */
+
+/* Appends the two numbers of the advisory lock of all who create partitions of the table: by its
+ * oid, since configs may name one table in two ways; 0 where it is not there. */
+static void add_lock_key(struct buf *sql, const struct dest *d)
 {
-	return (int64_t)span_hash("tdispatch partition", span_of(d->dest_table));
+	buf_fmt(sql, "%d, coalesce(", CREATION_LOCK);
+	buf_regclass(sql, d->schema, d->table);
+	buf_str(sql, ", 0::pg_catalog.oid)::pg_catalog.int4");
 }
 
 /* Opens a transaction, in which nobody else creates a partition of the table, and looks again. */
@@ -238,7 +243,9 @@ static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, si
 	struct buf sql = { 0 };
 
 	part_begin(&sql, ddl, lock_timeout_ms);
-	buf_fmt(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(%" PRId64 ");", creation_lock(d));
+	buf_str(&sql, "SELECT pg_catalog.pg_advisory_xact_lock(");
+	add_lock_key(&sql, d);
+	buf_str(&sql, ");");
 	add_look(&sql, d, list, n);
 	*at = 0;
 	if (pq_query(ddl, buf_cstr(&sql), e) == 0) {
@@ -252,21 +259,26 @@ static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, si
 	return e->code;
 }
 
-/* The partition is there then, or there is an error. */
-static int run_template(struct pq *pq, const struct dest *d, struct part_new *part, const char *before, const char *after,
+/* Creates those that are not there, in one message. All are there then, or there is an error. */
+static int run_templates(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, const char *after,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "%s%s\n;%s", before, part->sql, after);
-	add_look(&sql, d, part, 1);
-	part->made = true;
+	for (size_t i = 0; i < n; i++) {
+		list[i].made = !list[i].there;
+		if (list[i].made)
+			buf_fmt(&sql, "%s\n;", list[i].sql);
+	}
+	buf_str(&sql, after);
+	add_look(&sql, d, list, n);
 	if (pq_query(pq, buf_cstr(&sql), e) < 0)
 		pq_judge(pq, SQLSTATE_CREATE, e);
 	else
-		take_look(pq, part, 1);
-	if (!e->code && !part->there)
-		err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it name _DEST_TABLE?", part->name);
+		take_look(pq, list, n);
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (!list[i].there)
+			err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it name _DEST_TABLE?", list[i].name);
 	buf_free(&sql);
 	return e->code;
 }
@@ -286,7 +298,7 @@ static int create(struct pq *ddl, const struct dest *d, struct part_new *list, s
 				return e->code;
 			}
 		}
-		if (!list[*at].there && run_template(ddl, d, &list[*at], "", "", e) < 0)
+		if (!list[*at].there && run_templates(ddl, d, &list[*at], 1, "", e) < 0)
 			return e->code;
 	}
 	if (pq_in_transaction(ddl) && pq_query(ddl, "COMMIT", e) < 0) {
@@ -306,18 +318,13 @@ static void undo(struct pq *ddl, struct part_new *list, size_t n)
 		list[i].there = list[i].made = false;
 }
 
-static bool is_lost(const struct err *e)
-{
-	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_RESOURCE || e->code == ERR_READONLY;
-}
-
 /* Why it cannot be created, told as what it is: a fault of the template, or a lock or a race. */
 static int explain(struct pq *ddl, const struct dest *d, const char *name, struct err *e)
 {
 	struct err cause = *e;
 	bool wait = cause.code == ERR_TIMEOUT ||
 		(cause.code == ERR_CONFLICT && !sqlstate_is_taken(cause.sqlstate));
-	bool as_it_is = cause.code == ERR_RIGHTS || cause.code == ERR_OTHER;
+	bool as_it_is = cause.code == ERR_RIGHTS || cause.code == ERR_RESOURCE || cause.code == ERR_OTHER;
 
 	*e = (struct err){ 0 };
 	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
@@ -347,7 +354,7 @@ int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_
 	bool told = !*e->sqlstate || sqlstate_is_locked(e->sqlstate);
 	bool alone = n == 1, raced = e->code == ERR_CONFLICT && !told;
 	undo(ddl, list + kept, n - kept);
-	if (is_lost(e) || (told && (e->code == ERR_RIGHTS || e->code == ERR_CONFLICT)))
+	if (sqlstate_is_lost(e) || (told && (e->code == ERR_RIGHTS || e->code == ERR_CONFLICT)))
 		return e->code;
 	if (alone && raced && lost_race(ddl, d, list)) {
 		*e = (struct err){ 0 };
@@ -383,13 +390,17 @@ int part_enter(struct pq *lane, const struct dest *d, bool *yes, struct err *e)
 	struct buf sql = { 0 };
 
 	*yes = false;
-	if (pq_server_version(lane) < 110000)
+	if (pq_server_version(lane) < 120000)   /* ATTACH locks the parent AccessExclusive there */
 		return 0;
-	buf_fmt(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ") FROM pg_catalog.pg_class c"
+	buf_str(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(");
+	add_lock_key(&sql, d);
+	buf_str(&sql, ") FROM pg_catalog.pg_class c"
 		" JOIN pg_catalog.pg_partitioned_table t ON t.partrelid" PQ_OWN("=") "c.oid WHERE NOT c.relispartition"
 		" AND t.partdefid" PQ_OWN("=") "0::pg_catalog.oid AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k"
 		" WHERE k.contype" PQ_OWN("=") "'f'::pg_catalog.\"char\" AND (k.conrelid" PQ_OWN("=") "c.oid"
-		" OR k.confrelid" PQ_OWN("=") "c.oid)) AND c.oid" PQ_OWN("="), creation_lock(d));
+		" OR k.confrelid" PQ_OWN("=") "c.oid)) AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_event_trigger g"
+		" WHERE g.evtenabled" PQ_OWN("<>") "'D'::pg_catalog.\"char\" AND g.evtevent" PQ_OWN("<>") "'login'::pg_catalog.name)"
+		" AND c.oid" PQ_OWN("="));
 	buf_regclass(&sql, d->schema, d->table);
 	if (pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0)
 		*yes = strcmp(pq_value(lane, 0, 0), "t") == 0;
@@ -401,10 +412,10 @@ int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *lis
 {
 	char before[120], after[60];
 
-	snprintf(before, sizeof before, "SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = %d;", lock_timeout_ms);
+	/* a message of its own: the server splits one into tokens before it runs any of it */
+	snprintf(before, sizeof before, "SET LOCAL standard_conforming_strings = on; SET LOCAL lock_timeout = %d", lock_timeout_ms);
 	snprintf(after, sizeof after, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
-	for (size_t i = 0; i < n && !e->code; i++)
-		if (!list[i].there)
-			run_template(lane, d, &list[i], before, after, e);
+	if (pq_query(lane, before, e) == 0)
+		run_templates(lane, d, list, n, after, e);
 	return e->code;
 }

@@ -31,6 +31,8 @@ bool sqlstate_is_locked(const char *state);             /* lock_timeout expired 
 bool sqlstate_is_duplicate(const char *state);          /* a unique key is violated */
 bool sqlstate_is_raised(const char *state);             /* PL/pgSQL's plain RAISE EXCEPTION */
 bool sqlstate_is_too_much(const char *state);           /* locks or memory: less may fit */
+/* No statement is to blame: the connection is of no more use, or we are to stop. */
+bool sqlstate_is_lost(const struct err *);
 /* The setting of the role or database that is probably too short if the error recurs; or NULL. */
 const char *sqlstate_setting(const char *state);
 
@@ -396,7 +398,8 @@ struct part_want {
  * needs. */
 int part_sql(struct buf *, const struct part_want *, struct err *);
 /* Makes sure that the partition exists. *created: this call made it, in a transaction of its own.
- * ERR_TIMEOUT: a lock was in the way for lock_timeout_ms; err says whose. */
+ * ERR_TIMEOUT: a lock was in the way for lock_timeout_ms; err says whose.
+ * ERR_CONFLICT: another process was creating partitions of the table for as long. */
 int part_ensure(struct pq *ddl, const struct part_want *, bool *created, struct err *);
 
 struct part_new {                       /* a partition that is wanted */
@@ -411,13 +414,14 @@ struct part_new {                       /* a partition that is wanted */
 /* Sets `there` in all. An error of table_right for one that exists: *at is which. */
 int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at, struct err *);
 /* Creates the missing ones in one transaction: on failure none exists, unless the template itself
- * commits. *at: the one at fault. ERR_TIMEOUT as part_ensure. */
+ * commits. *at: the one at fault. ERR_TIMEOUT and ERR_CONFLICT as part_ensure. */
 int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, size_t *at,
 	struct err *);
 /* May partitions be created inside the lane's open transaction? *yes, until that ends: we hold the
  * lock for creating partitions of the table, and part_make_inside blocks no reader of it. */
 int part_enter(struct pq *lane, const struct dest *, bool *yes, struct err *);
-/* Only for a template that attaches (attach_is_all). After an error the transaction is lost. */
+/* Only for a template that attaches (attach_is_all), all in one message. After an error, which is not
+ * put to any of them, the transaction is lost. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n, int lock_timeout_ms, struct err *);
 
 struct part_columns {

@@ -156,6 +156,12 @@ bool sqlstate_is_too_much(const char *state)
 	return is(state, "53200");
 }
 
+bool sqlstate_is_lost(const struct err *e)
+{
+	return e->code == ERR_CONN || e->code == ERR_STOP || e->code == ERR_READONLY ||
+		(e->code == ERR_RESOURCE && !*e->sqlstate);
+}
+
 const char *sqlstate_setting(const char *state)
 {
 	return is(state, "57014") ? "statement_timeout" :

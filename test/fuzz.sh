@@ -9,7 +9,7 @@
 # long/TARGET FILE runs it again; once mended it becomes a seed.
 cd "$(dirname "$0")/.." || exit 1
 
-TARGETS=(ini urlenc copy conf template period route binary)
+TARGETS=(ini urlenc copy conf template period route binary attach)
 # a target that is named as a file includes it
 LINKED=(base/{text,file,log,buf,tally} ini urlenc event/{period,binary,sql,template,nesting,route} conf/{values,dest,key,conf})
 EXECUTIONS=5000         # of each target in a short run

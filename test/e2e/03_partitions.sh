@@ -586,6 +586,61 @@ case_parent_is_locked_for_a_while() {
 	expect_rows 10
 }
 
+# What it does may lock anything, until the commit.
+case_event_trigger_keeps_partitions_outside() {
+	orders_pair "part_template=$ATTACH"
+	dst "create function noted() returns event_trigger language plpgsql as 'begin end'; create event trigger noted on ddl_command_end execute function noted()"
+	orders 1 3
+	tick q
+	once -v
+	expect_eq "$(dst "select count(distinct c.xmin) from orders o, pg_class c where c.oid = o.tableoid and c.xmin = o.xmin")" 0
+	dst "alter event trigger noted disable"
+	orders 4 6 2026-02-01
+	tick q
+	once
+	expect_eq "$(dst "select count(distinct c.xmin) from orders o, pg_class c where c.oid = o.tableoid and c.xmin = o.xmin")" 1
+	expect_rows 6
+}
+
+# creation_locked SECONDS: as by another process that loads a long batch.
+creation_locked() {
+	dst "begin; select pg_advisory_xact_lock(x'74647074'::int, 'orders'::regclass::oid::int); select pg_sleep($1); commit" >/dev/null &
+	HOLDER=$!
+	within 5 asleep 1
+}
+
+# The batch is given up meanwhile, so the outside hears of it, and retry_limit ends the waiting.
+case_another_process_creates_for_long() {
+	orders_pair "part_template=$ATTACH" dest_table=public.orders
+	creation_locked 60
+	orders 1 3
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini --set retry_limit=1s
+	expect_match err 'another process creates partitions of public.orders'
+	kill_quietly "$HOLDER"
+	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objsubid = 2" >/dev/null
+	creation_locked 12
+	once
+	expect_eq "$(grep -c 'another process creates partitions' err)" 1
+	expect_match err 'working again'
+	expect_rows 3
+}
+
+# Where nothing is to be created nobody takes the lock.
+case_partitions_that_are_there_need_no_lock() {
+	orders_pair "part_template=$ATTACH"
+	orders 1 3
+	tick q
+	once
+	creation_locked 20
+	orders 4 6
+	tick q
+	LIMIT=10 once
+	expect_no_match err 'another process'
+	expect_rows 6
+	kill_quietly "$HOLDER"
+}
+
 case_event_without_a_key_finds_the_partition() {
 	orders_pair on_error=skip "part_template=create table _DEST_TABLE (like _PARENT, primary key (_PKEY));
 		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"

@@ -41,7 +41,7 @@ case_default_name_of_before() {
 	expect_exit 0 "$TDISPATCH" --register job.ini --set job_name=job
 	orders 1 3
 	tick q
-	for switch in --once --install --register --unregister --rewind --dry-run; do
+	for switch in --once --install --register --unregister --rewind --dry-run --replay; do
 		ambiguous $switch
 		expect_match err 'which the queue knows'
 	done
@@ -56,6 +56,8 @@ case_default_name_of_before() {
 	ambiguous --once
 	expect_match err 'which the target knows'
 	expect_exit 0 "$TDISPATCH" --register job.ini --set job_name=table_dispatcher
+	ambiguous --dry-run
+	expect_match err 'which the target knows'
 	once --set consumer_name=table_dispatcher
 	expect_rows 3
 	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini

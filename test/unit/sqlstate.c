@@ -121,6 +121,10 @@ static void test_predicates(void)
 	check_int("duplicate", sqlstate_is_duplicate("23505") && !sqlstate_is_duplicate("23503"), true);
 	check_int("raised", sqlstate_is_raised("P0001") && !sqlstate_is_raised("P0002"), true);
 	check_int("too much", sqlstate_is_too_much("53200") && !sqlstate_is_too_much("53100"), true);
+	check_int("lost", sqlstate_is_lost(&(struct err){ .code = ERR_CONN, .sqlstate = "57P01" }) &&
+		sqlstate_is_lost(&(struct err){ .code = ERR_RESOURCE }) &&
+		!sqlstate_is_lost(&(struct err){ .code = ERR_RESOURCE, .sqlstate = "53200" }) &&
+		!sqlstate_is_lost(&(struct err){ .code = ERR_SHAPE }), true);
 	check_str("lock", sqlstate_setting("55P03"), "who holds the lock, and lock_timeout");
 	check_str("deadlock", sqlstate_setting("40P01"), NULL);
 }
