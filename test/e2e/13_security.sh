@@ -185,6 +185,7 @@ case_names_on_a_terminal() {
 	terminal 0 "$TDISPATCH" --status job.ini
 	terminal 0 "$TDISPATCH" --show-partitions job.ini
 	terminal 0 "$TDISPATCH" --check --set "dst_db=dbname=$DST application_name='$name'" job.ini
+	once
 	event I:id "id=2&day=2026-01-31&$(encode "$name")=x" >/dev/null
 	tick q
 	terminal 1 "$TDISPATCH" --dry-run job.ini

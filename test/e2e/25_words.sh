@@ -8,7 +8,7 @@ case_no_name_changes_a_statement() {
 		"$TOP"/event/{sql,template,nesting}.c "$TOP"/base/{buf,text,log,file}.c -lpq
 	createdb "$CASE"
 	sql "$CASE" <<<"create table victim (x int)"
-	LIMIT=300 expect_exit 0 ./judge "dbname=$CASE" "${JUDGE_TEXTS:-6000}" $RANDOM
+	LIMIT=300 expect_exit 0 ./judge "dbname=$CASE" "${JUDGE_TEXTS:-6000}" "${JUDGE_SEED:-1}"
 	expect_eq "$(sql "$CASE" <<<"select to_regclass('victim')")" victim
 	told "$(tail -n 1 out)"
 }
