@@ -162,7 +162,7 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 	struct stream *stream = NULL;
 
 	part_name(&name, &c->dest, start_s);
-	retain_key(p->job, ev->type);
+	premake_key(p->job, ev->type);
 	struct part_want want = {
 		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s,
 		.end_s = period_end(&c->dest.period, start_s),
@@ -224,9 +224,8 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 {
 	const struct conf *c = p->job->conf;
 	struct buf name = { 0 };
-	bool late = false;
 
-	if (c->dest.part_late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+	if (c->dest.part_late == PART_LATE_CREATE || !retain_is_late(p->job, start_s))
 		return e->code != 0;
 	part_name(&name, &c->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });

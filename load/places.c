@@ -226,6 +226,7 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 {
 	struct parts *k = at->parts;
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
+	bool told = false;              /* who holds the lock */
 
 	for (int tries = 1;; tries++) {
 		if (part_open(&j->ddl, j->conf, j->encoding, e) < 0 || look(k, j->ddl, event, e) < 0 ||
@@ -238,7 +239,8 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 		}
 		if (e->code == ERR_CONFLICT)    /* it may load a long batch */
 			tries--;
-		(e->code == ERR_CONFLICT ? log_info : log_warn)("%s; trying again", e->msg);
+		(e->code == ERR_CONFLICT ? log_info : told ? log_debug : log_warn)("%s; trying again", e->msg);
+		told |= e->code == ERR_TIMEOUT;
 		process_sleep(DDL_PAUSE_MS);
 		if (process_stop_now() || (e->code == ERR_CONFLICT && process_stop_after_batch()))
 			return e->code;
