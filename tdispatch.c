@@ -289,6 +289,8 @@ static int work(struct app *a, struct err *e)
 	int rc = connect_all(a, e);
 
 	if (rc == 0)
+		rc = retain_begin(&a->job, e);
+	if (rc == 0)
 		rc = batch_run(&a->loader, e);
 	if (rc < 0)
 		return rc;

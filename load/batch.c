@@ -230,6 +230,7 @@ static void tell(struct job *j, const struct pass *p, int64_t took_ms)
 
 	log_skipped(j, p);
 	log_unstored(p->batch, &done->unstored, &load);
+	load.late_rows = retain_tell_late(j, p->batch->id, &done->rows);
 	log_batch(j, p->batch, &load);
 	watch_batch(j->watch, &load, &done->rows, &p->dead);
 }

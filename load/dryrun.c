@@ -150,6 +150,7 @@ static void print_plan(const struct pass *p, struct plan *plan)
 		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own, text_s(p->own));
 	if (p->late)
 		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
+	retain_tell_late(p->job, p->batch->id, rows);
 	print_bad(&p->dead);
 	print_faults(plan);
 	if (plan->ddl.len)
@@ -245,7 +246,7 @@ int dryrun_run(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
 
-	if (connect_both(j, e) < 0)
+	if (connect_both(j, e) < 0 || (j->conf->dest.part_keep && age_look(j, e) < 0))
 		return e->code;
 	j->lanes = 1;
 	j->loads[0] = true;

@@ -200,8 +200,8 @@ int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 }
 
 /* The partitions whose tables got rows on that lane, into names, which has room for all. */
-static size_t names_of_lane(struct job *j, size_t lane, const struct tally *rows,
-	struct table_name *names, struct err *e)
+static size_t names_of_lane(const struct job *j, size_t lane, const struct tally *rows,
+	struct table_name *names)
 {
 	size_t n = 0;
 
@@ -209,9 +209,7 @@ static size_t names_of_lane(struct job *j, size_t lane, const struct tally *rows
 		struct span name = span_of(rows->at[i].name);
 		if (job_lane_of(j, name) != lane)
 			continue;
-		names[n] = (struct table_name){ .name = name };
-		retain_may_be_loose(j, name, &names[n].old, e);
-		n++;
+		names[n++] = (struct table_name){ name, retain_may_be_loose(j, name) };
 	}
 	return n;
 }
@@ -247,7 +245,7 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b, 
 {
 	const struct dest *d = &j->conf->dest;
 	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
-	size_t n = names_of_lane(j, lane, rows, names, e);
+	size_t n = names_of_lane(j, lane, rows, names);
 	struct buf first = { 0 };
 
 	if (j->children)

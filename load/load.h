@@ -82,12 +82,13 @@ void sink_swallow(struct sink *);       /* drops all rows as if they had been se
 #define METRICS_CLASSES 40              /* SQLSTATE classes; further ones are not counted */
 
 struct load {                           /* the figures of one loaded batch */
-	int64_t events, rows, unstored, bytes, partitions, dead, skipped, late;
+	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
+	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
 	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
 };
 
 struct metrics {                        /* zeroed before use */
-	int64_t events, rows, unstored, bytes, batches, partitions, dead, skipped, late;
+	int64_t events, rows, unstored, bytes, batches, partitions, dead, skipped, late, late_rows;
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
@@ -199,28 +200,64 @@ void watch_batch(struct watch *, const struct load *, const struct tally *rows,
 void watch_error(struct watch *, const struct err *);
 void watch_end(struct watch *, const char *how, bool failed);   /* how: a word, "done" */
 
-/* ---- retain.c: premake and retention of partitions */
+/* ---- age.c: which periods are too old, by the servers' clocks */
 
-struct retain {                         /* private to retain.c; one per job */
-	bool known;                     /* kept_s is set */
-	int64_t kept_s;                 /* start of part_keep's range, by the target's clock */
-	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() of the next look */
-	char *ev_type;                  /* of an event that names the primary key, or NULL */
+#define RETAIN_LOCK_TIMEOUT_MS 500      /* of each lock: readers queue behind it, and where two wait for each
+                                         * other it is us who give way, before deadlock_timeout (1 s) */
+
+struct retain {                         /* of age.c, premake.c, keep.c and retain.c; one in each job */
+	bool known;                     /* the clocks were asked, and what follows is set: */
+	bool apart;                     /* the source's and the target's differ: nothing is old */
+	int64_t now_s, kept_s;          /* by the rule's clock on the target: then, and where part_keep begins */
+	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which to look again */
+	char *ev_type;                  /* of an event that names its primary key, or NULL */
+	struct tally stay;              /* old by their names, and not removed in the last look */
 };
 
 struct job;
 
-/* Is the whole period older than part_keep? The answer changes only in retain_run. */
-int retain_is_late(struct job *, int64_t start_s, bool *late, struct err *);
-/* May its partition be a table of its own? *yes: part_keep is to detach it, and may have done so. */
-int retain_may_be_loose(struct job *, struct span partition, bool *yes, struct err *);
-/* Stores an event's type, whose primary key part_premake may need. */
-void retain_key(struct job *, struct span ev_type);
-/* Called between batches: removes and premakes partitions when it is time to. Failures are
- * warnings. loaded: the sink still knows what the last batch wrote to. true: partitions may be gone
- * or have become too old, so the sink must forget them. */
+/* Asks both servers for the time; src must be idle, or NULL: then the clocks are not compared. What
+ * is old changes here alone, so that one batch is judged by one clock. */
+int age_look(struct job *, struct err *);
+/* Is all of the period older than part_keep? Not before age_look. */
+bool age_is_old(const struct job *, int64_t start_s);
+/* Is it the name of one of dest_table's partitions? */
+bool age_of_name(const struct dest *, const char *name, int64_t *start_s);
+
+/* ---- premake.c: partitions made ahead of time */
+
+/* Remembers an event's type for the primary key in it, which part_premake may need. */
+void premake_key(struct job *, struct span ev_type);
+bool premake_is_due(const struct job *);
+/* After age_look, with ddl open. What fails for one period is a warning, what fails for all an error. */
+int premake_run(struct job *, const struct route *, struct err *);
+
+/* ---- keep.c: partitions that are too old, and their removal */
+
+/* Is the child one that part_template and part_method would make? */
+bool keep_is_partition(const struct dest *, const struct child *, int64_t *start_s);
+/* Of one that is old by its name, and changes nothing: only CHILD_OLD is removed; why else not. */
+int keep_foresee(struct job *, const struct child_list *, struct child *, enum child_age *,
+	struct buf *why, struct err *);
+/* After age_look, with ddl open. loaded: the sink still knows what the last batch wrote to. */
+int keep_run(struct job *, const struct sink *, bool loaded, struct err *);
+const char *keep_done(const struct dest *);     /* "dropped" or "detached" */
+
+/* ---- retain.c: the age of partitions, as others see it */
+
+/* Before a batch, while src is idle: asks for the time where part_late needs it. */
+int retain_begin(struct job *, struct err *);
+/* Is all of the period older than part_keep? The answer changes only in retain_begin and retain_run. */
+bool retain_is_late(const struct job *, int64_t start_s);
+/* May its partition be a table of its own? part_keep is to detach it, and may have done so. */
+bool retain_may_be_loose(const struct job *, struct span partition);
+/* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
+ * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. true:
+ * partitions may be gone, or be late by now, which the sink must forget. */
 bool retain_run(struct job *, const struct route *, const struct sink *, bool loaded);
-/* Prints the children of dest_table and what part_keep will do with them. 0, or an error. */
+/* After a batch, with src idle: warns of its rows that part_keep will remove; returns how many. */
+int64_t retain_tell_late(struct job *, int64_t batch, const struct tally *rows);
+/* Prints the children of dest_table and what is to become of them. */
 int retain_show(struct job *, struct err *);
 void retain_free(struct retain *);
 

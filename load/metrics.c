@@ -42,6 +42,7 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->dead += load->dead;
 	m->skipped += load->skipped;
 	m->late += load->late;
+	m->late_rows += load->late_rows;
 	m->lag_ms = load->lag_ms;
 	m->lag_at_ms = clock_ms();
 }
@@ -151,6 +152,8 @@ void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *
 	add_count(out, "dead_letters_total", labels, m->dead, "Events that went to tdispatch.dead_letter.");
 	add_count(out, "skipped_events_total", labels, m->skipped, "Events skipped since they could not be written.");
 	add_count(out, "late_events_total", labels, m->late, "Events left out by part_late = skip.");
+	add_count(out, "late_rows_total", labels, m->late_rows,
+		"Rows loaded by part_late = create, which part_keep removes.");
 	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
 	add_errors(out, m, labels);
 	add_histogram(out, m, labels);

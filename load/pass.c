@@ -157,14 +157,15 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 	struct stream *stream = NULL;
 
 	part_name(&name, &c->dest, start_s);
-	retain_key(p->job, ev->type);
+	premake_key(p->job, ev->type);
 	struct part_want want = {
 		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s,
 		.end_s = period_end(&c->dest.period, start_s),
 		.ev_type = ev->type, .route = p->places->route,
 	};
 	buf_str(&sql, "COPY ");
-	if (check_names(p, ev, shape, e) == 0 && retain_may_be_loose(p->job, want.name, &want.old, e) == 0 &&
+	want.old = retain_may_be_loose(p->job, want.name);
+	if (check_names(p, ev, shape, e) == 0 &&
 	    (p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
 		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
 		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
@@ -221,9 +222,8 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 {
 	const struct conf *c = p->job->conf;
 	struct buf name = { 0 };
-	bool late = false;
 
-	if (c->dest.part_late == PART_LATE_CREATE || retain_is_late(p->job, start_s, &late, e) < 0 || !late)
+	if (c->dest.part_late == PART_LATE_CREATE || !retain_is_late(p->job, start_s))
 		return e->code != 0;
 	part_name(&name, &c->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });

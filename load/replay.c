@@ -25,7 +25,8 @@ static int open_letters(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
 
-	if (job_source(j, e) < 0 || job_check_name(j->conf, j->src, NULL, e) < 0)
+	if (job_source(j, e) < 0 || job_check_name(j->conf, j->src, NULL, e) < 0 ||
+	    (j->conf->dest.part_keep && age_look(j, e) < 0))
 		return e->code;
 	pq_close(j->src);
 	j->src = NULL;
@@ -91,6 +92,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 				unstored, text_s(unstored));
 		if (p.late)
 			print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->dest.part_keep);
+		retain_tell_late(j, batch_id, &sink_done(r->places.sink)->rows);
 		for (size_t i = 0; i < p.dead.n; i++)
 			print_line(stdout, "  event %" PRId64 ": %s\n", p.dead.at[i].event, p.dead.at[i].message);
 		r->left += (int64_t)p.dead.n;

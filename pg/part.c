@@ -95,33 +95,52 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 		(int)want->name.n, want->name.p, why.msg);
 }
 
-/* Tables are found by the role's search_path; the questions about them leave it. Sets setting to
- * the table's oid, 0 when it is not there. */
-static void add_oid(struct buf *sql, const char *setting, const struct dest *d, struct span table)
+void part_add_oid(struct buf *sql, const char *setting, const struct dest *d, struct span table)
 {
 	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.%s', coalesce(", setting);
 	buf_regclass(sql, d->schema, table);
 	buf_str(sql, ", '0')::pg_catalog.text, true);");
 }
 
+/* The tables whose locks creating or removing a partition takes, and who has one that may be in
+ * the way, the likeliest first: a lock that conflicts with any DDL; then one on the partition or on
+ * the default partition, which is locked exclusively; then a writer of a table with a foreign key
+ * between; last a reader of the parent, who is in the way of a template with PARTITION OF alone. */
+static const char holders[] = PQ_OWN_PATH
+	"WITH t (part, parent) AS (SELECT current_setting('tdispatch.part')::oid, current_setting('tdispatch.parent')::oid),"
+	" near (oid, kind) AS (SELECT parent, 3 FROM t UNION ALL SELECT part, 1 FROM t WHERE part <> parent"
+	" UNION ALL SELECT partdefid, 1 FROM pg_partitioned_table, t WHERE partrelid IN (part, parent)"
+	" UNION ALL SELECT confrelid, 2 FROM pg_constraint, t WHERE contype = 'f' AND conrelid IN (part, parent)"
+	" UNION ALL SELECT conrelid, 2 FROM pg_constraint, t WHERE contype = 'f' AND confrelid IN (part, parent)),"
+	" held AS (SELECT l.pid, l.relation, l.virtualtransaction, CASE WHEN mode IN ('ShareUpdateExclusiveLock', 'ShareLock',"
+	" 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') THEN 0 ELSE kind END AS rank"
+	" FROM pg_locks l JOIN near ON near.oid = l.relation WHERE granted AND pid IS DISTINCT FROM pg_backend_pid()"
+	" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	" AND NOT (kind = 2 AND mode IN ('AccessShareLock', 'RowShareLock')))"
+	" SELECT relation::regclass, held.pid, usename, application_name, state, gid FROM held"
+	" LEFT JOIN pg_stat_activity a ON a.pid = held.pid"
+	" LEFT JOIN pg_prepared_xacts x ON virtualtransaction = '-1/' || x.transaction"
+	" ORDER BY rank, coalesce(xact_start, prepared) LIMIT 1";
+
 void part_say_who(struct pq *ddl, const struct dest *d, struct span table, struct err *e)
 {
 	struct err ignored = { 0 };
-	struct buf sql = { 0 }, shown = { 0 };
+	struct buf sql = { 0 };
 
-	add_oid(&sql, "parent", d, table);
-	buf_str(&sql, PQ_OWN_PATH "SELECT a.pid, a.usename, a.application_name, a.state FROM pg_locks l"
-		" JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.pid <> pg_backend_pid()"
-		" AND l.relation = current_setting('tdispatch.parent')::oid ORDER BY a.xact_start LIMIT 1");
-	buf_qualified(&shown, d->schema, table);
+	part_add_oid(&sql, "parent", d, d->table);
+	part_add_oid(&sql, "part", d, table);
+	buf_str(&sql, holders);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0) {
-		const char *user = pq_value(ddl, 0, 1), *name = pq_value(ddl, 0, 2), *state = pq_value(ddl, 0, 3);
-		err_add(e, "; %s is open in server process %s (user %s, %s, %s)",
-			buf_cstr(&shown), pq_value(ddl, 0, 0), user ? user : "?",
-			name && *name ? name : "no application name", state ? state : "state unknown");
+		const char *pid = pq_value(ddl, 0, 1), *user = pq_value(ddl, 0, 2), *name = pq_value(ddl, 0, 3);
+		const char *state = pq_value(ddl, 0, 4), *gid = pq_value(ddl, 0, 5);
+		if (pid)
+			err_add(e, "; %s is open in server process %s (user %s, %s, %s)", pq_value(ddl, 0, 0), pid,
+				user ? user : "?", name && *name ? name : "no application name",
+				state ? state : "state unknown");
+		else
+			err_add(e, "; %s is locked by prepared transaction %s", pq_value(ddl, 0, 0), gid ? gid : "?");
 	}
 	buf_free(&sql);
-	buf_free(&shown);
 }
 
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)

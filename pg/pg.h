@@ -68,6 +68,9 @@ int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
 void pq_judge(const struct pq *, enum sqlstate_answers, struct err *);
 const char *pq_tag(const struct pq *);          /* command tag of the last statement, "COMMIT" */
 
+/* The server's clock in seconds since 1970: of UTC, and as a clock in the session's zone shows it. */
+int pq_clock(struct pq *, int64_t *now_s, int64_t *local_s, struct err *);
+
 /* Waits until one of those of n connections that wait can proceed, or for timeout_ms; NULLs among
  * them are skipped. timeout_ms: 0 only polls, -1 is no limit. 0, ERR_STOP, or ERR_CONN if a server
  * that we wait for was silent for too long. */
@@ -379,6 +382,9 @@ int part_open(struct pq **ddl, const struct conf *, const struct style *, struct
 /* Appends the name of the partition of the period, without schema. */
 void part_name(struct buf *, const struct dest *, int64_t start_s);
 
+/* Appends a statement that keeps a table's oid, "0" when it is not there, in setting
+ * tdispatch.<setting>: tables are found by the role's search_path, and questions about them leave it. */
+void part_add_oid(struct buf *sql, const char *setting, const struct dest *, struct span table);
 /* Appends the SQL that opens a short transaction for DDL. */
 void part_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms);
 /* After a lock timeout, appends to e which session holds the table. */
@@ -435,6 +441,62 @@ int part_columns(struct pq *, const struct dest *, struct span table, struct par
 void part_add_size(struct buf *sql, const struct pq *dst);
 /* Does the partition exist, and if not, which SQL would create it? Changes nothing. */
 int part_foresee(struct pq *, const struct part_want *, bool *there, struct buf *sql, struct err *);
+
+/* ---- child.c: the children of dest_table, and how young their rows can be */
+
+enum child_kind {                       /* of the column that dates a child's rows */
+	CHILD_UNDATED,                  /* there is none */
+	CHILD_DATE, CHILD_TIMESTAMP, CHILD_TIMESTAMPTZ,
+	CHILD_TEXT, CHILD_OTHER
+};
+
+struct child {
+	char *name;                     /* without schema */
+	char *table;                    /* as SQL, with its schema */
+	int64_t oid;
+	bool ordinary;                  /* no foreign table */
+	bool found;                     /* it is the table that its name means to whoever writes rows */
+	bool owned;                     /* we may drop it */
+	char *rows, *size;              /* for a person; NULL: not known */
+	/* set by child_bounds: */
+	bool is_default;
+	bool referenced;                /* by a foreign key */
+	enum child_kind kind;
+	char *column, *type;            /* that date its rows, or NULL */
+};
+
+struct child_list {                     /* zeroed before use */
+	struct child *at;
+	size_t n, cap;
+	char *parent;                   /* as SQL, with its schema; NULL without children */
+	bool declarative;
+};
+
+/* The children by name, or the one of that name. sizes: rows and size too, which locks each child.
+ * Leaves a transaction with another search_path. */
+int child_list(struct pq *, const struct dest *, const char *only, bool sizes, struct child_list *,
+	struct err *);
+void child_clear(struct child_list *);
+
+struct child_question {
+	struct pq *q;                   /* in a transaction */
+	const struct period_rule *rule;
+	struct span column;             /* part_field's name in the target; "": there is none */
+	int64_t kept_s;                 /* what is before it is old, by the rule's own clock */
+};
+
+enum child_age { CHILD_OLD, CHILD_YOUNG, CHILD_UNCLEAR };
+/* By bounds and CHECKs: only old rows, also younger ones (why says so), or they do not tell. */
+int child_bounds(const struct child_question *, const struct child_list *, struct child *,
+	enum child_age *, struct buf *why, struct err *);
+/* After child_bounds, by the rows themselves; an empty child is old. Reads all rows where there is
+ * no index, for some seconds at most: ERR_TIMEOUT. */
+int child_rows(const struct child_question *, const struct child *, enum child_age *, struct buf *why,
+	struct err *);
+int child_lock(struct pq *, const char *table, bool only, const char *mode, struct err *);
+/* Drops or detaches it, and commits. */
+int child_remove(struct pq *, const struct child_list *, const struct child *, bool detach,
+	struct err *);
 
 /* ---- dead.c: dead letters, and schema tdispatch, where they are stored */
 

@@ -313,3 +313,13 @@ int64_t pq_int(const struct pq *q, int row, int col, int64_t if_null)
 
 	return text ? strtoll(text, NULL, 10) : if_null;
 }
+
+int pq_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err *e)
+{
+	if (pq_query(q, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8,"
+	    " pg_catalog.floor(pg_catalog.date_part('epoch', LOCALTIMESTAMP))::pg_catalog.int8", e) < 0)
+		return e->code;
+	*now_s = pq_int(q, 0, 0, 0);
+	*local_s = pq_int(q, 0, 1, 0);
+	return 0;
+}

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests and the demo need and this machine lacks: a PostgreSQL server with the
-# pgq extension; with --tests also strace, ps, ip, openssl, gpg, pgbouncer, a Python consumer and a reader of
+# pgq extension; with --tests also strace, ps, ip, openssl, gpg, faketime, pgbouncer, a Python consumer and a reader of
 # YAML; with --image what makes an image, with --deb what
 # looks at a package, too. Says in one line what it installs. Exit 0: all is
 # there; exit 2: something is missing and cannot be installed from here.
@@ -31,6 +31,7 @@ wanted_tools() {
 	command -v ip >/dev/null || say iproute2
 	command -v openssl >/dev/null || say openssl
 	command -v gpg >/dev/null || say gnupg
+	command -v faketime >/dev/null || say faketime
 	command -v time >/dev/null || [ -x /usr/bin/time ] || say time
 	[ -x /usr/sbin/pgbouncer ] || say pgbouncer
 	/usr/bin/python3 -c 'import pgq' 2>/dev/null || say python3-pgq

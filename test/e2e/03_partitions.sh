@@ -466,6 +466,59 @@ case_default_partition_holds_the_rows() {
 	expect_rows 1
 }
 
+# held SQL WORDS: a session holds a lock that a new partition needs; the words name it, once.
+held() {
+	dst "begin; $1; select pg_sleep(60)" >/dev/null &
+	within 10 asleep 1
+	start job.ini
+	within 20 grep -q "trying again" bg.err
+	sleep 3
+	expect_match bg.err "warning.*cannot be created.*$2"
+	expect_eq "$(grep -c 'trying again' bg.err)" 1 "once"
+	end_sleepers
+	within 20 dst_gives 1 "select count(*) from orders where id = 1"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_who_holds_the_default_partition() {
+	local lock
+	for lock in "lock table rest in access share mode" "select count(*) from rest" "insert into rest values (9, '1999-01-01')"; do
+		orders_pair "part_template=$ATTACH"
+		dst "create table rest partition of orders default"
+		orders 1 1
+		tick q
+		held "$lock" "; public.rest is open in server process [0-9]+ .user postgres, "
+		rm bg.err
+	done
+}
+
+# Who reads the parent is not in the way of ATTACH, though he is there longer.
+case_who_holds_the_default_partition_beside_a_reader() {
+	orders_pair "part_template=$ATTACH"
+	dst "create table rest partition of orders default; create table other partition of orders for values from ('1999-01-01') to ('2000-01-01')"
+	dst "begin; select count(*) from orders where day = '1999-01-01'; select pg_sleep(61)" >/dev/null &
+	within 10 asleep 1
+	orders 1 1
+	tick q
+	PGAPPNAME=culprit dst "begin; lock table rest in access share mode; select pg_sleep(60)" >/dev/null &
+	within 10 asleep 2
+	start job.ini
+	within 20 grep -q "public.rest is open in server process [0-9]* .user postgres, culprit" bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+	end_sleepers
+}
+
+case_who_holds_a_referenced_table() {
+	orders_pair "part_template=$ATTACH"
+	dst "create table notes (note text primary key); insert into notes values ('n1');
+		alter table orders add foreign key (note) references notes"
+	orders 1 1
+	tick q
+	held "update notes set note = note" "; public.notes is open in server process"
+}
+
 case_two_dispatchers_make_the_same_partitions() {
 	local round
 	orders_pair

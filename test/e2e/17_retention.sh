@@ -77,6 +77,288 @@ case_bounds_of_other_keys() {
 	expect_match out '^orders_2001 .* drop$'
 }
 
+# stays WHY: the partition orders_2001_01_01 is old by its name, and neither --show-partitions nor a
+# run removes it; both say why.
+stays() {
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out "^orders_2001_01_01 .* keep: $1"
+	expect_match out ', 0 older than part_keep'
+	once
+	expect_match err "warning.*orders_2001_01_01 is older than part_keep = 90 days by its name, and stays: $1"
+	expect_eq "$(exists orders_2001_01_01)" t "$1"
+}
+
+# goes: it is removed, and both say so.
+goes() {
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out '^orders_2001_01_01 .* drop$'
+	once
+	expect_eq "$(exists orders_2001_01_01)" f "$1"
+}
+
+# key TYPE PARTITION_BY BOUNDS: a declarative parent with one partition that is old by its name.
+key() {
+	keep_pair part_timezone=UTC
+	dst "drop table orders; create domain some_day as date; create table orders (id int, day $1, note text) partition by $2;
+		create table orders_2001_01_01 partition of orders $3"
+}
+
+OLD_ROW="insert into orders values (1, '2001-01-01', 'a')"
+YOUNG_ROW="$OLD_ROW, (2, current_date, 'a')"
+
+# What no bound tells the rows do.
+case_rows_decide() {
+	local kind
+	for kind in \
+		"timestamp@range ((day::date))@for values from ('2001-01-01') to ('2099-01-01')" \
+		"text@range (day)@for values from ('2001-01-01') to ('2099-01-01')" \
+		"varchar(30)@range (day)@for values from ('2001-01-01') to ('2099-01-01')" \
+		"date@list (note)@for values in ('a')" \
+		"date@hash (id)@for values with (modulus 1, remainder 0)" \
+		"date@range (id)@for values from (0) to (10)" \
+		"date@range (id, day)@for values from (0, minvalue) to (10, maxvalue)" \
+		"some_day@list (note)@for values in ('a')" \
+		"timestamptz@list (note)@for values in ('a')" \
+		"date@range (day)@for values from (minvalue) to (maxvalue)"; do
+		IFS=@ read -r type by bounds <<<"$kind"
+		key "$type" "$by" "$bounds"
+		dst "$YOUNG_ROW"
+		stays "it holds rows up to 20[2-9][0-9]-[^ ]*( [0-9:+]+)? in column day"
+		key "$type" "$by" "$bounds"
+		dst "$OLD_ROW"
+		goes "$kind"
+	done
+	# infinity is young, and rows that no date has tell nothing
+	key date "list (note)" "for values in ('a')"
+	dst "$OLD_ROW, (2, 'infinity', 'a')"
+	stays "it holds rows up to infinity"
+	key date "list (note)" "for values in ('a')"
+	dst "insert into orders values (1, null, 'a')"
+	stays "it has rows, and day is NULL in all of them"
+	key text "list (note)" "for values in ('a')"
+	dst "$OLD_ROW, (2, 'soon', 'a')"
+	stays ".*soon"
+	key int "list (note)" "for values in ('a')"
+	dst "insert into orders values (1, 20010101, 'a')"
+	stays "it has rows, and their column day is of type integer"
+}
+
+# What bounds tell counts, whatever the rows are: younger ones may come at any time.
+case_bounds_decide() {
+	local kind
+	for kind in \
+		"date@range (day)@for values from ('2001-01-01') to ('infinity')" \
+		"date@range (day, id)@for values from ('2001-01-01', minvalue) to ('2099-01-01', minvalue)" \
+		"date@range (day, note)@for values from ('2001-01-01', 'a') to (maxvalue, maxvalue)" \
+		"date@list (day)@for values in ('2001-01-01', '2099-01-01')" \
+		"some_day@range (day)@for values from ('2001-01-01') to ('2099-01-01')" \
+		"timestamptz@range (day)@for values from ('2001-01-01') to ('2099-01-01 00:00+14')" \
+		"date@list (note)@default" \
+		"date@range (day)@default"; do
+		IFS=@ read -r type by bounds <<<"$kind"
+		key "$type" "$by" "$bounds"
+		dst "$OLD_ROW"
+		stays 'it takes younger rows, by its bounds'
+	done
+	for kind in \
+		"date@range (day, id)@for values from ('2001-01-01', minvalue) to ('2001-01-02', minvalue)" \
+		"date@range (day, id)@for values from ('2001-01-01', 0) to ('2001-01-02', 10)" \
+		"date@list (day)@for values in ('2001-01-01', null)" \
+		"timestamptz@range (day)@for values from ('-infinity') to ('2001-01-02 00:00-12')"; do
+		IFS=@ read -r type by bounds <<<"$kind"
+		key "$type" "$by" "$bounds"
+		dst "$OLD_ROW"
+		goes "$kind"
+	done
+	# its own partitions are asked, one by one
+	key date "range (day)" "for values from ('2001-01-01') to ('2099-01-01') partition by range (day)"
+	dst "create table kid partition of orders_2001_01_01 for values from ('2001-01-01') to ('2001-02-01');
+		create table cub partition of orders_2001_01_01 for values from ('2001-02-01') to ('2098-02-01'); $OLD_ROW"
+	stays 'it takes younger rows, by its bounds'
+	dst "drop table cub"
+	goes "one by one"
+}
+
+# An edge in time zones: old where part_timezone is, or not yet.
+case_bounds_in_other_zones() {
+	keep_pair part_timezone=+14:00 part_keep="1 days"
+	dst "drop table orders; create table orders (id int, day timestamptz, note text) partition by range (day)"
+	dst "select format('create table orders%s partition of orders for values from (%L) to (%L)', to_char(d, '_YYYY_MM_DD'),
+			d || ' 00:00+14', d + 1 || ' 00:00+14')
+		from (select (now() at time zone interval '14:00')::date - n d from generate_series(1, 2) n) x \gexec"
+	once
+	expect_eq "$(partitions)" "$(dst "select to_char((now() at time zone interval '14:00')::date - 1, '\"orders_\"YYYY_MM_DD')")"
+}
+
+case_checks_decide() {
+	local check
+	for check in "day >= '2001-01-01'" "day >= '2001-01-01' and day < '2100-01-01'" "day between '2001-01-01' and '2099-01-01'"; do
+		keep_pair_inherits
+		dst "create table orders_2001_01_01 (check ($check)) inherits (orders);
+			insert into orders_2001_01_01 values (1, '2001-01-01', 'a')"
+		stays 'it takes younger rows, by its bounds'
+	done
+	# such as tell nothing, and one that was never looked at
+	for check in "check (note <> '')" "check (extract(year from day) >= 2001)" "check (day >= '2001-01-01' or note = 'x')" ""; do
+		keep_pair_inherits
+		dst "create table orders_2001_01_01 (like orders${check:+, $check}); alter table orders_2001_01_01 inherit orders;
+			insert into orders_2001_01_01 values (1, current_date, 'a')"
+		stays 'it holds rows up to'
+		dst "update orders set day = '2001-01-01'"
+		goes "$check"
+	done
+	keep_pair_inherits
+	inherit orders_2001_01_01
+	dst "insert into orders_2001_01_01 values (1, current_date, 'a');
+		alter table orders_2001_01_01 add check (day < '2001-01-02') not valid"
+	stays 'it holds rows up to'
+}
+
+# The column by its name in the target; and rows whose date is stored nowhere, or by the event's time.
+case_column_of_the_rows() {
+	keep_pair_inherits "fields=id, day:at, note:day"
+	dst "drop table orders; create table orders (id int, at date, day text); create table orders_2001_01_01 () inherits (orders);
+		insert into orders_2001_01_01 values (1, current_date, '2001-01-01')"
+	stays 'it holds rows up to [0-9-]+ in column at'
+	keep_pair_inherits part_field=_EVTIME "part_template=$INHERITS"
+	dst "create table orders_2001_01_01 () inherits (orders); insert into orders_2001_01_01 values (1, current_date, 'a')"
+	goes "only its name says anything"
+	keep_pair_inherits part_field=_EVTIME "part_template=$INHERITS"
+	dst "create table orders_2001_01_01 (check (day < '2099-01-01')) inherits (orders)"
+	stays 'it takes younger rows, by its bounds'
+	keep_pair part_field=_EVTIME "part_template=$ATTACH"
+	dst "drop table orders; create table orders (id int, day date, note text) partition by hash (id);
+		create table orders_2001_01_01 partition of orders for values with (modulus 1, remainder 0); $OLD_ROW"
+	stays 'it has rows, and no column that tells their age'
+}
+
+# Nobody's rights or timeouts make young rows unseen.
+case_rows_that_cannot_be_seen() {
+	local role=${CASE}_role
+	sql postgres <<<"set client_min_messages = warning; drop role if exists \"$role\"; create role \"$role\" login;"
+	keep_pair_inherits
+	inherit orders_2001_01_01
+	dst "insert into orders_2001_01_01 values (1, current_date, 'a'); alter table orders_2001_01_01 enable row level security;
+		alter table orders_2001_01_01 force row level security;
+		alter table orders owner to \"$role\"; alter table orders_2001_01_01 owner to \"$role\"; grant all on schema public to \"$role\";
+		grant all on schema pgq_ext to \"$role\"; grant all on all tables in schema pgq_ext to \"$role\""
+	once --set "dst_db=dbname=$DST user=$role"
+	expect_match err 'warning.*orders_2001_01_01 .*row-level security'
+	expect_eq "$(exists orders_2001_01_01)" t
+	dst "drop owned by \"$role\" cascade" || :
+}
+
+case_rows_that_take_long() {
+	keep_pair
+	dst "drop table orders; create table orders (id int, day date, note text) partition by list (note);
+		create table orders_2001_01_01 partition of orders for values in ('a') partition by list (note);
+		create extension file_fdw; create server s foreign data wrapper file_fdw;
+		create foreign table slow partition of orders_2001_01_01 for values in ('a') server s options (program 'sleep 30; echo')"
+	make_days
+	once
+	expect_match err 'warning.*orders_2001_01_01 .* stays: .*longer than 10 s: an index on day'
+	expect_eq "$(exists orders_2001_01_01)" t
+}
+
+# One warning as long as it stays, and the others go.
+case_stays_is_told_once() {
+	keep_pair_inherits
+	inherit orders_2001_01_01 orders_2001_01_02 orders_2001_01_03
+	dst "insert into orders_2001_01_02 values (1, current_date, 'a')"
+	start job.ini
+	within 20 dst_gives "orders_2001_01_02" "select string_agg(inhrelid::regclass::text, ' ') from pg_inherits"
+	expect_eq "$(grep -c 'and stays' bg.err)" 1
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# Foreign keys to the parent: a partition with no row that they need is detached and dropped.
+case_foreign_keys_to_it() {
+	keep_pair
+	dst "drop table orders; create table orders (id int, day date, note text, primary key (id, day)) partition by range (day);
+		create table lines (order_id int, order_day date, foreign key (order_id, order_day) references orders (id, day));
+		create table own (id int, day date)"
+	make_days 2001-01-01 2001-01-02 2001-01-03
+	dst "insert into orders values (1, '2001-01-01', 'a'), (2, '2001-01-02', 'a'); insert into lines values (2, '2001-01-02');
+		alter table own add foreign key (id, day) references orders_2001_01_03 (id, day)"
+	once
+	expect_match err 'orders_2001_01_01 is older .*: dropped'
+	expect_match err 'warning.*orders_2001_01_02 .*cannot be dropped now: .*foreign key'
+	expect_match err 'warning.*orders_2001_01_03 .*cannot be dropped now: '
+	expect_eq "$(partitions)" "orders_2001_01_02 orders_2001_01_03" "nothing half done"
+	expect_rows 1
+}
+
+# fake SIDE TIME: that server gets a cluster of its own, whose clock is TIME; ON_SOURCE and ON_TARGET
+# say where they are.
+fake() {
+	local first="host=$PGHOST port=$PGPORT" lib=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+	[ -f "$lib" ] || lib=$(ls /usr/lib/*/faketime/libfaketime.so.1 2>/dev/null) || skip "there is no libfaketime"
+	cluster_start
+	trap 'end_started; cluster_stop' EXIT
+	(cd / && as_owner env "LD_PRELOAD=$lib" "FAKETIME=$2" DONT_FAKE_MONOTONIC=1 "$PGBIN/pg_ctl" -D "$CLUSTER/data" \
+		-l "$CLUSTER/server.log" -s -w -t 60 restart -m fast </dev/null)
+	cluster_templates
+	ON_SOURCE=$first ON_TARGET="host=$PGHOST port=$PGPORT"
+	[ "$1" = dst ] || { ON_SOURCE=$ON_TARGET ON_TARGET=$first; }
+	SRC="$ON_SOURCE dbname=${CASE}_src" DST="$ON_TARGET dbname=${CASE}_dst"
+	sql "$ON_SOURCE dbname=postgres" <<<"drop database if exists \"${CASE}_src\" with (force); create database \"${CASE}_src\" template pgq_template"
+	sql "$ON_TARGET dbname=postgres" <<<"drop database if exists \"${CASE}_dst\" with (force); create database \"${CASE}_dst\""
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	config "src_db=$SRC" "dst_db=$DST" "part_template=$ATTACH" "part_keep=90 days" "part_premake=2" "${@:3}"
+	install
+	make_days 2001-01-01 2026-01-01
+}
+
+# untouched: nothing is removed or made, and all rows go in.
+untouched() {
+	orders 1 3 2001-01-01
+	orders 4 6 2026-01-01
+	tick q
+	once
+	expect_match err "warning.*clocks are an hour or more apart, src_db has [0-9: -]+ UTC, dst_db [0-9: -]+ UTC: until they agree"
+	expect_rows 6
+	expect_eq "$(partitions)" "orders_2001_01_01 orders_2026_01_01"
+	expect_no_match err 'ahead of time$|left out|older than'
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_eq "$(grep -c "keep: the servers' clocks are apart" out)" 2
+}
+
+case_clock_of_the_target_is_ahead() {
+	fake dst +12y part_late=skip
+	untouched
+}
+
+case_clock_of_the_target_is_behind() {
+	fake dst -61m part_late=error
+	untouched
+}
+
+case_clock_of_the_source_is_ahead() {
+	fake src +12y
+	untouched
+}
+
+case_clocks_nearly_agree() {
+	fake dst +50m part_late=skip
+	orders 1 3 2001-01-01
+	tick q
+	once
+	expect_no_match err 'clock'
+	expect_rows 0
+	expect_eq "$(exists orders_2001_01_01)" f
+}
+
+case_replay_and_dry_run_by_a_wrong_clock() {
+	fake dst +12y part_late=error on_error=dead_letter
+	orders 1 3 2026-01-01
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match out 'orders_2026_01_01: 3 rows'
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+}
+
 case_drop() {
 	local young old
 	keep_pair
@@ -259,6 +541,61 @@ case_late_create() {
 	once
 	expect_eq "$(partitions)" ""
 	expect_rows 0
+}
+
+# Rows that are loaded and go again are told for each batch, and counted.
+case_late_create_is_told() {
+	keep_pair metrics_file=job.prom lanes=2
+	orders 1 3 2001-01-01
+	orders 4 4 2001-02-02
+	orders 5 9 2099-01-01
+	tick q
+	once
+	expect_match err 'warning.*batch [0-9]+: 4 rows older than part_keep = 90 days: 3 into orders_2001_01_01, 1 into orders_2001_02_02; they will be dropped with their partitions in about 60 minutes, or when a process starts'
+	expect_match job.prom '^tdispatch_late_rows_total[{][^}]*[}] 4$'
+	expect_match job.prom '^tdispatch_late_events_total[{][^}]*[}] 0$'
+	# not those of a batch that brings none, nor of none
+	orders 10 11 2099-01-01
+	tick q
+	once
+	expect_no_match err 'warning.*older'
+	expect_match job.prom '^tdispatch_late_rows_total[{][^}]*[}] 0$'
+	once
+	expect_no_match err 'warning.*older'
+	orders 12 12 2001-01-01
+	tick q
+	once --set part_keep_action=detach
+	expect_match err 'warning.*: 1 row older than part_keep = 90 days: 1 into orders_2001_01_01; they will be detached'
+	orders 13 13 2001-01-01
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_match err 'warning.*: 1 row older than part_keep = 90 days: 1 into orders_2001_01_01; they will be dropped'
+}
+
+# A running process tells each batch by its own rows.
+case_late_create_in_a_running_process() {
+	local i
+	keep_pair metrics_file=job.prom
+	start job.ini
+	for i in 1 2; do
+		batch $i 2001-01-0$i
+		within 20 dst_gives $i "select count(*) from orders"
+		batch 1$i
+		within 20 dst_gives $i "select count(*) from orders where id > 10"
+	done 2>/dev/null
+	within 10 grep -q '1 into orders_2001_01_02' bg.err
+	expect_eq "$(grep -c 'rows\? older than part_keep' bg.err)" 2
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+case_replay_tells_late_rows() {
+	keep_pair part_late=error on_error=dead_letter
+	orders 1 3 2001-01-01
+	tick q
+	once
+	expect_exit 0 "$TDISPATCH" --replay --set part_late=create job.ini
+	expect_match err 'warning.*3 rows older than part_keep = 90 days: 3 into orders_2001_01_01; they will be dropped'
 }
 
 # What the batch wrote to is not removed after it.
@@ -454,6 +791,25 @@ case_premake_with_key() {
 	once
 	expect_eq "$(dst "select count(*), count(distinct pg_get_constraintdef(oid)), min(pg_get_constraintdef(oid))
 		from pg_constraint where contype = 'p' and conrelid::regclass::text like 'orders%'")" '3|1|PRIMARY KEY (nr)'
+}
+
+# A period that fails does not stop the later ones.
+case_premake_beside_a_failure() {
+	keep_pair part_keep= part_premake=5 part_timezone=UTC
+	dst "create table rest partition of orders default; insert into rest values (1, current_date + 2, 'a'), (2, current_date + 4, 'a')"
+	once
+	expect_eq "$(partitions)" "$(dst "select string_agg(to_char(current_date + n, '\"orders_\"YYYY_MM_DD'), ' ' order by n) || ' rest'
+		from unnest(array[1, 3, 5]) n")"
+	expect_eq "$(grep -c 'warning.*part_premake: .*default partition.*it will be tried again' <<<"$(tr A-Z a-z <err)")" 2
+	# one that overlaps
+	dst "delete from rest; select format('create table wide partition of orders for values from (%L) to (%L)', current_date + 2, current_date + 3) \gexec"
+	once
+	expect_eq "$(grep -c 'part_premake: .*it will be tried again' err)" 1
+	expect_match err 'created partition .* ahead of time'
+	# what fails for all is told once
+	once --set "part_template=create table _DEST_TABLE (like _PARENT); select 1/0" --set part_premake=40
+	expect_eq "$(grep -c 'part_premake: partition' err)" 10
+	expect_match err 'part_premake: [0-9]+ more partitions cannot be created'
 }
 
 # A lock in the way of what is made ahead is no reason to stop.

@@ -1,0 +1,80 @@
+/*
+ * What is too old: which period a child's name stands for, and where part_keep begins by the
+ * target's clock. That clock is compared with the source's, where rows get their dates: a clock that
+ * has jumped must not make all partitions old.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "load.h"
+
+#define HOUR_S 3600
+#define APART_S HOUR_S                  /* clocks that differ by so much are not trusted */
+
+/* "2038-01-19 03:14 UTC" */
+static void add_time(struct buf *text, int64_t at_s)
+{
+	const struct period_rule rule = { .method = PERIOD_HOURLY };
+	char hour[PERIOD_LITERAL_MAX];
+
+	period_literal(&rule, at_s, hour);
+	buf_fmt(text, "%.14s%02d UTC", hour, (int)(at_s % HOUR_S / 60));
+}
+
+static void warn_apart(int64_t src_s, int64_t dst_s)
+{
+	struct buf text = { 0 };
+
+	buf_str(&text, "the servers' clocks are an hour or more apart, src_db has ");
+	add_time(&text, src_s);
+	buf_str(&text, ", dst_db ");
+	add_time(&text, dst_s);
+	log_warn("%s: until they agree no partition is removed or made ahead of time, and no row is late",
+		buf_cstr(&text));
+	buf_free(&text);
+}
+
+/* between_s: from the source's answer to the target's. */
+static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
+{
+	int64_t ahead_s = dst_s - src_s - between_s;
+
+	return ahead_s >= APART_S || ahead_s <= -APART_S;
+}
+
+int age_look(struct job *j, struct err *e)
+{
+	const struct period_rule *rule = &j->conf->dest.period;
+	struct retain *r = &j->retain;
+	int64_t src_s, dst_s, local_s, ignored_s;
+
+	if (part_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	    (j->src && pq_clock(j->src, &src_s, &ignored_s, e) < 0))
+		return e->code;
+	int64_t asked_ms = clock_ms();
+	if (pq_clock(j->ddl, &dst_s, &local_s, e) < 0)
+		return e->code;
+	r->apart = j->src && are_apart(src_s, dst_s, (clock_ms() - asked_ms) / 1000);
+	if (r->apart)
+		warn_apart(src_s, dst_s);
+	r->now_s = rule->zoned ? dst_s + rule->zone_s : local_s;
+	r->kept_s = period_before(j->conf->dest.keep, r->now_s);
+	r->kept_s -= ((r->kept_s % HOUR_S) + HOUR_S) % HOUR_S;  /* periods end on the hour */
+	r->known = true;
+	return 0;
+}
+
+bool age_is_old(const struct job *j, int64_t start_s)
+{
+	const struct retain *r = &j->retain;
+
+	return j->conf->dest.keep.unit != PERIOD_NONE && r->known && !r->apart &&
+		period_end(&j->conf->dest.period, start_s) <= r->kept_s;
+}
+
+bool age_of_name(const struct dest *d, const char *name, int64_t *start_s)
+{
+	return strncmp(name, d->table.p, d->table.n) == 0 &&
+		period_of_suffix(&d->period, span_of(name + d->table.n), start_s);
+}
