@@ -80,13 +80,16 @@ static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, con
 static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct err *e)
 {
 	struct err refused = { 0 };
+	struct buf sql = { 0 };
 
 	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !s->careful || st->probed == s->turn)
 		return e->code;
-	if (to_savepoint(dst, &refused) == 0 && pq_copy_nothing(dst, st->into, &refused) == 0)
+	stream_add_copy(&sql, st);
+	if (to_savepoint(dst, &refused) == 0 && pq_copy_nothing(dst, buf_cstr(&sql), &refused) == 0)
 		st->probed = s->turn;
 	else
 		*e = refused;
+	buf_free(&sql);
 	return e->code;
 }
 

@@ -66,7 +66,8 @@ static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
 {
 	st->binary = st->first->binary;
 	st->wrote = s->turn;
-	buf_fmt(sql, "%s%s", st->into, st->binary ? " (FORMAT binary)" : "");
+	stream_add_copy(sql, st);
+	buf_str(sql, st->binary ? " (FORMAT binary)" : "");
 }
 
 /* The rows of a careful COPY survive the failure of the next one. The savepoint is set before the

@@ -28,10 +28,10 @@ struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as 
 void sink_free(struct sink *);
 /* The stream of the period and shape, or NULL. */
 struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
-/* Adds a stream. into: "COPY table (columns) FROM STDIN". The sink may forget it once no rows
- * wait. */
+/* Adds a stream. target: the table as COPY names it; columns: of the shape, as COPY lists them; both
+ * are copied. The sink may forget the stream once no rows wait. */
 struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *into);
+	const char *target, const char *columns);
 size_t sink_lane(const struct stream *);
 const char *sink_table(const struct stream *);
 void sink_forget(struct sink *);        /* drops all streams and rows */

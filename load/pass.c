@@ -153,7 +153,7 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 	struct err *e)
 {
 	const struct conf *c = p->job->conf;
-	struct buf name = { 0 }, sql = { 0 };
+	struct buf name = { 0 }, table = { 0 };
 	struct stream *stream = NULL;
 
 	part_name(&name, &c->dest, start_s);
@@ -163,16 +163,13 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 		.end_s = period_end(&c->dest.period, start_s),
 		.ev_type = ev->type, .route = p->places->route,
 	};
-	buf_str(&sql, "COPY ");
 	want.old = retain_may_be_loose(p->job, want.name);
 	if (check_names(p, ev, shape, e) == 0 &&
-	    (p->place ? p->place(p, &want, shape, &sql, e) : into_partition(p, &want, ev->id, &sql, e)) == 0) {
-		buf_fmt(&sql, " (%s) FROM STDIN", shape->columns);
+	    (p->place ? p->place(p, &want, shape, &table, e) : into_partition(p, &want, ev->id, &table, e)) == 0)
 		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
-			job_lane_of(p->job, want.name), want.name, buf_cstr(&sql));
-	}
+			job_lane_of(p->job, want.name), want.name, buf_cstr(&table), shape->columns);
 	buf_free(&name);
-	buf_free(&sql);
+	buf_free(&table);
 	return stream;
 }
 

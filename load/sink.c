@@ -33,6 +33,12 @@ static bool is_in_use(const struct sink *s, const struct stream *st)
 	return st->first || s->lane[st->lane].current == st;
 }
 
+static void leave_columns(struct shared_list *list)
+{
+	if (--list->users == 0)
+		free(list);
+}
+
 /* Forgets the streams in which no rows wait. */
 static void sweep(struct sink *s)
 {
@@ -43,7 +49,8 @@ static void sweep(struct sink *s)
 		struct stream *st = s->stream[i];
 		if (!is_in_use(s, st)) {
 			free(st->kinds);
-			free(st->into);
+			free(st->target);
+			leave_columns(st->columns);
 			free(st);
 			continue;
 		}
@@ -71,8 +78,24 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
 	return st;
 }
 
+/* Those that another stream of the shape has, or a copy of text. */
+static struct shared_list *share_columns(const struct sink *s, uint32_t shape, const char *text)
+{
+	struct shared_list *list = NULL;
+
+	for (size_t i = s->nstream; i-- > 0 && !list;)
+		list = s->stream[i]->shape == shape ? s->stream[i]->columns : NULL;
+	if (!list) {
+		list = mem_alloc(sizeof *list + strlen(text) + 1);
+		list->users = 0;
+		memcpy(list->text, text, strlen(text) + 1);
+	}
+	list->users++;
+	return list;
+}
+
 struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *into)
+	const char *target, const char *columns)
 {
 	struct stream **at, *st = mem_alloc(sizeof *st);
 
@@ -81,7 +104,7 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
-		.into = mem_str(into, strlen(into)),
+		.target = mem_str(target, strlen(target)), .columns = share_columns(s, shape, columns),
 	};
 	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
 	*at = st;

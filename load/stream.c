@@ -142,6 +142,11 @@ int stream_put(struct sink *s, struct stream *st, const struct shape *shape, con
 
 /* ---- the chain of blocks */
 
+void stream_add_copy(struct buf *sql, const struct stream *st)
+{
+	buf_fmt(sql, "COPY %s (%s) FROM STDIN", st->target, st->columns->text);
+}
+
 struct block *stream_take(struct stream *st)
 {
 	struct block *b = st->first;

@@ -89,7 +89,7 @@ case_letters_as_large_as_their_room() {
 }
 
 # A column's name that no statement could have in it.
-case_bad_column_name() {
+case_name_that_is_no_text() {
 	local id
 	poison_pair 'fields=*'
 	good 1 50
