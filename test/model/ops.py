@@ -128,8 +128,8 @@ class Ops:
         self.runs.finish(self.chance.choice(["--status", "--check", "--dry-run", "--show-partitions"]))
 
     def unregister(self):
-        """Somebody does, and somebody sees it: the target knows the position."""
-        if not self.world.position():
+        """Somebody does, and somebody sees it: the target knows the position, and means this queue."""
+        if not self.world.position() or self.world.other_source:
             return
         self.world.unregistered = True
         self.runs.finish("--unregister")
@@ -143,7 +143,7 @@ class Ops:
         mode = self.chance.choice(["immediate", "immediate", "fast"])
         server.restart(mode)
         if mode == "immediate" and self.world.loss == "source" and server is self.world.source:
-            self.world.set_backs += 1
+            self.world.is_set_back()
         if mode == "immediate" and self.world.loss == "target" and server is self.world.target:
             self.world.target_loses = True
         self.world.count("restarts")
@@ -251,7 +251,7 @@ class Ops:
         world.source.rename(world.backup_name, world.src)
         world.lossy()
         world.backup = False
-        world.set_backs += 1
+        world.is_set_back()
         world.extra = world.source.value(world.src, """select count(*)::int from pg_attribute
             where attrelid = 'feed'::regclass and attname ~ '^x[0-9]+$' and not attisdropped""")
         world.count("set back")
@@ -266,7 +266,7 @@ class Ops:
         world.src_sql("select pgq.drop_queue('q')")
         world.src_sql("select pgq.create_queue('q')")
         world.src_sql("select pgq.register_consumer('q', 'job')")
-        world.set_backs += 1
+        world.is_set_back()
         world.backup = False
         world.count("queue anew")
         self.small_ticks(most=world.position() + 9)

@@ -12,7 +12,7 @@ from world import Anomaly
 
 TRIES = 10
 OTHER_SOURCE = r"lost position|another tick|is not registered|has no tick|other events"
-CONFIG_CHANGED = r"while a lane is ahead|half.committed|lanes are apart"
+CONFIG_CHANGED = r"Put the old values back|Let that version finish"
 
 
 def calm(world, runs):
@@ -60,7 +60,7 @@ def rewind(world, runs, why):
 
 
 def lost_position(world, runs, run):
-    if world.set_backs:
+    if world.other_source:
         world.count("lost positions told")
         reset(world, runs)
     elif world.target_loses or world.unregistered:
@@ -98,6 +98,7 @@ def come_to_rest(world, runs):
         world.tick()
         run = runs.finish("--once")
         if run.code == 0:
+            world.other_source = False
             return
         mend(world, runs, run)
     raise Anomaly(f"does not come to rest: {run.path}: {run.last_error()}")

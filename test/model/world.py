@@ -69,7 +69,8 @@ class World:
         self.next_id = 1
         self.extra = 0                  # columns x1, x2, ... of the source
         self.backup = False             # there is one
-        self.set_backs = 0              # the source is not what the target has loaded any more
+        self.set_backs = 0              # so often the source became another than the target has loaded
+        self.other_source = False       # it may be so now
         self.target_loses = self.source_loses = False   # its last commits, when it is restarted
         self.unregistered = False
         self.twice_ok = set()           # ids that --reset may bring a second time
@@ -202,6 +203,10 @@ class World:
         if feed:
             execute_values(cursor, f"insert into feed ({', '.join(columns)}) values %s", feed, page_size=1000)
         self.count("events", n)
+
+    def is_set_back(self):
+        self.set_backs += 1
+        self.other_source = True
 
     # ---- the target's tables
 
