@@ -137,6 +137,9 @@ valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
 	@deps/install.sh dev valgrind
 	test/valgrind.sh
 
+model-test: tdispatch dev ## random operations on real servers beside an oracle, SECONDS=3600 (long)
+	test/model.sh $(SECONDS)
+
 mutate: ## change one line of the program at a time: does a test notice? (some minutes)
 	test/mutants.sh
 

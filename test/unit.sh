@@ -7,10 +7,16 @@ cd "$(dirname "$0")/.." || exit 1
 mkdir -p build/test || exit 1
 passed=0 failed=0
 
+# What a test includes is its own; the files after "Linked with:" in its first comment come too.
+linked() {
+	sed -n '/Linked with:/,/\*\//p' "test/unit/$1.c" | grep -o '[a-z_/]*\.c'
+}
+
 build() {
+	# shellcheck disable=SC2046
 	${CC:-gcc} -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Wall -Wextra -Wshadow -I. -o "build/test/$1" "test/unit/$1.c" \
-		base/log.c base/file.c base/text.c
+		base/log.c base/file.c base/text.c $(linked "$1")
 }
 
 # run NAME: its last line is `N passed, N failed`.

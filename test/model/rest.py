@@ -1,0 +1,110 @@
+"""Coming to rest: what an operator does until --once has loaded everything, and what it may cost.
+
+A run may fail for a reason that the round has made: each has its remedy, and no other failure is
+right. A lost position is right only after the source was set back or the target has lost commits.
+"""
+
+import re
+import time
+
+import oracle
+from world import Anomaly
+
+TRIES = 10
+OTHER_SOURCE = r"lost position|another tick|is not registered|has no tick|other events"
+CONFIG_CHANGED = r"Put the old values back|Let that version finish"
+
+
+def calm(world, runs):
+    """No process runs, no commit is refused, both servers are up."""
+    runs.end_all()
+    for server in (world.source, world.target):
+        server.start()
+    world.dst_sql("delete from fault")
+
+
+def tidy(world):
+    """What a run may rightly refuse: loose tables under a partition's name, columns that lack."""
+    for name in world.loose():
+        world.move(name)
+    add_columns(world)
+
+
+def add_columns(world):
+    for i in range(1, world.extra + 1):
+        for parent in ("orders", "orders2"):
+            world.dst_sql(f"alter table {parent} add column if not exists x{i} text")
+
+
+def put_letters_aside(world):
+    """Letters of events whose numbers come again."""
+    world.dst_sql("""with old as (delete from tdispatch.dead_letter returning ev_data, message)
+        insert into letters_put_aside select * from old""")
+
+
+def reset(world, runs):
+    """The last remedy: what the target has by now may come once more."""
+    world.twice_ok |= oracle.loaded(world)
+    put_letters_aside(world)
+    run = runs.finish("--reset")
+    if run.code:
+        raise Anomaly(f"--reset fails: {run.path}: {run.last_error()}")
+    world.note("reset")
+    world.count("resets")
+
+
+def rewind(world, runs, why):
+    run = runs.finish("--rewind")
+    world.note("rewind", why, run.code)
+    return run.code == 0
+
+
+def lost_position(world, runs, run):
+    if world.other_source:
+        world.count("lost positions told")
+        reset(world, runs)
+    elif world.target_loses or world.unregistered:
+        if not rewind(world, runs, "after a loss"):
+            raise Anomaly(f"LOST POSITION that --rewind does not mend: {run.path}: {run.last_error()}")
+        world.unregistered = False
+    else:
+        raise Anomaly(f"LOST POSITION for no reason: {run.path}: {run.last_error()}")
+
+
+def old_config(world, runs):
+    """A config that must not change now: the one before ends what was begun."""
+    world.count("changes refused")
+    new, before = world.conf, world.confs[-2]
+    world.change_config(**before)
+    run = runs.finish("--once", "--set", f"lanes={before['lanes']}")
+    world.note("with the config before", run.code)
+    world.change_config(**new)
+
+
+def mend(world, runs, run):
+    text = run.output
+    if re.search(CONFIG_CHANGED, text) and len(world.confs) > 1:
+        old_config(world, runs)
+    elif re.search(OTHER_SOURCE, text):
+        lost_position(world, runs, run)
+    else:
+        tidy(world)
+        time.sleep(0.3)
+
+
+def come_to_rest(world, runs):
+    calm(world, runs)
+    for _ in range(TRIES):
+        world.tick()
+        run = runs.finish("--once")
+        if run.code == 0:
+            world.other_source = False
+            return
+        mend(world, runs, run)
+    raise Anomaly(f"does not come to rest: {run.path}: {run.last_error()}")
+
+
+def check(world, runs):
+    come_to_rest(world, runs)
+    oracle.Oracle(world).judge()
+    world.note("all is well")

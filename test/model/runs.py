@@ -1,0 +1,130 @@
+"""The program under test: its processes, and what none of them may do."""
+
+import collections
+import os
+import re
+import signal
+import subprocess
+import time
+
+from world import Anomaly
+
+STATIC = os.environ.get("TDISPATCH", "./tdispatch")
+DEV = os.environ.get("SANITIZED") or STATIC         # with sanitizers
+ENVIRONMENT = {**os.environ, "HOME": "/nonexistent", "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+MOST_A_SECOND = 20              # log lines of one kind, for
+MOST_SECONDS = 3                # so long: more is a loop
+
+
+class Run:
+    """One process; its output goes to a file."""
+
+    def __init__(self, world, args):
+        self.args = [str(arg) for arg in args]
+        self.path = world.folder / f"run.{world.counts.get('runs', 0)}"
+        self.frozen = False
+        world.count("runs")
+        program = DEV if world.chance.random() < 0.3 else STATIC
+        with open(self.path, "w", encoding="utf-8") as file:
+            self.process = subprocess.Popen(
+                [program, *self.args, str(world.folder / "job.ini")],
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=ENVIRONMENT)
+
+    @property
+    def code(self):
+        return self.process.poll()
+
+    @property
+    def output(self):
+        return self.path.read_text(encoding="utf-8", errors="replace")
+
+    def last_error(self):
+        errors = [line for line in self.output.splitlines() if " ERROR " in line or "tdispatch:" in line]
+        return re.sub(r"^\S+ \S+ \d+ ", "", errors[-1]) if errors else self.output[-300:]
+
+    def wait(self, timeout):
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def send(self, number):
+        if self.code is None:
+            self.process.send_signal(number)
+
+    def end(self):
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+    def judge(self):
+        """No crash, nothing that a sanitizer says, no loop that fills the log."""
+        text = self.output
+        if re.search("Sanitizer|runtime error", text) or (self.code is not None and -self.code in CRASHES):
+            raise Anomaly(f"CRASH: exit code {self.code}, {self.path}")
+        lines = collections.defaultdict(list)
+        for line in re.findall(r"^\S+ (\d\d:\d\d:\d\d)\S* \d+ (?:WARNING|ERROR) (.*)", text, re.MULTILINE):
+            lines[re.sub(r"\d+", "N", line[1])[:80]].append(line[0])
+        for what, times in lines.items():
+            busy = [n for n in collections.Counter(times).values() if n > MOST_A_SECOND]
+            if len(busy) >= MOST_SECONDS:
+                raise Anomaly(f"LIVELOCK: {len(times)} times: {what}, {self.path}")
+
+
+class Runs:
+    """All processes of a round."""
+
+    MOST = 3
+
+    def __init__(self, world):
+        self.world, self.live = world, []
+
+    def arguments(self, proxied):
+        world, chance = self.world, self.world.chance
+        lanes = world.conf["lanes"] if chance.random() < 0.8 else chance.choice([1, 2, 3, 5])
+        args = ["--set", f"lanes={lanes}", "--set", f"batch_min_events={chance.choice(world.least)}"]
+        if proxied:
+            args += ["--set", f"src_db={world.source.conninfo(world.src, chance.random() < 0.7)}"]
+            args += ["--set", f"dst_db={world.target.conninfo(world.dst, True)}"]
+        return args
+
+    def start(self, *args, proxied=False):
+        run = Run(self.world, [*args, *self.arguments(proxied)])
+        self.live.append(run)
+        self.world.note("run", run.path.name, *run.args)
+        return run
+
+    def finish(self, *args, timeout=90):
+        """Runs to its end."""
+        run = self.start(*args)
+        if not run.wait(timeout):
+            run.end()
+            run.judge()
+            raise Anomaly(f"HANGS: {' '.join(run.args)} for {timeout} s, {run.path}: {run.last_error()}")
+        self.reap()
+        return run
+
+    def full(self):
+        return len(self.live) >= self.MOST
+
+    def reap(self):
+        """Looks at those that have ended, and at what the others say."""
+        for run in list(self.live):
+            run.judge()
+            if run.code is not None:
+                self.live.remove(run)
+                self.world.note("ended", run.path.name, "with", run.code, run.last_error() if run.code > 0 else "")
+                self.world.count(f"exit {run.code}")
+
+    def end_all(self):
+        """Kills them; their sessions may live for a moment longer, as they do."""
+        for run in self.live:
+            run.end()
+        self.reap()
+
+    def sessions_are_gone(self):
+        """A source that is to be replaced must not be written by a session of the old one."""
+        for server, name in ((self.world.source, self.world.src), (self.world.target, self.world.dst)):
+            server.sql("postgres", "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        time.sleep(0.05)

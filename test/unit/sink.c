@@ -1,0 +1,398 @@
+/*
+ * Tests of the sink on a server in memory: each row is stored once, those of a table in their order,
+ * whatever waits, fails or is refused, and memory is bounded.
+ *
+ * Linked with: base/buf.c base/tally.c urlenc.c event/binary.c event/period.c load/block.c
+ * load/stream.c load/fault.c load/lane.c load/sink.c
+ */
+#include "unit.h"
+#include "server.h"
+
+#define TABLES 12
+#define LANES 2
+#define NOTE_MAX 4000
+
+static struct span target[] = { TEXT("id"), TEXT("note") };
+static struct shape shape = { .n = 2, .source = target, .target = target, .part_at = 2 };
+
+/* What a test is about: a pass over so many rows. */
+struct pass_over {
+	struct sink *sink;
+	struct pq server[LANES];
+	size_t lanes, tables, rows, note; /* note: bytes of a row's text, at most */
+	size_t bad_each, deaf_each;     /* each so many-th row is refused, or left out by a trigger */
+	size_t peak;                    /* bytes of blocks in use */
+	int64_t told[1000];             /* events that failed, in the order of their errors */
+	size_t ntold;
+};
+
+/* ---- types: of every second table, once a COPY to it was over */
+
+static size_t looked;
+
+static int look(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *e)
+{
+	(void)arg;
+	(void)start_s;
+	(void)table;
+	(void)e;
+	looked++;
+	return dst->state == IDLE ? 0 : (abort(), 0);
+}
+
+static bool kinds_of(void *arg, int64_t start_s, const struct shape *s, enum binary_kind *kinds)
+{
+	(void)arg;
+	(void)s;
+	kinds[0] = BINARY_INT8;
+	kinds[1] = BINARY_TEXT;
+	return start_s / 3600 % 2;
+}
+
+/* ---- a pass */
+
+static char filler[NOTE_MAX];           /* main fills it */
+
+static struct stream *stream_of(struct pass_over *p, size_t table)
+{
+	char name[16];
+	struct stream *st = sink_find(p->sink, (int64_t)table * 3600, 1);
+
+	if (st)
+		return st;
+	snprintf(name, sizeof name, "t%zu", table);
+	return sink_add(p->sink, (int64_t)table * 3600, 1, table % p->lanes, span_of(name), name, "id, note");
+}
+
+static bool is_each(size_t i, size_t each)
+{
+	return each && i % each == each - 1;
+}
+
+/* A row of table i % tables; now and then with a blank before its number, which only the server reads. */
+static int put(struct pass_over *p, size_t i, struct err *e)
+{
+	char id[32], note[NOTE_MAX + 16];
+	size_t n = p->note ? i * 7919 % p->note : 0;
+
+	snprintf(id, sizeof id, "%s%zu", i % 50 == 49 ? "+" : "", i);
+	snprintf(note, sizeof note, "%s%.*s", is_each(i, p->bad_each) ? "bad" : is_each(i, p->deaf_each) ? "deaf" : "good", (int)n, filler);
+	struct span values[] = { span_of(id), span_of(note) };
+	struct event ev = { .id = (int64_t)i, .data = span_of(note) };
+	if (p->peak < p->sink->pool.used)
+		p->peak = p->sink->pool.used;
+	return sink_row(p->sink, stream_of(p, i % p->tables), &shape, values, &ev, e);
+}
+
+/* As a pass does: an event that failed is told, and left out. */
+static int pump(struct pass_over *p, size_t lane, enum sink_until until, struct err *e)
+{
+	struct sink_fault fault;
+	int rc;
+
+	while ((rc = sink_pump(p->sink, lane, &p->server[lane], until, &fault, e)) < 0) {
+		if (e->code != ERR_DATA || fault.event < 0 || p->ntold == COUNT(p->told))
+			return rc;
+		p->told[p->ntold++] = fault.event;
+		*e = (struct err){ 0 };
+	}
+	return rc;
+}
+
+static int pump_all(struct pass_over *p, enum sink_until until, struct err *e)
+{
+	for (size_t lane = 0; lane < p->lanes; lane++)
+		if (pump(p, lane, until, e) < 0)
+			return e->code;
+	return 0;
+}
+
+static int run(struct pass_over *p, bool careful, struct err *e)
+{
+	p->ntold = p->peak = 0;
+	sink_begin(p->sink, careful);
+	for (size_t i = 0; i < p->rows && !e->code; i++) {
+		if (put(p, i, e) == 0 && (i % 256 == 255 || sink_full(p->sink)))
+			pump_all(p, SINK_FULL, e);
+		while (!e->code && sink_full(p->sink))
+			pump_all(p, SINK_FULL, e);
+	}
+	while (!e->code && !sink_idle(p->sink))
+		pump_all(p, SINK_EMPTY, e);
+	return e->code;
+}
+
+static void prepare(struct pass_over *p, uint32_t seed, const struct sink_types *types)
+{
+	sink_free(p->sink);
+	p->sink = sink_new(types);
+	for (size_t i = 0; i < LANES; i++)
+		server_reset(&p->server[i], seed + (uint32_t)i);
+}
+
+static void finish(struct pass_over *p)
+{
+	sink_free(p->sink);
+	for (size_t i = 0; i < LANES; i++)
+		server_free(&p->server[i]);
+}
+
+/* ---- what is stored */
+
+static bool is_stored(const struct pass_over *p, size_t i)
+{
+	return !is_each(i, p->bad_each) && !is_each(i, p->deaf_each);
+}
+
+/* "" where each table has its rows in their order, and only these. */
+static const char *disorder(const struct pass_over *p)
+{
+	static char why[200];
+	size_t next[TABLES * 500], stored = 0, wanted = 0;
+
+	for (size_t t = 0; t < p->tables; t++)
+		next[t] = t;
+	for (size_t lane = 0; lane < p->lanes; lane++)
+		for (size_t k = 0; k < p->server[lane].nstored; k++, stored++) {
+			const struct stored *s = &p->server[lane].stored[k];
+			size_t table = strtoul(s->table + 1, NULL, 10), i = strtoul(s->row, NULL, 10);
+			while (next[table] < p->rows && !is_stored(p, next[table]))
+				next[table] += p->tables;
+			snprintf(why, sizeof why, "%s has row %zu, not %zu", s->table, i, next[table]);
+			if (i != next[table] || !strstr(s->row, "\tgood"))
+				return why;
+			next[table] += p->tables;
+		}
+	for (size_t i = 0; i < p->rows; i++)
+		wanted += is_stored(p, i);
+	snprintf(why, sizeof why, "%zu rows of %zu", stored, wanted);
+	return stored == wanted ? "" : why;
+}
+
+static int64_t unstored(const struct pass_over *p)
+{
+	return tally_rows(&sink_done(p->sink)->unstored);
+}
+
+static void test_order(void)
+{
+	static const struct { const char *name; struct pass_over p; } cases[] = {
+		{ "one table", { .lanes = 1, .tables = 1, .rows = 3000, .note = 200 } },
+		{ "tables in turn", { .lanes = 1, .tables = TABLES, .rows = 20000, .note = 300 } },
+		{ "two lanes", { .lanes = 2, .tables = TABLES, .rows = 20000, .note = 300 } },
+		{ "rows larger than most", { .lanes = 2, .tables = 3, .rows = 5000, .note = NOTE_MAX } },
+		{ "a row each", { .lanes = 1, .tables = 3000, .rows = 3000 } },
+		{ "more tables than are remembered", { .lanes = 2, .tables = 5000, .rows = 15000 } },
+		{ "nothing", { .lanes = 1, .tables = 1 } },
+		{ "rows that a trigger leaves out", { .lanes = 1, .tables = 3, .rows = 5000, .note = 100, .deaf_each = 7 } },
+	};
+	static const struct sink_types types = { NULL, look, kinds_of };
+
+	for (size_t i = 0; i < COUNT(cases); i++)
+		for (uint32_t seed = 1; seed <= 4; seed++) {
+			struct pass_over p = cases[i].p;
+			struct err e = { 0 };
+			prepare(&p, seed, seed % 2 ? &types : NULL);
+			run(&p, false, &e);
+			check_str(cases[i].name, e.code ? e.msg : disorder(&p), "");
+			check_int("rows told and rows stored", tally_rows(&sink_done(p.sink)->rows) + unstored(&p), (int64_t)p.rows);
+			if (p.deaf_each && seed % 2 == 0)
+				check_int("rows that were left out", unstored(&p), (int64_t)(p.rows / p.deaf_each));
+			finish(&p);
+		}
+}
+
+/* ---- memory */
+
+static void test_bound(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 400, .rows = 60000, .note = 1000 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	run(&p, false, &e);
+	check_str("a large batch", e.code ? e.msg : disorder(&p), "");
+	check_int("it fills the pool", p.peak > POOL_BYTES - BLOCK_BYTES, true);
+	check_int("but no more", p.peak <= POOL_BYTES + BLOCK_BYTES, true);
+	check_int("nothing is left in it", (int64_t)p.sink->pool.used, 0);
+	check_int("few statements", p.server[0].statements < 400, true);
+	finish(&p);
+}
+
+/* ---- events at fault */
+
+static bool was_told(const struct pass_over *p, size_t i)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < p->ntold; k++)
+		n += p->told[k] == (int64_t)i;
+	return n == 1;
+}
+
+static void test_careful(void)
+{
+	static const char *const lines[] = { [LINE_TOLD] = "line told", [LINE_UNTOLD] = "line untold", [LINE_WRONG] = "line wrong" };
+
+	for (int how = LINE_TOLD; how <= LINE_WRONG; how++)
+		for (size_t each = 1; each < 100; each += 1 + each) {
+			struct pass_over p = { .lanes = 2, .tables = 5, .rows = 500, .note = 200, .bad_each = each };
+			struct err e = { 0 };
+			size_t told = 0, bad = 0;
+			prepare(&p, (uint32_t)each, NULL);
+			p.server[0].lines = p.server[1].lines = how;
+			run(&p, true, &e);
+			for (size_t i = 0; i < p.rows; i++) {
+				bad += is_each(i, each);
+				told += is_each(i, each) && was_told(&p, i);
+			}
+			check_str(lines[how], e.code ? e.msg : disorder(&p), "");
+			check_int("each that is bad was told once", (int64_t)told, (int64_t)bad);
+			check_int("no other was", (int64_t)p.ntold, (int64_t)bad);
+			finish(&p);
+		}
+}
+
+/* Without care the error is no event's; what failed is told. */
+static void test_careless(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 1, .rows = 100, .bad_each = 50 };
+	struct sink_fault fault = { 0 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	while (sink_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
+		;
+	check_int("code", e.code, ERR_DATA);
+	check_int("event", fault.event, -1);
+	check_str("table", fault.table, "t0");
+	check_str("column", fault.column, "note");
+	check_str("value", fault.value, "bad\\x0avalue");
+	finish(&p);
+}
+
+static void test_shape(void)
+{
+	for (int careful = 0; careful <= 1; careful++) {
+		struct pass_over p = { .lanes = 1, .tables = 3, .rows = 300 };
+		struct sink_fault fault = { 0 };
+		struct err e = { 0 };
+		prepare(&p, 1, NULL);
+		p.server[0].shapeless = "t2";
+		sink_begin(p.sink, careful);
+		for (size_t i = 0; i < p.rows; i++)
+			put(&p, i, &e);
+		while (sink_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
+			;
+		check_int("a COPY that is refused", e.code, ERR_SHAPE);
+		check_str("its table", fault.table, "t2");
+		check_int("the first event of its rows", fault.event, careful ? 2 : -1);
+		finish(&p);
+	}
+}
+
+/* ---- the connection is lost at each call in turn, and the same rows are sent again */
+
+static void test_lost(bool careful)
+{
+	static const struct sink_types types = { NULL, look, kinds_of };
+	struct pass_over p = { .lanes = 2, .tables = 7, .rows = careful ? 2000 : 5000, .note = 300, .bad_each = careful ? 500 : 0 };
+	int points = 0, wrong = 0;
+	struct err e = { 0 };
+
+	for (bool survived = false; !survived; points++) {
+		e = (struct err){ 0 };
+		prepare(&p, 7, &types);
+		p.server[points % 2].fails = points / 2 + 1;
+		survived = run(&p, careful, &e) == 0 && p.server[0].calls < points / 2 && p.server[1].calls < points / 2;
+		wrong += e.code != ERR_CONN && e.code != 0;
+		for (size_t i = 0; i < LANES; i++)
+			server_reset(&p.server[i], 7);
+		e = (struct err){ 0 };
+		run(&p, careful, &e);
+		wrong += e.code || *disorder(&p);
+	}
+	check_int(careful ? "a careful pass after a loss" : "a pass after a loss", wrong, 0);
+	check_int("there were many calls", points > 60, true);
+	finish(&p);
+}
+
+/* ---- the other ends of a pump */
+
+static void test_free(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 2, .rows = 1000, .note = 1000 };
+	struct sink_fault fault;
+	struct err e = { 0 };
+	int rc;
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	check_int("a COPY is open", sink_pump(p.sink, 0, &p.server[0], SINK_FULL, &fault, &e), 1);
+	while ((rc = sink_pump(p.sink, 0, &p.server[0], SINK_FREE, &fault, &e)) > 0)
+		;
+	check_int("it was ended", rc, 0);
+	check_int("the connection is free", p.server[0].state, IDLE);
+	check_int("rows are left", sink_idle(p.sink), false);
+	check_int("rows were written", sink_wrote(p.sink, 0) || sink_wrote(p.sink, 3600), true);
+	pump_all(&p, SINK_EMPTY, &e);
+	while (!sink_idle(p.sink))
+		pump_all(&p, SINK_EMPTY, &e);
+	check_str("then they go too", e.code ? e.msg : disorder(&p), "");
+	finish(&p);
+}
+
+static void test_swallow(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 3, .rows = 1000 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	sink_swallow(p.sink);
+	check_int("idle", sink_idle(p.sink), true);
+	check_int("rows counted", tally_rows(&sink_done(p.sink)->rows), 1000);
+	check_int("no COPY", sink_done(p.sink)->begun, false);
+	sink_begin(p.sink, false);
+	check_int("counted anew", tally_rows(&sink_done(p.sink)->rows), 0);
+	finish(&p);
+}
+
+/* An event that cannot be decoded leaves nothing behind. */
+static void test_undecodable(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 1, .rows = 1 };
+	struct span values[] = { TEXT("1"), TEXT("x%zz") };
+	struct event ev = { .id = 9, .data = values[1] };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	check_int("bad escape", sink_row(p.sink, stream_of(&p, 0), &shape, values, &ev, &e), ERR_DATA);
+	check_int("idle", sink_idle(p.sink), true);
+	finish(&p);
+}
+
+int main(void)
+{
+	memset(filler, 'x', sizeof filler);
+	test_order();
+	test_bound();
+	test_careful();
+	test_careless();
+	test_shape();
+	test_lost(false);
+	test_lost(true);
+	test_free();
+	test_swallow();
+	test_undecodable();
+	check_int("types were looked for", looked > 0, true);
+	return unit_end();
+}
