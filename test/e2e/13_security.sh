@@ -188,7 +188,7 @@ case_names_on_a_terminal() {
 	once
 	event I:id "id=2&day=2026-01-31&$(encode "$name")=x" >/dev/null
 	tick q
-	terminal 1 "$TDISPATCH" --dry-run job.ini
+	terminal 1 "$TDISPATCH" --dry-run --set 'fields=*' job.ini
 	terminal 1 "$TDISPATCH" --once -v -v --set 'fields=*' job.ini
 }
 

@@ -49,5 +49,14 @@ int main(void)
 	check_text("a character does not fit", text_json, span_of("\xe2\x82\xac"), 2, "");
 	check_text("a replacement does not fit", text_json, span_of("\xff"), 2, "");
 	check_text("no room", text_json, span_of("a"), 0, "");
+	check_text("a line", text_line, (struct span)TEXT("a\x1b[2J\x07\n\tb\x7f\xff\xc3\xa9"), 200, "a\\x1b[2J\\x07  b\\x7f\xef\xbf\xbd\xc3\xa9");
+	check_text("a page", text_page, (struct span)TEXT("a\x1b[2J\r\n\tb"), 200, "a\\x1b[2J \n\tb");
+	check_text("C1 in UTF-8", text_line, (struct span)TEXT("\xc2\x9bm\xc2\xa0"), 200, "\\x9bm\xc2\xa0");
+	check_text("C1 in JSON", text_json, (struct span)TEXT("\xc2\x9bm"), 200, "\\u009bm");
+	check_text("order of text", text_line, (struct span)TEXT("\xe2\x80\xae\xe2\x81\xa6\xe2\x82\xac"), 200, "\\u202e\\u2066\xe2\x82\xac");
+	check_text("no room for an escape", text_line, (struct span)TEXT("a\x1b"), 4, "a");
+	check_int("UTF-8", text_is_utf8(span_of("gr\xc3\xb6\xe2\x82\xac")) && text_is_utf8(span_of("")), 1);
+	check_int("cut off", text_is_utf8(span_of("gr\xc3")), 0);
+	check_int("a surrogate", text_is_utf8(span_of("\xed\xa0\x80")), 0);
 	return unit_end();
 }
