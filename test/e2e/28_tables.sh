@@ -277,6 +277,8 @@ generated_pair() {
 
 case_generated() {
 	generated_pair
+	src "insert into orders (id, day, note) select i, date '2026-01-30' + i % 3, repeat('x', 100) from generate_series(9001, 60000) i"
+	tick q
 	accepted -v
 	expect_match err binary
 	expect_eq "$(content "$DST" orders)" "$(content "$SRC" orders)"

@@ -87,7 +87,7 @@ case_dates_as_binary_values() {
 	dst_set "timezone = 'Asia/Tokyo'"
 	dst_set "datestyle = 'SQL, DMY'"
 	src "set timezone = 'America/St_Johns';
-		insert into t select i, $RANDOM_DATES from generate_series(1, 8000) i"
+		insert into t select i, $RANDOM_DATES from generate_series(1, 20000) i"
 	tick q
 	once -v
 	expect_match err 'binary'
