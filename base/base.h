@@ -7,11 +7,13 @@
  *
  * A function that can fail takes a struct err last and returns a negative ERR_ code; the first
  * error stays. Bytes from an event or the config are spans: they have a length and may hold
- * anything.
+ * anything. Assertions state what our own code keeps true, never what comes from outside; the
+ * static binary is built without them.
  */
 #ifndef BASE_H
 #define BASE_H
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>

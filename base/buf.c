@@ -60,6 +60,7 @@ char *mem_lower(const char *p, size_t n)
 
 void *mem_grow(void *at, size_t n, size_t *cap, size_t size)
 {
+	assert(n <= *cap);
 	if (n < *cap)
 		return at;
 	size_t more = *cap ? 2 * *cap : 16;
@@ -108,6 +109,7 @@ static void grow(struct buf *b, size_t need)
 
 char *buf_reserve(struct buf *b, size_t n)
 {
+	assert(b->len <= b->cap);
 	if (b->cap - b->len < n)
 		grow(b, b->len + n);
 	return b->p + b->len;
@@ -298,6 +300,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
+	assert(code < 0);
 	if (e->code)
 		return e->code;
 	e->code = code;

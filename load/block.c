@@ -50,6 +50,7 @@ void block_drop(struct pool *p, struct block *b)
 {
 	if (!b)
 		return;
+	assert(p->used >= b->cap);
 	p->used -= b->cap;
 	struct block **spare = spares(p, b->cap);
 	if (!spare) {

@@ -39,6 +39,7 @@ size_t job_lane_of(const struct job *j, struct span partition)
 
 	for (size_t i = 0; i < partition.n; i++)
 		number = 10 * number + (unsigned char)partition.p[i];
+	assert(j->lanes >= 1 && j->lanes <= LANES_MAX);
 	return number % j->lanes;
 }
 

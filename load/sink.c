@@ -101,6 +101,7 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 
 	if (s->nstream == STREAMS_MAX)
 		sweep(s);
+	assert(lane < LANES_MAX && s->nstream < STREAMS_MAX);
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
@@ -133,6 +134,7 @@ static void drop_rows(struct sink *s)
 		s->lane[i].faulty = false;
 		lane_end_copy(s, &s->lane[i]);
 	}
+	assert(s->pool.used == 0);
 }
 
 void sink_begin(struct sink *s, bool careful)

@@ -33,6 +33,7 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 /* The n bytes that were written into that room are a row. */
 static void append(struct sink *s, struct stream *st, struct block *b, size_t n, int64_t event_id)
 {
+	assert(block_fits(b, n));
 	if (b != st->last) {
 		if (st->last)
 			st->last->next = b;
@@ -80,6 +81,7 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 		*out++ = i + 1 < shape->n ? '\t' : '\n';
 	}
 	size_t n = (size_t)(out - start);
+	assert(n <= most);
 	st->text_left -= st->text_left < n ? st->text_left : n;
 	append(s, st, b, n, ev->id);
 	return 0;
@@ -102,6 +104,7 @@ static bool put_binary(struct sink *s, struct stream *st, size_t columns, const 
 		}
 		out += n;
 	}
+	assert((size_t)(out - start) <= most);
 	append(s, st, b, (size_t)(out - start), ev->id);
 	return true;
 }
@@ -151,6 +154,7 @@ struct block *stream_take(struct stream *st)
 {
 	struct block *b = st->first;
 
+	assert(b && b->len <= st->bytes);
 	st->first = b->next;
 	if (!st->first)
 		st->last = NULL;

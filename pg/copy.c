@@ -185,11 +185,13 @@ int64_t pq_copied(const struct pq *q)
 
 int pq_copy_put(struct pq *q, const char *p, size_t n, struct err *e)
 {
+	assert(q->state == COPY_IN_OPEN);
 	return PQputCopyData(q->conn, p, (int)n) == 1 ? 0 : pq_lost(q, e);
 }
 
 int pq_copy_end(struct pq *q, struct err *e)
 {
+	assert(q->state == COPY_IN_OPEN);
 	if (PQputCopyEnd(q->conn, NULL) != 1)
 		return pq_lost(q, e);
 	q->state = COPY_IN_ENDED;

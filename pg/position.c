@@ -121,6 +121,7 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 {
 	struct buf sql = { 0 };
 
+	assert(lane < lanes && lanes <= LANES_MAX);
 	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning;");
 	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
 	style_add_settings(&sql);

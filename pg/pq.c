@@ -246,6 +246,7 @@ void pq_add_settings(struct buf *sql, const struct pq *q, int lock_timeout_ms)
 
 int pq_send(struct pq *q, const char *sql, struct err *e)
 {
+	assert(q->state == NO_COPY);
 	log_trace("%s: %s", q->what, sql);
 	return PQsendQuery(q->conn, sql) ? 0 : pq_lost(q, e);
 }
