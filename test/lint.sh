@@ -44,6 +44,7 @@ for page in dist/man/tdispatch.1 dist/man/tdispatch.ini.5; do
 	report "$page: man" "$(LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null)"
 done
 report "bench/speed.svg is drawn from bench/RESULTS.md" "$(cp bench/speed.svg build/lint/ && bench/chart.sh 2>&1; diff build/lint/speed.svg bench/speed.svg)"
+report "mutants change what is there" "$(test/mutants.sh stale)"
 report "no mirror is named" "$(mirrors)"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -5,8 +5,11 @@
 #
 #	test/mutants.sh           all (some minutes)
 #	test/mutants.sh short     those that unit tests and golden files catch, for make test
+#	test/mutants.sh stale     runs nothing: prints those that change nothing any more, for make lint
 #	test/mutants.sh WORD...   those whose line has one of the words
 cd "$(dirname "$0")/.." || exit 2
+
+PATIENCE=300                    # seconds for a test
 
 # NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden or e2e FILE:CASE.
 mutants() {
@@ -29,6 +32,13 @@ mutants() {
 		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
 		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
 		any column is the one that was there | event/route.c | s/ || !same_bytes(rest->p + at, h->name, h->n)// | unit route
+
+		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
+		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge
+		a half in single ticks goes on for ever | pg/judge.c | s/(inside && c->single)/0/ | unit judge
+		the rows after a refused one are lost | load/fault.c | s/stream_put_back(st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
+		rows that came back are sent last | load/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; return; }/ | unit sink
+		a block is used for ever | load/block.c | s/p->used -= b->cap;// | unit sink
 
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
@@ -69,17 +79,34 @@ copy_tree() {
 	cp -p tdispatch-dev "$COPY/" 2>/dev/null || :
 }
 
-# passes KIND WHAT...: runs a test in the copy.
+# passes KIND WHAT...: runs a test in the copy. One that does not end has failed.
 passes() {
 	case $1 in
-	unit) test/unit.sh "${@:2}" ;;
-	golden) test/ini_golden.sh ;;
-	e2e) build_program && test/e2e.sh "${@:2}" ;;
+	unit) timeout "$PATIENCE" test/unit.sh "${@:2}" ;;
+	golden) timeout "$PATIENCE" test/ini_golden.sh ;;
+	e2e) build_program && timeout "$PATIENCE" test/e2e.sh "${@:2}" ;;
 	esac >"$COPY/output" 2>&1
+	code=$?
+	[ $code != 124 ] || echo "0 passed, 1 failed: not within $PATIENCE s" >>"$COPY/output"
+	return $code
 }
 
 build_program() {
 	make -s dev
+}
+
+# read_mutant LINE: sets name, file, change and test.
+read_mutant() {
+	name=${1%% | *} rest=${1#* | }
+	test=${rest##* | } rest=${rest% | *}
+	file=${rest%% | *} change=${rest#* | }
+}
+
+stale() {
+	mutants | grep . | while IFS= read -r line; do
+		read_mutant "$line"
+		! sed "$change" "$file" | cmp -s - "$file" || echo "$name: $file has another line now"
+	done
 }
 
 passed=0 failed=0
@@ -108,11 +135,12 @@ as_it_is() {
 
 # A test that could not even be run, or a change that changes nothing, proves nothing.
 try() {
-	local name=$1 file=$2 change=$3 test=$4 why=
+	local why=
+	read_mutant "$1"
 	cp -p "$file" "$COPY/original"
 	sed -i "$change" "$file"
 	if cmp -s "$file" "$COPY/original"; then
-		why="the line that it changes in $file is not there any more"
+		why="$file has another line now"
 	elif ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -fsyntax-only -I"$(pg_config --includedir)" "$file" 2>"$COPY/output"; then
 		why="it does not compile: $(grep -m 1 error: "$COPY/output")"
 	elif passes $test; then
@@ -125,6 +153,10 @@ try() {
 	verdict $? "$name" "$why"
 }
 
+if [ "${1:-}" = stale ]; then
+	stale
+	exit
+fi
 COPY=$(mktemp -d /tmp/tdispatch-mutants.XXXXXX) || exit 2
 trap 'rm -rf "$COPY"' EXIT
 trap 'exit 130' INT TERM
@@ -132,10 +164,8 @@ trap 'exit 130' INT TERM
 copy_tree
 cd "$COPY" || exit 2
 as_it_is "$@"
-while IFS='|' read -r line; do
-	name=${line%% | *} rest=${line#* | }
-	test=${rest##* | } rest=${rest% | *}
-	try "$name" "${rest%% | *}" "${rest#* | }" "$test" </dev/null
+while IFS= read -r line; do
+	try "$line" </dev/null
 done < <(wanted "$@")
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
