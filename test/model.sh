@@ -4,7 +4,7 @@
 #	test/model.sh [SECONDS [SEED]]    an hour, unless told; SEED is the first round's
 #	test/model.sh short               two minutes, for make test
 #
-# WITHOUT="anew set_back loss" leaves operations out, to see what comes behind them: ops.py names them.
+# WITHOUT="anew set_back loss" leaves operations out, to see what else there is: ops.py names them.
 # TDISPATCH names the program, else ./tdispatch; SANITIZED one with sanitizers, which some of the
 # processes are, else ./tdispatch-dev if it is there.
 cd "$(dirname "$0")/.." || exit 2

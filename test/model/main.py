@@ -28,6 +28,7 @@ def prepare(world, runs):
     if run.code:
         raise Anomaly(f"--install fails: {run.path}: {run.last_error()}")
     world.add_fault_trigger()
+    world.make_durable()
 
 
 def play(world, runs):

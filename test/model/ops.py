@@ -266,6 +266,7 @@ class Ops:
         world.src_sql("select pgq.drop_queue('q')")
         world.src_sql("select pgq.create_queue('q')")
         world.src_sql("select pgq.register_consumer('q', 'job')")
+        world.make_durable()
         world.is_set_back()
         world.backup = False
         world.count("queue anew")

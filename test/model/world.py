@@ -155,6 +155,11 @@ class World:
             if self.loss == side:
                 server.sql("postgres", f'alter database "{name}" set synchronous_commit = off')
 
+    def make_durable(self):
+        """No restart takes away what was installed: a consumer registers at the newest tick."""
+        self.src_sql("checkpoint")
+        self.dst_sql("checkpoint")
+
     def drop(self):
         self.journal.close()
         for server, name in ((self.source, self.src), (self.source, self.backup_name), (self.target, self.dst)):
