@@ -1,6 +1,7 @@
 #!/bin/bash
-# make test: unit tests, golden files, mutants that these must catch, fuzz targets on their seeds, end-to-end tests, kills, the
-# benchmark's comparison of tables, where sources come from, what is handed out, lint. The last line sums up.
+# make test: unit tests, golden files, mutants that these must catch, fuzz targets on their seeds,
+# end-to-end tests, kills, random operations, the benchmark's comparison of tables, where sources
+# come from, what is handed out, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
 total_passed=0
@@ -32,6 +33,7 @@ run mutants test/mutants.sh short
 run fuzz test/fuzz.sh --short
 run e2e test/e2e.sh
 run crash test/crash.sh short
+run model test/model.sh short
 run bench-quick bench/run.sh quick
 run deps test/deps.sh
 run dist test/dist.sh short
