@@ -44,7 +44,8 @@ static struct ini_entry *add_entry(struct reader *r, struct span key)
 
 	ini->entry = mem_grow(ini->entry, ini->n, &ini->cap, sizeof *ini->entry);
 	struct ini_entry *entry = &ini->entry[ini->n++];
-	*entry = (struct ini_entry){ .section = r->section, .key = mem_lower(key.p, key.n), .line = r->line };
+	*entry = (struct ini_entry){ .section = r->section, .key = mem_lower(key.p, key.n),
+		.line = r->line };
 	return entry;
 }
 
@@ -88,10 +89,12 @@ static int read_key(struct reader *r, struct span text)
 		at++;
 	struct span key = strip((struct span){ text.p, at });
 	if (at == text.n)
-		return err_set(r->err, ERR_CONF, "line %zu: neither a [section], a comment nor key = value; if it goes on with a value,"
-			" it must begin with a blank", r->line);
+		return err_set(r->err, ERR_CONF, "line %zu: neither a [section], a comment nor key"
+			" = value; if it goes on with a value, it must begin with a blank",
+			r->line);
 	if (key.n == 0)
-		return err_set(r->err, ERR_CONF, "line %zu: there is no key before the '%c'", r->line, text.p[at]);
+		return err_set(r->err, ERR_CONF, "line %zu: there is no key before the '%c'",
+			r->line, text.p[at]);
 	close_value(r);
 	add_entry(r, key);
 	r->in_key = true;
@@ -113,7 +116,8 @@ static int read_line(struct reader *r, struct span line)
 	size_t indent = (size_t)(text.p - line.p);
 
 	if (memchr(line.p, 0, line.n))
-		return err_set(r->err, ERR_CONF, "line %zu: a NUL byte: this is no text file", r->line);
+		return err_set(r->err, ERR_CONF, "line %zu: a NUL byte: this is no text file",
+			r->line);
 	if (text.n && (text.p[0] == '#' || text.p[0] == ';')) {
 		note_semicolon(r, text.p[0], indent);
 		return 0;
@@ -131,13 +135,15 @@ static int read_line(struct reader *r, struct span line)
 	if (read_header(r, text))
 		return 0;
 	if (!r->section.p)
-		return err_set(r->err, ERR_CONF, "line %zu: there must be a [section] before the first key", r->line);
+		return err_set(r->err, ERR_CONF, "line %zu: there must be a [section] before the"
+			" first key", r->line);
 	return read_key(r, text);
 }
 
 static int compare_entries(const void *a, const void *b)
 {
-	const struct ini_entry *x = *(const struct ini_entry *const *)a, *y = *(const struct ini_entry *const *)b;
+	const struct ini_entry *x = *(const struct ini_entry *const *)a,
+		*y = *(const struct ini_entry *const *)b;
 	size_t common = x->section.n < y->section.n ? x->section.n : y->section.n;
 	int c = memcmp(x->section.p, y->section.p, common);
 
@@ -172,9 +178,11 @@ int ini_check(const struct ini *ini, const char *section, struct err *err)
 	if (!twice)
 		return 0;
 	if (*twice->key)
-		return err_set(err, ERR_CONF, "line %zu: key %.200s is already set in line %zu", twice->line, twice->key, first);
-	return err_set(err, ERR_CONF, "line %zu: section [%.*s] is already there in line %zu", twice->line,
-		twice->section.n < 200 ? (int)twice->section.n : 200, twice->section.p, first);
+		return err_set(err, ERR_CONF, "line %zu: key %.200s is already set in line %zu",
+			twice->line, twice->key, first);
+	return err_set(err, ERR_CONF, "line %zu: section [%.*s] is already there in line %zu",
+		twice->line, twice->section.n < 200 ? (int)twice->section.n : 200, twice->section.p,
+		first);
 }
 
 /* Takes one line off *text; its end is \n, \r\n or \r. */
@@ -219,10 +227,12 @@ void ini_free(struct ini *ini)
 	*ini = (struct ini){ 0 };
 }
 
-static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, void *ctx, int depth, struct err *err)
+static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, void *ctx, int depth,
+	struct err *err)
 {
 	if (depth > INTERPOLATION_DEPTH_MAX)
-		return err_set(err, ERR_CONF, "%%(name)s goes round in a circle or deeper than %d", INTERPOLATION_DEPTH_MAX);
+		return err_set(err, ERR_CONF, "%%(name)s goes round in a circle or deeper than %d",
+			INTERPOLATION_DEPTH_MAX);
 	for (const char *p = raw; *p && !err->code;) {
 		size_t plain = strcspn(p, "%");
 		buf_add(out, p, plain);
@@ -235,7 +245,8 @@ static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, voi
 			continue;
 		}
 		if (p[1] != '(')
-			return err_set(err, ERR_CONF, "'%%' must be followed by '%%' or '(': write %%%% for a percent sign");
+			return err_set(err, ERR_CONF, "'%%' must be followed by '%%' or '(': write"
+				" %%%% for a percent sign");
 		size_t n = strcspn(p + 2, ")");
 		if (n == 0 || strncmp(p + 2 + n, ")s", 2) != 0)
 			return err_set(err, ERR_CONF, "'%%(' without a name and ')s'");

@@ -9,7 +9,7 @@
 struct ini_entry {
 	struct span section;            /* slice of the text */
 	char *key;                      /* lower case; owned by the ini */
-	char *value;                    /* lines joined by '\n', not interpolated; owned by the ini */
+	char *value;                    /* joined by newlines, not interpolated; owned by the ini */
 	size_t line;                    /* of the key, from 1 */
 	size_t semicolon_line;          /* first indented line that begins with ';', or 0 */
 };

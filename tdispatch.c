@@ -39,7 +39,8 @@ static int load_config(const struct app *a, struct conf *conf, struct err *e)
 		return e->code;
 	if (a->asked.mode->traits & MODE_NO_SERVERS)
 		return 0;
-	if (connect_check("src_db", conf->src_db, e) < 0 || connect_check("dst_db", conf->dst_db, e) < 0)
+	if (connect_check("src_db", conf->src_db, e) < 0 ||
+	    connect_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (a->asked.daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
@@ -51,7 +52,8 @@ static void apply_config(const struct app *a)
 {
 	int level = LVL_INFO + a->asked.verbosity;
 
-	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : (enum log_level)level);
+	log_setup(a->conf.job_name, level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE :
+		(enum log_level)level);
 	log_json((a->asked.mode->traits & MODE_LOG) && a->conf.log_format == LOG_JSON);
 	pq_setup(a->conf.server_timeout);
 }
@@ -64,7 +66,8 @@ static void log_warnings(const struct conf *conf)
 		p += n + 1;
 	}
 	if (strcmp(conf->use_skylog, "0") != 0)
-		log_info("use_skylog is accepted and ignored: there is no central logging, see logfile");
+		log_info("use_skylog is accepted and ignored: there is no central logging, see"
+			" logfile");
 }
 
 static int open_log(const struct conf *conf, struct err *e)
@@ -107,10 +110,12 @@ static void read_again(struct app *a)
 		return;
 	}
 	if (!is_same(conf.pidfile, a->conf.pidfile))
-		log_warn("the pidfile stays %s until the next start", a->conf.pidfile ? a->conf.pidfile : "unset");
+		log_warn("the pidfile stays %s until the next start", a->conf.pidfile ?
+			a->conf.pidfile : "unset");
 	finish(a);
 	const struct dest *old = &a->conf.dest, *new = &conf.dest;
-	bool keeps = is_same(new->part_keep, old->part_keep) && is_same(new->dest_table, old->dest_table);
+	bool keeps = is_same(new->part_keep, old->part_keep) &&
+		is_same(new->dest_table, old->dest_table);
 	int64_t keep_at_ms = keeps ? a->job.retain.keep_at_ms : 0;
 	batch_free(&a->loader);
 	job_free(&a->job);
@@ -198,10 +203,12 @@ static void tell(struct app *a, const struct err *e, bool again)
 	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
 		(news ? log_warn : log_debug)("%s; trying again", e->msg);
 	else if (e->code == ERR_TIMEOUT && setting)
-		log_error("%s; %d times in a row: see %s of the role and the database; trying again in %lld s",
-			e->msg, a->failures, setting, (long long)(pause_after(a, e->code) / 1000));
+		log_error("%s; %d times in a row: see %s of the role and the database; trying again"
+			" in %lld s", e->msg, a->failures, setting,
+			(long long)(pause_after(a, e->code) / 1000));
 	else
-		log_error("%s%s; trying again in %lld s", e->msg, hint(e), (long long)(pause_after(a, e->code) / 1000));
+		log_error("%s%s; trying again in %lld s", e->msg, hint(e),
+			(long long)(pause_after(a, e->code) / 1000));
 }
 
 /* The background process is up, or knows that it must wait: the parent may exit. */
@@ -231,7 +238,8 @@ static bool recover(struct app *a, const struct err *e)
 	if (!again)
 		return false;
 	leave_terminal(a);
-	int64_t ms = pause_after(a, e->code), left_ms = a->failing_since_ms + a->conf.retry_limit - clock_ms();
+	int64_t ms = pause_after(a, e->code), left_ms = a->failing_since_ms + a->conf.retry_limit -
+		clock_ms();
 	report_sleep(&a->watch.report, a->asked.once && left_ms < ms ? left_ms : ms);
 	return true;
 }
@@ -249,8 +257,8 @@ static int look_ahead(struct app *a, struct err *e)
 	const struct conf *c = &a->conf;
 	struct queue_state state;
 
-	if (queue_pending(a->job.src, c->queue_name, c->consumer_name, &a->watch.progress.total, e) == 0 &&
-	    queue_state(a->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+	if (queue_pending(a->job.src, c->queue_name, c->consumer_name, &a->watch.progress.total,
+	    e) == 0 && queue_state(a->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
 		a->until_tick = state.last_tick;
 	return e->code;
 }
@@ -317,7 +325,8 @@ static bool keep_pidfile(void)
 	int rc = process_pidfile_keep(why, sizeof why);
 
 	if (rc == PIDFILE_HELD)
-		log_error("our pid file was taken away, and another process has started since: %s", why);
+		log_error("our pid file was taken away, and another process has started since: %s",
+			why);
 	else if (rc < 0)
 		log_warn("our pid file was taken away: %s", why);
 	return rc != PIDFILE_HELD;
@@ -397,8 +406,8 @@ static int run(struct app *a)
 		return fail(&e);
 	}
 	begin_progress(a);
-	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s", a->conf.queue_name,
-		a->conf.consumer_name, a->conf.dest.dest_table);
+	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s",
+		a->conf.queue_name, a->conf.consumer_name, a->conf.dest.dest_table);
 	a->job.watch = &a->watch;
 	watch_start(&a->watch, &a->conf);
 	int code = loop(a);
@@ -422,7 +431,8 @@ static int send_signal(struct app *a)
 	char why[512];
 
 	if (!a->conf.pidfile)
-		return refuse("the config has no pidfile, so the running process cannot be found", 2);
+		return refuse("the config has no pidfile, so the running process cannot be found",
+			2);
 	if (process_signal(a->conf.pidfile, a->asked.mode->signal, why, sizeof why) == 0)
 		return 0;
 	return refuse(why, 1);
@@ -434,10 +444,12 @@ static int health(struct app *a)
 	struct buf line = { 0 };
 
 	if (!a->conf.state_file)
-		return refuse("the config has neither state_file nor pidfile, so nothing is known of the running process:"
-			" set state_file", 2);
-	bool yes = report_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S) * 1000, &line);
-	print_line(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy", buf_cstr(&line));
+		return refuse("the config has neither state_file nor pidfile, so nothing is known"
+			" of the running process: set state_file", 2);
+	bool yes = report_healthy(a->conf.state_file, (a->asked.max_lag ? a->asked.max_lag :
+		MAX_LAG_S) * 1000, &line);
+	print_line(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy",
+		buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;
 }
@@ -532,7 +544,8 @@ static bool finds_process(const struct app *a)
 {
 	unsigned traits = a->asked.mode->traits;
 
-	return (traits & MODE_LENIENT) && (traits & MODE_PIDFILE ? a->conf.pidfile : a->conf.state_file);
+	return (traits & MODE_LENIENT) && (traits & MODE_PIDFILE ? a->conf.pidfile :
+		a->conf.state_file);
 }
 
 static int with_config(struct app *a)

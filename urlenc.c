@@ -100,13 +100,15 @@ static int unescape(const char *p, const char *end)
 
 /* The letter if COPY's text format wants \letter for the byte; 0: the byte itself. */
 static const char copy_letter[256] = {
-	['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\v'] = 'v', ['\f'] = 'f', ['\r'] = 'r', ['\\'] = '\\',
+	['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\v'] = 'v', ['\f'] = 'f', ['\r'] = 'r',
+	['\\'] = '\\',
 };
 
 /* Bytes to decode or to escape for COPY text, and NUL. */
 static const bool is_special[256] = {
 	['\0'] = true, ['%'] = true, ['+'] = true,
-	['\b'] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true, ['\\'] = true,
+	['\b'] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true,
+	['\\'] = true,
 };
 
 /* 0x80 in each byte of x that is_special, except '+': '%', '\\' and below 0x20. */

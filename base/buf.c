@@ -180,18 +180,19 @@ uint64_t span_hash(const char *kind, struct span s)
 /* Words that cannot name a table or column without quotes: the reserved and the
  * function-or-type keywords of PostgreSQL 10 to 18, sorted. */
 static const char *const reserved[] = {
-	"all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization",
-	"binary", "both", "case", "cast", "check", "collate", "collation", "column", "concurrently",
-	"constraint", "create", "cross", "current_catalog", "current_date", "current_role",
-	"current_schema", "current_time", "current_timestamp", "current_user", "default", "deferrable",
-	"desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign", "freeze",
-	"from", "full", "grant", "group", "having", "ilike", "in", "initially", "inner", "intersect",
-	"into", "is", "isnull", "join", "lateral", "leading", "left", "like", "limit", "localtime",
-	"localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only", "or", "order",
-	"outer", "overlaps", "placing", "primary", "references", "returning", "right", "select",
-	"session_user", "similar", "some", "symmetric", "system_user", "table", "tablesample", "then",
-	"to", "trailing", "true", "union", "unique", "user", "using", "variadic", "verbose", "when",
-	"where", "window", "with",
+	"all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric",
+	"authorization", "binary", "both", "case", "cast", "check", "collate", "collation",
+	"column", "concurrently", "constraint", "create", "cross", "current_catalog",
+	"current_date", "current_role", "current_schema", "current_time", "current_timestamp",
+	"current_user", "default", "deferrable", "desc", "distinct", "do", "else", "end", "except",
+	"false", "fetch", "for", "foreign", "freeze", "from", "full", "grant", "group", "having",
+	"ilike", "in", "initially", "inner", "intersect", "into", "is", "isnull", "join", "lateral",
+	"leading", "left", "like", "limit", "localtime", "localtimestamp", "natural", "not",
+	"notnull", "null", "offset", "on", "only", "or", "order", "outer", "overlaps", "placing",
+	"primary", "references", "returning", "right", "select", "session_user", "similar", "some",
+	"symmetric", "system_user", "table", "tablesample", "then", "to", "trailing", "true",
+	"union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window",
+	"with",
 };
 
 static int compare_word(const void *key, const void *word)
@@ -212,7 +213,8 @@ static bool ident_is_plain(struct span name)
 	}
 	memcpy(word, name.p, name.n);
 	word[name.n] = 0;
-	return !bsearch(word, reserved, sizeof reserved / sizeof *reserved, sizeof *reserved, compare_word);
+	return !bsearch(word, reserved, sizeof reserved / sizeof *reserved, sizeof *reserved,
+		compare_word);
 }
 
 /* Appends value between two quotes, each byte c of it written twice. */

@@ -40,13 +40,15 @@ static int sender(void)
 static int header(char *out, size_t size, enum log_level level)
 {
 	static const int severity[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_DEBUG };
-	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+		"Sep", "Oct", "Nov", "Dec" };
 	time_t now = time(NULL);
 	struct tm tm;
 
 	localtime_r(&now, &tm);
-	return snprintf(out, size, "<%d>%s %2d %02d:%02d:%02d tdispatch[%d]: ", LOG_DAEMON | severity[level],
-		months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)getpid());
+	return snprintf(out, size, "<%d>%s %2d %02d:%02d:%02d tdispatch[%d]: ",
+		LOG_DAEMON | severity[level], months[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min,
+		tm.tm_sec, (int)getpid());
 }
 
 /* With facility daemon. NULL, or why /dev/log did not accept it. */
@@ -59,7 +61,8 @@ static const char *send_syslog(enum log_level level, struct span text)
 		{ .iov_base = head, .iov_len = (size_t)header(head, sizeof head, level) },
 		{ .iov_base = (void *)(uintptr_t)text.p, .iov_len = text.n },
 	};
-	struct msghdr message = { .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = parts, .msg_iovlen = 2 };
+	struct msghdr message = { .msg_name = &address, .msg_namelen = sizeof address,
+		.msg_iov = parts, .msg_iovlen = 2 };
 
 	failing = sendmsg(sender(), &message, MSG_NOSIGNAL | (failing ? MSG_DONTWAIT : 0)) < 0;
 	return failing ? strerror(errno) : NULL;
@@ -191,7 +194,8 @@ static void write_all(int fd, const char *p, size_t n)
 }
 
 /* *body: offset of the part after time and pid, which the system log adds itself. */
-static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
+static size_t format_line(char *line, size_t *body, enum log_level level, const char *fmt,
+	va_list ap)
 {
 	static const char *const names[] = { "ERROR", "WARNING", "INFO", "DEBUG", "TRACE" };
 	char text[LINE_BYTES];
@@ -202,7 +206,8 @@ static size_t format_line(char *line, size_t *body, enum log_level level, const 
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
 	n = strftime(line, LINE_BYTES, "%Y-%m-%d %H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d ", now.tv_nsec / 1000000, (int)getpid());
+	n += (size_t)snprintf(line + n, LINE_BYTES - n, ",%03ld %d ", now.tv_nsec / 1000000,
+		(int)getpid());
 	*body = n;
 	n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s %s: ", names[level], logger.job);
 	vsnprintf(text, sizeof text, fmt, ap);
@@ -212,7 +217,8 @@ static size_t format_line(char *line, size_t *body, enum log_level level, const 
 }
 
 /* Members and their order are fixed: programs read them. */
-static size_t format_json(char *line, size_t *body, enum log_level level, const char *fmt, va_list ap)
+static size_t format_json(char *line, size_t *body, enum log_level level, const char *fmt,
+	va_list ap)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
 	static const char end[] = "\"}\n";
@@ -224,8 +230,10 @@ static size_t format_json(char *line, size_t *body, enum log_level level, const 
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
 	vsnprintf(text, sizeof text, fmt, ap);
-	size_t n = (size_t)sprintf(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"job\":\"", when, now.tv_nsec / 1000000, names[level]);
-	n += text_json(line + n, TEXT_GROWTH * sizeof logger.job, (struct span){ logger.job, strlen(logger.job) });
+	size_t n = (size_t)sprintf(line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"job\":\"",
+		when, now.tv_nsec / 1000000, names[level]);
+	n += text_json(line + n, TEXT_GROWTH * sizeof logger.job,
+		(struct span){ logger.job, strlen(logger.job) });
 	n += (size_t)sprintf(line + n, "\",\"pid\":%d,\"msg\":\"", (int)getpid());
 	n += text_json(line + n, LINE_BYTES - n - strlen(end), (struct span){ text, strlen(text) });
 	memcpy(line + n, end, strlen(end));
@@ -239,7 +247,8 @@ static bool line_to_syslog(enum log_level level, const char *body, size_t n)
 	const char *why = send_syslog(level, (struct span){ body, n });
 
 	if (why && !logger.syslog_failed)
-		dprintf(STDERR_FILENO, "tdispatch: cannot write to /dev/log: %s; lines go to standard error until it can\n", why);
+		dprintf(STDERR_FILENO, "tdispatch: cannot write to /dev/log: %s; lines go to"
+			" standard error until it can\n", why);
 	logger.syslog_failed = why != NULL;
 	return !why && !isatty(STDERR_FILENO);
 }

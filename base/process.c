@@ -74,7 +74,8 @@ static void remove_pidfile(void)
 
 	if (pidfile_fd < 0 || getpid() != pidfile_pid || !still_there(pidfile_fd, pidfile_path))
 		return;
-	if (pread(pidfile_fd, text, sizeof text - 1, 0) > 0 && strtol(text, NULL, 10) == pidfile_pid)
+	if (pread(pidfile_fd, text, sizeof text - 1, 0) > 0 &&
+	    strtol(text, NULL, 10) == pidfile_pid)
 		unlink(pidfile_path);
 }
 
@@ -152,7 +153,8 @@ int64_t clock_ms(void)
 
 int process_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
 {
-	struct timespec timeout = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000 };
+	struct timespec timeout = { .tv_sec = timeout_ms / 1000,
+		.tv_nsec = timeout_ms % 1000 * 1000000 };
 
 	return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, &mask_while_waiting);
 }
@@ -189,9 +191,11 @@ static int open_locked(const char *path, char *why, size_t why_size)
 		if (lock_file(fd) < 0) {
 			bool held = errno == EACCES || errno == EAGAIN;
 			if (held)
-				snprintf(why, why_size, "pidfile %s is locked: it is running already", path);
+				snprintf(why, why_size, "pidfile %s is locked: it is running"
+					" already", path);
 			else
-				snprintf(why, why_size, "cannot lock pidfile %s: %s", path, strerror(errno));
+				snprintf(why, why_size, "cannot lock pidfile %s: %s", path,
+					strerror(errno));
 			close(fd);
 			return held ? PIDFILE_HELD : -1;
 		}
@@ -237,8 +241,9 @@ int process_pidfile(const char *path, char *why, size_t why_size)
 	int old = process_old_program(path);    /* it closes the file, which would release a lock */
 
 	if (old) {
-		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs: it may"
-			" still commit a batch; stop it, and wait until it is gone", path, old);
+		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs:"
+			" it may still commit a batch; stop it, and wait until it is gone", path,
+			old);
 		return -1;
 	}
 	int fd = open_locked(path, why, why_size);
@@ -293,7 +298,8 @@ int process_signal(const char *path, int sig, char *why, size_t why_size)
 		snprintf(why, why_size, "cannot read pidfile %s: %s", path, strerror(errno));
 		return -1;
 	}
-	bool held = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0;
+	bool held = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
+		lock.l_pid > 0;
 	if (fd >= 0)
 		close(fd);
 	if (!held) {
@@ -301,7 +307,8 @@ int process_signal(const char *path, int sig, char *why, size_t why_size)
 		return -1;
 	}
 	if (kill(lock.l_pid, sig) < 0) {
-		snprintf(why, why_size, "cannot signal process %d: %s", (int)lock.l_pid, strerror(errno));
+		snprintf(why, why_size, "cannot signal process %d: %s", (int)lock.l_pid,
+			strerror(errno));
 		return -1;
 	}
 	return 0;

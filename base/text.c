@@ -12,7 +12,8 @@ static const char replacement[] = "\xef\xbf\xbd";       /* U+FFFD, for an invali
 /* Length of the character at p; 0 if it is invalid: truncated, overlong, a surrogate. */
 static size_t char_bytes(const unsigned char *p, size_t n)
 {
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 :
+		p[0] < 0xf5 ? 4 : 0;
 
 	if (len > n)
 		return 0;
@@ -43,8 +44,8 @@ static int control(const char *p, size_t n)
 	const unsigned char *u = (const unsigned char *)p;
 	int code = n == 1 ? u[0] : n == 2 ? (u[0] & 0x1f) << 6 | (u[1] & 0x3f) :
 		n == 3 ? (u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f) : 'x';
-	bool obeyed = code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x2028 && code <= 0x202e) ||
-		(code >= 0x2066 && code <= 0x2069);
+	bool obeyed = code < 0x20 || (code >= 0x7f && code < 0xa0) ||
+		(code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 
 	return obeyed ? code : -1;
 }
@@ -81,7 +82,8 @@ static size_t line_char(char out[8], const char *p, size_t n)
 	if (code >= 0 && strchr("\t\n\r", code) && code)
 		return (size_t)sprintf(out, " ");
 	if (code >= 0)
-		return (size_t)sprintf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", (unsigned)code & 0xffffu);
+		return (size_t)sprintf(out, code < 0x100 ? "\\x%02x" : "\\u%04x",
+			(unsigned)code & 0xffffu);
 	memcpy(out, p, n);
 	return n;
 }
@@ -94,7 +96,8 @@ static size_t page_char(char out[8], const char *p, size_t n)
 	return 1;
 }
 
-static size_t encode(char *out, size_t size, struct span text, size_t (*encode_char)(char[8], const char *, size_t))
+static size_t encode(char *out, size_t size, struct span text,
+	size_t (*encode_char)(char[8], const char *, size_t))
 {
 	size_t done = 0;
 	char one[8];

@@ -68,17 +68,19 @@ static void check_semicolons(struct loading *l, const struct value *value)
 
 	if (is_template && value->semicolon_line)
 		err_set(l->err, ERR_CONF, "%s: line %zu begins with a ; and so is a comment, where"
-			" table_dispatcher 2.1 ran it as SQL: put the ; at the end of the line before, or begin the"
-			" comment with --", value->where, value->semicolon_line);
+			" table_dispatcher 2.1 ran it as SQL: put the ; at the end of the line"
+			" before, or begin the comment with --", value->where,
+			value->semicolon_line);
 	if (is_template || !has_inline_comment(value->raw))
 		return;
 	if (l->values.old)
-		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in table_dispatcher 2.1, and is"
-			" part of the value today: give the comment a line of its own, or where it is no comment"
-			" name the section [tdispatch]", value->where);
-	else
-		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line of its own\n",
+		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in"
+			" table_dispatcher 2.1, and is part of the value today: give the comment a"
+			" line of its own, or where it is no comment name the section [tdispatch]",
 			value->where);
+	else
+		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line"
+			" of its own\n", value->where);
 }
 
 /* The raw value of a name in %(name)s. An empty key has its default, except a number. */
@@ -113,7 +115,8 @@ static char *value_of(struct loading *l, const struct key *key, struct err *why)
 
 static int read_key(struct loading *l, const struct key *key)
 {
-	const struct value *found = given(l, key), *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
+	const struct value *found = given(l, key);
+	const struct value *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
 	struct err why = { 0 };
 
 	if (alias && found != alias && found->from == alias->from)
@@ -122,7 +125,8 @@ static int read_key(struct loading *l, const struct key *key)
 	if (why.code)
 		return bad_value(l, key->name, why.msg);
 	if (value)
-		return key_store(key, l->conf, value, &why) < 0 ? bad_value(l, key->name, why.msg) : 0;
+		return key_store(key, l->conf, value, &why) < 0 ?
+			bad_value(l, key->name, why.msg) : 0;
 	return key->required ? bad_value(l, key->name, "must be set") : 0;
 }
 
@@ -132,7 +136,8 @@ static void warn_unknown(struct loading *l)
 	for (size_t i = 0; i < l->values.n; i++) {
 		const struct value *value = &l->values.at[i];
 		if (!value->used && !is_key(value->key))
-			buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored\n", value->where);
+			buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored\n",
+				value->where);
 	}
 }
 
@@ -162,8 +167,9 @@ static void warn_part_column(struct loading *l)
 	const struct value *value = given(l, key_find("part_field"));
 
 	if (l->values.old && value && *value->raw && strcmp(value->key, "part_column") == 0)
-		buf_fmt(&l->conf->warnings, "%s: table_dispatcher 2.1 never read this key, and wrote to dest_table"
-			" itself; here it is part_field: rows go to partitions\n", value->where);
+		buf_fmt(&l->conf->warnings, "%s: table_dispatcher 2.1 never read this key, and"
+			" wrote to dest_table itself; here it is part_field: rows go to"
+			" partitions\n", value->where);
 }
 
 static void choose_state_file(struct conf *c)
@@ -227,8 +233,9 @@ int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
 		const char *text = key->type == KEY_STRING ? *key_text(key, conf) : NULL;
 		for (; text && *text; text++)
 			if (*text & 0x80)
-				return err_set(e, ERR_SHAPE, "%s has a character outside of ASCII, and src_db is in encoding %s:"
-					" that needs a source in UTF8", key->name, encoding);
+				return err_set(e, ERR_SHAPE, "%s has a character outside of ASCII,"
+					" and src_db is in encoding %s: that needs a source in"
+					" UTF8", key->name, encoding);
 	}
 	return 0;
 }

@@ -35,8 +35,8 @@ struct values {
 
 /* file: NULL for none. sets: "key=value". is_key distinguishes TDISPATCH_<KEY> from
  * TDISPATCH_<KEY>_FILE. 0 or ERR_CONF; call values_free after an error too. */
-int values_load(struct values *, const char *file, char *const *sets, size_t nsets, bool (*is_key)(const char *),
-	struct err *);
+int values_load(struct values *, const char *file, char *const *sets, size_t nsets,
+	bool (*is_key)(const char *), struct err *);
 void values_free(struct values *);
 bool values_in_environment(void);               /* is any TDISPATCH_ variable set? */
 struct value *values_find(const struct values *, const char *key);     /* NULL: not set */

@@ -93,7 +93,8 @@ static const char *choose_period(struct dest *d, struct err *e)
 	d->part_by = !d->part_field ? PART_BY_NOTHING :
 		strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME : PART_BY_COLUMN;
 	if (!period_zone(&d->period, d->part_timezone))
-		return bad(e, "part_timezone", "neither text, UTC nor a fixed offset such as +02:00");
+		return bad(e, "part_timezone", "neither text, UTC nor a fixed offset such as"
+			" +02:00");
 	d->period.method = d->part_by == PART_BY_NOTHING ? PERIOD_NONE : d->part_method;
 	return NULL;
 }
@@ -101,10 +102,11 @@ static const char *choose_period(struct dest *d, struct err *e)
 static const char *choose_keep(struct dest *d, struct err *e)
 {
 	if (d->part_keep && !period_age(&d->keep, d->part_keep))
-		return bad(e, "part_keep", "not a number from 1 to 99999 and hours, days, weeks, months or"
-			" years");
+		return bad(e, "part_keep", "not a number from 1 to 99999 and hours, days, weeks,"
+			" months or years");
 	if (d->part_keep && !d->part_field)
-		return bad(e, "part_keep", "it needs part_field: there are no partitions without it");
+		return bad(e, "part_keep", "it needs part_field: there are no partitions without"
+			" it");
 	if (!d->part_keep && d->part_late != PART_LATE_CREATE)
 		return bad(e, "part_late", "it needs part_keep: without it no row is late");
 	if (d->part_premake && (!d->part_field || !d->part_template))
@@ -127,7 +129,8 @@ static const char *try_template(struct dest *d, struct err *e)
 	buf_fmt(&part, "%.*s%s", (int)d->table.n, d->table.p, suffix);
 	struct template_words words = {
 		.schema = d->schema, .parent = d->table, .part = { part.p, part.len },
-		.pkey = &pkey, .npkey = 1, .part_field = dest_part_column(d), .start = at, .end = at,
+		.pkey = &pkey, .npkey = 1, .part_field = dest_part_column(d),
+		.start = at, .end = at,
 	};
 	if (nesting_check(span_of(d->part_template), &why) < 0 ||
 	    template_expand(&out, span_of(d->part_template), &words, &why) < 0) {

@@ -76,19 +76,26 @@ static void bash_word(const struct word *w)
 
 static void bash(const char *help)
 {
-	fputs("_tdispatch() {\n\tlocal words=\n\tcase ${COMP_WORDS[COMP_CWORD - 1]},${COMP_WORDS[COMP_CWORD]} in\n"
-		"\t--completion,*) words='bash zsh fish' ;;\n\t--progress,*) words=json ;;\n\t*,-*) words='", stdout);
+	fputs("_tdispatch() {\n\tlocal words=\n"
+		"\tcase ${COMP_WORDS[COMP_CWORD - 1]},${COMP_WORDS[COMP_CWORD]} in\n"
+		"\t--completion,*) words='bash zsh fish' ;;\n"
+		"\t--progress,*) words=json ;;\n"
+		"\t*,-*) words='", stdout);
 	each(help, bash_word);
-	fputs("' ;;\n\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
-		"complete -o default -F _tdispatch tdispatch\n", stdout);   /* default: file names */
+	fputs("' ;;\n\tesac\n"
+		"\tCOMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
+		/* default: file names */
+		"complete -o default -F _tdispatch tdispatch\n", stdout);
 }
 
 static void zsh_word(const struct word *w)
 {
 	if (w->letter)
-		printf(" \\\n\t'(-%c --%.*s)'{-%c,--%.*s}'[", w->letter, (int)w->name.n, w->name.p, w->letter, (int)w->name.n, w->name.p);
+		printf(" \\\n\t'(-%c --%.*s)'{-%c,--%.*s}'[", w->letter, (int)w->name.n, w->name.p,
+			w->letter, (int)w->name.n, w->name.p);
 	else
-		printf(" \\\n\t'%s--%.*s[", span_is(w->name, "set") ? "*" : "", (int)w->name.n, w->name.p);
+		printf(" \\\n\t'%s--%.*s[", span_is(w->name, "set") ? "*" : "", (int)w->name.n,
+			w->name.p);
 	put(w->text, "[]:\\");
 	fputs("]", stdout);
 	if (w->argument.n)
@@ -141,7 +148,8 @@ const char switches_help[] =
 	"  -d, --daemon        go to the background (needs pidfile)\n"
 	"      --once          process all that is there now, then exit\n"
 	"      --progress AS   with --once: json tells the progress as an object a line\n"
-	"      --verify        with --once: compare each batch with its events before it is committed\n"
+	"      --verify        with --once: compare each batch with its events before it is"
+	" committed\n"
 	"      --set KEY=VALUE override a key of the config; any number of times\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
@@ -166,14 +174,17 @@ const char switches_help[] =
 	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
 	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
 	"\n"
-	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or TDISPATCH_<KEY>_FILE=file\n"
-	"that holds the value. --set counts before the environment, the environment before config.ini.\n"
+	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or"
+	" TDISPATCH_<KEY>_FILE=file\n"
+	"that holds the value. --set counts before the environment, the environment before"
+	" config.ini.\n"
 	"\n"
 	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
 enum {
-	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION, OPT_JSON, OPT_MAX_LAG, OPT_MODE
+	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION,
+	OPT_JSON, OPT_MAX_LAG, OPT_MODE
 };
 
 #define MODES_MAX 32
@@ -181,9 +192,11 @@ enum {
 static const struct option plain_options[] = {
 	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
 	{ "daemon", no_argument, NULL, 'd' }, { "once", no_argument, NULL, OPT_ONCE },
-	{ "set", required_argument, NULL, OPT_SET }, { "completion", required_argument, NULL, OPT_COMPLETION },
-	{ "verify", no_argument, NULL, OPT_VERIFY }, { "progress", required_argument, NULL, OPT_PROGRESS },
-	{ "json", no_argument, NULL, OPT_JSON }, { "max-lag", required_argument, NULL, OPT_MAX_LAG },
+	{ "set", required_argument, NULL, OPT_SET }, { "verify", no_argument, NULL, OPT_VERIFY },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "completion", required_argument, NULL, OPT_COMPLETION },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "max-lag", required_argument, NULL, OPT_MAX_LAG },
 };
 
 #define PLAIN (sizeof plain_options / sizeof *plain_options)
@@ -237,7 +250,8 @@ static int refuse(const char *word, const char *why)
 {
 	char text[200], letter[3] = { '-', (char)optopt, 0 };
 
-	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word, why);
+	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word,
+		why);
 	return usage(text);
 }
 
@@ -250,7 +264,8 @@ static int check_together(struct switches *s, int nfiles, char **files)
 	if (s->file && !*s->file && nfiles == 0)
 		s->file = NULL;         /* an empty variable counts as not set */
 	if (!s->file && !values_in_environment())
-		return usage("there is no config file on the command line, and no TDISPATCH_ variable in the environment");
+		return usage("there is no config file on the command line, and no TDISPATCH_"
+			" variable in the environment");
 	if (nfiles > 1)
 		return usage("there is more than one config file on the command line");
 	if ((s->json && !(s->mode->traits & MODE_JSON)) ||
@@ -273,7 +288,8 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 	s->mode = modes;
 	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
-			return refuse(argv[optind - 1], opt == ':' ? "needs a value" : "is no switch, or the beginning of several");
+			return refuse(argv[optind - 1], opt == ':' ? "needs a value" :
+				"is no switch, or the beginning of several");
 		if (opt == 'q') {
 			s->verbosity--;
 		} else if (opt == 'v') {
@@ -293,12 +309,14 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 				return usage("more --set than it takes (64)");
 			s->sets[s->nsets++] = optarg;
 		} else if (opt == OPT_COMPLETION) {
-			exit(print_completion(optarg, switches_help) ? 0 : usage("--completion knows bash, zsh and fish"));
+			exit(print_completion(optarg, switches_help) ? 0 :
+				usage("--completion knows bash, zsh and fish"));
 		} else if (opt == OPT_JSON) {
 			s->json = true;
 		} else if (opt == OPT_MAX_LAG) {
 			if ((s->max_lag = seconds_of(optarg)) == 0)
-				return usage("--max-lag takes a whole number of seconds, 1 or more");
+				return usage("--max-lag takes a whole number of seconds, 1 or"
+					" more");
 		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
 			return usage("two switches ask for different things");
 		} else {

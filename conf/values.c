@@ -43,7 +43,8 @@ static char *read_file(const char *path, size_t *n)
 
 /* The list takes over key and raw; fmt makes the prefix of messages about it. */
 __attribute__((format(printf, 5, 6)))
-static struct value *add(struct values *v, enum value_from from, char *key, char *raw, const char *fmt, ...)
+static struct value *add(struct values *v, enum value_from from, char *key, char *raw,
+	const char *fmt, ...)
 {
 	char where[1024];
 	va_list ap;
@@ -52,7 +53,8 @@ static struct value *add(struct values *v, enum value_from from, char *key, char
 	vsnprintf(where, sizeof where, fmt, ap);
 	va_end(ap);
 	v->at = mem_grow(v->at, v->n, &v->cap, sizeof *v->at);
-	v->at[v->n] = (struct value){ .key = key, .raw = raw, .from = from, .where = mem_str(where, strlen(where)) };
+	v->at[v->n] = (struct value){ .key = key, .raw = raw, .from = from,
+		.where = mem_str(where, strlen(where)) };
 	return &v->at[v->n++];
 }
 
@@ -71,7 +73,9 @@ static char *doubled_percent(const char *s)
 
 static void add_builtin(struct values *v, const char *name, const char *value)
 {
-	add(v, VALUE_BUILTIN, mem_str(name, strlen(name)), doubled_percent(value), "%s", name)->used = true;
+	char *key = mem_str(name, strlen(name));
+
+	add(v, VALUE_BUILTIN, key, doubled_percent(value), "%s", name)->used = true;
 }
 
 static void add_names_of_file(struct values *v, const char *file)
@@ -111,12 +115,14 @@ static const char *find_section(const struct ini *ini, const char *file, struct 
 		for (size_t k = 0; k < ini->n; k++)
 			if (span_is(ini->entry[k].section, names[i]) && found != names[i]) {
 				if (found)
-					err_set(e, ERR_CONF, "%s: line %zu: [%s] and [%s] are both there: one job, one section",
-						file, ini->entry[k].line, names[0], names[1]);
+					err_set(e, ERR_CONF, "%s: line %zu: [%s] and [%s] are both"
+						" there: one job, one section", file,
+						ini->entry[k].line, names[0], names[1]);
 				found = names[i];
 			}
 	if (!found)
-		err_set(e, ERR_CONF, "%s: there is no section [%s] or [%s]", file, names[0], names[1]);
+		err_set(e, ERR_CONF, "%s: there is no section [%s] or [%s]", file, names[0],
+			names[1]);
 	return found;
 }
 
@@ -136,12 +142,14 @@ static void add_entries(struct values *v, const char *file, const struct ini *in
 		if (!*entry->key || !span_is(entry->section, name))
 			continue;
 		struct value *value = add(v, from, mem_str(entry->key, strlen(entry->key)),
-			copied_value(entry->value), "%s: line %zu: %.200s", file, entry->line, entry->key);
+			copied_value(entry->value), "%s: line %zu: %.200s", file, entry->line,
+			entry->key);
 		value->semicolon_line = entry->semicolon_line;
 	}
 }
 
-static void add_section(struct values *v, const char *file, const struct ini *ini, const char *section)
+static void add_section(struct values *v, const char *file, const struct ini *ini,
+	const char *section)
 {
 	add_entries(v, file, ini, "DEFAULT");
 	add_entries(v, file, ini, section);
@@ -205,8 +213,8 @@ static char *read_secret(const char *variable, const char *path, struct err *e)
 	return value;
 }
 
-static void add_variable(struct values *v, const char *variable, const char *content, bool (*is_key)(const char *),
-	struct err *e)
+static void add_variable(struct values *v, const char *variable, const char *content,
+	bool (*is_key)(const char *), struct err *e)
 {
 	char *key = mem_lower(variable + strlen(ENV_PREFIX), strlen(variable) - strlen(ENV_PREFIX));
 	size_t n = strlen(key), suffix = strlen(ENV_FILE_SUFFIX);
@@ -221,7 +229,8 @@ static void add_variable(struct values *v, const char *variable, const char *con
 	}
 	const struct value *other = values_find(v, key);
 	if (other && other->from == VALUE_ENV)
-		err_set(e, ERR_CONF, "%s and %s are both set: they are one key", other->where, variable);
+		err_set(e, ERR_CONF, "%s and %s are both set: they are one key", other->where,
+			variable);
 	add(v, VALUE_ENV, key, value ? value : doubled_percent(content), "%s", variable);
 }
 
@@ -258,8 +267,8 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 
 /* ---- the list as a whole */
 
-int values_load(struct values *v, const char *file, char *const *sets, size_t nsets, bool (*is_key)(const char *),
-	struct err *e)
+int values_load(struct values *v, const char *file, char *const *sets, size_t nsets,
+	bool (*is_key)(const char *), struct err *e)
 {
 	*v = (struct values){ .file = file };
 	if (file)

@@ -20,7 +20,8 @@ struct scan {
 
 static bool is_word_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (c & 0x80);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		c == '_' || (c & 0x80);
 }
 
 static void skip_space(struct scan *s)
@@ -101,8 +102,8 @@ static bool take_default(struct scan *s)
 static bool take_rest(struct scan *s)
 {
 	static const char *const others[] = {
-		"references", "foreign", "attach", "detach", "inherit", "inherits", "partition", "concurrently", "rename",
-		"schema", "as", "like", "_PARENT", "_SCHEMA_TABLE",
+		"references", "foreign", "attach", "detach", "inherit", "inherits", "partition",
+		"concurrently", "rename", "schema", "as", "like", "_PARENT", "_SCHEMA_TABLE",
 	};
 
 	while (s->token.n && *s->token.p != ';') {
@@ -163,7 +164,8 @@ static bool take_addition(struct scan *s)
 
 static bool take_attach(struct scan *s)
 {
-	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") && take_bounds(s);
+	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") &&
+		take_bounds(s);
 }
 
 bool attach_is_all(struct span template)

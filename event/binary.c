@@ -18,8 +18,9 @@
 enum binary_kind binary_kind(const char *type_oid)
 {
 	static const struct { unsigned long oid; enum binary_kind kind; } types[] = {
-		{ 16, BINARY_BOOL }, { 20, BINARY_INT8 }, { 21, BINARY_INT2 }, { 23, BINARY_INT4 }, { 25, BINARY_TEXT },
-		{ 1042, BINARY_TEXT }, { 1043, BINARY_TEXT }, { 1082, BINARY_DATE }, { 1114, BINARY_TIMESTAMP },
+		{ 16, BINARY_BOOL }, { 20, BINARY_INT8 }, { 21, BINARY_INT2 }, { 23, BINARY_INT4 },
+		{ 25, BINARY_TEXT }, { 1042, BINARY_TEXT }, { 1043, BINARY_TEXT },
+		{ 1082, BINARY_DATE }, { 1114, BINARY_TIMESTAMP },
 		{ 1184, BINARY_TIMESTAMPTZ }, { 2950, BINARY_UUID },
 	};
 	unsigned long oid = strtoul(type_oid, NULL, 10);
@@ -81,7 +82,8 @@ static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
 		return -1;
 	if (kind == BINARY_DATE)
 		return put_number(out, m.days - DAYS_TO_2000, 4);
-	return put_number(out, (m.days - DAYS_TO_2000) * DAY_US + (m.second_of_day - m.offset_s) * SECOND_US + m.us, 8);
+	return put_number(out, (m.days - DAYS_TO_2000) * DAY_US +
+		(m.second_of_day - m.offset_s) * SECOND_US + m.us, 8);
 }
 
 static ssize_t put_uuid(char *out, struct span text)

@@ -24,7 +24,9 @@ struct moment {                         /* an ISO date, parsed */
 /* false: not an ISO date, with or without a time and an offset. */
 bool period_moment(struct span text, struct moment *);
 
-enum period_method { PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY };
+enum period_method {
+	PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY
+};
 
 struct period_rule {
 	enum period_method method;
@@ -39,7 +41,8 @@ struct period_rule {
 bool period_zone(struct period_rule *, const char *text);
 /* Finds the start of the period, in seconds since 1970 by the rule's own clock. 0, or -1 with the
  * reason (a string constant) in *why: not an ISO date, or not in the years 1 to 9999. */
-int period_of_text(const struct period_rule *, struct span text, int64_t *start_s, const char **why);
+int period_of_text(const struct period_rule *, struct span text, int64_t *start_s,
+	const char **why);
 /* The same for a moment in microseconds since 2000-01-01, the server's binary timestamp. */
 int period_of_usecs(const struct period_rule *, int64_t usecs, int64_t *start_s, const char **why);
 /* The same for seconds since 1970 of the rule's own clock. */
@@ -105,7 +108,9 @@ const char *sql_continuation(const char *p, const char *limit);
 
 /* ---- template.c: the words of part_template */
 
-enum template_word { DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, TEMPLATE_WORDS };
+enum template_word {
+	DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, TEMPLATE_WORDS
+};
 
 struct template_words {                 /* all unquoted */
 	struct span schema;             /* of dest_table, or empty */
@@ -140,8 +145,8 @@ int nesting_check(struct span text, struct err *);
 #define BINARY_WORD 4                   /* bytes of the length before a value */
 
 enum binary_kind {
-	BINARY_NONE, BINARY_BOOL, BINARY_INT2, BINARY_INT4, BINARY_INT8, BINARY_TEXT, BINARY_DATE, BINARY_TIMESTAMP,
-	BINARY_TIMESTAMPTZ, BINARY_UUID
+	BINARY_NONE, BINARY_BOOL, BINARY_INT2, BINARY_INT4, BINARY_INT8, BINARY_TEXT, BINARY_DATE,
+	BINARY_TIMESTAMP, BINARY_TIMESTAMPTZ, BINARY_UUID
 };
 
 /* From pg_attribute.atttypid. BINARY_NONE: values of this type go as text. */
@@ -172,7 +177,7 @@ struct shape {                          /* one column list */
 	/* route.c's own: */
 	struct span *source;            /* all names as they stand in the event, encoded */
 	size_t nsource;
-	size_t *at;                     /* of each column, the index of its source; NULL: none is left out */
+	size_t *at;                     /* each column's index in source; NULL: the same */
 	size_t part_at;                 /* of the partition column's source, or nsource */
 };
 
@@ -188,8 +193,8 @@ void route_free(struct route *);
  * not a row. */
 int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
 	struct span *part, struct err *);
-/* With `*`: from now on no shape has columns of these names. Returns true when that drops all shapes,
- * and their numbers with them; false when the names are the same as before. */
+/* With `*`: from now on no shape has columns of these names. Returns true when that drops all
+ * shapes, and their numbers with them; false when the names are the same as before. */
 bool route_leave_out(struct route *, const struct tally *names);
 /* A number below 2^31 that identifies the shape as long as the route lives. */
 uint32_t route_shape_id(const struct route *, const struct shape *);

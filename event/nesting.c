@@ -37,7 +37,8 @@ static void refuse(struct check *k, const char *at, const char *what, const char
 /* The run that ends text and the run at p become one: is either a template word? */
 static bool is_glued(struct buf *text, const char *p, const char *limit)
 {
-	const char *start = buf_cstr(text), *end = start + text->len, *run = end, *next = sql_run_end(p, limit);
+	const char *start = buf_cstr(text), *end = start + text->len, *run = end,
+		*next = sql_run_end(p, limit);
 
 	while (run > start && sql_is_ident(run[-1]))
 		run--;
@@ -46,7 +47,8 @@ static bool is_glued(struct buf *text, const char *p, const char *limit)
 
 /* p: after the opening quote. Returns what follows the closing one, or NULL. Appends the piece as
  * the server reads it to content. */
-static const char *read_piece(struct content *content, const char *p, const char *limit, enum sql_place place)
+static const char *read_piece(struct content *content, const char *p, const char *limit,
+	enum sql_place place)
 {
 	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
 
@@ -66,10 +68,12 @@ static const char *read_piece(struct content *content, const char *p, const char
 	return NULL;
 }
 
-static const char *read_string(struct content *content, const char *p, const char *limit, enum sql_place place)
+static const char *read_string(struct content *content, const char *p, const char *limit,
+	enum sql_place place)
 {
 	for (const char *next = p; p && next; next = p ? sql_continuation(p, limit) : NULL) {
-		if (content->text.len && sql_is_ident(content->text.p[content->text.len - 1]) && next + 1 < limit && sql_is_ident(next[1]))
+		if (content->text.len && sql_is_ident(content->text.p[content->text.len - 1]) &&
+		    next + 1 < limit && sql_is_ident(next[1]))
 			content->glued |= is_glued(&content->text, next + 1, limit);
 		p = read_piece(content, next + 1, limit, place);
 	}
@@ -83,12 +87,14 @@ static const char *skip_quoted(const char *run, const char *p, const char *limit
 	size_t tag = *p == '$' ? sql_dollar_tag(p, limit) : 0;
 	struct content content = { 0 };
 
-	if (tag)
-		end = sql_body_end(p, limit, tag) < limit ? sql_body_end(p, limit, tag) + tag : NULL;
-	else if (*p == '\'')
+	if (tag) {
+		end = sql_body_end(p, limit, tag);
+		end = end < limit ? end + tag : NULL;
+	} else if (*p == '\'') {
 		end = read_string(&content, p, limit, sql_string_kind(run, p));
-	else if (*p == '"')
+	} else if (*p == '"') {
 		end = read_piece(&content, p + 1, limit, SQL_QUOTED_NAME);
+	}
 	buf_free(&content.text);
 	return end;
 }
@@ -99,7 +105,8 @@ static bool is_unclear(const char *run, const char *end, const char *limit)
 {
 	if (*run != '$' && !(*run >= '0' && *run <= '9'))
 		return false;
-	return memchr(run + 1, '$', (size_t)(end - run - 1)) || (end < limit && (sql_is_quote(*end) || *end == '&'));
+	return memchr(run + 1, '$', (size_t)(end - run - 1)) ||
+		(end < limit && (sql_is_quote(*end) || *end == '&'));
 }
 
 /* The first word inside quotes or a comment of a string's content, which is treated as SQL, or
@@ -118,7 +125,8 @@ static enum template_word quoted_word(const char *p, const char *limit, bool *op
 		}
 		end = sql_is_ident(*p) ? sql_run_end(p, limit) : p + 1;
 		run = sql_is_ident(*p) ? p : run;
-		bool touched = (p > start && (sql_is_quote(p[-1]) || p[-1] == '&')) || (end < limit && (sql_is_quote(*end) || *end == '&'));
+		bool touched = (p > start && (sql_is_quote(p[-1]) || p[-1] == '&')) ||
+			(end < limit && (sql_is_quote(*end) || *end == '&'));
 		if (sql_is_ident(*p) && is_unclear(p, end, limit))
 			w = template_find(p, limit);
 		else if (touched)
@@ -136,13 +144,15 @@ static bool has_quotes(struct span content)
 }
 
 /* word: a word that the string would need quoted, or NONE. */
-static void look_at_unit(struct check *k, const char *at, struct unit *unit, enum template_word word, struct span content)
+static void look_at_unit(struct check *k, const char *at, struct unit *unit,
+	enum template_word word, struct span content)
 {
 	bool quotes = content.n && has_quotes(content);
 
 	if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
-		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and quotes are in another one of the same"
-			" statement. Put together, they would not be quoted right: leave those quotes to format() with %%L and %%I, or"
+		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and"
+			" quotes are in another one of the same statement. Put together, they would"
+			" not be quoted right: leave those quotes to format() with %%L and %%I, or"
 			" write one string as $q$...$q$");
 	unit->word = word != NONE ? word : unit->word;
 	unit->quotes |= quotes;
@@ -150,11 +160,14 @@ static void look_at_unit(struct check *k, const char *at, struct unit *unit, enu
 
 static enum template_word find_key(struct span s)
 {
-	return s.n && memmem(s.p, s.n, template_text[PKEY], strlen(template_text[PKEY])) ? PKEY : NONE;
+	const char *pkey = template_text[PKEY];
+
+	return s.n && memmem(s.p, s.n, pkey, strlen(pkey)) ? PKEY : NONE;
 }
 
 /* Prose may hold an apostrophe: "it's _PARENT". The only string of a statement may be prose. */
-static const char *look_at_string(struct check *k, const char *run, const char *p, const char *limit, bool body, struct unit *unit)
+static const char *look_at_string(struct check *k, const char *run, const char *p,
+	const char *limit, bool body, struct unit *unit)
 {
 	enum sql_place place = sql_string_kind(run, p);
 	struct content content = { 0 };
@@ -164,14 +177,17 @@ static const char *look_at_string(struct check *k, const char *run, const char *
 	bool open = false;
 
 	if (any != NONE && place == SQL_OTHER_STRING)
-		refuse(k, p, template_text[any], "cannot be filled into a string that begins with B', X' or U&'");
+		refuse(k, p, template_text[any], "cannot be filled into a string that begins with"
+			" B', X' or U&'");
 	if (any != NONE && content.glued)
-		refuse(k, p, template_text[any], "runs into an escape or the string's next piece: write it as one text");
+		refuse(k, p, template_text[any], "runs into an escape or the string's next piece:"
+			" write it as one text");
 	if (any != NONE)
 		quoted = quoted_word(text.p, text.p + text.n, &open);
 	if (quoted != NONE && (body || !open))
-		refuse(k, p, template_text[quoted], "is quoted inside of a string, where its own quotes would have to be doubled again: write"
-			" the string as $q$...$q$, or leave the quoting to format() with %%L and %%I");
+		refuse(k, p, template_text[quoted], "is quoted inside of a string, where its own"
+			" quotes would have to be doubled again: write the string as $q$...$q$, or"
+			" leave the quoting to format() with %%L and %%I");
 	look_at_unit(k, p, unit, quoted != NONE ? quoted : find_key(text), text);
 	buf_free(&content.text);
 	return end ? end : limit;
@@ -179,7 +195,8 @@ static const char *look_at_string(struct check *k, const char *run, const char *
 
 static void look_at_code(struct check *, const char *p, const char *limit, bool body);
 
-static const char *look_at_body(struct check *k, const char *p, const char *limit, size_t tag, struct unit *unit)
+static const char *look_at_body(struct check *k, const char *p, const char *limit, size_t tag,
+	struct unit *unit)
 {
 	const char *end = sql_body_end(p, limit, tag);
 	struct span text = { p + tag, (size_t)(end - p) - tag };
@@ -195,20 +212,24 @@ static const char *look_at_name(struct check *k, const char *run, const char *p,
 	enum template_word w = template_find(p, end ? end : limit);
 
 	if (w != NONE && sql_string_kind(run, p) == SQL_OTHER_STRING && run[1] == '&')
-		refuse(k, p, template_text[w], "cannot be filled into a name that begins with U&\"");
+		refuse(k, p, template_text[w], "cannot be filled into a name that begins with"
+			" U&\"");
 	return end ? end : limit;
 }
 
 /* string: end of the last string before p. */
-static const char *look_at_run(struct check *k, const char *string, const char *p, const char *limit)
+static const char *look_at_run(struct check *k, const char *string, const char *p,
+	const char *limit)
 {
 	const char *end = sql_run_end(p, limit);
 	enum template_word w = template_find(p, end);
 
 	if (is_unclear(p, end, limit) && w == NONE)
 		refuse(k, p, "a number", "runs into what follows it: write a blank between them");
-	if ((w == PART_START || w == PART_END) && (sql_continuation(end, limit) || sql_next_line(string, p + 1) == p))
-		refuse(k, p, template_text[w], "would be one string with the one in the line beside it");
+	if ((w == PART_START || w == PART_END) &&
+	    (sql_continuation(end, limit) || sql_next_line(string, p + 1) == p))
+		refuse(k, p, template_text[w], "would be one string with the one in the line beside"
+			" it");
 	return end;
 }
 
@@ -245,6 +266,7 @@ int nesting_check(struct span text, struct err *err)
 	look_at_code(&k, text.p, text.p + text.n, false);
 	for (size_t i = 0; i + strlen(setting) <= text.n; i++)
 		if (strncasecmp(text.p + i, setting, strlen(setting)) == 0)
-			refuse(&k, text.p + i, setting, "must stay on: the words are quoted for that");
+			refuse(&k, text.p + i, setting, "must stay on: the words are quoted for"
+				" that");
 	return err->code;
 }

@@ -26,14 +26,22 @@ static int64_t days_of_date(int64_t year, int month, int day)
 	int64_t era = floor_div(y, 400), year_of_era = y - era * 400;
 	int64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
 
-	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+	return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 +
+		day_of_year - 719468;
+}
+
+static int64_t days_of_next_month(int64_t year, int month)
+{
+	return month == 12 ? days_of_date(year + 1, 1, 1) : days_of_date(year, month + 1, 1);
 }
 
 static void date_of_days(int64_t days, int *year, int *month, int *day)
 {
 	int64_t z = days + 719468, era = floor_div(z, 146097), day_of_era = z - era * 146097;
-	int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-	int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	int64_t leap_days = day_of_era / 1460 - day_of_era / 36524 + day_of_era / 146096;
+	int64_t year_of_era = (day_of_era - leap_days) / 365;
+	int64_t new_year = 365 * year_of_era + year_of_era / 4 - year_of_era / 100;
+	int64_t day_of_year = day_of_era - new_year;
 	int64_t m = (5 * day_of_year + 2) / 153;
 
 	*day = (int)(day_of_year - (153 * m + 2) / 5 + 1);
@@ -106,9 +114,10 @@ static bool parse_time(const char **p, const char *end, struct moment *m)
 	if (has_second && take(p, end, '.')) {
 		const char *start = *p;
 		bool zero = true;
-		for (int unit_us = 100000; *p < end && **p >= '0' && **p <= '9'; (*p)++, unit_us /= 10) {
+		for (int unit_us = 100000; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
 			zero = zero && **p == '0';
 			m->us += unit_us * (**p - '0');
+			unit_us /= 10;
 		}
 		if (*p == start || (hour == 24 && !zero))
 			return false;
@@ -134,7 +143,8 @@ static bool parse_date(const char **p, const char *end, int64_t *days)
 	return true;
 }
 
-int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start_s, const char **why)
+int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start_s,
+	const char **why)
 {
 	int64_t days = floor_div(at_s, DAY_S);
 	int year, month, day;
@@ -150,7 +160,7 @@ int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start
 		days = days_of_date(year, rule->method == PERIOD_YEARLY ? 1 : month, 1);
 		break;
 	case PERIOD_WEEKLY:
-		days -= (days + 3) - floor_div(days + 3, 7) * 7;        /* 1970-01-01 was a Thursday */
+		days -= (days + 3) - floor_div(days + 3, 7) * 7;  /* 1970-01-01: a Thursday */
 		break;
 	case PERIOD_HOURLY:
 		*start_s = floor_div(at_s, HOUR_S) * HOUR_S;
@@ -182,7 +192,8 @@ bool period_moment(struct span text, struct moment *m)
 	return p == end;
 }
 
-int period_of_text(const struct period_rule *rule, struct span text, int64_t *start_s, const char **why)
+int period_of_text(const struct period_rule *rule, struct span text, int64_t *start_s,
+	const char **why)
 {
 	struct moment m;
 
@@ -197,7 +208,8 @@ int period_of_text(const struct period_rule *rule, struct span text, int64_t *st
 	return period_of_clock(rule, at_s, start_s, why);
 }
 
-int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *start_s, const char **why)
+int period_of_usecs(const struct period_rule *rule, int64_t usecs, int64_t *start_s,
+	const char **why)
 {
 	int64_t at_s = floor_div(usecs, 1000000) + YEAR_2000_S;
 
@@ -233,8 +245,8 @@ bool period_recall(const struct period_memo *memo, struct span raw, int64_t *sta
 	uint64_t first, last;
 	size_t i;
 
-	if (!memo_place(raw, &first, &last, &i) || memo->at[i].first != first || memo->at[i].last != last ||
-	    memo->at[i].n != raw.n)
+	if (!memo_place(raw, &first, &last, &i) || memo->at[i].first != first ||
+	    memo->at[i].last != last || memo->at[i].n != raw.n)
 		return false;
 	*start_s = memo->at[i].start_s;
 	return true;
@@ -250,7 +262,7 @@ int64_t period_end(const struct period_rule *rule, int64_t start_s)
 	case PERIOD_YEARLY:
 		return days_of_date(year + 1, 1, 1) * DAY_S;
 	case PERIOD_MONTHLY:
-		return days_of_date(month == 12 ? year + 1 : year, month == 12 ? 1 : month + 1, 1) * DAY_S;
+		return days_of_next_month(year, month) * DAY_S;
 	case PERIOD_WEEKLY:
 		return start_s + 7 * DAY_S;
 	case PERIOD_HOURLY:
@@ -334,10 +346,11 @@ void period_literal(const struct period_rule *rule, int64_t at_s, char out[PERIO
 	date_of_days(days, &year, &month, &day);
 	int n = snprintf(out, PERIOD_LITERAL_MAX, "%04d-%02d-%02d", year, month, day);
 	if (rule->method == PERIOD_HOURLY || rule->zoned)
-		n += snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, " %02d:00:00", (int)((at_s - days * DAY_S) / HOUR_S));
+		n += snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, " %02d:00:00",
+			(int)((at_s - days * DAY_S) / HOUR_S));
 	if (rule->zoned)
-		snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, "%c%02d:%02d", rule->zone_s < 0 ? '-' : '+',
-			zone / HOUR_S, zone % HOUR_S / 60);
+		snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, "%c%02d:%02d",
+			rule->zone_s < 0 ? '-' : '+', zone / HOUR_S, zone % HOUR_S / 60);
 }
 
 bool period_zone(struct period_rule *rule, const char *text)
@@ -348,7 +361,8 @@ bool period_zone(struct period_rule *rule, const char *text)
 	rule->zoned = strcmp(text, "text") != 0;
 	if (!rule->zoned || strcmp(text, "UTC") == 0)
 		return true;
-	return *p != 'Z' && parse_offset(&p, end, &rule->zone_s) && p == end && rule->zone_s % 60 == 0;
+	return *p != 'Z' && parse_offset(&p, end, &rule->zone_s) && p == end &&
+		rule->zone_s % 60 == 0;
 }
 
 bool period_age(struct period_age *age, const char *text)
@@ -382,7 +396,7 @@ static int64_t months_before(int64_t at_s, int64_t months)
 	date_of_days(days, &year, &month, &day);
 	int64_t all = INT64_C(12) * year + month - 1 - months, y = floor_div(all, 12);
 	int m = (int)(all - 12 * y) + 1;
-	int64_t then = days_of_date(y, m, day), next = days_of_date(m == 12 ? y + 1 : y, m == 12 ? 1 : m + 1, 1);
+	int64_t then = days_of_date(y, m, day), next = days_of_next_month(y, m);
 	return (then < next ? then : next - 1) * DAY_S + at_s - days * DAY_S;
 }
 

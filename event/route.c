@@ -57,7 +57,8 @@ static inline bool same_bytes(const char *a, const char *b, size_t n)
 
 static int bad_escape(struct span data, struct span raw, size_t at, struct err *e)
 {
-	return err_set(e, ERR_DATA, "bad escape at byte %zu of ev_data", (size_t)(raw.p - data.p) + at);
+	return err_set(e, ERR_DATA, "bad escape at byte %zu of ev_data",
+		(size_t)(raw.p - data.p) + at);
 }
 
 static void shape_free(struct shape *s)
@@ -84,7 +85,8 @@ static struct shape *shape_alloc(size_t n)
 {
 	struct shape *s = mem_alloc(sizeof *s);
 
-	*s = (struct shape){ .source = mem_alloc(n * sizeof *s->source), .target = mem_alloc(n * sizeof *s->target) };
+	*s = (struct shape){ .source = mem_alloc(n * sizeof *s->source),
+		.target = mem_alloc(n * sizeof *s->target) };
 	return s;
 }
 
@@ -199,7 +201,8 @@ struct span route_target(const struct route *r, struct span source)
 }
 
 /* Index of the wanted column with this encoded name; -1: not wanted. */
-static int find_wanted(struct route *r, struct span data, struct span raw, ssize_t *wanted, struct err *e)
+static int find_wanted(struct route *r, struct span data, struct span raw, ssize_t *wanted,
+	struct err *e)
 {
 	size_t bad;
 	char *name = mem_alloc(raw.n);
@@ -215,7 +218,8 @@ static int find_wanted(struct route *r, struct span data, struct span raw, ssize
 	return e->code;
 }
 
-static int wanted_at(struct route *r, size_t at, struct span data, struct span raw, ssize_t *wanted, struct err *e)
+static int wanted_at(struct route *r, size_t at, struct span data, struct span raw, ssize_t *wanted,
+	struct err *e)
 {
 	struct hint *h = at < COLUMNS_MAX ? &r->hint[at] : NULL;
 
@@ -238,15 +242,16 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 {
 	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
 
-	if (!h->name || rest->n < n || rest->p[n - 1] != '=' || !same_bytes(rest->p + at, h->name, h->n))
+	if (!h->name || rest->n < n || rest->p[n - 1] != '=' ||
+	    !same_bytes(rest->p + at, h->name, h->n))
 		return false;
 	*rest = (struct span){ rest->p + n, rest->n - n };
 	return true;
 }
 
 /* As urlenc_next, with the index of the wanted column or -1. false: the end, or an error. */
-static bool next_field(struct route *r, size_t at, struct span data, struct span *rest, struct span *value,
-	ssize_t *wanted, struct err *e)
+static bool next_field(struct route *r, size_t at, struct span data, struct span *rest,
+	struct span *value, ssize_t *wanted, struct err *e)
 {
 	struct span name;
 
@@ -263,8 +268,8 @@ static int lacks(struct route *r, struct err *e)
 	for (size_t i = 0; i < r->nwanted; i++) {
 		struct span name = wanted_source(r, i);
 		if (r->seen[r->same_as[i]] != r->row)
-			return err_set(e, ERR_DATA, "the event lacks column %.*s, which %s names", (int)name.n, name.p,
-				i < r->nfield ? "fields" : "part_field");
+			return err_set(e, ERR_DATA, "the event lacks column %.*s, which %s names",
+				(int)name.n, name.p, i < r->nfield ? "fields" : "part_field");
 	}
 	return 0;
 }
@@ -316,8 +321,8 @@ static int decode_name(struct span data, struct span raw, struct span *out, stru
 	if (n < 0)
 		return bad_escape(data, raw, bad, e);
 	if (n == 0 || n > NAME_BYTES_MAX)
-		return err_set(e, ERR_DATA, "a column name of %zd bytes at byte %zu of ev_data: the server takes 1 to %d",
-			n, (size_t)(raw.p - data.p), NAME_BYTES_MAX);
+		return err_set(e, ERR_DATA, "a column name of %zd bytes at byte %zu of ev_data: the"
+			" server takes 1 to %d", n, (size_t)(raw.p - data.p), NAME_BYTES_MAX);
 	return 0;
 }
 
@@ -355,7 +360,8 @@ static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
 				twice(s->target[i], e);
 	}
 	if (!e->code && r->part_field && s->part_at == n)
-		err_set(e, ERR_DATA, "the event lacks column %s, which part_field names", r->part_field);
+		err_set(e, ERR_DATA, "the event lacks column %s, which part_field names",
+			r->part_field);
 	if (e->code) {
 		shape_free(s);
 		return e->code;
@@ -372,7 +378,8 @@ static bool same_names(const struct route *r, const struct shape *s, size_t n)
 	if (s->nsource != n)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (s->source[i].n != r->name[i].n || !same_bytes(s->source[i].p, r->name[i].p, r->name[i].n))
+		if (s->source[i].n != r->name[i].n ||
+		    !same_bytes(s->source[i].p, r->name[i].p, r->name[i].n))
 			return false;
 	return true;
 }
@@ -397,8 +404,8 @@ static int row_of_all(struct route *r, struct span data, struct err *e)
 	return new_shape(r, data, n, e);
 }
 
-int route_row(struct route *r, struct span data, const struct shape **shape, const struct span **values,
-	struct span *part, struct err *e)
+int route_row(struct route *r, struct span data, const struct shape **shape,
+	const struct span **values, struct span *part, struct err *e)
 {
 	if ((r->field ? row_of_list(r, data, e) : row_of_all(r, data, e)) < 0)
 		return e->code;

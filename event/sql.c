@@ -58,7 +58,8 @@ size_t sql_dollar_tag(const char *p, const char *limit)
 
 	while (end < limit && *end != '$' && sql_is_ident(*end))
 		end++;
-	return end < limit && *end == '$' && !(p[1] >= '0' && p[1] <= '9') ? (size_t)(end - p) + 1 : 0;
+	bool is_tag = end < limit && *end == '$' && !(p[1] >= '0' && p[1] <= '9');
+	return is_tag ? (size_t)(end - p) + 1 : 0;
 }
 
 enum sql_place sql_string_kind(const char *run, const char *p)
@@ -97,10 +98,13 @@ const char *sql_body_end(const char *p, const char *limit, size_t tag)
 	return end ? end : limit;
 }
 
+/* 16: not a hexadecimal digit. */
 static unsigned digit(char c)
 {
-	return c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 :
-		c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10 : 16;
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0');
+	char letter = (char)(c | 0x20);
+	return letter >= 'a' && letter <= 'f' ? (unsigned)(letter - 'a') + 10 : 16;
 }
 
 const char *sql_escape(const char *p, const char *limit, char *c)
@@ -109,7 +113,8 @@ const char *sql_escape(const char *p, const char *limit, char *c)
 	char first = *++p;
 	int most = first == 'x' ? 2 : first == 'u' ? 4 : first == 'U' ? 8 : 3, n = 0;
 	unsigned base = most == 3 ? 8 : 16, value = 0;
-	const char *digits = base == 16 ? p + 1 : p, *letter = first ? strchr(letters, first) : NULL;
+	const char *digits = base == 16 ? p + 1 : p;
+	const char *letter = first ? strchr(letters, first) : NULL;
 
 	for (; n < most && digits + n < limit && digit(digits[n]) < base; n++)
 		value = value * base + digit(digits[n]);

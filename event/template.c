@@ -20,7 +20,8 @@ struct expansion {
 };
 
 const char *const template_text[TEMPLATE_WORDS] = {
-	"_DEST_TABLE", "_SCHEMA_TABLE", "_PARENT", "_PKEY", "_PART_FIELD", "_PART_START", "_PART_END",
+	"_DEST_TABLE", "_SCHEMA_TABLE", "_PARENT", "_PKEY", "_PART_FIELD", "_PART_START",
+	"_PART_END",
 };
 
 static enum template_word word_at(const char *p, const char *end)
@@ -59,9 +60,11 @@ static void add_schema_table(struct buf *b, const struct template_words *words)
 static int missing(struct expansion *x, enum template_word w)
 {
 	if (w == PKEY)
-		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no primary key: give the"
-			" source's trigger one (pkey=...), or leave _PKEY out");
-	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column", template_text[w]);
+		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no"
+			" primary key: give the source's trigger one (pkey=...), or leave _PKEY"
+			" out");
+	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column",
+		template_text[w]);
 }
 
 /* The word's unquoted text, for part of a longer identifier or the inside of a quoted one. */
@@ -86,7 +89,8 @@ static int add_bare(struct expansion *x, enum template_word w)
 		buf_add(b, words->part_field.p, words->part_field.n);
 		return 0;
 	default:
-		return err_set(x->err, ERR_CONF, "part_template: %s cannot be part of a longer name", template_text[w]);
+		return err_set(x->err, ERR_CONF, "part_template: %s cannot be part of a longer"
+			" name", template_text[w]);
 	}
 }
 
@@ -95,8 +99,9 @@ static int check_name(struct expansion *x, struct span name)
 {
 	if (name.n <= NAME_BYTES_MAX)
 		return 0;
-	return err_set(x->err, ERR_CONF, "part_template: the name %.*s would have %zu bytes, the server takes %d",
-		name.n < 200 ? (int)name.n : 200, name.p, name.n, NAME_BYTES_MAX);
+	return err_set(x->err, ERR_CONF, "part_template: the name %.*s would have %zu bytes, the"
+		" server takes %d", name.n < 200 ? (int)name.n : 200, name.p, name.n,
+		NAME_BYTES_MAX);
 }
 
 static int add_identifier(struct expansion *x, struct span name)
@@ -131,8 +136,9 @@ static int add_sql(struct expansion *x, enum template_word w)
 			return missing(x, w);
 		for (size_t i = 0; i < words->npkey; i++) {
 			if (words->pkey[i].n > NAME_BYTES_MAX)
-				return err_set(x->err, ERR_DATA, "a column of the event's primary key has a name of %zu bytes,"
-					" the server takes %d", words->pkey[i].n, NAME_BYTES_MAX);
+				return err_set(x->err, ERR_DATA, "a column of the event's primary"
+					" key has a name of %zu bytes, the server takes %d",
+					words->pkey[i].n, NAME_BYTES_MAX);
 			buf_str(&x->piece, i ? ", " : "");
 			buf_ident(&x->piece, words->pkey[i]);
 		}
@@ -171,7 +177,8 @@ static void put_piece(struct expansion *x, enum sql_place place)
 {
 	for (size_t i = 0; i < x->piece.len; i++) {
 		char c = x->piece.p[i];
-		if ((place != SQL_CODE && place != SQL_QUOTED_NAME && c == '\'') || (place == SQL_QUOTED_NAME && c == '"') ||
+		if ((place != SQL_CODE && place != SQL_QUOTED_NAME && c == '\'') ||
+		    (place == SQL_QUOTED_NAME && c == '"') ||
 		    (place == SQL_ESCAPE_STRING && c == '\\'))
 			buf_add(x->out, &c, 1);
 		buf_add(x->out, &c, 1);
@@ -192,7 +199,8 @@ static void put_code(struct expansion *x, const char *p, const char *limit)
 }
 
 /* Expands the run of identifier characters at p; returns its end. */
-static const char *expand_run(struct expansion *x, const char *p, const char *limit, enum sql_place place)
+static const char *expand_run(struct expansion *x, const char *p, const char *limit,
+	enum sql_place place)
 {
 	const char *end = sql_run_end(p, limit);
 
@@ -234,7 +242,8 @@ static int check_quoted_name(struct expansion *x, struct span name)
 }
 
 /* Expands from after the opening quote to after the closing one, or to the end of the text. */
-static const char *expand_piece(struct expansion *x, const char *p, const char *limit, enum sql_place place)
+static const char *expand_piece(struct expansion *x, const char *p, const char *limit,
+	enum sql_place place)
 {
 	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
 
@@ -271,7 +280,8 @@ static const char *expand_name(struct expansion *x, const char *p, const char *l
 }
 
 /* The same for a string, with the pieces that continue it. */
-static const char *expand_string(struct expansion *x, const char *p, const char *limit, enum sql_place place)
+static const char *expand_string(struct expansion *x, const char *p, const char *limit,
+	enum sql_place place)
 {
 	for (const char *next = p; next && !x->err->code; next = sql_continuation(p, limit)) {
 		buf_add(x->out, p, (size_t)(next + 1 - p));
@@ -296,7 +306,8 @@ static const char *expand_dollar(struct expansion *x, const char *p, const char 
 		buf_add(x->out, p, tag);
 	const char *first = memmem(x->out->p + from, x->out->len - from, p, tag);
 	if (first && (!end || first < x->out->p + to))
-		err_set(x->err, ERR_DATA, "part_template: a name holds the %.*s that ends a quoted body", (int)tag, p);
+		err_set(x->err, ERR_DATA, "part_template: a name holds the %.*s that ends a quoted"
+			" body", (int)tag, p);
 	return end ? end + tag : limit;
 }
 
@@ -325,7 +336,8 @@ static int expand_code(struct expansion *x, const char *p, const char *limit)
 	return x->err->code;
 }
 
-int template_expand(struct buf *out, struct span text, const struct template_words *words, struct err *err)
+int template_expand(struct buf *out, struct span text, const struct template_words *words,
+	struct err *err)
 {
 	struct expansion x = { .out = out, .words = words, .err = err };
 

@@ -16,11 +16,11 @@ mutants() {
 	cat <<-'END'
 		[DEFAULT] beats the section | conf/conf.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
 		the environment beats --set | conf/conf.h | s/VALUE_ENV, VALUE_SET }/VALUE_SET, VALUE_ENV }/ | unit values
-		a backslash goes to COPY as it is | urlenc.c | s/, \['\\\\'\] = '\\\\',/,/ | unit urlenc
+		a backslash goes to COPY as it is | urlenc.c | s/\['\\\\'\] = '\\\\',// | unit urlenc
 		a plus is no blank | urlenc.c | s/c == '+' ? ' ' : c/c/ | unit urlenc
 		a plus is no blank in a whole word | urlenc.c | s/('+' ^ ' ')/0/ | unit urlenc
 		%00 becomes a NUL byte | urlenc.c | s/return byte == 0 ? -1 : byte/return byte/ | unit urlenc
-		a month ends a day late | event/period.c | s/month + 1, 1) \* DAY_S/month + 1, 2) * DAY_S/ | unit period
+		a month ends a day late | event/period.c | s/days_of_date(year, month + 1, 1)/days_of_date(year, month + 1, 2)/ | unit period
 		a week begins on a Sunday | event/period.c | s/days + 3) - floor_div(days + 3, 7)/days + 4) - floor_div(days + 4, 7)/ | unit period
 		an offset counts the other way | event/period.c | s/rule->zone_s - m.offset_s/rule->zone_s + m.offset_s/ | unit period
 		two dates are one to the memo | event/period.c | s/memo->at\[i\].last != last/0/ | unit period
@@ -31,7 +31,7 @@ mutants() {
 		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
 		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
 		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
-		any column is the one that was there | event/route.c | s/ || !same_bytes(rest->p + at, h->name, h->n)// | unit route
+		any column is the one that was there | event/route.c | s/!same_bytes(rest->p + at, h->name, h->n)/0/ | unit route
 
 		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
 		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge

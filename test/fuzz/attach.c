@@ -23,9 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct span text = fuzz_copy((const char *)data, size);
 
 	if (attach_is_all(text)) {
-		CHECK(!memchr(text.p, 0, text.n) || memmem(text.p, text.n, "--", 2) || memchr(text.p, '\'', text.n) ||
-			memchr(text.p, '"', text.n));
-		CHECK(memmem(text.p, text.n, "_PARENT", 7) && memmem(text.p, text.n, "_DEST_TABLE", 11));
+		CHECK(!memchr(text.p, 0, text.n) || memmem(text.p, text.n, "--", 2) ||
+			memchr(text.p, '\'', text.n) || memchr(text.p, '"', text.n));
+		CHECK(memmem(text.p, text.n, "_PARENT", 7) && memmem(text.p, text.n, "_DEST_TABLE",
+			11));
 		if (!memchr(text.p, 0, text.n)) {
 			CHECK(is_all_with("-- '\n ", text, "\n; ;-- $$"));
 			CHECK(!is_all_with("", text, "\n; commit"));

@@ -21,10 +21,12 @@ static void check_int(const char *text, int64_t n)
 {
 	char *end;
 
-	CHECK(strspn(text, "-0123456789") == strlen(text) && strtoll(text, &end, 10) == n && *text && !*end);
+	CHECK(strspn(text, "-0123456789") == strlen(text) && strtoll(text, &end, 10) == n &&
+		*text && !*end);
 }
 
-/* The date and the seconds stand in the text as the C library writes them; offsets are for other tests. */
+/* The date and the seconds stand in the text as the C library writes them; offsets are for other
+ * tests. */
 static void check_moment(const char *text, int64_t us, bool zoned)
 {
 	int64_t seconds = us / 1000000 - (us % 1000000 < 0);
@@ -33,8 +35,9 @@ static void check_moment(const char *text, int64_t us, bool zoned)
 	char again[64];
 
 	CHECK(gmtime_r(&t, &tm));
-	snprintf(again, sizeof again, "%04d-%02d-%02d %02d:%02d:%02d.%06d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-		tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(us - seconds * 1000000));
+	snprintf(again, sizeof again, "%04d-%02d-%02d %02d:%02d:%02d.%06d", tm.tm_year + 1900,
+		tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		(int)(us - seconds * 1000000));
 	for (size_t i = 0; !zoned && i < strlen(text); i++)
 		CHECK(text[i] == again[i] || (i == 10 && text[i] == 'T'));
 }
@@ -44,14 +47,16 @@ static void check_uuid(const char *text, const char *p)
 	char again[40];
 
 	for (size_t i = 0, at = 0; i < 16; i++)
-		at += (size_t)sprintf(again + at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", (unsigned char)p[i]);
+		at += (size_t)sprintf(again + at, "%s%02x", i == 4 || i == 6 || i == 8 ||
+			i == 10 ? "-" : "", (unsigned char)p[i]);
 	CHECK(strcasecmp(text, again) == 0);
 }
 
 static void check_value(enum binary_kind kind, const char *text, const char *p, size_t n)
 {
-	static const size_t bytes[] = { [BINARY_BOOL] = 1, [BINARY_INT2] = 2, [BINARY_INT4] = 4, [BINARY_INT8] = 8,
-		[BINARY_DATE] = 4, [BINARY_TIMESTAMP] = 8, [BINARY_TIMESTAMPTZ] = 8, [BINARY_UUID] = 16 };
+	static const size_t bytes[] = { [BINARY_BOOL] = 1, [BINARY_INT2] = 2, [BINARY_INT4] = 4,
+		[BINARY_INT8] = 8, [BINARY_DATE] = 4, [BINARY_TIMESTAMP] = 8, [BINARY_TIMESTAMPTZ] =
+		8, [BINARY_UUID] = 16 };
 
 	CHECK(kind == BINARY_TEXT || n == bytes[kind]);
 	if (kind == BINARY_INT2 || kind == BINARY_INT4 || kind == BINARY_INT8)
@@ -77,9 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ssize_t n = binary_put(out, kind, raw);
 
 	if (n >= 0) {
-		CHECK(kind != BINARY_NONE && (size_t)n <= binary_room(raw) && number_at(out, BINARY_WORD) == n - BINARY_WORD);
+		CHECK(kind != BINARY_NONE && (size_t)n <= binary_room(raw) &&
+			number_at(out, BINARY_WORD) == n - BINARY_WORD);
 		CHECK(slow_decode(&text, raw, &bad));
-		CHECK(kind != BINARY_TEXT || span_eq((struct span){ text.p, text.len }, (struct span){ out + BINARY_WORD, (size_t)n - BINARY_WORD }));
+		CHECK(kind != BINARY_TEXT || span_eq((struct span){ text.p, text.len },
+			(struct span){ out + BINARY_WORD, (size_t)n - BINARY_WORD }));
 		check_value(kind, buf_cstr(&text), out + BINARY_WORD, (size_t)n - BINARY_WORD);
 	}
 	buf_free(&text);

@@ -9,7 +9,7 @@
 #include "fuzz.h"
 
 #define MOST_SETS 16
-#define REFERENCES_MAX 24               /* values that use others many times over grow without end */
+#define REFERENCES_MAX 24       /* more of them grow a value without end */
 
 static int memory_file(struct span text)
 {
@@ -41,7 +41,8 @@ static void show(const struct conf *conf, struct buf *out)
 	conf_show(conf, out, unmasked);
 }
 
-/* Is text among what a file can say? --set and %(name)s can make values with lines that it cannot. */
+/* Is text among what a file can say? --set and %(name)s can make values with lines that it
+ * cannot. */
 static bool can_be_written(const char *text)
 {
 	static const char blank[] = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
@@ -51,7 +52,8 @@ static bool can_be_written(const char *text)
 		return false;
 	while (rest.n) {
 		line = fuzz_part(&rest, '\n');
-		if (line.n && (strchr(blank, line.p[0]) || strchr(blank, line.p[line.n - 1]) || strchr("#;", line.p[0])))
+		if (line.n && (strchr(blank, line.p[0]) || strchr(blank, line.p[line.n - 1]) ||
+		    strchr("#;", line.p[0])))
 			return false;
 	}
 	return true;
@@ -60,8 +62,10 @@ static bool can_be_written(const char *text)
 static bool values_can_be_written(const struct conf *conf)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		const char *text = key_text(&key_table[i], conf) ? *key_text(&key_table[i], conf) : NULL;
-		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 || has_inline_comment(text)))
+		const char *text = key_text(&key_table[i], conf) ? *key_text(&key_table[i], conf) :
+			NULL;
+		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 ||
+		    has_inline_comment(text)))
 			return false;
 	}
 	return true;
@@ -82,7 +86,8 @@ static void check_shown_again(const struct conf *conf)
 	CHECK(load(&again, (struct span){ text.p, text.len }, NULL, 0, &e) == 0);
 	CHECK(again.warnings.len == 0);
 	show(&again, &shown_again);
-	CHECK(span_eq((struct span){ shown.p, shown.len }, (struct span){ shown_again.p, shown_again.len }));
+	CHECK(span_eq((struct span){ shown.p, shown.len },
+		(struct span){ shown_again.p, shown_again.len }));
 	conf_free(&again);
 	buf_free(&shown);
 	buf_free(&text);
@@ -93,14 +98,17 @@ static void check_conf(const struct conf *c)
 {
 	CHECK(*c->job_name && *c->queue_name && *c->consumer_name && *c->src_db && *c->dst_db);
 	CHECK(c->log_size >= 0 && c->log_count >= 0 && c->log_count <= 1000);
-	CHECK(c->loop_delay >= 0 && c->exception_sleep >= 0 && c->connection_lifetime >= 0 && c->retry_limit >= 0);
+	CHECK(c->loop_delay >= 0 && c->exception_sleep >= 0 && c->connection_lifetime >= 0 &&
+		c->retry_limit >= 0);
 	CHECK(c->lanes >= 1 && c->lanes <= LANES_MAX && c->batch_min_events >= 0);
 	CHECK(c->dest.table.n > 0 && c->dest.schema.n <= NAME_BYTES_MAX);
 	CHECK(c->dest.table.n + period_suffix_len(c->dest.period.method) <= NAME_BYTES_MAX);
-	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) + c->dest.table.n == strlen(c->dest.dest_table));
+	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) +
+		c->dest.table.n == strlen(c->dest.dest_table));
 	CHECK(!c->dest.field == !c->dest.nfield && c->dest.nfield <= COLUMNS_MAX);
 	for (size_t i = 0; i < c->dest.nfield; i++) {
-		struct span all = span_of(c->dest.fields), source = c->dest.field[i].source, target = c->dest.field[i].target;
+		struct span all = span_of(c->dest.fields), source = c->dest.field[i].source,
+			target = c->dest.field[i].target;
 		CHECK(source.n && target.n && target.n <= NAME_BYTES_MAX);
 		CHECK(fuzz_within(source, all) && fuzz_within(target, all));
 	}

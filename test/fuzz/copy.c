@@ -18,7 +18,8 @@ static void slow_escape(struct buf *out, struct span value)
 static void slow_unescape(struct buf *out, struct span text)
 {
 	for (size_t i = 0; i < text.n; i++) {
-		CHECK(text.p[i] != '\t' && text.p[i] != '\n' && text.p[i] != '\r' && text.p[i] != 0);
+		CHECK(text.p[i] != '\t' && text.p[i] != '\n' && text.p[i] != '\r' &&
+			text.p[i] != 0);
 		if (text.p[i] != '\\') {
 			slow_put(out, text.p[i]);
 			continue;
@@ -44,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		slow_escape(&want, (struct span){ plain.p, plain.len });
 		CHECK(span_eq(text, (struct span){ want.p, want.len }));
 		slow_unescape(&back, text);
-		CHECK(span_eq((struct span){ back.p, back.len }, (struct span){ plain.p, plain.len }));
+		CHECK(span_eq((struct span){ back.p, back.len },
+			(struct span){ plain.p, plain.len }));
 	} else {
 		CHECK(n == -1 && bad == want_bad && bad < raw.n);
 	}

@@ -102,17 +102,21 @@ static void splice(struct buf *b, size_t at, size_t old, const char *p, size_t n
 	*b = out;
 }
 
-/* Changes, takes out or puts in a few bytes; what is put in comes from a file or is a byte that parsers look for. */
+/* Changes, takes out or puts in a few bytes; what is put in comes from a file or is a byte that
+ * parsers look for. */
 static void mutate(struct buf *b)
 {
-	static const char telling[] = "\0\n\r\t %+&=:\\'\"$_[]()#;,-/*.0123456789abcdefsAEZ~\x7f\x80\xff";
+	static const char telling[] =
+		"\0\n\r\t %+&=:\\'\"$_[]()#;,-/*.0123456789abcdefsAEZ~\x7f\x80\xff";
 	struct span from = file[pick(nfile)];
-	size_t at = pick(b->len + 1), old = pick(2) ? pick(b->len - at < 8 ? b->len - at + 1 : 8) : 0;
+	size_t at = pick(b->len + 1),
+		old = pick(2) ? pick(b->len - at < 8 ? b->len - at + 1 : 8) : 0;
 
 	if (pick(3)) {
 		splice(b, at, old, &telling[pick(sizeof telling - 1)], 1);
 	} else {
-		size_t start = pick(from.n + 1), n = pick(from.n - start < 64 ? from.n - start + 1 : 64);
+		size_t start = pick(from.n + 1),
+			n = pick(from.n - start < 64 ? from.n - start + 1 : 64);
 		splice(b, at, old, from.p + start, n);
 	}
 }

@@ -2,7 +2,7 @@
 #include "../../ini.c"
 #include "fuzz.h"
 
-#define LOOKUPS_MAX 1000                /* values that use others many times over grow without end */
+#define LOOKUPS_MAX 1000        /* more of them grow a value without end */
 
 struct scope {
 	const struct ini *ini;
@@ -62,9 +62,12 @@ static void check_entry(const struct ini *ini, const struct ini_entry *entry, st
 	size_t key_n = strlen(entry->key);
 
 	CHECK(fuzz_within(entry->section, text) && entry->section.n > 0);
-	CHECK(!memchr(entry->section.p, '\n', entry->section.n) && !memchr(entry->section.p, '\r', entry->section.n));
-	CHECK(is_stripped((struct span){ entry->key, key_n }) && strcspn(entry->key, "=:\n\r") == key_n);
-	CHECK(!strchr(entry->value, '\r') && (!*entry->value || !is_space(entry->value[strlen(entry->value) - 1])));
+	CHECK(!memchr(entry->section.p, '\n', entry->section.n) &&
+		!memchr(entry->section.p, '\r', entry->section.n));
+	CHECK(is_stripped((struct span){ entry->key, key_n }) &&
+		strcspn(entry->key, "=:\n\r") == key_n);
+	CHECK(!strchr(entry->value, '\r') &&
+		(!*entry->value || !is_space(entry->value[strlen(entry->value) - 1])));
 	if (key_n) {
 		char *section = mem_str(entry->section.p, entry->section.n);
 		CHECK(find(ini, section, entry->key) == entry);

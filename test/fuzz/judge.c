@@ -1,7 +1,7 @@
 /*
- * Lets a server judge what template_expand makes of hostile names. Random texts are filled once with
- * harmless names and once with hostile ones, both are run, and each must give the same statements,
- * errors, columns and values, but for the names themselves.
+ * Lets a server judge what template_expand makes of hostile names. Random texts are filled once
+ * with harmless names and once with hostile ones, both are run, and each must give the same
+ * statements, errors, columns and values, but for the names themselves.
  *
  *	judge CONNINFO COUNT SEED
  *
@@ -16,20 +16,25 @@
 
 static const char harmless[] = "harm less";
 static const char *const hostile[] = {
-	"'; drop table victim; --", "\\'; drop table victim; --", "\"; drop table victim; --", "''; drop table victim; --",
-	"\\\\'; drop table victim; --", "\\x27; drop table victim; --", "'||(select 1)||'", "a', 'b", "$q$; drop table victim; --",
-	"$$; drop table victim; --", "x\n'; drop table victim; --", "x\n; drop table victim; --", "*/ drop table victim; --",
-	"-- '", "/* '", "\\", "'", "\"", "a\\", "%s%L", "U&'\\0027'", "E'\\'", "\n'", "';\ndrop table victim\n;--",
+	"'; drop table victim; --", "\\'; drop table victim; --", "\"; drop table victim; --",
+	"''; drop table victim; --", "\\\\'; drop table victim; --", "\\x27; drop table victim; --",
+	"'||(select 1)||'", "a', 'b", "$q$; drop table victim; --", "$$; drop table victim; --",
+	"x\n'; drop table victim; --", "x\n; drop table victim; --", "*/ drop table victim; --",
+	"-- '", "/* '", "\\", "'", "\"", "a\\", "%s%L", "U&'\\0027'", "E'\\'", "\n'",
+	"';\ndrop table victim\n;--",
 };
 
 /* Pieces of random texts, their words alone, so that a name is found again in what comes of it:
  * of SQL, and of what stands between the quotes of a plain and of an E string. */
-static const char *const code[] = { " _PARENT ", " as _PART_FIELD ", ", 1 as _PARENT ", " -- it's\n", " /* ' */ ", ", ", "\n", " || ", " ", "_PART_START" };
+static const char *const code[] = { " _PARENT ", " as _PART_FIELD ", ", 1 as _PARENT ",
+	" -- it's\n", " /* ' */ ", ", ", "\n", " || ", " ", "_PART_START" };
 static const char *const plain[] = {
-	" _PKEY ", " _PARENT, ", " _PARENT ", "( _PKEY )", " key ", " of ", " the ", "a ", " ", "''", "\"", "--", "/*", "*/", "\n", "$$", "$q$", ";",
-	"\\", "it''s ", " 1 ", "select 1 as _PARENT ", "'' _PARENT ''", " E''", ", ''x''",
+	" _PKEY ", " _PARENT, ", " _PARENT ", "( _PKEY )", " key ", " of ", " the ", "a ", " ",
+	"''", "\"", "--", "/*", "*/", "\n", "$$", "$q$", ";", "\\", "it''s ", " 1 ",
+	"select 1 as _PARENT ", "'' _PARENT ''", " E''", ", ''x''",
 };
-static const char *const escapes[] = { "\\\\", "\\'", "\\x27", "\\47", "\\n", "\\u0027", "\\t", "\\x2", "\\z" };
+static const char *const escapes[] = { "\\\\", "\\'", "\\x27", "\\47", "\\n", "\\u0027", "\\t",
+	"\\x2", "\\z" };
 
 #define PICK(list) (list)[(unsigned)rand() % (sizeof (list) / sizeof *(list))]
 
@@ -42,7 +47,8 @@ static void add_content(struct buf *text, bool escaping)
 static void add_string(struct buf *text)
 {
 	static const char *const kinds[] = { "", "", "E", "e", "N", "U&", "B" };
-	static const char *const between[] = { "\n", " \n\t", "\n-- it's\n", " -- x\n", " /* \n */ ", " ", "\r" };
+	static const char *const between[] = { "\n", " \n\t", "\n-- it's\n", " -- x\n", " /* \n"
+		" */ ", " ", "\r" };
 	const char *kind = PICK(kinds);
 
 	if (rand() % 5 == 0) {
@@ -74,7 +80,8 @@ static void add_expression(struct buf *text)
 
 static void add_statement(struct buf *text)
 {
-	static const char *const before[] = { "select ", "do $$ begin raise notice '%', ", "do $b$ begin execute ", "comment on table victim is " };
+	static const char *const before[] = { "select ", "do $$ begin raise notice '%', ",
+		"do $b$ begin execute ", "comment on table victim is " };
 	static const char *const after[] = { "", "; end $$", "; end $b$", "" };
 	size_t i = (size_t)rand() % 4;
 
@@ -123,7 +130,8 @@ static void run(PGconn *conn, const char *sql, struct buf *said)
 		const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 		buf_fmt(said, "%s %s\n", PQcmdStatus(res), state ? state : "");
 		for (int i = 0; i < PQnfields(res); i++)
-			buf_fmt(said, "  %s: %s\n", PQfname(res, i), PQntuples(res) ? PQgetvalue(res, 0, i) : "");
+			buf_fmt(said, "  %s: %s\n", PQfname(res, i), PQntuples(res) ?
+				PQgetvalue(res, 0, i) : "");
 		PQclear(res);
 	}
 }
@@ -133,7 +141,8 @@ static bool fill(struct span text, const char *name, struct buf *sql)
 {
 	struct span pkey = span_of(name);
 	struct template_words words = {
-		.parent = pkey, .part = span_of("part"), .pkey = &pkey, .npkey = 1, .part_field = pkey,
+		.parent = pkey, .part = span_of("part"), .pkey = &pkey, .npkey = 1,
+		.part_field = pkey,
 		.start = span_of("2026-01-01"), .end = span_of("2026-01-02"),
 	};
 
@@ -141,7 +150,8 @@ static bool fill(struct span text, const char *name, struct buf *sql)
 	buf_str(sql, "begin; set local standard_conforming_strings = on;\n");
 	if (template_expand(sql, text, &words, &(struct err){ 0 }) < 0)
 		return false;
-	buf_str(sql, "\n;select to_regclass('victim'), obj_description('victim'::regclass); rollback");
+	buf_str(sql, "\n;select to_regclass('victim'), obj_description('victim'::regclass);"
+		" rollback");
 	return true;
 }
 
@@ -174,8 +184,10 @@ int main(int argc, char **argv)
 		}
 		refused += !got.len || !wanted.len;
 		ran += wanted.len && !strstr(buf_cstr(&wanted), " 4");
-		if (got.len && wanted.len && strcmp(buf_cstr(&got), buf_cstr(&wanted)) != 0 && wrong++ < 5)
-			printf("== %s\n-- with %s\n%s-- not\n%s", buf_cstr(&text), name, buf_cstr(&got), buf_cstr(&wanted));
+		if (got.len && wanted.len && strcmp(buf_cstr(&got), buf_cstr(&wanted)) != 0 &&
+		    wrong++ < 5)
+			printf("== %s\n-- with %s\n%s-- not\n%s", buf_cstr(&text), name,
+				buf_cstr(&got), buf_cstr(&wanted));
 		buf_free(&text);
 		buf_free(&wanted);
 		buf_free(&got);

@@ -42,13 +42,16 @@ static bool slow_moment(const struct period_rule *rule, const char *text, int64_
 {
 	if (!matches(text))
 		return false;
-	int year = number(1), month = number(2), day = number(3), hour = number(5), minute = number(6), second = number(8);
+	int year = number(1), month = number(2), day = number(3), hour = number(5),
+		minute = number(6), second = number(8);
 	struct tm tm = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day };
 	*at_s = timegm(&tm);
 	if (year < 1 || tm.tm_year != year - 1900 || tm.tm_mon != month - 1 || tm.tm_mday != day)
 		return false;
-	bool fraction = part[10].rm_so >= 0 && strspn(text + part[10].rm_so, "0") < (size_t)(part[10].rm_eo - part[10].rm_so);
-	if (hour > 24 || minute > 59 || second > 60 || (hour == 24 && (minute || second || fraction)))
+	bool fraction = part[10].rm_so >= 0 &&
+		strspn(text + part[10].rm_so, "0") < (size_t)(part[10].rm_eo - part[10].rm_so);
+	if (hour > 24 || minute > 59 || second > 60 ||
+	    (hour == 24 && (minute || second || fraction)))
 		return false;
 	*at_s += hour * 3600 + minute * 60 + second;
 	if (!rule->zoned && (hour == 24 || second == 60))
@@ -58,7 +61,8 @@ static bool slow_moment(const struct period_rule *rule, const char *text, int64_
 		return false;
 	int offset_s = number(13) * 3600 + minute * 60 + number(17);
 	if (rule->zoned && part[11].rm_so >= 0)
-		*at_s += rule->zone_s - (part[12].rm_so >= 0 && text[part[12].rm_so] == '-' ? -offset_s : offset_s);
+		*at_s += rule->zone_s - (part[12].rm_so >= 0 && text[part[12].rm_so] == '-' ?
+			-offset_s : offset_s);
 	return true;
 }
 

@@ -8,13 +8,16 @@
 #define NAME(constant) { constant, sizeof (constant) - 1 }
 
 static const struct field plain[] = { { NAME("id"), NAME("id") }, { NAME("day"), NAME("day") } },
-	renamed[] = { { NAME("id"), NAME("a") }, { NAME("day"), NAME("Day \"x\"") }, { NAME("id"), NAME("b") } },
+	renamed[] = { { NAME("id"), NAME("a") }, { NAME("day"), NAME("Day \"x\"") },
+		{ NAME("id"), NAME("b") } },
 	odd[] = { { NAME("\xc3\x96" "dd col"), NAME("select") } };
 
-static const struct { const struct field *field; size_t n; const char *part_field, *left_out; } choices[] = {
-	{ NULL, 0, NULL, NULL }, { NULL, 0, "day", NULL }, { plain, 2, NULL, NULL }, { plain, 2, "day", NULL },
-	{ plain, 2, "at", NULL }, { renamed, 3, "id", NULL }, { renamed, 3, "at", NULL }, { odd, 1, "id", NULL },
+static const struct { const struct field *field; size_t n; const char *part_field, *left_out;
+	} choices[] = {
+	{ NULL, 0, NULL, NULL }, { NULL, 0, "day", NULL },
 	{ NULL, 0, NULL, "id" }, { NULL, 0, "day", "day" },
+	{ plain, 2, NULL, NULL }, { plain, 2, "day", NULL }, { plain, 2, "at", NULL },
+	{ renamed, 3, "id", NULL }, { renamed, 3, "at", NULL }, { odd, 1, "id", NULL },
 };
 
 struct slow_row {
@@ -54,8 +57,8 @@ static bool has_all_listed(const struct route *r)
 	return !r->part_field || find_name(span_of(r->part_field)) >= 0;
 }
 
-/* Takes a field into the row; false for what no table can hold. With a list, columns that it does not
- * name are nobody's business. */
+/* Takes a field into the row; false for what no table can hold. With a list, columns that it does
+ * not name are nobody's business. */
 static bool take_field(const struct route *r, struct span source, struct span value)
 {
 	struct buf *name = &row.name[row.n];
@@ -67,7 +70,8 @@ static bool take_field(const struct route *r, struct span source, struct span va
 	struct span decoded = { name->p, name->len };
 	if (r->field && !is_listed(r, decoded))
 		return true;
-	if ((!r->field && (decoded.n == 0 || decoded.n > NAME_BYTES_MAX)) || find_name(decoded) >= 0)
+	if ((!r->field && (decoded.n == 0 || decoded.n > NAME_BYTES_MAX)) ||
+	    find_name(decoded) >= 0)
 		return false;
 	row.source[row.n] = source;
 	row.value[row.n++] = value;
@@ -92,7 +96,8 @@ static void check_value(struct span got, ssize_t at)
 	CHECK(at >= 0 && got.p == row.value[at].p && got.n == row.value[at].n);
 }
 
-static void check_row(const struct route *r, const struct shape *shape, const struct span *values, struct span part)
+static void check_row(const struct route *r, const struct shape *shape, const struct span *values,
+	struct span part)
 {
 	struct buf columns = { 0 };
 	size_t all = r->field ? r->nfield : row.n, n = 0;
@@ -119,7 +124,8 @@ static void check_row(const struct route *r, const struct shape *shape, const st
 }
 
 /* A number is that of one list of names, for the life of the route. */
-static void check_shape_id(struct buf *lists, size_t *known, const struct route *r, const struct shape *shape)
+static void check_shape_id(struct buf *lists, size_t *known, const struct route *r,
+	const struct shape *shape)
 {
 	uint32_t id = route_shape_id(r, shape);
 
@@ -163,7 +169,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = { (const char *)data, size };
 	size_t choice = fuzz_byte(&rest) % (sizeof choices / sizeof *choices);
-	struct route *r = route_new(choices[choice].field, choices[choice].n, choices[choice].part_field);
+	struct route *r = route_new(choices[choice].field, choices[choice].n,
+		choices[choice].part_field);
 
 	struct tally names = { 0 };
 

@@ -17,14 +17,17 @@ static bool is_blank(char c)
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' &&
+		c <= 'F' ? c - 'A' + 10 : 99;
 }
 
 /* The escape whose backslash is at i; what it means goes to content. */
 static size_t skip_escape(struct span sql, size_t i, struct buf *content)
 {
-	char c = ++i < sql.n ? sql.p[i] : 0, plain = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 'b' || c == 'f' || c == 't' ? ' ' : c;
-	size_t most = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 3, base = c && strchr("xuU", c) ? 16 : 8;
+	char c = ++i < sql.n ? sql.p[i] : 0, plain = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 'b' ||
+		c == 'f' || c == 't' ? ' ' : c;
+	size_t most = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 3, base = c && strchr("xuU", c) ?
+		16 : 8;
 	size_t first = base == 16 ? i + 1 : i, n = 0;
 	unsigned value = 0;
 
@@ -37,7 +40,8 @@ static size_t skip_escape(struct span sql, size_t i, struct buf *content)
 }
 
 /* Behind the quoted text at i, whose other quotes are doubled; the end where it is not closed. */
-static size_t skip_quoted(struct span sql, size_t i, bool escapes, struct buf *content, bool *closed)
+static size_t skip_quoted(struct span sql, size_t i, bool escapes, struct buf *content,
+	bool *closed)
 {
 	char quote = sql.p[i++];
 
@@ -97,7 +101,8 @@ static size_t next_piece(struct span sql, size_t i)
 static bool tokens(struct span sql, int depth, struct buf *kinds);
 
 /* A string that may be SQL: its tokens in brackets. One that ends within quotes is no SQL. */
-static size_t string_tokens(struct span sql, size_t i, bool escapes, int depth, struct buf *kinds, bool *closed)
+static size_t string_tokens(struct span sql, size_t i, bool escapes, int depth, struct buf *kinds,
+	bool *closed)
 {
 	struct buf content = { 0 }, inner = { 0 };
 
@@ -115,7 +120,8 @@ static size_t string_tokens(struct span sql, size_t i, bool escapes, int depth, 
 }
 
 /* A body in dollars is taken for SQL with an end of its own. */
-static size_t dollar_tokens(struct span sql, size_t i, size_t tag, int depth, struct buf *kinds, bool *closed)
+static size_t dollar_tokens(struct span sql, size_t i, size_t tag, int depth, struct buf *kinds,
+	bool *closed)
 {
 	struct span body = { sql.p + i + tag, sql.n - i - tag };
 	const char *end = memmem(body.p, body.n, sql.p + i, tag);
@@ -175,7 +181,8 @@ static int fill(struct buf *out, struct span text, struct span name, struct span
 {
 	const struct span pkey[] = { name, name };
 	struct template_words words = {
-		.schema = name, .parent = name, .part = part, .pkey = pkey, .npkey = 2, .part_field = name,
+		.schema = name, .parent = name, .part = part, .pkey = pkey, .npkey = 2,
+		.part_field = name,
 		.start = span_of("2026-01-01"), .end = span_of("2026-01-02"),
 	};
 	struct err e = { 0 };
@@ -189,14 +196,16 @@ static int fill(struct buf *out, struct span text, struct span name, struct span
 	return 0;
 }
 
-/* a: filled with hostile names. A string that was no SQL with the harmless ones is not looked into. */
+/* a: filled with hostile names. A string that was no SQL with the harmless ones is not looked
+ * into. */
 static void check_tokens(const struct buf *a, const struct buf *b)
 {
 	for (int depth = 0; depth < 2; depth++) {
 		struct buf a_kinds = { 0 }, b_kinds = { 0 };
 		tokens((struct span){ a->p, a->len }, depth, &a_kinds);
 		tokens((struct span){ b->p, b->len }, depth, &b_kinds);
-		CHECK(strstr(buf_cstr(&b_kinds), PROSE) || strcmp(buf_cstr(&a_kinds), buf_cstr(&b_kinds)) == 0);
+		CHECK(strstr(buf_cstr(&b_kinds), PROSE) ||
+			strcmp(buf_cstr(&a_kinds), buf_cstr(&b_kinds)) == 0);
 		buf_free(&a_kinds);
 		buf_free(&b_kinds);
 	}

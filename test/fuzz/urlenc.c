@@ -14,7 +14,8 @@ static void check_split(struct span row)
 	while (urlenc_next(&rest, &name, &value)) {
 		CHECK(slow_next(&slow_rest, &slow_name, &slow_value));
 		CHECK(same(name, slow_name) && same(value, slow_value));
-		CHECK(fuzz_within(rest, row) && fuzz_within(name, row) && (!value.p || fuzz_within(value, row)));
+		CHECK(fuzz_within(rest, row) && fuzz_within(name, row) &&
+			(!value.p || fuzz_within(value, row)));
 	}
 	CHECK(!slow_next(&slow_rest, &slow_name, &slow_value));
 }
@@ -27,7 +28,8 @@ static void check_decode(struct span raw)
 	ssize_t n = urlenc_decode(room, raw, &bad);
 
 	if (slow_decode(&want, raw, &want_bad))
-		CHECK(n >= 0 && span_eq((struct span){ room, (size_t)n }, (struct span){ want.p, want.len }));
+		CHECK(n >= 0 && span_eq((struct span){ room, (size_t)n },
+			(struct span){ want.p, want.len }));
 	else
 		CHECK(n == -1 && bad == want_bad && bad < raw.n);
 	buf_free(&want);
@@ -69,7 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct span value = fuzz_part(&rest, '&');
 		bool has_value = value.n && memchr(value.p, '=', value.n);
 		struct span name = fuzz_part(&value, '=');
-		if (name.n && !memchr(name.p, 0, name.n) && !(value.n && memchr(value.p, 0, value.n)))
+		if (name.n && !memchr(name.p, 0, name.n) &&
+		    !(value.n && memchr(value.p, 0, value.n)))
 			check_field(name, has_value ? value : (struct span){ NULL, 0 });
 	}
 	fuzz_free(row);

@@ -4,22 +4,31 @@
 #include "unit.h"
 
 #define CREATE "create table _DEST_TABLE (like _PARENT including defaults);"
-#define ATTACH "alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END)"
+#define ATTACH "alter table _PARENT attach partition _DEST_TABLE" \
+	" for values from (_PART_START) to (_PART_END)"
 
 static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE ATTACH, true },
 	{ CREATE ATTACH ";", true },
 	{ " \n" CREATE "\n\n;" ATTACH " ; ;\n", true },
-	{ "CREATE TABLE _DEST_TABLE(LIKE _PARENT); ALTER TABLE _PARENT ATTACH PARTITION _DEST_TABLE FOR VALUES IN (1)", true },
-	{ "create table _DEST_TABLE (like _PARENT, primary key (_PKEY)) with (fillfactor = 90);" ATTACH, true },
+	{ "CREATE TABLE _DEST_TABLE(LIKE _PARENT); ALTER TABLE _PARENT ATTACH PARTITION _DEST_TABLE"
+		" FOR VALUES IN (1)", true },
+	{ "create table _DEST_TABLE (like _PARENT, primary key (_PKEY)) with (fillfactor ="
+		" 90);" ATTACH, true },
 	{ CREATE "alter table only _DEST_TABLE add primary key (_PKEY);" ATTACH, true },
-	{ CREATE "alter table _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);" ATTACH, true },
-	{ CREATE ATTACH "; create index on _DEST_TABLE (note); create unique index _DEST_TABLE_u on _DEST_TABLE (id)", true },
-	{ CREATE "create index \"the _DEST_TABLE\" on _DEST_TABLE (note) where note <> 'it''s; so';" ATTACH, true },
-	{ CREATE "alter table _DEST_TABLE add x int default 0 not null, add y text default 'a', add z text default null;" ATTACH, true },
+	{ CREATE "alter table _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);" ATTACH,
+		true },
+	{ CREATE ATTACH "; create index on _DEST_TABLE (note); create unique index _DEST_TABLE_u on"
+		" _DEST_TABLE (id)", true },
+	{ CREATE "create index \"the _DEST_TABLE\" on _DEST_TABLE (note) where note <> 'it''s;"
+		" so';" ATTACH, true },
+	{ CREATE "alter table _DEST_TABLE add x int default 0 not null, add y text default 'a', add"
+		" z text default null;" ATTACH, true },
 	{ "create table _DEST_TABLE (like _PARENT, x text default current_user);" ATTACH, true },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values with (modulus 4, remainder 1)", true },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (date _PART_START, minvalue) to (maxvalue, 'x')", true },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values with (modulus 4,"
+		" remainder 1)", true },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (date"
+		" _PART_START, minvalue) to (maxvalue, 'x')", true },
 	{ "-- it's what _PARENT is\n" CREATE "-- attach\r" ATTACH "--", true },
 
 	{ "", false },
@@ -36,14 +45,17 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ "begin;" CREATE ATTACH, false },
 	{ "create table if not exists _DEST_TABLE (like _PARENT);" ATTACH, false },
 	{ "create table _DEST_TABLE (like _PARENT) partition by range (id);" ATTACH, false },
-	{ "create table _DEST_TABLE (like _PARENT, foreign key (id) references other);" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT, foreign key (id) references other);" ATTACH,
+		false },
 	{ "create table _DEST_TABLE (like _PARENT, x int references other);" ATTACH, false },
 	{ "create table _DEST_TABLE (like _PARENT) inherits (other);" ATTACH, false },
 	{ "create table _DEST_TABLE (like other);" ATTACH, false },
 	{ "create table _DEST_TABLE_x (like _PARENT);" ATTACH, false },
 	{ "create table _dest_table (like _PARENT);" ATTACH, false },
-	{ "create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);", false },
-	{ "create table _DEST_TABLE (check (_PART_FIELD >= _PART_START)) inherits (_PARENT);", false },
+	{ "create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to"
+		" (_PART_END);", false },
+	{ "create table _DEST_TABLE (check (_PART_FIELD >= _PART_START)) inherits (_PARENT);",
+		false },
 	{ CREATE "alter table _DEST_TABLE add foreign key (id) references other;" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add x int, inherit other;" ATTACH, false },
 	{ CREATE "alter table other add x int;" ATTACH, false },
@@ -52,15 +64,20 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE "alter table _DEST_TABLE add x int default \"f\"();" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add x int default (f());" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add x int default 1 + f();" ATTACH, false },
-	{ CREATE "alter table _DEST_TABLE add x bool default 1 is distinct from f();" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add x bool default 1 is distinct from f();" ATTACH,
+		false },
 	{ "create table _DEST_TABLE (like _PARENT, x int default f());" ATTACH, false },
 	{ "create table _DEST_TABLE (like _PARENT, like other);" ATTACH, false },
 	{ "create table _DEST_TABLE (like _PARENT) as select * from other;" ATTACH, false },
 	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values in (f())", false },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values in (other.f(1))", false },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values in (\"f\"(1))", false },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END::date)", false },
-	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (1) to (f (2))", false },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values in (other.f(1))",
+		false },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values in (\"f\"(1))",
+		false },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to"
+		" (_PART_END::date)", false },
+	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (1) to (f (2))",
+		false },
 	{ CREATE "create index concurrently on _DEST_TABLE (id);" ATTACH, false },
 	{ CREATE "create index on _PARENT (id);" ATTACH, false },
 	{ CREATE "create index if not exists i on _DEST_TABLE (id);" ATTACH, false },
@@ -69,7 +86,8 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE "alter table _PARENT attach partition other for values in (1)", false },
 	{ CREATE "do $$ begin lock table other; end $$;" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add check (note <> $$;$$);" ATTACH, false },
-	{ CREATE "alter table _DEST_TABLE add check (note <> E'\\'; lock table other; --');" ATTACH, false },
+	{ CREATE "alter table _DEST_TABLE add check (note <> E'\\'; lock table other; --');" ATTACH,
+		false },
 	{ CREATE "/* ' */ lock table other; /* ' */" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add check (note <> 'x);" ATTACH, false },
 };
@@ -79,7 +97,8 @@ int main(void)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct span text = span_of(cases[i].text);
 		char *copy = unit_exact(text);
-		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }), cases[i].wanted);
+		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }),
+			cases[i].wanted);
 		free(copy);
 	}
 	return unit_end();

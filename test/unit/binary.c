@@ -1,7 +1,7 @@
 /*
  * Tests of binary.c. With the argument "values": a line for each of many values, its type, its text
- * and what binary_put makes of it in hexadecimal digits, for a server to compare; those that are left to
- * the server are left out.
+ * and what binary_put makes of it in hexadecimal digits, for a server to compare; those that are
+ * left to the server are left out.
  */
 #include <ctype.h>
 
@@ -89,9 +89,11 @@ static const struct { enum binary_kind kind; struct span raw; const char *wanted
 	{ BINARY_INT4, TEXT("1+2"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00%2b"), "-" },
 	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 00:00:00%2b00"), "00000008" "0000000000000000" },
-	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 02:00:00.000001%2b02"), "00000008" "0000000000000001" },
+	{ BINARY_TIMESTAMPTZ, TEXT("2000-01-01 02:00:00.000001%2b02"), "00000008"
+		"0000000000000001" },
 	{ BINARY_TIMESTAMPTZ, TEXT("1999-12-31 18:30:00-05:30"), "00000008" "0000000000000000" },
-	{ BINARY_UUID, TEXT("00112233-4455-6677-8899-aAbBcCdDeEfF"), "00000010" "00112233445566778899aabbccddeeff" },
+	{ BINARY_UUID, TEXT("00112233-4455-6677-8899-aAbBcCdDeEfF"), "00000010"
+		"00112233445566778899aabbccddeeff" },
 	{ BINARY_UUID, TEXT("{0112233-4455-6677-8899-aabbccddeef}"), "-" },
 	{ BINARY_UUID, TEXT("00112233445566778899aabbccddeeff"), "-" },
 	{ BINARY_UUID, TEXT("00112233-4455-6677-8899-aabbccddeef"), "-" },
@@ -115,7 +117,8 @@ static void test_row(void)
 	char out[2];
 
 	check_int("bytes of a row's beginning", (int64_t)binary_begin_row(out, 1600), 2);
-	check_span("row of 1600 columns", span_of(""), (struct span){ out, 2 }, (struct span)TEXT("\x06\x40"));
+	check_span("row of 1600 columns", span_of(""), (struct span){ out, 2 },
+		(struct span)TEXT("\x06\x40"));
 	check_int("bytes of the header", sizeof BINARY_HEADER, 19);
 }
 
@@ -130,17 +133,21 @@ static void test_kinds(void)
 static const struct { enum binary_kind kind; const char *type; const char *like; } types[] = {
 	{ BINARY_INT2, "int2", "-12345" }, { BINARY_INT2, "int2", "7" },
 	{ BINARY_INT4, "int4", "1234567890" }, { BINARY_INT4, "int4", "-12345" },
-	{ BINARY_INT8, "int8", "-123456789012345678" }, { BINARY_INT8, "int8", "12345678901234567890" },
+	{ BINARY_INT8, "int8", "-123456789012345678" },
+	{ BINARY_INT8, "int8", "12345678901234567890" },
 	{ BINARY_BOOL, "bool", "t" },
 	{ BINARY_TEXT, "text", "a text" },
 	{ BINARY_DATE, "date", "2026-03-28" }, { BINARY_DATE, "date", "0101-10-28" },
-	{ BINARY_TIMESTAMP, "timestamp", "2026-02-28 10:20:30" }, { BINARY_TIMESTAMP, "timestamp", "1026-12-31 23:59:59.999999" },
+	{ BINARY_TIMESTAMP, "timestamp", "2026-02-28 10:20:30" },
+	{ BINARY_TIMESTAMP, "timestamp", "1026-12-31 23:59:59.999999" },
 	{ BINARY_TIMESTAMPTZ, "timestamptz", "2026-02-28 10:20:30.25+05:30" },
-	{ BINARY_TIMESTAMPTZ, "timestamptz", "1999-12-31 23:59:59-15:59:59" }, { BINARY_TIMESTAMPTZ, "timestamptz", "0001-01-01 00:20:30-0730" },
+	{ BINARY_TIMESTAMPTZ, "timestamptz", "1999-12-31 23:59:59-15:59:59" },
+	{ BINARY_TIMESTAMPTZ, "timestamptz", "0001-01-01 00:20:30-0730" },
 	{ BINARY_UUID, "uuid", "01234567-89ab-cdef-ABCD-0123456789ab" },
 };
 
-/* A few characters of `like` become others: of its own kind mostly, else any that may stand in such a text. */
+/* A few characters of `like` become others: of its own kind mostly, else any that may stand in
+ * such a text. */
 static void change(char *text, uint32_t *x)
 {
 	static const char any[] = "0123456789-+:. TZtfaF";
@@ -170,7 +177,8 @@ static void print_values(void)
 			buf_fmt(&raw, *p == '+' ? "%%2b" : "%c", *p);
 		put(&hex, types[t].kind, (struct span){ raw.p, raw.len });
 		if (!span_is((struct span){ hex.p, hex.len }, "-"))
-			printf("%s\t%s\t%s\n", types[t].type, text, buf_cstr(&hex) + 2 * BINARY_WORD);
+			printf("%s\t%s\t%s\n", types[t].type, text, buf_cstr(&hex) +
+				2 * BINARY_WORD);
 		buf_free(&raw);
 		buf_free(&hex);
 	}

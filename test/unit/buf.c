@@ -165,7 +165,8 @@ static void test_ident_bytes(void)
 		got.len = 0;
 		buf_ident(&got, (struct span){ name, 3 });
 		if (got.p[0] != '"') {
-			wrong += got.len != 3 || memcmp(got.p, name, 3) != 0 || !(c == '_' || (c >= 'a' && c <= 'z'));
+			wrong += got.len != 3 || memcmp(got.p, name, 3) != 0 ||
+				!(c == '_' || (c >= 'a' && c <= 'z'));
 			continue;
 		}
 		for (size_t i = 1; i + 1 < got.len; i++, n++) {
@@ -196,7 +197,8 @@ static void test_growth(void)
 	memset(buf_reserve(&b, 1000000), 'x', 1000000);
 	check_int("buf_reserve keeps the length", (int64_t)b.len, (int64_t)len);
 	check_int("buf_reserve makes room", b.cap - b.len >= 1000000, 1);
-	check_int("buf_reserve keeps the bytes", b.p[0] == 0 && b.p[len - 1] == (char)((len - 1) % 251), 1);
+	check_int("buf_reserve keeps the bytes", b.p[0] == 0 &&
+		b.p[len - 1] == (char)((len - 1) % 251), 1);
 	check_int("buf_reserve says where", buf_reserve(&b, 5) == b.p + b.len, 1);
 	buf_free(&b);
 	check_int("buf_free leaves an empty buffer", !b.p && b.len == 0 && b.cap == 0, 1);
@@ -228,7 +230,8 @@ static void test_adding(void)
 	buf_fmt(&b, "%s", "");
 	check_int("adding nothing", (int64_t)b.len, 7);
 	buf_add(&b, "x\0y", 3);
-	check_span("adding", span_of("NUL"), (struct span){ b.p, b.len }, (struct span)TEXT("a-12-b-x\0y"));
+	check_span("adding", span_of("NUL"), (struct span){ b.p, b.len },
+		(struct span)TEXT("a-12-b-x\0y"));
 	b.len = 0;
 	memset(longer, 'z', sizeof longer);
 	longer[sizeof longer - 1] = 0;
@@ -272,7 +275,8 @@ static void test_spans(void)
 	check_int("span_is: NUL byte", span_is((struct span)TEXT("abc\0"), "abc"), 0);
 	check_int("span_eq", span_eq(span_of("abc"), span_of("abc")), 1);
 	check_int("span_eq: other bytes", span_eq(span_of("abc"), span_of("abd")), 0);
-	check_int("span_eq: behind a NUL byte", span_eq((struct span)TEXT("a\0b"), (struct span)TEXT("a\0c")), 0);
+	check_int("span_eq: behind a NUL byte",
+		span_eq((struct span)TEXT("a\0b"), (struct span)TEXT("a\0c")), 0);
 	check_int("span_eq: nothing", span_eq(span_of(""), span_of("")), 1);
 }
 
@@ -287,7 +291,8 @@ static void test_hash(void)
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++)
-		check_int("span_hash", (int64_t)span_hash(table[i].kind, table[i].s), (int64_t)table[i].wanted);
+		check_int("span_hash", (int64_t)span_hash(table[i].kind, table[i].s),
+			(int64_t)table[i].wanted);
 }
 
 static void test_err(void)

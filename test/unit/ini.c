@@ -23,7 +23,8 @@ static const char *lookup_value(void *ctx, const char *name)
 static void put_escaped(struct buf *out, const char *s)
 {
 	for (; *s; s++) {
-		const char *escaped = *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : *s == '\\' ? "\\\\" : NULL;
+		const char *escaped = *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : *s == '\\' ?
+			"\\\\" : NULL;
 		if (escaped)
 			buf_str(out, escaped);
 		else
@@ -56,7 +57,8 @@ static size_t put_values(struct buf *out, struct values *v, const char *section,
 	for (size_t i = 0; i < v->n; i++) {
 		const struct value *value = &v->at[i];
 		struct err e = { 0 };
-		if ((value->from == VALUE_DEFAULT) != inherited || values_find(v, value->key) != value)
+		if ((value->from == VALUE_DEFAULT) != inherited ||
+		    values_find(v, value->key) != value)
 			continue;
 		char *text = ini_interpolate(value->raw, lookup_value, v, &e);
 		if (!text)
@@ -148,7 +150,8 @@ static const struct { struct span text; const char *wanted; } parses[] = {
 	{ TEXT("[a]\n\rk=v"), "1 a ''\n3 a 'k'v\n" },
 	{ TEXT("[a]\n\nk=1\n 2\n\n 3\n# c\nl=4\n"), "1 a ''\n3 a 'k'1\n2\n\n3\n8 a 'l'4\n" },
 	{ TEXT("[a]\nk=%(x)s %%\n"), "1 a ''\n2 a 'k'%(x)s %%\n" },
-	{ TEXT("[b]\n[DEFAULT]\nK=v\n[DEFAULT]\n[ c ]\n"), "1 b ''\n2 DEFAULT ''\n3 DEFAULT 'k'v\n4 DEFAULT ''\n5  c  ''\n" },
+	{ TEXT("[b]\n[DEFAULT]\nK=v\n[DEFAULT]\n[ c ]\n"), "1 b ''\n2 DEFAULT ''\n3 DEFAULT 'k'v\n4"
+		" DEFAULT ''\n5  c  ''\n" },
 	{ TEXT("\xef\xbb\xbf[a]\nk=v"), "1 a ''\n2 a 'k'v\n" },
 	{ TEXT("\xef\xbb\xbf"), "" },
 	{ TEXT("\xef\xbb"), "!line 1: " },
@@ -176,8 +179,8 @@ static void parse(struct buf *got, struct span text)
 
 	for (size_t i = 0; i < ini.n && !code; i++) {
 		const struct ini_entry *entry = &ini.entry[i];
-		buf_fmt(got, "%zu %.*s '%s'%s\n", entry->line, (int)entry->section.n, entry->section.p, entry->key,
-			entry->value);
+		buf_fmt(got, "%zu %.*s '%s'%s\n", entry->line, (int)entry->section.n,
+			entry->section.p, entry->key, entry->value);
 	}
 	if (code)
 		buf_fmt(got, "!%s", code == e.code && code == ERR_CONF ? e.msg : "wrong code");
@@ -218,7 +221,8 @@ static void test_messages(void)
 			got.len = 0;
 			parse(&got, span_of(table[i].text));
 			bool there = strstr(buf_cstr(&got), part) != NULL;
-			check_span("message for", span_of(table[i].text), span_of(there ? part : got.p), span_of(part));
+			check_span("message for", span_of(table[i].text),
+				span_of(there ? part : got.p), span_of(part));
 		}
 	buf_free(&got);
 }
@@ -233,10 +237,14 @@ static void test_interpolate(void)
 {
 	static const struct { const char *raw, *wanted; } table[] = {
 		{ "", "" }, { "plain", "plain" }, { "%(name)s", "found" }, { "%(NaMe)s", "found" },
-		{ "a%(name)sb%(name)sc", "afoundbfoundc" }, { "%%", "%" }, { "%%(name)s", "%(name)s" },
-		{ "%%%(name)s", "%found" }, { "%(percent)s", "%" }, { "%(percent)s(name)s", "%(name)s" },
-		{ "%(other)s", NULL }, { "%", NULL }, { "a%", NULL }, { "100% sure", NULL }, { "%s", NULL },
-		{ "%()s", NULL }, { "%(name)", NULL }, { "%(name)d", NULL }, { "%(name", NULL }, { "%(", NULL },
+		{ "a%(name)sb%(name)sc", "afoundbfoundc" }, { "%%", "%" },
+		{ "%%(name)s", "%(name)s" },
+		{ "%%%(name)s", "%found" }, { "%(percent)s", "%" },
+		{ "%(percent)s(name)s", "%(name)s" },
+		{ "%(other)s", NULL }, { "%", NULL }, { "a%", NULL }, { "100% sure", NULL },
+		{ "%s", NULL },
+		{ "%()s", NULL }, { "%(name)", NULL }, { "%(name)d", NULL }, { "%(name", NULL },
+		{ "%(", NULL },
 		{ "%( name )s", NULL }, { "%(na)me)s", NULL },
 	};
 	char ctx[] = "name";
@@ -244,7 +252,8 @@ static void test_interpolate(void)
 	for (size_t i = 0; i < COUNT(table); i++) {
 		struct err e = { 0 };
 		char *got = ini_interpolate(table[i].raw, lookup_test, ctx, &e);
-		check_span("interpolate", span_of(table[i].raw), span_of(got), span_of(table[i].wanted));
+		check_span("interpolate", span_of(table[i].raw), span_of(got),
+			span_of(table[i].wanted));
 		if (!got && e.code != ERR_CONF)
 			check_int("... is ERR_CONF", e.code, ERR_CONF);
 		free(got);
@@ -257,7 +266,8 @@ static void test_interpolate(void)
 /* Every way to end in the middle of something is read or refused, and frees what it took. */
 static void test_cuts(void)
 {
-	static const char text[] = "\xef\xbb\xbf# c\r\n[a]\r\nkey = 1\r\n  2\r\n\r\n  3\r\n[DEFAULT]\nk: v\rl=%(k)s\n[b]\n = ";
+	static const char text[] = "\xef\xbb\xbf# c\r\n[a]\r\nkey = 1\r\n  2\r\n\r\n  3\r\n"
+		"[DEFAULT]\nk: v\rl=%(k)s\n[b]\n = ";
 	struct buf got = { 0 };
 	size_t refused = 0;
 
@@ -268,7 +278,8 @@ static void test_cuts(void)
 	}
 	/* 1-2: in the BOM; "[" and "[a"; "k", "ke", "key", "key "; "[" to "[DEFAULT"; "k"; "l";
 	 * "[", "[b"; " =" and " = " */
-	check_int("a text cut at each byte: how many are refused", (int64_t)refused, 2 + 2 + 4 + 8 + 1 + 1 + 2 + 2);
+	check_int("a text cut at each byte: how many are refused", (int64_t)refused, 2 + 2 + 4 + 8 +
+		1 + 1 + 2 + 2);
 	buf_free(&got);
 }
 

@@ -1,4 +1,5 @@
-/* Tests of judge.c: every order of the batch's ticks and the target's positions, and what follows. */
+/* Tests of judge.c: every order of the batch's ticks and the target's positions, and what
+ * follows. */
 #include "../../base/buf.c"
 #include "../../pg/judge.c"
 #include "unit.h"
@@ -9,11 +10,12 @@
 static void verdict_text(const struct verdict *v, size_t n, char *text, size_t size)
 {
 	static const char *const kind[] = {
-		[VERDICT_LOAD] = "load", [VERDICT_IS_IN] = "is in", [VERDICT_MOVE] = "move", [VERDICT_SINGLE] = "single",
-		[VERDICT_LOST] = "lost", [VERDICT_OTHER] = "other",
+		[VERDICT_LOAD] = "load", [VERDICT_IS_IN] = "is in", [VERDICT_MOVE] = "move",
+		[VERDICT_SINGLE] = "single", [VERDICT_LOST] = "lost", [VERDICT_OTHER] = "other",
 		[VERDICT_CHANGED] = "changed",
 	};
-	int at = snprintf(text, size, "%s%s", kind[v->kind], v->ahead && v->kind == VERDICT_LOAD ? " ahead" : "");
+	int at = snprintf(text, size, "%s%s", kind[v->kind], v->ahead && v->kind == VERDICT_LOAD ?
+		" ahead" : "");
 
 	if (v->kind == VERDICT_MOVE || v->kind == VERDICT_SINGLE)
 		snprintf(text + at, size - (size_t)at, " %" PRId64, v->tick);
@@ -82,13 +84,16 @@ static void test_table(void)
 	char name_q[] = "q", name_c[] = "job", text[60];
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct conf conf = { .queue_name = name_q, .consumer_name = name_c, .batch_min_events = !cases[i].unmerged };
+		struct conf conf = { .queue_name = name_q, .consumer_name = name_c,
+			.batch_min_events = !cases[i].unmerged };
 		struct queue_batch batch = { .id = 7, .prev_tick = 10, .tick = cases[i].end };
 		bool lanes = cases[i].lane1 >= 0;
 		struct position pos[] = {
-			at(cases[i].lane0, 0), at(cases[i].lane1, cases[i].from), at(cases[i].lane2, cases[i].from),
+			at(cases[i].lane0, 0), at(cases[i].lane1, cases[i].from),
+			at(cases[i].lane2, cases[i].from),
 		};
-		struct judge_case c = { &conf, &batch, cases[i].newest, cases[i].single, pos, lanes ? 3 : 1 };
+		struct judge_case c = { &conf, &batch, cases[i].newest, cases[i].single, pos,
+			lanes ? 3 : 1 };
 		pos[0].lanes = lanes ? 3 : 1;
 		struct verdict v = judge_position(&c);
 		verdict_text(&v, c.n, text, sizeof text);
@@ -98,8 +103,8 @@ static void test_table(void)
 	}
 }
 
-/* A batch from tick 10 at 1000 us to 20 at 2000 us, end 0: the queue is empty and its newest tick 30
- * where it was asked for. The numbers alone would say: it fits. */
+/* A batch from tick 10 at 1000 us to 20 at 2000 us, end 0: the queue is empty and its newest tick
+ * 30 where it was asked for. The numbers alone would say: it fits. */
 static const struct {
 	const char *name, *wanted;
 	int64_t end, newest;
@@ -114,38 +119,61 @@ static const struct {
 	{ "the end", "is in", 20, 0, POS(.tick = 20, .time_us = 2000), NO_LANE, false },
 	{ "another end", "other", 20, 0, POS(.tick = 20, .time_us = 1999), NO_LANE, false },
 	{ "the end, by number", "is in", 20, 0, POS(.tick = 20), NO_LANE, false },
-	{ "inside", "move 15", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE, false },
-	{ "inside, another one", "other", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1400), NO_LANE, false },
-	{ "inside, by number", "move 15", 20, 30, POS(.tick = 15, .source_us = 1400), NO_LANE, false },
-	{ "inside, no such tick", "lost", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = QUEUE_NO_TICK), NO_LANE, false },
-	{ "inside, by number, no such tick", "lost", 20, 30, POS(.tick = 15, .source_us = QUEUE_NO_TICK), NO_LANE, false },
-	{ "nothing is merged, inside", "move 15", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE, true },
-	{ "nothing is merged, by number", "lost", 20, 30, POS(.tick = 15, .source_us = 1500), NO_LANE, true },
-	{ "before, too old for the queue", "lost", 20, 30, POS(.tick = 5, .time_us = 500), NO_LANE, false },
-	{ "before", "lost", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 500), NO_LANE, false },
-	{ "before, another one", "other", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 400), NO_LANE, false },
-	{ "behind", "lost", 20, 30, POS(.tick = 25, .time_us = 2500, .source_us = 2500), NO_LANE, false },
-	{ "behind, another one", "other", 20, 30, POS(.tick = 25, .time_us = 2500, .source_us = 2400), NO_LANE, false },
+	{ "inside", "move 15", 20, 30, POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE,
+		false },
+	{ "inside, another one", "other", 20, 30,
+		POS(.tick = 15, .time_us = 1500, .source_us = 1400), NO_LANE, false },
+	{ "inside, by number", "move 15", 20, 30, POS(.tick = 15, .source_us = 1400), NO_LANE,
+		false },
+	{ "inside, no such tick", "lost", 20, 30,
+		POS(.tick = 15, .time_us = 1500, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "inside, by number, no such tick", "lost", 20, 30,
+		POS(.tick = 15, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "nothing is merged, inside", "move 15", 20, 30,
+		POS(.tick = 15, .time_us = 1500, .source_us = 1500), NO_LANE, true },
+	{ "nothing is merged, by number", "lost", 20, 30, POS(.tick = 15, .source_us = 1500),
+		NO_LANE, true },
+	{ "before, too old for the queue", "lost", 20, 30, POS(.tick = 5, .time_us = 500), NO_LANE,
+		false },
+	{ "before", "lost", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 500), NO_LANE,
+		false },
+	{ "before, another one", "other", 20, 30, POS(.tick = 5, .time_us = 500, .source_us = 400),
+		NO_LANE, false },
+	{ "behind", "lost", 20, 30, POS(.tick = 25, .time_us = 2500, .source_us = 2500), NO_LANE,
+		false },
+	{ "behind, another one", "other", 20, 30,
+		POS(.tick = 25, .time_us = 2500, .source_us = 2400), NO_LANE, false },
 
-	{ "empty, at its end", "load 0", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 900), NO_LANE, false },
-	{ "empty, another end", "other", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 800), NO_LANE, false },
-	{ "empty, ahead", "lost", 0, 10, POS(.tick = 11, .time_us = 900, .source_us = QUEUE_NO_TICK), NO_LANE, false },
-	{ "not asked, ahead", "load ", 0, 30, POS(.tick = 11, .time_us = 900, .source_us = 900), NO_LANE, false },
-	{ "not asked, another one ahead", "other", 0, 30, POS(.tick = 11, .time_us = 900, .source_us = 901), NO_LANE, false },
+	{ "empty, at its end", "load 0", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 900),
+		NO_LANE, false },
+	{ "empty, another end", "other", 0, 10, POS(.tick = 10, .time_us = 900, .source_us = 800),
+		NO_LANE, false },
+	{ "empty, ahead", "lost", 0, 10,
+		POS(.tick = 11, .time_us = 900, .source_us = QUEUE_NO_TICK), NO_LANE, false },
+	{ "not asked, ahead", "load ", 0, 30, POS(.tick = 11, .time_us = 900, .source_us = 900),
+		NO_LANE, false },
+	{ "not asked, another one ahead", "other", 0, 30,
+		POS(.tick = 11, .time_us = 900, .source_us = 901), NO_LANE, false },
 
-	{ "both lanes", "load 01", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 10, .time_us = 1000), false },
-	{ "another beginning in lane 1", "other", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 10, .time_us = 1001), false },
-	{ "lane 1 has the batch", "load ahead 0", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 20, .time_us = 2000), false },
-	{ "lane 1 has another one", "other", 20, 0, POS(.tick = 10, .time_us = 1000), POS(.tick = 20, .time_us = 2001), false },
+	{ "both lanes", "load 01", 20, 0, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 10, .time_us = 1000), false },
+	{ "another beginning in lane 1", "other", 20, 0, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 10, .time_us = 1001), false },
+	{ "lane 1 has the batch", "load ahead 0", 20, 0, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 20, .time_us = 2000), false },
+	{ "lane 1 has another one", "other", 20, 0, POS(.tick = 10, .time_us = 1000),
+		POS(.tick = 20, .time_us = 2001), false },
 	{ "lane 1 has a part", "single 15", 20, 30, POS(.tick = 10, .time_us = 1000),
 		POS(.tick = 15, .time_us = 1500, .source_us = 1500), false },
 	{ "lane 1 has a part of another one", "other", 20, 30, POS(.tick = 10, .time_us = 1000),
 		POS(.tick = 15, .time_us = 1500, .source_us = 1501), false },
-	{ "lane 1 has a part up to a tick that the queue lost", "lost", 20, 30, POS(.tick = 10, .time_us = 1000),
+	{ "lane 1 has a part up to a tick that the queue lost", "lost", 20, 30,
+		POS(.tick = 10, .time_us = 1000),
 		POS(.tick = 15, .time_us = 1500, .source_us = QUEUE_NO_TICK), false },
-	{ "the same, by number", "lost", 20, 30, POS(.tick = 10), POS(.tick = 15, .source_us = QUEUE_NO_TICK), false },
-	{ "lane 0 has the batch, lane 1 another one", "other", 20, 0, POS(.tick = 20, .time_us = 2000),
-		POS(.tick = 20, .time_us = 2001), false },
+	{ "the same, by number", "lost", 20, 30, POS(.tick = 10),
+		POS(.tick = 15, .source_us = QUEUE_NO_TICK), false },
+	{ "lane 0 has the batch, lane 1 another one", "other", 20, 0,
+		POS(.tick = 20, .time_us = 2000), POS(.tick = 20, .time_us = 2001), false },
 };
 
 static void test_identities(void)
@@ -153,10 +181,12 @@ static void test_identities(void)
 	char name_q[] = "q", name_c[] = "job", text[60];
 
 	for (size_t i = 0; i < COUNT(identities); i++) {
-		struct conf conf = { .queue_name = name_q, .consumer_name = name_c, .batch_min_events = !identities[i].unmerged };
+		struct conf conf = { .queue_name = name_q, .consumer_name = name_c,
+			.batch_min_events = !identities[i].unmerged };
 		struct queue_batch batch = { .id = 7, .prev_tick = 10, .tick = identities[i].end };
 		struct position pos[] = { identities[i].lane0, identities[i].lane1 };
-		struct judge_case c = { &conf, &batch, identities[i].newest, false, pos, pos[1].known ? 2 : 1 };
+		struct judge_case c = { &conf, &batch, identities[i].newest, false, pos,
+			pos[1].known ? 2 : 1 };
 		if (batch.tick) {
 			batch.prev_us = 1000;
 			batch.tick_us = 2000;
@@ -171,7 +201,8 @@ static void test_identities(void)
 static void test_lanes(void)
 {
 	static const struct { bool known; int64_t lanes, wanted; } numbers[] = {
-		{ false, 3, 1 }, { true, 1, 1 }, { true, 2, 2 }, { true, LANES_MAX, LANES_MAX }, { true, LANES_MAX + 1, 1 },
+		{ false, 3, 1 }, { true, 1, 1 }, { true, 2, 2 }, { true, LANES_MAX, LANES_MAX },
+		{ true, LANES_MAX + 1, 1 },
 		{ true, 0, 1 }, { true, -1, 1 }, { true, INT64_MAX, 1 },
 	};
 	char name_q[] = "q", name_c[] = "job";
@@ -179,7 +210,8 @@ static void test_lanes(void)
 	struct queue_batch batch = { .prev_tick = 10, .tick = 20 };
 
 	for (size_t i = 0; i < COUNT(numbers); i++) {
-		struct position pos = { .known = numbers[i].known, .tick = 10, .lanes = numbers[i].lanes };
+		struct position pos = { .known = numbers[i].known, .tick = 10,
+			.lanes = numbers[i].lanes };
 		struct judge_case c = { .conf = &conf, .batch = &batch, .pos = &pos, .n = 1 };
 		check_int("lanes with a position", (int64_t)judge_lanes(&pos), numbers[i].wanted);
 		struct verdict v = judge_position(&c);
@@ -197,9 +229,10 @@ static void test_words(void)
 	struct judge_case c = { .conf = &conf, .batch = &batch, .pos = &pos, .n = 1 };
 	struct verdict v = judge_position(&c);
 
-	check_str("lost", v.words, "lost position: queue q is at tick 10, the target of consumer job at tick 9. Nothing was"
-		" written. --rewind sets the queue to the target's tick, if PgQ still has it; --reset forgets the target's tick and"
-		" goes on from the queue's");
+	check_str("lost", v.words, "lost position: queue q is at tick 10, the target of consumer"
+		" job at tick 9. Nothing was written. --rewind sets the queue to the target's tick,"
+		" if PgQ still has it; --reset forgets the target's tick and goes on from the"
+		" queue's");
 	pos = at(20, 0);
 	v = judge_position(&c);
 	check_str("is in", v.words, "batch 7 is in the target already");
@@ -218,14 +251,17 @@ static void test_words(void)
 	pos = at(10, 0);
 	pos.time_us = batch.prev_us + 1;
 	v = judge_position(&c);
-	check_str("another one", v.words, "lost position: tick 10 of queue q is one of 2026-01-31 12:00:00.123456 UTC, the target"
-		" of consumer job has loaded up to one of 2026-01-31 12:00:00.123457 UTC: the queue was set back or made anew, or it"
-		" is another one. Nothing was written. --rewind would set the queue to the wrong place; --reset forgets the target's"
-		" tick and goes on from the queue's, 10: look first which rows would be missing then, or come twice");
+	check_str("another one", v.words, "lost position: tick 10 of queue q is one of 2026-01-31"
+		" 12:00:00.123456 UTC, the target of consumer job has loaded up to one of"
+		" 2026-01-31 12:00:00.123457 UTC: the queue was set back or made anew, or it is"
+		" another one. Nothing was written. --rewind would set the queue to the wrong"
+		" place; --reset forgets the target's tick and goes on from the queue's, 10: look"
+		" first which rows would be missing then, or come twice");
 }
 
 #define DEST(schema_, table_, field, ...) \
-	{ .schema = TEXT(schema_), .table = TEXT(table_), .part_field = field, .period = { __VA_ARGS__ } }
+	{ .schema = TEXT(schema_), .table = TEXT(table_), .part_field = field, \
+		.period = { __VA_ARGS__ } }
 
 static char day[] = "day", made[] = "made";
 static const struct dest orders = DEST("", "orders", day, PERIOD_DAILY, false, 0);
@@ -234,18 +270,24 @@ static const struct dest orders = DEST("", "orders", day, PERIOD_DAILY, false, 0
 static void test_rule(void)
 {
 	static const struct dest others[] = {
-		DEST("public", "orders", day, PERIOD_DAILY, false, 0), DEST("", "others", day, PERIOD_DAILY, false, 0),
-		DEST("o", "rders", day, PERIOD_DAILY, false, 0), DEST("", "orders", made, PERIOD_DAILY, false, 0),
-		DEST("", "orders", day, PERIOD_WEEKLY, false, 0), DEST("", "orders", day, PERIOD_DAILY, true, 0),
-		DEST("", "orders", day, PERIOD_DAILY, true, 3600), DEST("", "orders", NULL, PERIOD_NONE, false, 0),
+		DEST("public", "orders", day, PERIOD_DAILY, false, 0),
+		DEST("", "others", day, PERIOD_DAILY, false, 0),
+		DEST("o", "rders", day, PERIOD_DAILY, false, 0),
+		DEST("", "orders", made, PERIOD_DAILY, false, 0),
+		DEST("", "orders", day, PERIOD_WEEKLY, false, 0),
+		DEST("", "orders", day, PERIOD_DAILY, true, 0),
+		DEST("", "orders", day, PERIOD_DAILY, true, 3600),
+		DEST("", "orders", NULL, PERIOD_NONE, false, 0),
 	};
 	struct dest same = orders;
 
 	for (size_t i = 0; i < COUNT(others); i++) {
-		check_int("another rule", judge_rule(&orders, 2) != judge_rule(&others[i], 2), true);
+		check_int("another rule", judge_rule(&orders, 2) != judge_rule(&others[i], 2),
+			true);
 		check_int("its version", judge_rule(&others[i], 2) >> RULE_BITS, RULE_VERSION);
 	}
-	check_int("another number of lanes", judge_rule(&orders, 2) != judge_rule(&orders, 3), true);
+	check_int("another number of lanes", judge_rule(&orders, 2) != judge_rule(&orders, 3),
+		true);
 	same.fields = made;
 	check_int("fields route nothing", judge_rule(&same, 2), judge_rule(&orders, 2));
 	same.schema = span_of(NULL);
@@ -259,14 +301,19 @@ static void test_changed(void)
 {
 	char name_q[] = "q", name_c[] = "job", shown[60];
 	const struct conf conf = {
-		.queue_name = name_q, .consumer_name = name_c, .batch_min_events = 1, .dest = orders,
+		.queue_name = name_q, .consumer_name = name_c, .batch_min_events = 1,
+		.dest = orders,
 	};
 	int64_t rule = judge_rule(&orders, 2);
 	const struct { int64_t rule, tick, end; const char *wanted; } changes[] = {
-		{ rule, 20, 20, "load ahead 0" }, { rule + 1, 20, 20, "changed" }, { 0, 20, 20, "load ahead 0" },
-		{ rule, 15, 20, "single 15" }, { rule + 1, 15, 20, "changed" }, { rule + 1, 10, 20, "load 01" },
-		{ rule + (INT64_C(1) << RULE_BITS), 20, 20, "changed" }, { rule + 1, 9, 20, "lost" },
-		{ rule + 1, 20, 0, "load ahead 0" },            /* another process may be loading just now */
+		{ rule, 20, 20, "load ahead 0" }, { rule + 1, 20, 20, "changed" },
+		{ 0, 20, 20, "load ahead 0" },
+		{ rule, 15, 20, "single 15" }, { rule + 1, 15, 20, "changed" },
+		{ rule + 1, 10, 20, "load 01" },
+		{ rule + (INT64_C(1) << RULE_BITS), 20, 20, "changed" },
+		{ rule + 1, 9, 20, "lost" },
+		/* another process may be loading just now */
+		{ rule + 1, 20, 0, "load ahead 0" },
 	};
 
 	for (size_t i = 0; i < COUNT(changes); i++) {
@@ -278,7 +325,8 @@ static void test_changed(void)
 		struct verdict v = judge_position(&c);
 		verdict_text(&v, 2, shown, sizeof shown);
 		check_str("a rule", shown, changes[i].wanted);
-		check_int("its version is named", strstr(v.words, "another version") != NULL, changes[i].rule > rule + 1);
+		check_int("its version is named", strstr(v.words, "another version") != NULL,
+			changes[i].rule > rule + 1);
 	}
 }
 
@@ -287,9 +335,11 @@ static void test_long_words(void)
 {
 	char name[64];
 	struct conf conf = { .queue_name = name, .consumer_name = name };
-	struct queue_batch batch = { INT64_MAX, INT64_MAX, INT64_MAX - 1, INT64_MAX, INT64_MAX, 0, NULL };
+	struct queue_batch batch = { INT64_MAX, INT64_MAX, INT64_MAX - 1, INT64_MAX, INT64_MAX, 0,
+		NULL };
 	struct position pos[2] = {
-		{ .known = true, .tick = INT64_MAX - 1, .lanes = 2 }, { .known = true, .tick = INT64_MAX - 1, .time_us = INT64_MAX / 2 },
+		{ .known = true, .tick = INT64_MAX - 1, .lanes = 2 },
+		{ .known = true, .tick = INT64_MAX - 1, .time_us = INT64_MAX / 2 },
 	};
 	struct judge_case c = { &conf, &batch, 0, false, pos, 2 };
 

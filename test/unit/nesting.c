@@ -10,21 +10,25 @@ static const struct { const char *text, *refused; } cases[] = {
 	{ "", NULL },
 	{ "create table _DEST_TABLE (like _PARENT, primary key (_PKEY)) -- it's _PKEY", NULL },
 	{ "comment on table _DEST_TABLE is 'rows of _PARENT, key (_PKEY)'", NULL },
-	{ "comment on table _DEST_TABLE is E'it\\'s _PKEY'; select 'it''s', \"_DEST_TABLE by\"", NULL },
+	{ "comment on table _DEST_TABLE is E'it\\'s _PKEY'; select 'it''s', \"_DEST_TABLE by\"",
+		NULL },
 	{ "comment on table _DEST_TABLE is 'it''s _PKEY' -- it''s", NULL },
 	{ "do $$ begin execute 'it''s _PKEY'; end $$", "_PKEY is quoted" },
 	{ "select E'it\\'s (_PKEY)', 'it''s', \"_DEST_TABLE by\"", "_PKEY is in a string" },
 	{ "select '_PKEY'; select 'it''s'", NULL },
 	{ "select '_PARENT', 'it''s'", NULL },
 	{ "do $$ begin execute 'create table _DEST_TABLE () inherits (_PARENT)'; end $$", NULL },
-	{ "do $$ begin execute $q$ comment on table _DEST_TABLE is 'key: _PKEY' $q$; end $$", NULL },
-	{ "do $$ begin execute format('comment on table %s is %L', '_DEST_TABLE', '_PKEY'); end $$", NULL },
+	{ "do $$ begin execute $q$ comment on table _DEST_TABLE is 'key: _PKEY' $q$; end $$",
+		NULL },
+	{ "do $$ begin execute format('comment on table %s is %L', '_DEST_TABLE', '_PKEY'); end $$",
+		NULL },
 	{ "'create table _DEST_TABLE (note text default ''x'')'", NULL },
 	{ "'it''s' || '_PARENT'", NULL },
 	{ "'it''s' || '_PARENT''s'", "_PARENT" },
 
 	/* quoted twice */
-	{ "do $$ begin execute 'comment on table _DEST_TABLE is ''key: _PKEY'''; end $$", "line 1: _PKEY is quoted inside of a string" },
+	{ "do $$ begin execute 'comment on table _DEST_TABLE is ''key: _PKEY'''; end $$",
+		"line 1: _PKEY is quoted inside of a string" },
 	{ "\n\nselect 'a ''_PARENT'''", "line 3: _PARENT" },
 	{ "'\"_DEST_TABLE by\"'", "_DEST_TABLE" },
 	{ "'a -- _PKEY'", "_PKEY" },
@@ -57,12 +61,14 @@ static const struct { const char *text, *refused; } cases[] = {
 	{ "'U&_PARENT'", "_PARENT" },
 
 	/* quotes in one string, the key in another of the statement */
-	{ "execute 'comment on table t is ''' || '_PKEY' || ''''", "_PKEY is in a string, and quotes" },
+	{ "execute 'comment on table t is ''' || '_PKEY' || ''''", "_PKEY is in a string, and"
+		" quotes" },
 	{ "execute format('comment on table t is ''%s''', '_PKEY')", "_PKEY" },
 	{ "execute format($q$comment on table t is '%s'$q$, '_PKEY')", "_PKEY" },
 	{ "execute format('create index \"%s\" on t', $q$_PKEY$q$)", "_PKEY" },
 	{ "do $$ begin execute 'comment is ''' || '_PKEY' || ''''; end $$", "_PKEY" },
-	{ "do $$ begin execute $q$comment '_PKEY'$q$; execute $q$comment '_PKEY'$q$; end $$", NULL },
+	{ "do $$ begin execute $q$comment '_PKEY'$q$; execute $q$comment '_PKEY'$q$; end $$",
+		NULL },
 
 	/* kinds of strings that nothing can be filled into */
 	{ "U&'_PARENT'", "U&" },
@@ -90,8 +96,10 @@ static const struct { const char *text, *refused; } cases[] = {
 	{ "1_DEST_TABLE$$", NULL },
 	{ "'1$$ _PARENT'", "_PARENT" },
 
-	{ "set Standard_Conforming_Strings = off; '_PARENT'", "standard_conforming_strings must stay on" },
-	{ "'", NULL }, { "$$", NULL }, { "\"", NULL }, { "E'\\", NULL }, { "E'\\x", NULL }, { "/*", NULL }, { "$a$ '", NULL },
+	{ "set Standard_Conforming_Strings = off; '_PARENT'", "standard_conforming_strings must"
+		" stay on" },
+	{ "'", NULL }, { "$$", NULL }, { "\"", NULL }, { "E'\\", NULL }, { "E'\\x", NULL },
+	{ "/*", NULL }, { "$a$ '", NULL },
 };
 
 static void test_cases(void)
@@ -101,8 +109,10 @@ static void test_cases(void)
 		struct err e = { 0 };
 		char *copy = unit_exact(text);
 		int code = nesting_check((struct span){ copy, text.n }, &e);
-		bool right = cases[i].refused ? code == ERR_CONF && strstr(e.msg, cases[i].refused) : code == 0;
-		check_span("check of", text, span_of(right ? "" : code ? e.msg : "passed"), span_of(""));
+		bool right = cases[i].refused ?
+				code == ERR_CONF && strstr(e.msg, cases[i].refused) : code == 0;
+		check_span("check of", text,
+				span_of(right ? "" : code ? e.msg : "passed"), span_of(""));
 		free(copy);
 	}
 }

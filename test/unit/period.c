@@ -47,10 +47,14 @@ static const struct {
 	{ PERIOD_YEARLY, "text", "2026-06-15", "_2026 [2026-01-01, 2027-01-01)" },
 	{ PERIOD_YEARLY, "text", "2026-12-31 23:59:59.999999", "_2026 [2026-01-01, 2027-01-01)" },
 	{ PERIOD_WEEKLY, "text", "2026-02-11", "_2026_w07 [2026-02-09, 2026-02-16)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 10:20:30", "_2026_01_31_10 [2026-01-31 10:00:00, 2026-01-31 11:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 23:59:59", "_2026_01_31_23 [2026-01-31 23:00:00, 2026-02-01 00:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31", "_2026_01_31_00 [2026-01-31 00:00:00, 2026-01-31 01:00:00)" },
-	{ PERIOD_HOURLY, "text", "1969-12-31 23:30", "_1969_12_31_23 [1969-12-31 23:00:00, 1970-01-01 00:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 10:20:30", "_2026_01_31_10 [2026-01-31 10:00:00,"
+		" 2026-01-31 11:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 23:59:59", "_2026_01_31_23 [2026-01-31 23:00:00,"
+		" 2026-02-01 00:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31", "_2026_01_31_00 [2026-01-31 00:00:00, 2026-01-31"
+		" 01:00:00)" },
+	{ PERIOD_HOURLY, "text", "1969-12-31 23:30", "_1969_12_31_23 [1969-12-31 23:00:00,"
+		" 1970-01-01 00:00:00)" },
 
 	/* leap years */
 	{ PERIOD_DAILY, "text", "2024-02-29", "_2024_02_29 [2024-02-29, 2024-03-01)" },
@@ -74,65 +78,105 @@ static const struct {
 	{ PERIOD_MONTHLY, "text", "9999-12-31", "_9999_12 [9999-12-01, 10000-01-01)" },
 	{ PERIOD_YEARLY, "text", "9999-12-31", "_9999 [9999-01-01, 10000-01-01)" },
 	{ PERIOD_WEEKLY, "text", "9999-12-31", "_9999_w52 [9999-12-27, 10000-01-03)" },
-	{ PERIOD_HOURLY, "text", "9999-12-31 23:00:00", "_9999_12_31_23 [9999-12-31 23:00:00, 10000-01-01 00:00:00)" },
+	{ PERIOD_HOURLY, "text", "9999-12-31 23:00:00", "_9999_12_31_23 [9999-12-31 23:00:00,"
+		" 10000-01-01 00:00:00)" },
 
 	/* forms of the time */
-	{ PERIOD_HOURLY, "text", "2026-01-31T10:20:30", "_2026_01_31_10 [2026-01-31 10:00:00, 2026-01-31 11:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 10:20", "_2026_01_31_10 [2026-01-31 10:00:00, 2026-01-31 11:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 10:20:30.1", "_2026_01_31_10 [2026-01-31 10:00:00, 2026-01-31 11:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 10:59:59.123456789", "_2026_01_31_10 [2026-01-31 10:00:00, 2026-01-31 11:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 00:00:00", "_2026_01_31_00 [2026-01-31 00:00:00, 2026-01-31 01:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31T10:20:30", "_2026_01_31_10 [2026-01-31 10:00:00,"
+		" 2026-01-31 11:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 10:20", "_2026_01_31_10 [2026-01-31 10:00:00,"
+		" 2026-01-31 11:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 10:20:30.1", "_2026_01_31_10 [2026-01-31 10:00:00,"
+		" 2026-01-31 11:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 10:59:59.123456789", "_2026_01_31_10 [2026-01-31"
+		" 10:00:00, 2026-01-31 11:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 00:00:00", "_2026_01_31_00 [2026-01-31 00:00:00,"
+		" 2026-01-31 01:00:00)" },
 	{ PERIOD_DAILY, "text", "2026-01-31 24:00:00", "_2026_01_31 [2026-01-31, 2026-02-01)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 23:59:60", "_2026_01_31_23 [2026-01-31 23:00:00, 2026-02-01 00:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 24:00", "_2026_01_31_23 [2026-01-31 23:00:00, 2026-02-01 00:00:00)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 12:59:60.5", "_2026_01_31_12 [2026-01-31 12:00:00, 2026-01-31 13:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 23:59:60", "_2026_01_31_23 [2026-01-31 23:00:00,"
+		" 2026-02-01 00:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 24:00", "_2026_01_31_23 [2026-01-31 23:00:00,"
+		" 2026-02-01 00:00:00)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 12:59:60.5", "_2026_01_31_12 [2026-01-31 12:00:00,"
+		" 2026-01-31 13:00:00)" },
 	{ PERIOD_MONTHLY, "text", "2026-01-31 24:00:00+02", "_2026_01 [2026-01-01, 2026-02-01)" },
-	{ PERIOD_DAILY, "UTC", "2026-01-31 24:00:00", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-01-31 23:59:60Z", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-01-31 24:00:00", "_2026_02_01 [2026-02-01 00:00:00+00:00,"
+		" 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-01-31 23:59:60Z", "_2026_02_01 [2026-02-01 00:00:00+00:00,"
+		" 2026-02-02 00:00:00+00:00)" },
 	{ PERIOD_DAILY, "text", "9999-12-31 24:00:00", "_9999_12_31 [9999-12-31, 10000-01-01)" },
 
 	/* as written: an offset is read, and changes nothing */
 	{ PERIOD_DAILY, "text", "2026-01-31 23:30:00+02", "_2026_01_31 [2026-01-31, 2026-02-01)" },
-	{ PERIOD_DAILY, "text", "2026-01-31 23:30:00-11:30", "_2026_01_31 [2026-01-31, 2026-02-01)" },
+	{ PERIOD_DAILY, "text", "2026-01-31 23:30:00-11:30", "_2026_01_31 [2026-01-31,"
+		" 2026-02-01)" },
 	{ PERIOD_DAILY, "text", "2026-01-31T00:30:00Z", "_2026_01_31 [2026-01-31, 2026-02-01)" },
-	{ PERIOD_HOURLY, "text", "2026-01-31 00:30:00.25+05:45", "_2026_01_31_00 [2026-01-31 00:00:00, 2026-01-31 01:00:00)" },
-	{ PERIOD_DAILY, "text", "1883-11-18 12:03:57-04:56:02", "_1883_11_18 [1883-11-18, 1883-11-19)" },
+	{ PERIOD_HOURLY, "text", "2026-01-31 00:30:00.25+05:45", "_2026_01_31_00 [2026-01-31"
+		" 00:00:00, 2026-01-31 01:00:00)" },
+	{ PERIOD_DAILY, "text", "1883-11-18 12:03:57-04:56:02", "_1883_11_18 [1883-11-18,"
+		" 1883-11-19)" },
 	{ PERIOD_DAILY, "text", "9999-12-31 23:59:59-12", "_9999_12_31 [9999-12-31, 10000-01-01)" },
 	{ PERIOD_DAILY, "text", "0001-01-01 00:00:00+12", "_0001_01_01 [0001-01-01, 0001-01-02)" },
 
 	/* in UTC */
-	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+00:00, 2026-02-01 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-02-01 01:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+00:00, 2026-02-01 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00-00:30", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00-0030", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-02-01T00:00:00Z", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-02-01 01:59:59.999999+02", "_2026_01_31 [2026-01-31 00:00:00+00:00, 2026-02-01 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-02-01", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2026-02-01 00:30:00", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
-	{ PERIOD_HOURLY, "UTC", "2026-01-31 10:20:30+05:30", "_2026_01_31_04 [2026-01-31 04:00:00+00:00, 2026-01-31 05:00:00+00:00)" },
-	{ PERIOD_HOURLY, "UTC", "1883-11-18 12:03:57-04:56:03", "_1883_11_18_17 [1883-11-18 17:00:00+00:00, 1883-11-18 18:00:00+00:00)" },
-	{ PERIOD_HOURLY, "UTC", "1883-11-18 12:03:57-04:56:02", "_1883_11_18_16 [1883-11-18 16:00:00+00:00, 1883-11-18 17:00:00+00:00)" },
-	{ PERIOD_MONTHLY, "UTC", "2026-01-01 00:30:00+01", "_2025_12 [2025-12-01 00:00:00+00:00, 2026-01-01 00:00:00+00:00)" },
-	{ PERIOD_YEARLY, "UTC", "2025-12-31 23:30:00-01", "_2026 [2026-01-01 00:00:00+00:00, 2027-01-01 00:00:00+00:00)" },
-	{ PERIOD_WEEKLY, "UTC", "2026-02-09 01:00:00+02", "_2026_w06 [2026-02-02 00:00:00+00:00, 2026-02-09 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "UTC", "2024-02-28 23:30:00-01", "_2024_02_29 [2024-02-29 00:00:00+00:00, 2024-03-01 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+00:00,"
+		" 2026-02-01 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-02-01 01:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+00:00,"
+		" 2026-02-01 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00-00:30", "_2026_02_01 [2026-02-01"
+		" 00:00:00+00:00, 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-01-31 23:30:00-0030", "_2026_02_01 [2026-02-01 00:00:00+00:00,"
+		" 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-02-01T00:00:00Z", "_2026_02_01 [2026-02-01 00:00:00+00:00,"
+		" 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-02-01 01:59:59.999999+02", "_2026_01_31 [2026-01-31"
+		" 00:00:00+00:00, 2026-02-01 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-02-01", "_2026_02_01 [2026-02-01 00:00:00+00:00, 2026-02-02"
+		" 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2026-02-01 00:30:00", "_2026_02_01 [2026-02-01 00:00:00+00:00,"
+		" 2026-02-02 00:00:00+00:00)" },
+	{ PERIOD_HOURLY, "UTC", "2026-01-31 10:20:30+05:30", "_2026_01_31_04 [2026-01-31"
+		" 04:00:00+00:00, 2026-01-31 05:00:00+00:00)" },
+	{ PERIOD_HOURLY, "UTC", "1883-11-18 12:03:57-04:56:03", "_1883_11_18_17 [1883-11-18"
+		" 17:00:00+00:00, 1883-11-18 18:00:00+00:00)" },
+	{ PERIOD_HOURLY, "UTC", "1883-11-18 12:03:57-04:56:02", "_1883_11_18_16 [1883-11-18"
+		" 16:00:00+00:00, 1883-11-18 17:00:00+00:00)" },
+	{ PERIOD_MONTHLY, "UTC", "2026-01-01 00:30:00+01", "_2025_12 [2025-12-01 00:00:00+00:00,"
+		" 2026-01-01 00:00:00+00:00)" },
+	{ PERIOD_YEARLY, "UTC", "2025-12-31 23:30:00-01", "_2026 [2026-01-01 00:00:00+00:00,"
+		" 2027-01-01 00:00:00+00:00)" },
+	{ PERIOD_WEEKLY, "UTC", "2026-02-09 01:00:00+02", "_2026_w06 [2026-02-02 00:00:00+00:00,"
+		" 2026-02-09 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "2024-02-28 23:30:00-01", "_2024_02_29 [2024-02-29 00:00:00+00:00,"
+		" 2024-03-01 00:00:00+00:00)" },
 
 	/* in other zones */
-	{ PERIOD_DAILY, "+02:00", "2026-01-31 22:30:00+00", "_2026_02_01 [2026-02-01 00:00:00+02:00, 2026-02-02 00:00:00+02:00)" },
-	{ PERIOD_DAILY, "+02", "2026-01-31 23:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+02:00, 2026-02-01 00:00:00+02:00)" },
-	{ PERIOD_DAILY, "+02", "2026-01-31 23:30:00", "_2026_01_31 [2026-01-31 00:00:00+02:00, 2026-02-01 00:00:00+02:00)" },
-	{ PERIOD_DAILY, "-05:00", "2026-01-31 04:59:59Z", "_2026_01_30 [2026-01-30 00:00:00-05:00, 2026-01-31 00:00:00-05:00)" },
-	{ PERIOD_DAILY, "-05:00", "2026-01-31 05:00:00Z", "_2026_01_31 [2026-01-31 00:00:00-05:00, 2026-02-01 00:00:00-05:00)" },
-	{ PERIOD_HOURLY, "+05:30", "2026-01-31 10:20:00Z", "_2026_01_31_15 [2026-01-31 15:00:00+05:30, 2026-01-31 16:00:00+05:30)" },
-	{ PERIOD_HOURLY, "-03:30", "2026-01-31 10:20:00Z", "_2026_01_31_06 [2026-01-31 06:00:00-03:30, 2026-01-31 07:00:00-03:30)" },
-	{ PERIOD_DAILY, "-00:30", "2026-01-31 00:15:00Z", "_2026_01_30 [2026-01-30 00:00:00-00:30, 2026-01-31 00:00:00-00:30)" },
-	{ PERIOD_DAILY, "+14:00", "2026-01-31 11:00:00-11", "_2026_02_01 [2026-02-01 00:00:00+14:00, 2026-02-02 00:00:00+14:00)" },
+	{ PERIOD_DAILY, "+02:00", "2026-01-31 22:30:00+00", "_2026_02_01 [2026-02-01"
+		" 00:00:00+02:00, 2026-02-02 00:00:00+02:00)" },
+	{ PERIOD_DAILY, "+02", "2026-01-31 23:30:00+02", "_2026_01_31 [2026-01-31 00:00:00+02:00,"
+		" 2026-02-01 00:00:00+02:00)" },
+	{ PERIOD_DAILY, "+02", "2026-01-31 23:30:00", "_2026_01_31 [2026-01-31 00:00:00+02:00,"
+		" 2026-02-01 00:00:00+02:00)" },
+	{ PERIOD_DAILY, "-05:00", "2026-01-31 04:59:59Z", "_2026_01_30 [2026-01-30 00:00:00-05:00,"
+		" 2026-01-31 00:00:00-05:00)" },
+	{ PERIOD_DAILY, "-05:00", "2026-01-31 05:00:00Z", "_2026_01_31 [2026-01-31 00:00:00-05:00,"
+		" 2026-02-01 00:00:00-05:00)" },
+	{ PERIOD_HOURLY, "+05:30", "2026-01-31 10:20:00Z", "_2026_01_31_15 [2026-01-31"
+		" 15:00:00+05:30, 2026-01-31 16:00:00+05:30)" },
+	{ PERIOD_HOURLY, "-03:30", "2026-01-31 10:20:00Z", "_2026_01_31_06 [2026-01-31"
+		" 06:00:00-03:30, 2026-01-31 07:00:00-03:30)" },
+	{ PERIOD_DAILY, "-00:30", "2026-01-31 00:15:00Z", "_2026_01_30 [2026-01-30 00:00:00-00:30,"
+		" 2026-01-31 00:00:00-00:30)" },
+	{ PERIOD_DAILY, "+14:00", "2026-01-31 11:00:00-11", "_2026_02_01 [2026-02-01"
+		" 00:00:00+14:00, 2026-02-02 00:00:00+14:00)" },
 
 	/* moments that the zone carries out of the years, or into them */
 	{ PERIOD_DAILY, "UTC", "0001-01-01 00:00:00+00:01", "!" NO_YEAR },
-	{ PERIOD_DAILY, "UTC", "0001-01-01 00:01:00+00:01", "_0001_01_01 [0001-01-01 00:00:00+00:00, 0001-01-02 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "UTC", "0001-01-01 00:01:00+00:01", "_0001_01_01 [0001-01-01"
+		" 00:00:00+00:00, 0001-01-02 00:00:00+00:00)" },
 	{ PERIOD_DAILY, "UTC", "9999-12-31 23:59:59-01", "!" NO_YEAR },
-	{ PERIOD_DAILY, "-01", "9999-12-31 23:59:59Z", "_9999_12_31 [9999-12-31 00:00:00-01:00, 10000-01-01 00:00:00-01:00)" },
+	{ PERIOD_DAILY, "-01", "9999-12-31 23:59:59Z", "_9999_12_31 [9999-12-31 00:00:00-01:00,"
+		" 10000-01-01 00:00:00-01:00)" },
 	{ PERIOD_YEARLY, "+01", "9999-12-31 23:00:00Z", "!" NO_YEAR },
 	{ PERIOD_YEARLY, "-01", "0001-01-01 00:59:59Z", "!" NO_YEAR },
 	{ PERIOD_DAILY, "UTC", "9999-12-31 24:00:00", "!" NO_YEAR },
@@ -281,7 +325,8 @@ static void test_weeks(void)
 		suffix[0] = 0;
 		if (period_of_text(&rule, span_of(weeks[i].date), &start_s, &why) == 0)
 			period_suffix(&rule, start_s, suffix);
-		check_span("week", span_of(weeks[i].date), span_of(suffix), span_of(weeks[i].suffix));
+		check_span("week", span_of(weeks[i].date), span_of(suffix),
+			span_of(weeks[i].suffix));
 	}
 }
 
@@ -302,7 +347,8 @@ static int month_length(int year, int month)
 	return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
 }
 
-/* On a Monday: the ISO year gets a new week, or ends because four days or more lie in the next year. */
+/* On a Monday: the ISO year gets a new week, or ends because four days or more lie in the next
+ * year. */
 static void next_week(struct calendar *c)
 {
 	bool last_days = c->month == 12 && c->day >= 29, first_days = c->month == 1 && c->day <= 4;
@@ -338,7 +384,9 @@ static int64_t start_of(enum period_method method, const struct calendar *c)
 	struct period_rule rule = { .method = method };
 	char text[48];
 	const char *why;
-	int64_t start_s = INT64_MIN, usecs = (c->days * 86400 + c->days % 86400 - 946684800) * 1000000 + c->days % 1000000;
+	int64_t start_s = INT64_MIN,
+		usecs = (c->days * 86400 + c->days % 86400 - 946684800) * 1000000 +
+		c->days % 1000000;
 
 	if (c->days < 0)        /* keep to that day */
 		usecs = (c->days * 86400 + 86399 - 946684800) * 1000000 + 999999;
@@ -388,14 +436,16 @@ static void test_every_day(void)
 			note_wrong(&got, "month", &c);
 		if (start_of(PERIOD_YEARLY, &c) != c.year_start * 86400)
 			note_wrong(&got, "year", &c);
-		if (c.month % 11 == 1 && (c.day < 8 || c.day > 24)) {   /* around the ends of years */
+		/* around the ends of years */
+		if (c.month % 11 == 1 && (c.day < 8 || c.day > 24)) {
 			if (start_of(PERIOD_WEEKLY, &c) != (c.days - c.weekday) * 86400)
 				note_wrong(&got, "week", &c);
 			check_suffixes(&got, &c);
 		}
 	}
 	check_int("the calendar's last day", c.days, 2932897);
-	check_buf("", span_of("every day of the years 1 to 9999: the first that is wrong"), &got, "");
+	check_buf("", span_of("every day of the years 1 to 9999: the first that is wrong"), &got,
+		"");
 	buf_free(&got);
 }
 
@@ -405,7 +455,8 @@ static void test_ends(void)
 	struct buf got = { 0 };
 
 	for (enum period_method m = PERIOD_YEARLY; m <= PERIOD_HOURLY; m++)
-		for (int64_t at_s = 946684800; at_s < 946684800 + INT64_C(86400) * 1500; at_s += 5 * 3600 + 1) {
+		for (int64_t at_s = 946684800; at_s < 946684800 + INT64_C(86400) * 1500;
+		    at_s += 5 * 3600 + 1) {
 			struct period_rule rule = { .method = m };
 			int64_t start_s, end_s, last_s, next_s;
 			const char *why;
@@ -413,7 +464,8 @@ static void test_ends(void)
 			end_s = period_end(&rule, start_s);
 			period_of_usecs(&rule, (end_s - 946684800) * 1000000 - 1, &last_s, &why);
 			period_of_usecs(&rule, (end_s - 946684800) * 1000000, &next_s, &why);
-			if ((start_s > at_s || at_s >= end_s || last_s != start_s || next_s != end_s) && got.len == 0)
+			if ((start_s > at_s || at_s >= end_s || last_s != start_s ||
+			    next_s != end_s) && got.len == 0)
 				buf_fmt(&got, "%s at %" PRId64, method_name[m], at_s);
 		}
 	check_buf("", span_of("ends of periods: the first that is wrong"), &got, "");
@@ -430,11 +482,16 @@ static const struct {
 } moments[] = {
 	{ PERIOD_DAILY, "text", 0, "_2000_01_01 [2000-01-01, 2000-01-02)" },
 	{ PERIOD_DAILY, "text", -1, "_1999_12_31 [1999-12-31, 2000-01-01)" },
-	{ PERIOD_HOURLY, "text", 3599999999, "_2000_01_01_00 [2000-01-01 00:00:00, 2000-01-01 01:00:00)" },
-	{ PERIOD_HOURLY, "text", 3600000000, "_2000_01_01_01 [2000-01-01 01:00:00, 2000-01-01 02:00:00)" },
-	{ PERIOD_DAILY, "UTC", 0, "_2000_01_01 [2000-01-01 00:00:00+00:00, 2000-01-02 00:00:00+00:00)" },
-	{ PERIOD_DAILY, "-01", 0, "_1999_12_31 [1999-12-31 00:00:00-01:00, 2000-01-01 00:00:00-01:00)" },
-	{ PERIOD_HOURLY, "+05:45", 0, "_2000_01_01_05 [2000-01-01 05:00:00+05:45, 2000-01-01 06:00:00+05:45)" },
+	{ PERIOD_HOURLY, "text", 3599999999, "_2000_01_01_00 [2000-01-01 00:00:00, 2000-01-01"
+		" 01:00:00)" },
+	{ PERIOD_HOURLY, "text", 3600000000, "_2000_01_01_01 [2000-01-01 01:00:00, 2000-01-01"
+		" 02:00:00)" },
+	{ PERIOD_DAILY, "UTC", 0, "_2000_01_01 [2000-01-01 00:00:00+00:00, 2000-01-02"
+		" 00:00:00+00:00)" },
+	{ PERIOD_DAILY, "-01", 0, "_1999_12_31 [1999-12-31 00:00:00-01:00, 2000-01-01"
+		" 00:00:00-01:00)" },
+	{ PERIOD_HOURLY, "+05:45", 0, "_2000_01_01_05 [2000-01-01 05:00:00+05:45, 2000-01-01"
+		" 06:00:00+05:45)" },
 	{ PERIOD_YEARLY, "text", INT64_C(-63082281600000000), "_0001 [0001-01-01, 0002-01-01)" },
 	{ PERIOD_YEARLY, "text", INT64_C(-63082281600000001), "!" NO_YEAR },
 	{ PERIOD_YEARLY, "-01", INT64_C(-63082281600000000), "!" NO_YEAR },
@@ -460,8 +517,8 @@ static void test_moments(void)
 			buf_fmt(&got, "!%s", why);
 		else
 			describe(&got, &rule, start_s);
-		snprintf(name, sizeof name, "%s %s %" PRId64, method_name[moments[i].method], moments[i].zone,
-			moments[i].usecs);
+		snprintf(name, sizeof name, "%s %s %" PRId64, method_name[moments[i].method],
+			moments[i].zone, moments[i].usecs);
 		check_buf("moment", span_of(name), &got, moments[i].wanted);
 	}
 	buf_free(&got);
@@ -470,11 +527,15 @@ static void test_moments(void)
 /* ---- part_timezone */
 
 static const struct { const char *text; int offset_s; } zones[] = {       /* 99: refused */
-	{ "UTC", 0 }, { "+00", 0 }, { "-00:00", 0 }, { "+02", 7200 }, { "+02:00", 7200 }, { "-05:00", -18000 },
+	{ "UTC", 0 }, { "+00", 0 }, { "-00:00", 0 }, { "+02", 7200 }, { "+02:00", 7200 },
+	{ "-05:00", -18000 },
 	{ "+05:45", 20700 }, { "-03:30", -12600 }, { "+14:00", 50400 }, { "-12", -43200 },
-	{ "", 99 }, { "utc", 99 }, { "UTC ", 99 }, { "Z", 99 }, { "GMT", 99 }, { "Text", 99 }, { "text ", 99 },
-	{ "Europe/Berlin", 99 }, { "UTC+2", 99 }, { "2", 99 }, { "02:00", 99 }, { "+2", 99 }, { "+", 99 },
-	{ "+02:", 99 }, { "+02:0", 99 }, { "+02:60", 99 }, { "+16", 99 }, { "+99", 99 }, { "+02:00:30", 99 },
+	{ "", 99 }, { "utc", 99 }, { "UTC ", 99 }, { "Z", 99 }, { "GMT", 99 }, { "Text", 99 },
+	{ "text ", 99 },
+	{ "Europe/Berlin", 99 }, { "UTC+2", 99 }, { "2", 99 }, { "02:00", 99 }, { "+2", 99 },
+	{ "+", 99 },
+	{ "+02:", 99 }, { "+02:0", 99 }, { "+02:60", 99 }, { "+16", 99 }, { "+99", 99 },
+	{ "+02:00:30", 99 },
 	{ "+02:00Z", 99 }, { " +02", 99 }, { "+02 ", 99 }, { "+-2", 99 }, { "--02", 99 },
 };
 
@@ -485,8 +546,10 @@ static void test_zones(void)
 	for (size_t i = 0; i < COUNT(zones); i++) {
 		struct period_rule rule = { .zone_s = 12345 };
 		bool ok = period_zone(&rule, zones[i].text);
-		snprintf(got, sizeof got, ok ? "%s %d" : "refused", rule.zoned ? "zoned" : "as written", rule.zone_s);
-		snprintf(wanted, sizeof wanted, zones[i].offset_s == 99 ? "refused" : "zoned %d", zones[i].offset_s);
+		snprintf(got, sizeof got, ok ? "%s %d" : "refused", rule.zoned ? "zoned" :
+			"as written", rule.zone_s);
+		snprintf(wanted, sizeof wanted, zones[i].offset_s == 99 ? "refused" : "zoned %d",
+			zones[i].offset_s);
 		check_span("zone", span_of(zones[i].text), span_of(got), span_of(wanted));
 	}
 	struct period_rule rule = { .zoned = true, .zone_s = 7200 };
@@ -502,7 +565,8 @@ static void test_suffix_length(void)
 	for (enum period_method m = PERIOD_NONE; m <= PERIOD_HOURLY; m++) {
 		struct period_rule rule = { .method = m };
 		period_suffix(&rule, 946684800, suffix);
-		check_span("suffix's length", span_of(method_name[m]), (struct span){ "0123456789abcdef", strlen(suffix) },
+		check_span("suffix's length", span_of(method_name[m]),
+			(struct span){ "0123456789abcdef", strlen(suffix) },
 			(struct span){ "0123456789abcdef", period_suffix_len(m) });
 	}
 }
@@ -517,11 +581,13 @@ static void test_suffixes_back(void)
 	const char *why;
 
 	for (enum period_method m = PERIOD_YEARLY; m <= PERIOD_HOURLY; m++)
-		for (int64_t at_s = INT64_C(-62135596800); at_s < INT64_C(253402300800); at_s += 37 * 86400 + 3601) {
+		for (int64_t at_s = INT64_C(-62135596800); at_s < INT64_C(253402300800);
+		    at_s += 37 * 86400 + 3601) {
 			struct period_rule rule = rule_of(m, at_s % 7 ? "text" : "-03:30");
 			period_of_clock(&rule, at_s, &wanted_s, &why);
 			period_suffix(&rule, wanted_s, suffix);
-			if ((!period_of_suffix(&rule, span_of(suffix), &start_s) || start_s != wanted_s) && got.len == 0)
+			if ((!period_of_suffix(&rule, span_of(suffix), &start_s) ||
+			    start_s != wanted_s) && got.len == 0)
 				buf_fmt(&got, "%s %s", method_name[m], suffix);
 		}
 	check_buf("", span_of("suffixes back to their periods: the first that is wrong"), &got, "");
@@ -543,7 +609,8 @@ static const struct {
 	{ PERIOD_DAILY, TEXT("2026_01_011"), false }, { PERIOD_DAILY, TEXT("x2026_01_01"), false },
 	{ PERIOD_DAILY, TEXT("_2026_01_0\0"), false }, { PERIOD_DAILY, TEXT(""), false },
 	{ PERIOD_DAILY, TEXT("_2026_01"), false }, { PERIOD_DAILY, TEXT("_2026_w07"), false },
-	{ PERIOD_DAILY, TEXT("_2026_01_01_00"), false }, { PERIOD_DAILY, TEXT("_x_2026_01_01"), false },
+	{ PERIOD_DAILY, TEXT("_2026_01_01_00"), false },
+	{ PERIOD_DAILY, TEXT("_x_2026_01_01"), false },
 	{ PERIOD_MONTHLY, TEXT("_2026_12"), true }, { PERIOD_MONTHLY, TEXT("_2026_13"), false },
 	{ PERIOD_MONTHLY, TEXT("_2026_00"), false }, { PERIOD_MONTHLY, TEXT("_2026_1x"), false },
 	{ PERIOD_YEARLY, TEXT("_2026"), true }, { PERIOD_YEARLY, TEXT("_0000"), false },
@@ -553,8 +620,10 @@ static const struct {
 	{ PERIOD_WEEKLY, TEXT("_2026_W01"), false }, { PERIOD_WEEKLY, TEXT("_2026_w1x"), false },
 	{ PERIOD_WEEKLY, TEXT("_2026_001"), false }, { PERIOD_WEEKLY, TEXT("_0001_w01"), true },
 	{ PERIOD_WEEKLY, TEXT("_9999_w99"), false }, { PERIOD_WEEKLY, TEXT("_9999_w52"), true },
-	{ PERIOD_HOURLY, TEXT("_2026_01_31_23"), true }, { PERIOD_HOURLY, TEXT("_2026_01_31_24"), false },
-	{ PERIOD_HOURLY, TEXT("_2026_01_31_9x"), false }, { PERIOD_HOURLY, TEXT("_2026_01_31_-1"), false },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_23"), true },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_24"), false },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_9x"), false },
+	{ PERIOD_HOURLY, TEXT("_2026_01_31_-1"), false },
 	{ PERIOD_NONE, TEXT(""), false }, { PERIOD_NONE, TEXT("_2026"), false },
 };
 
@@ -564,7 +633,8 @@ static void test_suffixes(void)
 		struct period_rule rule = { .method = suffixes[i].method };
 		int64_t start_s;
 		char *exact = unit_exact(suffixes[i].suffix);
-		bool ok = period_of_suffix(&rule, (struct span){ exact, suffixes[i].suffix.n }, &start_s);
+		bool ok = period_of_suffix(&rule, (struct span){ exact, suffixes[i].suffix.n },
+			&start_s);
 		check_span(method_name[rule.method], suffixes[i].suffix, span_of(ok ? "yes" : "no"),
 			span_of(suffixes[i].wanted ? "yes" : "no"));
 		free(exact);
@@ -574,23 +644,33 @@ static void test_suffixes(void)
 /* ---- ages */
 
 static const struct { const char *age, *at, *wanted; } ages[] = {       /* wanted "": refused */
-	{ "1 day", "2026-03-01 10:20", "2026-02-28 10" }, { "90 days", "2026-11-22", "2026-08-24 00" },
-	{ "48 hours", "2026-01-01 05:59", "2025-12-30 05" }, { "1hour", "2026-01-01", "2025-12-31 23" },
-	{ "8 weeks", "2026-03-02", "2026-01-05 00" }, { "2   weeks", "2026-01-05", "2025-12-22 00" },
-	{ "1 month", "2026-03-31 23:00", "2026-02-28 23" }, { "1 month", "2024-03-31", "2024-02-29 00" },
-	{ "12 months", "2024-02-29", "2023-02-28 00" }, { "1 month", "2026-01-31", "2025-12-31 00" },
-	{ "13 months", "2026-01-01", "2024-12-01 00" }, { "2 months", "2026-12-31", "2026-10-31 00" },
-	{ "5 years", "2026-06-15 12:00", "2021-06-15 12" }, { "4 years", "2024-02-29", "2020-02-29 00" },
+	{ "1 day", "2026-03-01 10:20", "2026-02-28 10" },
+	{ "90 days", "2026-11-22", "2026-08-24 00" },
+	{ "48 hours", "2026-01-01 05:59", "2025-12-30 05" },
+	{ "1hour", "2026-01-01", "2025-12-31 23" },
+	{ "8 weeks", "2026-03-02", "2026-01-05 00" },
+	{ "2   weeks", "2026-01-05", "2025-12-22 00" },
+	{ "1 month", "2026-03-31 23:00", "2026-02-28 23" },
+	{ "1 month", "2024-03-31", "2024-02-29 00" },
+	{ "12 months", "2024-02-29", "2023-02-28 00" },
+	{ "1 month", "2026-01-31", "2025-12-31 00" },
+	{ "13 months", "2026-01-01", "2024-12-01 00" },
+	{ "2 months", "2026-12-31", "2026-10-31 00" },
+	{ "5 years", "2026-06-15 12:00", "2021-06-15 12" },
+	{ "4 years", "2024-02-29", "2020-02-29 00" },
 	{ "99999 hours", "2026-01-01", "2014-08-05 09" },
-	{ "0 days", "", "" }, { "", "", "" }, { "days", "", "" }, { "90", "", "" }, { "-1 day", "", "" },
-	{ "100000 days", "", "" }, { "1.5 days", "", "" }, { "90 Days", "", "" }, { "90 dayss", "", "" },
+	{ "0 days", "", "" }, { "", "", "" }, { "days", "", "" }, { "90", "", "" },
+	{ "-1 day", "", "" },
+	{ "100000 days", "", "" }, { "1.5 days", "", "" }, { "90 Days", "", "" },
+	{ "90 dayss", "", "" },
 	{ "90 days ", "", "" }, { " 90 days", "", "" }, { "90 d", "", "" }, { "3 mon", "", "" },
 	{ "1 decade", "", "" }, { "90 days ago", "", "" }, { "1 month 2 days", "", "" },
 };
 
 static void test_ages(void)
 {
-	const struct period_rule hourly = { .method = PERIOD_HOURLY }, daily = { .method = PERIOD_DAILY };
+	const struct period_rule hourly = { .method = PERIOD_HOURLY },
+		daily = { .method = PERIOD_DAILY };
 	struct buf name = { 0 };
 	char got[PERIOD_LITERAL_MAX];
 	int64_t at_s;
@@ -599,12 +679,14 @@ static void test_ages(void)
 	for (size_t i = 0; i < COUNT(ages); i++) {
 		struct period_age age;
 		got[0] = 0;
-		if (period_age(&age, ages[i].age) && period_of_text(&hourly, span_of(ages[i].at), &at_s, &why) == 0)
+		if (period_age(&age, ages[i].age) && period_of_text(&hourly, span_of(ages[i].at),
+		    &at_s, &why) == 0)
 			period_literal(&hourly, period_before(age, at_s), got);
 		if (*got)
 			got[13] = 0;    /* the hour is enough */
 		buf_fmt(&name, "%s before %s", ages[i].age, ages[i].at);
-		check_span("age", (struct span){ name.p, name.len }, span_of(got), span_of(ages[i].wanted));
+		check_span("age", (struct span){ name.p, name.len }, span_of(got),
+			span_of(ages[i].wanted));
 		name.len = 0;
 	}
 	buf_free(&name);
@@ -622,17 +704,19 @@ static void test_ages(void)
 static void test_memo(void)
 {
 	static const char *const raws[] = {
-		"20260131", "2026-01-31", "2026-01-3x", "x026-01-31", "2026-01-311", "2026-01-31 ", "aaaaaaaa", "aaaaaaaaa",
-		"aaaaaaaaaaaaaaaa", "2026-01-31+12:00",
+		"20260131", "2026-01-31", "2026-01-3x", "x026-01-31", "2026-01-311", "2026-01-31 ",
+		"aaaaaaaa", "aaaaaaaaa", "aaaaaaaaaaaaaaaa", "2026-01-31+12:00",
 	};
-	static const char *const never[] = { "", "2026", "2026-01", "2026-01-31+12:00:", "2026-01-31 12:34:56" };
+	static const char *const never[] = { "", "2026", "2026-01", "2026-01-31+12:00:",
+		"2026-01-31 12:34:56" };
 	struct period_memo memo = { 0 };
 	int64_t got = 0;
 
 	for (size_t i = 0; i < COUNT(raws); i++) {
 		check_int("not known yet", period_recall(&memo, span_of(raws[i]), &got), false);
 		period_remember(&memo, span_of(raws[i]), (int64_t)i - 3);
-		check_int(raws[i], period_recall(&memo, span_of(raws[i]), &got) ? got : -99, (int64_t)i - 3);
+		check_int(raws[i], period_recall(&memo, span_of(raws[i]), &got) ? got : -99,
+			(int64_t)i - 3);
 	}
 	for (size_t i = 0; i < COUNT(never); i++) {
 		period_remember(&memo, span_of(never[i]), 7);
@@ -657,7 +741,8 @@ static void test_crowded_memo(const char *format)
 		known += there;
 		wrong += there && got != i;
 	}
-	check_span("taken for another one", span_of(format), span_of(wrong ? "some" : "none"), span_of("none"));
+	check_span("taken for another one", span_of(format), span_of(wrong ? "some" : "none"),
+		span_of("none"));
 	check_span("known", span_of(format), span_of(known > 32 ? "some" : "few"), span_of("some"));
 }
 

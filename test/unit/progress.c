@@ -1,4 +1,5 @@
-/* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of partitions. */
+/* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of
+ * partitions. */
 #include "../../base/buf.c"
 #include "../../base/print.c"
 #include "../../base/tally.c"
@@ -18,7 +19,8 @@ bool process_stop_after_batch(void)
 static void test_numbers(void)
 {
 	static const struct { int64_t n; const char *wanted; } cases[] = {
-		{ 0, "0" }, { 12, "12" }, { 999, "999" }, { 1000, "1,000" }, { 123456, "123,456" }, { 1234567, "1,234,567" },
+		{ 0, "0" }, { 12, "12" }, { 999, "999" }, { 1000, "1,000" }, { 123456, "123,456" },
+		{ 1234567, "1,234,567" },
 		{ -1234, "-1,234" }, { -123, "-123" }, { INT64_MAX, "9,223,372,036,854,775,807" },
 		{ INT64_MIN, "-9,223,372,036,854,775,808" },
 	};
@@ -30,21 +32,31 @@ static void test_numbers(void)
 
 static void test_lines(void)
 {
-	static const struct { struct progress p; int64_t events, ms; const char *text, *json; } cases[] = {
+	static const struct { struct progress p; int64_t events, ms; const char *text, *json;
+		} cases[] = {
 		{ { .total = -1 }, 0, 0, "0 events, 0/s, 0 partitions created",
-			"\"seconds\":0.000,\"events\":0,\"events_estimated\":null,\"events_per_second\":0,\"seconds_left\":null,"
+			"\"seconds\":0.000,\"events\":0,\"events_estimated\":null,"
+			"\"events_per_second\":0,\"seconds_left\":null,"
 			"\"partitions_created\":0,\"verifying\":false}" },
-		{ { .total = 5000, .parts = 1 }, 1000, 1999, "1,000 of about 5,000 events, 500/s, 1 partition created", NULL },
-		{ { .total = 5000, .parts = 2 }, 1000, 4000, "1,000 of about 5,000 events, 250/s, 0:00:16 left, 2 partitions created",
-			"\"seconds\":4.000,\"events\":1000,\"events_estimated\":5000,\"events_per_second\":250,\"seconds_left\":16,"
+		{ { .total = 5000, .parts = 1 }, 1000, 1999, "1,000 of about 5,000 events, 500/s, 1"
+			" partition created", NULL },
+		{ { .total = 5000, .parts = 2 }, 1000, 4000, "1,000 of about 5,000 events, 250/s,"
+			" 0:00:16 left, 2 partitions created",
+			"\"seconds\":4.000,\"events\":1000,\"events_estimated\":5000,"
+			"\"events_per_second\":250,\"seconds_left\":16,"
 			"\"partitions_created\":2,\"verifying\":false}" },
-		{ { .total = 9000000000 }, 1, 3000, "1 of about 9,000,000,000 events, 0/s, 7499999:59:57 left, 0 partitions created", NULL },
-		{ { .total = 10 }, 20, 4000, "20 events, 5/s, 0:00:00 left, 0 partitions created", NULL },
+		{ { .total = 9000000000 }, 1, 3000, "1 of about 9,000,000,000 events, 0/s,"
+			" 7499999:59:57 left, 0 partitions created", NULL },
+		{ { .total = 10 }, 20, 4000, "20 events, 5/s, 0:00:00 left, 0 partitions created",
+			NULL },
 		{ { .total = 5000, .parts = 2, .verifying = true }, 1000, 4000,
-			"1,000 of about 5,000 events, 250/s, 2 partitions created, verifying", NULL },
+			"1,000 of about 5,000 events, 250/s, 2 partitions created, verifying",
+			NULL },
 		{ { .total = 5000, .parts = 2, .stopping = true }, 1000, 1000,
-			"stopping after this batch: 1,000 of about 5,000 events, 1,000/s, 2 partitions created", NULL },
-		{ { .total = 5000 }, 0, 9000, "0 of about 5,000 events, 0/s, 0 partitions created", NULL },
+			"stopping after this batch: 1,000 of about 5,000 events, 1,000/s, 2"
+			" partitions created", NULL },
+		{ { .total = 5000 }, 0, 9000, "0 of about 5,000 events, 0/s, 0 partitions created",
+			NULL },
 	};
 	struct buf out = { 0 };
 
@@ -97,7 +109,8 @@ static void test_tally(void)
 	check_int("names", (int64_t)t.n, 500);
 	check_int("sorted", sorted, true);
 	check_int("found", found, true);
-	check_int("not found", tally_find(&t, "p") == NULL && tally_find(&t, "q") == NULL && tally_find(&sum, "p") == NULL, true);
+	check_int("not found", tally_find(&t, "p") == NULL && tally_find(&t, "q") == NULL &&
+		tally_find(&sum, "p") == NULL, true);
 	tally_merge(&sum, &t);
 	tally_merge(&sum, &t);
 	check_int("sum", tally_rows(&sum), 2 * 999 * 1000 / 2);

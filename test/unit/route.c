@@ -103,9 +103,12 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=1&day=2"), "(id, day) [1], [2]" },
 	} },
 	{ "renaming", "id:order_id, day, name:Customer Name, user:user", NULL, {
-		{ TEXT("id=1&day=2&name=3&user=4"), "(order_id, day, \"Customer Name\", \"user\") [1], [2], [3], [4]" },
-		{ TEXT("user=4&order_id=9&name&id=1&day=2"), "(order_id, day, \"Customer Name\", \"user\") [1], [2], NULL, [4]" },
-		{ TEXT("order_id=1&day=2&name=3&user=4"), "data: the event lacks column id, which fields names" },
+		{ TEXT("id=1&day=2&name=3&user=4"), "(order_id, day, \"Customer Name\", \"user\")"
+			" [1], [2], [3], [4]" },
+		{ TEXT("user=4&order_id=9&name&id=1&day=2"), "(order_id, day, \"Customer Name\","
+			" \"user\") [1], [2], NULL, [4]" },
+		{ TEXT("order_id=1&day=2&name=3&user=4"), "data: the event lacks column id, which"
+			" fields names" },
 	} },
 	{ "renaming crosswise", "a:b, b:a", NULL, {
 		{ TEXT("a=1&b=2"), "(b, a) [1], [2]" },
@@ -119,15 +122,19 @@ static const struct sequence sequences[] = {
 		{ TEXT("day=5"), "data: the event lacks column id, which fields names" },
 	} },
 	{ "the partition's column in the list", "id, day, name", "day", {
-		{ TEXT("id=1&day=2026-01-31&name=x"), "(id, day, name) [1], [2026-01-31], [x] | 2026-01-31" },
-		{ TEXT("name=x&day=2026-02-01&id=1"), "(id, day, name) [1], [2026-02-01], [x] | 2026-02-01" },
+		{ TEXT("id=1&day=2026-01-31&name=x"), "(id, day, name) [1], [2026-01-31], [x] |"
+			" 2026-01-31" },
+		{ TEXT("name=x&day=2026-02-01&id=1"), "(id, day, name) [1], [2026-02-01], [x] |"
+			" 2026-02-01" },
 		{ TEXT("id=1&day&name=x"), "(id, day, name) [1], NULL, [x]" },
 		{ TEXT("id=1&day=&name=x"), "(id, day, name) [1], [], [x] | " },
 		{ TEXT("id=1&name=x"), "data: the event lacks column day, which fields names" },
 	} },
 	{ "the partition's column renamed, twice", "id, day:a, day:b", "day", {
-		{ TEXT("id=1&day=2026-01-31"), "(id, a, b) [1], [2026-01-31], [2026-01-31] | 2026-01-31" },
-		{ TEXT("id=1&a=2026-01-31"), "data: the event lacks column day, which fields names" },
+		{ TEXT("id=1&day=2026-01-31"), "(id, a, b) [1], [2026-01-31], [2026-01-31] |"
+			" 2026-01-31" },
+		{ TEXT("id=1&a=2026-01-31"), "data: the event lacks column day, which fields"
+			" names" },
 	} },
 	{ "the partition's column not in the list", "id, name:day", "day", {
 		{ TEXT("id=1&day=2026-01-31&name=x"), "(id, day) [1], [x] | 2026-01-31" },
@@ -135,16 +142,20 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=1&name=x&d%61y=2026-02-02"), "(id, day) [1], [x] | 2026-02-02" },
 		{ TEXT("id=1&name=x&day"), "(id, day) [1], [x]" },
 		{ TEXT("id=1&name=x"), "data: the event lacks column day, which part_field names" },
-		{ TEXT("day=2026-01-31&name=x"), "data: the event lacks column id, which fields names" },
+		{ TEXT("day=2026-01-31&name=x"), "data: the event lacks column id, which fields"
+			" names" },
 	} },
 	{ "the partition's column not in the list, a source twice", "id, id:id2", "day", {
 		{ TEXT("id=1&day=2026-01-31"), "(id, id2) [1], [1] | 2026-01-31" },
 		{ TEXT("day=2026-02-01&id=2"), "(id, id2) [2], [2] | 2026-02-01" },
 	} },
 	{ "a list of encoded names", "\xc3\x96" "dd col, a=b, a&c:d", NULL, {
-		{ TEXT("%c3%96dd+col=1&a%3db=2&a%26c=3"), "(\"\xc3\x96" "dd col\", \"a=b\", d) [1], [2], [3]" },
-		{ TEXT("%C3%96dd%20col=4&%61%3Db=5&a%26c"), "(\"\xc3\x96" "dd col\", \"a=b\", d) [4], [5], NULL" },
-		{ TEXT("\xc3\x96" "dd+col=1&a=b=2&a%26c=3"), "data: the event lacks column a=b, which fields names" },
+		{ TEXT("%c3%96dd+col=1&a%3db=2&a%26c=3"), "(\"\xc3\x96" "dd col\", \"a=b\", d) [1],"
+			" [2], [3]" },
+		{ TEXT("%C3%96dd%20col=4&%61%3Db=5&a%26c"), "(\"\xc3\x96" "dd col\", \"a=b\", d)"
+			" [4], [5], NULL" },
+		{ TEXT("\xc3\x96" "dd+col=1&a=b=2&a%26c=3"), "data: the event lacks column a=b,"
+			" which fields names" },
 	} },
 	{ "all columns", "*", NULL, {
 		{ TEXT("id=1&day=2&name"), "(id, day, name) [1], [2], NULL" },
@@ -155,7 +166,8 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=5&day=6&name=7"), "(id, day, name) [5], [6], [7]" },
 		{ TEXT("id"), "(id) NULL" },
 		{ TEXT("&id=1&&day=2&name=3&"), "(id, day, name) [1], [2], [3]" },
-		{ TEXT("%c3%96dd+col=a%3db&A\"b=1"), "(\"\xc3\x96" "dd col\", \"A\"\"b\") [a%3db], [1]" },
+		{ TEXT("%c3%96dd+col=a%3db&A\"b=1"), "(\"\xc3\x96" "dd col\", \"A\"\"b\") [a%3db],"
+			" [1]" },
 		{ TEXT("%69d=1"), "(id) [1]" },
 		{ TEXT("id=%zz&day=%00&name=%"), "(id, day, name) [%zz], [%00], [%]" },
 		{ TEXT("a=b=c&x%3d=="), "(a, \"x=\") [b=c], [=]" },
@@ -169,13 +181,15 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=1&%4z=2"), "data: bad escape at byte 5 of ev_data" },
 		{ TEXT("id=%zz&d%00"), "data: bad escape at byte 8 of ev_data" },
 		{ TEXT("&&d\0=1"), "data: bad escape at byte 3 of ev_data" },
-		{ TEXT("id=1&=2"), "data: a column name of 0 bytes at byte 5 of ev_data: the server takes 1 to 63" },
+		{ TEXT("id=1&=2"), "data: a column name of 0 bytes at byte 5 of ev_data: the server"
+			" takes 1 to 63" },
 		{ TEXT("id=1"), "(id) [1]" },
 	} },
 	{ "all columns and a partition's", "*", "day", {
 		{ TEXT("id=1&day=2026-01-31"), "(id, day) [1], [2026-01-31] | 2026-01-31" },
 		{ TEXT("d%61y=2026-02-01&id=1"), "(day, id) [2026-02-01], [1] | 2026-02-01" },
-		{ TEXT("id=1&x=2&day=2026-02-02"), "(id, x, day) [1], [2], [2026-02-02] | 2026-02-02" },
+		{ TEXT("id=1&x=2&day=2026-02-02"), "(id, x, day) [1], [2], [2026-02-02] |"
+			" 2026-02-02" },
 		{ TEXT("id=1&day"), "(id, day) [1], NULL" },
 		{ TEXT("id=1"), "data: the event lacks column day, which part_field names" },
 		{ TEXT("id=1&Day=2"), "data: the event lacks column day, which part_field names" },
@@ -197,7 +211,8 @@ static struct field *split_fields(const char *text, struct field *field, size_t 
 		size_t len = strcspn(text, ","), source = strcspn(text, ":,");
 		struct field *f = &field[(*n)++];
 		f->source = (struct span){ text, source };
-		f->target = source < len ? (struct span){ text + source + 1, len - source - 1 } : f->source;
+		f->target = source < len ? (struct span){ text + source + 1, len - source - 1 } :
+			f->source;
 		text += len;
 		text += strspn(text, ", ");
 	}
@@ -234,7 +249,8 @@ static void test_twice_in_list(void)
 	put_row(&got, r, span_of("id=1&day=2"));
 	got.len = 0;
 	put_row(&got, r, span_of("id=1&id=2"));
-	check_int("a list: one column twice, the other missing", strncmp(buf_cstr(&got), "data: ", 6), 0);
+	check_int("a list: one column twice, the other missing",
+		strncmp(buf_cstr(&got), "data: ", 6), 0);
 	route_free(r);
 	buf_free(&got);
 }
@@ -307,7 +323,8 @@ static void test_alike_names(void)
 	for (size_t n = 1; n <= LONGEST; n++)
 		for (size_t at = 0; at < n; at++) {
 			struct field field = { { name, n }, { name, n } };
-			struct route *list = route_new(&field, 1, NULL), *all = route_new(NULL, 0, NULL);
+			struct route *list = route_new(&field, 1, NULL),
+				*all = route_new(NULL, 0, NULL);
 			memcpy(other, name, sizeof other);
 			other[at] = 'z';
 			for (int round = 0; round < 4; round++) {
@@ -362,7 +379,8 @@ static void test_many_columns(void)
 	put_columns(&data, 2000, "");
 	for (int round = 1; round <= 2; round++) {
 		put_row(&got, one, (struct span){ data.p, data.len });
-		check_buf("one column of 2000, time", span_of(round == 1 ? "1" : "2"), &got, "(last) [1999]");
+		check_buf("one column of 2000, time", span_of(round == 1 ? "1" : "2"), &got,
+			"(last) [1999]");
 	}
 	route_free(all);
 	route_free(one);
@@ -391,7 +409,8 @@ static void test_shape_ids(void)
 {
 	struct route *r = route_new(NULL, 0, NULL);
 	struct buf columns = { 0 };
-	uint32_t ab = id_of(r, "a=1&b=2", &columns), a = id_of(r, "a=1", &columns), ba = id_of(r, "b=1&a=2", &columns);
+	uint32_t ab = id_of(r, "a=1&b=2", &columns), a = id_of(r, "a=1", &columns),
+		ba = id_of(r, "b=1&a=2", &columns);
 
 	check_int("other columns, another number", ab != a && a != ba && ba != ab, 1);
 	check_int("the same columns, the same number", id_of(r, "a=5&b", &columns), ab);
@@ -475,8 +494,8 @@ static void test_target(void)
 	for (size_t i = 0; i < COUNT(table); i++) {
 		struct field *fields = split_fields(table[i].fields, field, &n);
 		struct route *r = route_new(fields, n, NULL);
-		check_span(table[i].fields, span_of(table[i].source), route_target(r, span_of(table[i].source)),
-			span_of(table[i].wanted));
+		check_span(table[i].fields, span_of(table[i].source),
+			route_target(r, span_of(table[i].source)), span_of(table[i].wanted));
 		route_free(r);
 	}
 }
@@ -514,7 +533,8 @@ static void test_left_out(void)
 	route_leave_out(r, &names);
 	got.len = 0;
 	put_row(&got, r, span_of("id=1&twice=2&day=3"));
-	check_buf("left out: nothing any more", span_of(""), &got, "(id, twice, day) [1], [2], [3] | 3");
+	check_buf("left out: nothing any more", span_of(""), &got, "(id, twice, day) [1], [2], [3]"
+		" | 3");
 	check_int("left out: a new number", id_of(r, "id=1&day=2", &got) > id, 1);
 	route_free(r);
 	buf_free(&got);

@@ -1,6 +1,6 @@
 /*
- * Tests of the sink on a server in memory: each row is stored once, those of a table in their order,
- * whatever waits, fails or is refused, and memory is bounded.
+ * Tests of the sink on a server in memory: each row is stored once, those of a table in their
+ * order, whatever waits, fails or is refused, and memory is bounded.
  *
  * Linked with: base/buf.c base/tally.c urlenc.c event/binary.c event/period.c load/block.c
  * load/stream.c load/fault.c load/lane.c load/sink.c
@@ -20,7 +20,8 @@ struct pass_over {
 	struct sink *sink;
 	struct pq server[LANES];
 	size_t lanes, tables, rows, note; /* note: bytes of a row's text, at most */
-	size_t bad_each, deaf_each;     /* each so many-th row is refused, or left out by a trigger */
+	/* each so many-th row is refused, or left out by a trigger */
+	size_t bad_each, deaf_each;
 	size_t peak;                    /* bytes of blocks in use */
 	int64_t told[1000];             /* events that failed, in the order of their errors */
 	size_t ntold;
@@ -61,7 +62,8 @@ static struct stream *stream_of(struct pass_over *p, size_t table)
 	if (st)
 		return st;
 	snprintf(name, sizeof name, "t%zu", table);
-	return sink_add(p->sink, (int64_t)table * 3600, 1, table % p->lanes, span_of(name), name, "id, note");
+	return sink_add(p->sink, (int64_t)table * 3600, 1, table % p->lanes, span_of(name), name,
+		"id, note");
 }
 
 static bool is_each(size_t i, size_t each)
@@ -69,14 +71,16 @@ static bool is_each(size_t i, size_t each)
 	return each && i % each == each - 1;
 }
 
-/* A row of table i % tables; now and then with a blank before its number, which only the server reads. */
+/* A row of table i % tables; now and then with a blank before its number, which only the server
+ * reads. */
 static int put(struct pass_over *p, size_t i, struct err *e)
 {
 	char id[32], note[NOTE_MAX + 16];
 	size_t n = p->note ? i * 7919 % p->note : 0;
 
 	snprintf(id, sizeof id, "%s%zu", i % 50 == 49 ? "+" : "", i);
-	snprintf(note, sizeof note, "%s%.*s", is_each(i, p->bad_each) ? "bad" : is_each(i, p->deaf_each) ? "deaf" : "good", (int)n, filler);
+	snprintf(note, sizeof note, "%s%.*s", is_each(i, p->bad_each) ? "bad" :
+		is_each(i, p->deaf_each) ? "deaf" : "good", (int)n, filler);
 	struct span values[] = { span_of(id), span_of(note) };
 	struct event ev = { .id = (int64_t)i, .data = span_of(note) };
 	if (p->peak < p->sink->pool.used)
@@ -155,10 +159,12 @@ static const char *disorder(const struct pass_over *p)
 	for (size_t lane = 0; lane < p->lanes; lane++)
 		for (size_t k = 0; k < p->server[lane].nstored; k++, stored++) {
 			const struct stored *s = &p->server[lane].stored[k];
-			size_t table = strtoul(s->table + 1, NULL, 10), i = strtoul(s->row, NULL, 10);
+			size_t table = strtoul(s->table + 1, NULL, 10),
+				i = strtoul(s->row, NULL, 10);
 			while (next[table] < p->rows && !is_stored(p, next[table]))
 				next[table] += p->tables;
-			snprintf(why, sizeof why, "%s has row %zu, not %zu", s->table, i, next[table]);
+			snprintf(why, sizeof why, "%s has row %zu, not %zu", s->table, i,
+				next[table]);
 			if (i != next[table] || !strstr(s->row, "\tgood"))
 				return why;
 			next[table] += p->tables;
@@ -180,11 +186,14 @@ static void test_order(void)
 		{ "one table", { .lanes = 1, .tables = 1, .rows = 3000, .note = 200 } },
 		{ "tables in turn", { .lanes = 1, .tables = TABLES, .rows = 20000, .note = 300 } },
 		{ "two lanes", { .lanes = 2, .tables = TABLES, .rows = 20000, .note = 300 } },
-		{ "rows larger than most", { .lanes = 2, .tables = 3, .rows = 5000, .note = NOTE_MAX } },
+		{ "rows larger than most",
+			{ .lanes = 2, .tables = 3, .rows = 5000, .note = NOTE_MAX } },
 		{ "a row each", { .lanes = 1, .tables = 3000, .rows = 3000 } },
-		{ "more tables than are remembered", { .lanes = 2, .tables = 5000, .rows = 15000 } },
+		{ "more tables than are remembered",
+			{ .lanes = 2, .tables = 5000, .rows = 15000 } },
 		{ "nothing", { .lanes = 1, .tables = 1 } },
-		{ "rows that a trigger leaves out", { .lanes = 1, .tables = 3, .rows = 5000, .note = 100, .deaf_each = 7 } },
+		{ "rows that a trigger leaves out",
+			{ .lanes = 1, .tables = 3, .rows = 5000, .note = 100, .deaf_each = 7 } },
 	};
 	static const struct sink_types types = { NULL, look, kinds_of };
 
@@ -195,9 +204,12 @@ static void test_order(void)
 			prepare(&p, seed, seed % 2 ? &types : NULL);
 			run(&p, false, &e);
 			check_str(cases[i].name, e.code ? e.msg : disorder(&p), "");
-			check_int("rows told and rows stored", tally_rows(&sink_done(p.sink)->rows) + unstored(&p), (int64_t)p.rows);
+			check_int("rows told and rows stored",
+				tally_rows(&sink_done(p.sink)->rows) + unstored(&p),
+				(int64_t)p.rows);
 			if (p.deaf_each && seed % 2 == 0)
-				check_int("rows that were left out", unstored(&p), (int64_t)(p.rows / p.deaf_each));
+				check_int("rows that were left out", unstored(&p),
+					(int64_t)(p.rows / p.deaf_each));
 			finish(&p);
 		}
 }
@@ -232,11 +244,13 @@ static bool was_told(const struct pass_over *p, size_t i)
 
 static void test_careful(void)
 {
-	static const char *const lines[] = { [LINE_TOLD] = "line told", [LINE_UNTOLD] = "line untold", [LINE_WRONG] = "line wrong" };
+	static const char *const lines[] = { [LINE_TOLD] = "line told", [LINE_UNTOLD] =
+		"line untold", [LINE_WRONG] = "line wrong" };
 
 	for (int how = LINE_TOLD; how <= LINE_WRONG; how++)
 		for (size_t each = 1; each < 100; each += 1 + each) {
-			struct pass_over p = { .lanes = 2, .tables = 5, .rows = 500, .note = 200, .bad_each = each };
+			struct pass_over p = { .lanes = 2, .tables = 5, .rows = 500, .note = 200,
+				.bad_each = each };
 			struct err e = { 0 };
 			size_t told = 0, bad = 0;
 			prepare(&p, (uint32_t)each, NULL);
@@ -299,7 +313,8 @@ static void test_shape(void)
 static void test_lost(bool careful)
 {
 	static const struct sink_types types = { NULL, look, kinds_of };
-	struct pass_over p = { .lanes = 2, .tables = 7, .rows = careful ? 2000 : 5000, .note = 300, .bad_each = careful ? 500 : 0 };
+	struct pass_over p = { .lanes = 2, .tables = 7, .rows = careful ? 2000 : 5000, .note = 300,
+		.bad_each = careful ? 500 : 0 };
 	int points = 0, wrong = 0;
 	struct err e = { 0 };
 
@@ -307,7 +322,8 @@ static void test_lost(bool careful)
 		e = (struct err){ 0 };
 		prepare(&p, 7, &types);
 		p.server[points % 2].fails = points / 2 + 1;
-		survived = run(&p, careful, &e) == 0 && p.server[0].calls < points / 2 && p.server[1].calls < points / 2;
+		survived = run(&p, careful, &e) == 0 && p.server[0].calls < points / 2 &&
+			p.server[1].calls < points / 2;
 		wrong += e.code != ERR_CONN && e.code != 0;
 		for (size_t i = 0; i < LANES; i++)
 			server_reset(&p.server[i], 7);
@@ -375,7 +391,8 @@ static void test_undecodable(void)
 
 	prepare(&p, 1, NULL);
 	sink_begin(p.sink, false);
-	check_int("bad escape", sink_row(p.sink, stream_of(&p, 0), &shape, values, &ev, &e), ERR_DATA);
+	check_int("bad escape", sink_row(p.sink, stream_of(&p, 0), &shape, values, &ev, &e),
+		ERR_DATA);
 	check_int("idle", sink_idle(p.sink), true);
 	finish(&p);
 }

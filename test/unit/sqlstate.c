@@ -8,8 +8,8 @@
 
 static const char *name_of(int code)
 {
-	static const char *const names[] = { "done", "conn", "resource", "rights", "readonly", "timeout", "conflict", "data",
-		"shape", "position", "conf", "stop", "other" };
+	static const char *const names[] = { "done", "conn", "resource", "rights", "readonly",
+		"timeout", "conflict", "data", "shape", "position", "conf", "stop", "other" };
 
 	return names[-code];
 }
@@ -82,7 +82,8 @@ static void test_kinds(void)
 		struct sqlstate_error error = { cases[i].state, "", "", "" };
 		struct buf got = { 0 };
 		for (int to = 0; to < ASKED; to++)
-			buf_fmt(&got, "%s%s", to ? " " : "", name_of(sqlstate_judge(&error, (enum sqlstate_answers)to)));
+			buf_fmt(&got, "%s%s", to ? " " : "",
+				name_of(sqlstate_judge(&error, (enum sqlstate_answers)to)));
 		check_buf("", span_of(cases[i].state), &got, cases[i].wanted);
 		buf_free(&got);
 	}
@@ -90,38 +91,56 @@ static void test_kinds(void)
 
 static void test_words(void)
 {
-	static const struct { struct sqlstate_error error; enum sqlstate_answers to; const char *wanted; } cases[] = {
-		{ { "XX000", "tuple concurrently updated", "", "simple_heap_update" }, SQLSTATE_CREATE, "conflict" },
-		{ { "XX000", "tuple concurrently deleted", "", "simple_heap_delete" }, SQLSTATE_CREATE, "conflict" },
-		{ { "XX000", "cache lookup failed for relation 16385", "", "" }, SQLSTATE_CREATE, "conflict" },
-		{ { "XX000", "could not open relation with OID 16385", "", "" }, SQLSTATE_CREATE, "conflict" },
+	static const struct { struct sqlstate_error error; enum sqlstate_answers to;
+		const char *wanted; } cases[] = {
+		{ { "XX000", "tuple concurrently updated", "", "simple_heap_update" },
+			SQLSTATE_CREATE, "conflict" },
+		{ { "XX000", "tuple concurrently deleted", "", "simple_heap_delete" },
+			SQLSTATE_CREATE, "conflict" },
+		{ { "XX000", "cache lookup failed for relation 16385", "", "" }, SQLSTATE_CREATE,
+			"conflict" },
+		{ { "XX000", "could not open relation with OID 16385", "", "" }, SQLSTATE_CREATE,
+			"conflict" },
 		{ { "XX000", "tuple concurrently updated", "", "" }, SQLSTATE_ROWS, "other" },
 		{ { "P0001", "tuple concurrently updated", "", "" }, SQLSTATE_CREATE, "shape" },
-		{ { "23505", "duplicate key", "pg_catalog", "_bt_check_unique" }, SQLSTATE_CREATE, "conflict" },
-		{ { "23505", "duplicate key", "pg_catalog", "_bt_check_unique" }, SQLSTATE_ROWS, "conflict" },
-		{ { "23505", "duplicate key", "public", "_bt_check_unique" }, SQLSTATE_ROWS, "data" },
-		{ { "54000", "database is not accepting commands", "", "GetNewTransactionId" }, SQLSTATE_ROWS, "rights" },
-		{ { "54000", "database is not accepting commands", "", "GetNewTransactionId" }, SQLSTATE_STATEMENT, "rights" },
-		{ { "54000", "database is not accepting commands", "", "GetNewMultiXactId" }, SQLSTATE_ROWS, "rights" },
-		{ { "XX000", "cannot assign TransactionIds during recovery", "", "GetNewTransactionId" }, SQLSTATE_ROWS,
-			"readonly" },
-		{ { "54000", "index row size 2728 exceeds maximum", "", "_bt_check_third_page" }, SQLSTATE_ROWS, "data" },
+		{ { "23505", "duplicate key", "pg_catalog", "_bt_check_unique" }, SQLSTATE_CREATE,
+			"conflict" },
+		{ { "23505", "duplicate key", "pg_catalog", "_bt_check_unique" }, SQLSTATE_ROWS,
+			"conflict" },
+		{ { "23505", "duplicate key", "public", "_bt_check_unique" }, SQLSTATE_ROWS,
+			"data" },
+		{ { "54000", "database is not accepting commands", "", "GetNewTransactionId" },
+			SQLSTATE_ROWS, "rights" },
+		{ { "54000", "database is not accepting commands", "", "GetNewTransactionId" },
+			SQLSTATE_STATEMENT, "rights" },
+		{ { "54000", "database is not accepting commands", "", "GetNewMultiXactId" },
+			SQLSTATE_ROWS, "rights" },
+		{ { "XX000", "cannot assign TransactionIds during recovery", "",
+			"GetNewTransactionId" }, SQLSTATE_ROWS, "readonly" },
+		{ { "54000", "index row size 2728 exceeds maximum", "", "_bt_check_third_page" },
+			SQLSTATE_ROWS, "data" },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++)
-		check_str(cases[i].error.message, name_of(sqlstate_judge(&cases[i].error, cases[i].to)), cases[i].wanted);
+		check_str(cases[i].error.message,
+			name_of(sqlstate_judge(&cases[i].error, cases[i].to)), cases[i].wanted);
 }
 
 static void test_predicates(void)
 {
 	check_int("denied", sqlstate_is_denied("42501") && !sqlstate_is_denied(""), true);
-	check_int("missing table", sqlstate_is_missing_table("42P01") && !sqlstate_is_missing_table("42703"), true);
-	check_int("taken", sqlstate_is_taken("42P07") && sqlstate_is_taken("42710") && !sqlstate_is_taken("23505"), true);
+	check_int("missing table", sqlstate_is_missing_table("42P01") &&
+		!sqlstate_is_missing_table("42703"), true);
+	check_int("taken", sqlstate_is_taken("42P07") && sqlstate_is_taken("42710") &&
+		!sqlstate_is_taken("23505"), true);
 	check_int("locked", sqlstate_is_locked("55P03") && !sqlstate_is_locked("55006"), true);
-	check_int("duplicate", sqlstate_is_duplicate("23505") && !sqlstate_is_duplicate("23503"), true);
+	check_int("duplicate", sqlstate_is_duplicate("23505") && !sqlstate_is_duplicate("23503"),
+		true);
 	check_int("raised", sqlstate_is_raised("P0001") && !sqlstate_is_raised("P0002"), true);
-	check_int("too much", sqlstate_is_too_much("53200") && !sqlstate_is_too_much("53100"), true);
-	check_int("lost", sqlstate_is_lost(&(struct err){ .code = ERR_CONN, .sqlstate = "57P01" }) &&
+	check_int("too much", sqlstate_is_too_much("53200") && !sqlstate_is_too_much("53100"),
+		true);
+	check_int("lost",
+		sqlstate_is_lost(&(struct err){ .code = ERR_CONN, .sqlstate = "57P01" }) &&
 		sqlstate_is_lost(&(struct err){ .code = ERR_RESOURCE }) &&
 		!sqlstate_is_lost(&(struct err){ .code = ERR_RESOURCE, .sqlstate = "53200" }) &&
 		!sqlstate_is_lost(&(struct err){ .code = ERR_SHAPE }), true);

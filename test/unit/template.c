@@ -8,10 +8,13 @@
 #define A63 A50 "mnopqrstuvwxy"
 
 static const struct span id[] = { TEXT("id") }, two[] = { TEXT("id"), TEXT("day") },
-	odd[] = { TEXT("I\"d"), TEXT("user"), TEXT("x'; drop table y; --") }, dollars[] = { TEXT("a$$b"), TEXT("$b$") },
-	too_long[] = { TEXT(A63 "z") };
+	odd[] = { TEXT("I\"d"), TEXT("user"), TEXT("x'; drop table y; --") },
+	dollars[] = { TEXT("a$$b"), TEXT("$b$") }, too_long[] = { TEXT(A63 "z") };
 
-enum set { PLAIN, SCHEMA, ODD, DOTS, APOSTROPHE, BACKSLASH, DOLLAR, TAG, UTF8, BARE, LONG, TOO_LONG, NSETS };
+enum set {
+	PLAIN, SCHEMA, ODD, DOTS, APOSTROPHE, BACKSLASH, DOLLAR, TAG, UTF8, BARE, LONG,
+	TOO_LONG, NSETS
+};
 
 /* The fields: schema, parent, part, pkey and its number, part_field, start, end. */
 static const struct template_words sets[NSETS] = {
@@ -33,7 +36,8 @@ static const struct template_words sets[NSETS] = {
 		TEXT("2026-01-01"), TEXT("2027-01-01") },
 	[UTF8] = { TEXT(""), TEXT("gr\xc3\xb6"), TEXT("gr\xc3\xb6_2026"), id, 1, TEXT("day"),
 		TEXT("2026-01-01"), TEXT("2027-01-01") },
-	[BARE] = { TEXT(""), TEXT("orders"), TEXT("orders_2026"), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 } },
+	[BARE] = { TEXT(""), TEXT("orders"), TEXT("orders_2026"), NULL, 0,
+		{ NULL, 0 }, { NULL, 0 }, { NULL, 0 } },
 	[LONG] = { TEXT("abcdefghij"), TEXT(A50), TEXT(A50 "_2026"), id, 1, TEXT(A63),
 		TEXT("2026-01-01"), TEXT("2027-01-01") },
 	[TOO_LONG] = { TEXT(""), TEXT(A63 "x"), TEXT(A63 "y"), too_long, 1, TEXT(A63 "v"),
@@ -41,16 +45,17 @@ static const struct template_words sets[NSETS] = {
 };
 
 static const char *const set_name[NSETS] = {
-	[PLAIN] = "plain", [SCHEMA] = "schema", [ODD] = "odd", [DOTS] = "dots", [APOSTROPHE] = "apostrophe",
-	[BACKSLASH] = "backslash", [DOLLAR] = "dollar", [TAG] = "tag", [UTF8] = "utf8", [BARE] = "bare",
-	[LONG] = "long", [TOO_LONG] = "too long",
+	[PLAIN] = "plain", [SCHEMA] = "schema", [ODD] = "odd", [DOTS] = "dots",
+	[APOSTROPHE] = "apostrophe", [BACKSLASH] = "backslash", [DOLLAR] = "dollar", [TAG] = "tag",
+	[UTF8] = "utf8", [BARE] = "bare", [LONG] = "long", [TOO_LONG] = "too long",
 };
 
 static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	/* nothing to replace */
 	{ PLAIN, "", "" },
 	{ PLAIN, "select 1;", "select 1;" },
-	{ PLAIN, "_dest_table DEST_TABLE _DEST _Parent _PKE _PART __ _", "_dest_table DEST_TABLE _DEST _Parent _PKE _PART __ _" },
+	{ PLAIN, "_dest_table DEST_TABLE _DEST _Parent _PKE _PART __ _", "_dest_table DEST_TABLE"
+		" _DEST _Parent _PKE _PART __ _" },
 	{ BARE, "create table x (id int)", "create table x (id int)" },
 
 	/* each word alone */
@@ -72,7 +77,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ PLAIN, "_PART_FIELD", "day" },
 	{ SCHEMA, "_PART_FIELD", "\"order\"" },
 	{ ODD, "_PART_FIELD", "\"Day's\"" },
-	{ PLAIN, "(_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)", "(day >= '2026-01-01' and day < '2027-01-01')" },
+	{ PLAIN, "(_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)", "(day >= '2026-01-01'"
+		" and day < '2027-01-01')" },
 	{ SCHEMA, "FROM (_PART_START) TO (_PART_END)",
 		"FROM ('2026-01-01 00:00:00+02:00') TO ('2027-01-01 00:00:00+02:00')" },
 
@@ -129,7 +135,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ ODD, "\"x\"_PARENT", "\"x\" \"My App\".\"Or\"\"d\"" },
 	{ PLAIN, "'a\\'_PARENT", "'a\\' orders" },
 	{ PLAIN, "-- _PARENT\r_PARENT", "-- _PARENT\rorders" },
-	{ PLAIN, "'-- ' _PARENT '/*' _PARENT '$$' _PARENT '\"' _PARENT", "'-- ' orders '/*' orders '$$' orders '\"' orders" },
+	{ PLAIN, "'-- ' _PARENT '/*' _PARENT '$$' _PARENT '\"' _PARENT", "'-- ' orders '/*' orders"
+		" '$$' orders '\"' orders" },
 	{ PLAIN, "'", "'" },
 	{ APOSTROPHE, "'_PARENT", "'\"s''\".\"o''b\"" },
 	{ PLAIN, "B'01' x'_PARENT' N'_PARENT'", "B'01' x'orders' N'orders'" },
@@ -152,7 +159,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 
 	/* pieces that a newline divides are one string */
 	{ BACKSLASH, "E'a'\n'_PARENT'", "E'a'\n'\"o\\\\\"'" },
-	{ BACKSLASH, "E'a' \t-- it's\n -- \"\n\r '_PARENT' _PARENT", "E'a' \t-- it's\n -- \"\n\r '\"o\\\\\"' \"o\\\"" },
+	{ BACKSLASH, "E'a' \t-- it's\n -- \"\n\r '_PARENT' _PARENT", "E'a' \t-- it's\n -- \"\n\r"
+		" '\"o\\\\\"' \"o\\\"" },
 	{ BACKSLASH, "E'a' '_PARENT'", "E'a' '\"o\\\"'" },
 	{ BACKSLASH, "E'a' /*\n*/ '_PARENT'", "E'a' /*\n*/ '\"o\\\"'" },
 	{ BACKSLASH, "E'a'\n E'_PARENT'", "E'a'\n E'\"o\\\\\"'" },
@@ -183,7 +191,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ PLAIN, "_PARENT--_PARENT\n_PARENT", "orders--_PARENT\norders" },
 	{ PLAIN, "_PARENT - -_PARENT", "orders - -orders" },
 	{ PLAIN, "/* _PKEY */_PARENT", "/* _PKEY */orders" },
-	{ PLAIN, "/* a /* it's _PKEY */ _PKEY \" $$ */ _PARENT", "/* a /* it's _PKEY */ _PKEY \" $$ */ orders" },
+	{ PLAIN, "/* a /* it's _PKEY */ _PKEY \" $$ */ _PARENT", "/* a /* it's _PKEY */ _PKEY \" $$"
+		" */ orders" },
 	{ PLAIN, "/*/ _PARENT */ _PARENT", "/*/ _PARENT */ orders" },
 	{ PLAIN, "/**/_PARENT/***/_PARENT", "/**/orders/***/orders" },
 	{ PLAIN, "/* -- */ _PARENT", "/* -- */ orders" },
@@ -197,17 +206,21 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 
 	/* dollar-quoted bodies are code */
 	{ SCHEMA, "$$_DEST_TABLE$$", "$$app.orders_2026$$" },
-	{ SCHEMA, "do $$ begin insert into _DEST_TABLE values ('_PARENT'); -- _PKEY it's\nend $$; _PARENT",
-		"do $$ begin insert into app.orders_2026 values ('app.orders'); -- _PKEY it's\nend $$; app.orders" },
-	{ SCHEMA, "$body$ $$_PARENT$$ _PARENT $b$ $body$ _PARENT", "$body$ $$app.orders$$ app.orders $b$ $body$ app.orders" },
+	{ SCHEMA, "do $$ begin insert into _DEST_TABLE values ('_PARENT'); -- _PKEY it's\nend $$;"
+		" _PARENT", "do $$ begin insert into app.orders_2026 values ('app.orders'); --"
+		" _PKEY it's\nend $$; app.orders" },
+	{ SCHEMA, "$body$ $$_PARENT$$ _PARENT $b$ $body$ _PARENT", "$body$ $$app.orders$$"
+		" app.orders $b$ $body$ app.orders" },
 	{ SCHEMA, "$_PARENT$ _PARENT $_PARENT$", "$_PARENT$ app.orders $_PARENT$" },
-	{ SCHEMA, "$\xc3\xb6$ _PARENT $\xc3\xb6$ _PARENT", "$\xc3\xb6$ app.orders $\xc3\xb6$ app.orders" },
+	{ SCHEMA, "$\xc3\xb6$ _PARENT $\xc3\xb6$ _PARENT", "$\xc3\xb6$ app.orders $\xc3\xb6$"
+		" app.orders" },
 	{ APOSTROPHE, "$$ '$$ _PARENT", "$$ '$$ \"s'\".\"o'b\"" },
 	{ PLAIN, "$$ -- $$ _PARENT", "$$ -- $$ orders" },
 	{ PLAIN, "$$ /* $$ _PARENT", "$$ /* $$ orders" },
 	{ SCHEMA, "$$$$_PARENT", "$$$$app.orders" },
 	{ SCHEMA, "$$ _PARENT", "$$ app.orders" },
-	{ SCHEMA, "$a$ $$ _PARENT $b$ _PARENT $a$ '_PARENT'", "$a$ $$ app.orders $b$ app.orders $a$ 'app.orders'" },
+	{ SCHEMA, "$a$ $$ _PARENT $b$ _PARENT $a$ '_PARENT'",
+		"$a$ $$ app.orders $b$ app.orders $a$ 'app.orders'" },
 	{ PLAIN, "$1 _PARENT $2", "$1 orders $2" },
 	{ APOSTROPHE, "$1$ ' $1$ _PARENT", "$1$ ' $1$ \"s''\".\"o''b\"" },
 	{ PLAIN, "a$$ _PARENT 'x' b$$", "a$$ orders 'x' b$$" },
@@ -215,7 +228,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ PLAIN, "_PARENT $", "orders $" },
 	{ BACKSLASH, "$$ E'_PARENT' '_PARENT' $$", "$$ E'\"o\\\\\"' '\"o\\\"' $$" },
 	/* a name that would end the body */
-	{ DOLLAR, "_DEST_TABLE '_DEST_TABLE' \"_DEST_TABLE\"", "\"o$$_2026\" '\"o$$_2026\"' \"o$$_2026\"" },
+	{ DOLLAR, "_DEST_TABLE '_DEST_TABLE' \"_DEST_TABLE\"", "\"o$$_2026\" '\"o$$_2026\"'"
+		" \"o$$_2026\"" },
 	{ DOLLAR, "$$_DEST_TABLE$$", "!data" },
 	{ DOLLAR, "$$ '_DEST_TABLE' $$", "!data" },
 	{ DOLLAR, "$$ \"_DEST_TABLE\" $$", "!data" },
@@ -231,7 +245,8 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ TAG, "$b$ $a$ _PARENT $a$ $b$", "!data" },
 
 	/* what is not there */
-	{ BARE, "_DEST_TABLE _PARENT _SCHEMA_TABLE _DEST_TABLE_pkey", "orders_2026 orders orders_2026 orders_2026_pkey" },
+	{ BARE, "_DEST_TABLE _PARENT _SCHEMA_TABLE _DEST_TABLE_pkey", "orders_2026 orders"
+		" orders_2026 orders_2026_pkey" },
 	{ BARE, "primary key (_PKEY)", "!data" },
 	{ BARE, "'_PKEY'", "!data" },
 	{ BARE, "$$ _PKEY $$", "!data" },
@@ -270,15 +285,16 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 		"alter table only _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id);\n"
 		"grant select on _DEST_TABLE to group reporting;",
 		"create table app.orders_2026 () inherits (orders);\n"
-		"alter table only app.orders_2026 add constraint orders_2026_pkey primary key (id);\n"
-		"grant select on app.orders_2026 to group reporting;" },
+		"alter table only app.orders_2026 add constraint orders_2026_pkey primary key"
+		" (id);\ngrant select on app.orders_2026 to group reporting;" },
 	{ ODD, "create table _DEST_TABLE (like _PARENT including all, constraint _DEST_TABLE_chk\n"
-		"check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END), primary key (_PKEY));\n"
-		"create index _SCHEMA_TABLE_day on _DEST_TABLE (_PART_FIELD);",
-		"create table \"My App\".\"Or\"\"d_2026\" (like \"My App\".\"Or\"\"d\" including all, constraint \"Or\"\"d_2026_chk\"\n"
-		"check (\"Day's\" >= '2026-01-01' and \"Day's\" < '2027-01-01'), "
-		"primary key (\"I\"\"d\", \"user\", \"x'; drop table y; --\"));\n"
-		"create index \"My App_Or\"\"d_2026_day\" on \"My App\".\"Or\"\"d_2026\" (\"Day's\");" },
+		"check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END), primary key"
+		" (_PKEY));\ncreate index _SCHEMA_TABLE_day on _DEST_TABLE (_PART_FIELD);",
+		"create table \"My App\".\"Or\"\"d_2026\" (like \"My App\".\"Or\"\"d\" including"
+		" all, constraint \"Or\"\"d_2026_chk\"\ncheck (\"Day's\" >= '2026-01-01' and"
+		" \"Day's\" < '2027-01-01'), primary key (\"I\"\"d\", \"user\", \"x'; drop table y;"
+		" --\"));\ncreate index \"My App_Or\"\"d_2026_day\" on \"My App\".\"Or\"\"d_2026\""
+		" (\"Day's\");" },
 };
 
 static void expand(struct buf *got, struct span text, enum set set)
@@ -336,15 +352,18 @@ static void test_messages(void)
 		struct err e = { 0 };
 		template_expand(&got, span_of(table[i].text), &sets[table[i].set], &e);
 		bool there = strstr(e.msg, table[i].part) != NULL;
-		check_span("message for", span_of(table[i].text), span_of(there ? table[i].part : e.msg), span_of(table[i].part));
+		check_span("message for", span_of(table[i].text),
+			span_of(there ? table[i].part : e.msg), span_of(table[i].part));
 	}
 	buf_free(&got);
 }
 
-/* No word is lost or found at any cut of a text: what can be read behind its end does not matter. */
+/* No word is lost or found at any cut of a text: what can be read behind its end does not
+ * matter. */
 static void test_cuts(void)
 {
-	static const char text[] = "/*/**/*/E'\\''\"a\"\"b\" $a$'x'$a$ -- \n_PARENT _PART_FIELD_x $$ _PKEY $$";
+	static const char text[] = "/*/**/*/E'\\''\"a\"\"b\" $a$'x'$a$ -- \n_PARENT _PART_FIELD_x"
+		" $$ _PKEY $$";
 	struct buf got = { 0 };
 	size_t failed = 0;
 

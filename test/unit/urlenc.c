@@ -25,7 +25,8 @@ static const struct { struct span row; const char *wanted; } rows[] = {
 	{ TEXT("a=b=c"), "a=[b=c]" },
 	{ TEXT("a=="), "a=[=]" },
 	{ TEXT("a=b=&c==d"), "a=[b=] c=[=d]" },
-	{ TEXT("id=3&name=str&nullvalue&emptyvalue="), "id=[3] name=[str] nullvalue=NULL emptyvalue=[]" },
+	{ TEXT("id=3&name=str&nullvalue&emptyvalue="), "id=[3] name=[str] nullvalue=NULL"
+		" emptyvalue=[]" },
 	{ TEXT("%c3%96dd+col=a%3db%26"), "%c3%96dd+col=[a%3db%26]" },
 	{ TEXT("a%3d&a%26b=1"), "a%3d=NULL a%26b=[1]" },
 	{ TEXT("a=%"), "a=[%]" },
@@ -280,25 +281,29 @@ static bool byte_at(size_t place, int c, char filler)
 	memset(raw, filler, sizeof raw);
 	wanted[place] = (char)(c == '+' ? ' ' : c);
 	raw[place] = (char)c;
-	bool ok = c == '%' || reads_as((struct span){ raw, PLACES }, wanted, c ? PLACES : -(ssize_t)place - 1);
+	bool ok = c == '%' || reads_as((struct span){ raw, PLACES }, wanted, c ? PLACES :
+		-(ssize_t)place - 1);
 	wanted[place] = (char)c;
 	snprintf(raw + place, 4, "%%%02x", (unsigned)c);
 	memset(raw + place + 3, filler, after);
-	ok = ok && reads_as((struct span){ raw, PLACES + 2 }, wanted, c ? PLACES : -(ssize_t)place - 1);
+	ok = ok && reads_as((struct span){ raw, PLACES + 2 }, wanted, c ? PLACES : -(ssize_t)place -
+		1);
 	return ok && reads_as((struct span){ raw, place + 2 }, NULL, -(ssize_t)place - 1);
 }
 
 /* Whatever the number of bytes that a decoder takes at a time. */
 static void test_places(void)
 {
-	static const char fillers[] = "a+\x7f\x80\xa5\xab\xdc\xff $&*,[]\x21\x24\x26\x2a\x2c\x5b\x5d";
+	static const char fillers[] = "a+\x7f\x80\xa5\xab\xdc\xff"
+		" $&*,[]\x21\x24\x26\x2a\x2c\x5b\x5d";
 	struct buf got = { 0 };
 
 	for (size_t place = 0; place < PLACES; place++)
 		for (int c = 0; c < 256; c++)
 			for (const char *filler = fillers; *filler; filler++)
 				if (!byte_at(place, c, *filler) && got.len == 0)
-					buf_fmt(&got, "byte %d at %zu among %d", c, place, (unsigned char)*filler);
+					buf_fmt(&got, "byte %d at %zu among %d", c, place,
+						(unsigned char)*filler);
 	check_buf("", span_of("each byte at each place: the first that is wrong"), &got, "");
 	buf_free(&got);
 }
@@ -319,19 +324,21 @@ static void test_split_places(void)
 				row[before + 2 + n] = '&';
 				char *copy = unit_exact((struct span){ row, before + 3 + n });
 				struct span rest = { copy, before + 3 + n }, name, value;
-				bool ok = urlenc_next(&rest, &name, &value) && name.n == before + 1 && value.n == n &&
-					!urlenc_next(&rest, &name, &value);
+				bool ok = urlenc_next(&rest, &name, &value) && name.n == before +
+					1 && value.n == n && !urlenc_next(&rest, &name, &value);
 				rest = (struct span){ copy, before + 2 + n };
 				ok = ok && urlenc_next(&rest, &name, &value) && value.n == n;
 				free(copy);
 				if (!ok && got.len == 0)
-					buf_fmt(&got, "%zu times %d after %zu", n, (unsigned char)*filler, before);
+					buf_fmt(&got, "%zu times %d after %zu", n,
+						(unsigned char)*filler, before);
 			}
 	check_buf("", span_of("values of each length: the first that is wrong"), &got, "");
 	buf_free(&got);
 }
 
-/* Escapes whose two characters after the % are not both hex digits, and %00: all of them refused. */
+/* Escapes whose two characters after the % are not both hex digits, and %00: all of them
+ * refused. */
 static void test_escapes(void)
 {
 	size_t bad;
@@ -341,8 +348,10 @@ static void test_escapes(void)
 	for (int i = 0; i < 65536; i++) {
 		char raw[3] = { '%', (char)(i >> 8), (char)(i & 255) };
 		bool valid = raw[1] && raw[2] && strchr("0123456789abcdefABCDEF", raw[1]) &&
-			strchr("0123456789abcdefABCDEF", raw[2]) && !(raw[1] == '0' && raw[2] == '0');
-		if ((urlenc_decode(out, (struct span){ raw, 3 }, &bad) == 1) != valid && first_wrong < 0)
+			strchr("0123456789abcdefABCDEF", raw[2]) &&
+			!(raw[1] == '0' && raw[2] == '0');
+		if ((urlenc_decode(out, (struct span){ raw, 3 }, &bad) == 1) != valid &&
+		    first_wrong < 0)
 			first_wrong = i;
 	}
 	check_int("all 65536 escapes: the first that is wrong", first_wrong, -1);
@@ -366,7 +375,8 @@ static void test_random(void)
 			if (c == ' ' && unit_random(&seed) % 2)
 				buf_str(&raw, "+");
 			else if (c == '%' || c == '+' || unit_random(&seed) % one_in == 0)
-				buf_fmt(&raw, unit_random(&seed) % 2 ? "%%%02x" : "%%%02X", (unsigned char)c);
+				buf_fmt(&raw, unit_random(&seed) % 2 ? "%%%02x" : "%%%02X",
+					(unsigned char)c);
 			else
 				buf_add(&raw, &c, 1);
 		}

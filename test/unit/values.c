@@ -20,7 +20,8 @@ static const char text[] =
 
 static const struct {
 	const char *variable, *set;     /* NULL: none */
-	const char *key, *wanted, *where;       /* wanted NULL: not given; where: as messages begin */
+	/* wanted NULL: not given; where: as messages begin */
+	const char *key, *wanted, *where;
 } table[] = {
 	{ NULL, NULL, "own", "section", "job.ini: line 2: own" },
 	{ NULL, NULL, "both", "section", "job.ini: line 3: both" },
@@ -77,11 +78,13 @@ static void test_values(void)
 		const char *variable = table[i].variable, *set = table[i].set;
 		struct values v;
 		struct err e = { 0 };
-		snprintf(name, sizeof name, "%s with %s and %s", table[i].key, variable ? variable : "-", set ? set : "-");
+		snprintf(name, sizeof name, "%s with %s and %s", table[i].key, variable ? variable :
+			"-", set ? set : "-");
 		load(&v, variable, set, &e);
 		const struct value *value = values_find(&v, table[i].key);
 		check_int(name, e.code, 0);
-		check_span("value of", span_of(name), span_of(value ? value->raw : NULL), span_of(table[i].wanted));
+		check_span("value of", span_of(name), span_of(value ? value->raw : NULL),
+			span_of(table[i].wanted));
 		values_where(&v, table[i].key, &where);
 		check_buf("place of", span_of(name), &where, table[i].where);
 		values_free(&v);
@@ -93,10 +96,12 @@ static void test_errors(void)
 {
 	static const struct { const char *file, *variable, *set, *wanted; } wrong[] = {
 		{ "[x]\n", NULL, NULL, "job.ini: there is no section" },
-		{ "[tdispatch]\n[table_dispatcher]\n", NULL, NULL, "job.ini: line 1: [table_dispatcher] and [tdispatch]" },
+		{ "[tdispatch]\n[table_dispatcher]\n", NULL, NULL, "job.ini: line 1:"
+			" [table_dispatcher] and [tdispatch]" },
 		{ "k\n", NULL, NULL, "job.ini: line 1: " },
 		{ "[tdispatch]\n", NULL, "no value", "--set no: it must be key=value" },
-		{ "[tdispatch]\n", "TDISPATCH_OWN_FILE=none", NULL, "TDISPATCH_OWN_FILE: cannot read none: " },
+		{ "[tdispatch]\n", "TDISPATCH_OWN_FILE=none", NULL, "TDISPATCH_OWN_FILE: cannot"
+			" read none: " },
 	};
 
 	for (size_t i = 0; i < COUNT(wrong); i++) {
@@ -105,7 +110,8 @@ static void test_errors(void)
 		write_file("job.ini", wrong[i].file);
 		load(&v, wrong[i].variable, wrong[i].set, &e);
 		check_int(wrong[i].wanted, e.code, ERR_CONF);
-		check_span("message", span_of(wrong[i].file), (struct span){ e.msg, strnlen(e.msg, strlen(wrong[i].wanted)) },
+		check_span("message", span_of(wrong[i].file),
+			(struct span){ e.msg, strnlen(e.msg, strlen(wrong[i].wanted)) },
 			span_of(wrong[i].wanted));
 		values_free(&v);
 	}
