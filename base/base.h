@@ -84,28 +84,20 @@ int file_read(const char *path, char *text, size_t size);
 
 enum log_level { LVL_ERROR, LVL_WARN, LVL_INFO, LVL_DEBUG, LVL_TRACE };
 
-/* job: the name in each line; it is copied. Until log_open, lines go to standard error. */
-void log_setup(const char *job, enum log_level level);
+/* job: the name in each line; it is copied. json: each line is an object: time, level, job, pid,
+ * msg. Until log_open, lines go to standard error alone. */
+void log_setup(const char *job, enum log_level level, bool json);
 
-/* From now on lines are appended to path, opened by file_open. It is rotated before it exceeds
- * max_bytes, and `keep` old files stay as path.1 ...; no rotation if either is 0. 0, or -1 with the
- * reason in why. */
-int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size);
-
-/* From now on lines go to the system log, and to standard error too if that is a terminal or the
- * system log does not accept them. */
-void log_to_syslog(void);
-
-void log_close(void);                   /* lines go to standard error again */
+/* From now on lines go to standard error, and to the file at `where`, opened by file_open: it is
+ * rotated before it exceeds max_bytes, and `keep` old files stay as path.1 ...; no rotation if
+ * either is 0. "syslog": to the system log, and to standard error only if that is a terminal or the
+ * system log does not accept them. NULL: to standard error alone. 0, or -1 with the reason in why;
+ * then lines go where they went before. */
+int log_open(const char *where, int64_t max_bytes, int keep, char *why, size_t why_size);
 
 /* Draws a status line at the bottom of the terminal at standard error, over the previous one; NULL
  * removes it. While it is shown, only warnings and errors go to standard error. */
 void log_status(const char *line);
-
-/* false: lines go to the log file alone (nobody reads a daemon's standard error). */
-void log_to_stderr(bool on);
-
-void log_json(bool on);                 /* each line is an object: time, level, job, pid, msg */
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -185,7 +177,27 @@ void tally_merge(struct tally *, const struct tally *more);      /* adds all of 
 int64_t tally_rows(const struct tally *);       /* of all partitions */
 void tally_clear(struct tally *);               /* frees what it holds; may be used again */
 
-/* ---- process.c: signals, the pid file, going to the background, signalling the process there */
+/* ---- pidfile.c: the pid file: one process a file, and a way to signal it */
+
+#define PIDFILE_HELD -2                 /* another process holds the lock */
+
+/* Locks path and writes our pid. 0, or -1 or PIDFILE_HELD with the reason in why. The lock decides;
+ * the number in the file is informational, except that a running table_dispatcher, which takes no
+ * lock, counts as a holder too. */
+int pidfile_take(const char *path, char *why, size_t why_size);
+/* Recreates the file if somebody removed it. Returns as pidfile_take; after a failure we hold
+ * none. */
+int pidfile_keep(char *why, size_t why_size);
+/* Both remove the file if we hold it and it names us. pidfile_unlink keeps the lock, and is
+ * async-signal-safe. */
+void pidfile_unlink(void);
+void pidfile_remove(void);
+/* The pid in path if that process is table_dispatcher, which takes no lock; else 0. */
+int pidfile_old_program(const char *path);
+/* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
+int pidfile_signal(const char *path, int sig, char *why, size_t why_size);
+
+/* ---- process.c: signals, waiting, going to the background */
 
 /* main calls it first: opens descriptors 0 to 2 if they are closed, restores signals that the
  * parent ignored, makes relocated data read-only. */
@@ -208,23 +220,11 @@ void process_may_end(bool yes);
 bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
-#define PIDFILE_HELD -2                 /* another process holds the lock */
-
-/* Locks path and writes our pid. 0, or -1 or PIDFILE_HELD with the reason in why. The lock decides;
- * the number in the file is informational, except that a running table_dispatcher, which takes no
- * lock, counts as a holder too. */
-int process_pidfile(const char *path, char *why, size_t why_size);
-void process_pidfile_remove(void);       /* if we hold it and it names us */
-/* Recreates the file if somebody removed it. Returns as process_pidfile; after a failure we hold
- * none. */
-int process_pidfile_keep(char *why, size_t why_size);
-/* The pid in path if that process is table_dispatcher, which takes no lock; else 0. */
-int process_old_program(const char *path);
-/* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
-int process_signal(const char *path, int sig, char *why, size_t why_size);
 /* Forks and returns in the child. The parent waits and exits: with 0 on process_ready, or with the
  * child's exit code. 0, or -1 with the reason in why. */
 int process_fork(char *why, size_t why_size);
-void process_ready(void);               /* the child is up: the parent exits 0. A no-op later */
+/* The child is up: the parent exits with 0, and descriptors 0 to 2 are /dev/null. A no-op without
+ * process_fork, and when called again. */
+void process_ready(void);
 
 #endif

@@ -79,25 +79,16 @@ static struct {
 	char *path;
 	int64_t max_bytes, bytes;
 	int keep;
-	bool to_stderr, json;
+	bool json;
 	bool syslog, syslog_failed;
 	bool status;                    /* log_status has drawn a line */
-} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .to_stderr = true };
+} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1 };
 
-void log_setup(const char *job, enum log_level level)
+void log_setup(const char *job, enum log_level level, bool json)
 {
 	snprintf(logger.job, sizeof logger.job, "%s", job);
 	logger.level = level;
-}
-
-void log_to_stderr(bool on)
-{
-	logger.to_stderr = on;
-}
-
-void log_json(bool on)
-{
-	logger.json = on;
+	logger.json = json;
 }
 
 static int open_file(const char *path, const char **why)
@@ -110,7 +101,7 @@ static int open_file(const char *path, const char **why)
 	return fd;
 }
 
-void log_close(void)
+static void close_log(void)
 {
 	if (logger.fd >= 0)
 		close(logger.fd);
@@ -120,13 +111,7 @@ void log_close(void)
 	logger.syslog = false;
 }
 
-void log_to_syslog(void)
-{
-	log_close();
-	logger.syslog = true;
-}
-
-int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t why_size)
+static int open_path(const char *path, char *why, size_t why_size)
 {
 	const char *reason;
 	int fd = open_file(path, &reason);
@@ -141,11 +126,20 @@ int log_open(const char *path, int64_t max_bytes, int keep, char *why, size_t wh
 		close(fd);
 		return -1;
 	}
-	log_close();
+	close_log();
 	logger.fd = fd;
 	logger.path = copy;
+	return 0;
+}
+
+int log_open(const char *where, int64_t max_bytes, int keep, char *why, size_t why_size)
+{
 	logger.max_bytes = max_bytes;
 	logger.keep = keep;
+	if (where && strcmp(where, "syslog") != 0)
+		return open_path(where, why, why_size);
+	close_log();
+	logger.syslog = where != NULL;
 	return 0;
 }
 
@@ -272,7 +266,7 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 	}
 	if (logger.syslog)
 		done = line_to_syslog(level, line + body, n - body - 1);
-	if (!done && (logger.fd < 0 || logger.to_stderr) && (!logger.status || level <= LVL_WARN)) {
+	if (!done && (!logger.status || level <= LVL_WARN)) {
 		if (logger.status)
 			log_status("");
 		write_all(STDERR_FILENO, line, n);

@@ -439,4 +439,30 @@ int replay_run(struct job *, struct err *);
  * column is missing; or an error. */
 int dryrun_run(struct job *, struct err *);
 
+/* ---- retry.c: after an error: whether to try again, how soon, and what to say */
+
+struct retry {                          /* zeroed but once, attended */
+	bool once;                      /* a finite run: gives up after retry_limit */
+	bool attended;                  /* somebody waits for the start: missing rights end it */
+	int code;                       /* of the last error; 0 after a success */
+	int tries;                      /* in a row with that code */
+	int64_t since_ms;               /* clock_ms() of the first error after a success */
+};
+
+/* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,
+ * which always is. Returns the milliseconds to wait before the next try; -1: give up. */
+int64_t retry_after(struct retry *, const struct conf *, const struct err *, bool lost);
+void retry_success(struct retry *);             /* logs that an error is over */
+
+/* ---- run.c: a run: connecting, loading, sleeping; reading the config again */
+
+/* conf_load, and whether the connection strings can be parsed. Call conf_free after an error too. */
+int run_read_conf(const struct switches *, struct conf *, struct err *);
+/* Applies the settings that other files keep themselves; logs the config's warnings, except for
+ * modes that only address the running process. */
+void run_apply_conf(const struct switches *, const struct conf *);
+/* Loads until a signal or the end of a finite run. A reload replaces *conf. Returns the exit
+ * code. */
+int run_all(const struct switches *, struct conf *);
+
 #endif

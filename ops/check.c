@@ -127,7 +127,7 @@ static void check_whole_file(const char *key, const char *path)
 
 static void check_old_process(struct check *c, const char *pidfile)
 {
-	int pid = pidfile ? process_old_program(pidfile) : 0;
+	int pid = pidfile ? pidfile_old_program(pidfile) : 0;
 
 	if (pid)
 		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that runs: stop it, and"

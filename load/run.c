@@ -1,0 +1,344 @@
+/*
+ * A run: connect, load batches, sleep, and again after errors, until a signal or the end of a
+ * finite run stops it. Reads the config again on SIGHUP.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "load.h"
+
+#define POLL_MS 5                       /* least pause between two looks at an empty queue */
+#define POLL_SHARE 100                  /* a pause is 1/100 of the time since the last event */
+
+struct run {
+	const struct switches *asked;
+	struct conf *conf;
+	struct job job;
+	struct loader loader;
+	struct watch watch;
+	struct retry retry;
+	bool connected_once;
+	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
+	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
+};
+
+/* ---- the config */
+
+int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e)
+{
+	if (conf_load(conf, asked->file, asked->sets, asked->nsets, e) < 0)
+		return e->code;
+	if (asked->mode->traits & MODE_NO_SERVERS)
+		return 0;
+	if (connect_check("src_db", conf->src_db, e) < 0 ||
+	    connect_check("dst_db", conf->dst_db, e) < 0)
+		return e->code;
+	if (asked->daemon && !conf->pidfile)
+		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
+	return 0;
+}
+
+static void log_warnings(const struct conf *conf)
+{
+	for (const char *p = conf->warnings.p, *end = p + conf->warnings.len; p < end;) {
+		size_t n = strcspn(p, "\n");
+		log_warn("%.*s", (int)n, p);
+		p += n + 1;
+	}
+	if (strcmp(conf->use_skylog, "0") != 0)
+		log_info("use_skylog is accepted and ignored: there is no central logging, see"
+			" logfile");
+}
+
+void run_apply_conf(const struct switches *asked, const struct conf *conf)
+{
+	int level = LVL_INFO + asked->verbosity;
+	unsigned traits = asked->mode->traits;
+
+	level = level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : level;
+	log_setup(conf->job_name, (enum log_level)level,
+		(traits & MODE_LOG) && conf->log_format == LOG_JSON);
+	pq_setup(conf->server_timeout);
+	if (!(traits & (MODE_PIDFILE | MODE_STATE_FILE)))
+		log_warnings(conf);
+}
+
+static int open_log(const struct conf *conf, struct err *e)
+{
+	char why[512];
+
+	if (log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
+		return err_set(e, ERR_CONF, "%s", why);
+	return 0;
+}
+
+/* Finishes the last batch on the queue; else it would come again, only to be finished. */
+static void finish(struct run *r)
+{
+	struct err e = { 0 };
+
+	if (!process_stop_now() && batch_finish(&r->loader, &e) < 0)
+		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Drops what was derived from the old config, and takes over the new one. */
+static void replace_conf(struct run *r, struct conf *conf)
+{
+	const struct dest *old = &r->conf->dest, *new = &conf->dest;
+	bool keeps = is_same(new->part_keep, old->part_keep) &&
+		is_same(new->dest_table, old->dest_table);
+	int64_t keep_at_ms = keeps ? r->job.retain.keep_at_ms : 0;
+
+	batch_free(&r->loader);
+	job_free(&r->job);
+	r->job.retain.keep_at_ms = keep_at_ms;
+	report_moves(&r->watch.report, conf);
+	conf_free(r->conf);
+	*r->conf = *conf;
+	run_apply_conf(r->asked, r->conf);
+}
+
+/* An invalid config changes nothing, but the log file is reopened all the same. */
+static void read_again(struct run *r)
+{
+	const char *pidfile = r->conf->pidfile;
+	struct conf conf;
+	struct err e = { 0 };
+
+	if (run_read_conf(r->asked, &conf, &e) < 0 || open_log(&conf, &e) < 0) {
+		conf_free(&conf);
+		open_log(r->conf, &(struct err){ 0 });
+		log_error("not reloaded, the old config stays: %s", e.msg);
+		return;
+	}
+	if (!is_same(conf.pidfile, pidfile))
+		log_warn("the pidfile stays %s until the next start", pidfile ? pidfile : "unset");
+	finish(r);
+	replace_conf(r, &conf);
+	log_info("config %s read again", r->conf->file);
+}
+
+/* SIGHUP */
+static void reload(struct run *r)
+{
+	report_reloading(&r->watch.report);
+	read_again(r);
+	report_ready(&r->watch.report);
+}
+
+/* ---- the loop */
+
+/* The background process is up, or knows that it must wait: the parent may exit. */
+static void leave_terminal(struct run *r)
+{
+	report_ready(&r->watch.report);
+	if (r->asked->daemon)
+		process_ready();
+}
+
+/* true: continue. false: exit. */
+static bool recover(struct run *r, const struct err *e)
+{
+	struct job *j = &r->job;
+	bool lost = e->code == ERR_CONN && j->src && j->dst[0] && !connect_failed(e);
+
+	watch_error(&r->watch, e);
+	int64_t ms = retry_after(&r->retry, r->conf, e, lost);
+	job_disconnect(j);
+	if (ms < 0)
+		return false;
+	leave_terminal(r);
+	report_sleep(&r->watch.report, ms);
+	return true;
+}
+
+/* --once: at which tick it will end, and about how many events that is. */
+static int look_ahead(struct run *r, struct err *e)
+{
+	const struct conf *c = r->conf;
+	int64_t *total = &r->watch.progress.total;
+	struct queue_state state;
+
+	if (queue_pending(r->job.src, c->queue_name, c->consumer_name, total, e) == 0 &&
+	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+		r->until_tick = state.last_tick;
+	return e->code;
+}
+
+static int connect_all(struct run *r, struct err *e)
+{
+	struct job *j = &r->job;
+	int64_t oldest_ms = clock_ms() - r->conf->connection_lifetime;
+
+	j->conf = r->conf;
+	if (j->src && r->conf->connection_lifetime && pq_opened_ms(j->src) < oldest_ms)
+		job_disconnect(j);
+	if (job_connect(j, e) < 0)
+		return e->code;
+	if (!r->connected_once)
+		leave_terminal(r);
+	r->connected_once = true;
+	r->retry.attended = false;
+	return r->asked->once && !r->until_tick ? look_ahead(r, e) : 0;
+}
+
+/* loop_delay is for a quiet queue. After events we poll often, so that the next tick's rows do not
+ * wait, and less often the longer nothing comes. */
+static int64_t pause_when_empty(const struct run *r)
+{
+	int64_t ms = (clock_ms() - r->busy_ms) / POLL_SHARE;
+
+	if (ms < POLL_MS)
+		ms = POLL_MS;
+	return r->busy_ms && ms < r->conf->loop_delay ? ms : r->conf->loop_delay;
+}
+
+/* 1: there may be more; 0: the queue is empty; else an error. */
+static int work(struct run *r, struct err *e)
+{
+	int64_t events = r->loader.events;
+	struct places *places = &r->loader.places;
+	int rc = connect_all(r, e);
+
+	if (rc == 0)
+		rc = retain_begin(&r->job, e);
+	if (rc == 0)
+		rc = batch_run(&r->loader, e);
+	if (rc < 0)
+		return rc;
+	retry_success(&r->retry);
+	if (retain_run(&r->job, places->route, places->sink, rc > 0))
+		places_forget(places);
+	report_success(&r->watch.report, rc == 0);
+	if (r->loader.events > events)
+		r->busy_ms = clock_ms();
+	return rc && !(r->asked->once && r->loader.last_tick >= r->until_tick);
+}
+
+/* Does the run end by itself? Then being stopped early is a failure. */
+static bool is_one_off(const struct run *r)
+{
+	return r->asked->once || r->conf->loop_delay == 0;
+}
+
+/* false: the pid file was removed, and another process holds a new one. */
+static bool keep_pidfile(void)
+{
+	char why[512];
+	int rc = pidfile_keep(why, sizeof why);
+
+	if (rc == PIDFILE_HELD)
+		log_error("our pid file was taken away, and another process has started since: %s",
+			why);
+	else if (rc < 0)
+		log_warn("our pid file was taken away: %s", why);
+	return rc != PIDFILE_HELD;
+}
+
+/* Returns the exit code. */
+static int loop(struct run *r)
+{
+	bool done = false, ours = true;
+
+	while (!process_stop_after_batch()) {
+		struct err e = { 0 };
+		if (process_take_reload())
+			reload(r);
+		ours = keep_pidfile();
+		if (!ours)
+			break;
+		int rc = work(r, &e);
+		if (rc == ERR_STOP || process_stop_now())
+			break;
+		if (rc < 0 && !recover(r, &e))
+			return rc == ERR_CONF ? 2 : 1;
+		done = rc == 0 && is_one_off(r);
+		if (done)
+			break;
+		if (rc == 0)
+			report_sleep(&r->watch.report, pause_when_empty(r));
+	}
+	if (process_stop_after_batch())
+		log_info("told to stop");
+	finish(r);
+	return !ours || (is_one_off(r) && !done) ? 1 : 0;
+}
+
+/* ---- the run as a whole */
+
+static bool is_terminal(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+/* With --once somebody watches, unless -q; -v asks for log lines instead. */
+static void show_progress(struct run *r)
+{
+	const struct switches *asked = r->asked;
+
+	if (!asked->once || (asked->verbosity < 0 && !asked->progress_json))
+		return;
+	watch_show(&r->watch, asked->progress_json ? PROGRESS_JSON :
+		asked->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
+}
+
+static int fail(const char *why, int code)
+{
+	log_error("%s", why);
+	return code;
+}
+
+/* Returns the exit code. */
+static int start(struct run *r)
+{
+	const struct conf *c = r->conf;
+	struct err e = { 0 };
+	char why[512];
+
+	if (r->asked->daemon && process_fork(why, sizeof why) < 0)
+		return fail(why, 1);
+	process_signals(is_one_off(r) ? 1 : 0);
+	srand((unsigned)(clock_ms() ^ getpid()));
+	/* first, so that a second start does not touch the log of the first */
+	if (c->pidfile && pidfile_take(c->pidfile, why, sizeof why) < 0)
+		return fail(why, 1);
+	if (open_log(c, &e) < 0) {
+		pidfile_remove();
+		return fail(e.msg, 2);
+	}
+	show_progress(r);
+	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s",
+		c->queue_name, c->consumer_name, c->dest.dest_table);
+	watch_start(&r->watch, c);
+	return 0;
+}
+
+int run_all(const struct switches *asked, struct conf *conf)
+{
+	struct run r = {
+		.asked = asked, .conf = conf, .job.conf = conf,
+		.retry = { .once = asked->once, .attended = asked->daemon },
+		.loader.verify = asked->verify,
+	};
+	int code = start(&r);
+
+	if (code)
+		return code;
+	r.loader.job = &r.job;
+	r.job.watch = &r.watch;
+	code = loop(&r);
+	bool stopped = process_stop_after_batch();
+	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
+	batch_free(&r.loader);
+	job_free(&r.job);
+	pidfile_remove();
+	return code;
+}
