@@ -231,7 +231,7 @@ static int interpolate(struct buf *out, const char *raw, ini_lookup *lookup, voi
 	struct err *err)
 {
 	if (depth > INTERPOLATION_DEPTH_MAX)
-		return err_set(err, ERR_CONF, "%%(name)s goes round in a circle or deeper than %d",
+		return err_set(err, ERR_CONF, "%%(name)s is circular, or nested deeper than %d",
 			INTERPOLATION_DEPTH_MAX);
 	for (const char *p = raw; *p && !err->code;) {
 		size_t plain = strcspn(p, "%");

@@ -141,45 +141,43 @@ const char switches_help[] =
 	"Moves row events from a PgQ queue into partitioned tables, exactly once.\n"
 	"\n"
 	"  -h, --help          this text\n"
-	"  -V, --version       the version; with -v those of the libraries too\n"
-	"      --licenses      licences of this program and of what is linked into it\n"
+	"  -V, --version       the version; with -v also those of the libraries\n"
+	"      --licenses      licenses of this program and the libraries in it\n"
 	"  -q, --quiet         log warnings and errors only\n"
 	"  -v, --verbose       log more; twice: still more\n"
-	"  -d, --daemon        go to the background (needs pidfile)\n"
-	"      --once          process all that is there now, then exit\n"
-	"      --progress AS   with --once: json tells the progress as an object a line\n"
-	"      --verify        with --once: compare each batch with its events before it is"
-	" committed\n"
-	"      --set KEY=VALUE override a key of the config; any number of times\n"
+	"  -d, --daemon        run in the background (needs pidfile)\n"
+	"      --once          load what is pending now, then exit\n"
+	"      --progress AS   with --once: json prints the progress, one object per line\n"
+	"      --verify        with --once: compare each batch with its events, then commit\n"
+	"      --set KEY=VALUE override a key of the config; may be repeated\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
 	"      --ini           print a sample config, which explains every key\n"
 	"      --show-config   print the effective config, passwords masked\n"
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
-	"      --check         connect, and say what is there and what is missing\n"
-	"      --dry-run       read one batch and say what would be done with it; changes nothing\n"
-	"      --status        say where queue and target are, and what the process does\n"
+	"      --check         connect, and list what is there and what is missing\n"
+	"      --dry-run       read one batch and print what would be done; changes nothing\n"
+	"      --status        show the positions of queue and target, and the process\n"
 	"      --json          with --status: for programs\n"
-	"      --health        is the running process well? 0 yes, 1 no; asks no server\n"
-	"      --max-lag S     with --health: so many seconds without progress are well (1200)\n"
-	"      --install       create what is missing: pgq_ext on the target, queue and consumer\n"
+	"      --health        is the running process healthy? 0 yes, 1 no; asks no server\n"
+	"      --max-lag S     with --health: seconds without progress that are healthy (1200)\n"
+	"      --install       create what is missing: pgq_ext on the target, queue, consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
 	"      --rewind        set the queue's position from the target's tick\n"
 	"      --reset         forget the position on the target\n"
-	"      --replay        load the dead letters again; 1 when some still do not go in\n"
+	"      --replay        load the dead letters again; 1 if some are still refused\n"
 	"\n"
-	"To the process that holds pidfile:\n"
+	"Signal the process that holds pidfile:\n"
 	"  -r, --reload        read the config again (SIGHUP)\n"
 	"  -s, --stop          finish the batch, then exit (SIGINT)\n"
-	"  -k, --kill          exit at once; the batch comes again (SIGTERM)\n"
+	"  -k, --kill          exit at once; the batch will come again (SIGTERM)\n"
 	"\n"
-	"Each key can also be given by the environment: TDISPATCH_<KEY>=value, or"
-	" TDISPATCH_<KEY>_FILE=file\n"
-	"that holds the value. --set counts before the environment, the environment before"
-	" config.ini.\n"
+	"Each key can also come from the environment: TDISPATCH_<KEY>=value, or\n"
+	"TDISPATCH_<KEY>_FILE=file, which holds the value. --set overrides the environment,\n"
+	"which overrides config.ini.\n"
 	"\n"
-	"Exit codes: 0 done, 1 it failed while running, 2 wrong usage or config.\n"
+	"Exit codes: 0 done, 1 failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
 
 enum {
@@ -223,7 +221,7 @@ static void make_options(struct options *o, const struct mode *modes, size_t nmo
 
 static int usage(const char *why)
 {
-	fprintf(stderr, "tdispatch: %s (tdispatch --help tells the switches)\n", why);
+	fprintf(stderr, "tdispatch: %s (see tdispatch --help)\n", why);
 	return 2;
 }
 
@@ -289,7 +287,7 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
 		if (opt == '?' || opt == ':')
 			return refuse(argv[optind - 1], opt == ':' ? "needs a value" :
-				"is no switch, or the beginning of several");
+				"is an unknown or ambiguous option");
 		if (opt == 'q') {
 			s->verbosity--;
 		} else if (opt == 'v') {
@@ -302,15 +300,15 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 			s->verify = true;
 		} else if (opt == OPT_PROGRESS) {
 			if (strcmp(optarg, "json") != 0)
-				return usage("--progress knows json only");
+				return usage("--progress takes only json");
 			s->progress_json = true;
 		} else if (opt == OPT_SET) {
 			if (s->nsets == SETS_MAX)
-				return usage("more --set than it takes (64)");
+				return usage("too many --set (at most 64)");
 			s->sets[s->nsets++] = optarg;
 		} else if (opt == OPT_COMPLETION) {
 			exit(print_completion(optarg, switches_help) ? 0 :
-				usage("--completion knows bash, zsh and fish"));
+				usage("--completion takes bash, zsh or fish"));
 		} else if (opt == OPT_JSON) {
 			s->json = true;
 		} else if (opt == OPT_MAX_LAG) {
@@ -318,7 +316,7 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 				return usage("--max-lag takes a whole number of seconds, 1 or"
 					" more");
 		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
-			return usage("two switches ask for different things");
+			return usage("two switches contradict each other");
 		} else {
 			s->mode = find_mode(modes, opt);
 		}

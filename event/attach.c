@@ -2,10 +2,10 @@
  * Recognizes a part_template that makes a table like its parent, attaches it, and does nothing
  * else: then its locks are known. When in doubt the answer is no. Its statements are
  *
- * 
- * 
- * 
- * 
+ *	create table _DEST_TABLE (like _PARENT ...)
+ *	alter table [only] _DEST_TABLE add ...
+ *	create [unique] index [name] on _DEST_TABLE ...
+ *	alter table _PARENT attach partition _DEST_TABLE for values ...
  */
 #include <string.h>
 #include <strings.h>
@@ -119,7 +119,7 @@ static bool take_rest(struct scan *s)
 	return true;
 }
 
-/* The same of a partition's bounds: words, literals, commas and brackets, and no call. */
+/* As take_rest, for a partition's bounds: words, literals, commas and brackets, but no call. */
 static bool take_bounds(struct scan *s)
 {
 	while (s->token.n && !is_mark(s, ";")) {

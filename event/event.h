@@ -88,14 +88,22 @@ enum sql_place {
 	SQL_QUOTED_NAME
 };
 
-bool sql_is_ident(char);                /* a character of an identifier or a number */
-bool sql_is_quote(char);
+/* A character of an identifier or a number. */
+static inline bool sql_is_ident(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		c == '_' || c == '$' || (c & 0x80);
+}
+
+static inline bool sql_is_quote(char c)
+{
+	return c == '"' || c == '\'';
+}
+
 const char *sql_run_end(const char *p, const char *limit);      /* of sql_is_ident characters */
 /* End of the comment at p; C comments nest. p if there is none. */
 const char *sql_comment_end(const char *p, const char *limit);
 size_t sql_dollar_tag(const char *p, const char *limit);        /* length of the $tag$ at p, or 0 */
-/* End of the dollar-quoted body whose tag is at p: its closing tag, or limit. */
-const char *sql_body_end(const char *p, const char *limit, size_t tag);
 /* Kind of the string whose quote is at p. run: start of the last sql_is_ident run before p. */
 enum sql_place sql_string_kind(const char *run, const char *p);
 /* End of the escape at p in an E'' string, before limit - 1. *c: its character; 0x80: not ASCII. */

@@ -80,6 +80,14 @@ static const char *read_string(struct content *content, const char *p, const cha
 	return p;
 }
 
+/* End of the dollar-quoted body whose tag is at p: its closing tag, or limit. */
+static const char *body_end(const char *p, const char *limit, size_t tag)
+{
+	const char *end = memmem(p + tag, (size_t)(limit - p) - tag, p, tag);
+
+	return end ? end : limit;
+}
+
 /* End of the comment or quoted text at p; p if there is none, NULL if it is not closed. */
 static const char *skip_quoted(const char *run, const char *p, const char *limit)
 {
@@ -88,7 +96,7 @@ static const char *skip_quoted(const char *run, const char *p, const char *limit
 	struct content content = { 0 };
 
 	if (tag) {
-		end = sql_body_end(p, limit, tag);
+		end = body_end(p, limit, tag);
 		end = end < limit ? end + tag : NULL;
 	} else if (*p == '\'') {
 		end = read_string(&content, p, limit, sql_string_kind(run, p));
@@ -198,7 +206,7 @@ static void look_at_code(struct check *, const char *p, const char *limit, bool 
 static const char *look_at_body(struct check *k, const char *p, const char *limit, size_t tag,
 	struct unit *unit)
 {
-	const char *end = sql_body_end(p, limit, tag);
+	const char *end = body_end(p, limit, tag);
 	struct span text = { p + tag, (size_t)(end - p) - tag };
 
 	look_at_code(k, text.p, end, true);

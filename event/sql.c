@@ -6,17 +6,6 @@
 
 #include "event.h"
 
-bool sql_is_ident(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '_' || c == '$' || (c & 0x80);
-}
-
-bool sql_is_quote(char c)
-{
-	return c == '"' || c == '\'';
-}
-
 const char *sql_run_end(const char *p, const char *limit)
 {
 	while (p < limit && sql_is_ident(*p))
@@ -89,13 +78,6 @@ const char *sql_continuation(const char *p, const char *limit)
 	const char *next = sql_next_line(p, limit);
 
 	return next && next < limit && *next == '\'' ? next : NULL;
-}
-
-const char *sql_body_end(const char *p, const char *limit, size_t tag)
-{
-	const char *end = memmem(p + tag, (size_t)(limit - p) - tag, p, tag);
-
-	return end ? end : limit;
 }
 
 /* 16: not a hexadecimal digit. */
