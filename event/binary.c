@@ -11,7 +11,7 @@
 #include "event.h"
 
 #define SCALAR_RAW_MAX 96               /* encoded bytes of a number or date: 32 escapes */
-#define DAYS_TO_2000 10957              /* from 1970-01-01, where period.c counts from */
+#define DAYS_TO_2000 10957              /* from 1970-01-01, where date.c counts from */
 #define DAY_US INT64_C(86400000000)
 #define SECOND_US 1000000
 
@@ -77,7 +77,7 @@ static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
 {
 	struct moment m;
 
-	if (!period_moment(text, &m) || !m.exact || m.has_offset != (kind == BINARY_TIMESTAMPTZ) ||
+	if (!date_parse(text, &m) || !m.exact || m.has_offset != (kind == BINARY_TIMESTAMPTZ) ||
 	    (m.has_time && kind == BINARY_DATE))
 		return -1;
 	if (kind == BINARY_DATE)

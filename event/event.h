@@ -8,7 +8,10 @@
 #include "../base/base.h"
 #include "../urlenc.h"
 
-/* ---- period.c: from a date's text to the period, whose partition takes the row */
+/* ---- date.c: ISO dates, and the calendar */
+
+#define DAY_S 86400
+#define HOUR_S 3600
 
 struct moment {                         /* an ISO date, parsed */
 	int64_t days;                   /* since 1970-01-01 */
@@ -22,7 +25,18 @@ struct moment {                         /* an ISO date, parsed */
 };
 
 /* false: not an ISO date, with or without a time and an offset. */
-bool period_moment(struct span text, struct moment *);
+bool date_parse(struct span text, struct moment *);
+/* Parses Z, or HH, HHMM, HH:MM or HH:MM:SS after a sign, at *p, which moves behind it. */
+bool date_offset(const char **p, const char *end, int *offset_s);
+int64_t date_days(int64_t year, int month, int day);            /* since 1970-01-01 */
+void date_of_days(int64_t days, int *year, int *month, int *day);
+/* a / b, rounded down: times before 1970 are negative. */
+static inline int64_t date_floor(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
+/* ---- period.c: from a date to the period, whose partition takes the row */
 
 enum period_method {
 	PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY

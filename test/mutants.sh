@@ -20,8 +20,8 @@ mutants() {
 		a plus is no blank | urlenc.c | s/c == '+' ? ' ' : c/c/ | unit urlenc
 		a plus is no blank in a whole word | urlenc.c | s/('+' ^ ' ')/0/ | unit urlenc
 		%00 becomes a NUL byte | urlenc.c | s/return byte == 0 ? -1 : byte/return byte/ | unit urlenc
-		a month ends a day late | event/period.c | s/days_of_date(year, month + 1, 1)/days_of_date(year, month + 1, 2)/ | unit period
-		a week begins on a Sunday | event/period.c | s/days + 3) - floor_div(days + 3, 7)/days + 4) - floor_div(days + 4, 7)/ | unit period
+		a month ends a day late | event/period.c | s/date_days(year, month + 1, 1)/date_days(year, month + 1, 2)/ | unit period
+		a week begins on a Sunday | event/period.c | s/days + 3) - date_floor(days + 3, 7)/days + 4) - date_floor(days + 4, 7)/ | unit period
 		an offset counts the other way | event/period.c | s/rule->zone_s - m.offset_s/rule->zone_s + m.offset_s/ | unit period
 		two dates are one to the memo | event/period.c | s/memo->at\[i\].last != last/0/ | unit period
 		the hash is another one | base/buf.c | s/1099511628211/1099511628213/ | unit buf

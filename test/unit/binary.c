@@ -6,6 +6,7 @@
 #include <ctype.h>
 
 #include "../../base/buf.c"
+#include "../../event/date.c"
 #include "../../event/period.c"
 #include "../../urlenc.c"
 #include "../../event/binary.c"

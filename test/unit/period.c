@@ -1,5 +1,6 @@
 /* Tests of period.c: which period a date's text falls into, its name and its bounds. */
 #include "../../base/buf.c"
+#include "../../event/date.c"
 #include "../../event/period.c"
 #include "unit.h"
 

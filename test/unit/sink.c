@@ -2,8 +2,8 @@
  * Tests of the sink on a server in memory: each row is stored once, those of a table in their
  * order, whatever waits, fails or is refused, and memory is bounded.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/binary.c event/period.c load/block.c
- * load/stream.c load/fault.c load/lane.c load/sink.c
+ * Linked with: base/buf.c base/tally.c urlenc.c event/binary.c event/date.c event/period.c
+ * load/block.c load/stream.c load/fault.c load/lane.c load/sink.c
  */
 #include "unit.h"
 #include "server.h"
