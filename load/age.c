@@ -1,7 +1,7 @@
 /*
- * What is too old: which period a child's name stands for, and where part_keep begins by the
- * target's clock. That clock is compared with the source's, where rows get their dates: a clock that
- * has jumped must not make all partitions old.
+ * Which periods are too old. part_keep begins at a moment by the target's clock. That clock is
+ * compared with the source's, where rows get their dates: a clock that has jumped must not make all
+ * partitions old.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +10,9 @@
 #include "load.h"
 
 #define HOUR_S 3600
-#define APART_S HOUR_S                  /* clocks that differ by so much are not trusted */
+#define APART_S HOUR_S                  /* clocks that differ by this much are not trusted */
+
+/* ---- the servers' clocks */
 
 /* "2038-01-19 03:14 UTC" */
 static void add_time(struct buf *text, int64_t at_s)
@@ -30,8 +32,8 @@ static void warn_apart(int64_t src_s, int64_t dst_s)
 	add_time(&text, src_s);
 	buf_str(&text, ", dst_db ");
 	add_time(&text, dst_s);
-	log_warn("%s: until they agree no partition is removed or made ahead of time, and no row is late",
-		buf_cstr(&text));
+	log_warn("%s: until they agree no partition is removed or made ahead of time,"
+		" and no row is late", buf_cstr(&text));
 	buf_free(&text);
 }
 
@@ -46,7 +48,7 @@ static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
 int age_look(struct job *j, struct err *e)
 {
 	const struct period_rule *rule = &j->conf->dest.period;
-	struct retain *r = &j->retain;
+	struct upkeep *r = &j->upkeep;
 	int64_t src_s, dst_s, local_s, ignored_s;
 
 	if (part_open(&j->ddl, j->conf, &j->style, e) < 0 ||
@@ -65,9 +67,11 @@ int age_look(struct job *j, struct err *e)
 	return 0;
 }
 
+/* ---- a period, by its start or its partition's name */
+
 bool age_is_old(const struct job *j, int64_t start_s)
 {
-	const struct retain *r = &j->retain;
+	const struct upkeep *r = &j->upkeep;
 
 	return j->conf->dest.keep.unit != PERIOD_NONE && r->known && !r->apart &&
 		period_end(&j->conf->dest.period, start_s) <= r->kept_s;
@@ -77,4 +81,15 @@ bool age_of_name(const struct dest *d, const char *name, int64_t *start_s)
 {
 	return strncmp(name, d->table.p, d->table.n) == 0 &&
 		period_of_suffix(&d->period, span_of(name + d->table.n), start_s);
+}
+
+bool age_may_be_loose(const struct job *j, struct span partition)
+{
+	const struct dest *d = &j->conf->dest;
+	struct span suffix = { partition.p + d->table.n, partition.n - d->table.n };
+	int64_t start_s;
+
+	return d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE &&
+		j->upkeep.known && period_of_suffix(&d->period, suffix, &start_s) &&
+		age_is_old(j, start_s);
 }

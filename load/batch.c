@@ -1,5 +1,5 @@
 /*
- * One batch, from next_batch to finish_batch: the order of the two transactions.
+ * One batch, from next_batch to finish_batch, and the order of the transactions on both servers:
  *
  *   source                          target
  *   next_batch
@@ -18,30 +18,39 @@
 
 #include "load.h"
 
+/* ---- what is logged */
+
+static void log_dead(const struct job *j, const struct queue_batch *b, const struct dead_list *dead)
+{
+	if (dead->n)
+		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s",
+			b->id, dead->n, text_s((int64_t)dead->n),
+			j->conf->on_error == ON_ERROR_SKIP ? "skipped" :
+			"went to tdispatch.dead_letter", dead->at[0].event, dead->at[0].message);
+}
+
 static void log_skipped(const struct job *j, const struct pass *p)
 {
-	const struct queue_batch *b = p->batch;
+	int64_t id = p->batch->id;
 
 	if (p->truncates)
-		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", b->id, p->truncates, text_s(p->truncates));
+		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", id,
+			p->truncates, text_s(p->truncates));
 	if (p->own)
-		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", b->id, p->own,
+		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", id, p->own,
 			text_s(p->own));
 	if (p->late)
-		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s", b->id, p->late, text_s(p->late),
-			j->conf->dest.part_keep);
-	if (p->dead.n)
-		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s", b->id, p->dead.n,
-			text_s((int64_t)p->dead.n), j->conf->on_error == ON_ERROR_SKIP ? "skipped" : "went to tdispatch.dead_letter",
-			p->dead.at[0].event, p->dead.at[0].message);
+		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s",
+			id, p->late, text_s(p->late), j->conf->dest.part_keep);
+	log_dead(j, p->batch, &p->dead);
 }
 
 static void log_unstored(const struct queue_batch *b, const struct tally *unstored,
 	const struct load *load)
 {
 	if (unstored->n)
-		log_warn("batch %" PRId64 ": the target did not store %" PRId64 " of %" PRId64 " rows:"
-			" a trigger left them out, of %s%s", b->id, load->unstored,
+		log_warn("batch %" PRId64 ": the target did not store %" PRId64 " of %" PRId64
+			" rows: a trigger left them out, of %s%s", b->id, load->unstored,
 			load->rows + load->unstored, unstored->at[0].name,
 			unstored->n > 1 ? " and other partitions" : "");
 }
@@ -50,26 +59,49 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 {
 	double seconds = (double)load->took_ms / 1000;
 
-	(load->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64 "-%" PRId64 ": events=%" PRId64
-		" rows=%" PRId64 " partitions_created=%" PRId64 " seconds=%.3f rows_per_second=%.0f lag=%.1f",
-		j->conf->queue_name, b->id, b->prev_tick, b->tick, load->events, load->rows, load->partitions,
-		seconds, (double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
+	(load->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
+		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
+		" seconds=%.3f rows_per_second=%.0f lag=%.1f", j->conf->queue_name, b->id,
+		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
+		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
 }
 
-/* Appends what to do if no template could create the partition. */
+static void tell(struct job *j, const struct pass *p, int64_t took_ms)
+{
+	const struct sink_done *done = sink_done(p->places->sink);
+	bool skip = j->conf->on_error == ON_ERROR_SKIP;
+	int64_t dead = (int64_t)p->dead.n;
+	struct load load = {
+		.events = p->events, .rows = tally_rows(&done->rows),
+		.unstored = tally_rows(&done->unstored), .bytes = done->bytes,
+		.partitions = watch_partitions(j->watch),
+		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0,
+		.late = p->late, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+	};
+
+	log_skipped(j, p);
+	log_unstored(p->batch, &done->unstored, &load);
+	load.late_rows = upkeep_tell_late(j, p->batch->id, &done->rows);
+	log_batch(j, p->batch, &load);
+	watch_batch(j->watch, &load, &done->rows, &p->dead);
+}
+
+/* ---- whose fault it is */
+
+/* After a missing table without a template that creates it: appends what to do. */
 static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
 
-	if (c->dest.part_template || !sqlstate_is_missing_table(e->sqlstate) || !*p->fault.table ||
-	    !strstr(e->msg, p->fault.table))
+	if (c->dest.part_template || !sqlstate_is_missing_table(e->sqlstate) ||
+	    !*p->fault.table || !strstr(e->msg, p->fault.table))
 		return;
 	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
 		"partitions must be there before their rows come: create it, or set part_template" :
 		"dest_table must be there: create it, or check dest_table");
 }
 
-/* The table refuses all rows: names it before the server's message. */
+/* After a table refused all rows: puts its name before the server's message. */
 static void name_table(const struct pass *p, struct err *e)
 {
 	char why[sizeof e->msg];
@@ -107,34 +139,40 @@ static void blame(struct job *j, const struct pass *p, struct err *e)
 	free(table);
 }
 
-/* Stores the dead letters, or logs the skipped events, in the transaction of the good rows. */
+/* ---- loading */
+
+/* Stores the dead letters in the transactions of the good rows, or logs the skipped events. */
 static int keep_dead(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 	struct dead_list *dead = &p->dead;
 
 	for (size_t i = 0; i < dead->n && j->conf->on_error == ON_ERROR_SKIP; i++)
-		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s", dead->at[i].event, p->batch->id,
-			*dead->at[i].partition ? ", partition " : "", dead->at[i].partition, dead->at[i].message);
-	for (size_t i = 0; i < j->lanes && j->conf->on_error == ON_ERROR_DEAD_LETTER && !e->code; i++)
+		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s",
+			dead->at[i].event, p->batch->id,
+			*dead->at[i].partition ? ", partition " : "", dead->at[i].partition,
+			dead->at[i].message);
+	if (j->conf->on_error != ON_ERROR_DEAD_LETTER)
+		return 0;
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
 		dead_write(dead, i, j->src, j->dst[i], j->conf, p->batch, e);
 	return e->code;
 }
 
-/* Loads and commits the batch where it is missing. An enum job_verdict, or an error. */
+/* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
+ * error. */
 static int load(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 	int again;
 
 	do {
-		int verdict = job_begin(j, p->batch, e);
-		if (verdict != JOB_TO_LOAD)
+		int verdict = txn_begin(j, p->batch, e);
+		if (verdict != TXN_TO_LOAD)
 			return verdict;
 		if (l->lanes != j->lanes)
 			places_forget(p->places);
 		l->lanes = j->lanes;
-		places_leave_out(p->places, &j->generated);
 		p->from = j->src;
 		again = pass_run(p, e);
 		if (again < 0)
@@ -142,15 +180,15 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	} while (again);
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
-	if (job_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
+	if (txn_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
 		places_forget(p->places);
 		return e->code;
 	}
 	places_committed(p->places, j->watch);
-	return JOB_TO_LOAD;
+	return TXN_TO_LOAD;
 }
 
-/* Should a failed pass be repeated, more carefully? */
+/* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
 	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !p->fault.table[0])
@@ -160,14 +198,14 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 		return true;
 	}
 	if (e->code == ERR_SHAPE && !*forgot) {
-		*forgot = true;         /* a partition that was there may have been dropped since */
+		*forgot = true;         /* a known partition may have been dropped since */
 		places_forget(p->places);
 		return true;
 	}
 	return false;
 }
 
-/* A batch of several ticks, not split before, needs more locks or memory than a server has. */
+/* Does the batch need more locks or memory than a server has, and can it be split into ticks? */
 static bool is_too_large(const struct pass *p, const struct err *e)
 {
 	const struct queue_batch *b = p->batch;
@@ -182,17 +220,18 @@ static int split(struct pass *p, struct err *e)
 	struct job *j = p->job;
 	const struct queue_batch *b = p->batch;
 
-	log_warn("batch %" PRId64 " of ticks %" PRId64 "-%" PRId64 " is too large: %s; going tick by tick",
-		b->id, b->prev_tick, b->tick, e->msg);
+	log_warn("batch %" PRId64 " of ticks %" PRId64 "-%" PRId64 " is too large: %s;"
+		" going tick by tick", b->id, b->prev_tick, b->tick, e->msg);
 	*e = (struct err){ 0 };
 	j->single_until = b->tick;
 	job_disconnect(j);
 	if (job_connect(j, e) < 0 ||
 	    queue_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, b->prev_tick, e) < 0)
 		return e->code;
-	return JOB_MOVED;
+	return TXN_MOVED;
 }
 
+/* As load; repeats a failed pass where that helps, and describes the last error. */
 static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -217,24 +256,6 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 	return verdict;
 }
 
-static void tell(struct job *j, const struct pass *p, int64_t took_ms)
-{
-	const struct sink_done *done = sink_done(p->places->sink);
-	bool skip = j->conf->on_error == ON_ERROR_SKIP;
-	struct load load = {
-		.events = p->events, .rows = tally_rows(&done->rows), .unstored = tally_rows(&done->unstored),
-		.bytes = done->bytes, .partitions = watch_partitions(j->watch),
-		.dead = skip ? 0 : (int64_t)p->dead.n, .skipped = skip ? (int64_t)p->dead.n : 0,
-		.late = p->late, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
-	};
-
-	log_skipped(j, p);
-	log_unstored(p->batch, &done->unstored, &load);
-	load.late_rows = retain_tell_late(j, p->batch->id, &done->rows);
-	log_batch(j, p->batch, &load);
-	watch_batch(j->watch, &load, &done->rows, &p->dead);
-}
-
 static int load_batch(struct loader *l, const struct queue_batch *batch, struct err *e)
 {
 	struct job *j = l->job;
@@ -245,20 +266,31 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	int64_t start_ms = clock_ms();
 	int verdict = load_or_blame(l, &p, e);
 
-	if (verdict == JOB_TO_LOAD) {
+	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
 		tell(j, &p, clock_ms() - start_ms);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)
 		return e->code;
-	if (verdict == JOB_MOVED)
+	if (verdict == TXN_MOVED)
 		return 1;
-	if (verdict == JOB_IS_IN)
+	if (verdict == TXN_IS_IN)
 		log_info("batch %" PRId64 " is in the target already: finishing it", batch->id);
 	l->to_finish = batch->id;
 	l->last_tick = batch->tick;
 	return 1;
+}
+
+/* Asks for the time if it decides where rows go. Only while src is idle, so before a batch. */
+static int ask_age(struct job *j, struct err *e)
+{
+	const struct dest *d = &j->conf->dest;
+	bool detaches = d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE;
+
+	if ((d->part_late == PART_LATE_CREATE && !detaches) || j->upkeep.known)
+		return 0;
+	return age_look(j, e);
 }
 
 int batch_run(struct loader *l, struct err *e)
@@ -267,8 +299,11 @@ int batch_run(struct loader *l, struct err *e)
 	struct job *j = l->job;
 	const struct conf *c = j->conf;
 	int64_t min_events = l->last_tick < j->single_until ? 0 : c->batch_min_events;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish, &batch, e);
 
+	if (ask_age(j, e) < 0)
+		return e->code;
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish,
+		&batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
 	places_open(&l->places, &c->dest);

@@ -7,22 +7,12 @@
 #include "sink.h"
 
 #define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
-#define SMALL_CAP (BLOCK_BYTES / 4 - sizeof(struct block))      /* of a stream's first, where there may be many */
+#define SMALL_CAP (BLOCK_BYTES / 4 - sizeof(struct block))      /* of a stream's first block */
 
-/* so that there is always a stream without rows, which can be forgotten */
+/* There is always a stream without rows, which the sink can forget. */
 _Static_assert(POOL_BYTES / SMALL_CAP + 1 < STREAMS_MAX, "every stream could hold rows");
 
-int64_t *block_id(struct block *b, size_t row)
-{
-	return (int64_t *)(void *)(b->data + b->cap) - 1 - row;
-}
-
-bool block_fits(const struct block *b, size_t n)
-{
-	return b && b->len + n + sizeof(int64_t) * (b->nrows + 1) <= b->cap;
-}
-
-/* The free list for blocks of this size; NULL: made for one large row. */
+/* The free list for blocks of that size. NULL: the block was made for one large row. */
 static struct block **spares(struct pool *p, size_t cap)
 {
 	return cap == BLOCK_CAP ? &p->spare : cap == SMALL_CAP ? &p->small : NULL;

@@ -1,7 +1,7 @@
 /*
  * --dry-run: what the next batch would do. Its events are read as in a run and made into rows,
  * which are discarded. The queue is queried in a transaction that is rolled back at once, the
- * target only for tables and columns; no lock is held that could block a running process.
+ * target only for tables and columns. No lock is held that could block a running process.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,43 +9,44 @@
 
 #include "load.h"
 
-#define SHOWN_MAX 100                   /* named events that pick no partition */
+#define SHOWN_MAX 100                   /* events without a place that are printed */
 
 struct plan {
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* missing tables that would not be created */
 	struct tally lacking;           /* columns that a table does not have */
 	struct tally wrong;             /* tables that are no partitions of dest_table */
-	struct table parent;       /* dest_table */
+	struct table parent;            /* dest_table */
 	struct buf ddl, faults;         /* faults: a line each */
 	int64_t nfaults;
 };
 
-/* Reports, once, the first column that the rows have and table, called name, lacks. parent: the
- * table will be created like it. */
-static int plan_columns(struct pass *p, const struct table *table, const char *name, const struct shape *shape,
-	struct err *e)
+/* Reports, once, the first column that the rows have and the table, called name, lacks. table may
+ * be plan->parent, for a partition that would be created like it. */
+static int plan_columns(struct pass *p, const struct table *table, const char *name,
+	const struct shape *shape, struct err *e)
 {
 	struct plan *plan = p->place_for;
 	const struct conf *c = p->job->conf;
 	struct buf shown = { 0 };
 	size_t i;
 
-	if (table_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 || i == shape->n)
+	if (table_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 ||
+	    i == shape->n)
 		return e->code;
 	if (table == &plan->parent && !table_is_model(&c->dest, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
-		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name, buf_cstr(&shown),
-			c->dest.nfield ? "fields names" : "events have");
+		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name,
+			buf_cstr(&shown), c->dest.nfield ? "fields names" : "events have");
 		plan->nfaults++;
 	}
 	buf_free(&shown);
 	return 0;
 }
 
-/* The partition is there, and may be another's table. */
+/* The partition exists, and may be a table of somebody else. */
 static int plan_found(struct pass *p, const struct part_want *want, const struct table *found,
 	const char *name, const struct shape *shape, struct err *e)
 {
@@ -56,7 +57,8 @@ static int plan_found(struct pass *p, const struct part_want *want, const struct
 
 	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&plan->wrong, name))
 		table_right(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
-	if (*wrong.sqlstate || (wrong.code && wrong.code != ERR_SHAPE && wrong.code != ERR_RIGHTS)) {
+	bool verdict = wrong.code == ERR_SHAPE || wrong.code == ERR_RIGHTS;
+	if (wrong.code && (*wrong.sqlstate || !verdict)) {
 		*e = wrong;
 		return e->code;
 	}
@@ -68,8 +70,9 @@ static int plan_found(struct pass *p, const struct part_want *want, const struct
 	return plan_columns(p, found, name, shape, e);
 }
 
-/* The partition is not there. */
-static int plan_creation(struct pass *p, const char *part, const struct shape *shape, struct err *e)
+/* The partition does not exist, and a run would create it. */
+static int plan_creation(struct pass *p, const char *part, const struct shape *shape,
+	struct err *e)
 {
 	struct plan *plan = p->place_for;
 	const struct conf *c = p->job->conf;
@@ -79,17 +82,19 @@ static int plan_creation(struct pass *p, const char *part, const struct shape *s
 	if (*plan->parent.oid)
 		return plan_columns(p, &plan->parent, c->dest.dest_table, shape, e);
 	if (first && strstr(c->dest.part_template, "_PARENT")) {
-		buf_fmt(&plan->faults, "  table %s is not there, and part_template needs it (_PARENT): create it, or check"
-			" dest_table\n", c->dest.dest_table);
+		buf_fmt(&plan->faults, "  table %s is not there, and part_template needs it"
+			" (_PARENT): create it, or check dest_table\n", c->dest.dest_table);
 		plan->nfaults++;
 	}
 	return 0;
 }
 
-/* Called once for each partition and shape. */
-static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
+/* A pass_place: called once for each partition and shape. */
+static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape,
+	struct buf *table, struct err *e)
 {
 	struct plan *plan = p->place_for;
+	struct pq *dst = p->job->dst[0];
 	struct buf name = { 0 };
 	struct table found = { 0 };
 	bool there = false;
@@ -98,9 +103,9 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 	buf_add(&name, want->name.p, want->name.n);
 	const char *part = buf_cstr(&name);
 	bool known = tally_find(&plan->create, part);
-	if (!known && part_foresee(p->job->dst[0], want, &there, &plan->ddl, e) == 0 && !there)
+	if (!known && part_foresee(dst, want, &there, &plan->ddl, e) == 0 && !there)
 		buf_str(&plan->ddl, want->dest->part_template ? "\n" : "");
-	if (!e->code && there && table_find(p->job->dst[0], want->dest, want->name, &found, e) == 0)
+	if (!e->code && there && table_find(dst, want->dest, want->name, &found, e) == 0)
 		plan_found(p, want, &found, part, shape, e);
 	else if (!e->code && want->dest->part_template)
 		plan_creation(p, part, shape, e);
@@ -114,54 +119,76 @@ static int plan_partition(struct pass *p, struct part_want *want, const struct s
 
 static const char *fate(const struct plan *plan, const char *part)
 {
-	return tally_find(&plan->create, part) ? ", would be created" :
-		tally_find(&plan->missing, part) ? ", IS NOT THERE and part_template is not set" : "";
+	if (tally_find(&plan->create, part))
+		return ", would be created";
+	if (tally_find(&plan->missing, part))
+		return ", IS NOT THERE and part_template is not set";
+	return "";
 }
 
 static void print_faults(struct plan *plan)
 {
 	if (plan->nfaults)
-		print_line(stdout, "a run would fail, for %" PRId64 " reason%s:\n", plan->nfaults, text_s(plan->nfaults));
+		print_line(stdout, "a run would fail, for %" PRId64 " reason%s:\n", plan->nfaults,
+			text_s(plan->nfaults));
 	print_page(stdout, buf_cstr(&plan->faults));
 }
 
 static void print_bad(const struct dead_list *dead)
 {
-	if (dead->n)
-		print_line(stdout, dead->n == 1 ? "1 event that has no place:\n" : "%zu events that have no place:\n", dead->n);
+	if (dead->n == 1)
+		print_line(stdout, "1 event that has no place:\n");
+	else if (dead->n)
+		print_line(stdout, "%zu events that have no place:\n", dead->n);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
-		print_line(stdout, "  event %" PRId64 ": %s\n", dead->at[i].event, dead->at[i].message);
+		print_line(stdout, "  event %" PRId64 ": %s\n", dead->at[i].event,
+			dead->at[i].message);
 	if (dead->n > SHOWN_MAX)
 		print_line(stdout, "  and %zu more\n", dead->n - SHOWN_MAX);
 }
 
-static void print_plan(const struct pass *p, struct plan *plan)
+static void print_rows(const struct pass *p, const struct plan *plan)
 {
 	const struct tally *rows = &sink_done(p->places->sink)->rows;
 
-	print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s, %" PRId64 " row%s\n", p->batch->id,
-		p->batch->prev_tick, p->batch->tick, p->events, text_s(p->events), p->rows, text_s(p->rows));
+	print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s,"
+		" %" PRId64 " row%s\n", p->batch->id, p->batch->prev_tick, p->batch->tick,
+		p->events, text_s(p->events), p->rows, text_s(p->rows));
 	for (size_t i = 0; i < rows->n; i++)
-		print_line(stdout, "  %s: %" PRId64 " row%s%s\n", rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
-			fate(plan, rows->at[i].name));
+		print_line(stdout, "  %s: %" PRId64 " row%s%s\n", rows->at[i].name,
+			rows->at[i].rows, text_s(rows->at[i].rows), fate(plan, rows->at[i].name));
+}
+
+static void print_skipped(const struct pass *p)
+{
 	if (p->truncates)
-		print_line(stdout, "%" PRId64 " truncate event%s would be skipped\n", p->truncates, text_s(p->truncates));
+		print_line(stdout, "%" PRId64 " truncate event%s would be skipped\n", p->truncates,
+			text_s(p->truncates));
 	if (p->own)
-		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own, text_s(p->own));
+		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own,
+			text_s(p->own));
 	if (p->late)
-		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n", p->late, text_s(p->late));
-	retain_tell_late(p->job, p->batch->id, rows);
+		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n",
+			p->late, text_s(p->late));
+}
+
+static void print_plan(const struct pass *p, struct plan *plan)
+{
+	print_rows(p, plan);
+	print_skipped(p);
+	upkeep_tell_late(p->job, p->batch->id, &sink_done(p->places->sink)->rows);
 	print_bad(&p->dead);
 	print_faults(plan);
 	if (plan->ddl.len)
 		print_line(stdout, "SQL that would be run:\n");
 	print_page(stdout, buf_cstr(&plan->ddl));
-	puts("Nothing was changed. The values were not shown to the target: types, constraints and triggers may still refuse some.");
+	puts("Nothing was changed. The values were not shown to the target: types, constraints and"
+		" triggers may still refuse some.");
 }
 
 /* ---- the batch */
 
-/* 1: there is a batch to load; 0: there is none, or it is in the target already. */
+/* 1: there is a batch to load; 0: there is none, or the target has it already. */
 static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 {
 	static const char *const follows[] = {
@@ -170,7 +197,7 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	};
 	struct verdict v;
 
-	if (job_look(j, j->dst[0], b, &v, e) < 0)
+	if (txn_look(j, j->dst[0], b, &v, e) < 0)
 		return e->code;
 	if (judge_stops(&v))
 		return err_set(e, ERR_POSITION, "%s", v.words);
@@ -182,59 +209,69 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	return b->tick && v.kind != VERDICT_IS_IN;
 }
 
-/* A column that fields names and the target does not take. */
+/* Reports a column that fields names and the target generates. */
 static int plan_generated(struct job *j, struct plan *plan, struct err *e)
 {
 	const struct dest *d = &j->conf->dest;
 	size_t i;
 
 	if (table_lists_generated(j->dst[0], d, &i, e) == 0 && i < d->nfield) {
-		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of fields\n",
-			(int)d->field[i].target.n, d->field[i].target.p, d->dest_table);
+		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of"
+			" fields\n", (int)d->field[i].target.n, d->field[i].target.p,
+			d->dest_table);
 		plan->nfaults++;
 	}
 	return e->code;
 }
 
+static void free_plan(struct plan *plan)
+{
+	tally_clear(&plan->create);
+	tally_clear(&plan->missing);
+	tally_clear(&plan->lacking);
+	tally_clear(&plan->wrong);
+	buf_free(&plan->ddl);
+	buf_free(&plan->faults);
+}
+
+/* As dryrun_run. */
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 {
+	const struct dest *d = &j->conf->dest;
 	struct plan plan = { 0 };
 	struct places places = { 0 };
 	struct pass p = {
-		.job = j, .from = j->src, .batch = b, .places = &places, .event = -1, .keep = true, .max_dead = DEAD_MAX,
+		.job = j, .from = j->src, .batch = b, .places = &places, .event = -1,
+		.keep = true, .max_dead = DEAD_MAX,
 		.dry = true, .place = plan_partition, .place_for = &plan,
 	};
 
-	places_open(&places, &j->conf->dest);
-	places_leave_out(&places, &j->generated);
-	int rc = table_find(j->dst[0], &j->conf->dest, j->conf->dest.table, &plan.parent, e) < 0 ||
-		plan_generated(j, &plan, e) < 0 ? e->code : pass_run(&p, e);
-
-	if (rc == 0)
+	places_open(&places, d);
+	if (table_find(j->dst[0], d, d->table, &plan.parent, e) == 0 &&
+	    plan_generated(j, &plan, e) == 0 && pass_run(&p, e) == 0)
 		print_plan(&p, &plan);
-	rc = rc < 0 ? rc : p.dead.n > 0 || plan.missing.n > 0 || plan.nfaults > 0;
+	bool fails = p.dead.n > 0 || plan.missing.n > 0 || plan.nfaults > 0;
 	dead_clear(&p.dead);
 	places_free(&places);
-	tally_clear(&plan.create);
-	tally_clear(&plan.missing);
-	tally_clear(&plan.lacking);
-	tally_clear(&plan.wrong);
-	buf_free(&plan.ddl);
-	buf_free(&plan.faults);
-	return rc;
+	free_plan(&plan);
+	return e->code ? e->code : fails;
 }
 
+/* As job_connect, but registers nothing. */
 static int connect_both(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 	struct queue_state state;
 
-	if (job_source(j, e) < 0 || queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
-	    queue_require(&state, c->queue_name, e) < 0 || job_check_name(c, j->src, NULL, e) < 0)
+	if (job_source(j, e) < 0 ||
+	    queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
+	    queue_require(&state, c->queue_name, e) < 0 ||
+	    job_check_name(c, j->src, NULL, e) < 0)
 		return e->code;
 	if (!state.consumer)
-		return err_set(e, ERR_SHAPE, "consumer %s is not registered on queue %s, so there is no batch for it:"
-			" --register or --install", c->consumer_name, c->queue_name);
+		return err_set(e, ERR_SHAPE, "consumer %s is not registered on queue %s, so there"
+			" is no batch for it: --register or --install", c->consumer_name,
+			c->queue_name);
 	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0)
 		return e->code;
 	if (position_require(j->kind, e) < 0 || job_check_name(c, NULL, j->dst[0], e) < 0)

@@ -1,12 +1,13 @@
 /*
  * Finds the row that made a COPY fail. In a careful pass a COPY takes one block, under a savepoint:
- * a block that fails is divided and sent again, until one row fails alone.
+ * a block that fails is divided and sent again in parts, until one row fails alone.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "sink.h"
 
+/* Where the row begins, in bytes. */
 static size_t row_at(const struct block *b, size_t row)
 {
 	const char *p = b->data;
@@ -16,7 +17,7 @@ static size_t row_at(const struct block *b, size_t row)
 	return (size_t)(p - b->data);
 }
 
-/* The rows from `row` on become a block of their own. */
+/* Moves the rows from `row` on to a block of their own, and returns that. */
 static struct block *cut(struct sink *s, struct block *b, size_t row)
 {
 	size_t at = row_at(b, row), n = b->len - at;
@@ -36,10 +37,12 @@ static int to_savepoint(struct pq *dst, struct err *e)
 	return pq_query(dst, "ROLLBACK TO SAVEPOINT tdispatch", e);
 }
 
-/* Before the line that the server named, that row, and what is after it; else in halves. The line
- * is no more than a hint: it is read from a text that values and triggers can write to. Only what
- * fails alone is at fault. */
-int fault_divide(struct sink *s, struct lane *l, struct pq *dst, const struct sink_fault *fault, struct err *e)
+/* Rolls the failed block back and divides it, to be sent again: into the rows before the one that
+ * the server named, that row, and those after it; without a line, into halves. The line is only a
+ * hint, from a text that values and triggers can write to: a row is at fault when it fails
+ * alone. */
+static int divide(struct sink *s, struct lane *l, struct pq *dst,
+	const struct sink_fault *fault, struct err *e)
 {
 	struct stream *st = l->current;
 	struct block *b = l->out;
@@ -64,10 +67,11 @@ int fault_leave_out(struct sink *s, struct lane *l, struct pq *dst, struct err *
 	return to_savepoint(dst, e);
 }
 
-/* A row that is alone is the one at fault. An error of shape, all rows of the stream share. */
+/* Careful: names the event if the block is one row, or stands for all rows of the stream, as with
+ * an error of shape. */
 static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
 {
-	if (!l->out)                    /* it failed before a row was sent */
+	if (!l->out)                    /* the COPY failed before a row was sent */
 		l->out = stream_take(l->current);
 	fault->line = line > 0 ? (size_t)line : 0;
 	if (l->out->nrows == 1 || e->code == ERR_SHAPE)
@@ -75,8 +79,9 @@ static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, con
 	l->faulty = e->code == ERR_DATA && fault->event >= 0;
 }
 
-/* Rows were refused: is it their fault, or would the table take none at all? Once a turn it is
- * asked by a COPY without rows, whose errors are no row's: a statement trigger, a foreign table. */
+/* Rows were refused: is it their fault, or does the table take none at all? Asks, once a turn and
+ * stream, by a COPY without rows: its error, of a statement trigger or a foreign table, replaces
+ * e. */
 static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct err *e)
 {
 	struct err refused = { 0 };
@@ -93,7 +98,9 @@ static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct
 	return e->code;
 }
 
-int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault, struct err *e)
+/* Fills fault. Returns e's code, which probe may have changed. */
+static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault,
+	struct err *e)
 {
 	struct span table = span_of(l->current->table), value = pq_error_value(dst, table);
 	const char *column = pq_error_column(dst, table);
@@ -109,4 +116,13 @@ int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_faul
 	if (s->careful)
 		find_row(l, pq_error_line(dst, table), fault, e);
 	return sent ? probe(s, l->current, dst, e) : e->code;
+}
+
+int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault,
+	struct err *e)
+{
+	if (describe(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
+		return e->code;
+	*e = (struct err){ 0 };
+	return divide(s, l, dst, fault, e);
 }

@@ -1,12 +1,12 @@
 /*
- * Partitions that are older than part_keep, and their removal. Only a child of dest_table under the
- * name that part_method makes is touched, and only when nothing in it is young: by its bounds, or
- * where these do not tell, by its rows. In doubt it stays, and a warning says why. Looked at again
- * under its lock, in a short transaction for each.
+ * Removes partitions that are older than part_keep. Only a child of dest_table under a name that
+ * part_method makes is touched, and only when nothing in it is young: by its bounds, or where these
+ * do not tell, by its rows. In doubt the partition stays, and a warning says why. Each is removed
+ * in a short transaction of its own, in which it is checked again under its lock.
  *
- * A plain DETACH, not a concurrent one: that cannot be part of a transaction, so its timeout
- * would be the session's, which a pooler hands on to others; it may stop half-way, refuses
- * where there is a default partition, and needs a server from version 14.
+ * DETACH is plain, not CONCURRENTLY: the latter cannot be part of a transaction, so its timeout
+ * would be the session's, which a pooler hands on to others; it may stop half-way, refuses to work
+ * beside a default partition, and needs a server from version 14.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +14,11 @@
 
 #include "load.h"
 
-#define LOCK_WAITS 3                    /* for locks in vain, before the rest is left for the next time */
-#define ROWS_MS 20000                   /* for looking at rows in one look; the rest is left too */
+#define LOCK_WAITS 3                    /* lock timeouts before the rest is left for later */
+#define ROWS_MS 20000                   /* for reading rows in one look; the rest is left too */
 
-const char *keep_done(const struct dest *d)
+/* "dropped" or "detached" */
+static const char *removed(const struct dest *d)
 {
 	return d->part_keep_action == KEEP_DETACH ? "detached" : "dropped";
 }
@@ -47,11 +48,12 @@ static struct child_question question(const struct job *j)
 {
 	return (struct child_question){
 		.q = j->ddl, .rule = &j->conf->dest.period, .column = column_of(&j->conf->dest),
-		.kept_s = j->retain.kept_s,
+		.kept_s = j->upkeep.kept_s,
 	};
 }
 
-/* Its rows are looked at under a lock that lets readers in, and nobody who writes. */
+/* How old is all that is in the child? In doubt, *age is CHILD_UNCLEAR, and why says what is in
+ * doubt. lock: its rows are read under a lock that blocks writers, but no readers. */
 static int judge(struct job *j, const struct child_list *list, struct child *child, bool lock,
 	enum child_age *age, struct buf *why, struct err *e)
 {
@@ -64,14 +66,14 @@ static int judge(struct job *j, const struct child_list *list, struct child *chi
 	return e->code;
 }
 
-int keep_foresee(struct job *j, const struct child_list *list, struct child *child, enum child_age *age,
-	struct buf *why, struct err *e)
+int keep_foresee(struct job *j, const struct child_list *list, struct child *child,
+	enum child_age *age, struct buf *why, struct err *e)
 {
 	struct buf sql = { 0 };
 	struct err ignored = { 0 };
 
 	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;");
-	pq_add_settings(&sql, j->ddl, RETAIN_LOCK_TIMEOUT_MS);
+	pq_add_settings(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
 	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
 		judge(j, list, child, false, age, why, e);
 	pq_query(j->ddl, "ROLLBACK", &ignored);
@@ -79,11 +81,11 @@ int keep_foresee(struct job *j, const struct child_list *list, struct child *chi
 	return e->code;
 }
 
-/* The parent is locked before its partition, as everybody else does: else readers could end in a
- * deadlock. With inheritance nothing of the parent changes. *parent: that lock was had. *same: under
- * both it is the same child still. */
-static int take(struct job *j, const struct child_list *list, const struct child *child, bool *parent,
-	bool *same, struct err *e)
+/* Locks the child, and its parent before it, as everybody else does: the other order could deadlock
+ * with readers. With inheritance the parent does not change, and is not locked. *parent: the
+ * parent's lock was granted. *same: under both locks the child is still what the list says. */
+static int take(struct job *j, const struct child_list *list, const struct child *child,
+	bool *parent, bool *same, struct err *e)
 {
 	struct child_list again = { 0 };
 	int64_t start_s;
@@ -99,59 +101,64 @@ static int take(struct job *j, const struct child_list *list, const struct child
 	return e->code;
 }
 
-struct look {                           /* at all that is old */
+struct look {                           /* at all children that are old by their names */
 	struct job *job;
 	struct child_list list;
-	struct tally stay;              /* in doubt or young: told now, or in an earlier look */
-	int waits;                      /* for locks, in vain */
-	int64_t end_ms;                 /* no more rows are looked at */
+	struct tally stay;              /* in doubt or young, and a warning said so */
+	int waits;                      /* lock timeouts */
+	int64_t end_ms;                 /* clock_ms() from which on no child is looked at */
 };
 
-/* One warning, as long as it stays. */
+/* Warns once, for as long as the child stays. */
 static void stays(struct look *l, const struct child *child, const char *why)
 {
 	const struct job *j = l->job;
 
 	tally_add(&l->stay, child->name, 0);
-	if (!tally_find(&j->retain.stay, child->name))
-		log_warn("partition %s is older than part_keep = %s by its name, and stays: %s", child->name,
-			j->conf->dest.part_keep, why);
+	if (!tally_find(&j->upkeep.stay, child->name))
+		log_warn("partition %s is older than part_keep = %s by its name, and stays: %s",
+			child->name, j->conf->dest.part_keep, why);
 }
 
-static void failed(struct look *l, const struct child *child, bool parent, bool judged, struct err *e)
+/* Warns of an error, after a lock timeout with the session that holds the table. parent: the
+ * parent's lock was granted; judged: the child is old. */
+static void failed(struct look *l, const struct child *child, bool parent, bool judged,
+	struct err *e)
 {
 	const struct dest *d = &l->job->conf->dest;
-
 	bool lock = sqlstate_is_locked(e->sqlstate);
+	struct span locked = parent || !judged ? span_of(child->name) : d->table;
 
 	if (lock)
-		part_say_who(l->job->ddl, d, parent || !judged ? span_of(child->name) : d->table, e);
-	if (e->code == ERR_STOP || sqlstate_is_missing_table(e->sqlstate))   /* somebody else dropped it */
+		part_say_who(l->job->ddl, d, locked, e);
+	/* a missing table: somebody else dropped it */
+	if (e->code == ERR_STOP || sqlstate_is_missing_table(e->sqlstate))
 		return;
 	if (judged || lock || e->code == ERR_CONN || e->code == ERR_RIGHTS)
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s;"
-			" it will be tried again", child->name, d->part_keep, keep_done(d), e->msg);
+			" it will be tried again", child->name, d->part_keep, removed(d), e->msg);
 	else
 		stays(l, child, e->msg);
 }
 
-/* 0, or the connection's error. */
+/* Removes the child if nothing in it is young, or warns. 0, or the error of a lost connection. */
 static int remove_one(struct look *l, struct child *child)
 {
 	struct job *j = l->job;
+	const struct dest *d = &j->conf->dest;
 	struct err e = { 0 }, lost = { 0 };
 	struct buf sql = { 0 }, why = { 0 };
 	enum child_age age = CHILD_UNCLEAR;
 	bool parent = false, same = false;
 
-	part_begin(&sql, j->ddl, RETAIN_LOCK_TIMEOUT_MS);
+	part_begin(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
 	bool judged = pq_query(j->ddl, buf_cstr(&sql), &e) == 0 &&
 		judge(j, &l->list, child, true, &age, &why, &e) == 0;
 	if (judged && age == CHILD_OLD && take(j, &l->list, child, &parent, &same, &e) == 0 && same)
-		child_remove(j->ddl, &l->list, child, j->conf->dest.part_keep_action == KEEP_DETACH, &e);
+		child_remove(j->ddl, &l->list, child, d->part_keep_action == KEEP_DETACH, &e);
 	if (same && !e.code)
-		log_info("partition %s is older than part_keep = %s: %s", child->name, j->conf->dest.part_keep,
-			keep_done(&j->conf->dest));
+		log_info("partition %s is older than part_keep = %s: %s", child->name, d->part_keep,
+			removed(d));
 	else
 		pq_query(j->ddl, "ROLLBACK", &lost);
 	l->waits += e.code == ERR_TIMEOUT;
@@ -164,8 +171,8 @@ static int remove_one(struct look *l, struct child *child)
 	return lost.code;
 }
 
-/* Those of which nothing is known come before those that stayed the last time. */
-static int remove_all(struct look *l, const struct sink *sink, bool loaded, bool stayed)
+/* stayed: those that stayed after the last look, else the others. */
+static int remove_all(struct look *l, const struct sink *sink, bool stayed)
 {
 	struct job *j = l->job;
 	int64_t start_s;
@@ -174,7 +181,8 @@ static int remove_all(struct look *l, const struct sink *sink, bool loaded, bool
 	for (size_t i = 0; i < l->list.n && rc == 0; i++) {
 		struct child *child = &l->list.at[i];
 		if (!is_old(j, child, &start_s) ||
-		    (tally_find(&j->retain.stay, child->name) != NULL) != stayed || (loaded && sink_wrote(sink, start_s)))
+		    (tally_find(&j->upkeep.stay, child->name) != NULL) != stayed ||
+		    (sink && sink_wrote(sink, start_s)))
 			continue;
 		if (l->waits < LOCK_WAITS && clock_ms() < l->end_ms && !process_stop_after_batch())
 			rc = remove_one(l, child);
@@ -185,20 +193,21 @@ static int remove_all(struct look *l, const struct sink *sink, bool loaded, bool
 	return rc;
 }
 
-int keep_run(struct job *j, const struct sink *sink, bool loaded, struct err *e)
+int keep_run(struct job *j, const struct sink *sink, struct err *e)
 {
 	struct look l = { .job = j, .end_ms = clock_ms() + ROWS_MS };
 
-	if (!j->retain.apart && child_list(j->ddl, &j->conf->dest, NULL, false, &l.list, e) == 0) {
-		int rc = remove_all(&l, sink, loaded, false);
+	if (!j->upkeep.apart &&
+	    child_list(j->ddl, &j->conf->dest, NULL, false, &l.list, e) == 0) {
+		int rc = remove_all(&l, sink, false);
 		if (rc == 0)
-			rc = remove_all(&l, sink, loaded, true);
-		if (rc < 0) {           /* whatever state that left it in */
+			rc = remove_all(&l, sink, true);
+		if (rc < 0) {           /* whatever state the error left it in */
 			pq_close(j->ddl);
 			j->ddl = NULL;
 		}
-		tally_clear(&j->retain.stay);
-		j->retain.stay = l.stay;
+		tally_clear(&j->upkeep.stay);
+		j->upkeep.stay = l.stay;
 	}
 	child_clear(&l.list);
 	return e->code;

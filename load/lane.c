@@ -1,9 +1,9 @@
 /*
  * A lane: a connection to the target, on which one COPY at a time sends the waiting rows.
  *
- * Many small COPY commands are expensive for the target. So COPY goes to the stream with most rows,
- * stays while it has any, and moves only to a stream with enough rows to be worth it, or when the
- * pool runs short, or when no more rows will come.
+ * Many small COPY commands are expensive for the target. So the COPY goes to the stream with the
+ * most waiting bytes, stays while that stream has rows, and moves only to one with enough of them,
+ * or when memory runs short, or when no more rows will come.
  */
 #include "sink.h"
 
@@ -12,7 +12,7 @@
 
 /* ---- when to begin a COPY, and when to end it */
 
-/* The lane's stream with most rows, NULL when none has any. */
+/* The lane's stream with the most waiting bytes. NULL: none has any. */
 static struct stream *fullest(struct sink *s, size_t lane)
 {
 	struct stream *best = NULL;
@@ -23,12 +23,13 @@ static struct stream *fullest(struct sink *s, size_t lane)
 	return best;
 }
 
-/* The stream that a COPY should move to, NULL while waiting for more rows is better. */
+/* The stream that a COPY should move to. NULL: it is better to wait for more rows. */
 static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 {
 	struct stream *st = fullest(s, lane);
+	bool enough = drain || s->pool.used >= POOL_BYTES / 2;
 
-	return st && (drain || st->bytes >= SWITCH_BYTES || s->pool.used >= POOL_BYTES / 2) ? st : NULL;
+	return st && (enough || st->bytes >= SWITCH_BYTES) ? st : NULL;
 }
 
 static bool block_is_sent(const struct lane *l)
@@ -36,19 +37,20 @@ static bool block_is_sent(const struct lane *l)
 	return !l->out || l->out_at == l->out->len;
 }
 
-/* Do rows wait that the open COPY can take? The others are of the other format. */
+/* Do rows wait that are in the format of the open COPY? */
 static bool has_more(const struct stream *st)
 {
 	return st->first && st->first->binary == st->binary;
 }
 
-/* A table's first COPY does not take all waiting rows: the next one may be binary. */
+/* Has the table's first COPY taken enough? The next one may be binary. */
 static bool is_first_and_long(const struct sink *s, const struct lane *l)
 {
 	return l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
 }
 
-/* Is it time to end the open COPY? Only between blocks: a row must not be cut. */
+/* Is it time to end the open COPY? Only between blocks, so that no row is cut. stopped: the server
+ * takes no more rows. */
 static bool should_end(struct sink *s, const struct lane *l, enum sink_until until, bool stopped)
 {
 	if (!block_is_sent(l))
@@ -57,7 +59,9 @@ static bool should_end(struct sink *s, const struct lane *l, enum sink_until unt
 		return true;
 	if (until == SINK_FREE && l->sent)      /* a binary COPY must have its header */
 		return true;
-	return !has_more(l->current) && (until != SINK_FULL || l->plan || worthwhile(s, l->current->lane, false));
+	if (has_more(l->current))
+		return false;
+	return until != SINK_FULL || l->plan || worthwhile(s, l->current->lane, false);
 }
 
 /* ---- one COPY after the other */
@@ -70,8 +74,8 @@ static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
 	buf_str(sql, st->binary ? " (FORMAT binary)" : "");
 }
 
-/* The rows of a careful COPY survive the failure of the next one. The savepoint is set before the
- * COPY statement is sent, which may fail to parse. */
+/* Sets the savepoint that lets the rows of a careful COPY survive the failure of the next. It is a
+ * statement of its own, since the one with the COPY may fail to parse. */
 static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
 	if (!s->careful || l->saved == s->turn)
@@ -80,29 +84,40 @@ static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, s
 	return pq_query(dst, "SAVEPOINT tdispatch", e);
 }
 
-/* Begins a COPY to the current stream. Other worthwhile streams get theirs in the same statement:
- * the server goes from one to the next by itself, which saves round trips. */
-static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, struct err *e)
+/* Plans COPYs to other streams of the current one's lane that have at least that many bytes, and
+ * appends them to its statement: the server goes from one to the next by itself, which saves round
+ * trips. Returns how many COPYs the statement has then. */
+static int plan_more(struct buf *sql, struct sink *s, struct lane *l, size_t least)
 {
-	struct lane *l = &s->lane[lane];
 	struct stream **last = &l->plan;
-	struct buf sql = { 0 };
-	size_t least = drain ? 1 : l->current->bytes / 2 < SWITCH_BYTES ? l->current->bytes / 2 + 1 : SWITCH_BYTES;
 	int copies = 1;
 
-	add_copy(&sql, s, l->current);
-	buf_str(&sql, s->careful ? "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch" : "");
-	for (size_t i = 0; !s->careful && i < s->nstream && copies < PLAN_MAX; i++) {
+	for (size_t i = 0; i < s->nstream && copies < PLAN_MAX; i++) {
 		struct stream *st = s->stream[i];
-		if (st->lane != lane || st->bytes < least || st == l->current)
+		if (st->lane != l->current->lane || st->bytes < least || st == l->current)
 			continue;
-		buf_str(&sql, "; ");
-		add_copy(&sql, s, st);
+		buf_str(sql, "; ");
+		add_copy(sql, s, st);
 		st->then = NULL;
 		*last = st;
 		last = &st->then;
 		copies++;
 	}
+	return copies;
+}
+
+/* Begins a COPY to the current stream. drain: no more rows will come. */
+static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
+{
+	struct buf sql = { 0 };
+	size_t half = l->current->bytes / 2 + 1, least = half < SWITCH_BYTES ? half : SWITCH_BYTES;
+	int copies = 1;
+
+	add_copy(&sql, s, l->current);
+	if (s->careful)
+		buf_str(&sql, "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch");
+	else
+		copies = plan_more(&sql, s, l, drain ? 1 : least);
 	s->done.begun = true;
 	l->sent = l->nrows = 0;
 	if (set_savepoint(s, l, dst, e) == 0)
@@ -111,7 +126,8 @@ static int begin_copy(struct sink *s, size_t lane, struct pq *dst, bool drain, s
 	return e->code;
 }
 
-void lane_end_copy(struct sink *s, struct lane *l)
+/* The COPY is over: its last block is dropped, and the next stream of the plan is current. */
+static void end_copy(struct sink *s, struct lane *l)
 {
 	block_drop(&s->pool, l->out);
 	l->out = NULL;
@@ -121,6 +137,22 @@ void lane_end_copy(struct sink *s, struct lane *l)
 		l->plan = l->plan->then;
 }
 
+void lane_drop(struct sink *s, struct lane *l)
+{
+	l->plan = NULL;
+	l->faulty = false;
+	end_copy(s, l);
+}
+
+/* The binary format has a header before the first row. */
+static int send_header(const struct lane *l, struct pq *dst, struct err *e)
+{
+	if (l->sent || !l->current->binary)
+		return 0;
+	return pq_copy_put(dst, BINARY_HEADER, sizeof BINARY_HEADER, e);
+}
+
+/* Sends the rest of the block, or the next block, up to SLICE_BYTES. */
 static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
 	if (block_is_sent(l)) {
@@ -129,7 +161,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 		l->out_at = 0;
 		l->nrows += l->out->nrows;
 	}
-	if (l->sent == 0 && l->current->binary && pq_copy_put(dst, BINARY_HEADER, sizeof BINARY_HEADER, e) < 0)
+	if (send_header(l, dst, e) < 0)
 		return e->code;
 	size_t n = l->out->len - l->out_at;
 	if (n > SLICE_BYTES)
@@ -139,14 +171,15 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	s->done.bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
-	if (block_is_sent(l) && !s->careful) {        /* libpq has a copy; free it */
+	if (block_is_sent(l) && !s->careful) {        /* libpq has copied it */
 		block_drop(&s->pool, l->out);
 		l->out = NULL;
 	}
 	return 0;
 }
 
-/* Of a COPY that is over. A trigger may have left rows out. */
+/* Counts the rows of a COPY that is over. stored: by the target; a trigger may have left rows
+ * out. */
 static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
 {
 	tally_add(&s->done.rows, l->current->table, stored);
@@ -154,8 +187,9 @@ static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
 		tally_add(&s->done.unstored, l->current->table, (int64_t)l->nrows - stored);
 }
 
-/* One move of the open COPY. 1 when there may be another at once, 0 when it must wait. */
-static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until, struct err *e)
+/* Makes one move of the open COPY. 1: call it again; 0: it waits for the server or for rows. */
+static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until,
+	struct err *e)
 {
 	bool stopped;
 	int step = pq_copy_step(dst, &stopped, e);
@@ -163,7 +197,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	if (step == PQ_END) {
 		count_rows(s, l, pq_copied(dst));
 		l->current->settled = s->turn;
-		lane_end_copy(s, l);
+		end_copy(s, l);
 	}
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
@@ -179,7 +213,8 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	return pq_copy_end(dst, e) < 0 ? e->code : 1;
 }
 
-/* After a COPY our lock freezes the table's columns until the transaction ends. */
+/* Looks up the column types of tables to which a COPY has ended in this turn: our lock freezes
+ * their columns until the transaction ends. */
 static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err *e)
 {
 	for (size_t i = 0; i < s->nstream && !e->code; i++) {
@@ -193,23 +228,26 @@ static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err
 }
 
 /* Begins the next COPY. 1, or 0 when none is worth it. */
-static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct err *e)
+static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until until,
+	struct err *e)
 {
 	struct lane *l = &s->lane[lane];
+	bool may_look = until == SINK_FULL && s->types.look && !s->careful;
 
-	if (until == SINK_FULL && s->types.look && !s->careful && look_at_types(s, lane, dst, e) < 0)
+	if (may_look && look_at_types(s, lane, dst, e) < 0)
 		return e->code;
 	if (until == SINK_FREE) {
-		l->saved = 0;           /* no savepoint would undo what is done now */
+		l->saved = 0;           /* what the caller does now must not be undone with it */
 		return 0;
 	}
 	l->current = worthwhile(s, lane, until == SINK_EMPTY);
 	if (!l->current)
 		return 0;
-	return begin_copy(s, lane, dst, until == SINK_EMPTY, e) < 0 ? e->code : 1;
+	return begin_copy(s, l, dst, until == SINK_EMPTY, e) < 0 ? e->code : 1;
 }
 
-int lane_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct sink_fault *fault, struct err *e)
+int lane_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until,
+	struct sink_fault *fault, struct err *e)
 {
 	struct lane *l = &s->lane[lane];
 
@@ -226,10 +264,7 @@ int lane_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until
 			return 1;
 		if (moved > 0)
 			continue;
-		if (fault_judge(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
-			return e->code;
-		*e = (struct err){ 0 };
-		if (fault_divide(s, l, dst, fault, e) < 0)
+		if (fault_judge(s, l, dst, fault, e) < 0)
 			return e->code;
 	}
 }

@@ -7,55 +7,44 @@
 #include "../pg/pg.h"
 
 /* ---- block.c: the blocks of memory in which rows wait, in sink.h */
-/* ---- stream.c: the rows of one partition, in sink.h */
-/* ---- fault.c: finding the row that made a COPY fail, in sink.h */
-/* ---- lane.c: the COPYs of one connection, in sink.h */
-
-/* ---- sink.c: rows waiting for each partition, and the COPY that sends them */
+/* ---- stream.c: the rows that wait for one partition */
 
 struct sink;
-struct stream;                          /* one partition and column list */
 
-struct sink_types {                     /* where the sink learns column types; arg is passed on */
-	void *arg;
-	/* A COPY to the table has ended, and our lock freezes its columns; dst is free for a query. */
-	int (*look)(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *);
-	/* Are the types of all columns of the shape known? If so, sets their kinds. */
-	bool (*kinds)(void *arg, int64_t start_s, const struct shape *, enum binary_kind *);
+struct stream {                         /* of one partition and column list */
+	/* private to the sink; hot members first: one cache line per stream */
+	struct stream *next;            /* in its bucket */
+	int64_t start_s;
+	struct block *first, *last;
+	size_t bytes;                   /* of rows that wait */
+	uint64_t settled;               /* last turn of the sink in which its COPY ended */
+	uint64_t looked;                /* last turn that looked up its column types, */
+	uint64_t asked;                 /* and that asked for them */
+	size_t text_left;               /* bytes of text before a row is tried as binary again */
+	uint32_t shape;
+	bool typed;                     /* kinds are valid, in turn `asked` */
+	bool binary;                    /* format of its COPY, once begun or planned */
+
+	/* for others to read */
+	unsigned char lane;
+	char table[NAME_BYTES_MAX + 1]; /* the partition, without schema */
+
+	/* private again */
+	enum binary_kind *kinds;        /* of its columns */
+	size_t text_run;                /* next value of text_left */
+	struct stream *then;            /* in its lane's plan */
+	uint64_t wrote;                 /* last turn with a COPY to it, */
+	uint64_t probed;                /* and with one without rows that succeeded */
+	char *target;                   /* the table as COPY names it */
+	struct shared_list *columns;    /* as COPY lists them */
 };
 
-struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
-void sink_free(struct sink *);
-/* The stream of the period and shape, or NULL. */
-struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
-/* Adds a stream. target: the table as COPY names it; columns: of the shape, as COPY lists them; both
- * are copied. The sink may forget the stream once no rows wait. */
-struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *target, const char *columns);
-size_t sink_lane(const struct stream *);
-const char *sink_table(const struct stream *);
-void sink_forget(struct sink *);        /* drops all streams and rows */
-/* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
- * savepoint, so that an error can be traced to a row. */
-void sink_begin(struct sink *, bool careful);
 /* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls.
- * ERR_DATA: the event cannot be decoded. */
-int sink_row(struct sink *, struct stream *, const struct shape *, const struct span *values, const struct event *,
-	struct err *);
-bool sink_full(const struct sink *);    /* add no row until sink_pump has made room */
-bool sink_idle(const struct sink *);    /* nothing waits, no COPY is open */
+ * ERR_DATA: the event cannot be decoded, and nothing is added. */
+int stream_put(struct sink *, struct stream *, const struct shape *, const struct span *values,
+	const struct event *, struct err *);
 
-struct sink_done {                      /* since sink_begin; rows by partition */
-	struct tally rows;              /* stored, as the target counted them */
-	struct tally unstored;          /* accepted, but left out by a trigger */
-	int64_t bytes;                  /* sent */
-	bool begun;                     /* a COPY has begun */
-};
-
-const struct sink_done *sink_done(const struct sink *);
-/* Were rows sent to the period's partition since sink_begin? true too if its stream was
- * forgotten. */
-bool sink_wrote(const struct sink *, int64_t start_s);
+/* ---- fault.c: finding the row that made a COPY fail */
 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: unknown; never so for ERR_DATA in a careful pass */
@@ -65,16 +54,59 @@ struct sink_fault {                     /* where a COPY failed */
 	char value[160];                /* shortened and printable, or "" */
 };
 
+/* ---- lane.c: the COPYs of one connection */
+
 enum sink_until {
 	SINK_FULL,                      /* send where enough rows wait; more will come */
 	SINK_EMPTY,                     /* send all: no more will come */
 	SINK_FREE                       /* end the open COPY, begin no other */
 };
 
-/* Sends on a lane what can be sent without waiting. 1 while a COPY is open, else 0, or an error.
- * After ERR_DATA in a careful pass, the next call continues without that row. */
-int sink_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *, struct err *);
-void sink_swallow(struct sink *);       /* drops all rows as if they had been sent */
+/* Sends on a lane what can be sent without waiting. 1 while a COPY is open, else 0, or an error, of
+ * which fault says more. After ERR_DATA in a careful pass, the next call continues without that
+ * row. */
+int lane_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *,
+	struct err *);
+
+/* ---- sink.c: the streams, and what was sent of them */
+
+struct sink_types {                     /* where the sink learns column types; arg is passed on */
+	void *arg;
+	/* A COPY to the table has ended, and our lock freezes its columns; dst is free for a
+	 * query. */
+	int (*look)(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *);
+	/* Are the types of all columns of the shape known? If so, sets their kinds. */
+	bool (*kinds)(void *arg, int64_t start_s, const struct shape *, enum binary_kind *);
+};
+
+struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
+void sink_free(struct sink *);                  /* takes NULL */
+/* The stream of the period and shape, or NULL. */
+struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
+/* Adds a stream. table: the partition, without schema; target: the table as COPY names it; columns:
+ * of the shape, as COPY lists them. All are copied. The sink may forget a stream in which no rows
+ * wait, when another is added. */
+struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane,
+	struct span table, const char *target, const char *columns);
+void sink_forget(struct sink *);                /* drops all streams and rows */
+/* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
+ * savepoint, so that an error can be traced to a row. */
+void sink_begin(struct sink *, bool careful);
+bool sink_full(const struct sink *);    /* add no row until lane_pump has made room */
+bool sink_idle(const struct sink *);    /* no row waits, and no COPY is open */
+void sink_swallow(struct sink *);       /* drops all rows, and counts them as if they were sent */
+
+struct sink_done {                      /* since sink_begin; rows by partition */
+	struct tally rows;              /* stored, as the target counted them */
+	struct tally unstored;          /* accepted, but left out by a trigger */
+	int64_t bytes;                  /* sent */
+	bool begun;                     /* a COPY has begun */
+};
+
+const struct sink_done *sink_done(const struct sink *);
+/* Were rows sent to the period's partition since sink_begin? true too if its stream may have been
+ * forgotten. */
+bool sink_wrote(const struct sink *, int64_t start_s);
 
 /* ---- metrics.c: the process's counters, and their text in the metrics file */
 
@@ -202,13 +234,14 @@ void watch_end(struct watch *, const char *how, bool failed);   /* how: a word, 
 
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
-#define RETAIN_LOCK_TIMEOUT_MS 500      /* of each lock: readers queue behind it, and where two wait for each
-                                         * other it is us who give way, before deadlock_timeout (1 s) */
+/* For each lock. Readers queue behind it. Where two wait for each other, we give way before
+ * deadlock_timeout (1 s). */
+#define UPKEEP_LOCK_TIMEOUT_MS 500
 
-struct retain {                         /* of age.c, premake.c, keep.c and retain.c; one in each job */
+struct upkeep {                         /* what age.c, keep.c and upkeep.c know, for a job */
 	bool known;                     /* the clocks were asked, and what follows is set: */
-	bool apart;                     /* the source's and the target's differ: nothing is old */
-	int64_t now_s, kept_s;          /* by the rule's clock on the target: then, and where part_keep begins */
+	bool apart;                     /* the servers' clocks differ: nothing is old */
+	int64_t now_s, kept_s;          /* target's time by part_timezone; where part_keep begins */
 	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which to look again */
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
 	struct tally stay;              /* old by their names, and not removed in the last look */
@@ -216,52 +249,45 @@ struct retain {                         /* of age.c, premake.c, keep.c and retai
 
 struct job;
 
-/* Asks both servers for the time; src must be idle, or NULL: then the clocks are not compared. What
- * is old changes here alone, so that one batch is judged by one clock. */
+/* Asks both servers for the time, and opens ddl if it is not. src must be idle, or NULL: then the
+ * clocks are not compared. Only this call changes what is old, so one batch is judged by one
+ * clock. */
 int age_look(struct job *, struct err *);
-/* Is all of the period older than part_keep? Not before age_look. */
+/* Is all of the period older than part_keep? false before age_look. */
 bool age_is_old(const struct job *, int64_t start_s);
-/* Is it the name of one of dest_table's partitions? */
+/* Is it the name of one of dest_table's partitions? Sets its period. */
 bool age_of_name(const struct dest *, const char *name, int64_t *start_s);
+/* May the partition be a table of its own? true if part_keep detaches and it is old. */
+bool age_may_be_loose(const struct job *, struct span partition);
 
-/* ---- premake.c: partitions made ahead of time */
+/* ---- keep.c: removing partitions that are too old */
 
-/* Remembers an event's type for the primary key in it, which part_premake may need. */
-void premake_key(struct job *, struct span ev_type);
-bool premake_is_due(const struct job *);
-/* After age_look, with ddl open. What fails for one period is a warning, what fails for all an error. */
-int premake_run(struct job *, const struct route *, struct err *);
-
-/* ---- keep.c: partitions that are too old, and their removal */
-
-/* Is the child one that part_template and part_method would make? */
+/* Is the child one that part_template and part_method would make? Sets its period. */
 bool keep_is_partition(const struct dest *, const struct child *, int64_t *start_s);
-/* Of one that is old by its name, and changes nothing: only CHILD_OLD is removed; why else not. */
+/* For a child that is old by its name: what keep_run would find, without changing anything. Only
+ * CHILD_OLD is removed; else why says what keeps it. */
 int keep_foresee(struct job *, const struct child_list *, struct child *, enum child_age *,
 	struct buf *why, struct err *);
-/* After age_look, with ddl open. loaded: the sink still knows what the last batch wrote to. */
-int keep_run(struct job *, const struct sink *, bool loaded, struct err *);
-const char *keep_done(const struct dest *);     /* "dropped" or "detached" */
+/* Removes what is old, with a warning for what cannot be removed. After age_look, with ddl open.
+ * Partitions that sink has just written to are spared; NULL: none. */
+int keep_run(struct job *, const struct sink *, struct err *);
 
-/* ---- retain.c: the age of partitions, as others see it */
+/* ---- upkeep.c: between two batches: partitions made ahead of time, and removed */
 
-/* Before a batch, while src is idle: asks for the time where part_late needs it. */
-int retain_begin(struct job *, struct err *);
-/* Is all of the period older than part_keep? The answer changes only in retain_begin and retain_run. */
-bool retain_is_late(const struct job *, int64_t start_s);
-/* May its partition be a table of its own? part_keep is to detach it, and may have done so. */
-bool retain_may_be_loose(const struct job *, struct span partition);
-/* Between two batches: does what part_keep and part_premake ask for, when it is time to. What
- * cannot be done is a warning. loaded: the sink still knows what the last batch wrote to. true:
- * partitions may be gone, or be late by now, which the sink must forget. */
-bool retain_run(struct job *, const struct route *, const struct sink *, bool loaded);
+/* Does what part_keep and part_premake ask for, when it is due. What fails is a warning. sink:
+ * knows what the last batch wrote to; NULL: there was none. true: partitions may be gone or be old
+ * by now, so the caller must forget what it knows of them. */
+bool upkeep_run(struct job *, const struct route *, const struct sink *);
 /* After a batch, with src idle: warns of its rows that part_keep will remove; returns how many. */
-int64_t retain_tell_late(struct job *, int64_t batch, const struct tally *rows);
-/* Prints the children of dest_table and what is to become of them. */
-int retain_show(struct job *, struct err *);
-void retain_free(struct retain *);
+int64_t upkeep_tell_late(struct job *, int64_t batch, const struct tally *rows);
 
-/* ---- job.c: the connections to both servers; lanes, their transactions and positions */
+/* ---- show.c: --show-partitions */
+
+/* Prints the children of dest_table and what is to become of them. ERR_CONF: the config has no
+ * partitions; ERR_SHAPE: dest_table does not exist. */
+int show_partitions(struct job *, struct err *);
+
+/* ---- job.c: the connections to both servers, and what is checked when they are new */
 
 struct job {
 	struct conf *conf;
@@ -274,56 +300,68 @@ struct job {
 	enum position_kind kind;
 	int64_t single_until;           /* ticks up to this one are not merged */
 	struct tally generated;         /* with fields = *: columns that no row brings */
-	bool children;                  /* all rows of the last batch went to children of dest_table */
-	struct retain retain;
+	bool children;                  /* the last batch went to children of dest_table alone */
+	struct upkeep upkeep;
 };
 
-/* Opens the connections that are not open; registers the consumer if neither side knows it. */
+/* Opens src and lane 0 unless both are open, and checks what a run needs; registers the consumer if
+ * neither side knows it. ERR_POSITION: the target's position does not fit the queue's; ERR_CONF,
+ * ERR_SHAPE: something is missing or wrong; or another error. */
 int job_connect(struct job *, struct err *);
-int job_source(struct job *, struct err *);     /* only src, and what depends on its style */
-void job_disconnect(struct job *);
+/* Opens src, which must be closed, and asks for its style. ERR_CONF: its encoding does not fit. */
+int job_source(struct job *, struct err *);
+/* Connects those of lanes 0 to n - 1 that are not connected. */
+int job_open_lanes(struct job *, size_t n, struct err *);
+void job_close_lanes(struct job *);
+void job_disconnect(struct job *);              /* all connections */
 /* Frees the connections and what is known of the target, not the config. */
 void job_free(struct job *);
+size_t job_lane_of(const struct job *, struct span partition);  /* which lane loads it */
 
 /* 0, or ERR_CONF if the consumer's name is a default and a server knows the other name that the
  * default may mean, conf's base_consumer. src or dst may be NULL: not asked. */
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
-
-/* Connects those of lanes 0 to n - 1 that are not connected. */
-int job_open_lanes(struct job *, size_t n, struct err *);
-void job_close_lanes(struct job *);
-size_t job_lane_of(const struct job *, struct span partition);  /* which lane loads it */
-
-/* With fields = *: leaves the columns that dest_table generates out of rows. */
+/* With fields = *: asks which columns dest_table generates, so that rows leave them out. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
+/* judge_position, after asking src for the times of ticks if these are needed. position: the
+ * case's, which get the times. */
+int job_judge(struct job *, struct judge_case *, struct position *, struct verdict *, struct err *);
 
-enum job_verdict {
-	JOB_IS_IN,                      /* the target has the batch: finish it */
-	JOB_TO_LOAD,                    /* the data transactions are open */
-	JOB_MOVED                       /* the queue is at another tick: get the next batch */
+/* ---- txn.c: the lanes' data transactions, and their positions */
+
+enum txn_verdict {
+	TXN_IS_IN,                      /* the target has the batch: finish it */
+	TXN_TO_LOAD,                    /* the data transactions are open */
+	TXN_MOVED                       /* the queue is at another tick: get the next batch */
 };
-/* Opens the lanes' transactions and judges their positions. An enum job_verdict, ERR_POSITION, or
- * another error. */
-int job_begin(struct job *, const struct queue_batch *, struct err *);
+/* Opens the lanes' transactions and judges their positions. Returns an enum txn_verdict, or
+ * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
+ * and loads. */
+int txn_begin(struct job *, const struct queue_batch *, struct err *);
 /* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
  * transaction. The caller calls queue_batch_free, after an error too. */
-int job_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
-/* Commits rows and tick, lane 0 last. */
-int job_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
-/* Commits lane 0's rows without a new tick. */
-int job_keep(struct job *, const struct tally *rows, struct err *);
+int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
+/* Commits rows and tick in the lanes that load, lane 0 last. rows: by partition. Batch NULL: the
+ * positions stay. ERR_SHAPE, ERR_RIGHTS: a table that got rows is not a partition of dest_table;
+ * ERR_CONFLICT: a table changed meanwhile. */
+int txn_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
 
 /* ---- known.c: partitions known to exist, and their column types */
 
-struct known;                           /* a partition is identified by the start of its period */
+struct known {                          /* zeroed but dest */
+	const struct dest *dest;
+	uint64_t pass;                  /* the caller counts it up: column types may have changed */
 
-struct known *known_new(const struct dest *);
-void known_free(struct known *);
-void known_clear(struct known *);               /* forgets everything */
-void known_begin(struct known *);               /* a pass: column types may have changed */
+	/* private to known.c */
+	struct known_part *part;        /* by start_s, which identifies a partition */
+	size_t n, cap;
+	struct known_columns *columns;
+};
+
 bool known_has(const struct known *, int64_t start_s);
 void known_add(struct known *, int64_t start_s);
+void known_clear(struct known *);               /* forgets and frees everything */
 /* The callbacks of struct sink_types; arg is a struct known *. */
 int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *);
 bool known_kinds(void *known, int64_t start_s, const struct shape *, enum binary_kind *);
@@ -338,37 +376,55 @@ struct places {                         /* zeroed before use */
 
 /* Allocates what is not allocated yet. */
 void places_open(struct places *, const struct dest *);
-/* With fields = *: no row brings these columns. */
-void places_leave_out(struct places *, const struct tally *columns);
 void places_forget(struct places *);            /* drops all rows and what is known of the target */
-void places_free(struct places *);
+void places_free(struct places *);              /* and zeroes it */
 
-/* Called before a pass, in new transactions. */
-void places_begin(struct places *);
+/* Called before a pass, in new transactions. left_out: with fields = *, columns that no row
+ * brings. */
+void places_begin(struct places *, const struct tally *left_out);
 /* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
  * template needs, so the partition is looked up, but not created. */
 int places_want(struct places *, const struct part_want *, int64_t event, struct err *);
 bool places_known(const struct places *, int64_t start_s);
-bool places_unsettled(const struct places *);   /* some requested ones are not known to exist */
-/* May partitions be created inside the only lane's transaction? */
+/* Is a partition requested, and may it be created inside the only lane's transaction? */
 bool places_may_enter(const struct places *, const struct job *);
 
 /* Creates the requested partitions inside the transaction; no COPY may be open. 0; 1: create them
  * outside instead; or an error, after which the transaction is lost. *event: the one that needs the
  * partition at fault; unchanged if there is none. */
 int places_enter(struct places *, struct job *, int64_t *event, struct err *);
-/* The same in short transactions on a separate connection. 1: our own rows are in the way.
- * ERR_CONFLICT: another process has been creating partitions of the table for some seconds. */
+/* The same in short transactions on a separate connection. sent: our own transactions may be in the
+ * way. 1: they are. ERR_CONFLICT: another process has been creating partitions of the table for
+ * some seconds. */
 int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
 /* The transactions are rolled back: what was created inside is missing again. */
 void places_rolled_back(struct places *);
 void places_committed(struct places *, struct watch *);        /* reports what was created inside */
 
+/* ---- row.c: the row in an event, and its period */
+
+struct row_dates {                      /* how rows get their periods; zeroed before use */
+	const struct dest *dest;
+	const struct style *style;      /* of the events, for messages */
+	enum queue_time time;           /* NONE: by part_field; else by the event's time */
+	struct period_memo memo;        /* of part_field's dates */
+};
+
+/* In all three ERR_DATA is the only error. */
+/* Is there a row in the event? The error names the event's type. */
+int row_check(const struct event *, struct err *);
+/* Can the target's encoding express the names of its columns, and its type? */
+int row_check_names(const struct job *, const struct event *, const struct shape *, struct err *);
+/* Sets the start of the period. raw: part_field's value, encoded. */
+int row_period(struct row_dates *, const struct event *, struct span raw, int64_t *start_s,
+	struct err *);
+
 /* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
 struct pass;
 /* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
-typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table, struct err *);
+typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table,
+	struct err *);
 
 struct pass {
 	/* set by the caller */
@@ -395,8 +451,7 @@ struct pass {
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
-	enum queue_time time;
-	struct period_memo memo;        /* of part_field's dates */
+	struct row_dates dates;
 };
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
@@ -422,10 +477,11 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t events;                 /* of all batches loaded */
 };
 
-/* 1: a batch was loaded; 0: the queue is empty; else an error. Call job_connect first. The next
- * call finishes the batch on the queue, which saves a round trip; or batch_finish does. */
+/* 1: a batch was loaded; 0: the queue is empty; else an error, which names batch, event and
+ * partition as far as they are known. Call job_connect first. The next call finishes the batch on
+ * the queue, which saves a round trip; or batch_finish does. */
 int batch_run(struct loader *, struct err *);
-int batch_finish(struct loader *, struct err *);
+int batch_finish(struct loader *, struct err *);        /* no-op if there is nothing to finish */
 void batch_free(struct loader *);               /* resets all but job and verify */
 
 /* ---- replay.c: --replay, loading the dead letters again */

@@ -1,6 +1,6 @@
 /*
- * One pass over a batch's events: each goes to its partition, which is created if missing. Both
- * servers and we work at the same time.
+ * One pass over a batch's events: each row goes to its partition, which is created if missing. The
+ * two servers and tdispatch work at the same time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +8,10 @@
 
 #include "load.h"
 
-#define BURST 256                       /* events taken between two looks at the target */
-#define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
+#define BURST 256                       /* events taken before the lanes are pumped again */
 
-/* Lists the event as a dead letter if it is to blame and the list has room. 0, or the error. */
+/* After an error of the event: lists the event as a dead letter, if it is at fault and the list has
+ * room. Then returns 0 and clears e; else the error, and p->event is the event. */
 static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
 	char why[sizeof e->msg];
@@ -21,8 +21,8 @@ static int bury(struct pass *p, int64_t event, size_t lane, const char *partitio
 		return e->code;
 	if ((int64_t)p->dead.n >= p->max_dead) {
 		snprintf(why, sizeof why, "%s", e->msg);
-		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than max_errors = %lld", why,
-			(long long)p->max_dead);
+		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than"
+			" max_errors = %lld", why, (long long)p->max_dead);
 		return e->code;
 	}
 	dead_add(&p->dead, event, lane, partition, e);
@@ -31,15 +31,16 @@ static int bury(struct pass *p, int64_t event, size_t lane, const char *partitio
 	return 0;
 }
 
-/* As sink_pump. */
+/* As lane_pump; rows that the target refuses become dead letters. */
 static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct err *e)
 {
-	struct job *j = p->job;
+	struct sink *sink = p->places->sink;
+	struct pq *dst = p->job->dst[lane];
 	int open = 1;
 
-	while (!pq_blocked(j->dst[lane]) &&
-	       (open = sink_pump(p->places->sink, lane, j->dst[lane], until, &p->fault, e)) < 0) {
-		style_explain(&j->style, e);
+	while (!pq_blocked(dst) &&
+	       (open = lane_pump(sink, lane, dst, until, &p->fault, e)) < 0) {
+		style_explain(&p->job->style, e);
 		p->event = p->fault.event;
 		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
@@ -51,7 +52,8 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 
 /* ---- partitions */
 
-/* Rolls the batch back; it starts over once the rest of its events is read for their partitions. */
+/* Rolls the batch back. From here on events are read only for their partitions; then the batch
+ * starts over. */
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
@@ -59,6 +61,7 @@ static void begin_scan(struct pass *p)
 	job_close_lanes(p->job);
 }
 
+/* Ends the open COPY of lane 0. */
 static int free_lane(struct pass *p, struct err *e)
 {
 	int open;
@@ -69,7 +72,7 @@ static int free_lane(struct pass *p, struct err *e)
 	return open;
 }
 
-/* Creates requested partitions inside our transaction. 0; 1: do it outside; or an error. */
+/* Creates the wanted partitions inside our transaction. 0; 1: create them outside; or an error. */
 static int enter(struct pass *p, struct err *e)
 {
 	if (free_lane(p, e) < 0)
@@ -91,12 +94,13 @@ static int settle(struct pass *p, struct err *e)
 	int rc = 1;
 	int64_t event = -1;
 
-	if (p->place || !places_unsettled(p->places))
+	if (p->place)
 		return 0;
 	if (!p->scan && !p->outside && places_may_enter(p->places, p->job))
 		rc = enter(p, e);
+	bool sent = !p->scan && sink_done(p->places->sink)->begun;
 	if (rc > 0)
-		rc = places_settle(p->places, p->job, !p->scan && sink_done(p->places->sink)->begun, &event, e);
+		rc = places_settle(p->places, p->job, sent, &event, e);
 	if (rc > 0) {
 		begin_scan(p);
 		rc = places_settle(p->places, p->job, false, &event, e);
@@ -109,8 +113,10 @@ static int settle(struct pass *p, struct err *e)
 	return rc;
 }
 
-/* Wants the partition. An event that cannot have it created may find it there. */
-static int into_partition(struct pass *p, const struct part_want *want, int64_t event, struct buf *table, struct err *e)
+/* Wants the partition, and appends its name for COPY. If the event's values do not suffice to
+ * create it, it must exist. */
+static int into_partition(struct pass *p, const struct part_want *want, int64_t event,
+	struct buf *table, struct err *e)
 {
 	if (places_want(p->places, want, event, e) == ERR_DATA) {
 		struct err why = *e;
@@ -122,52 +128,47 @@ static int into_partition(struct pass *p, const struct part_want *want, int64_t 
 	return e->code;
 }
 
-/* What is sent in UTF-8, or must be valid in it on a target that takes bytes as they are. */
-static bool must_be_utf8(const struct job *j)
+/* Remembers the type of an event that names its primary key, for part_premake. */
+static void remember_key(struct job *j, struct span ev_type)
 {
-	const struct pq *dst = j->dst[0] ? j->dst[0] : j->ddl;
+	const char *colon = ev_type.n ? memchr(ev_type.p, ':', ev_type.n) : NULL;
 
-	return strcmp(j->style.encoding, "UTF8") == 0 ||
-		(strcmp(j->style.encoding, "SQL_ASCII") == 0 && strcmp(pq_server_encoding(dst), "UTF8") == 0);
+	if (!j->conf->dest.part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
+		return;
+	free(j->upkeep.ev_type);
+	j->upkeep.ev_type = mem_str(ev_type.p, ev_type.n);
 }
 
-/* A name that no statement can contain is the event's fault. */
-static int check_names(const struct pass *p, const struct event *ev, const struct shape *shape, struct err *e)
+static int find_place(struct pass *p, struct part_want *want, const struct event *ev,
+	const struct shape *shape, struct buf *table, struct err *e)
 {
-	struct buf shown = { 0 };
-	size_t i = 0;
-
-	if (!must_be_utf8(p->job))
-		return 0;
-	while (i < shape->n && text_is_utf8(shape->target[i]))
-		i++;
-	if (i == shape->n && text_is_utf8(ev->type))
-		return 0;
-	buf_printable(&shown, i < shape->n ? shape->target[i] : ev->type, 2 * NAME_BYTES_MAX);
-	err_set(e, ERR_DATA, "%s %s is no valid UTF-8", i < shape->n ? "the name of column" : "ev_type", buf_cstr(&shown));
-	buf_free(&shown);
-	return e->code;
+	if (row_check_names(p->job, ev, shape, e) < 0)
+		return e->code;
+	if (p->place)
+		return p->place(p, want, shape, table, e);
+	return into_partition(p, want, ev->id, table, e);
 }
 
-static struct stream *open_stream(struct pass *p, const struct event *ev, int64_t start_s, const struct shape *shape,
-	struct err *e)
+/* Adds the stream for the period and shape. NULL: an error. */
+static struct stream *open_stream(struct pass *p, const struct event *ev, int64_t start_s,
+	const struct shape *shape, struct err *e)
 {
-	const struct conf *c = p->job->conf;
+	const struct dest *d = &p->job->conf->dest;
 	struct buf name = { 0 }, table = { 0 };
 	struct stream *stream = NULL;
 
-	part_name(&name, &c->dest, start_s);
-	premake_key(p->job, ev->type);
+	part_name(&name, d, start_s);
+	remember_key(p->job, ev->type);
 	struct part_want want = {
-		.dest = &c->dest, .name = { name.p, name.len }, .start_s = start_s,
-		.end_s = period_end(&c->dest.period, start_s),
+		.dest = d, .name = { name.p, name.len },
+		.start_s = start_s, .end_s = period_end(&d->period, start_s),
 		.ev_type = ev->type, .route = p->places->route,
 	};
-	want.old = retain_may_be_loose(p->job, want.name);
-	if (check_names(p, ev, shape, e) == 0 &&
-	    (p->place ? p->place(p, &want, shape, &table, e) : into_partition(p, &want, ev->id, &table, e)) == 0)
-		stream = sink_add(p->places->sink, start_s, route_shape_id(p->places->route, shape),
-			job_lane_of(p->job, want.name), want.name, buf_cstr(&table), shape->columns);
+	want.old = age_may_be_loose(p->job, want.name);
+	if (find_place(p, &want, ev, shape, &table, e) == 0)
+		stream = sink_add(p->places->sink, start_s,
+			route_shape_id(p->places->route, shape), job_lane_of(p->job, want.name),
+			want.name, buf_cstr(&table), shape->columns);
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
@@ -175,52 +176,14 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 
 /* ---- events */
 
-static int no_period(struct pass *p, struct span raw, const char *why, struct err *e)
-{
-	struct buf shown = { 0 };
-
-	buf_printable(&shown, raw, 60);
-	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", p->job->conf->dest.part_field, buf_cstr(&shown), why);
-	style_explain(&p->job->style, e);
-	buf_free(&shown);
-	return e->code;
-}
-
-static int period_of_event(struct pass *p, const struct event *ev, struct span raw, int64_t *start_s, struct err *e)
-{
-	const struct period_rule *rule = &p->job->conf->dest.period;
-	char text[DATE_RAW_MAX];
-	const char *why = "it is too long for a date";
-	size_t bad;
-
-	*start_s = 0;
-	if (rule->method == PERIOD_NONE)
-		return 0;
-	if (p->time != QUEUE_TIME_NONE)
-		return period_of_usecs(rule, ev->time, start_s, &why) < 0 ? no_period(p, span_of("the event's time"), why, e) : 0;
-	if (!raw.p)
-		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition", p->job->conf->dest.part_field);
-	if (period_recall(&p->memo, raw, start_s))
-		return 0;
-	if (raw.n > sizeof text)
-		return no_period(p, raw, why, e);
-	ssize_t n = urlenc_decode(text, raw, &bad);
-	if (n < 0)
-		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data", p->job->conf->dest.part_field,
-			(size_t)(raw.p - ev->data.p) + bad);
-	if (period_of_text(rule, (struct span){ text, (size_t)n }, start_s, &why) < 0)
-		return no_period(p, (struct span){ text, (size_t)n }, why, e);
-	period_remember(&p->memo, raw, *start_s);
-	return 0;
-}
-
-/* A row that is too old for part_keep. true: part_late deals with it, or an error is set. */
+/* Deals with a row that is older than part_keep, as part_late says. true: the row goes nowhere, or
+ * an error is set. */
 static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
 {
 	const struct conf *c = p->job->conf;
 	struct buf name = { 0 };
 
-	if (c->dest.part_late == PART_LATE_CREATE || !retain_is_late(p->job, start_s))
+	if (c->dest.part_late == PART_LATE_CREATE || !age_is_old(p->job, start_s))
 		return e->code != 0;
 	part_name(&name, &c->dest, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
@@ -228,15 +191,16 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 	if (ours && c->dest.part_late == PART_LATE_SKIP)
 		p->late++;
 	if (ours && c->dest.part_late == PART_LATE_ERROR) {
-		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s", buf_cstr(&name), c->dest.part_keep);
+		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s",
+			buf_cstr(&name), c->dest.part_keep);
 		bury(p, ev->id, lane, buf_cstr(&name), e);
 	}
 	buf_free(&name);
 	return true;
 }
 
-/* There is no stream for the event's row. If the event is to blame, that is up to the lane of its
- * partition, which has dealt with it if it has the batch already. */
+/* There is no stream for the event's row. If the event is at fault, its letter belongs to the lane
+ * of its partition; a lane that has the batch already has stored it. */
 static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
 {
 	struct buf name = { 0 };
@@ -253,42 +217,7 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 	return e->code;
 }
 
-/* Does the type mark a row? "I:" and then the primary key. */
-static bool is_row_type(struct span type)
-{
-	return type.n > 1 && type.p[1] == ':' && memchr("IUD", type.p[0], 3);
-}
-
-/* Does it begin like encoded columns? A value follows an equals sign; not all are NULL. */
-static bool is_encoded(struct span data)
-{
-	size_t i = 0;
-
-	while (i < data.n && data.p[i] != '=' && data.p[i] != '&')
-		if (memchr(" \t\r\n\"'`(){}[]<>;\\", data.p[i++], 17))
-			return false;
-	return memchr(data.p, '=', data.n);
-}
-
-/* An event without a row is to blame; the error names its type. */
-static int check_row(const struct event *ev, struct err *e)
-{
-	struct buf type = { 0 };
-
-	if (is_row_type(ev->type) ? ev->data.n > 0 : ev->data.n > 0 && is_encoded(ev->data))
-		return 0;
-	buf_printable(&type, ev->type, 60);
-	if (ev->type.n && ev->type.p[0] == '{')
-		err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which is not"
-			" supported; use pgq.logutriga in the trigger");
-	else
-		err_set(e, ERR_DATA, "ev_data is %s: there is no row in an event of type \"%s\"",
-			!ev->data.p ? "NULL" : !ev->data.n ? "empty" : "not urlencoded", buf_cstr(&type));
-	buf_free(&type);
-	return e->code;
-}
-
-/* Truncates, and the events of PgQ's own programs. */
+/* Skips and counts truncates, and the events of PgQ's own programs. */
 static bool skip_rowless(struct pass *p, const struct event *ev)
 {
 	bool truncate = ev->type.n == 1 && ev->type.p[0] == 'R';
@@ -299,7 +228,8 @@ static bool skip_rowless(struct pass *p, const struct event *ev)
 	return truncate || own;
 }
 
-/* *stream: where the row goes, as far as that is known when it fails. */
+/* Makes a row of the event. *stream: where the row goes; stays NULL if an error comes before that
+ * is known. */
 static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
 {
 	const struct shape *shape;
@@ -307,10 +237,9 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 	struct span part;
 	int64_t start_s;
 
-	if (check_row(ev, e) < 0)
-		return e->code;
-	if (route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
-	    period_of_event(p, ev, part, &start_s, e) < 0)
+	if (row_check(ev, e) < 0 ||
+	    route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
+	    row_period(&p->dates, ev, part, &start_s, e) < 0)
 		return e->code;
 	*stream = sink_find(p->places->sink, start_s, route_shape_id(p->places->route, shape));
 	if (!*stream && is_late(p, ev, start_s, e))
@@ -319,15 +248,15 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 		*stream = open_stream(p, ev, start_s, shape, e);
 	if (!*stream)
 		return no_stream(p, ev, start_s, e);
-	if (e->code || p->scan || !p->job->loads[sink_lane(*stream)])
+	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
 		return e->code;
-	if (sink_row(p->places->sink, *stream, shape, values, ev, e) == 0)
+	if (stream_put(p->places->sink, *stream, shape, values, ev, e) == 0)
 		p->rows++;
 	return e->code;
 }
 
-/* A lane's transaction keeps the dead letters of its own partitions, since a lane that has the
- * batch already does not look at their rows again; lane 0, which commits last, keeps all others. */
+/* A lane's transaction stores the dead letters of its own partitions, since a lane that has the
+ * batch already does not read their rows again; lane 0, which commits last, stores all others. */
 static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 {
 	struct stream *stream = NULL;
@@ -346,17 +275,17 @@ static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 		p->event = ev->id;
 		return e->code;
 	}
-	return bury(p, ev->id, stream ? sink_lane(stream) : 0, stream ? sink_table(stream) : "", e);
+	return bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
 }
 
-/* Takes events while they are available and there is room, but not for long. */
+/* Takes up to BURST events while they are available and there is room. As queue_event. */
 static int take_burst(struct pass *p, struct err *e)
 {
 	struct event ev;
 	int step = PQ_READY;
 
 	for (int i = 0; i < BURST && !sink_full(p->places->sink); i++) {
-		step = queue_event(p->from, p->time, &ev, e);
+		step = queue_event(p->from, p->dates.time, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -365,6 +294,7 @@ static int take_burst(struct pass *p, struct err *e)
 	return step;
 }
 
+/* done: no more rows will come. */
 static int pump(struct pass *p, bool done, struct err *e)
 {
 	struct sink *sink = p->places->sink;
@@ -379,7 +309,7 @@ static int pump(struct pass *p, bool done, struct err *e)
 	return 0;
 }
 
-/* Waits for the source when it may give more, and for the lanes. */
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
 static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
 {
 	struct job *j = p->job;
@@ -397,21 +327,30 @@ static enum queue_time time_wanted(const struct conf *c)
 	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
 }
 
-/* Waits only if neither the source nor a lane can proceed. */
-int pass_run(struct pass *p, struct err *e)
+/* Resets the results of an earlier pass, and asks for the events. */
+static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
-	int step = PQ_READY;
 
 	p->scan = p->judged = false;
 	p->events = p->rows = p->truncates = p->own = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	p->time = time_wanted(j->conf);
+	p->dates.dest = &j->conf->dest;
+	p->dates.style = &j->style;
+	p->dates.time = time_wanted(j->conf);
 	dead_clear(&p->dead);
-	places_begin(p->places);
+	places_begin(p->places, &j->generated);
 	sink_begin(p->places->sink, p->careful);
-	if (queue_read(p->from, p->batch, p->time, e) < 0)
+	return queue_read(p->from, p->batch, p->dates.time, e);
+}
+
+/* Waits only if neither the source nor a lane can proceed. */
+int pass_run(struct pass *p, struct err *e)
+{
+	int step = PQ_READY;
+
+	if (begin(p, e) < 0)
 		return e->code;
 	for (;;) {
 		if (step != PQ_END)
@@ -420,11 +359,14 @@ int pass_run(struct pass *p, struct err *e)
 			return step;
 		if (settle(p, e) < 0 || pump(p, step == PQ_END, e) < 0)
 			return e->code;
-		bool done = step == PQ_END, full = sink_full(p->places->sink);
-		if (done && (p->scan || sink_idle(p->places->sink)))
+		const struct sink *sink = p->places->sink;
+		bool done = step == PQ_END, full = sink_full(sink);
+		if (done && (p->scan || sink_idle(sink)))
 			return p->scan;
-		int64_t most_ms = watch_pass(j->watch, p->events, sink_done(p->places->sink)->bytes);
-		if (wait_for_servers(p, !done && !full, step == PQ_READY && !full ? 0 : most_ms, e) < 0)
+		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_done(sink)->bytes);
+		if (step == PQ_READY && !full)  /* more events are here */
+			most_ms = 0;
+		if (wait_for_servers(p, !done && !full, most_ms, e) < 0)
 			return e->code;
 	}
 }

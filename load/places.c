@@ -8,9 +8,9 @@
  * behind. Locks until the commit, and whom they block:
  * - ShareUpdateExclusive on the parent blocks no reader and no COPY. ATTACH locks more if there is
  *   a default partition (AccessExclusive) or a foreign key from or to the parent
- *   (ShareRowExclusive): then it is done before; part_enter checks. All other locks are on the new
- *   table, which nobody sees. With two lanes, the second to attach would wait for the first, which
- *   commits last.
+ *   (ShareRowExclusive): then partitions are created before; part_enter checks. All other locks are
+ *   on the new table, which nobody sees. With two lanes, the second to attach would wait for the
+ *   first, which commits last.
  * - The advisory lock for creating partitions of the parent is only tried. A process that has it
  *   inside holds it for a batch and waits for no other: the others wait for it before they create
  *   anything. So two processes that need a, b and b, a cannot deadlock. One that waits rolls its
@@ -30,24 +30,24 @@
 
 #include "load.h"
 
-#define DDL_LOCK_TIMEOUT_MS 1000        /* while a partition's creation waits, readers queue behind it */
+#define DDL_LOCK_TIMEOUT_MS 1000        /* while a creation waits, readers queue behind it */
 #define DDL_TRIES 30                    /* attempts to get that lock before the batch is given up */
-#define LOCK_TRIES 4                    /* the same, where another process creates: it may load a long batch */
+#define CREATOR_TRIES 4                 /* the same, where another process creates partitions */
 #define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
-#define TOGETHER_MAX 16                 /* in one transaction, whose lock on the parent readers may wait for */
+#define TOGETHER_MAX 16                 /* in one transaction, as readers may wait for its locks */
 
 struct parts {
 	const struct dest *dest;
-	struct known *known;
+	struct known known;
 	struct part_new *want;          /* those before `inside` are created and not committed */
 	size_t nwant, want_cap, inside;
-	bool attaches;                  /* part_template does this and nothing else */
-	bool fails_inside;              /* and was refused there */
+	bool attaches;                  /* part_template attaches a new table and does no more */
+	bool fails_inside;              /* creating inside was refused */
 	bool alone;                     /* each is created in a transaction of its own */
 };
 
-/* ---- those that are wanted */
+/* ---- partitions that are wanted */
 
 static void drop_wanted(struct parts *k, size_t from, size_t to)
 {
@@ -61,6 +61,12 @@ static void drop_wanted(struct parts *k, size_t from, size_t to)
 	k->nwant -= to - from;
 }
 
+/* Some are wanted that are neither created nor known to exist. */
+static bool is_unsettled(const struct parts *k)
+{
+	return k->nwant > k->inside;
+}
+
 static bool is_wanted(const struct parts *k, int64_t start_s)
 {
 	for (size_t i = 0; i < k->nwant; i++)
@@ -69,12 +75,13 @@ static bool is_wanted(const struct parts *k, int64_t start_s)
 	return false;
 }
 
+/* Takes over sql; NULL: the event's values do not suffice to create the partition. */
 static void want(struct parts *k, const struct part_want *w, int64_t event, char *sql)
 {
 	k->want = mem_grow(k->want, k->nwant, &k->want_cap, sizeof *k->want);
 	k->want[k->nwant++] = (struct part_new){
-		.name = mem_str(w->name.p, w->name.n), .sql = sql, .start_s = w->start_s, .event = event,
-		.old = w->old,
+		.name = mem_str(w->name.p, w->name.n), .sql = sql,
+		.start_s = w->start_s, .event = event, .old = w->old,
 	};
 }
 
@@ -83,7 +90,8 @@ int places_want(struct places *at, const struct part_want *w, int64_t event, str
 	struct parts *k = at->parts;
 	struct buf sql = { 0 };
 
-	if (!w->dest->part_template || known_has(k->known, w->start_s) || is_wanted(k, w->start_s))
+	if (!w->dest->part_template || known_has(&k->known, w->start_s) ||
+	    is_wanted(k, w->start_s))
 		return 0;
 	if (part_sql(&sql, w, e) < 0) {
 		buf_free(&sql);
@@ -96,22 +104,18 @@ int places_want(struct places *at, const struct part_want *w, int64_t event, str
 	return 0;
 }
 
-bool places_unsettled(const struct places *at)
-{
-	return at->parts->nwant > at->parts->inside;
-}
-
 bool places_known(const struct places *at, int64_t start_s)
 {
-	return known_has(at->parts->known, start_s);
+	return known_has(&at->parts->known, start_s);
 }
 
-/* The entries from there on that are there are known; those without SQL that are not are dropped. */
+/* Looks at the entries from `from` on: those that exist become known, those that neither exist nor
+ * can be created are dropped, the others stay wanted. */
 static void sort_out(struct parts *k, size_t from)
 {
 	for (size_t i = from; i < k->nwant;) {
 		if (k->want[i].there)
-			known_add(k->known, k->want[i].start_s);
+			known_add(&k->known, k->want[i].start_s);
 		if (k->want[i].there || !k->want[i].sql)
 			drop_wanted(k, i, i + 1);
 		else
@@ -119,6 +123,7 @@ static void sort_out(struct parts *k, size_t from)
 	}
 }
 
+/* Names the event that needs the partition at that index, if there is one. Returns e's code. */
 static int blame(const struct parts *k, size_t at, int64_t *event, const struct err *e)
 {
 	if (at < k->nwant)
@@ -126,6 +131,7 @@ static int blame(const struct parts *k, size_t at, int64_t *event, const struct 
 	return e->code;
 }
 
+/* Asks the server which of the wanted partitions exist. */
 static int look(struct parts *k, struct pq *pq, int64_t *event, struct err *e)
 {
 	size_t from = k->inside, at;
@@ -136,7 +142,7 @@ static int look(struct parts *k, struct pq *pq, int64_t *event, struct err *e)
 	return 0;
 }
 
-/* Somebody is in the way, for a while. */
+/* Did somebody else stand in the way for a while? */
 static bool waits(const struct err *e)
 {
 	return e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT;
@@ -146,28 +152,40 @@ static bool waits(const struct err *e)
 
 bool places_may_enter(const struct places *at, const struct job *j)
 {
-	return at->parts->attaches && !at->parts->fails_inside && j->lanes == 1;
+	const struct parts *k = at->parts;
+
+	return is_unsettled(k) && k->attaches && !k->fails_inside && j->lanes == 1;
+}
+
+/* Gets the lock for creating partitions; *yes: it is ours. Looks again under it, since another
+ * process may have created them in the meantime. */
+static int lock_and_look(struct parts *k, struct pq *lane, int64_t *event, bool *yes,
+	struct err *e)
+{
+	if (part_enter(lane, k->dest, yes, e) < 0 || !*yes)
+		return e->code;
+	return look(k, lane, event, e);
 }
 
 int places_enter(struct places *at, struct job *j, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
+	struct pq *lane = j->dst[0];
 	bool yes = k->inside > 0;
 
-	if (look(k, j->dst[0], event, e) < 0 || !places_unsettled(at))
+	if (look(k, lane, event, e) < 0 || !is_unsettled(k))
 		return e->code;
-	/* again under the lock: another process may have created them since */
-	if (!yes && (part_enter(j->dst[0], k->dest, &yes, e) < 0 || (yes && look(k, j->dst[0], event, e) < 0)))
+	if (!yes && lock_and_look(k, lane, event, &yes, e) < 0)
 		return e->code;
-	if (!yes || !places_unsettled(at))
+	if (!yes || !is_unsettled(k))
 		return !yes;
 	size_t n = k->nwant - k->inside;
-	if (part_make_inside(j->dst[0], k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+	if (part_make_inside(lane, k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
 		return e->code;
 	}
 	for (; k->inside < k->nwant; k->inside++)
-		known_add(k->known, k->want[k->inside].start_s);
+		known_add(&k->known, k->want[k->inside].start_s);
 	return 0;
 }
 
@@ -189,35 +207,47 @@ void places_rolled_back(struct places *at)
 	for (size_t i = 0; i < k->nwant; i++)
 		k->want[i].there = k->want[i].made = false;
 	if (k->inside)
-		known_clear(k->known);
+		known_clear(&k->known);
 	k->inside = 0;
 	sink_forget(at->sink);
 }
 
 /* ---- before */
 
-/* n entries, together. What is made is told and known, whatever becomes of the rest. */
-static int make_some(struct parts *k, struct job *j, size_t n, int lock_timeout_ms, int64_t *event, struct err *e)
+/* Creates the first n in one transaction. Those that exist then are reported and known, whatever
+ * became of the others. */
+static int make_some(struct parts *k, struct job *j, size_t n, int lock_timeout_ms,
+	int64_t *event, struct err *e)
 {
 	size_t at;
 
 	if (part_make(j->ddl, k->dest, k->want, n, lock_timeout_ms, &at, e) < 0)
 		blame(k, at, event, e);
-	for (size_t i = 0; i < n; i++) {
-		if (!k->want[i].made || !k->want[i].there)
-			continue;
-		watch_partition(j->watch, span_of(k->want[i].name), false);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (k->want[i].made && k->want[i].there)
+			watch_partition(j->watch, span_of(k->want[i].name), false);
 	sort_out(k, 0);
 	return e->code;
 }
 
-static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *event, struct err *e)
+/* How many are created together. */
+static size_t together(const struct parts *k)
+{
+	if (k->alone)
+		return 1;
+	return k->nwant < TOGETHER_MAX ? k->nwant : TOGETHER_MAX;
+}
+
+/* Creates all that are wanted. Where several fail together, one of them may be at fault, or the one
+ * transaction: they are created one by one. */
+static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *event,
+	struct err *e)
 {
 	while (k->nwant && !e->code) {
-		size_t n = k->alone ? 1 : k->nwant < TOGETHER_MAX ? k->nwant : TOGETHER_MAX;
-		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 || sqlstate_is_lost(e) || waits(e))
-			continue;       /* else it may be a fault of one of several, or of all in one transaction */
+		size_t n = together(k);
+		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 ||
+		    sqlstate_is_lost(e) || waits(e))
+			continue;
 		log_debug("new partitions are rolled back and created one by one: %s", e->msg);
 		*e = (struct err){ 0 };
 		*event = -1;
@@ -226,31 +256,45 @@ static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *ev
 	return e->code;
 }
 
+/* After attempt number `tries` failed with e. true: try again; e is cleared. *warned: e was logged
+ * as a warning. */
+static bool pause_to_try_again(struct job *j, int tries, bool *warned, struct err *e)
+{
+	bool creator = e->code == ERR_CONFLICT;
+
+	if (tries >= (creator ? CREATOR_TRIES : DDL_TRIES))
+		return false;
+	(creator || *warned ? log_debug : log_warn)("%s; trying again", e->msg);
+	*warned |= !creator;
+	watch_alive(j->watch);
+	process_sleep(DDL_PAUSE_MS);
+	if (process_stop_now() || (creator && process_stop_after_batch()))
+		return false;
+	*e = (struct err){ 0 };
+	return true;
+}
+
 int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
-	bool told = false;
+	bool warned = false;
 
+	if (!is_unsettled(k))
+		return 0;
 	for (int tries = 1;; tries++) {
-		if (part_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0 ||
-		    make(k, j, timeout_ms, event, e) == 0 || !waits(e))
+		if (part_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0)
 			return e->code;
-		bool another = e->code == ERR_CONFLICT;
+		if (make(k, j, timeout_ms, event, e) == 0 || !waits(e))
+			return e->code;
 		if (sent) {
-			log_debug("creating a partition waits for this batch's own rows: all partitions are created first");
+			log_debug("creating a partition waits for this batch's own rows:"
+				" all partitions are created first");
 			*e = (struct err){ 0 };
 			return 1;
 		}
-		if (tries >= (another ? LOCK_TRIES : DDL_TRIES))
+		if (!pause_to_try_again(j, tries, &warned, e))
 			return e->code;
-		(another || told ? log_debug : log_warn)("%s; trying again", e->msg);
-		told |= !another;
-		watch_alive(j->watch);
-		process_sleep(DDL_PAUSE_MS);
-		if (process_stop_now() || (another && process_stop_after_batch()))
-			return e->code;
-		*e = (struct err){ 0 };
 		*event = -1;
 	}
 }
@@ -264,24 +308,10 @@ void places_open(struct places *at, const struct dest *d)
 	at->route = route_new(d->field, d->nfield, dest_part_column(d).p);
 	at->parts = mem_alloc(sizeof *at->parts);
 	*at->parts = (struct parts){
-		.dest = d, .known = known_new(d),
+		.dest = d, .known.dest = d,
 		.attaches = d->part_template && attach_is_all(span_of(d->part_template)),
 	};
-	at->sink = sink_new(&(struct sink_types){ at->parts->known, known_look, known_kinds });
-}
-
-/* What a pass that failed has left was rolled back with its transactions. */
-void places_begin(struct places *at)
-{
-	struct parts *k = at->parts;
-
-	if (!k)
-		return;
-	if (k->inside)
-		places_rolled_back(at);
-	drop_wanted(k, 0, k->nwant);
-	k->alone = false;
-	known_begin(k->known);
+	at->sink = sink_new(&(struct sink_types){ &at->parts->known, known_look, known_kinds });
 }
 
 void places_forget(struct places *at)
@@ -294,13 +324,22 @@ void places_forget(struct places *at)
 	drop_wanted(k, 0, k->nwant);
 	k->inside = 0;
 	k->fails_inside = false;
-	known_clear(k->known);
+	known_clear(&k->known);
 }
 
-void places_leave_out(struct places *at, const struct tally *columns)
+void places_begin(struct places *at, const struct tally *left_out)
 {
-	if (route_leave_out(at->route, columns))
+	struct parts *k = at->parts;
+
+	if (!k)
+		return;
+	if (route_leave_out(at->route, left_out))
 		places_forget(at);      /* the streams of shapes that are gone */
+	if (k->inside)                  /* a failed pass left these, and they were rolled back */
+		places_rolled_back(at);
+	drop_wanted(k, 0, k->nwant);
+	k->alone = false;
+	k->known.pass++;
 }
 
 void places_free(struct places *at)
@@ -308,10 +347,8 @@ void places_free(struct places *at)
 	places_forget(at);
 	route_free(at->route);
 	sink_free(at->sink);
-	if (at->parts) {
-		known_free(at->parts->known);
+	if (at->parts)
 		free(at->parts->want);
-	}
 	free(at->parts);
 	*at = (struct places){ 0 };
 }

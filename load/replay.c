@@ -1,8 +1,8 @@
 /*
  * --replay: loads the dead letters again, with the current config. A batch's letters are read as
  * its events were, on a separate connection; one transaction writes the rows that can be written
- * and deletes their letters. Lane 0's lock excludes the letters of a batch that is being loaded:
- * that lane commits last.
+ * and deletes their letters. Lane 0's lock keeps out the letters of a batch that is being loaded,
+ * since that lane commits last.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,16 +11,16 @@
 
 #include "load.h"
 
-#define LOCK_PAUSE_MS 100               /* between two attempts to get the lock of a running process */
+#define LOCK_PAUSE_MS 100               /* between two attempts to get a running process's lock */
 
 struct replay {
 	struct job *job;
-	struct pq *letters;             /* the target; its session reads ev_time by the source's clock */
+	struct pq *letters;             /* the target, by the source's time zone and encoding */
 	struct places places;
 	int64_t left;                   /* letters that were not loaded */
 };
 
-/* Reads the source's time zone and encoding. */
+/* Opens the connection that reads the letters, after asking the source for its style. */
 static int open_letters(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
@@ -36,7 +36,7 @@ static int open_letters(struct replay *r, struct err *e)
 	return e->code;
 }
 
-/* Opens the transaction, waiting for a process that loads. */
+/* Opens the transaction. Waits, up to retry_limit, for a process that loads. */
 static int begin(struct job *j, struct err *e)
 {
 	int64_t deadline_ms = clock_ms() + j->conf->retry_limit;
@@ -69,32 +69,43 @@ static int load_letters(struct pass *p, struct err *e)
 	} while (again);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
-	if (job_keep(j, &sink_done(p->places->sink)->rows, e) == 0)
+	if (txn_commit(j, NULL, &sink_done(p->places->sink)->rows, e) == 0)
 		places_committed(p->places, j->watch);
 	return e->code;
+}
+
+static void print_batch(struct replay *r, const struct pass *p)
+{
+	const struct sink_done *done = sink_done(r->places.sink);
+	int64_t id = p->batch->id, unstored = tally_rows(&done->unstored);
+
+	print_line(stdout, "batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n",
+		id, p->rows - unstored, p->events);
+	if (unstored)
+		print_line(stdout, "  %" PRId64 " row%s not stored: a trigger of the target left"
+			" them out\n", unstored, text_s(unstored));
+	if (p->late)
+		print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n",
+			p->late, text_s(p->late), r->job->conf->dest.part_keep);
+	upkeep_tell_late(r->job, id, &done->rows);
+	for (size_t i = 0; i < p->dead.n; i++)
+		print_line(stdout, "  event %" PRId64 ": %s\n", p->dead.at[i].event,
+			p->dead.at[i].message);
 }
 
 static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 {
 	struct job *j = r->job;
-	struct queue_batch batch = { .id = batch_id, .event_sql = dead_event_sql(j->conf, batch_id) };
+	struct queue_batch batch = {
+		.id = batch_id, .event_sql = dead_event_sql(j->conf, batch_id),
+	};
 	struct pass p = {
-		.job = j, .from = r->letters, .batch = &batch, .places = &r->places, .careful = true, .keep = true,
-		.max_dead = INT64_MAX, .event = -1,
+		.job = j, .from = r->letters, .batch = &batch, .places = &r->places,
+		.careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1,
 	};
 
 	if (load_letters(&p, e) == 0) {
-		int64_t unstored = tally_rows(&sink_done(r->places.sink)->unstored);
-		print_line(stdout, "batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n", batch_id,
-			p.rows - unstored, p.events);
-		if (unstored)
-			print_line(stdout, "  %" PRId64 " row%s not stored: a trigger of the target left them out\n",
-				unstored, text_s(unstored));
-		if (p.late)
-			print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n", p.late, text_s(p.late), j->conf->dest.part_keep);
-		retain_tell_late(j, batch_id, &sink_done(r->places.sink)->rows);
-		for (size_t i = 0; i < p.dead.n; i++)
-			print_line(stdout, "  event %" PRId64 ": %s\n", p.dead.at[i].event, p.dead.at[i].message);
+		print_batch(r, &p);
 		r->left += (int64_t)p.dead.n;
 	}
 	dead_clear(&p.dead);
@@ -102,12 +113,13 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	return e->code;
 }
 
-/* Once more while another process is in the way. */
+/* Tries again, up to retry_limit, while another process is in the way. */
 static int replay_batch_waiting(struct replay *r, int64_t batch_id, struct err *e)
 {
 	int64_t deadline_ms = clock_ms() + r->job->conf->retry_limit;
 
-	while (replay_batch(r, batch_id, e) == ERR_CONFLICT && clock_ms() < deadline_ms && !process_stop_after_batch()) {
+	while (replay_batch(r, batch_id, e) == ERR_CONFLICT && clock_ms() < deadline_ms &&
+	       !process_stop_after_batch()) {
 		log_debug("%s; trying again", e->msg);
 		*e = (struct err){ 0 };
 		pq_close(r->letters);
@@ -120,16 +132,17 @@ static int replay_batch_waiting(struct replay *r, int64_t batch_id, struct err *
 	return e->code;
 }
 
+/* As replay_run. */
 static int replay_all(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
 	int64_t batch = 0, letters, batches = 0;
 
-	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 || position_kind(r->letters, &j->kind, e) < 0 ||
-	    position_require(j->kind, e) < 0 || job_leave_out(j, r->letters, e) < 0)
+	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 ||
+	    position_kind(r->letters, &j->kind, e) < 0 || position_require(j->kind, e) < 0 ||
+	    job_leave_out(j, r->letters, e) < 0)
 		return e->code;
 	places_open(&r->places, &j->conf->dest);
-	places_leave_out(&r->places, &j->generated);
 	j->lanes = 1;
 	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
@@ -138,7 +151,8 @@ static int replay_all(struct replay *r, struct err *e)
 		batches++;
 	}
 	if (!e->code && !batches)
-		print_line(stdout, "there are no dead letters of consumer %s\n", j->conf->consumer_name);
+		print_line(stdout, "there are no dead letters of consumer %s\n",
+			j->conf->consumer_name);
 	return e->code ? e->code : r->left > 0;
 }
 

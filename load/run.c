@@ -93,11 +93,11 @@ static void replace_conf(struct run *r, struct conf *conf)
 	const struct dest *old = &r->conf->dest, *new = &conf->dest;
 	bool keeps = is_same(new->part_keep, old->part_keep) &&
 		is_same(new->dest_table, old->dest_table);
-	int64_t keep_at_ms = keeps ? r->job.retain.keep_at_ms : 0;
+	int64_t keep_at_ms = keeps ? r->job.upkeep.keep_at_ms : 0;
 
 	batch_free(&r->loader);
 	job_free(&r->job);
-	r->job.retain.keep_at_ms = keep_at_ms;
+	r->job.upkeep.keep_at_ms = keep_at_ms;
 	report_moves(&r->watch.report, conf);
 	conf_free(r->conf);
 	*r->conf = *conf;
@@ -207,13 +207,11 @@ static int work(struct run *r, struct err *e)
 	int rc = connect_all(r, e);
 
 	if (rc == 0)
-		rc = retain_begin(&r->job, e);
-	if (rc == 0)
 		rc = batch_run(&r->loader, e);
 	if (rc < 0)
 		return rc;
 	retry_success(&r->retry);
-	if (retain_run(&r->job, places->route, places->sink, rc > 0))
+	if (upkeep_run(&r->job, places->route, rc > 0 ? places->sink : NULL))
 		places_forget(places);
 	report_success(&r->watch.report, rc == 0);
 	if (r->loader.events > events)

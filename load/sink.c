@@ -1,6 +1,6 @@
 /*
- * The sink: rows wait in streams, one for each partition and shape (stream.c), in blocks of a
- * bounded pool (block.c), and each lane's COPY sends them from there (lane.c).
+ * The sink: rows wait in streams, one for each partition and shape (stream.c), in blocks of a pool
+ * of bounded size (block.c), until the COPY of their lane sends them (lane.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +23,9 @@ struct sink *sink_new(const struct sink_types *types)
 
 static struct stream **bucket_of(struct sink *s, int64_t start_s, uint32_t shape)
 {
-	uint64_t h = ((uint64_t)start_s / 3600 + (uint64_t)shape * 7919) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t h = (uint64_t)start_s / 3600 + (uint64_t)shape * 7919;
 
+	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return &s->bucket[(h >> 32) % BUCKETS];
 }
 
@@ -33,6 +34,7 @@ static bool is_in_use(const struct sink *s, const struct stream *st)
 	return st->first || s->lane[st->lane].current == st;
 }
 
+/* Frees the list with its last stream. */
 static void leave_columns(struct shared_list *list)
 {
 	if (--list->users == 0)
@@ -78,7 +80,7 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
 	return st;
 }
 
-/* Those that another stream of the shape has, or a copy of text. */
+/* The column list that other streams of the shape have, or a copy of text. */
 static struct shared_list *share_columns(const struct sink *s, uint32_t shape, const char *text)
 {
 	struct shared_list *list = NULL;
@@ -94,8 +96,8 @@ static struct shared_list *share_columns(const struct sink *s, uint32_t shape, c
 	return list;
 }
 
-struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t lane, struct span table,
-	const char *target, const char *columns)
+struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t lane,
+	struct span table, const char *target, const char *columns)
 {
 	struct stream **at, *st = mem_alloc(sizeof *st);
 
@@ -105,7 +107,8 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
-		.target = mem_str(target, strlen(target)), .columns = share_columns(s, shape, columns),
+		.target = mem_str(target, strlen(target)),
+		.columns = share_columns(s, shape, columns),
 	};
 	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
 	*at = st;
@@ -113,27 +116,15 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	return st;
 }
 
-size_t sink_lane(const struct stream *st)
-{
-	return st->lane;
-}
-
-const char *sink_table(const struct stream *st)
-{
-	return st->table;
-}
-
 /* ---- a pass */
 
 static void drop_rows(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
-		stream_drop_rows(s, s->stream[i]);
-	for (size_t i = 0; i < LANES_MAX; i++) {
-		s->lane[i].plan = NULL;
-		s->lane[i].faulty = false;
-		lane_end_copy(s, &s->lane[i]);
-	}
+		while (s->stream[i]->first)
+			block_drop(&s->pool, stream_take(s->stream[i]));
+	for (size_t i = 0; i < LANES_MAX; i++)
+		lane_drop(s, &s->lane[i]);
 	assert(s->pool.used == 0);
 }
 
@@ -164,12 +155,6 @@ void sink_free(struct sink *s)
 	free(s);
 }
 
-int sink_row(struct sink *s, struct stream *st, const struct shape *shape, const struct span *values,
-	const struct event *ev, struct err *e)
-{
-	return stream_put(s, st, shape, values, ev, e);
-}
-
 bool sink_full(const struct sink *s)
 {
 	return s->pool.used >= POOL_BYTES;
@@ -189,11 +174,6 @@ void sink_swallow(struct sink *s)
 		for (const struct block *b = s->stream[i]->first; b; b = b->next)
 			tally_add(&s->done.rows, s->stream[i]->table, (int64_t)b->nrows);
 	drop_rows(s);
-}
-
-int sink_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until, struct sink_fault *fault, struct err *e)
-{
-	return lane_pump(s, lane, dst, until, fault, e);
 }
 
 const struct sink_done *sink_done(const struct sink *s)

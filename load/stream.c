@@ -1,10 +1,10 @@
 /*
- * A stream: rows of one shape that wait for one partition, in the order in which they were read, in
- * the format of COPY.
+ * A stream: rows of one shape that wait for one partition, in the order in which they were read,
+ * encoded for COPY.
  *
- * At first they are lines of text. After a COPY to the table our lock freezes its columns; if all
- * their types are known then, further rows are binary, which costs the target less. A row with a
- * value that only the server can read is text, and so are those after it for a while, longer each
+ * At first the rows are text. After a COPY to the table our lock freezes its columns; if all their
+ * types are known then, further rows are binary, which costs the target less. A row with a value
+ * that only the server can parse goes as text, and so do those after it for a while, longer each
  * time: changing the format costs a COPY.
  */
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static bool is_current(const struct sink *s, const struct stream *st)
 	return s->lane[st->lane].current == st;
 }
 
-/* A block with room for n bytes: the last one, or one that append makes the last. */
+/* A block with room for a row of n bytes: the last one, or a new one that append makes the last. */
 static struct block *room(struct sink *s, const struct stream *st, size_t n, bool binary)
 {
 	struct block *b = st->last;
@@ -30,7 +30,7 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 	return b;
 }
 
-/* The n bytes that were written into that room are a row. */
+/* Adds the row whose n bytes were written at the end of b, a block from room(). */
 static void append(struct sink *s, struct stream *st, struct block *b, size_t n, int64_t event_id)
 {
 	assert(block_fits(b, n));
@@ -48,6 +48,7 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 	st->bytes += n;
 }
 
+/* Instead of append. */
 static void give_up(struct sink *s, const struct stream *st, struct block *b)
 {
 	if (b != st->last)
@@ -56,15 +57,24 @@ static void give_up(struct sink *s, const struct stream *st, struct block *b)
 
 /* ---- the two formats */
 
-static int put_text(struct sink *s, struct stream *st, const struct shape *shape, const struct span *values,
-	const struct event *ev, struct err *e)
+/* Bytes that a line of text needs at most. A column may be asked for twice, so the length of the
+ * event is no bound. */
+static size_t text_room(const struct shape *shape, const struct span *values)
 {
-	size_t most = 0;        /* a column may be asked for twice, so the event's length is no bound */
+	size_t most = 0;
 
 	for (size_t i = 0; i < shape->n; i++)
 		most += 2 * values[i].n + 3;
+	return most;
+}
+
+static int put_text(struct sink *s, struct stream *st, const struct shape *shape,
+	const struct span *values, const struct event *ev, struct err *e)
+{
+	size_t most = text_room(shape, values);
 	struct block *b = room(s, st, most, false);
 	char *start = b->data + b->len, *out = start;
+
 	for (size_t i = 0; i < shape->n; i++) {
 		size_t bad;
 		ssize_t n = 2;
@@ -74,8 +84,9 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 			memcpy(out, "\\N", 2);
 		if (n < 0) {
 			give_up(s, st, b);
-			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of ev_data", (int)shape->target[i].n,
-				shape->target[i].p, (size_t)(values[i].p - ev->data.p) + bad);
+			bad += (size_t)(values[i].p - ev->data.p);
+			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of"
+				" ev_data", (int)shape->target[i].n, shape->target[i].p, bad);
 		}
 		out += n;
 		*out++ = i + 1 < shape->n ? '\t' : '\n';
@@ -88,7 +99,8 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 }
 
 /* false, and nothing is appended, when the row must go as text. */
-static bool put_binary(struct sink *s, struct stream *st, size_t columns, const struct span *values, const struct event *ev)
+static bool put_binary(struct sink *s, struct stream *st, size_t columns,
+	const struct span *values, const struct event *ev)
 {
 	size_t most = sizeof(uint16_t);
 
@@ -118,10 +130,11 @@ static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape 
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)
-		log_debug("partition %s: further rows of this batch go as binary values", st->table);
+		log_debug("partition %s: further rows of this batch go as binary values",
+			st->table);
 }
 
-/* May rows be binary now? A careful pass keeps to text: the server is the judge of what failed. */
+/* May the next row be binary? Not in a careful pass: there the server says which row failed. */
 static bool takes_binary(struct sink *s, struct stream *st, const struct shape *shape)
 {
 	if (st->looked != s->turn || s->careful)
@@ -131,8 +144,8 @@ static bool takes_binary(struct sink *s, struct stream *st, const struct shape *
 	return st->typed && st->text_left == 0;
 }
 
-int stream_put(struct sink *s, struct stream *st, const struct shape *shape, const struct span *values,
-	const struct event *ev, struct err *e)
+int stream_put(struct sink *s, struct stream *st, const struct shape *shape,
+	const struct span *values, const struct event *ev, struct err *e)
 {
 	if (takes_binary(s, st, shape)) {
 		if (put_binary(s, st, shape->n, values, ev))
@@ -169,10 +182,4 @@ void stream_put_back(struct stream *st, struct block *b)
 	if (!st->last)
 		st->last = b;
 	st->bytes += b->len;
-}
-
-void stream_drop_rows(struct sink *s, struct stream *st)
-{
-	while (st->first)
-		block_drop(&s->pool, stream_take(st));
 }

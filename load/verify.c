@@ -3,8 +3,8 @@
  *
  * A value's text may change in the target ('007' for an integer), so the target itself must say
  * what a row should be: the events are read a second time, into a temporary table for each
- * partition, without its constraints and triggers. Then count and checksum of its rows are compared
- * with those of the rows that this transaction wrote to the partition.
+ * partition, its twin, without constraints and triggers. Then the count and checksum of the twin's
+ * rows are compared with those of the rows that this transaction wrote to the partition.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +14,8 @@
 
 struct twin_column {
 	char *name;
-	bool in_all;                    /* all rows were loaded with it: else some have its default, and it is not compared */
+	/* All rows were loaded with it. Else some have its default, and it is not compared. */
+	bool in_all;
 };
 
 struct twin {                           /* the temporary table of a partition */
@@ -30,7 +31,8 @@ struct verify {
 };
 
 /* The rows of our own transaction and its savepoints: what is visible and not yet committed. */
-#define OURS "pg_catalog.age(t.xmin)" PQ_OWN("<=") "0 AND pg_catalog.txid_status(pg_catalog.txid_current()" PQ_OWN("-") \
+#define OURS "pg_catalog.age(t.xmin)" PQ_OWN("<=") "0" \
+	" AND pg_catalog.txid_status(pg_catalog.txid_current()" PQ_OWN("-") \
 	"pg_catalog.age(t.xmin)::pg_catalog.int8)" PQ_OWN("=") "'in progress'::pg_catalog.text"
 
 static void add_twin(struct buf *sql, size_t i)
@@ -84,7 +86,7 @@ static bool knows_column(const struct twin *t, struct span name)
 	return false;
 }
 
-/* Rows of that shape go there too. */
+/* Rows of that shape go to the twin: updates which columns all rows have. */
 static void join_shape(struct twin *t, const struct shape *shape)
 {
 	bool first = t->n == 0;
@@ -95,12 +97,16 @@ static void join_shape(struct twin *t, const struct shape *shape)
 		if (knows_column(t, shape->target[i]))
 			continue;
 		t->column = mem_grow(t->column, t->n, &t->cap, sizeof *t->column);
-		t->column[t->n++] = (struct twin_column){ mem_str(shape->target[i].p, shape->target[i].n), first };
+		t->column[t->n++] = (struct twin_column){
+			mem_str(shape->target[i].p, shape->target[i].n), first,
+		};
 	}
 }
 
-/* What a lane has from an earlier run is not read: no row goes there. */
-static int into_twin(struct pass *p, struct part_want *want, const struct shape *shape, struct buf *table, struct err *e)
+/* A pass_place. A partition without rows in this pass may belong to a lane that has the batch from
+ * an earlier run: then no row goes there. */
+static int into_twin(struct pass *p, struct part_want *want, const struct shape *shape,
+	struct buf *table, struct err *e)
 {
 	struct verify *v = p->place_for;
 	char *name = mem_str(want->name.p, want->name.n);
@@ -111,7 +117,8 @@ static int into_twin(struct pass *p, struct part_want *want, const struct shape 
 		join_shape(&v->twin[part - v->rows->at], shape);
 		add_twin(table, (size_t)(part - v->rows->at));
 	} else if (v->job->loads[job_lane_of(v->job, want->name)]) {
-		err_set(e, ERR_OTHER, "src_db: the batch has other events than when it was read first");
+		err_set(e, ERR_OTHER,
+			"src_db: the batch has other events than when it was read first");
 	}
 	return e->code;
 }
@@ -135,7 +142,8 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 	struct queue_batch batch = *loaded->batch;
 	struct places twins = { .route = loaded->places->route, .sink = sink_new(NULL) };
 	struct pass p = {
-		.job = j, .from = j->src, .batch = &batch, .places = &twins, .event = -1, .place = into_twin, .place_for = v,
+		.job = j, .from = j->src, .batch = &batch, .places = &twins, .event = -1,
+		.place = into_twin, .place_for = v,
 	};
 
 	if (loaded->dead.n)
@@ -163,26 +171,42 @@ static size_t add_columns(struct buf *sql, const struct twin *t, bool in_all, co
 	return n;
 }
 
-/* One row: count and checksum of a table's rows. */
+/* Appends a subquery without its FROM list: count and checksum of a table's rows. */
 static void add_sums(struct buf *sql, const struct twin *t)
 {
-	buf_str(sql, "(SELECT pg_catalog.count(*) AS n, pg_catalog.sum(pg_catalog.hashtextextended(ROW(");
+	buf_str(sql, "(SELECT pg_catalog.count(*) AS n,"
+		" pg_catalog.sum(pg_catalog.hashtextextended(ROW(");
 	add_columns(sql, t, true, "t.");
 	buf_str(sql, ")::pg_catalog.text, 0)) AS h FROM ");
 }
 
-/* Says what is not compared. false: nothing is. */
+/* Logs which columns are not compared. false: not one can be. */
 static bool is_comparable(const struct twin *t, const char *name)
 {
 	struct buf columns = { 0 };
 	size_t left_out = add_columns(&columns, t, false, "");
 
 	if (left_out == t->n)
-		log_error("verify: no column of partition %s can be compared: not one is in all of its events", name);
+		log_error("verify: no column of partition %s can be compared: not one is in all"
+			" of its events", name);
 	else if (left_out)
-		log_warn("verify: partition %s: not every event has %s: not compared", name, buf_cstr(&columns));
+		log_warn("verify: partition %s: not every event has %s: not compared", name,
+			buf_cstr(&columns));
 	buf_free(&columns);
 	return left_out < t->n;
+}
+
+/* Appends the query: rows of the twin, rows of the partition, and 1 if their values differ. */
+static void add_comparison(struct buf *sql, const struct verify *v, size_t i)
+{
+	buf_str(sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
+		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
+	add_sums(sql, &v->twin[i]);
+	add_twin(sql, i);
+	buf_str(sql, " t) want, ");
+	add_sums(sql, &v->twin[i]);
+	add_partition(sql, v, i);
+	buf_str(sql, " t WHERE " OURS ") got");
 }
 
 static int compare(struct verify *v, size_t i, struct err *e)
@@ -195,14 +219,7 @@ static int compare(struct verify *v, size_t i, struct err *e)
 		v->differ++;
 		return 0;
 	}
-	buf_str(&sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
-		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
-	add_sums(&sql, &v->twin[i]);
-	add_twin(&sql, i);
-	buf_str(&sql, " t) want, ");
-	add_sums(&sql, &v->twin[i]);
-	add_partition(&sql, v, i);
-	buf_str(&sql, " t WHERE " OURS ") got");
+	add_comparison(&sql, v, i);
 	int rc = pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	if (rc < 0)
@@ -210,9 +227,11 @@ static int compare(struct verify *v, size_t i, struct err *e)
 	int64_t want = pq_int(dst, 0, 0, 0), got = pq_int(dst, 0, 1, 0);
 	bool differ = pq_int(dst, 0, 2, 0);
 	if (want != got)
-		log_error("verify: partition %s got %" PRId64 " rows from %" PRId64 " events", name, got, want);
+		log_error("verify: partition %s got %" PRId64 " rows from %" PRId64 " events", name,
+			got, want);
 	else if (differ)
-		log_error("verify: partition %s got %" PRId64 " rows, and their values are not those of the events", name, got);
+		log_error("verify: partition %s got %" PRId64 " rows, and their values are not"
+			" those of the events", name, got);
 	v->differ += differ || want != got;
 	return 0;
 }
@@ -238,8 +257,9 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 		if (compare(v, i, e) < 0)
 			return e->code;
 	if (v->differ)
-		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions differ from the events, nothing"
-			" of it is committed", loaded->batch->id, v->differ, v->rows->n);
+		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions"
+			" differ from the events, nothing of it is committed", loaded->batch->id,
+			v->differ, v->rows->n);
 	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->rows->n);
 	return 0;
 }

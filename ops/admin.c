@@ -127,7 +127,7 @@ static int refuse_half(struct job *j, struct err *e)
 
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || !state.consumer)
 		return e->code;
-	job_look(j, j->dst[0], &batch, &v, e);
+	txn_look(j, j->dst[0], &batch, &v, e);
 	queue_batch_free(&batch);
 	if (e->code)
 		return e->code;

@@ -214,7 +214,7 @@ static void check_tick(struct check *c, int64_t tick)
 		c->job->conf->consumer_name, tick);
 	if (!c->registered)
 		return;
-	if (job_look(c->job, c->job->dst[0], &batch, &v, &e) < 0 && e.code == ERR_CONFLICT)
+	if (txn_look(c->job, c->job->dst[0], &batch, &v, &e) < 0 && e.code == ERR_CONFLICT)
 		finding_ok("%s", e.msg);
 	else if (e.code)
 		finding_missing(c->found, "%s", e.msg);

@@ -85,7 +85,7 @@ static int put(struct pass_over *p, size_t i, struct err *e)
 	struct event ev = { .id = (int64_t)i, .data = span_of(note) };
 	if (p->peak < p->sink->pool.used)
 		p->peak = p->sink->pool.used;
-	return sink_row(p->sink, stream_of(p, i % p->tables), &shape, values, &ev, e);
+	return stream_put(p->sink, stream_of(p, i % p->tables), &shape, values, &ev, e);
 }
 
 /* As a pass does: an event that failed is told, and left out. */
@@ -94,7 +94,7 @@ static int pump(struct pass_over *p, size_t lane, enum sink_until until, struct 
 	struct sink_fault fault;
 	int rc;
 
-	while ((rc = sink_pump(p->sink, lane, &p->server[lane], until, &fault, e)) < 0) {
+	while ((rc = lane_pump(p->sink, lane, &p->server[lane], until, &fault, e)) < 0) {
 		if (e->code != ERR_DATA || fault.event < 0 || p->ntold == COUNT(p->told))
 			return rc;
 		p->told[p->ntold++] = fault.event;
@@ -278,7 +278,7 @@ static void test_careless(void)
 	sink_begin(p.sink, false);
 	for (size_t i = 0; i < p.rows; i++)
 		put(&p, i, &e);
-	while (sink_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
+	while (lane_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
 		;
 	check_int("code", e.code, ERR_DATA);
 	check_int("event", fault.event, -1);
@@ -299,7 +299,7 @@ static void test_shape(void)
 		sink_begin(p.sink, careful);
 		for (size_t i = 0; i < p.rows; i++)
 			put(&p, i, &e);
-		while (sink_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
+		while (lane_pump(p.sink, 0, &p.server[0], SINK_EMPTY, &fault, &e) > 0)
 			;
 		check_int("a COPY that is refused", e.code, ERR_SHAPE);
 		check_str("its table", fault.table, "t2");
@@ -349,8 +349,8 @@ static void test_free(void)
 	sink_begin(p.sink, false);
 	for (size_t i = 0; i < p.rows; i++)
 		put(&p, i, &e);
-	check_int("a COPY is open", sink_pump(p.sink, 0, &p.server[0], SINK_FULL, &fault, &e), 1);
-	while ((rc = sink_pump(p.sink, 0, &p.server[0], SINK_FREE, &fault, &e)) > 0)
+	check_int("a COPY is open", lane_pump(p.sink, 0, &p.server[0], SINK_FULL, &fault, &e), 1);
+	while ((rc = lane_pump(p.sink, 0, &p.server[0], SINK_FREE, &fault, &e)) > 0)
 		;
 	check_int("it was ended", rc, 0);
 	check_int("the connection is free", p.server[0].state, IDLE);
@@ -391,7 +391,7 @@ static void test_undecodable(void)
 
 	prepare(&p, 1, NULL);
 	sink_begin(p.sink, false);
-	check_int("bad escape", sink_row(p.sink, stream_of(&p, 0), &shape, values, &ev, &e),
+	check_int("bad escape", stream_put(p.sink, stream_of(&p, 0), &shape, values, &ev, &e),
 		ERR_DATA);
 	check_int("idle", sink_idle(p.sink), true);
 	finish(&p);

@@ -1,0 +1,130 @@
+/*
+ * The row in an event: whether there is one, and which period it belongs to. All errors here are
+ * ERR_DATA, the event's own.
+ */
+#include <string.h>
+
+#include "load.h"
+
+#define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
+
+/* Does the type mark a row? It is I, U or D, a colon, and the primary key. */
+static bool is_row_type(struct span type)
+{
+	return type.n > 1 && type.p[1] == ':' && memchr("IUD", type.p[0], 3);
+}
+
+/* Does it begin like urlencoded columns? At least one has a value, after an equals sign. */
+static bool is_encoded(struct span data)
+{
+	size_t i = 0;
+
+	while (i < data.n && data.p[i] != '=' && data.p[i] != '&')
+		if (memchr(" \t\r\n\"'`(){}[]<>;\\", data.p[i++], 17))
+			return false;
+	return memchr(data.p, '=', data.n);
+}
+
+int row_check(const struct event *ev, struct err *e)
+{
+	struct buf type = { 0 };
+
+	if (is_row_type(ev->type) ? ev->data.n > 0 : ev->data.n > 0 && is_encoded(ev->data))
+		return 0;
+	buf_printable(&type, ev->type, 60);
+	if (ev->type.n && ev->type.p[0] == '{')
+		err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which"
+			" is not supported; use pgq.logutriga in the trigger");
+	else
+		err_set(e, ERR_DATA, "ev_data is %s: there is no row in an event of type \"%s\"",
+			!ev->data.p ? "NULL" : !ev->data.n ? "empty" : "not urlencoded",
+			buf_cstr(&type));
+	buf_free(&type);
+	return e->code;
+}
+
+/* Are bytes sent as UTF-8, or as they are to a target whose encoding it is? */
+static bool must_be_utf8(const struct job *j)
+{
+	const struct pq *dst = j->dst[0] ? j->dst[0] : j->ddl;
+
+	return strcmp(j->style.encoding, "UTF8") == 0 ||
+		(strcmp(j->style.encoding, "SQL_ASCII") == 0 &&
+		 strcmp(pq_server_encoding(dst), "UTF8") == 0);
+}
+
+int row_check_names(const struct job *j, const struct event *ev, const struct shape *shape,
+	struct err *e)
+{
+	struct buf shown = { 0 };
+	size_t i = 0;
+
+	if (!must_be_utf8(j))
+		return 0;
+	while (i < shape->n && text_is_utf8(shape->target[i]))
+		i++;
+	if (i == shape->n && text_is_utf8(ev->type))
+		return 0;
+	bool column = i < shape->n;
+	buf_printable(&shown, column ? shape->target[i] : ev->type, 2 * NAME_BYTES_MAX);
+	err_set(e, ERR_DATA, "%s %s is no valid UTF-8", column ? "the name of column" : "ev_type",
+		buf_cstr(&shown));
+	buf_free(&shown);
+	return e->code;
+}
+
+static int no_period(const struct row_dates *d, struct span raw, const char *why, struct err *e)
+{
+	struct buf shown = { 0 };
+
+	buf_printable(&shown, raw, 60);
+	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", d->dest->part_field,
+		buf_cstr(&shown), why);
+	style_explain(d->style, e);
+	buf_free(&shown);
+	return e->code;
+}
+
+/* Decodes a date and finds its period. */
+static int period_of_date(const struct row_dates *d, const struct event *ev, struct span raw,
+	int64_t *start_s, struct err *e)
+{
+	char text[DATE_RAW_MAX];
+	const char *why = "it is too long for a date";
+	size_t bad;
+
+	if (raw.n > sizeof text)
+		return no_period(d, raw, why, e);
+	ssize_t n = urlenc_decode(text, raw, &bad);
+	if (n < 0)
+		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data",
+			d->dest->part_field, (size_t)(raw.p - ev->data.p) + bad);
+	const struct span date = { text, (size_t)n };
+	if (period_of_text(&d->dest->period, date, start_s, &why) < 0)
+		return no_period(d, date, why, e);
+	return 0;
+}
+
+int row_period(struct row_dates *d, const struct event *ev, struct span raw, int64_t *start_s,
+	struct err *e)
+{
+	const struct period_rule *rule = &d->dest->period;
+	const char *why;
+
+	*start_s = 0;
+	if (rule->method == PERIOD_NONE)
+		return 0;
+	if (d->time != QUEUE_TIME_NONE) {
+		if (period_of_usecs(rule, ev->time, start_s, &why) < 0)
+			return no_period(d, span_of("the event's time"), why, e);
+		return 0;
+	}
+	if (!raw.p)
+		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition",
+			d->dest->part_field);
+	if (period_recall(&d->memo, raw, start_s))
+		return 0;
+	if (period_of_date(d, ev, raw, start_s, e) == 0)
+		period_remember(&d->memo, raw, *start_s);
+	return e->code;
+}

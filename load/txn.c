@@ -1,0 +1,243 @@
+/*
+ * The data transactions of a batch, one in each lane: opened and judged by the position that is
+ * stored there, and committed with the batch's tick.
+ *
+ * Each lane loads and commits its rows with its own tick: lane 0 under the consumer's name, lane k
+ * of n under a subconsumer's. All lanes have sent their rows before the first commits, and lane 0
+ * commits last. So lane 0's tick is the consumer's position as any PgQ consumer stores it, and
+ * after a kill between two commits the other lanes' ticks tell which of them have the batch: these
+ * are skipped when it comes again.
+ *
+ * The number of lanes is stored on the target, and changes only while all are at the same tick: n
+ * lanes finish a batch that n lanes began, whatever the config says by then. Each position has its
+ * own lock, which does not depend on n.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+#define LOOKS_MAX 10                    /* at positions that another process is moving */
+
+static int busy(const struct job *j, struct err *e)
+{
+	return err_set(e, ERR_CONFLICT, "another process loads for consumer %s at this moment",
+		j->conf->consumer_name);
+}
+
+/* ---- before a batch */
+
+static int roll_back(struct job *j, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n && !e->code; i++)
+		position_rollback(j->dst[i], e);
+	return e->code;
+}
+
+static int move_queue(struct job *j, int64_t tick, struct err *e)
+{
+	const struct conf *c = j->conf;
+
+	if (queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0)
+		return e->code;
+	return TXN_MOVED;
+}
+
+/* ERR_CONFLICT when another process has finished the batch since we asked for it. */
+static int check_active(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	bool active = true;
+
+	if (queue_batch_active(j->src, b->id, &active, e) == 0 && !active)
+		busy(j, e);
+	return e->code;
+}
+
+/* Carries out a verdict other than loading. */
+static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v,
+	struct err *e)
+{
+	if (roll_back(j, j->lanes, e) < 0)
+		return e->code;
+	if (v->kind == VERDICT_IS_IN)
+		return TXN_IS_IN;
+	if (check_active(j, b, e) < 0)
+		return e->code;
+	if (judge_stops(v))
+		return err_set(e, ERR_POSITION, "%s", v->words);
+	if (v->kind == VERDICT_MOVE) {
+		log_warn("%s: moving queue %s there", v->words, j->conf->queue_name);
+		return move_queue(j, v->tick, e);
+	}
+	log_warn("%s: going tick by tick", v->words);
+	j->single_until = v->tick;
+	job_close_lanes(j);
+	return move_queue(j, b->prev_tick, e);
+}
+
+/* Opens the transactions of all lanes that have a position, and reads the positions. */
+static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err *e)
+{
+	if (job_open_lanes(j, 1, e) < 0 ||
+	    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos[0], e) < 0)
+		return e->code;
+	j->lanes = judge_lanes(&pos[0]);
+	if (job_open_lanes(j, j->lanes, e) < 0)
+		return e->code;
+	for (size_t i = 1; i < j->lanes && !e->code; i++)
+		position_begin(j->dst[i], j->conf->consumer_name, i, j->lanes, j->kind, &pos[i], e);
+	return e->code;
+}
+
+/* All lanes are at the same tick: changes their number to the config's. */
+static int change_number(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	struct position pos = { .tick = b->prev_tick, .time_us = b->prev_us, .from = b->prev_tick };
+	size_t others = j->lanes;
+
+	j->lanes = (size_t)j->conf->lanes;
+	if (j->kind != POSITION_LANES)
+		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers:"
+			" lanes must be 1");
+	pos.rule = judge_rule(&j->conf->dest, j->lanes);
+	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
+		return e->code;
+	for (size_t i = 1; i < others && !e->code; i++)
+		position_rollback(j->dst[i], e);
+	return e->code;
+}
+
+int txn_begin(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	struct position pos[LANES_MAX];
+	struct judge_case c = {
+		.conf = j->conf, .batch = b, .pos = pos, .single = b->prev_tick < j->single_until,
+	};
+	struct verdict v;
+
+	if (begin_lanes(j, pos, e) < 0)
+		return e->code;
+	c.n = j->lanes;
+	if (job_judge(j, &c, pos, &v, e) < 0)
+		return e->code;
+	if (v.kind != VERDICT_LOAD)
+		return follow(j, b, &v, e);
+	memcpy(j->loads, v.loads, sizeof j->loads);
+	if (v.ahead || j->lanes == (size_t)j->conf->lanes)
+		return TXN_TO_LOAD;
+	return change_number(j, b, e) < 0 ? e->code : txn_begin(j, b, e);
+}
+
+/* ---- what a run would find */
+
+/* One look at both sides; a process that loads may move them in between. */
+static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v,
+	struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct position pos[LANES_MAX];
+	struct judge_case judged = { .conf = c, .batch = b, .pos = pos };
+	struct queue_state state;
+
+	queue_batch_free(b);
+	*b = (struct queue_batch){ 0 };
+	/* the queue before the target: a running process moves it last */
+	if (queue_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, b, e) < 0)
+		return e->code;
+	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
+		b->prev_tick = state.consumer_tick;
+	if (e->code || position_look(dst, c->consumer_name, j->kind, pos, &judged.n, e) < 0)
+		return e->code;
+	return job_judge(j, &judged, pos, v, e);
+}
+
+int txn_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdict *v, struct err *e)
+{
+	int64_t before = -1;
+
+	for (int tries = LOOKS_MAX; tries-- > 0;) {
+		if (look_once(j, dst, b, v, e) < 0 || !judge_stops(v) || b->prev_tick == before)
+			return e->code;
+		before = b->prev_tick;
+	}
+	return busy(j, e);
+}
+
+/* ---- the commit */
+
+/* Stores in names, which has room for all, the partitions that got rows on that lane. Returns how
+ * many. */
+static size_t names_of_lane(const struct job *j, size_t lane, const struct tally *rows,
+	struct table_name *names)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		struct span name = span_of(rows->at[i].name);
+		if (job_lane_of(j, name) != lane)
+			continue;
+		names[n++] = (struct table_name){ name, age_may_be_loose(j, name) };
+	}
+	return n;
+}
+
+/* Commits one lane. first: statements to run before, in the same message. b: NULL leaves the
+ * position as it is. */
+static int commit_after(struct job *j, const char *first, size_t lane, const struct queue_batch *b,
+	struct err *e)
+{
+	if (!b)
+		return position_keep(j->dst[lane], first, e);
+	const struct position pos = {
+		.tick = b->tick, .time_us = b->tick_us,
+		.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
+	};
+	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, j->kind,
+		&pos, e);
+}
+
+/* After a refused commit: what is known of dest_table may no longer be true. */
+static void look_anew(struct job *j, size_t lane, const struct err *e)
+{
+	struct err ignored = { 0 };
+
+	j->children = false;
+	if (e->code == ERR_CONFLICT && j->generated.n)
+		job_leave_out(j, j->dst[lane], &ignored);
+}
+
+/* Checks that the tables which got rows are the right ones, and commits. They are locked by now, so
+ * a table that is right remains so. Where all are children of dest_table, as they were in the last
+ * batch, the check is sent with the COMMIT. */
+static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
+	const struct tally *rows, struct err *e)
+{
+	const struct dest *d = &j->conf->dest;
+	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
+	size_t n = names_of_lane(j, lane, rows, names);
+	struct buf first = { 0 };
+
+	if (j->children)
+		table_add_children(&first, j->dst[lane], d, names, n);
+	else if (!e->code)
+		table_right(j->dst[lane], d, names, n, &j->children, NULL, e);
+	table_add_generated(&first, d, names, n, &j->generated);
+	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
+		table_refused(j->dst[lane], d, names, n, &j->generated, e);
+		look_anew(j, lane, e);
+	}
+	buf_free(&first);
+	free(names);
+	return e->code;
+}
+
+int txn_commit(struct job *j, const struct queue_batch *b, const struct tally *rows, struct err *e)
+{
+	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
+		if (j->loads[i])
+			commit_lane(j, i, b, rows, e);
+		else
+			position_rollback(j->dst[i], e);
+	}
+	return e->code;
+}

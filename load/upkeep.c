@@ -1,0 +1,204 @@
+/*
+ * Upkeep between two batches: partitions that are made ahead of time, by part_premake, and those
+ * that part_keep removes (keep.c); and after a batch, the warning of rows that came too late. None
+ * of it stops the loading of rows: what fails is a warning, and tried again the next time.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+#define EVERY_MS (60 * 60 * 1000)       /* between two looks for partitions that are too old */
+#define RETRY_MS (60 * 1000)            /* when a connection was lost */
+#define CONFLICT_MS (60 * 1000)         /* while another process creates partitions of the table */
+#define LOCK_WAITS 3                    /* lock timeouts before the rest is left for later */
+#define WARNED_MAX 10                   /* partitions that cannot be created, named one by one */
+#define NAMED_MAX 5                     /* partitions with late rows that a warning names */
+
+/* Logs what failed, and closes ddl, whatever state the error left it in. */
+static void failed(struct job *j, const char *what, const struct err *e)
+{
+	if (e->code != ERR_STOP)
+		log_warn("%s: %s; it will be tried again", what, e->msg);
+	pq_close(j->ddl);
+	j->ddl = NULL;
+}
+
+/* ---- rows that come late */
+
+/* How many of the rows are in old periods. Appends their partitions to text. */
+static int64_t late_rows(const struct job *j, const struct tally *rows, struct buf *text)
+{
+	int64_t n = 0, start_s;
+	size_t parts = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct tally_part *part = &rows->at[i];
+		if (!part->rows || !age_of_name(&j->conf->dest, part->name, &start_s) ||
+		    !age_is_old(j, start_s) || tally_find(&j->upkeep.stay, part->name))
+			continue;
+		n += part->rows;
+		if (parts++ < NAMED_MAX)
+			buf_fmt(text, "%s%" PRId64 " into %s", text->len ? ", " : "", part->rows,
+				part->name);
+	}
+	if (parts > NAMED_MAX)
+		buf_fmt(text, ", and into %zu more", parts - NAMED_MAX);
+	return n;
+}
+
+/* Minutes until the look that removes what was written now. A look that is due already spares what
+ * the last batch wrote, so that the next one counts. */
+static int64_t minutes_left(const struct job *j)
+{
+	int64_t left_ms = j->upkeep.keep_at_ms - clock_ms();
+
+	return ((left_ms > 0 ? left_ms : EVERY_MS) + 59999) / 60000;
+}
+
+int64_t upkeep_tell_late(struct job *j, int64_t batch, const struct tally *rows)
+{
+	const struct dest *d = &j->conf->dest;
+	struct buf text = { 0 };
+	struct err e = { 0 };
+
+	if (d->keep.unit == PERIOD_NONE || !rows->n)
+		return 0;
+	if (!j->upkeep.known && age_look(j, &e) < 0)
+		failed(j, "part_keep", &e);
+	int64_t n = late_rows(j, rows, &text), min = minutes_left(j);
+	if (n)
+		log_warn("batch %" PRId64 ": %" PRId64 " row%s older than part_keep = %s: %s; they"
+			" will be %s with their partitions in about %" PRId64 " minute%s, or when"
+			" a process starts (part_late = create)", batch, n, text_s(n),
+			d->part_keep, buf_cstr(&text),
+			d->part_keep_action == KEEP_DETACH ? "detached" : "dropped",
+			min, text_s(min));
+	buf_free(&text);
+	return n;
+}
+
+/* ---- partitions made ahead of time */
+
+static bool is_premake_due(const struct job *j)
+{
+	return j->conf->dest.part_premake && clock_ms() >= j->upkeep.premake_at_ms &&
+		(j->upkeep.ev_type || !strstr(j->conf->dest.part_template, "_PKEY"));
+}
+
+static int make_ahead(struct job *j, const struct route *route, int64_t start_s, struct err *e)
+{
+	struct buf name = { 0 };
+	bool created = false;
+
+	part_name(&name, &j->conf->dest, start_s);
+	struct part_want want = {
+		.dest = &j->conf->dest, .name = { name.p, name.len }, .start_s = start_s,
+		.end_s = period_end(&j->conf->dest.period, start_s),
+		.ev_type = span_of(j->upkeep.ev_type), .lock_timeout_ms = UPKEEP_LOCK_TIMEOUT_MS,
+		.route = route,
+	};
+	part_ensure(j->ddl, &want, &created, e);
+	if (created)
+		watch_partition(j->watch, want.name, true);
+	buf_free(&name);
+	return e->code;
+}
+
+static bool is_locked(const struct err *e)
+{
+	return e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT;
+}
+
+/* Would it fail in the same way for every period? */
+static bool is_general(const struct err *e)
+{
+	return e->code != ERR_SHAPE && e->code != ERR_DATA && !is_locked(e);
+}
+
+/* Makes those of the periods after start_s; *failed counts the ones that could not be made. */
+static int make_all(struct job *j, const struct route *route, int64_t start_s, int *failed,
+	struct err *e)
+{
+	const struct period_rule *rule = &j->conf->dest.period;
+	int64_t left = j->conf->dest.part_premake;
+	int waits = 0;
+
+	for (; left > 0 && !process_stop_after_batch(); left--) {
+		struct err own = { 0 };
+		start_s = period_end(rule, start_s);
+		if (make_ahead(j, route, start_s, &own) == 0)
+			continue;
+		waits += is_locked(&own);
+		if (own.code == ERR_CONFLICT)   /* another process creates: not for an hour */
+			j->upkeep.premake_at_ms = clock_ms() + CONFLICT_MS;
+		if (is_general(&own) || waits == LOCK_WAITS)
+			return err_set(e, own.code, "%s", own.msg);
+		if (++*failed <= WARNED_MAX)
+			log_warn("part_premake: %s; it will be tried again", own.msg);
+	}
+	return 0;
+}
+
+/* Makes the partitions that part_premake asks for. A period whose partition cannot be created is a
+ * warning, and no reason to leave out the later ones; what fails for all periods is an error. */
+static int premake(struct job *j, const struct route *route, struct err *e)
+{
+	const struct period_rule *rule = &j->conf->dest.period;
+	struct upkeep *r = &j->upkeep;
+	int64_t start_s;
+	const char *why;
+	int failed = 0;
+
+	if (r->apart)
+		return 0;
+	if (period_of_clock(rule, r->now_s, &start_s, &why) < 0)
+		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
+	int64_t next_ms = clock_ms() + (period_end(rule, start_s) - r->now_s) * 1000;
+	if (make_all(j, route, start_s, &failed, e) < 0)
+		return e->code;
+	if (failed > WARNED_MAX)
+		log_warn("part_premake: %d more partitions cannot be created", failed - WARNED_MAX);
+	if (!failed && !process_stop_after_batch())
+		r->premake_at_ms = next_ms;
+	return 0;
+}
+
+/* ---- between two batches */
+
+static void look(struct job *j, const struct route *route, const struct sink *sink, bool keep,
+	bool make)
+{
+	struct upkeep *r = &j->upkeep;
+	struct err e = { 0 };
+
+	if (keep)
+		r->keep_at_ms = clock_ms() + EVERY_MS;
+	if (make)
+		r->premake_at_ms = clock_ms() + EVERY_MS;
+	if (age_look(j, &e) < 0) {
+		if (keep && e.code == ERR_CONN)
+			r->keep_at_ms = clock_ms() + RETRY_MS;
+		failed(j, keep ? "part_keep" : "part_premake", &e);
+		return;
+	}
+	if (keep && keep_run(j, sink, &e) < 0)
+		failed(j, "part_keep", &e);
+	e = (struct err){ 0 };
+	if (make && (part_open(&j->ddl, j->conf, &j->style, &e) < 0 ||
+		     premake(j, route, &e) < 0))
+		failed(j, "part_premake", &e);
+}
+
+bool upkeep_run(struct job *j, const struct route *route, const struct sink *sink)
+{
+	struct upkeep *r = &j->upkeep;
+	bool keep = j->conf->dest.keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms;
+	bool make = is_premake_due(j);
+
+	if (keep || make)
+		look(j, route, sink, keep, make);
+	return keep || make;
+}
