@@ -1,6 +1,6 @@
 /*
- * Which periods are too old. part_keep begins at a moment by the target's clock. That clock is
- * compared with the source's, where rows get their dates: a clock that has jumped must not make all
+ * Which periods are too old. The target's clock says where part_keep begins. It is compared with
+ * the source's clock, from which rows get their dates: a clock that has jumped must not make all
  * partitions old.
  */
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static void warn_apart(int64_t src_s, int64_t dst_s)
 	buf_free(&text);
 }
 
-/* between_s: from the source's answer to the target's. */
+/* between_s: seconds from the source's answer to the target's. */
 static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
 {
 	int64_t ahead_s = dst_s - src_s - between_s;

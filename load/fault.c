@@ -67,8 +67,8 @@ int fault_leave_out(struct sink *s, struct lane *l, struct pq *dst, struct err *
 	return to_savepoint(dst, e);
 }
 
-/* Careful: names the event if the block is one row, or stands for all rows of the stream, as with
- * an error of shape. */
+/* In a careful pass: names the event of a block of one row. An error of shape concerns all rows of
+ * the stream, so the first one is named. */
 static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
 {
 	if (!l->out)                    /* the COPY failed before a row was sent */

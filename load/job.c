@@ -176,7 +176,7 @@ static int check_registration(struct job *j, struct err *e)
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);
 }
 
-/* ---- all of it */
+/* ---- everything that a run needs */
 
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {

@@ -171,7 +171,8 @@ static int remove_one(struct look *l, struct child *child)
 	return lost.code;
 }
 
-/* stayed: those that stayed after the last look, else the others. */
+/* Removes what is old: of the children that stayed after the last look, or of the others. 0, or the
+ * error of a lost connection. */
 static int remove_all(struct look *l, const struct sink *sink, bool stayed)
 {
 	struct job *j = l->job;

@@ -34,7 +34,7 @@ void known_clear(struct known *k)
 
 /* ---- the set */
 
-/* How many partitions are earlier: where this one is, or belongs. */
+/* The index where the partition is or belongs: how many are earlier. */
 static size_t place_of(const struct known *k, int64_t start_s)
 {
 	size_t from = 0, to = k->n;

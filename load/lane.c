@@ -57,7 +57,7 @@ static bool should_end(struct sink *s, const struct lane *l, enum sink_until unt
 		return false;
 	if (stopped || (s->careful && l->out) || is_first_and_long(s, l))
 		return true;
-	if (until == SINK_FREE && l->sent)      /* a binary COPY must have its header */
+	if (until == SINK_FREE && l->sent)      /* an empty binary COPY would lack its header */
 		return true;
 	if (has_more(l->current))
 		return false;
@@ -237,7 +237,7 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 	if (may_look && look_at_types(s, lane, dst, e) < 0)
 		return e->code;
 	if (until == SINK_FREE) {
-		l->saved = 0;           /* what the caller does now must not be undone with it */
+		l->saved = 0;           /* the next COPY sets one after what the caller does now */
 		return 0;
 	}
 	l->current = worthwhile(s, lane, until == SINK_EMPTY);

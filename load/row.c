@@ -43,7 +43,7 @@ int row_check(const struct event *ev, struct err *e)
 	return e->code;
 }
 
-/* Are bytes sent as UTF-8, or as they are to a target whose encoding it is? */
+/* Must names be valid UTF-8? Yes if they are sent as UTF-8, or unconverted to a target in UTF-8. */
 static bool must_be_utf8(const struct job *j)
 {
 	const struct pq *dst = j->dst[0] ? j->dst[0] : j->ddl;

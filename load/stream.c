@@ -48,7 +48,7 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 	st->bytes += n;
 }
 
-/* Instead of append. */
+/* Drops a block from room() in which no row was completed. */
 static void give_up(struct sink *s, const struct stream *st, struct block *b)
 {
 	if (b != st->last)
