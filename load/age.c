@@ -45,17 +45,30 @@ static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
 	return ahead_s >= APART_S || ahead_s <= -APART_S;
 }
 
+/* The server's clock in seconds since 1970: of UTC, and as a clock in the session's zone shows it. */
+static int ask_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err *e)
+{
+	if (pq_query(q, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch',"
+	    " pg_catalog.now()))::pg_catalog.int8,"
+	    " pg_catalog.floor(pg_catalog.date_part('epoch', LOCALTIMESTAMP))::pg_catalog.int8",
+	    e) < 0)
+		return e->code;
+	*now_s = pq_int(q, 0, 0, 0);
+	*local_s = pq_int(q, 0, 1, 0);
+	return 0;
+}
+
 int age_look(struct job *j, struct err *e)
 {
 	const struct period_rule *rule = &j->conf->dest.period;
 	struct upkeep *r = &j->upkeep;
 	int64_t src_s, dst_s, local_s, ignored_s;
 
-	if (part_open(&j->ddl, j->conf, &j->style, e) < 0 ||
-	    (j->src && pq_clock(j->src, &src_s, &ignored_s, e) < 0))
+	if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	    (j->src && ask_clock(j->src, &src_s, &ignored_s, e) < 0))
 		return e->code;
 	int64_t asked_ms = clock_ms();
-	if (pq_clock(j->ddl, &dst_s, &local_s, e) < 0)
+	if (ask_clock(j->ddl, &dst_s, &local_s, e) < 0)
 		return e->code;
 	r->apart = j->src && are_apart(src_s, dst_s, (clock_ms() - asked_ms) / 1000);
 	if (r->apart)

@@ -93,7 +93,7 @@ static void add_remedy(const struct pass *p, struct err *e)
 {
 	const struct conf *c = p->job->conf;
 
-	if (c->dest.part_template || !sqlstate_is_missing_table(e->sqlstate) ||
+	if (c->dest.part_template || !sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
 	    !*p->fault.table || !strstr(e->msg, p->fault.table))
 		return;
 	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
@@ -106,7 +106,7 @@ static void name_table(const struct pass *p, struct err *e)
 {
 	char why[sizeof e->msg];
 
-	if (e->code != ERR_RIGHTS || !*p->fault.table || sqlstate_is_denied(e->sqlstate))
+	if (e->code != ERR_RIGHTS || !*p->fault.table || sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
 		return;
 	snprintf(why, sizeof why, "%s", e->msg);
 	snprintf(e->msg, sizeof e->msg, "table %s takes no rows: %.900s", p->fault.table, why);
@@ -210,7 +210,7 @@ static bool is_too_large(const struct pass *p, const struct err *e)
 {
 	const struct queue_batch *b = p->batch;
 
-	return sqlstate_is_too_much(e->sqlstate) && b->tick > b->prev_tick + 1 &&
+	return sqlstate_is(e->sqlstate, SQLSTATE_TOO_MUCH) && b->tick > b->prev_tick + 1 &&
 		p->job->single_until < b->tick;
 }
 

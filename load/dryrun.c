@@ -56,7 +56,7 @@ static int plan_found(struct pass *p, const struct part_want *want, const struct
 	bool child;
 
 	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&plan->wrong, name))
-		table_right(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
+		admit_check(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
 	bool verdict = wrong.code == ERR_SHAPE || wrong.code == ERR_RIGHTS;
 	if (wrong.code && (*wrong.sqlstate || !verdict)) {
 		*e = wrong;
@@ -89,28 +89,40 @@ static int plan_creation(struct pass *p, const char *part, const struct shape *s
 	return 0;
 }
 
+/* Adds the SQL that would create the partition. */
+static int plan_sql(struct plan *plan, const struct part_want *want, struct err *e)
+{
+	size_t before = plan->ddl.len;
+
+	if (part_sql(&plan->ddl, want, e) < 0) {
+		plan->ddl.len = before;
+		return e->code;
+	}
+	bool ended = plan->ddl.len == before || plan->ddl.p[plan->ddl.len - 1] == ';';
+	buf_str(&plan->ddl, ended ? "\n" : ";\n");
+	return 0;
+}
+
 /* A pass_place: called once for each partition and shape. */
 static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape,
 	struct buf *table, struct err *e)
 {
 	struct plan *plan = p->place_for;
-	struct pq *dst = p->job->dst[0];
 	struct buf name = { 0 };
 	struct table found = { 0 };
-	bool there = false;
 
 	(void)table;
 	buf_add(&name, want->name.p, want->name.n);
 	const char *part = buf_cstr(&name);
 	bool known = tally_find(&plan->create, part);
-	if (!known && part_foresee(dst, want, &there, &plan->ddl, e) == 0 && !there)
-		buf_str(&plan->ddl, want->dest->part_template ? "\n" : "");
-	if (!e->code && there && table_find(dst, want->dest, want->name, &found, e) == 0)
+	if (!known)
+		table_find(p->job->dst[0], want->dest, want->name, &found, e);
+	if (*found.oid)
 		plan_found(p, want, &found, part, shape, e);
-	else if (!e->code && want->dest->part_template)
-		plan_creation(p, part, shape, e);
-	else if (!e->code)
+	else if (!e->code && !want->dest->part_template)
 		tally_add(&plan->missing, part, 0);
+	else if (!e->code && (known || plan_sql(plan, want, e) == 0))
+		plan_creation(p, part, shape, e);
 	buf_free(&name);
 	return e->code;
 }
@@ -199,7 +211,7 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 
 	if (txn_look(j, j->dst[0], b, &v, e) < 0)
 		return e->code;
-	if (judge_stops(&v))
+	if (v.stops)
 		return err_set(e, ERR_POSITION, "%s", v.words);
 	if (!b->tick)
 		print_line(stdout, "queue %s has nothing for consumer %s\n", j->conf->queue_name,

@@ -102,19 +102,19 @@ static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct
 static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault,
 	struct err *e)
 {
-	struct span table = span_of(l->current->table), value = pq_error_value(dst, table);
-	const char *column = pq_error_column(dst, table);
+	struct pq_fault found;
 	struct buf shown = { 0 };
 
+	pq_copy_fault(dst, span_of(l->current->table), &found);
 	*fault = (struct sink_fault){ .event = -1 };
 	memcpy(fault->table, l->current->table, sizeof fault->table);
-	snprintf(fault->column, sizeof fault->column, "%s", column ? column : "");
-	buf_printable(&shown, value, sizeof fault->value / 2);
+	memcpy(fault->column, found.column, sizeof fault->column);
+	buf_printable(&shown, found.value, sizeof fault->value / 2);
 	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
 	buf_free(&shown);
 	bool sent = l->out;
 	if (s->careful)
-		find_row(l, pq_error_line(dst, table), fault, e);
+		find_row(l, found.line, fault, e);
 	return sent ? probe(s, l->current, dst, e) : e->code;
 }
 

@@ -18,7 +18,7 @@ int job_source(struct job *j, struct err *e)
 	const struct conf *c = j->conf;
 
 	j->src = pq_open("src_db", c->src_db, NULL, e);
-	if (!j->src || conf_fits(c, pq_server_encoding(j->src), e) < 0)
+	if (!j->src || conf_fits(c, pq_server(j->src)->encoding, e) < 0)
 		return e->code;
 	return style_ask(j->src, c, &j->style, e);
 }
@@ -26,8 +26,7 @@ int job_source(struct job *j, struct err *e)
 int job_open_lanes(struct job *j, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n && !e->code; i++)
-		if (!j->dst[i])
-			j->dst[i] = style_open(j->conf->dst_db, &j->style, e);
+		style_open(&j->dst[i], j->conf, &j->style, e);
 	return e->code;
 }
 
@@ -94,7 +93,7 @@ static int complete_positions(struct job *j, const struct judge_case *c, struct 
 			continue;
 		if (position_complete(j->dst[0], consumer, i, c->n, pos, e) == ERR_CONFLICT) {
 			*e = (struct err){ 0 }; /* another process loads, and stores the time */
-			position_rollback(j->dst[0], e);
+			pq_query(j->dst[0], "ROLLBACK", e);
 		}
 	}
 	return e->code;
@@ -111,7 +110,7 @@ static int check_position(struct job *j, const struct queue_state *state, struct
 
 	if (job_judge(j, &c, pos, &v, e) < 0)
 		return e->code;
-	if (judge_stops(&v))
+	if (v.stops)
 		return err_set(e, ERR_POSITION, "%s", v.words);
 	return complete_positions(j, &c, e);
 }

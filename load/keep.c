@@ -126,13 +126,13 @@ static void failed(struct look *l, const struct child *child, bool parent, bool 
 	struct err *e)
 {
 	const struct dest *d = &l->job->conf->dest;
-	bool lock = sqlstate_is_locked(e->sqlstate);
+	bool lock = sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
 	struct span locked = parent || !judged ? span_of(child->name) : d->table;
 
 	if (lock)
-		part_say_who(l->job->ddl, d, locked, e);
+		ddl_say_who(l->job->ddl, d, locked, e);
 	/* a missing table: somebody else dropped it */
-	if (e->code == ERR_STOP || sqlstate_is_missing_table(e->sqlstate))
+	if (e->code == ERR_STOP || sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE))
 		return;
 	if (judged || lock || e->code == ERR_CONN || e->code == ERR_RIGHTS)
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s;"
@@ -151,7 +151,7 @@ static int remove_one(struct look *l, struct child *child)
 	enum child_age age = CHILD_UNCLEAR;
 	bool parent = false, same = false;
 
-	part_begin(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
+	ddl_begin(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
 	bool judged = pq_query(j->ddl, buf_cstr(&sql), &e) == 0 &&
 		judge(j, &l->list, child, true, &age, &why, &e) == 0;
 	if (judged && age == CHILD_OLD && take(j, &l->list, child, &parent, &same, &e) == 0 && same)

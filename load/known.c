@@ -16,7 +16,7 @@ struct known_part {
 
 struct known_columns {                  /* as one or more partitions have them */
 	struct known_columns *next;
-	struct part_columns *list;
+	struct table_columns *list;
 };
 
 void known_clear(struct known *k)
@@ -74,13 +74,13 @@ void known_add(struct known *k, int64_t start_s)
 
 /* ---- column types */
 
-static bool is_same(const struct part_columns *a, const struct part_columns *b)
+static bool is_same(const struct table_columns *a, const struct table_columns *b)
 {
 	return a->n == b->n && memcmp(a->at, b->at, a->n * sizeof *a->at) == 0;
 }
 
 /* Takes over list. Most partitions have the same columns, which are stored once. */
-static const struct known_columns *share(struct known *k, struct part_columns *list)
+static const struct known_columns *share(struct known *k, struct table_columns *list)
 {
 	for (const struct known_columns *c = k->columns; c; c = c->next) {
 		if (is_same(c->list, list)) {
@@ -97,12 +97,12 @@ static const struct known_columns *share(struct known *k, struct part_columns *l
 int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *e)
 {
 	struct known *k = known;
-	struct part_columns *list;
+	struct table_columns *list;
 
 	if (!find(k, start_s))
 		known_add(k, start_s);
 	struct known_part *part = find(k, start_s);
-	if (part->typed == k->pass || part_columns(dst, k->dest, span_of(table), &list, e) < 0)
+	if (part->typed == k->pass || table_columns(dst, k->dest, span_of(table), &list, e) < 0)
 		return e->code;
 	part->columns = share(k, list);
 	part->typed = k->pass;
@@ -110,7 +110,7 @@ int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, 
 }
 
 /* BINARY_NONE: the list lacks the column, or its type has no binary form here. */
-static enum binary_kind kind_of(const struct part_columns *list, struct span column)
+static enum binary_kind kind_of(const struct table_columns *list, struct span column)
 {
 	for (size_t i = 0; i < list->n; i++)
 		if (span_is(column, list->at[i].name))

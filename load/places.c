@@ -283,7 +283,7 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 	if (!is_unsettled(k))
 		return 0;
 	for (int tries = 1;; tries++) {
-		if (part_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0)
+		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0)
 			return e->code;
 		if (make(k, j, timeout_ms, event, e) == 0 || !waits(e))
 			return e->code;

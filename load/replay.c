@@ -30,8 +30,7 @@ static int open_letters(struct replay *r, struct err *e)
 		return e->code;
 	pq_close(j->src);
 	j->src = NULL;
-	r->letters = style_open(j->conf->dst_db, &j->style, e);
-	if (r->letters)
+	if (style_open(&r->letters, j->conf, &j->style, e) == 0)
 		job_check_name(j->conf, NULL, r->letters, e);
 	return e->code;
 }
@@ -49,7 +48,7 @@ static int begin(struct job *j, struct err *e)
 		if (e->code != ERR_CONFLICT || clock_ms() > deadline_ms || process_stop_now())
 			return e->code;
 		*e = (struct err){ 0 };
-		if (position_rollback(j->dst[0], e) < 0)
+		if (pq_query(j->dst[0], "ROLLBACK", e) < 0)
 			return e->code;
 		process_sleep(LOCK_PAUSE_MS);
 	}

@@ -50,7 +50,7 @@ static bool must_be_utf8(const struct job *j)
 
 	return strcmp(j->style.encoding, "UTF8") == 0 ||
 		(strcmp(j->style.encoding, "SQL_ASCII") == 0 &&
-		 strcmp(pq_server_encoding(dst), "UTF8") == 0);
+		 strcmp(pq_server(dst)->encoding, "UTF8") == 0);
 }
 
 int row_check_names(const struct job *j, const struct event *ev, const struct shape *shape,

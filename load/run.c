@@ -162,13 +162,15 @@ static bool recover(struct run *r, const struct err *e)
 static int look_ahead(struct run *r, struct err *e)
 {
 	const struct conf *c = r->conf;
-	int64_t *total = &r->watch.progress.total;
+	struct queue_backlog backlog;
 	struct queue_state state;
 
-	if (queue_pending(r->job.src, c->queue_name, c->consumer_name, total, e) == 0 &&
-	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
-		r->until_tick = state.last_tick;
-	return e->code;
+	if (queue_backlog(r->job.src, c->queue_name, c->consumer_name, -1, &backlog, e) < 0 ||
+	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) < 0)
+		return e->code;
+	r->watch.progress.total = backlog.events;
+	r->until_tick = state.last_tick;
+	return 0;
 }
 
 static int connect_all(struct run *r, struct err *e)
@@ -177,7 +179,7 @@ static int connect_all(struct run *r, struct err *e)
 	int64_t oldest_ms = clock_ms() - r->conf->connection_lifetime;
 
 	j->conf = r->conf;
-	if (j->src && r->conf->connection_lifetime && pq_opened_ms(j->src) < oldest_ms)
+	if (j->src && r->conf->connection_lifetime && pq_server(j->src)->opened_ms < oldest_ms)
 		job_disconnect(j);
 	if (job_connect(j, e) < 0)
 		return e->code;

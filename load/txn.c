@@ -30,7 +30,7 @@ static int busy(const struct job *j, struct err *e)
 static int roll_back(struct job *j, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n && !e->code; i++)
-		position_rollback(j->dst[i], e);
+		pq_query(j->dst[i], "ROLLBACK", e);
 	return e->code;
 }
 
@@ -63,7 +63,7 @@ static int follow(struct job *j, const struct queue_batch *b, const struct verdi
 		return TXN_IS_IN;
 	if (check_active(j, b, e) < 0)
 		return e->code;
-	if (judge_stops(v))
+	if (v->stops)
 		return err_set(e, ERR_POSITION, "%s", v->words);
 	if (v->kind == VERDICT_MOVE) {
 		log_warn("%s: moving queue %s there", v->words, j->conf->queue_name);
@@ -103,7 +103,7 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < others && !e->code; i++)
-		position_rollback(j->dst[i], e);
+		pq_query(j->dst[i], "ROLLBACK", e);
 	return e->code;
 }
 
@@ -156,7 +156,7 @@ int txn_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 	int64_t before = -1;
 
 	for (int tries = LOOKS_MAX; tries-- > 0;) {
-		if (look_once(j, dst, b, v, e) < 0 || !judge_stops(v) || b->prev_tick == before)
+		if (look_once(j, dst, b, v, e) < 0 || !v->stops || b->prev_tick == before)
 			return e->code;
 		before = b->prev_tick;
 	}
@@ -186,14 +186,15 @@ static size_t names_of_lane(const struct job *j, size_t lane, const struct tally
 static int commit_after(struct job *j, const char *first, size_t lane, const struct queue_batch *b,
 	struct err *e)
 {
-	if (!b)
-		return position_keep(j->dst[lane], first, e);
-	const struct position pos = {
-		.tick = b->tick, .time_us = b->tick_us,
-		.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
-	};
+	struct position pos = { 0 };
+
+	if (b)
+		pos = (struct position){
+			.tick = b->tick, .time_us = b->tick_us,
+			.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
+		};
 	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, j->kind,
-		&pos, e);
+		b ? &pos : NULL, e);
 }
 
 /* After a refused commit: what is known of dest_table may no longer be true. */
@@ -217,13 +218,11 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 	size_t n = names_of_lane(j, lane, rows, names);
 	struct buf first = { 0 };
 
-	if (j->children)
-		table_add_children(&first, j->dst[lane], d, names, n);
-	else if (!e->code)
-		table_right(j->dst[lane], d, names, n, &j->children, NULL, e);
-	table_add_generated(&first, d, names, n, &j->generated);
+	admit_add_checks(&first, j->dst[lane], d, names, n, j->children, &j->generated);
+	if (!j->children && !e->code)
+		admit_check(j->dst[lane], d, names, n, &j->children, NULL, e);
 	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
-		table_refused(j->dst[lane], d, names, n, &j->generated, e);
+		admit_explain(j->dst[lane], d, names, n, &j->generated, e);
 		look_anew(j, lane, e);
 	}
 	buf_free(&first);
@@ -237,7 +236,7 @@ int txn_commit(struct job *j, const struct queue_batch *b, const struct tally *r
 		if (j->loads[i])
 			commit_lane(j, i, b, rows, e);
 		else
-			position_rollback(j->dst[i], e);
+			pq_query(j->dst[i], "ROLLBACK", e);
 	}
 	return e->code;
 }

@@ -88,6 +88,25 @@ static bool is_premake_due(const struct job *j)
 		(j->upkeep.ev_type || !strstr(j->conf->dest.part_template, "_PKEY"));
 }
 
+/* Makes sure that the partition exists. *created: this call made it, in a transaction of its own. */
+static int ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
+{
+	struct part_new part = { .name = mem_str(want->name.p, want->name.n), .old = want->old };
+	struct buf sql = { 0 };
+	size_t at;
+
+	if (part_look(ddl, want->dest, &part, 1, &at, e) == 0 && !part.there &&
+	    part_sql(&sql, want, e) == 0) {
+		buf_cstr(&sql);
+		part.sql = sql.p;
+		part_make(ddl, want->dest, &part, 1, UPKEEP_LOCK_TIMEOUT_MS, &at, e);
+		*created = !e->code && part.made;
+	}
+	buf_free(&sql);
+	free(part.name);
+	return e->code;
+}
+
 static int make_ahead(struct job *j, const struct route *route, int64_t start_s, struct err *e)
 {
 	struct buf name = { 0 };
@@ -97,10 +116,9 @@ static int make_ahead(struct job *j, const struct route *route, int64_t start_s,
 	struct part_want want = {
 		.dest = &j->conf->dest, .name = { name.p, name.len }, .start_s = start_s,
 		.end_s = period_end(&j->conf->dest.period, start_s),
-		.ev_type = span_of(j->upkeep.ev_type), .lock_timeout_ms = UPKEEP_LOCK_TIMEOUT_MS,
-		.route = route,
+		.ev_type = span_of(j->upkeep.ev_type), .route = route,
 	};
-	part_ensure(j->ddl, &want, &created, e);
+	ensure(j->ddl, &want, &created, e);
 	if (created)
 		watch_partition(j->watch, want.name, true);
 	buf_free(&name);
@@ -187,7 +205,7 @@ static void look(struct job *j, const struct route *route, const struct sink *si
 	if (keep && keep_run(j, sink, &e) < 0)
 		failed(j, "part_keep", &e);
 	e = (struct err){ 0 };
-	if (make && (part_open(&j->ddl, j->conf, &j->style, &e) < 0 ||
+	if (make && (style_open(&j->ddl, j->conf, &j->style, &e) < 0 ||
 		     premake(j, route, &e) < 0))
 		failed(j, "part_premake", &e);
 }

@@ -10,7 +10,7 @@
 static int open_source(struct job *j, struct err *e)
 {
 	j->src = pq_open("src_db", j->conf->src_db, NULL, e);
-	return j->src ? conf_fits(j->conf, pq_server_encoding(j->src), e) : e->code;
+	return j->src ? conf_fits(j->conf, pq_server(j->src)->encoding, e) : e->code;
 }
 
 static int open_target(struct job *j, struct err *e)
@@ -25,7 +25,7 @@ static int source_state(struct job *j, struct queue_state *state, struct err *e)
 
 	if (queue_state(j->src, c->queue_name, c->consumer_name, state, e) < 0)
 		return e->code;
-	return queue_require_pgq(state, e);
+	return queue_require(state, NULL, e);
 }
 
 static int target_kind(struct job *j, struct err *e)
@@ -110,7 +110,7 @@ int admin_rewind(struct job *j, struct err *e)
 			c->consumer_name);
 	if (check_tick(j, &state, e) < 0 ||
 	    queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
-	    position_rollback(j->dst[0], e) < 0)
+	    pq_query(j->dst[0], "ROLLBACK", e) < 0)
 		return e->code;
 	print_line(stdout, "consumer %s on queue %s set to the target's tick %" PRId64 "\n",
 		c->consumer_name, c->queue_name, pos.tick);
@@ -133,7 +133,7 @@ static int refuse_half(struct job *j, struct err *e)
 		return e->code;
 	if (v.kind == VERDICT_CHANGED)
 		return err_set(e, ERR_POSITION, "%s; --reset would double its rows too", v.words);
-	if (!judge_stops(&v))
+	if (!v.stops)
 		return err_set(e, ERR_POSITION, "a batch is in some of the lanes of consumer %s:"
 			" after --reset their rows would come twice. Let a run finish it first"
 			" (--once)", j->conf->consumer_name);
@@ -174,14 +174,14 @@ int admin_reset(struct job *j, struct err *e)
 }
 
 /* Appends to a missing-privilege error what to do about it. */
-static int lacking(struct pq *q, const char *what, int (*grants)(struct pq *, struct err *), struct err *e)
+static int lacking(struct pq *q, const char *what, enum grant_for grants, struct err *e)
 {
 	struct err ignored = { 0 };
 	struct buf text = { 0 };
 
-	if (!sqlstate_is_denied(e->sqlstate) || pq_query(q, "ROLLBACK", &ignored) < 0)
+	if (!sqlstate_is(e->sqlstate, SQLSTATE_DENIED) || pq_query(q, "ROLLBACK", &ignored) < 0)
 		return e->code;
-	finding_admin(&text, what, q, grants(q, &ignored));
+	finding_admin(&text, what, q, grant_query(q, grants, NULL, &ignored));
 	err_add(e, ": %s", buf_cstr(&text));
 	buf_free(&text);
 	return e->code;
@@ -208,9 +208,9 @@ int admin_install(struct job *j, struct err *e)
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
 		return e->code;
 	if (job_check_name(c, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
-		return lacking(j->dst[0], "dst_db", position_install_grants, e);
+		return lacking(j->dst[0], "dst_db", GRANT_INSTALL, e);
 	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
-		return lacking(j->src, "src_db", queue_create_grants, e);
+		return lacking(j->src, "src_db", GRANT_QUEUE, e);
 	print_line(stdout, "queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
 	state.queue = true;
 	return register_consumer(j, &state, e);

@@ -40,22 +40,23 @@ static struct pq *connect_to(struct check *c, const char *what, const char *conn
 		finding_missing(c->found, "%s", e.msg);
 		return NULL;
 	}
-	finding_ok("%s: connected, server version %d, encoding %s, %s", what, pq_server_version(q) / 10000,
-		pq_server_encoding(q), pq_encrypted(q) ? "encrypted" : "not encrypted");
-	if (pq_exposed(q))
+	const struct pq_server *server = pq_server(q);
+	finding_ok("%s: connected, server version %d, encoding %s, %s", what, server->version / 10000,
+		server->encoding, server->encrypted ? "encrypted" : "not encrypted");
+	if (server->exposed)
 		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
 			what, what);
 	check_read_only(c, what, q);
 	return q;
 }
 
-/* Reports a missing thing that --install creates. grants: queries those that it needs. */
-static void lacks(struct check *c, const char *what, struct pq *q, int (*grants)(struct pq *, struct err *),
+/* Reports a missing thing that --install creates. grants: those that --install needs. */
+static void lacks(struct check *c, const char *what, struct pq *q, enum grant_for grants,
 	const char *thing)
 {
 	struct buf text = { 0 };
 	struct err e = { 0 };
-	int rc = grants(q, &e);
+	int rc = grant_query(q, grants, NULL, &e);
 
 	if (rc == 0 && pq_rows(q) == 0)
 		buf_str(&text, "create it with --install");
@@ -157,14 +158,14 @@ static void check_source(struct check *c)
 	struct buf queue = { 0 };
 	struct err e = { 0 };
 
-	if (!finding_grants(c->found, "src_db", c->job->src, queue_grants(c->job->src, conf->queue_name, &e), &e))
+	if (!finding_grants(c->found, "src_db", c->job->src, grant_query(c->job->src, GRANT_CONSUME, conf->queue_name, &e), &e))
 		return;
-	if (conf_fits(conf, pq_server_encoding(c->job->src), &e) < 0 ||
+	if (conf_fits(conf, pq_server(c->job->src)->encoding, &e) < 0 ||
 	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
 		finding_missing(c->found, "%s", e.msg);
 		return;
 	}
-	bool pgq = queue_require_pgq(&state, &e) == 0;
+	bool pgq = queue_require(&state, NULL, &e) == 0;
 	if (!pgq) {
 		finding_missing(c->found, "%s", e.msg);
 		return;
@@ -172,7 +173,7 @@ static void check_source(struct check *c)
 	finding_ok("src_db: PgQ is installed");
 	if (!state.queue) {
 		buf_fmt(&queue, "queue %s: check queue_name, or ", conf->queue_name);
-		lacks(c, "src_db", c->job->src, queue_create_grants, buf_cstr(&queue));
+		lacks(c, "src_db", c->job->src, GRANT_QUEUE, buf_cstr(&queue));
 		buf_free(&queue);
 		return;
 	}
@@ -194,14 +195,14 @@ static void check_dead_letter(struct check *c)
 	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 
-	if (!finding_grants(c->found, "dst_db", dst, dead_grants(dst, &e), &e))
+	if (!finding_grants(c->found, "dst_db", dst, grant_query(dst, GRANT_LETTERS, NULL, &e), &e))
 		return;
 	if (dead_require(dst, &e) == 0)
 		finding_ok("table tdispatch.dead_letter in dst_db");
 	else if (*e.sqlstate || e.code == ERR_RIGHTS)
 		finding_error(c->found, &e);
 	else
-		lacks(c, "dst_db", dst, position_install_grants, "table tdispatch.dead_letter in dst_db: ");
+		lacks(c, "dst_db", dst, GRANT_INSTALL, "table tdispatch.dead_letter in dst_db: ");
 }
 
 static void check_tick(struct check *c, int64_t tick)
@@ -218,7 +219,7 @@ static void check_tick(struct check *c, int64_t tick)
 		finding_ok("%s", e.msg);
 	else if (e.code)
 		finding_missing(c->found, "%s", e.msg);
-	else if (judge_stops(&v))
+	else if (v.stops)
 		finding_wrong(c->found, "%s", v.words);
 	else if (*v.words)
 		finding_ok("%s", v.words);
@@ -233,10 +234,10 @@ static void check_position(struct check *c)
 	bool known = false;
 	int64_t tick = 0;
 
-	if (!finding_grants(c->found, "dst_db", dst, position_grants(dst, &e), &e))
+	if (!finding_grants(c->found, "dst_db", dst, grant_query(dst, GRANT_POSITIONS, NULL, &e), &e))
 		return;
 	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
-		lacks(c, "dst_db", dst, position_install_grants, "pgq_ext in dst_db: ");
+		lacks(c, "dst_db", dst, GRANT_INSTALL, "pgq_ext in dst_db: ");
 	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
 		finding_error(c->found, &e);
 	} else {

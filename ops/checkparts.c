@@ -78,7 +78,7 @@ static void tell_wrong(struct look *l, int rows, const struct tally *wrong)
 
 	for (int row = 0; row < rows; row++) {
 		struct err e = { 0 };
-		table_wrong(l->dst, l->dest, row, &loose, &e);
+		admit_fault(l->dst, l->dest, row, &loose, &e);
 		if (loose && first && strcmp(pq_value(l->dst, row, 0), first) < 0)
 			archived++;
 		else if (e.code != ERR_CONFLICT && told++ < SHOWN_MAX)
@@ -99,7 +99,7 @@ static void check_parts(struct look *l)
 
 	for (size_t i = 0; i < l->parts.n; i++)         /* the newest first */
 		names[i] = (struct table_name){ .name = span_of(l->parts.at[l->parts.n - 1 - i].name) };
-	if (l->parts.n && table_look(l->dst, l->dest, names, l->parts.n, &e) == 0) {
+	if (l->parts.n && admit_list(l->dst, l->dest, names, l->parts.n, &e) == 0) {
 		for (int row = 0; row < pq_rows(l->dst); row++)
 			tally_add(&wrong, pq_value(l->dst, row, 0), 0);
 		tell_wrong(l, pq_rows(l->dst), &wrong);

@@ -146,7 +146,7 @@ static void check_settings(struct findings *found, struct pq *src)
 static void check_style(struct findings *found, struct pq *src, const struct conf *conf, struct style *style)
 {
 	struct err e = { 0 };
-	const char *encoding = pq_server_encoding(src);
+	const char *encoding = pq_server(src)->encoding;
 
 	if (style_ask(src, conf, style, &e) < 0) {
 		finding_missing(found, "%s", e.msg);

@@ -65,7 +65,7 @@ static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
 
 	buf_fmt(&sql, "BEGIN; SET LOCAL lock_timeout = %d;"
 		"SELECT c.relname, ", LOCK_TIMEOUT_MS);
-	part_add_size(&sql, dst);
+	table_add_size(&sql, dst);
 	buf_str(&sql, " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
 		" WHERE ");
 	buf_regclass(&sql, c->dest.schema, c->dest.table);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 #define ROWS_TIMEOUT_MS 10000           /* for looking at a child's rows, where there is no index */
 
@@ -63,7 +63,7 @@ static void add_found(struct buf *sql, const struct dest *d)
 {
 	struct buf schema = { 0 };
 
-	part_add_oid(sql, "parent", d, d->table);
+	ddl_add_oid(sql, "parent", d, d->table);
 	if (d->schema.n) {
 		buf_ident(&schema, d->schema);
 		buf_str(&schema, ".");
@@ -83,7 +83,7 @@ static void add_sizes(struct buf *sql, const struct pq *q)
 	buf_str(sql, "CASE WHEN c.reltuples > 0 THEN c.reltuples::int8"
 		" WHEN c.relkind = 'p' THEN NULL"       /* until it is analyzed */
 		" ELSE pg_stat_get_live_tuples(c.oid) END, pg_size_pretty(");
-	part_add_size(sql, q);
+	table_add_size(sql, q);
 	buf_str(sql, ")");
 }
 
@@ -295,7 +295,7 @@ int child_rows(const struct child_question *ask, const struct child *c, enum chi
 	*age = CHILD_UNCLEAR;
 	if (pq_query(ask->q, buf_cstr(&sql), e) == 0)
 		judge_rows(ask, c, age, why);
-	else if (e->code == ERR_TIMEOUT && !sqlstate_is_locked(e->sqlstate))
+	else if (e->code == ERR_TIMEOUT && !sqlstate_is(e->sqlstate, SQLSTATE_LOCKED))
 		err_add(e, "; it took longer than %d s: an index on %s makes it fast", ROWS_TIMEOUT_MS / 1000,
 			c->column ? c->column : "a date");
 	buf_free(&sql);

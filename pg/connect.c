@@ -1,7 +1,8 @@
 /*
- * Connection strings: are they valid for libpq, and which parts are secret? Connecting: where to,
- * as whom, with which certificates, and why the server refused.
+ * Connection strings: whether libpq accepts them, and which parts are secret. Opening and closing
+ * connections: time limits, certificates, and the reason when a server refuses.
  */
+#include <libpq-fe.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -19,8 +20,8 @@ static bool is_secret(const char *keyword)
 		strcmp(keyword, "oauth_client_secret") == 0;
 }
 
-/* A bare @ or / in a URI's password makes libpq take the rest of it for the name of a host or a
- * database, and tell that name to everybody. */
+/* Is there an unescaped @ or / in a URI's password? libpq takes the rest of the password for the
+ * name of a host or a database, which its messages quote. */
 static bool misread_uri(const char *conninfo)
 {
 	const char *p = strncmp(conninfo, "postgres", 8) == 0 ? strstr(conninfo, "://") : NULL;
@@ -32,8 +33,8 @@ static bool misread_uri(const char *conninfo)
 	return *p && memchr(p + 1, '@', strcspn(p + 1, "?"));
 }
 
-/* Does one of the hosts, separated by commas, look like USER:PASSWORD@HOST? A name after a leading
- * @ is a socket's, one after a / a folder's. */
+/* Does one of the hosts, separated by commas, look like USER:PASSWORD@HOST? A name with a leading @
+ * is that of a socket, one with a leading / that of a folder. */
 static bool has_login(const char *hosts)
 {
 	for (const char *p = hosts; *p; p += *p == ',') {
@@ -45,19 +46,22 @@ static bool has_login(const char *hosts)
 	return false;
 }
 
-/* What is wrong with a value that libpq takes as it is, and that seems to hold a password: libpq
- * and the server would tell it to everybody. NULL: nothing is. */
+/* What is wrong with a value that libpq accepts but that seems to contain a password, which libpq
+ * and the server would show in their messages. NULL: nothing. */
 static const char *misplaced(const PQconninfoOption *o)
 {
 	const char *colon = strchr(o->val, ':');
 
 	if (strcmp(o->keyword, "options") == 0)
-		return NULL;            /* masked by itself */
-	if (strcasestr(o->val, "password=") || strcasestr(o->val, "passwd=") || strcasestr(o->val, "pwd="))
+		return NULL;            /* mask_options hides the secrets in it */
+	if (strcasestr(o->val, "password=") || strcasestr(o->val, "passwd=") ||
+	    strcasestr(o->val, "pwd="))
 		return "a blank or a quote is missing before a password";
-	if (strcmp(o->keyword, "dbname") == 0 && colon && (strstr(o->val, "://") || strchr(colon, '@')))
+	if (strcmp(o->keyword, "dbname") == 0 && colon &&
+	    (strstr(o->val, "://") || strchr(colon, '@')))
 		return "a URI stands alone, without dbname=";
-	if ((strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) && has_login(o->val))
+	if ((strcmp(o->keyword, "host") == 0 || strcmp(o->keyword, "hostaddr") == 0) &&
+	    has_login(o->val))
 		return "host is a name alone: user and password have keys of their own";
 	if (strcmp(o->keyword, "user") == 0 && colon)
 		return "user is a name alone: the password has a key of its own";
@@ -75,16 +79,16 @@ static void check_misplaced(const char *what, const PQconninfoOption *options, s
 	}
 }
 
-/* Is libpq's error one of a value in the connection string? */
-static bool is_of_value(const char *text)
+/* Does libpq's error blame a value in the connection string? */
+static bool blames_value(const char *text)
 {
 	return strncmp(text, "invalid ", 8) == 0 || strncmp(text, "weak sslmode", 12) == 0 ||
 		strstr(text, " for connection option ");
 }
 
-/* What config files are told to use, and older versions of libpq do not know, or take for something
- * else: "system" for the name of a file. value: NULL for any. */
-static const struct { const char *keyword, *value; int since; } young[] = {
+/* What our documentation recommends and older versions of libpq do not know, or misread: "system"
+ * as the name of a file. value: NULL for any. */
+static const struct { const char *keyword, *value; int since; } recent[] = {
 	{ "sslrootcert", "system", 160000 },
 	{ "require_auth", NULL, 160000 },
 	{ "load_balance_hosts", NULL, 160000 },
@@ -92,45 +96,48 @@ static const struct { const char *keyword, *value; int since; } young[] = {
 	{ "sslnegotiation", NULL, 170000 },
 };
 
-static void refuse_young(const char *what, size_t i, struct err *e)
+static void refuse_recent(const char *what, size_t i, struct err *e)
 {
 	int version = PQlibVersion();
 
-	err_set(e, ERR_CONF, "%s: this program is built with libpq %d.%d, which does not know %s%s%s: libpq %d is needed",
-		what, version / 10000, version % 10000, young[i].keyword, young[i].value ? "=" : "",
-		young[i].value ? young[i].value : "", young[i].since / 10000);
+	err_set(e, ERR_CONF, "%s: this program is built with libpq %d.%d, which does not know"
+		" %s%s%s: libpq %d is needed", what, version / 10000, version % 10000,
+		recent[i].keyword, recent[i].value ? "=" : "",
+		recent[i].value ? recent[i].value : "", recent[i].since / 10000);
 }
 
-/* A keyword that this libpq refused, in its words. */
+/* why: libpq's error; it quotes a keyword that libpq does not know. */
 static void check_keyword(const char *what, const char *why, struct err *e)
 {
 	static const char refused[] = "invalid connection option \"";
 	const char *at = why ? strstr(why, refused) : NULL;
 
-	for (size_t i = 0; at && i < sizeof young / sizeof *young; i++) {
-		size_t n = strlen(young[i].keyword);
+	for (size_t i = 0; at && i < sizeof recent / sizeof *recent; i++) {
+		size_t n = strlen(recent[i].keyword);
 		const char *name = at + sizeof refused - 1;
-		if (strncmp(name, young[i].keyword, n) == 0 && name[n] == '"')
-			refuse_young(what, i, e);
+		if (strncmp(name, recent[i].keyword, n) == 0 && name[n] == '"')
+			refuse_recent(what, i, e);
 	}
 }
 
-static void check_young(const char *what, const PQconninfoOption *options, struct err *e)
+static void check_recent(const char *what, const PQconninfoOption *options, struct err *e)
 {
 	for (const PQconninfoOption *o = options; o->keyword; o++)
-		for (size_t i = 0; i < sizeof young / sizeof *young; i++)
-			if (o->val && young[i].value && PQlibVersion() < young[i].since &&
-				strcmp(o->keyword, young[i].keyword) == 0 && strcmp(o->val, young[i].value) == 0)
-				refuse_young(what, i, e);
+		for (size_t i = 0; i < sizeof recent / sizeof *recent; i++)
+			if (o->val && recent[i].value && PQlibVersion() < recent[i].since &&
+			    strcmp(o->keyword, recent[i].keyword) == 0 &&
+			    strcmp(o->val, recent[i].value) == 0)
+				refuse_recent(what, i, e);
 }
 
 const char *connect_lacks(void)
 {
-	return PQlibVersion() < 160000 ? "sslrootcert=system, require_auth and load_balance_hosts" : NULL;
+	return PQlibVersion() < 160000 ?
+		"sslrootcert=system, require_auth and load_balance_hosts" : NULL;
 }
 
-/* libpq checks values only when it connects. So let it, to a socket that cannot exist: failing
- * there does not matter, but a value that it refuses is wrong for any server. */
+/* libpq checks values only when it connects. So we let it connect to a socket that cannot exist:
+ * the failure does not matter, but a value that it refuses is wrong for any server. */
 static void check_values(const char *what, const PQconninfoOption *options, struct err *e)
 {
 	static const char *const where[] = { "host", "hostaddr", "port" };
@@ -149,8 +156,9 @@ static void check_values(const char *what, const PQconninfoOption *options, stru
 	PGconn *conn = PQconnectStartParams(keys, values, 0);
 	const char *why = PQerrorMessage(conn);
 	if (strstr(why, "definition of service"))
-		err_set(e, ERR_CONF, "%s: the service that the connection string names is not defined", what);
-	else if (is_of_value(why))
+		err_set(e, ERR_CONF, "%s: the service that the connection string names is not"
+			" defined", what);
+	else if (blames_value(why))
 		err_set(e, ERR_CONF, "%s: %.*s", what, (int)strcspn(why, "\n"), why);
 	PQfinish(conn);
 }
@@ -161,14 +169,15 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 	PQconninfoOption *options = PQconninfoParse(conninfo, &why);
 
 	if (misread_uri(conninfo))
-		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40 and %%2f"
-			" (in the config file %%%%40 and %%%%2f)", what);
+		err_set(e, ERR_CONF, "%s: @ and / in the user or password of a URI are written %%40"
+			" and %%2f (in the config file %%%%40 and %%%%2f)", what);
 	if (!options)
 		check_keyword(what, why, e);
 	if (!options)   /* libpq's reason may quote the string, and a password with it */
-		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a postgresql:// URI)", what);
+		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a"
+			" postgresql:// URI)", what);
 	else
-		check_young(what, options, e);
+		check_recent(what, options, e);
 	if (!e->code)
 		check_misplaced(what, options, e);
 	if (!e->code)
@@ -178,11 +187,12 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 	return e->code;
 }
 
-/* options='-c name=value': a setting with a dot is none of the server's own, and may be
- * anything. */
+/* In options='-c name=value'. A name with a dot is no setting of the server itself, so its value
+ * may be anything. */
 static bool is_secret_setting(const char *text, size_t name)
 {
-	return memchr(text, '.', name) || memmem(text, name, "pass", 4) || memmem(text, name, "pwd", 3);
+	return memchr(text, '.', name) || memmem(text, name, "pass", 4) ||
+		memmem(text, name, "pwd", 3);
 }
 
 static void mask_options(struct buf *out, const char *text)
@@ -199,7 +209,7 @@ static void mask_options(struct buf *out, const char *text)
 	}
 }
 
-/* false: nothing of it was masked. */
+/* Appends keyword='value' as it may be shown. Returns whether a secret in it is hidden. */
 static bool add_shown(struct buf *out, const PQconninfoOption *o)
 {
 	struct buf shown = { 0 };
@@ -242,7 +252,7 @@ char *connect_mask(const char *conninfo)
 /* ---- connecting */
 
 #define CLOSED_MAX 64                   /* connections remembered after their end */
-#define CONNECT_TIMEOUT_S 15            /* for each host, where the conninfo has no connect_timeout */
+#define CONNECT_TIMEOUT_S 15            /* for each host, if the conninfo has no connect_timeout */
 
 static int64_t connect_deadline(PGconn *conn)
 {
@@ -275,7 +285,8 @@ static void connect_sqlstate(const char *text, char state[6])
 	}
 }
 
-/* libpq says of a certificate no more than that it was refused, and then frees what knows why. */
+/* libpq reports only that verifying a certificate failed, and then frees the SSL object, which
+ * knows why. So the result is saved when that is freed. */
 static long certificate_fault;
 
 static void on_ssl_free(void *ssl, void *p, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
@@ -292,7 +303,7 @@ static void watch_certificates(void)
 		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
 }
 
-/* The one privilege whose lack shows before any query. */
+/* CONNECT is the only privilege that can be missing before any query. */
 static void add_connect_grant(struct pq *q, struct err *e)
 {
 	struct buf grant = { 0 };
@@ -318,14 +329,17 @@ static int refused(struct pq *q, struct err *e)
 
 	pq_join_lines(PQerrorMessage(q->conn), why, sizeof why);
 	connect_sqlstate(PQerrorMessage(q->conn), e->sqlstate);
-	struct sqlstate_error error = { .state = e->sqlstate, .message = why, .schema = "", .routine = "" };
+	struct sqlstate_error error = {
+		.state = e->sqlstate, .message = why, .schema = "", .routine = "",
+	};
 	int code = *e->sqlstate ? sqlstate_judge(&error, SQLSTATE_CONNECT) :
 		PQconnectionNeedsPassword(q->conn) ? ERR_RIGHTS :
-		is_of_value(why) ? ERR_CONF : ERR_CONN;
-	bool certificate = strstr(why, "certificate verify failed") && certificate_fault != X509_V_OK;
+		blames_value(why) ? ERR_CONF : ERR_CONN;
+	bool certificate = strstr(why, "certificate verify failed") &&
+		certificate_fault != X509_V_OK;
 	err_set(e, code, "%s%s: %s%s%s", no_connection, q->what, why, certificate ? ": " : "",
 		certificate ? X509_verify_cert_error_string(certificate_fault) : "");
-	if (sqlstate_is_denied(e->sqlstate))
+	if (sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
 		add_connect_grant(q, e);
 	return e->code;
 }
@@ -338,14 +352,14 @@ static int establish(struct pq *q, struct err *e)
 	while (status != PGRES_POLLING_OK) {
 		int64_t left = deadline - clock_ms();
 		if (left <= 0)
-			return err_set(e, ERR_CONN, "%s%s: no answer in time (see connect_timeout)", no_connection,
-				q->what);
+			return err_set(e, ERR_CONN, "%s%s: no answer in time (see connect_timeout)",
+				no_connection, q->what);
 		q->want = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
 		if (pq_wait(&q, 1, left, e) < 0)
 			return e->code;
 		if (q->want)
 			continue;
-		process_may_end(true);          /* it asks for the host's address, and waits for that */
+		process_may_end(true);          /* it looks up the host's address, which blocks */
 		status = PQconnectPoll(q->conn);
 		process_may_end(false);
 		if (status == PGRES_POLLING_FAILED)
@@ -356,30 +370,54 @@ static int establish(struct pq *q, struct err *e)
 
 static void on_notice(void *what, const PGresult *res)
 {
-	log_debug("%s: %s: %s", (const char *)what, pq_diag(res, PG_DIAG_SEVERITY), pq_diag(res, PG_DIAG_MESSAGE_PRIMARY));
+	log_debug("%s: %s: %s", (const char *)what, pq_diag(res, PG_DIAG_SEVERITY),
+		pq_diag(res, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+static bool is_exposed(PGconn *conn)
+{
+	const char *address = PQhostaddr(conn);         /* empty for a socket of this machine */
+
+	return !PQsslInUse(conn) && address && *address && strncmp(address, "127.", 4) != 0 &&
+		strcmp(address, "::1") != 0;
+}
+
+static void describe_server(struct pq *q)
+{
+	const char *encoding = PQparameterStatus(q->conn, "server_encoding");
+
+	q->server = (struct pq_server){
+		.version = PQserverVersion(q->conn), .encrypted = PQsslInUse(q->conn),
+		.exposed = is_exposed(q->conn), .opened_ms = clock_ms(),
+	};
+	snprintf(q->server.encoding, sizeof q->server.encoding, "%s", encoding ? encoding : "UTF8");
+}
+
+static int use_server_encoding(struct pq *q, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (strcmp(pg_encoding_to_char(PQclientEncoding(q->conn)), q->server.encoding) == 0)
+		return 0;
+	buf_str(&sql, "SET client_encoding TO ");
+	buf_literal(&sql, span_of(q->server.encoding));
+	pq_query(q, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return e->code;
 }
 
 static int set_up(struct pq *q, const char *encoding, struct err *e)
 {
-	struct buf sql = { 0 };
-	int rc = 0;
-
-	q->opened_ms = clock_ms();
+	describe_server(q);
 	PQsetErrorVerbosity(q->conn, PQERRORS_DEFAULT);
 	PQsetNoticeReceiver(q->conn, on_notice, (void *)(uintptr_t)q->what);
 	if (PQsetnonblocking(q->conn, 1) < 0)
 		return pq_lost(q, e);
-	if (!encoding && strcmp(pg_encoding_to_char(PQclientEncoding(q->conn)), pq_server_encoding(q)) != 0) {
-		buf_str(&sql, "SET client_encoding TO ");
-		buf_literal(&sql, span_of(pq_server_encoding(q)));
-		rc = pq_query(q, buf_cstr(&sql), e);
-		buf_free(&sql);
-	}
-	return rc;
+	return encoding ? 0 : use_server_encoding(q, e);
 }
 
-/* Where sslrootcert=system finds its certificates: OpenSSL itself looks below /etc/ssl alone, where
- * few systems have them as one file. What the environment says counts. */
+/* Sets where sslrootcert=system finds its certificates, unless the environment says so: OpenSSL
+ * itself looks only below /etc/ssl, where few systems have them as one file. */
 static void find_root_certificates(void)
 {
 	static const char *const bundles[] = {
@@ -387,17 +425,19 @@ static void find_root_certificates(void)
 		"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
 	};
 
-	for (size_t i = 0; i < sizeof bundles / sizeof *bundles && !getenv("SSL_CERT_FILE") && !getenv("SSL_CERT_DIR"); i++)
+	if (getenv("SSL_CERT_DIR"))
+		return;
+	for (size_t i = 0; i < sizeof bundles / sizeof *bundles && !getenv("SSL_CERT_FILE"); i++)
 		if (access(bundles[i], R_OK) == 0)
 			setenv("SSL_CERT_FILE", bundles[i], 0);
 }
 
 struct pq *pq_open(const char *what, const char *conninfo, const char *encoding, struct err *e)
 {
-	/* what the conninfo says goes before what stands before it, and behind what stands after */
+	/* a later key beats an earlier one: the conninfo beats what stands before dbname */
 	const char *const keys[] = {
-		"fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
-		"dbname", encoding ? "client_encoding" : NULL, NULL,
+		"fallback_application_name", "keepalives_idle", "keepalives_interval",
+		"keepalives_count", "dbname", encoding ? "client_encoding" : NULL, NULL,
 	};
 	const char *const values[] = { "tdispatch", "5", "2", "3", conninfo, encoding, NULL };
 	struct pq *q = mem_alloc(sizeof *q);
@@ -452,32 +492,7 @@ void pq_keep_settings(struct pq *q, const char *settings)
 	q->settings = mem_str(settings, strlen(settings));
 }
 
-int64_t pq_opened_ms(const struct pq *q)
+const struct pq_server *pq_server(const struct pq *q)
 {
-	return q->opened_ms;
-}
-
-const char *pq_server_encoding(const struct pq *q)
-{
-	const char *name = PQparameterStatus(q->conn, "server_encoding");
-
-	return name ? name : "UTF8";
-}
-
-int pq_server_version(const struct pq *q)
-{
-	return PQserverVersion(q->conn);
-}
-
-bool pq_encrypted(const struct pq *q)
-{
-	return PQsslInUse(q->conn);
-}
-
-bool pq_exposed(const struct pq *q)
-{
-	const char *address = PQhostaddr(q->conn);      /* empty for a socket of this machine */
-
-	return !PQsslInUse(q->conn) && address && *address && strncmp(address, "127.", 4) != 0 &&
-		strcmp(address, "::1") != 0;
+	return &q->server;
 }

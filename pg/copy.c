@@ -1,6 +1,7 @@
 /*
  * Non-blocking COPY in both directions, and what the error of a failed COPY says about the row.
  */
+#include <libpq-fe.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 /* ---- COPY out */
 
 #define BINARY_TRAILER "\377\377"       /* after the last: a count of columns, -1 */
-#define ROW_ROOM 16384                  /* for most rows; larger ones are taken in pieces */
-#define ROW_KEPT (1024 * 1024)          /* room that is kept for the next row */
+#define ROW_ROOM 16384                  /* bytes; a larger row is taken in pieces */
+#define ROW_KEPT (1024 * 1024)          /* a larger buffer is freed before the next row */
 
 int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 {
@@ -44,7 +45,13 @@ static int copy_out_end(struct pq *q, struct err *e)
 	return pq_drain(q, e) < 0 ? e->code : PQ_END;
 }
 
-/* A line of text ends with its newline, a row of binary when its columns do. */
+static uint32_t big_endian(const unsigned char *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Does q->row hold a whole row? A line of text ends with a newline, a binary row with its last
+ * column. */
 static bool row_is_whole(const struct pq *q)
 {
 	const unsigned char *p = (const unsigned char *)q->row.p + q->header;
@@ -58,7 +65,7 @@ static bool row_is_whole(const struct pq *q)
 	for (unsigned i = 0; i < columns; i++) {
 		if (left < 4)
 			return false;
-		uint32_t n = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+		uint32_t n = big_endian(p);
 		n = n == UINT32_MAX ? 0 : n;
 		if (left - 4 < n)
 			return false;
@@ -68,9 +75,10 @@ static bool row_is_whole(const struct pq *q)
 	return true;
 }
 
-/* The next message into q->row, a NUL behind it: 1, 0 when none is here yet, -1 after the last or
- * on an error, which PQgetResult tells. PQgetlineAsync spares the malloc, and the free, of each row
- * that PQgetCopyData costs; but a piece that fills its room may be the whole message or not. */
+/* Takes the next message into q->row, with a NUL after it: 1; 0 if none has arrived yet; -1 after
+ * the last or on an error, which PQgetResult returns. PQgetlineAsync saves the malloc and free of
+ * each row that PQgetCopyData costs; but a piece that fills its room may be the whole message or
+ * not. */
 static int take_message(struct pq *q)
 {
 	int n, room;
@@ -107,7 +115,8 @@ int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 			return PQ_READY;
 		}
 		if (n > 0)
-			return err_set(e, ERR_OTHER, "%s: a COPY in binary without its header", q->what);
+			return err_set(e, ERR_OTHER, "%s: a COPY in binary without its header",
+				q->what);
 		if (!q->readable)
 			break;
 		q->readable = false;
@@ -129,7 +138,7 @@ int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
 	return 0;
 }
 
-/* The answer to the COPY or to its end, when it is here. */
+/* Takes the answer to the COPY or to its end, if it has arrived. */
 static int copy_in_answer(struct pq *q, struct err *e)
 {
 	PGresult *res = NULL;
@@ -137,7 +146,7 @@ static int copy_in_answer(struct pq *q, struct err *e)
 	if (q->readable && pq_consume(q, e) < 0)
 		return e->code;
 	q->readable = false;
-	do {                            /* a statement before the first COPY has nothing to say */
+	do {                            /* skip results of statements before the first COPY */
 		PQclear(res);
 		if (PQisBusy(q->conn)) {
 			q->want = POLLIN;
@@ -151,9 +160,9 @@ static int copy_in_answer(struct pq *q, struct err *e)
 		return PQ_READY;
 	}
 	if (q->state != COPY_IN_ENDED || PQresultStatus(res) != PGRES_COMMAND_OK) {
-		enum sqlstate_answers to = q->state == COPY_IN_ASKED ? SQLSTATE_COPY : SQLSTATE_ROWS;
+		bool asked = q->state == COPY_IN_ASKED;
 		q->state = NO_COPY;
-		pq_failed(q, res, to, e);
+		pq_failed(q, res, asked ? SQLSTATE_COPY : SQLSTATE_ROWS, e);
 		return pq_drain(q, e);
 	}
 	q->copied = strtoll(PQcmdTuples(res), NULL, 10);
@@ -211,7 +220,8 @@ int pq_copy_await(struct pq *q, struct err *e)
 
 int pq_copy_nothing(struct pq *q, const char *sql, struct err *e)
 {
-	if (pq_copy_in(q, sql, 1, e) == 0 && pq_copy_await(q, e) == PQ_READY && pq_copy_end(q, e) == 0)
+	if (pq_copy_in(q, sql, 1, e) == 0 && pq_copy_await(q, e) == PQ_READY &&
+	    pq_copy_end(q, e) == 0)
 		pq_copy_await(q, e);
 	pq_judge(q, SQLSTATE_COPY, e);
 	return e->code;
@@ -219,8 +229,8 @@ int pq_copy_nothing(struct pq *q, const char *sql, struct err *e)
 
 /* ---- the row at fault */
 
-/* The context line of a failed COPY: "COPY table, line 7, column id: ...". The words are in the
- * server's language, the table and the number are not. */
+/* What follows the table's name in the context line of a failed COPY, "COPY table, line 7, column
+ * id: ...", or NULL. The words are in the server's language, the name and the number are not. */
 static const char *copy_context(const struct pq *q, struct span table)
 {
 	const char *at = q->failed ? pq_diag(q->failed, PG_DIAG_CONTEXT) : "", *line;
@@ -232,21 +242,17 @@ static const char *copy_context(const struct pq *q, struct span table)
 	return at ? at + table.n : NULL;
 }
 
-int64_t pq_error_line(const struct pq *q, struct span table)
+static int64_t line_of(const char *context)
 {
-	const char *at = copy_context(q, table);
+	const char *at = context + strcspn(context, "0123456789\n");
 
-	if (!at)
-		return 0;
-	at += strcspn(at, "0123456789\n");
 	return *at && *at != '\n' ? strtoll(at, NULL, 10) : 0;
 }
 
-struct span pq_error_value(const struct pq *q, struct span table)
+static struct span value_of(const char *context)
 {
-	const char *at = copy_context(q, table);
+	const char *at = strstr(context, ": \"");
 
-	at = at ? strstr(at, ": \"") : NULL;
 	if (!at)
 		return (struct span){ NULL, 0 };
 	at += strlen(": \"");
@@ -254,23 +260,29 @@ struct span pq_error_value(const struct pq *q, struct span table)
 	return (struct span){ at, n && at[n - 1] == '"' ? n - 1 : n };
 }
 
-/* Some errors tell a column apart, which may be that of another table. */
-const char *pq_error_column(struct pq *q, struct span table)
+/* Some errors have a field for the column, which may belong to another table. */
+static struct span column_of(const struct pq *q, const char *context, struct span table)
 {
-	const char *name = "", *at = copy_context(q, table), *end;
-	size_t n = 0;
+	const char *at = strstr(context, ", column "), *end;
 
-	at = at ? strstr(at, ", column ") : NULL;
-	if (q->failed && span_is(table, pq_diag(q->failed, PG_DIAG_TABLE_NAME))) {
-		name = pq_diag(q->failed, PG_DIAG_COLUMN_NAME);
-		n = strlen(name);
-	} else if (at && (end = strstr(at, ": "))) {
-		name = at + strlen(", column ");
-		n = (size_t)(end - name);
+	if (q->failed && span_is(table, pq_diag(q->failed, PG_DIAG_TABLE_NAME)))
+		return span_of(pq_diag(q->failed, PG_DIAG_COLUMN_NAME));
+	if (!at || !(end = strstr(at, ": ")))
+		return (struct span){ NULL, 0 };
+	at += strlen(", column ");
+	return (struct span){ at, (size_t)(end - at) };
+}
+
+void pq_copy_fault(const struct pq *q, struct span table, struct pq_fault *fault)
+{
+	const char *context = copy_context(q, table);
+	struct span column = column_of(q, context ? context : "", table);
+
+	*fault = (struct pq_fault){ .value = { NULL, 0 } };
+	if (context) {
+		fault->line = line_of(context);
+		fault->value = value_of(context);
 	}
-	if (n == 0 || n >= sizeof q->column)
-		return NULL;
-	memcpy(q->column, name, n);
-	q->column[n] = 0;
-	return q->column;
+	if (column.n && column.n < sizeof fault->column)
+		memcpy(fault->column, column.p, column.n);
 }

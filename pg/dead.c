@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 #define MESSAGE_MAX 800                 /* bytes of an error kept with its letter */
 
@@ -111,7 +111,7 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 static void add_remedy(const struct queue_batch *b, struct err *e)
 {
 	err_add(e, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
-		sqlstate_is_duplicate(e->sqlstate) ?
+		sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE) ?
 		"old letters of this consumer have their numbers; --replay those, or delete them" :
 		"on_error = stop names the first, skip leaves them out");
 }
@@ -219,15 +219,6 @@ int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf 
 }
 
 /* ---- the table */
-
-int dead_grants(struct pq *dst, struct err *e)
-{
-	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA tdispatch TO ' || quote_ident(current_user)"
-		" FROM pg_namespace WHERE nspname = 'tdispatch' AND NOT has_schema_privilege(oid, 'USAGE')"
-		" UNION ALL SELECT 'GRANT INSERT ON ' || t.oid::regclass || ' TO ' || quote_ident(current_user)"
-		" FROM pg_class t JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'tdispatch'"
-		" AND relname = 'dead_letter' AND NOT has_table_privilege(t.oid, 'INSERT')", e);
-}
 
 int dead_require(struct pq *dst, struct err *e)
 {

@@ -14,7 +14,7 @@
 
 #include "pg.h"
 
-/* The version of how a rule is computed: another version gives other numbers. */
+/* Changes whenever judge_rule computes the hash in another way. */
 #define RULE_VERSION INT64_C(1)
 #define RULE_BITS 56
 
@@ -29,6 +29,7 @@ static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
 	va_list ap;
 
 	v->kind = kind;
+	v->stops = kind >= VERDICT_LOST;
 	va_start(ap, fmt);
 	vsnprintf(v->words, sizeof v->words, fmt, ap);
 	va_end(ap);
@@ -47,7 +48,7 @@ static void add_time(struct buf *words, int64_t us)
 	buf_fmt(words, " of %s.%06d UTC", text, (int)(us % 1000000));
 }
 
-/* "consumer job", or what of it */
+/* "the target of consumer job", and which lane of it. */
 static void add_whose(struct buf *words, const struct judge_case *c, size_t lane)
 {
 	buf_fmt(words, "the target of consumer %s", c->conf->consumer_name);
@@ -114,8 +115,8 @@ static void find_other(const struct judge_case *c, struct verdict *v, size_t lan
 	buf_free(&there);
 }
 
-/* Is the queue's tick by that number the one that the lane means? By the number alone, where
- * another program has set it. */
+/* Is the queue's tick of that number the tick that the lane loaded? If another program has set the
+ * position, only the number can be compared. */
 static void identify(const struct judge_case *c, struct verdict *v, size_t lane)
 {
 	const struct position *pos = &c->pos[lane];
@@ -129,9 +130,10 @@ static void identify(const struct judge_case *c, struct verdict *v, size_t lane)
 		find_other(c, v, lane);
 }
 
-/* PgQ gives an open batch again as it is; but after --rewind, or when the source lost its last
- * commits, ticks are merged anew and the end may be a later one: then the tick inside says how much
- * of it is in. Where no ticks are merged the number alone is no proof of that. */
+/* PgQ returns an open batch again unchanged. But after --rewind, or when the source lost its last
+ * commits, ticks are merged again and the batch may end later: then the target's tick is inside it,
+ * and tells how much of it is loaded. Where ticks are not merged, that needs the tick's time as
+ * proof. */
 static void judge_consumer(const struct judge_case *c, struct verdict *v)
 {
 	const struct queue_batch *b = c->batch;
@@ -161,14 +163,15 @@ int64_t judge_rule(const struct dest *d, size_t lanes)
 	buf_literal(&inputs, d->table);
 	buf_str(&inputs, " ");
 	buf_literal(&inputs, span_of(d->part_field ? d->part_field : ""));
-	buf_fmt(&inputs, " %d %d %d %zu", d->period.method, d->period.zoned, d->period.zone_s, lanes);
+	buf_fmt(&inputs, " %d %d %d %zu", d->period.method, d->period.zoned, d->period.zone_s,
+		lanes);
 	uint64_t hash = span_hash("tdispatch rule", (struct span){ inputs.p, inputs.len });
 	buf_free(&inputs);
 	hash &= (UINT64_C(1) << RULE_BITS) - 1;
 	return RULE_VERSION << RULE_BITS | (int64_t)hash;
 }
 
-/* The remaining lanes would load other rows of the batch than those that are missing. */
+/* With another rule, the remaining lanes would load other rows than those that are missing. */
 static void refuse_change(const struct judge_case *c, struct verdict *v, size_t lane)
 {
 	bool version = c->pos[lane].rule >> RULE_BITS != RULE_VERSION;
@@ -176,12 +179,14 @@ static void refuse_change(const struct judge_case *c, struct verdict *v, size_t 
 	say(v, VERDICT_CHANGED, "batch %" PRId64 " is in a part of the target already, which was"
 		" loaded %s: rows would be lost and doubled. Nothing was written. %s finish the"
 		" batch (--once), and change after that", c->batch->id,
-		version ? "by another version of tdispatch, with another rule for the lanes of rows" :
+		version ?
+		"by another version of tdispatch, with another rule for the lanes of rows" :
 		"with other values of dest_table, part_field, part_method or part_timezone",
 		version ? "Let that version" : "Put the old values back, let them");
 }
 
-/* A lane that is ahead has this batch, if its own began where lane 0 is or before. */
+/* A lane that is ahead of lane 0 has this batch if its last batch began at lane 0's tick or
+ * before. */
 static void judge_other(const struct judge_case *c, struct verdict *v, size_t lane)
 {
 	const struct queue_batch *b = c->batch;
@@ -231,10 +236,6 @@ bool judge_needs_times(const struct judge_case *c)
 	return false;
 }
 
-bool judge_stops(const struct verdict *v)
-{
-	return v->kind >= VERDICT_LOST;
-}
 
 struct verdict judge_position(const struct judge_case *c)
 {

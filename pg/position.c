@@ -1,28 +1,29 @@
 /*
- * The target's side of exactly-once: the tick up to which everything is in, kept by pgq_ext in
+ * The target's side of exactly-once: pgq_ext stores the tick up to which everything is loaded, in
  * the same transaction as the rows.
  *
  * pgq_ext.set_last_tick does not check the old value, and PgQ gives the active batch to every
- * process that asks under the consumer's name. So each transaction takes an advisory lock before it
- * reads the tick and writes rows. The lock belongs to the transaction, so it works through a
+ * process that asks under the consumer's name. So each transaction takes an advisory lock before
+ * it reads the tick and writes rows. The lock belongs to the transaction, so it works through a
  * transaction pooler.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
-/* 2000-01-01: what is less is no tick's time. Somebody has set all that is kept of the consumer to
- * one tick, by hand. */
+/* 2000-01-01. A smaller number is no tick's time: somebody has set all subconsumers of the consumer
+ * to one tick by hand. */
 #define TIME_MIN_US INT64_C(946684800000000)
 
-/* The arguments that name a position: lane 0 is the consumer, so that one lane alone is what any
- * other PgQ consumer is; the others are its subconsumers. what: "", or what else is kept of the
- * position: " from" for the tick at which the lane's last batch began, " identity tick" and
- * " identity time" for the tick that is meant, which another program leaves behind; " rule" for
- * what put rows into this lane. */
-static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes, const char *what)
+/* Appends the arguments that name a position. Lane 0 is the consumer itself, so that a consumer
+ * with one lane looks like any other PgQ consumer; the other lanes are subconsumers of it. what:
+ * "", or another number that is stored for the lane: " from", the tick at which its last batch
+ * began; " identity tick" and " identity time", the tick and its time, which stay as they are when
+ * another program sets the position; " rule", the judge_rule by which rows went to the lane. */
+static void add_name(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
+	const char *what)
 {
 	buf_literal(sql, span_of(consumer));
 	if (lane)
@@ -39,8 +40,7 @@ static int run(struct pq *dst, struct buf *sql, struct err *e)
 	return rc;
 }
 
-/* The number of lanes is no part of the key: a process that uses another number must meet the same
- * locks. */
+/* Without the number of lanes: a process that uses another number must meet the same locks. */
 static int64_t lock_key(const char *consumer, size_t lane)
 {
 	char kind[40];
@@ -49,7 +49,7 @@ static int64_t lock_key(const char *consumer, size_t lane)
 	return (int64_t)span_hash(kind, span_of(consumer));
 }
 
-/* what: as add_name has it, after a comma. */
+/* Appends a call that reads a number. what: as in add_name, after a comma. */
 static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
 	const char *what)
 {
@@ -58,13 +58,14 @@ static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t l
 	buf_str(sql, ")");
 }
 
-/* Columns: tick; and where there are subconsumers: from, of lane 0 the number of lanes; identity
- * tick, identity time, rule. */
+/* Reads the columns from col on: the tick; where pgq_ext has subconsumers, also from (for lane 0
+ * the number of lanes), identity tick, identity time, rule. */
 static struct position take_position(const struct pq *dst, int row, int col, size_t lane,
 	enum position_kind kind)
 {
 	struct position pos = {
-		.known = pq_value(dst, row, col) != NULL, .tick = pq_int(dst, row, col, 0), .lanes = 1,
+		.known = pq_value(dst, row, col) != NULL, .tick = pq_int(dst, row, col, 0),
+		.lanes = 1,
 	};
 
 	if (kind != POSITION_LANES)
@@ -78,7 +79,8 @@ static struct position take_position(const struct pq *dst, int row, int col, siz
 	return pos;
 }
 
-/* Who has the lock; *standby: it has committed, and waits for a synchronous standby. */
+/* Queries who holds the lock. *standby: the holder has committed, and waits for a synchronous
+ * standby. */
 static bool find_holder(struct pq *dst, int64_t key, bool *standby)
 {
 	struct err ignored = { 0 };
@@ -99,7 +101,7 @@ static bool find_holder(struct pq *dst, int64_t key, bool *standby)
 	return found;
 }
 
-/* A server process that once worked for us may have the lock: it goes on after we left. */
+/* The holder may be a server process that once worked for us: it goes on after we disconnected. */
 static int locked_out(struct pq *dst, const char *consumer, size_t lane, struct err *e)
 {
 	bool standby, found = find_holder(dst, lock_key(consumer, lane), &standby);
@@ -109,25 +111,31 @@ static int locked_out(struct pq *dst, const char *consumer, size_t lane, struct 
 		"an earlier connection of this process still loads for consumer %s" :
 		"another process loads for consumer %s at this moment", consumer);
 	if (found)
-		err_add(e, ": server process %s (%s, %s)%s", pq_value(dst, 0, 0), pq_value(dst, 0, 1),
-			pq_value(dst, 0, 2),
-			standby ? ", which has committed and waits for a synchronous standby" : "");
+		err_add(e, ": server process %s (%s, %s)%s", pq_value(dst, 0, 0),
+			pq_value(dst, 0, 1), pq_value(dst, 0, 2), standby ?
+			", which has committed and waits for a synchronous standby" : "");
 	return e->code;
 }
 
-/* Read committed, so that the tick is read as it is after the lock was had. */
-int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes, enum position_kind kind,
-	struct position *pos, struct err *e)
+/* READ COMMITTED, so that the tick is read as it is after the lock was granted. tcp_user_timeout:
+ * if the network loses the server's last answer, the server keeps our locks while it resends it. */
+static void add_begin(struct buf *sql, const struct pq *dst)
+{
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;"
+		" SET LOCAL client_min_messages = warning;");
+	pq_add_settings(sql, dst, DATA_LOCK_TIMEOUT_MS);
+	style_add_settings(sql);
+	if (pq_server(dst)->version >= 120000)
+		buf_str(sql, "SET LOCAL tcp_user_timeout = 12000;");
+}
+
+int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind kind, struct position *pos, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	assert(lane < lanes && lanes <= LANES_MAX);
-	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning;");
-	pq_add_settings(&sql, dst, DATA_LOCK_TIMEOUT_MS);
-	style_add_settings(&sql);
-	/* else an answer that the network swallowed keeps our locks for as long as the system tries to send it */
-	if (pq_server_version(dst) >= 120000)
-		buf_str(&sql, "SET LOCAL tcp_user_timeout = 12000;");
+	add_begin(&sql, dst);
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
 		"pg_catalog.pg_try_advisory_xact_lock(%" PRId64 ")::pg_catalog.text, true);"
 		"SELECT pg_catalog.current_setting('tdispatch.locked'),"
@@ -143,8 +151,8 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 	if (run(dst, &sql, e) < 0)
 		return e->code;
 	if (strcmp(pq_value(dst, 0, 1), "on") == 0)
-		return err_set(e, ERR_READONLY, "dst_db is read-only: default_transaction_read_only is on, or it"
-			" is a standby");
+		return err_set(e, ERR_READONLY, "dst_db is read-only:"
+			" default_transaction_read_only is on, or it is a standby");
 	if (strcmp(pq_value(dst, 0, 0), "true") != 0)
 		return locked_out(dst, consumer, lane, e);
 	*pos = take_position(dst, 0, 2, lane, kind);
@@ -159,7 +167,7 @@ static void add_set(struct buf *sql, const char *consumer, size_t lane, size_t l
 	buf_fmt(sql, ", %" PRId64 ")", value);
 }
 
-/* One statement, so that whoever looks sees the tick and its time together. */
+/* One statement, so that other sessions see the tick and its time change together. */
 static void add_position(struct buf *sql, const char *consumer, size_t lane, size_t lanes,
 	enum position_kind kind, const struct position *pos)
 {
@@ -181,8 +189,9 @@ static int run_to_commit(struct pq *dst, struct buf *sql, struct err *e)
 	buf_str(sql, "COMMIT");
 	if (run(dst, sql, e) < 0)
 		return e->code;
-	if (strcmp(pq_tag(dst), "COMMIT") != 0)
-		return err_set(e, ERR_OTHER, "dst_db: the server answered the COMMIT with %s", pq_tag(dst));
+	if (strcmp(dst->tag, "COMMIT") != 0)
+		return err_set(e, ERR_OTHER, "dst_db: the server answered the COMMIT with %s",
+			dst->tag);
 	return 0;
 }
 
@@ -192,21 +201,9 @@ int position_commit(struct pq *dst, const char *before, const char *consumer, si
 	struct buf sql = { 0 };
 
 	buf_str(&sql, before);
-	add_position(&sql, consumer, lane, lanes, kind, pos);
+	if (pos)
+		add_position(&sql, consumer, lane, lanes, kind, pos);
 	return run_to_commit(dst, &sql, e);
-}
-
-int position_keep(struct pq *dst, const char *before, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	buf_str(&sql, before);
-	return run_to_commit(dst, &sql, e);
-}
-
-int position_rollback(struct pq *dst, struct err *e)
-{
-	return pq_query(dst, "ROLLBACK", e);
 }
 
 static void add_forget_lanes(struct buf *sql, const char *consumer)
@@ -251,7 +248,7 @@ int position_complete(struct pq *dst, const char *consumer, size_t lane, size_t 
 	if (position_begin(dst, consumer, lane, lanes, POSITION_LANES, &now, e) < 0)
 		return e->code;
 	if (!now.known || now.tick != pos->tick || now.time_us)
-		return position_rollback(dst, e);
+		return pq_query(dst, "ROLLBACK", e);
 	now.time_us = pos->source_us;
 	add_position(&sql, consumer, lane, lanes, POSITION_LANES, &now);
 	return run_to_commit(dst, &sql, e);
@@ -311,10 +308,10 @@ int position_look(struct pq *dst, const char *consumer, enum position_kind kind,
 
 int position_unregistered(const struct conf *c, int64_t tick, struct err *e)
 {
-	return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has loaded it up to"
-		" tick %" PRId64 ": somebody unregistered it. --rewind registers it at that tick;"
-		" --reset forgets the tick, then it starts with what comes from now on",
-		c->consumer_name, c->queue_name, tick);
+	return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target"
+		" has loaded it up to tick %" PRId64 ": somebody unregistered it. --rewind"
+		" registers it at that tick; --reset forgets the tick, then it starts with what"
+		" comes from now on", c->consumer_name, c->queue_name, tick);
 }
 
 int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
@@ -332,43 +329,34 @@ int position_forget(struct pq *dst, const char *consumer, enum position_kind kin
 	return run_to_commit(dst, &sql, e);
 }
 
+/* The functions of the simple pgq_ext, and those of the full one. */
+static const char kind_sql[] = PQ_OWN_PATH
+	"SELECT (to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
+	" AND to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
+	" (to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
+	" AND to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4";
+
 int position_kind(struct pq *dst, enum position_kind *kind, struct err *e)
 {
-	if (trust_require(dst, "pgq_ext", e) < 0)
+	if (trust_require(dst, "pgq_ext", e) < 0 || pq_query(dst, kind_sql, e) < 0)
 		return e->code;
-	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regprocedure('pgq_ext.get_last_tick(text)') IS NOT NULL"
-	    " AND to_regprocedure('pgq_ext.set_last_tick(text, bigint)') IS NOT NULL)::int4,"
-	    " (to_regprocedure('pgq_ext.get_last_tick(text, text)') IS NOT NULL"
-	    " AND to_regprocedure('pgq_ext.set_last_tick(text, text, bigint)') IS NOT NULL)::int4", e) < 0)
-		return e->code;
-	*kind = !pq_int(dst, 0, 0, 0) ? POSITION_NONE : pq_int(dst, 0, 1, 0) ? POSITION_LANES : POSITION_SIMPLE;
+	*kind = !pq_int(dst, 0, 0, 0) ? POSITION_NONE :
+		pq_int(dst, 0, 1, 0) ? POSITION_LANES : POSITION_SIMPLE;
 	return 0;
-}
-
-int position_grants(struct pq *dst, struct err *e)
-{
-	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq_ext TO ' || quote_ident(current_user)"
-		" FROM pg_namespace WHERE nspname = 'pgq_ext' AND NOT has_schema_privilege(oid, 'USAGE')"
-		" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure || ' TO ' || quote_ident(current_user)"
-		" FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'pgq_ext'"
-		" AND proname IN ('get_last_tick', 'set_last_tick') AND NOT has_function_privilege(p.oid, 'EXECUTE')", e);
-}
-
-int position_install_grants(struct pq *dst, struct err *e)
-{
-	return pq_query(dst, PQ_OWN_PATH "SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()) || ' TO '"
-		" || quote_ident(current_user) WHERE NOT has_database_privilege(current_database(), 'CREATE')", e);
 }
 
 int position_require(enum position_kind kind, struct err *e)
 {
 	if (kind == POSITION_NONE)
-		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and set_last_tick: create them with --install");
+		return err_set(e, ERR_SHAPE, "dst_db has no pgq_ext.get_last_tick and"
+			" set_last_tick: create them with --install");
 	return 0;
 }
 
-/* The signatures and the table are those of the pgq_ext extension, so that each reads the
- * other's positions. A consumer without lanes has the empty subconsumer. */
+#define INSTALL_AS " VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+
+/* The signatures and the table are those of the pgq_ext extension, so that each can read the
+ * positions that the other stored. A consumer without lanes has the empty subconsumer. */
 static const char install_sql[] =
 	"BEGIN;" PQ_OWN_PATH
 	"SET LOCAL client_min_messages = warning;"
@@ -378,25 +366,28 @@ static const char install_sql[] =
 	" PRIMARY KEY (consumer_id, subconsumer_id));"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text, a_subconsumer text)"
-	" RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" RETURNS bigint LANGUAGE sql" INSTALL_AS
 	" SELECT last_tick_id FROM pgq_ext.completed_tick"
 	" WHERE consumer_id = a_consumer AND subconsumer_id = a_subconsumer $$;"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text)"
-	" RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" RETURNS bigint LANGUAGE sql" INSTALL_AS
 	" SELECT pgq_ext.get_last_tick(a_consumer, '') $$;"
 
-	"CREATE OR REPLACE FUNCTION pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)"
-	" RETURNS integer LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	"CREATE OR REPLACE FUNCTION"
+	" pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)"
+	" RETURNS integer LANGUAGE sql" INSTALL_AS
 	" DELETE FROM pgq_ext.completed_tick"
-	" WHERE a_tick_id IS NULL AND consumer_id = a_consumer AND subconsumer_id = a_subconsumer;"
+	" WHERE a_tick_id IS NULL"
+	" AND consumer_id = a_consumer AND subconsumer_id = a_subconsumer;"
 	" INSERT INTO pgq_ext.completed_tick AS t (consumer_id, subconsumer_id, last_tick_id)"
 	" SELECT a_consumer, a_subconsumer, a_tick_id WHERE a_tick_id IS NOT NULL"
-	" ON CONFLICT (consumer_id, subconsumer_id) DO UPDATE SET last_tick_id = EXCLUDED.last_tick_id;"
+	" ON CONFLICT (consumer_id, subconsumer_id)"
+	" DO UPDATE SET last_tick_id = EXCLUDED.last_tick_id;"
 	" SELECT 1 $$;"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.set_last_tick(a_consumer text, a_tick_id bigint)"
-	" RETURNS integer LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+	" RETURNS integer LANGUAGE sql" INSTALL_AS
 	" SELECT pgq_ext.set_last_tick(a_consumer, '', a_tick_id) $$;"
 	"COMMIT";
 

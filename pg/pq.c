@@ -3,6 +3,7 @@
  * Sockets are non-blocking, and every wait is a ppoll with signals unblocked.
  */
 #include <errno.h>
+#include <libpq-fe.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -14,8 +15,8 @@
 
 #include "pq.h"
 
-#define NETWORK_TIMEOUT_MS 10000        /* what was sent is not acknowledged: the network is dead */
-#define LOOK_MS 1000                    /* longest wait before we look whether the server is still there */
+#define NETWORK_TIMEOUT_MS 10000        /* without an acknowledgement the network is dead */
+#define LOOK_MS 1000                    /* longest wait between two looks at the connections */
 
 static int64_t server_timeout_ms;
 
@@ -33,7 +34,8 @@ void pq_join_lines(const char *text, char *out, size_t size)
 	while (*text && n + 1 < size) {
 		size_t len = strcspn(text, "\n");
 		if (strncmp(text, "LOCATION:", 9) != 0)
-			n += (size_t)snprintf(out + n, size - n, "%s%.*s", n ? "; " : "", (int)len, text);
+			n += (size_t)snprintf(out + n, size - n, "%s%.*s", n ? "; " : "",
+				(int)len, text);
 		text += len;
 		text += strspn(text, "\n\t ");
 	}
@@ -70,7 +72,7 @@ static int judge(const struct pq *q, enum sqlstate_answers to)
 	return sqlstate_judge(&error, to);
 }
 
-/* If somebody must fix the server, its hint says what. */
+/* For errors that an administrator must fix, the server's hint says how. */
 static void add_hint(const PGresult *res, struct err *e)
 {
 	const char *hint = pq_diag(res, PG_DIAG_MESSAGE_HINT);
@@ -84,13 +86,14 @@ static void add_hint(const PGresult *res, struct err *e)
 
 int pq_failed(struct pq *q, PGresult *res, enum sqlstate_answers to, struct err *e)
 {
-	const char *state = pq_diag(res, PG_DIAG_SQLSTATE), *detail = pq_diag(res, PG_DIAG_MESSAGE_DETAIL);
+	const char *state = pq_diag(res, PG_DIAG_SQLSTATE);
+	const char *detail = pq_diag(res, PG_DIAG_MESSAGE_DETAIL);
 
 	if (!*state) {
 		PQclear(res);
 		return pq_lost(q, e);
 	}
-	if (e->code) {                  /* what came first tells more */
+	if (e->code) {                  /* the first error tells most */
 		PQclear(res);
 		return e->code;
 	}
@@ -98,7 +101,8 @@ int pq_failed(struct pq *q, PGresult *res, enum sqlstate_answers to, struct err 
 	q->failed = res;
 	memcpy(e->sqlstate, state, sizeof e->sqlstate);
 	err_set(e, judge(q, to), "%s: %s%s%s%s (SQLSTATE %s)", q->what,
-		pq_diag(res, PG_DIAG_MESSAGE_PRIMARY), *detail ? " (" : "", detail, *detail ? ")" : "", state);
+		pq_diag(res, PG_DIAG_MESSAGE_PRIMARY), *detail ? " (" : "", detail,
+		*detail ? ")" : "", state);
 	add_hint(res, e);
 	return e->code;
 }
@@ -111,41 +115,57 @@ void pq_judge(const struct pq *q, enum sqlstate_answers to, struct err *e)
 
 /* ---- waiting */
 
-/* Keepalives find a dead network only while nothing is on its way. tcp_user_timeout does always,
- * but it also ends a connection whose server lives and takes no rows for a while: a lock, a
- * trigger. */
+/* Has nothing that we sent been acknowledged for too long? Keepalives notice a dead network only
+ * while no data is in flight. tcp_user_timeout always does, but it also ends a connection whose
+ * server is alive and takes no rows for a while because of a lock or a trigger. */
 static bool network_is_dead(const struct pq *q)
 {
 	struct tcp_info info;
 	socklen_t n = sizeof info;
 
 	return getsockopt(PQsocket(q->conn), IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
-		(info.tcpi_retransmits > 2 || info.tcpi_probes > 1) && info.tcpi_last_ack_recv > NETWORK_TIMEOUT_MS;
+		(info.tcpi_retransmits > 2 || info.tcpi_probes > 1) &&
+		info.tcpi_last_ack_recv > NETWORK_TIMEOUT_MS;
 }
 
 /* After a wait in which nothing moved. A COPY whose rows are all sent waits for us, not for the
- * server; and for connecting there is connect_timeout. */
+ * server; while connecting, connect_timeout is the limit. */
 static int check_silence(struct pq *q, struct err *e)
 {
-	bool waited_for = q->opened_ms && q->want && (q->state != COPY_IN_OPEN || pq_blocked(q));
+	bool open = q->server.opened_ms;
+	bool waited_for = open && q->want && (q->state != COPY_IN_OPEN || pq_blocked(q));
 
-	if (q->opened_ms && network_is_dead(q))
-		return err_set(e, ERR_CONN, "%s: the network to the server is dead: no answer to what was sent %d s ago", q->what,
-			NETWORK_TIMEOUT_MS / 1000);
+	if (open && network_is_dead(q))
+		return err_set(e, ERR_CONN, "%s: the network to the server is dead: no answer to"
+			" what was sent %d s ago", q->what, NETWORK_TIMEOUT_MS / 1000);
 	if (!waited_for)
 		q->silent_since_ms = 0;
 	else if (!q->silent_since_ms)
 		q->silent_since_ms = clock_ms();
 	else if (server_timeout_ms && clock_ms() - q->silent_since_ms >= server_timeout_ms)
-		return err_set(e, ERR_CONN, "%s: the server has sent and taken nothing for %lld s: the connection is given up"
-			" (see server_timeout)", q->what, (long long)(server_timeout_ms / 1000));
+		return err_set(e, ERR_CONN, "%s: the server has sent and taken nothing for %lld s:"
+			" the connection is given up (see server_timeout)", q->what,
+			(long long)(server_timeout_ms / 1000));
+	return 0;
+}
+
+/* After process_ppoll: records what the connection may do now, or checks how long it has waited. */
+static int take_events(struct pq *q, int ready, short revents, int64_t timeout_ms, struct err *e)
+{
+	if (ready > 0 && revents) {
+		q->readable |= (revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+		q->want = 0;
+		q->silent_since_ms = 0;
+	} else if (ready == 0 && timeout_ms) {
+		return check_silence(q, e);
+	}
 	return 0;
 }
 
 int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 {
 	struct pollfd fd[LANES_MAX + 2];
-	int rc = 0;             /* e may hold an error already, after which the rest is drained */
+	int rc = 0;                     /* not e's: we may drain after an earlier error */
 
 	if (timeout_ms < 0 || timeout_ms > LOOK_MS)
 		timeout_ms = LOOK_MS;
@@ -159,17 +179,9 @@ int pq_wait(struct pq *const *set, size_t n, int64_t timeout_ms, struct err *e)
 		return err_set(e, ERR_STOP, "told to stop");
 	if (ready < 0 && errno != EINTR)
 		return err_set(e, ERR_OTHER, "ppoll: %s", strerror(errno));
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		if (!set[i])
-			continue;
-		if (ready > 0 && fd[i].revents) {
-			set[i]->readable |= (fd[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
-			set[i]->want = 0;
-			set[i]->silent_since_ms = 0;
-		} else if (ready == 0 && timeout_ms) {
-			rc = check_silence(set[i], e);
-		}
-	}
+	for (size_t i = 0; i < n && rc == 0; i++)
+		if (set[i])
+			rc = take_events(set[i], ready, fd[i].revents, timeout_ms, e);
 	return rc;
 }
 
@@ -183,7 +195,7 @@ bool pq_blocked(const struct pq *q)
 	return q->want & POLLOUT;
 }
 
-/* libpq's record layer may hold bytes that poll does not see. */
+/* Does OpenSSL hold decrypted bytes, which poll cannot see? */
 static bool tls_pending(struct pq *q)
 {
 	SSL *ssl = PQgetssl(q->conn);
@@ -233,14 +245,19 @@ int pq_await(struct pq *q, struct err *e)
 
 void pq_add_settings(struct buf *sql, const struct pq *q, int lock_timeout_ms)
 {
-	int version = PQserverVersion(q->conn);
-
-	buf_fmt(sql, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-		"SET LOCAL lock_timeout = %d;%s%s"
-		"SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; SET LOCAL tcp_keepalives_count = 3;",
-		lock_timeout_ms, version >= 170000 ? "SET LOCAL transaction_timeout = 0;" : "",
-		version >= 140000 ? "SELECT pg_catalog.set_config('client_connection_check_interval', '1000', true)"
-		" FROM pg_catalog.version() v WHERE v OPERATOR(pg_catalog.~~) '%linux%';" : "");        /* an error elsewhere */
+	buf_str(sql, "SET LOCAL statement_timeout = 0;"
+		" SET LOCAL idle_in_transaction_session_timeout = 0;");
+	buf_fmt(sql, "SET LOCAL lock_timeout = %d;", lock_timeout_ms);
+	if (q->server.version >= 170000)
+		buf_str(sql, "SET LOCAL transaction_timeout = 0;");
+	if (q->server.version >= 140000)        /* only Linux knows it: an error elsewhere */
+		buf_str(sql, "SELECT pg_catalog.set_config("
+			"'client_connection_check_interval', '1000', true)"
+			" FROM pg_catalog.version() v"
+			" WHERE v" PQ_OWN("~~") "'%linux%';");
+	buf_str(sql, "SET LOCAL tcp_keepalives_idle = 5;"
+		" SET LOCAL tcp_keepalives_interval = 2;"
+		" SET LOCAL tcp_keepalives_count = 3;");
 	buf_str(sql, q->settings ? q->settings : "");
 }
 
@@ -284,7 +301,8 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 		case PGRES_COPY_IN:
 		case PGRES_COPY_OUT:    /* libpq would return this forever: give up */
 			PQclear(res);
-			return err_set(e, ERR_SHAPE, "%s: a COPY from or to the client has no place here", q->what);
+			return err_set(e, ERR_SHAPE, "%s: a COPY from or to the client has no"
+				" place here", q->what);
 		default:
 			snprintf(q->tag, sizeof q->tag, "%s", PQcmdStatus(res));
 			PQclear(res);
@@ -293,10 +311,6 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 	return e->code;
 }
 
-const char *pq_tag(const struct pq *q)
-{
-	return q->tag;
-}
 
 int pq_rows(const struct pq *q)
 {
@@ -313,14 +327,4 @@ int64_t pq_int(const struct pq *q, int row, int col, int64_t if_null)
 	const char *text = pq_value(q, row, col);
 
 	return text ? strtoll(text, NULL, 10) : if_null;
-}
-
-int pq_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err *e)
-{
-	if (pq_query(q, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8,"
-	    " pg_catalog.floor(pg_catalog.date_part('epoch', LOCALTIMESTAMP))::pg_catalog.int8", e) < 0)
-		return e->code;
-	*now_s = pq_int(q, 0, 0, 0);
-	*local_s = pq_int(q, 0, 1, 0);
-	return 0;
 }

@@ -1,26 +1,27 @@
 /*
- * What connect.c, pq.c and copy.c share. No other file sees libpq.
+ * What pg's own files share and nobody above may call. connect.c, pq.c and copy.c alone include
+ * libpq-fe.h, so no other file can use libpq: to them its types are names.
  */
 #ifndef PQ_H
 #define PQ_H
 
-#include <libpq-fe.h>
-
 #include "pg.h"
+
+struct pg_conn;                         /* PGconn */
+struct pg_result;                       /* PGresult */
 
 enum copy_state { NO_COPY, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
 
 struct pq {
-	PGconn *conn;
-	const char *what;
-	int64_t opened_ms;
-	PGresult *rows;                 /* of the last query, or NULL */
-	PGresult *failed;               /* the last error's result, or NULL */
+	struct pg_conn *conn;
+	const char *what;               /* "src_db" or "dst_db", for messages */
+	struct pq_server server;
+	struct pg_result *rows;         /* of the last query, or NULL */
+	struct pg_result *failed;       /* the last error's result, or NULL */
 	struct buf row;                 /* COPY OUT's last message */
 	bool binary;                    /* COPY OUT is in binary format */
 	size_t header;                  /* bytes before the row in the next message of COPY OUT */
-	char column[NAME_BYTES_MAX + 1];
-	char tag[64];
+	char tag[64];                   /* command tag of the last statement, "COMMIT" */
 	enum copy_state state;
 	int copies;                     /* COPYs of the sent statement that are not over */
 	int64_t copied;                 /* rows of the last COPY */
@@ -30,24 +31,89 @@ struct pq {
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };
 
+/* ---- sqlstate.c */
+
+enum sqlstate_answers {                 /* what the server was answering */
+	SQLSTATE_CONNECT,
+	SQLSTATE_STATEMENT,             /* anything not below; a COMMIT too */
+	SQLSTATE_CREATE,                /* creating a partition */
+	SQLSTATE_COPY,                  /* the COPY statement itself, before any row */
+	SQLSTATE_ROWS                   /* the rows of a COPY */
+};
+
+struct sqlstate_error {                 /* as the server sent it; "" where it sent none */
+	const char *state, *message, *schema, *routine;
+};
+
+/* Returns the ERR_ code. ERR_DATA only in answer to rows: a value may be the cause. */
+int sqlstate_judge(const struct sqlstate_error *, enum sqlstate_answers);
+
+/* ---- pq.c */
+
 /* Copies text with lines joined, without the source location of verbose messages. */
 void pq_join_lines(const char *text, char *out, size_t size);
 /* Sets the error of a failed connection; returns its code. */
 int pq_lost(struct pq *, struct err *);
-/* Sets the error that the server sent; returns its code. Takes over res. */
-int pq_failed(struct pq *, PGresult *res, enum sqlstate_answers, struct err *);
-const char *pq_diag(const PGresult *, int field);       /* "" if there is none */
+/* Sets the error that the server sent, unless e has one already; returns e's code. Frees res, or
+ * keeps it until the next error. */
+int pq_failed(struct pq *, struct pg_result *res, enum sqlstate_answers, struct err *);
+/* Judges the last server error, which is in err, again: the caller knows what the server was
+ * answering. */
+void pq_judge(const struct pq *, enum sqlstate_answers, struct err *);
+/* A field of a server's error, PG_DIAG_...; "" if there is none. It lives as long as res. */
+const char *pq_diag(const struct pg_result *res, int field);
 
-/* Reads what has arrived, without waiting. */
+/* Reads what has arrived, without waiting. 0, or the error of a lost connection. */
 int pq_consume(struct pq *, struct err *);
 /* Sends pending output: PQ_READY if all is sent, PQ_WAIT if the socket is full, or an error. */
 int pq_flush(struct pq *, struct err *);
-/* Waits until PQgetResult would not block. */
+/* Waits until PQgetResult would not block. 0, or an error of pq_wait or of the connection. */
 int pq_await(struct pq *, struct err *);
 
-/* Sends the statement and does not wait. */
+/* Sends the statement and does not wait. 0, or the error of a lost connection. */
 int pq_send(struct pq *, const char *sql, struct err *);
-/* Waits for the remaining results, so that the next statement can be sent; the first error. */
+/* Waits for the remaining results, so that the next statement can be sent. Returns e's code: the
+ * first error of them, unless e has an earlier one. */
 int pq_drain(struct pq *, struct err *);
+/* Is a transaction open that has not failed? */
+bool pq_in_transaction(const struct pq *);
+
+/* ---- connect.c */
+
+/* settings: SET LOCAL statements, each with its semicolon, that pq_add_settings appends for this
+ * connection from now on. */
+void pq_keep_settings(struct pq *, const char *settings);
+/* Did that server process serve one of the last 64 connections that we have closed? */
+bool pq_was_ours(int64_t pid);
+
+/* ---- copy.c */
+
+/* As pq_copy_step, but waits: PQ_READY, PQ_END (errors of the rows come with it), or an error. */
+int pq_copy_await(struct pq *, struct err *);
+/* The next row of a COPY TO STDOUT that pq_copy_out has begun. PQ_READY with a row in *row (valid
+ * until the next call, a NUL after it), PQ_WAIT if none has arrived yet, PQ_END after the last, or
+ * an error. */
+int pq_copy_row(struct pq *, struct span *row, struct err *);
+/* Starts COPY ... TO STDOUT, text or binary, and waits until rows may come. 0, or an error. */
+int pq_copy_out(struct pq *, const char *sql, struct err *);
+
+/* ---- style.c */
+
+/* Appends what the data transaction sets: a date, interval, array or XML text is read in one way,
+ * whatever the target's settings are. */
+void style_add_settings(struct buf *sql);
+
+/* ---- queue.c */
+
+/* Starts a COPY in text format of ev_id, ev_time, ev_type, ev_data, ev_extra1 for the batch's
+ * events in ids, which commas separate; pq_copy_row returns the lines. 0, or an error. */
+int queue_read_some(struct pq *src, const struct queue_batch *, const char *ids, struct err *);
+
+/* ---- ddl.c */
+
+/* Appends a statement that keeps a table's oid, "0" when it is not there, in setting
+ * tdispatch.<setting>: tables are found by the role's search_path, which questions about them
+ * leave. */
+void ddl_add_oid(struct buf *sql, const char *setting, const struct dest *, struct span table);
 
 #endif

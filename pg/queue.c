@@ -3,22 +3,24 @@
  *
  * Each statement runs in its own transaction with its own settings: SET LOCAL leaves nothing behind
  * in a pooler's connection, and overrides the role's settings. Events are read in binary, which
- * saves the server escaping and us unescaping, and unsorted: PgQ's sort would spill a large batch
- * to disk, and inserts need no order.
+ * spares the server escaping them and us unescaping them, and unsorted: PgQ's sort would spill a
+ * large batch to disk, and inserts need no order.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 static void add_begin(struct buf *sql, const struct pq *src)
 {
-	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH "SET LOCAL client_min_messages = error;");
+	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH
+		"SET LOCAL client_min_messages = error;");
 	pq_add_settings(sql, src, DATA_LOCK_TIMEOUT_MS);
 }
 
+/* Runs sql, and frees it, in a transaction that ends with end: COMMIT or ROLLBACK. */
 static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
 {
 	struct buf all = { 0 };
@@ -43,8 +45,9 @@ static void add_names(struct buf *sql, const char *queue, const char *consumer)
 	buf_literal(sql, span_of(consumer));
 }
 
-/* A tick's time in microseconds since 1970. */
+/* A tick's time in microseconds since 1970, and its age in milliseconds. */
 #define TIME_US(time) "(extract(epoch FROM " time ") * 1000000)::bigint"
+#define AGE_MS(time) "(extract(epoch FROM clock_timestamp() - " time ") * 1000)::bigint"
 
 static bool is_true(struct pq *src, int col)
 {
@@ -53,25 +56,42 @@ static bool is_true(struct pq *src, int col)
 	return value && *value == 't';
 }
 
-int queue_state(struct pq *src, const char *queue, const char *consumer, struct queue_state *state, struct err *e)
+/* Appends the subscription of the consumer, a table s to join. */
+static void add_subscription(struct buf *sql, const char *consumer)
+{
+	buf_str(sql, "(SELECT s.sub_id, s.sub_queue, s.sub_last_tick"
+		" FROM pgq.subscription s, pgq.consumer c"
+		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
+	buf_literal(sql, span_of(consumer));
+	buf_str(sql, ") s");
+}
+
+static void add_state(struct buf *sql, const char *queue, const char *consumer)
+{
+	buf_str(sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
+		" " AGE_MS("t.tick_time") ", s.sub_last_tick"
+		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
+	buf_literal(sql, span_of(queue));
+	buf_str(sql, " LEFT JOIN ");
+	add_subscription(sql, consumer);
+	buf_str(sql, " ON s.sub_queue = q.queue_id"
+		" LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) t ON true");
+}
+
+int queue_state(struct pq *src, const char *queue, const char *consumer,
+	struct queue_state *state, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	*state = (struct queue_state){ 0 };
-	if (pq_query(src, PQ_OWN_PATH "SELECT to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
+	if (pq_query(src, PQ_OWN_PATH
+	    "SELECT to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
 		return e->code;
 	state->pgq = is_true(src, 0);
 	if (!state->pgq)
 		return 0;
-	buf_str(&sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
-		" (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint, s.sub_last_tick"
-		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
-	buf_literal(&sql, span_of(queue));
-	buf_str(&sql, " LEFT JOIN (SELECT s.sub_id, s.sub_queue, s.sub_last_tick FROM pgq.subscription s, pgq.consumer c"
-		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
-	buf_literal(&sql, span_of(consumer));
-	buf_str(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
-		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) t ON true");
+	add_state(&sql, queue, consumer);
 	if (run(src, &sql, e) < 0)
 		return e->code;
 	state->queue = is_true(src, 0);
@@ -82,74 +102,41 @@ int queue_state(struct pq *src, const char *queue, const char *consumer, struct 
 	return 0;
 }
 
-int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct queue_backlog *backlog,
-	struct err *e)
-{
-	struct buf sql = { 0 }, from = { 0 };
-
-	if (tick >= 0)
-		buf_fmt(&from, "%" PRId64, tick);
-	else
-		buf_str(&from, "s.sub_last_tick");
-	buf_str(&sql, "SELECT s.sub_last_tick, (extract(epoch FROM clock_timestamp() - t.tick_time) * 1000)::bigint,"
-		" (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) - t.tick_event_seq"
-		" FROM pgq.queue q LEFT JOIN (SELECT s.sub_last_tick, s.sub_queue FROM pgq.subscription s, pgq.consumer c"
-		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
-	buf_literal(&sql, span_of(consumer));
-	buf_fmt(&sql, ") s ON s.sub_queue = q.queue_id LEFT JOIN pgq.tick t ON t.tick_queue = q.queue_id AND t.tick_id = %s"
-		" WHERE q.queue_name = ", buf_cstr(&from));
-	buf_literal(&sql, span_of(queue));
-	buf_free(&from);
-	if (run(src, &sql, e) < 0)
-		return e->code;
-	*backlog = (struct queue_backlog){ pq_int(src, 0, 0, -1), pq_int(src, 0, 1, -1), pq_int(src, 0, 2, -1) };
-	return 0;
-}
-
-int queue_grants(struct pq *src, const char *queue, struct err *e)
+int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64_t tick,
+	struct queue_backlog *backlog, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	/* without these two pgq.queue cannot even be asked */
-	if (pq_query(src, PQ_OWN_PATH "SELECT 'GRANT USAGE ON SCHEMA pgq TO ' || quote_ident(current_user)"
-	    " FROM pg_namespace WHERE nspname = 'pgq' AND NOT has_schema_privilege(oid, 'USAGE')"
-	    " UNION ALL SELECT 'GRANT pgq_reader TO ' || quote_ident(current_user)"
-	    " FROM pg_namespace n WHERE nspname = 'pgq' AND (EXISTS (SELECT 1 FROM pg_proc p"
-	    " WHERE pronamespace = n.oid AND proname IN ('next_batch_info', 'next_batch_custom', 'batch_event_sql',"
-	    " 'batch_event_tables', 'finish_batch', 'get_batch_info', 'register_consumer', 'register_consumer_at')"
-	    " AND NOT has_function_privilege(p.oid, 'EXECUTE')) OR EXISTS (SELECT 1 FROM pg_class t"
-	    " WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
-	    " AND NOT has_table_privilege(t.oid, 'SELECT')))", e) < 0 || pq_rows(src) > 0)
-		return e->code;
-	/* no row: PgQ is not there */
-	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class WHERE oid = to_regclass('pgq.queue')", e) < 0 ||
-	    pq_rows(src) == 0)
-		return e->code;
-	buf_str(&sql, "SELECT 'GRANT SELECT ON ' || inhrelid::regclass || ' TO ' || quote_ident(current_user)"
-		" FROM pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
-		" WHERE NOT has_table_privilege(inhrelid, 'SELECT') AND queue_name = ");
+	buf_str(&sql, "SELECT s.sub_last_tick, " AGE_MS("t.tick_time") ","
+		" (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id"
+		" ORDER BY tick_id DESC LIMIT 1) - t.tick_event_seq"
+		" FROM pgq.queue q LEFT JOIN ");
+	add_subscription(&sql, consumer);
+	buf_str(&sql, " ON s.sub_queue = q.queue_id"
+		" LEFT JOIN pgq.tick t ON t.tick_queue = q.queue_id AND t.tick_id = ");
+	if (tick >= 0)
+		buf_fmt(&sql, "%" PRId64, tick);
+	else
+		buf_str(&sql, "s.sub_last_tick");
+	buf_str(&sql, " WHERE q.queue_name = ");
 	buf_literal(&sql, span_of(queue));
-	return run(src, &sql, e);
-}
-
-int queue_create_grants(struct pq *src, struct err *e)
-{
-	return pq_query(src, PQ_OWN_PATH "SELECT 'GRANT pgq_admin TO ' || quote_ident(current_user)"
-		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')", e);
-}
-
-int queue_require_pgq(const struct queue_state *state, struct err *e)
-{
-	if (!state->pgq)
-		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there (create extension pgq)");
-	return 0;
+	*backlog = (struct queue_backlog){ -1, -1, -1 };
+	if (run(src, &sql, e) == 0 && pq_rows(src) > 0)
+		*backlog = (struct queue_backlog){
+			pq_int(src, 0, 0, -1), pq_int(src, 0, 1, -1), pq_int(src, 0, 2, -1),
+		};
+	return e->code;
 }
 
 int queue_require(const struct queue_state *state, const char *queue, struct err *e)
 {
-	if (queue_require_pgq(state, e) == 0 && !state->queue)
-		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create it with --install", queue);
-	return e->code;
+	if (!state->pgq)
+		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there"
+			" (create extension pgq)");
+	if (queue && !state->queue)
+		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create"
+			" it with --install", queue);
+	return 0;
 }
 
 int queue_create(struct pq *src, const char *queue, struct err *e)
@@ -162,8 +149,8 @@ int queue_create(struct pq *src, const char *queue, struct err *e)
 	return run(src, &sql, e);
 }
 
-static int call_with_names(struct pq *src, const char *function, const char *queue, const char *consumer,
-	struct err *e)
+static int call_with_names(struct pq *src, const char *function, const char *queue,
+	const char *consumer, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -183,29 +170,32 @@ int queue_unregister(struct pq *src, const char *queue, const char *consumer, st
 	return call_with_names(src, "unregister_consumer", queue, consumer, e);
 }
 
-int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_t tick, struct err *e)
+int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_t tick,
+	struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, "SELECT pgq.register_consumer_at(");
 	add_names(&sql, queue, consumer);
 	buf_fmt(&sql, ", %" PRId64 ")", tick);
-	if (run(src, &sql, e) == 0 || !sqlstate_is_raised(e->sqlstate) || !strstr(e->msg, "tick not found"))
+	if (run(src, &sql, e) == 0 || !sqlstate_is(e->sqlstate, SQLSTATE_RAISED) ||
+	    !strstr(e->msg, "tick not found"))
 		return e->code;
 	*e = (struct err){ 0 };
-	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s cannot be set to it."
-		" --reset forgets it on the target, and the next run goes on from the queue's own position: look first"
-		" which rows would be missing then, or come twice", queue, tick, consumer);
+	return err_set(e, ERR_POSITION, "queue %s has no tick %" PRId64 ", or no more: consumer %s"
+		" cannot be set to it. --reset forgets it on the target, and the next run goes on"
+		" from the queue's own position: look first which rows would be missing then, or"
+		" come twice", queue, tick, consumer);
 }
 
-/* PgQ's plain exceptions: the consumer is gone; or the batch is, which another process finished
- * in this very moment. */
+/* PgQ raises plain exceptions when the consumer is gone, and when the batch is: another process has
+ * just finished it. */
 static int no_batch(struct pq *src, const char *queue, const char *consumer, struct err *e)
 {
 	struct queue_state state;
 	struct err ignored = { 0 };
 
-	if (!sqlstate_is_raised(e->sqlstate))
+	if (!sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
 		return e->code;
 	e->code = ERR_POSITION;
 	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&
@@ -216,37 +206,27 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	return e->code;
 }
 
-/* The number of pending events by the ticks' counters, an estimate. */
+/* Appends the number of pending events, which PgQ's counters of ticks estimate. */
 static void add_pending(struct buf *sql, const char *queue, const char *consumer)
 {
 	buf_str(sql, "(SELECT last.tick_event_seq - done.tick_event_seq"
 		" FROM pgq.queue q, pgq.consumer c, pgq.subscription s, pgq.tick done,"
-		" LATERAL (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
-		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id AND done.tick_queue = q.queue_id"
-		" AND done.tick_id = s.sub_last_tick AND q.queue_name = ");
+		" LATERAL (SELECT tick_event_seq FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
+		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id"
+		" AND done.tick_queue = q.queue_id AND done.tick_id = s.sub_last_tick"
+		" AND q.queue_name = ");
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, " AND c.co_name = ");
 	buf_literal(sql, span_of(consumer));
 	buf_str(sql, ")");
 }
 
-int queue_pending(struct pq *src, const char *queue, const char *consumer, int64_t *events, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	buf_str(&sql, "SELECT ");
-	add_pending(&sql, queue, consumer);
-	if (run(src, &sql, e) == 0)
-		*events = pq_int(src, 0, 0, -1);
-	return e->code;
-}
-
-/* With the pending events as the least count, but at most min_events, PgQ takes the newest tick, or
- * the first one min_events away. */
+/* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
+ * fewer than min_count events are pending. */
 static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
 {
-	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id,"
-		" (extract(epoch FROM clock_timestamp() - cur_tick_time) * 1000)::bigint,"
+	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
 		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END,"
 		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time")
 		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
@@ -265,9 +245,11 @@ static int take_batch(struct pq *src, struct queue_batch *batch)
 		return 0;
 	const char *events = pq_value(src, 0, 4);
 	*batch = (struct queue_batch){
-		.id = pq_int(src, 0, 0, 0), .tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
+		.id = pq_int(src, 0, 0, 0),
+		.tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
 		.tick_us = pq_int(src, 0, 5, 0), .prev_us = pq_int(src, 0, 6, 0),
-		.lag_ms = pq_int(src, 0, 3, 0), .event_sql = mem_str(events, strlen(events)),
+		.lag_ms = pq_int(src, 0, 3, 0),
+		.event_sql = mem_str(events, strlen(events)),
 	};
 	return 1;
 }
@@ -280,7 +262,9 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 	if (finish)
 		buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ");", finish);
 	add_next(&sql, queue, consumer, min_events);
-	return run(src, &sql, e) < 0 ? no_batch(src, queue, consumer, e) : take_batch(src, batch);
+	if (run(src, &sql, e) < 0)
+		return no_batch(src, queue, consumer, e);
+	return take_batch(src, batch);
 }
 
 int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
@@ -316,14 +300,15 @@ int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
 	return e->code;
 }
 
-int queue_times(struct pq *src, const char *queue, struct position *pos, size_t n, int64_t *newest,
-	struct err *e)
+int queue_times(struct pq *src, const char *queue, struct position *pos, size_t n,
+	int64_t *newest, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "SELECT coalesce((SELECT " TIME_US("tick_time") " FROM pgq.tick"
 		" WHERE tick_queue = q.queue_id AND tick_id = k),"
-		" CASE WHEN k < (SELECT min(tick_id) FROM pgq.tick WHERE tick_queue = q.queue_id) THEN 0 ELSE %d END),"
+		" CASE WHEN k < (SELECT min(tick_id) FROM pgq.tick"
+		" WHERE tick_queue = q.queue_id) THEN 0 ELSE %d END),"
 		" (SELECT max(tick_id) FROM pgq.tick WHERE tick_queue = q.queue_id)"
 		" FROM pgq.queue q, unnest('{0", QUEUE_NO_TICK);
 	for (size_t i = 0; i < n; i++)
@@ -352,7 +337,8 @@ static void add_events(struct buf *sql, const struct queue_batch *batch)
 	buf_add(sql, batch->event_sql, n);
 }
 
-int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time, struct err *e)
+int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time,
+	struct err *e)
 {
 	static const char *const columns[] = {
 		[QUEUE_TIME_NONE] = "",
@@ -370,7 +356,8 @@ int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time 
 	return rc;
 }
 
-int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *ids, struct err *e)
+int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *ids,
+	struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -422,9 +409,10 @@ static bool parse_event(struct span row, enum queue_time time, struct event *eve
 {
 	if (row.n < 2)
 		return false;
-	row.p += 2;             /* the number of columns, which we asked for */
+	row.p += 2;                     /* the number of columns, which our query decides */
 	row.n -= 2;
-	return take_int64(&row, &event->id) && take_field(&row, &event->type) && take_field(&row, &event->data) &&
+	return take_int64(&row, &event->id) &&
+		take_field(&row, &event->type) && take_field(&row, &event->data) &&
 		(time == QUEUE_TIME_NONE || take_int64(&row, &event->time)) && row.n == 0;
 }
 

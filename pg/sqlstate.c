@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 #define CONNECT (1u << SQLSTATE_CONNECT)
 #define PLAIN (1u << SQLSTATE_STATEMENT)
@@ -17,10 +17,10 @@
 #define ROWS (1u << SQLSTATE_ROWS)
 #define ANY (~0u)
 
-/* The first match counts: a prefix of the SQLSTATE, and what the server was answering. */
+/* The first match decides: a prefix of the SQLSTATE, and what the server was answering. */
 static const struct { const char *prefix; unsigned answers; int code; } rules[] = {
 	/* the connection and the server, whatever was asked */
-	{ "53", CONNECT, ERR_CONN },    /* no room for us now: as good as not there */
+	{ "53", CONNECT, ERR_CONN },    /* too many connections: may pass, as if it were down */
 	{ "53", ANY, ERR_RESOURCE },
 	{ "08", ANY, ERR_CONN }, { "57P", ANY, ERR_CONN },
 	{ "25006", ANY, ERR_READONLY },
@@ -41,7 +41,7 @@ static const struct { const char *prefix; unsigned answers; int code; } rules[] 
 	{ "22021", COPY, ERR_DATA },    /* bytes of a column's name, which is the event's */
 	{ "22P05", COPY, ERR_DATA },
 	{ "", COPY, ERR_RIGHTS },
-	{ "2200H", ROWS, ERR_RIGHTS },  /* the sequence of a default has come to its end */
+	{ "2200H", ROWS, ERR_RIGHTS },  /* the sequence of a column's default is exhausted */
 	{ "20", ROWS, ERR_DATA }, { "27", ROWS, ERR_DATA }, { "38", ROWS, ERR_DATA },
 	{ "39", ROWS, ERR_DATA },
 	{ "2F005", ROWS, ERR_DATA },    /* a trigger that ends without RETURN */
@@ -55,8 +55,8 @@ static const struct { const char *prefix; unsigned answers; int code; } rules[] 
 /* The classes that the server itself uses; any other is a trigger's own. */
 static bool is_servers_class(const char *state)
 {
-	static const char classes[] = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28"
-		" 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX";
+	static const char classes[] = "00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26"
+		" 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX";
 
 	for (const char *at = classes; at < classes + sizeof classes - 1; at += 3)
 		if (strncmp(at, state, 2) == 0)
@@ -79,15 +79,14 @@ static int by_rule(const char *state, enum sqlstate_answers to)
 	return is_servers_class(state) ? ERR_RIGHTS : ERR_DATA;
 }
 
-/* The server has no transaction id to give. The names of its routines are the same in all
- * languages. */
+/* The server cannot assign a transaction id. Names of its routines are never translated. */
 static bool has_no_id(const struct sqlstate_error *error)
 {
 	return strcmp(error->routine, "GetNewTransactionId") == 0 ||
 		strcmp(error->routine, "GetNewMultiXactId") == 0;
 }
 
-/* Somebody changed the catalog at the same moment. The server does not translate these words. */
+/* Another session changed the catalog concurrently. The server does not translate these words. */
 static bool is_race(const struct sqlstate_error *error, enum sqlstate_answers to)
 {
 	static const char *const words[] = {
@@ -107,7 +106,7 @@ static bool is_race(const struct sqlstate_error *error, enum sqlstate_answers to
 
 int sqlstate_judge(const struct sqlstate_error *error, enum sqlstate_answers to)
 {
-	if (has_no_id(error))           /* XX000: a standby; 54000: used up, not an index entry too long */
+	if (has_no_id(error))   /* XX000: a standby; 54000: ids are used up, no value is too long */
 		return begins_with(error->state, "XX") ? ERR_READONLY : ERR_RIGHTS;
 	if (is_race(error, to))
 		return ERR_CONFLICT;
@@ -116,44 +115,26 @@ int sqlstate_judge(const struct sqlstate_error *error, enum sqlstate_answers to)
 
 /* ---- what some of them tell */
 
-static bool is(const char *state, const char *wanted)
-{
-	return strcmp(state, wanted) == 0;
-}
+/* A prefix of the SQLSTATEs that each name stands for. */
+static const struct { enum sqlstate_name name; const char *prefix; } named[] = {
+	{ SQLSTATE_DENIED, "42501" },
+	{ SQLSTATE_NO_TABLE, "42P01" },
+	{ SQLSTATE_TAKEN, "42P07" }, { SQLSTATE_TAKEN, "42710" },
+	{ SQLSTATE_LOCKED, "55P03" },
+	{ SQLSTATE_DUPLICATE, "23505" },
+	{ SQLSTATE_RAISED, "P0001" },
+	{ SQLSTATE_TOO_MUCH, "53200" },
+	{ SQLSTATE_BAD_VALUE, "22" },
+	{ SQLSTATE_BAD_DATE, "22007" }, { SQLSTATE_BAD_DATE, "22008" },
+	{ SQLSTATE_BAD_TEXT, "22P02" },
+};
 
-bool sqlstate_is_denied(const char *state)
+bool sqlstate_is(const char *state, enum sqlstate_name name)
 {
-	return is(state, "42501");
-}
-
-bool sqlstate_is_missing_table(const char *state)
-{
-	return is(state, "42P01");
-}
-
-bool sqlstate_is_taken(const char *state)
-{
-	return is(state, "42P07") || is(state, "42710");
-}
-
-bool sqlstate_is_locked(const char *state)
-{
-	return is(state, "55P03");
-}
-
-bool sqlstate_is_duplicate(const char *state)
-{
-	return is(state, "23505");
-}
-
-bool sqlstate_is_raised(const char *state)
-{
-	return is(state, "P0001");
-}
-
-bool sqlstate_is_too_much(const char *state)
-{
-	return is(state, "53200");
+	for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+		if (named[i].name == name && begins_with(state, named[i].prefix))
+			return true;
+	return false;
 }
 
 bool sqlstate_is_lost(const struct err *e)
@@ -164,8 +145,15 @@ bool sqlstate_is_lost(const struct err *e)
 
 const char *sqlstate_setting(const char *state)
 {
-	return is(state, "57014") ? "statement_timeout" :
-		is(state, "25P03") ? "idle_in_transaction_session_timeout" :
-		is(state, "25P04") ? "transaction_timeout" :
-		is(state, "55P03") ? "who holds the lock, and lock_timeout" : NULL;
+	static const char *const settings[][2] = {
+		{ "57014", "statement_timeout" },
+		{ "25P03", "idle_in_transaction_session_timeout" },
+		{ "25P04", "transaction_timeout" },
+		{ "55P03", "who holds the lock, and lock_timeout" },
+	};
+
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+		if (strcmp(state, settings[i][0]) == 0)
+			return settings[i][1];
+	return NULL;
 }

@@ -52,9 +52,9 @@ mutants() {
 		all letters go to lane 0 | load/pass.c | s/dead_add(&p->dead, event, lane,/dead_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
 		letters come after the commit | load/batch.c | s/if (keep_dead(p, e) < 0/if (txn_commit(j, p->batch, \&sink_done(p->places->sink)->rows, e) < 0 || keep_dead(p, e) < 0/ | e2e 15:letters_come_with_the_rows
 		idle transactions may be ended | pg/pq.c | s/SET LOCAL idle_in_transaction_session_timeout = 0;// | e2e 10:idle_in_transaction_timeout
-		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0; // | e2e 10:statement_timeout
-		types are asked by the role's search_path | pg/part.c | s/SELECT a.attname, a.atttypid FROM pg_catalog.pg_attribute a WHERE/SELECT a.attname, a.atttypid FROM pg_attribute a WHERE/ | e2e 24:types_are_those_of_the_table
-		a stranger's table is a partition | pg/table.c | s/AND NOT r.rolsuper/AND r.rolsuper/ | e2e 13:squatted_partition
+		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0;// | e2e 10:statement_timeout
+		types are asked by the role's search_path | pg/table.c | s/FROM pg_catalog.pg_attribute a"/FROM pg_attribute a"/ | e2e 24:types_are_those_of_the_table
+		a stranger's table is a partition | pg/admit.c | s/AND NOT r.rolsuper/AND r.rolsuper/ | e2e 13:squatted_partition
 		all careful COPYs have one savepoint | load/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
 		what a table says of any row is an event's fault | load/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
 	END

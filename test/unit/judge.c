@@ -215,7 +215,7 @@ static void test_lanes(void)
 		struct judge_case c = { .conf = &conf, .batch = &batch, .pos = &pos, .n = 1 };
 		check_int("lanes with a position", (int64_t)judge_lanes(&pos), numbers[i].wanted);
 		struct verdict v = judge_position(&c);
-		check_int("a number that makes no sense is a lost position", judge_stops(&v),
+		check_int("a number that makes no sense is a lost position", v.stops,
 			numbers[i].known && (numbers[i].lanes < 1 || numbers[i].lanes > LANES_MAX));
 	}
 }

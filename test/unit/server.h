@@ -237,24 +237,14 @@ int64_t pq_copied(const struct pq *q)
 	return q->copied;
 }
 
-int64_t pq_error_line(const struct pq *q, struct span table)
+void pq_copy_fault(const struct pq *q, struct span table, struct pq_fault *fault)
 {
 	(void)table;
-	return q->lines == LINE_TOLD ? q->error_line : q->lines == LINE_UNTOLD ? 0 : q->error_line % 7 + 1;
-}
-
-struct span pq_error_value(const struct pq *q, struct span table)
-{
-	(void)q;
-	(void)table;
-	return span_of("bad\nvalue");
-}
-
-const char *pq_error_column(struct pq *q, struct span table)
-{
-	(void)q;
-	(void)table;
-	return "note";
+	*fault = (struct pq_fault){
+		.line = q->lines == LINE_TOLD ? q->error_line :
+			q->lines == LINE_UNTOLD ? 0 : q->error_line % 7 + 1,
+		.value = span_of("bad\nvalue"), .column = "note",
+	};
 }
 
 #endif

@@ -128,17 +128,27 @@ static void test_words(void)
 
 static void test_predicates(void)
 {
-	check_int("denied", sqlstate_is_denied("42501") && !sqlstate_is_denied(""), true);
-	check_int("missing table", sqlstate_is_missing_table("42P01") &&
-		!sqlstate_is_missing_table("42703"), true);
-	check_int("taken", sqlstate_is_taken("42P07") && sqlstate_is_taken("42710") &&
-		!sqlstate_is_taken("23505"), true);
-	check_int("locked", sqlstate_is_locked("55P03") && !sqlstate_is_locked("55006"), true);
-	check_int("duplicate", sqlstate_is_duplicate("23505") && !sqlstate_is_duplicate("23503"),
-		true);
-	check_int("raised", sqlstate_is_raised("P0001") && !sqlstate_is_raised("P0002"), true);
-	check_int("too much", sqlstate_is_too_much("53200") && !sqlstate_is_too_much("53100"),
-		true);
+	static const struct {
+		enum sqlstate_name name;
+		const char *is[2], *is_not;
+	} cases[] = {
+		{ SQLSTATE_DENIED, { "42501" }, "" },
+		{ SQLSTATE_NO_TABLE, { "42P01" }, "42703" },
+		{ SQLSTATE_TAKEN, { "42P07", "42710" }, "23505" },
+		{ SQLSTATE_LOCKED, { "55P03" }, "55006" },
+		{ SQLSTATE_DUPLICATE, { "23505" }, "23503" },
+		{ SQLSTATE_RAISED, { "P0001" }, "P0002" },
+		{ SQLSTATE_TOO_MUCH, { "53200" }, "53100" },
+		{ SQLSTATE_BAD_VALUE, { "22023", "22P02" }, "23505" },
+		{ SQLSTATE_BAD_DATE, { "22007", "22008" }, "22P02" },
+		{ SQLSTATE_BAD_TEXT, { "22P02" }, "" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		for (size_t k = 0; k < 2 && cases[i].is[k]; k++)
+			check_int(cases[i].is[k], sqlstate_is(cases[i].is[k], cases[i].name), true);
+		check_int(cases[i].is[0], sqlstate_is(cases[i].is_not, cases[i].name), false);
+	}
 	check_int("lost",
 		sqlstate_is_lost(&(struct err){ .code = ERR_CONN, .sqlstate = "57P01" }) &&
 		sqlstate_is_lost(&(struct err){ .code = ERR_RESOURCE }) &&

@@ -1,0 +1,252 @@
+/*
+ * Whether rows may go to a table: is it a partition of dest_table, or else who owns it?
+ *
+ * Any role that may create tables on our search_path can give one a partition's name, to read our
+ * rows or to have us run a trigger. And a partition may have stopped being one: it was detached, or
+ * its parent was renamed and replaced.
+ */
+#include <string.h>
+
+#include "pg.h"
+
+/* Appends a condition: does the template name the parent m, pg_class's row? */
+static void add_is_meant(struct buf *sql, const struct dest *d)
+{
+	struct buf words = { 0 };
+
+	table_words(&words, d);
+	buf_str(&words, d->part_template ? d->part_template : "");
+	buf_str(sql, "pg_catalog.strpos(");
+	buf_literal(sql, (struct span){ words.p, words.len });
+	buf_str(sql, ", CASE WHEN pg_catalog.quote_ident(m.relname)"
+		PQ_OWN("=") "m.relname::pg_catalog.text"
+		" THEN ' '" PQ_OWN("||") "m.relname::pg_catalog.text" PQ_OWN("||") "' '"
+		" ELSE pg_catalog.quote_ident(m.relname) END)" PQ_OWN(">") "0");
+	/* without dest_table and _PARENT nothing says whose children the partitions are */
+	if (!d->part_template || !strstr(d->part_template, "_PARENT"))
+		buf_str(sql, " OR top.oid IS NULL");
+	buf_free(&words);
+}
+
+/* A condition on row i of pg_inherits: it is not being detached. */
+static const char *attached(const struct pq *dst)
+{
+	return pq_server(dst)->version >= 140000 ? " AND NOT i.inhdetachpending" : "";
+}
+
+/* Appends the tables to ask about: want, the names with their oids; up, each table's oid with those
+ * of all its ancestors and its own; top, dest_table. */
+static void add_tables(struct buf *sql, const struct pq *dst, const struct dest *d,
+	const struct table_name *names, size_t n)
+{
+	buf_str(sql, "WITH RECURSIVE want (name, old, oid) AS (VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? ", (" : "(");
+		buf_literal(sql, names[i].name);
+		buf_fmt(sql, "::pg_catalog.text, %s, ", names[i].old ? "true" : "false");
+		buf_regclass(sql, d->schema, names[i].name);
+		buf_str(sql, ")");
+	}
+	buf_fmt(sql, "), up (part, oid) AS (SELECT oid, oid FROM want"
+		" UNION SELECT up.part, i.inhparent FROM up"
+		" JOIN pg_catalog.pg_inherits i ON i.inhrelid" PQ_OWN("=") "up.oid%s),"
+		" top (oid) AS (SELECT ", attached(dst));
+	buf_regclass(sql, d->schema, d->table);
+	buf_str(sql, ") ");
+}
+
+/* For each table of want: other, its direct parents; stranger, its owner if that role is neither
+ * ours nor dest_table's owner nor a superuser. */
+static void add_parents(struct buf *sql, const struct pq *dst, const struct dest *d)
+{
+	buf_str(sql, " CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n,"
+		" pg_catalog.min(m.oid::pg_catalog.regclass::pg_catalog.text) AS name,"
+		" pg_catalog.bool_or(");
+	add_is_meant(sql, d);
+	buf_fmt(sql, ") AS meant"
+		" FROM pg_catalog.pg_inherits i"
+		" JOIN pg_catalog.pg_class m ON m.oid" PQ_OWN("=") "i.inhparent"
+		" WHERE i.inhrelid" PQ_OWN("=") "want.oid%s) other", attached(dst));
+}
+
+static const char stranger_sql[] =
+	" LEFT JOIN LATERAL (SELECT r.rolname::pg_catalog.text AS name"
+	" FROM pg_catalog.pg_class c"
+	" JOIN pg_catalog.pg_roles r ON r.oid" PQ_OWN("=") "c.relowner"
+	" JOIN pg_catalog.pg_class t ON t.oid" PQ_OWN("=") "top.oid"
+	" WHERE c.oid" PQ_OWN("=") "want.oid AND t.relowner" PQ_OWN("<>") "c.relowner"
+	" AND NOT r.rolsuper"
+	" AND r.rolname" PQ_OWN("<>") "current_user) stranger ON true";
+
+/* Appends a query for the tables that no row may go to: name, why, and whose it is. */
+static void add_wrong(struct buf *sql, const struct pq *dst, const struct dest *d,
+	const struct table_name *names, size_t n)
+{
+	add_tables(sql, dst, d, names, n);
+	buf_str(sql, "SELECT want.name,"
+		" CASE WHEN want.oid IS NULL THEN 'gone'"
+		" WHEN other.n" PQ_OWN(">") "0 AND NOT other.meant THEN 'other'"
+		" WHEN stranger.name IS NOT NULL THEN 'stranger'"
+		" ELSE 'loose' END AS why,"
+		" CASE WHEN other.n" PQ_OWN(">") "0 THEN other.name"
+		" ELSE stranger.name END AS whose"
+		" FROM want CROSS JOIN top");
+	add_parents(sql, dst, d);
+	buf_str(sql, stranger_sql);
+	buf_fmt(sql, " WHERE NOT EXISTS (SELECT FROM up"
+		" WHERE up.part" PQ_OWN("=") "want.oid AND up.oid" PQ_OWN("=") "top.oid)"
+		" AND (want.oid IS NULL"
+		" OR stranger.name IS NOT NULL"
+		" OR (other.n" PQ_OWN(">") "0 AND NOT other.meant)"
+		" OR (other.n" PQ_OWN("=") "0 AND NOT want.old AND %s))",
+		table_makes_children(d) ? "true" : "false");
+}
+
+int admit_list(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_wrong(&sql, dst, d, names, n);
+	pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return e->code;
+}
+
+int admit_fault(struct pq *dst, const struct dest *d, int row, bool *loose, struct err *e)
+{
+	const char *name = pq_value(dst, row, 0), *why = pq_value(dst, row, 1);
+	const char *whose = pq_value(dst, row, 2);
+
+	*loose = strcmp(why, "loose") == 0;
+	if (*loose)
+		return err_set(e, ERR_SHAPE, "table %s is no child of %s, as part_template makes"
+			" them: rows in it would not be in %s. Attach it (ALTER TABLE ... ATTACH"
+			" PARTITION, or INHERIT), or rename it, so that a new one is made",
+			name, d->dest_table, d->dest_table);
+	if (strcmp(why, "other") == 0)
+		return err_set(e, ERR_SHAPE, "table %s is a child of %s, not of %s: no row goes"
+			" there. Rename it, so that a new one is made; or, if %s is meant, name"
+			" that in part_template, if only in a comment",
+			name, whose, d->dest_table, whose);
+	if (strcmp(why, "stranger") == 0)
+		return err_set(e, ERR_RIGHTS, "table %s is not ours to fill: it belongs to %s, is"
+			" no partition of %s, and its owner is another", name, whose,
+			d->dest_table);
+	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
+}
+
+/* Appends the right operand of a comparison with the oids of the tables. */
+static void add_any(struct buf *sql, const struct dest *d, const struct table_name *names, size_t n)
+{
+	buf_str(sql, "ANY (ARRAY[");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? "," : "");
+		buf_regclass(sql, d->schema, names[i].name);
+	}
+	buf_str(sql, "])");
+}
+
+/* Appends FROM and WHERE for those that are children of dest_table itself: much cheaper than
+ * add_wrong. */
+static void add_children(struct buf *sql, const struct pq *dst, const struct dest *d,
+	const struct table_name *names, size_t n)
+{
+	buf_str(sql, "FROM pg_catalog.pg_inherits i WHERE i.inhrelid" PQ_OWN("="));
+	add_any(sql, d, names, n);
+	buf_str(sql, " AND i.inhparent" PQ_OWN("="));
+	buf_regclass(sql, d->schema, d->table);
+	buf_str(sql, attached(dst));
+}
+
+static int are_children(struct pq *dst, const struct dest *d, const struct table_name *names,
+	size_t n, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT pg_catalog.count(*) ");
+	add_children(&sql, dst, d, names, n);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		*yes = pq_int(dst, 0, 0, 0) == (int64_t)n;
+	buf_free(&sql);
+	return e->code;
+}
+
+int admit_check(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
+	bool *children, size_t *which, struct err *e)
+{
+	bool loose;
+
+	*children = true;
+	if (n == 0 || d->part_by == PART_BY_NOTHING ||
+	    are_children(dst, d, names, n, children, e) < 0 || *children)
+		return e->code;
+	if (admit_list(dst, d, names, n, e) < 0 || pq_rows(dst) == 0)
+		return e->code;
+	for (size_t i = 0; which && i < n; i++)
+		if (span_is(names[i].name, pq_value(dst, 0, 0)))
+			*which = i;
+	return admit_fault(dst, d, 0, &loose, e);
+}
+
+/* Texts that the failing statement casts to an integer: the server's message quotes them, in any
+ * language. */
+#define NO_CHILDREN "tdispatch: children: "
+#define NOT_GENERATED "tdispatch: generated: "
+
+/* Appends the SELECT list of a query that fails unless it counts n rows. */
+static void add_must_be(struct buf *sql, const char *what, size_t n)
+{
+	buf_fmt(sql, "SELECT CASE WHEN pg_catalog.count(*)" PQ_OWN("<>") "%zu"
+		" THEN ('%s'" PQ_OWN("||") "pg_catalog.count(*)::pg_catalog.text)"
+		"::pg_catalog.int4 END ", n, what);
+}
+
+static void add_generated(struct buf *sql, const struct dest *d, const struct table_name *names,
+	size_t n, const struct tally *columns)
+{
+	add_must_be(sql, NOT_GENERATED, n * columns->n);
+	buf_str(sql, "FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("="));
+	add_any(sql, d, names, n);
+	buf_str(sql, " AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
+		" AND attname" PQ_OWN("=") "ANY (ARRAY[");
+	for (size_t i = 0; i < columns->n; i++) {
+		buf_str(sql, i ? "," : "");
+		buf_literal(sql, span_of(columns->at[i].name));
+	}
+	buf_str(sql, "]::pg_catalog.name[]);");
+}
+
+void admit_add_checks(struct buf *sql, const struct pq *dst, const struct dest *d,
+	const struct table_name *names, size_t n, bool children, const struct tally *columns)
+{
+	if (n && children && d->part_by != PART_BY_NOTHING) {
+		add_must_be(sql, NO_CHILDREN, n);
+		add_children(sql, dst, d, names, n);
+		buf_str(sql, ";");
+	}
+	if (n && columns->n)
+		add_generated(sql, d, names, n, columns);
+}
+
+int admit_explain(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
+	const struct tally *columns, struct err *e)
+{
+	bool generated = strstr(e->msg, NOT_GENERATED), children;
+	struct tally now = { 0 };
+
+	if (!sqlstate_is(e->sqlstate, SQLSTATE_BAD_TEXT) ||
+	    (!generated && !strstr(e->msg, NO_CHILDREN)))
+		return e->code;
+	*e = (struct err){ 0 };
+	if (pq_query(dst, "ROLLBACK", e) == 0 &&
+	    admit_check(dst, d, names, n, &children, NULL, e) == 0)
+		table_generated(dst, d, &now, e);
+	if (!e->code && generated && now.n == columns->n)
+		err_set(e, ERR_SHAPE, "column %s of %s is generated, and one of its partitions has"
+			" it as a column like others, so that it would get no value",
+			now.at[0].name, d->dest_table);
+	tally_clear(&now);
+	return err_set(e, ERR_CONFLICT, "%s or its partitions were changed at this moment",
+		d->dest_table);
+}
