@@ -55,8 +55,8 @@ static void add_tables(struct buf *sql, const struct pq *dst, const struct dest 
 	buf_str(sql, ") ");
 }
 
-/* For each table of want: other, its direct parents; stranger, its owner if that role is neither
- * ours nor dest_table's owner nor a superuser. */
+/* Appends a join for each table of want: other, its direct parents: how many, the name of one, and
+ * whether the template names any. */
 static void add_parents(struct buf *sql, const struct pq *dst, const struct dest *d)
 {
 	buf_str(sql, " CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS n,"
@@ -69,6 +69,8 @@ static void add_parents(struct buf *sql, const struct pq *dst, const struct dest
 		" WHERE i.inhrelid" PQ_OWN("=") "want.oid%s) other", attached(dst));
 }
 
+/* A join for each table of want: stranger, its owner, if that role is neither ours nor dest_table's
+ * owner nor a superuser. */
 static const char stranger_sql[] =
 	" LEFT JOIN LATERAL (SELECT r.rolname::pg_catalog.text AS name"
 	" FROM pg_catalog.pg_class c"

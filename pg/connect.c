@@ -486,12 +486,6 @@ void pq_close(struct pq *q)
 	free(q);
 }
 
-void pq_keep_settings(struct pq *q, const char *settings)
-{
-	free(q->settings);
-	q->settings = mem_str(settings, strlen(settings));
-}
-
 const struct pq_server *pq_server(const struct pq *q)
 {
 	return &q->server;

@@ -49,8 +49,8 @@ void pq_setup(int64_t server_timeout_ms);
 #define PQ_OWN(operator) " OPERATOR(pg_catalog." operator ") "
 
 /* Appends the settings that begin each of our transactions: no timeout of the role or the database
- * ends it, and the server soon notices when we are gone and releases our locks. Also what
- * pq_keep_settings was given. */
+ * ends it, and the server soon notices when we are gone and releases our locks. Also those that
+ * style_open chose for the connection. */
 void pq_add_settings(struct buf *sql, const struct pq *, int lock_timeout_ms);
 
 /* Runs sql, one or more statements, and waits for the end. 0, or any ERR_ code. The rows of the
@@ -242,6 +242,7 @@ int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t 
 int queue_create(struct pq *, const char *queue, struct err *);
 /* Registers the consumer at the newest tick, unless it is registered. */
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
+/* Removes the consumer from the queue, with its position and its open batch. */
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
 /* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
  * PgQ no longer has the tick. */
@@ -315,12 +316,13 @@ struct verdict {
 	char words[800];                /* readable; "": the target has none of the batch */
 };
 
+/* source_us of the positions must be set if judge_needs_times. */
 struct verdict judge_position(const struct judge_case *);
 /* The number of lanes that have a position, as lane 0's says. */
 size_t judge_lanes(const struct position *);
 /* A hash of everything that decides which lane a row belongs to. */
 int64_t judge_rule(const struct dest *, size_t lanes);
-/* true: a position's tick is not at an end of the batch, so queue_times must be called. */
+/* Is a position's tick at neither end of the batch? Then call queue_times before judge_position. */
 bool judge_needs_times(const struct judge_case *);
 
 /* ---- table.c: tables of the target as they are, and what part_template makes */

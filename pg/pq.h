@@ -27,7 +27,7 @@ struct pq {
 	int64_t copied;                 /* rows of the last COPY */
 	short want;                     /* poll events to wait for; 0: none */
 	bool readable;                  /* the last wait saw input */
-	char *settings;                 /* of pq_keep_settings, or NULL */
+	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };
 
@@ -80,9 +80,6 @@ bool pq_in_transaction(const struct pq *);
 
 /* ---- connect.c */
 
-/* settings: SET LOCAL statements, each with its semicolon, that pq_add_settings appends for this
- * connection from now on. */
-void pq_keep_settings(struct pq *, const char *settings);
 /* Did that server process serve one of the last 64 connections that we have closed? */
 bool pq_was_ours(int64_t pid);
 

@@ -100,6 +100,7 @@ static void add(struct buf *sql, const char *name, const char *value)
 	buf_str(sql, ";");
 }
 
+/* Makes the target's transactions read times and money as the source prints them. */
 static int match(struct pq *dst, const struct style *style, struct err *e)
 {
 	struct buf sql = { 0 };
@@ -113,8 +114,8 @@ static int match(struct pq *dst, const struct style *style, struct err *e)
 		log_warn("dst_db does not know time zone %s: it reads times without an offset by"
 			" its own", style->zone);
 	add(&sql, "lc_monetary", money ? style->money : "C");
-	pq_keep_settings(dst, buf_cstr(&sql));
-	buf_free(&sql);
+	buf_cstr(&sql);
+	dst->settings = sql.p;
 	return 0;
 }
 
