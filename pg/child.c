@@ -1,10 +1,10 @@
 /*
- * The children of dest_table: which there are, whether one can hold rows that are younger than a
+ * The children of dest_table: which exist, whether one can hold rows that are younger than a
  * moment, and how one is removed.
  *
- * What a child's bounds and CHECKs allow is not read from their text, in which there are
- * expressions, several columns, infinity and other time zones: the server's planner is asked whether
- * they refute "column >= moment". What it cannot prove the rows themselves must show.
+ * We do not parse the text of a child's bounds and CHECKs, which may contain expressions, several
+ * columns, infinity and other time zones: we ask the server's planner whether they refute "column
+ * >= moment". Where it cannot prove that, we look at the rows.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,7 +58,8 @@ static void take_rows(struct pq *q, struct child_list *list)
 	}
 }
 
-/* By the role's own path: what the children's names mean to whoever writes rows. */
+/* Appends a statement that keeps the oids of the tables that the children's names mean on the
+ * role's own search_path, as for a COPY, in setting tdispatch.found. */
 static void add_found(struct buf *sql, const struct dest *d)
 {
 	struct buf schema = { 0 };
@@ -71,9 +72,11 @@ static void add_found(struct buf *sql, const struct dest *d)
 	buf_str(sql, "SELECT pg_catalog.set_config('tdispatch.found', coalesce("
 		"pg_catalog.array_agg(pg_catalog.to_regclass(");
 	buf_literal(sql, (struct span){ schema.len ? schema.p : "", schema.len });
-	buf_str(sql, PQ_OWN("||") "pg_catalog.quote_ident(c.relname::pg_catalog.text))::pg_catalog.oid),"
+	buf_str(sql, PQ_OWN("||") "pg_catalog.quote_ident(c.relname::pg_catalog.text))"
+		"::pg_catalog.oid),"
 		" '{}')::pg_catalog.text, true) FROM pg_catalog.pg_inherits i"
-		" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid WHERE i.inhparent" PQ_OWN("=")
+		" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
+		" WHERE i.inhparent" PQ_OWN("=")
 		"pg_catalog.current_setting('tdispatch.parent')::pg_catalog.oid;");
 	buf_free(&schema);
 }
@@ -87,14 +90,15 @@ static void add_sizes(struct buf *sql, const struct pq *q)
 	buf_str(sql, ")");
 }
 
-int child_list(struct pq *q, const struct dest *d, const char *only, bool sizes, struct child_list *list,
-	struct err *e)
+int child_list(struct pq *q, const struct dest *d, const char *only, bool sizes,
+	struct child_list *list, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SET LOCAL search_path TO DEFAULT;");     /* a transaction may have left it */
+	buf_str(&sql, "SET LOCAL search_path TO DEFAULT;");     /* earlier statements changed it */
 	add_found(&sql, d);
-	buf_str(&sql, PQ_OWN_PATH "SELECT c.relname, c.oid, c.oid::regclass, c.relkind IN ('r', 'p'),"
+	buf_str(&sql, PQ_OWN_PATH
+		"SELECT c.relname, c.oid, c.oid::regclass, c.relkind IN ('r', 'p'),"
 		" c.oid = ANY (current_setting('tdispatch.found')::oid[]),"
 		" pg_has_role(c.relowner, 'USAGE'), p.relkind = 'p', p.oid::regclass, ");
 	if (sizes)
@@ -118,34 +122,46 @@ int child_list(struct pq *q, const struct dest *d, const char *only, bool sizes,
 
 /* ---- how young its rows can be */
 
-/* What dates a child's rows: part_field's column, else the first date of the parent's key or of
- * the child's CHECKs. With its type, below its domains. */
+/* The column that dates a child's rows: part_field's, else the first date in the parent's partition
+ * key or in one of the child's CHECKs. With the type that its domains are based on. */
 static const char column_sql[] =
-	"SELECT a.attname, t.oid::regtype, CASE t.oid WHEN 'date'::regtype THEN 1 WHEN 'timestamp'::regtype THEN 2"
-	" WHEN 'timestamptz'::regtype THEN 3 WHEN 'text'::regtype THEN 4 WHEN 'varchar'::regtype THEN 4"
-	" WHEN 'bpchar'::regtype THEN 4 ELSE 5 END FROM (SELECT attname, atttypid"
+	"SELECT a.attname, t.oid::regtype,"
+	" CASE t.oid WHEN 'date'::regtype THEN 1"
+	" WHEN 'timestamp'::regtype THEN 2"
+	" WHEN 'timestamptz'::regtype THEN 3"
+	" WHEN 'text'::regtype THEN 4"
+	" WHEN 'varchar'::regtype THEN 4"
+	" WHEN 'bpchar'::regtype THEN 4"
+	" ELSE 5 END"
+	" FROM (SELECT attname, atttypid"
 	" FROM pg_attribute a JOIN pg_type y ON y.oid = atttypid"
-	" WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND (attname = %s OR (typcategory = 'D'"
-	" AND (attname IN (SELECT k.attname FROM pg_attribute k WHERE k.attrelid = r.partrelid"
-	" AND k.attnum = ANY (r.partattrs::int2[])) OR EXISTS (SELECT FROM pg_constraint"
+	" WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
+	" AND (attname = %s OR (typcategory = 'D'"
+	" AND (attname IN (SELECT k.attname FROM pg_attribute k"
+	" WHERE k.attrelid = r.partrelid AND k.attnum = ANY (r.partattrs::int2[]))"
+	" OR EXISTS (SELECT FROM pg_constraint"
 	" WHERE conrelid = c.oid AND contype = 'c' AND attnum = ANY (conkey)))))"
-	" ORDER BY attname = %s DESC, attnum LIMIT 1) a, LATERAL (WITH RECURSIVE b (oid, base) AS"
-	" (SELECT oid, typbasetype FROM pg_type WHERE oid = a.atttypid UNION ALL"
+	" ORDER BY attname = %s DESC, attnum LIMIT 1) a,"
+	" LATERAL (WITH RECURSIVE b (oid, base) AS ("
+	"SELECT oid, typbasetype FROM pg_type WHERE oid = a.atttypid"
+	" UNION ALL"
 	" SELECT y.oid, y.typbasetype FROM b JOIN pg_type y ON y.oid = b.base)"
 	" SELECT oid FROM b WHERE base = 0) t";
 
-/* Fills in what is asked of old children alone. */
-static int look_closer(const struct child_question *ask, const struct child_list *list, struct child *c,
-	struct err *e)
+/* Sets the members of a child that only child_bounds sets. */
+static int look_closer(const struct child_question *ask, const struct child_list *list,
+	struct child *c, struct err *e)
 {
 	struct buf sql = { 0 }, column = { 0 };
 
 	buf_literal(&column, ask->column);
 	const char *name = buf_cstr(&column);
-	buf_str(&sql, PQ_OWN_PATH "SELECT coalesce(r.partdefid = c.oid, false), EXISTS (SELECT FROM pg_constraint"
-		" WHERE contype = 'f' AND confrelid = c.oid), d.*"
+	buf_str(&sql, PQ_OWN_PATH "SELECT coalesce(r.partdefid = c.oid, false),"
+		" EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = c.oid),"
+		" d.*"
 		" FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-		" LEFT JOIN pg_partitioned_table r ON r.partrelid = i.inhparent LEFT JOIN LATERAL (");
+		" LEFT JOIN pg_partitioned_table r ON r.partrelid = i.inhparent"
+		" LEFT JOIN LATERAL (");
 	buf_fmt(&sql, column_sql, name, name);
 	buf_fmt(&sql, ") d ON true WHERE c.oid = %" PRId64 " AND i.inhparent = ", c->oid);
 	buf_literal(&sql, span_of(list->parent));
@@ -165,7 +181,8 @@ static int look_closer(const struct child_question *ask, const struct child_list
 	return e->code;
 }
 
-/* As a constant of the column's type. Periods end on the hour: nothing is lost by that. */
+/* Appends kept_s as a constant of the column's type. Hours are exact enough: periods end on the
+ * hour. */
 static void add_moment(struct buf *sql, const struct child_question *ask, enum child_kind kind)
 {
 	struct period_rule rule = *ask->rule;
@@ -178,17 +195,18 @@ static void add_moment(struct buf *sql, const struct child_question *ask, enum c
 	if (kind == CHILD_DATE)         /* the first day that begins after it */
 		at_s = (at_s / day_s + (at_s % day_s > 0)) * day_s;
 	period_literal(&rule, at_s, text);
-	buf_fmt(sql, "'%s'::%s", text, kind == CHILD_DATE ? "date" : kind == CHILD_TIMESTAMP ? "timestamp" :
-		"timestamptz");
+	buf_fmt(sql, "'%s'::%s", text, kind == CHILD_DATE ? "date" :
+		kind == CHILD_TIMESTAMP ? "timestamp" : "timestamptz");
 }
 
-/* Do the bounds and CHECKs refute that? condition follows the column. */
-static int is_refuted(const struct child_question *ask, const struct child *c, const char *condition,
-	bool *yes, struct err *e)
+/* *yes: do the bounds and CHECKs refute the condition, which follows the column's name? */
+static int is_refuted(const struct child_question *ask, const struct child *c,
+	const char *condition, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off; SET LOCAL constraint_exclusion = on;"
+	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off;"
+		" SET LOCAL constraint_exclusion = on;"
 		"EXPLAIN (COSTS OFF) SELECT FROM %s WHERE ", c->table);
 	buf_ident(&sql, span_of(c->column));
 	buf_fmt(&sql, " %s", condition);
@@ -201,7 +219,7 @@ static int is_refuted(const struct child_question *ask, const struct child *c, c
 	return e->code;
 }
 
-/* Of a column that is a date: old; or young, when the column has a bound at all; else unclear. */
+/* For a column that is a date. If not old: young if the column has any bound, else unclear. */
 static int ask_planner(const struct child_question *ask, const struct child *c, enum child_age *age,
 	struct err *e)
 {
@@ -227,7 +245,7 @@ int child_bounds(const struct child_question *ask, const struct child_list *list
 	if (c->is_default)
 		*age = CHILD_YOUNG;
 	else if (c->kind == CHILD_UNDATED && !list->declarative)
-		*age = CHILD_OLD;       /* nothing but its name says anything */
+		*age = CHILD_OLD;       /* only its name says how old it is */
 	else if (c->kind >= CHILD_DATE && c->kind <= CHILD_TIMESTAMPTZ)
 		ask_planner(ask, c, age, e);
 	if (*age == CHILD_YOUNG)
@@ -235,7 +253,8 @@ int child_bounds(const struct child_question *ask, const struct child_list *list
 	return e->code;
 }
 
-/* Seconds of the rule's own clock; NULL where the type tells no time. */
+/* Appends the youngest row's time, as seconds of the rule's own clock, and as text; NULL where the
+ * type is no time. */
 static void add_youngest(struct buf *sql, const struct period_rule *rule, const struct child *c)
 {
 	bool zoned = rule->zoned && (c->kind == CHILD_TIMESTAMPTZ || c->kind == CHILD_TEXT);
@@ -268,8 +287,8 @@ static void judge_rows(const struct child_question *ask, const struct child *c, 
 	} else if (c->kind == CHILD_UNDATED) {
 		buf_str(why, "it has rows, and no column that tells their age");
 	} else if (c->kind == CHILD_OTHER) {
-		buf_fmt(why, "it has rows, and their column %s is of type %s, which tells no age", c->column,
-			c->type);
+		buf_fmt(why, "it has rows, and their column %s is of type %s, which tells no age",
+			c->column, c->type);
 	} else {
 		buf_fmt(why, "it has rows, and %s is NULL in all of them", c->column);
 	}
@@ -283,21 +302,22 @@ int child_rows(const struct child_question *ask, const struct child *c, enum chi
 	int zone_min = rule->zone_s / 60, abs_min = zone_min < 0 ? -zone_min : zone_min;
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off; SET LOCAL DateStyle = 'ISO, YMD';"
+	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off;"
+		" SET LOCAL DateStyle = 'ISO, YMD';"
 		"SET LOCAL statement_timeout = %d;", ROWS_TIMEOUT_MS);
 	if (rule->zoned)
 		buf_fmt(&sql, "SET LOCAL TIME ZONE INTERVAL '%c%02d:%02d' HOUR TO MINUTE;",
 			zone_min < 0 ? '-' : '+', abs_min / 60, abs_min % 60);
 	buf_str(&sql, "SELECT ");
 	add_youngest(&sql, rule, c);
-	buf_fmt(&sql, ", EXISTS (SELECT FROM %s) FROM %s; SET LOCAL statement_timeout = 0", c->table,
-		c->table);
+	buf_fmt(&sql, ", EXISTS (SELECT FROM %s) FROM %s;"
+		" SET LOCAL statement_timeout = 0", c->table, c->table);
 	*age = CHILD_UNCLEAR;
 	if (pq_query(ask->q, buf_cstr(&sql), e) == 0)
 		judge_rows(ask, c, age, why);
 	else if (e->code == ERR_TIMEOUT && !sqlstate_is(e->sqlstate, SQLSTATE_LOCKED))
-		err_add(e, "; it took longer than %d s: an index on %s makes it fast", ROWS_TIMEOUT_MS / 1000,
-			c->column ? c->column : "a date");
+		err_add(e, "; it took longer than %d s: an index on %s makes it fast",
+			ROWS_TIMEOUT_MS / 1000, c->column ? c->column : "a date");
 	buf_free(&sql);
 	return e->code;
 }
@@ -314,7 +334,7 @@ int child_lock(struct pq *q, const char *table, bool only, const char *mode, str
 	return e->code;
 }
 
-/* A partition that foreign keys name can be dropped only once it is none. */
+/* A partition that foreign keys reference must be detached before it can be dropped. */
 int child_remove(struct pq *q, const struct child_list *list, const struct child *c, bool detach,
 	struct err *e)
 {

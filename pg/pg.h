@@ -455,7 +455,7 @@ struct child {
 	char *table;                    /* as SQL, with its schema */
 	int64_t oid;
 	bool ordinary;                  /* no foreign table */
-	bool found;                     /* it is the table that its name means to whoever writes rows */
+	bool found;                     /* a COPY into its name would write to it */
 	bool owned;                     /* we may drop it */
 	char *rows, *size;              /* for a person; NULL: not known */
 	/* set by child_bounds: */
@@ -472,11 +472,12 @@ struct child_list {                     /* zeroed before use */
 	bool declarative;
 };
 
-/* The children by name, or the one of that name. sizes: rows and size too, which locks each child.
- * Leaves a transaction with another search_path. */
+/* Appends to the list the children in the order of their names, or only the one of that name.
+ * sizes: also rows and size, which locks each child. Needs an open transaction, whose search_path
+ * it changes. */
 int child_list(struct pq *, const struct dest *, const char *only, bool sizes, struct child_list *,
 	struct err *);
-void child_clear(struct child_list *);
+void child_clear(struct child_list *);          /* frees what is in it, and zeroes it */
 
 struct child_question {
 	struct pq *q;                   /* in a transaction */
@@ -486,15 +487,17 @@ struct child_question {
 };
 
 enum child_age { CHILD_OLD, CHILD_YOUNG, CHILD_UNCLEAR };
-/* By bounds and CHECKs: only old rows, also younger ones (why says so), or they do not tell. */
+/* *age by bounds and CHECKs: only old rows fit, younger ones too (why says so), or they do not
+ * tell. */
 int child_bounds(const struct child_question *, const struct child_list *, struct child *,
 	enum child_age *, struct buf *why, struct err *);
 /* After child_bounds, by the rows themselves; an empty child is old. Reads all rows where there is
  * no index, for some seconds at most: ERR_TIMEOUT. */
-int child_rows(const struct child_question *, const struct child *, enum child_age *, struct buf *why,
-	struct err *);
+int child_rows(const struct child_question *, const struct child *, enum child_age *,
+	struct buf *why, struct err *);
+/* Locks a table (only: without its children) in a mode of LOCK TABLE, "SHARE". ERR_TIMEOUT. */
 int child_lock(struct pq *, const char *table, bool only, const char *mode, struct err *);
-/* Drops or detaches it, and commits. */
+/* Drops or detaches the child, and commits. */
 int child_remove(struct pq *, const struct child_list *, const struct child *, bool detach,
 	struct err *);
 
