@@ -61,7 +61,8 @@ static bool try_again(const struct retry *r, const struct conf *conf, int code)
 /* What to do about "permission denied". */
 static const char *hint(const struct err *e)
 {
-	return sqlstate_is(e->sqlstate, SQLSTATE_DENIED) ? "; --check says which GRANT is missing" : "";
+	return sqlstate_is(e->sqlstate, SQLSTATE_DENIED) ?
+		"; --check says which GRANT is missing" : "";
 }
 
 /* ms: until the next try; -1: there is none. */
