@@ -45,7 +45,7 @@ static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
 	return ahead_s >= APART_S || ahead_s <= -APART_S;
 }
 
-/* The server's clock in seconds since 1970: of UTC, and as a clock in the session's zone shows it. */
+/* Asks for the server's clock in seconds since 1970: of UTC, and as the session's zone shows it. */
 static int ask_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err *e)
 {
 	if (pq_query(q, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch',"

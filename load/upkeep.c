@@ -88,7 +88,7 @@ static bool is_premake_due(const struct job *j)
 		(j->upkeep.ev_type || !strstr(j->conf->dest.part_template, "_PKEY"));
 }
 
-/* Makes sure that the partition exists. *created: this call made it, in a transaction of its own. */
+/* Creates the partition unless it exists, in a transaction of its own. *created: it did. */
 static int ensure(struct pq *ddl, const struct part_want *want, bool *created, struct err *e)
 {
 	struct part_new part = { .name = mem_str(want->name.p, want->name.n), .old = want->old };
