@@ -96,14 +96,14 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 {
 	struct job *j = r->job;
 	struct queue_batch batch = {
-		.id = batch_id, .event_sql = dead_event_sql(j->conf, batch_id),
+		.id = batch_id, .event_sql = dead_event_sql(r->letters, j->conf, batch_id, e),
 	};
 	struct pass p = {
 		.job = j, .from = r->letters, .batch = &batch, .places = &r->places,
 		.careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1,
 	};
 
-	if (load_letters(&p, e) == 0) {
+	if (batch.event_sql && load_letters(&p, e) == 0) {
 		print_batch(r, &p);
 		r->left += (int64_t)p.dead.n;
 	}

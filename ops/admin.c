@@ -187,17 +187,51 @@ static int lacking(struct pq *q, const char *what, enum grant_for grants, struct
 	return e->code;
 }
 
-static int install_target(struct job *j, struct err *e)
+static int install_letters(struct pq *dst, struct err *e)
 {
+	struct buf added = { 0 };
 	bool created = false;
 
-	if (position_install(j->dst[0], &created, e) < 0)
+	if (dead_install(dst, &created, &added, e) == 0) {
+		if (!created && added.len)
+			print_line(stdout, "table tdispatch.dead_letter in dst_db has got columns %s\n",
+				buf_cstr(&added));
+		else
+			print_line(stdout, "table tdispatch.dead_letter %s dst_db\n",
+				created ? "created in" : "was already in");
+	}
+	buf_free(&added);
+	return e->code;
+}
+
+/* Nothing that this config asks for needs the table: a role that may not create it goes on. */
+static int install_slice(struct pq *dst, struct err *e)
+{
+	struct err ignored = { 0 };
+	bool created = false;
+
+	if (dead_install_slice(dst, &created, e) == 0) {
+		print_line(stdout, "table tdispatch.slice %s dst_db\n",
+			created ? "created in" : "was already in");
+	} else if (sqlstate_is(e->sqlstate, SQLSTATE_DENIED) && pq_query(dst, "ROLLBACK", &ignored) == 0) {
+		print_line(stdout, "table tdispatch.slice not created, which nothing of this config"
+			" needs: %s\n", e->msg);
+		*e = (struct err){ 0 };
+	}
+	return e->code;
+}
+
+static int install_target(struct job *j, struct err *e)
+{
+	struct pq *dst = j->dst[0];
+	bool created = false;
+
+	if (position_install(dst, &created, e) < 0)
 		return e->code;
 	print_line(stdout, "schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
-	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || dead_install(j->dst[0], &created, e) < 0)
+	if (j->conf->on_error == ON_ERROR_DEAD_LETTER && install_letters(dst, e) < 0)
 		return e->code;
-	print_line(stdout, "table tdispatch.dead_letter %s dst_db\n", created ? "created in" : "was already in");
-	return 0;
+	return install_slice(dst, e);
 }
 
 int admin_install(struct job *j, struct err *e)

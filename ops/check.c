@@ -190,6 +190,21 @@ static void check_source(struct check *c)
 			conf->queue_name, state.last_tick_age_ms / 1000);
 }
 
+static void check_letter_columns(struct check *c)
+{
+	struct err e = { 0 };
+	struct buf columns = { 0 };
+
+	if (dead_lacks(c->job->dst[0], &columns, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	else if (columns.len)
+		finding_warning("table tdispatch.dead_letter in dst_db is of an earlier version and"
+			" keeps no %s: --install adds them", buf_cstr(&columns));
+	else
+		finding_ok("table tdispatch.dead_letter in dst_db");
+	buf_free(&columns);
+}
+
 static void check_dead_letter(struct check *c)
 {
 	struct pq *dst = c->job->dst[0];
@@ -198,7 +213,7 @@ static void check_dead_letter(struct check *c)
 	if (!finding_grants(c->found, "dst_db", dst, grant_query(dst, GRANT_LETTERS, NULL, &e), &e))
 		return;
 	if (dead_require(dst, &e) == 0)
-		finding_ok("table tdispatch.dead_letter in dst_db");
+		check_letter_columns(c);
 	else if (*e.sqlstate || e.code == ERR_RIGHTS)
 		finding_error(c->found, &e);
 	else
@@ -267,7 +282,7 @@ static void check_target(struct check *c)
 		finding_wrong(c->found, "%s", e.msg);
 	if (c->job->conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	if (checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest))
+	if (checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest, &c->feed))
 		checkparts_run(c->found, c->job->dst[0], &c->job->conf->dest, &c->style, &c->feed);
 }
 

@@ -11,6 +11,7 @@ struct look {
 	struct findings *found;
 	struct pq *dst;
 	const struct dest *dest;
+	const struct feed *feed;
 	struct buf schema;              /* where the partitions are, or are to be */
 	struct table table;
 };
@@ -142,6 +143,33 @@ static void check_rounding(struct look *l)
 		finding_warning("%.*s is a %s, which rounds: the end of a period becomes the beginning of the next one, and the row"
 			" does not belong into its partition. Give the column the precision of the source's", (int)column.n,
 			column.p, type);
+}
+
+/* What the column stores as another day than that of the partition. No server writes such times,
+ * but for offsets; a text may hold them. Declarative partitions refuse them. */
+static void check_odd_times(struct look *l)
+{
+	struct span column = part_column(l->dest);
+	bool zoned = l->dest->period.zoned, text = l->feed->part == FEED_TEXT;
+	struct buf sql = { 0 };
+
+	if (!column.n || l->table.partitioned || l->feed->part == FEED_CLOCK)
+		return;
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '%s'"
+		" AND atttypid IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)"
+		" AND attname = ", l->table.oid);
+	buf_literal(&sql, column);
+	const char *type = ask(l, &sql);
+	bool date = type && strcmp(type, "date") == 0;
+	if (date && zoned)
+		finding_warning("%.*s is a date and part_timezone is not text: a value with an offset%s goes"
+			" to the partition of its moment, which may be another day's than the date that is"
+			" stored", (int)column.n, column.p, text ? ", or of 24:00:00," : "");
+	else if (type && !date && text)
+		finding_warning("%.*s is a %s, and events may hold any text: %smore than six digits of a"
+			" second can become the next period's time, in the partition of what was written."
+			" A CHECK of _PART_START and _PART_END in part_template refuses such rows",
+			(int)column.n, column.p, type, zoned ? "" : "24:00:00, a second 60 or ");
 }
 
 /* A child of a table can only be made by its owner, a copy by who may read it. */
@@ -343,14 +371,16 @@ static void check_table(struct look *l)
 	check_part_field(l);
 	check_zone(l);
 	check_rounding(l);
+	check_odd_times(l);
 	check_parent_rights(l);
 	check_parent_policies(l);
 	check_keep(l);
 }
 
-bool checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest)
+bool checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest,
+	const struct feed *feed)
 {
-	struct look l = { .found = found, .dst = dst, .dest = dest };
+	struct look l = { .found = found, .dst = dst, .dest = dest, .feed = feed };
 	struct err e = { 0 };
 
 	find_schema(&l);

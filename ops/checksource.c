@@ -50,6 +50,28 @@ static int find_columns(struct pq *src, const char *queue, struct feed *feed, st
 	return e->code;
 }
 
+/* Of what type is the column that picks the partition, in all tables? */
+static int find_part(struct pq *src, const struct conf *conf, struct feed *feed, struct err *e)
+{
+	struct span column = dest_part_column(&conf->dest);
+	struct buf sql = { 0 };
+
+	if (!column.n)
+		return 0;
+	buf_str(&sql, PQ_OWN_PATH);
+	add_triggers(&sql, conf->queue_name);
+	buf_fmt(&sql, "SELECT CASE WHEN count(*) < (SELECT count(*) FROM feed) THEN %d"
+		" WHEN bool_or(atttypid = 'timestamptz'::regtype) THEN %d ELSE %d END FROM feed"
+		" JOIN pg_attribute ON attrelid = tgrelid AND NOT attisdropped WHERE atttypid IN"
+		" ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) AND attname = ",
+		FEED_TEXT, FEED_MOMENT, FEED_CLOCK);
+	buf_literal(&sql, column);
+	if (pq_query(src, buf_cstr(&sql), e) == 0)
+		feed->part = (enum feed_time)pq_int(src, 0, 0, FEED_TEXT);
+	buf_free(&sql);
+	return e->code;
+}
+
 /* A row for each trigger: name, table, function, is it disabled, the primary key that it names. */
 static int list_triggers(struct pq *src, const char *queue, struct err *e)
 {
@@ -95,8 +117,8 @@ static void check_triggers(struct findings *found, struct pq *src, const struct 
 		for (int row = 0; row < pq_rows(src); row++)
 			check_trigger(found, src, conf->queue_name, row, feed);
 	}
-	if (!e.code && feed->known)
-		find_columns(src, conf->queue_name, feed, &e);
+	if (!e.code && feed->known && find_columns(src, conf->queue_name, feed, &e) == 0)
+		find_part(src, conf, feed, &e);
 	if (e.code)
 		finding_missing(found, "%s", e.msg);
 	else if (!feed->known)

@@ -27,11 +27,18 @@ void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
 
 /* ---- checksource.c: --check's part about who writes events */
 
+enum feed_time {
+	FEED_TEXT,                      /* any text, as far as is known */
+	FEED_MOMENT,                    /* a server's timestamptz: with an offset */
+	FEED_CLOCK                      /* a server's date or timestamp */
+};
+
 struct feed {                           /* what its triggers say of the events; zeroed before use */
 	bool known;                     /* there are triggers that feed the queue */
 	bool one_key;                   /* all name the same primary key: */
 	struct buf key;                 /* its columns, separated by commas */
 	struct tally columns;           /* those that all events have */
+	enum feed_time part;            /* what all write where a partition is picked by it */
 };
 
 void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *, struct feed *);
@@ -45,7 +52,7 @@ void checkparts_run(struct findings *, struct pq *dst, const struct dest *, cons
 /* ---- checkdest.c: --check's part about dest_table */
 
 /* dst: an open connection. Errors are findings. false: what is in its schema cannot be looked at. */
-bool checkdest_run(struct findings *, struct pq *dst, const struct dest *);
+bool checkdest_run(struct findings *, struct pq *dst, const struct dest *, const struct feed *);
 
 /* ---- check.c: --check */
 

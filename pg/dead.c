@@ -1,15 +1,20 @@
 /*
  * Dead letters: events that cannot be written. They are listed while a batch is read, and stored in
  * table tdispatch.dead_letter on the target in the transaction of the good rows.
+ *
+ * A table that an earlier version made has fewer columns, until --install adds them: whoever writes
+ * or reads letters asks which there are, and does without the others.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pq.h"
 
 #define MESSAGE_MAX 800                 /* bytes of an error kept with its letter */
+#define INSTALL_LOCK_TIMEOUT_MS 60000   /* for the columns that are added to a table in use */
 
 /* ---- the list */
 
@@ -53,6 +58,42 @@ static size_t add_ids(struct buf *ids, const struct dead_list *list, size_t lane
 		if (list->at[i].lane == lane)
 			buf_fmt(ids, "%s%" PRId64, n++ ? "," : "", list->at[i].event);
 	return n;
+}
+
+/* ---- columns */
+
+/* What an earlier version's table lacks: the batch's tick's time, and the rest of PgQ's event. */
+static const struct column { const char *name, *type; } later[] = {
+	{ "tick_time", "timestamptz" }, { "ev_txid", "bigint" }, { "ev_retry", "integer" },
+	{ "ev_extra2", "text" }, { "ev_extra3", "text" }, { "ev_extra4", "text" },
+};
+
+#define LATER (sizeof later / sizeof *later)
+#define TABLE "tdispatch.dead_letter"
+
+/* Leaves the search_path as it is. */
+static int ask_columns(struct pq *dst, unsigned *lacks, struct err *e)
+{
+	*lacks = 0;
+	if (pq_query(dst, "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("=")
+	    "pg_catalog.to_regclass('" TABLE "') AND attnum" PQ_OWN(">") "0"
+	    " AND NOT attisdropped", e) < 0)
+		return e->code;
+	for (size_t i = 0; i < LATER; i++) {
+		bool found = false;
+		for (int row = 0; row < pq_rows(dst) && !found; row++)
+			found = strcmp(pq_value(dst, row, 0), later[i].name) == 0;
+		*lacks |= found ? 0 : 1u << i;
+	}
+	return 0;
+}
+
+/* Appends ", ev_txid, ..." of an event: those of the table's later columns that are there. */
+static void add_later(struct buf *sql, unsigned lacks)
+{
+	for (size_t i = 1; i < LATER; i++)
+		if (!(lacks & 1u << i))
+			buf_fmt(sql, ", %s", later[i].name);
 }
 
 /* ---- writing */
@@ -116,27 +157,60 @@ static void add_remedy(const struct queue_batch *b, struct err *e)
 		"on_error = stop names the first, skip leaves them out");
 }
 
+/* What all letters of the batch begin with. */
+static void add_batch(struct buf *line, const struct conf *c, const struct queue_batch *b,
+	bool time)
+{
+	time_t s = (time_t)(b->tick_us / 1000000);
+	struct tm tm;
+	char text[40] = "";
+
+	add_field(line, c->consumer_name);
+	add_field(line, c->queue_name);
+	buf_fmt(line, "%" PRId64 "\t%" PRId64 "\t", b->id, b->tick);
+	if (!time || !gmtime_r(&s, &tm))
+		return;
+	strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	buf_fmt(line, "%s.%06d+00\t", text, (int)(b->tick_us % 1000000));
+}
+
+static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, const struct conf *c,
+	const struct queue_batch *b, const char *ids, size_t *n, struct err *e)
+{
+	struct buf batch = { 0 }, sql = { 0 }, more = { 0 };
+	unsigned lacks;
+
+	qsort(list->at, list->n, sizeof *list->at, by_event);
+	if (ask_columns(dst, &lacks, e) == 0) {
+		bool time = !(lacks & 1);
+		add_batch(&batch, c, b, time);
+		add_later(&more, lacks);
+		buf_fmt(&sql, "COPY " TABLE " (consumer, queue, batch_id, tick_id, %spartition,"
+			" sqlstate, message, ev_id, ev_time, ev_type, ev_data, ev_extra1%s) FROM STDIN",
+			time ? "tick_time, " : "", buf_cstr(&more));
+		if (queue_read_some(src, b, more.p, ids, e) == 0 &&
+		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
+			write_letters(list, src, dst, buf_cstr(&batch), n, e);
+	}
+	buf_free(&batch);
+	buf_free(&sql);
+	buf_free(&more);
+	return e->code;
+}
+
 int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst, const struct conf *c,
 	const struct queue_batch *b, struct err *e)
 {
-	struct buf ids = { 0 }, batch = { 0 };
+	struct buf ids = { 0 };
 	size_t wanted = add_ids(&ids, list, lane), n = 0;
 
 	if (wanted)
-		qsort(list->at, list->n, sizeof *list->at, by_event);
-	add_field(&batch, c->consumer_name);
-	add_field(&batch, c->queue_name);
-	buf_fmt(&batch, "%" PRId64 "\t%" PRId64 "\t", b->id, b->tick);
-	if (wanted && queue_read_some(src, b, buf_cstr(&ids), e) == 0 &&
-	    pq_copy_in(dst, "COPY tdispatch.dead_letter (consumer, queue, batch_id, tick_id, partition, sqlstate, message,"
-		" ev_id, ev_time, ev_type, ev_data, ev_extra1) FROM STDIN", 1, e) == 0)
-		write_letters(list, src, dst, buf_cstr(&batch), &n, e);
+		write_lane(list, src, dst, c, b, buf_cstr(&ids), &n, e);
 	if (e->code == ERR_DATA)
 		add_remedy(b, e);
 	if (!e->code && n != wanted)
 		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for again, and %zu are there", wanted, n);
 	buf_free(&ids);
-	buf_free(&batch);
 	return e->code;
 }
 
@@ -191,11 +265,16 @@ int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct er
 	return e->code;
 }
 
-char *dead_event_sql(const struct conf *c, int64_t batch)
+/* A column that is not there is not in the query: what needs it fails, and reads no NULL for it. */
+char *dead_event_sql(struct pq *dst, const struct conf *c, int64_t batch, struct err *e)
 {
 	struct buf sql = { 0 };
+	unsigned lacks;
 
+	if (ask_columns(dst, &lacks, e) < 0)
+		return NULL;
 	buf_str(&sql, "SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1");
+	add_later(&sql, lacks);
 	add_whose(&sql, c);
 	buf_fmt(&sql, " AND batch_id = %" PRId64, batch);
 	buf_cstr(&sql);
@@ -230,25 +309,66 @@ int dead_require(struct pq *dst, struct err *e)
 	return e->code;
 }
 
+int dead_lacks(struct pq *dst, struct buf *columns, struct err *e)
+{
+	unsigned lacks;
+
+	if (ask_columns(dst, &lacks, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < LATER; i++)
+		if (lacks & 1u << i)
+			buf_fmt(columns, "%s%s", columns->len ? ", " : "", later[i].name);
+	return 0;
+}
+
 /* The key prevents duplicate letters, whatever happens to queue and positions. */
-static const char install_sql[] =
-	"BEGIN;" PQ_OWN_PATH
-	"SET LOCAL client_min_messages = warning;"
+static const char create_sql[] =
 	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
-	"CREATE TABLE tdispatch.dead_letter ("
+	"CREATE TABLE IF NOT EXISTS " TABLE " ("
 	" consumer text NOT NULL, queue text NOT NULL, batch_id bigint NOT NULL, ev_id bigint NOT NULL,"
 	" tick_id bigint NOT NULL, ev_time timestamptz, ev_type text, ev_data text, ev_extra1 text,"
 	" partition text NOT NULL, sqlstate text NOT NULL, message text NOT NULL,"
 	" died_at timestamptz NOT NULL DEFAULT now(),"
-	" PRIMARY KEY (consumer, queue, batch_id, ev_id));"
-	"COMMIT";
+	" PRIMARY KEY (consumer, queue, batch_id, ev_id));";
 
-int dead_install(struct pq *dst, bool *created, struct err *e)
+int dead_install(struct pq *dst, bool *created, struct buf *added, struct err *e)
 {
+	struct buf sql = { 0 };
 	bool yes = false;
 
-	if (is_there(dst, &yes, e) < 0)
+	if (is_there(dst, &yes, e) < 0 || dead_lacks(dst, added, e) < 0)
 		return e->code;
 	*created = !yes;
-	return yes ? 0 : pq_query(dst, install_sql, e);
+	if (yes && !added->len)
+		return 0;
+	buf_fmt(&sql, "BEGIN;" PQ_OWN_PATH "SET LOCAL client_min_messages = warning;"
+		"SET LOCAL lock_timeout = %d;%sALTER TABLE " TABLE, INSTALL_LOCK_TIMEOUT_MS,
+		yes ? "" : create_sql);
+	for (size_t i = 0; i < LATER; i++)
+		buf_fmt(&sql, "%s ADD COLUMN IF NOT EXISTS %s %s", i ? "," : "", later[i].name,
+			later[i].type);
+	buf_str(&sql, "; COMMIT");
+	pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return e->code;
+}
+
+/* ---- tdispatch.slice: how far a table has been copied, where one is the source */
+
+static const char slice_sql[] =
+	"BEGIN;" PQ_OWN_PATH "SET LOCAL client_min_messages = warning;"
+	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
+	"CREATE TABLE IF NOT EXISTS tdispatch.slice ("
+	" consumer text NOT NULL, source text NOT NULL, identity text NOT NULL,"
+	" lane integer NOT NULL, upto text, PRIMARY KEY (consumer, source, lane));"
+	"COMMIT";
+
+int dead_install_slice(struct pq *dst, bool *created, struct err *e)
+{
+	if (trust_require(dst, "tdispatch", e) < 0 ||
+	    pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.slice') IS NULL)::int4",
+	    e) < 0)
+		return e->code;
+	*created = pq_int(dst, 0, 0, 0);
+	return *created ? pq_query(dst, slice_sql, e) : 0;
 }

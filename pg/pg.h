@@ -524,10 +524,15 @@ int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, 
 int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, int64_t batch, struct err *);
 /* Finds the consumer's first batch after `after` with letters. *letters: how many; 0: no batch. */
 int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch, int64_t *letters, struct err *);
-/* A query that returns a batch's letters in the form of PgQ's query for events; caller frees. */
-char *dead_event_sql(const struct conf *, int64_t batch);
+/* A query that returns a batch's letters in the form of PgQ's query for events; caller frees.
+ * NULL on error. */
+char *dead_event_sql(struct pq *dst, const struct conf *, int64_t batch, struct err *);
 int dead_count(struct pq *dst, const struct conf *, int64_t *letters, struct err *);
 int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE if the table is missing */
-int dead_install(struct pq *dst, bool *created, struct err *);
+/* Appends the columns that the table lacks, which --install adds, separated by commas. */
+int dead_lacks(struct pq *dst, struct buf *columns, struct err *);
+/* Creates the table, or adds the columns that it lacks: *added. */
+int dead_install(struct pq *dst, bool *created, struct buf *added, struct err *);
+int dead_install_slice(struct pq *dst, bool *created, struct err *);
 
 #endif

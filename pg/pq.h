@@ -102,9 +102,11 @@ void style_add_settings(struct buf *sql);
 
 /* ---- queue.c */
 
-/* Starts a COPY in text format of ev_id, ev_time, ev_type, ev_data, ev_extra1 for the batch's
- * events in ids, which commas separate; pq_copy_row returns the lines. 0, or an error. */
-int queue_read_some(struct pq *src, const struct queue_batch *, const char *ids, struct err *);
+/* Starts a COPY in text format of ev_id, ev_time, ev_type, ev_data, ev_extra1 and more
+ * (", ev_txid", or "") for the batch's events in ids, which commas separate; pq_copy_row returns
+ * the lines. 0, or an error. */
+int queue_read_some(struct pq *src, const struct queue_batch *, const char *more, const char *ids,
+	struct err *);
 
 /* ---- ddl.c */
 

@@ -188,14 +188,41 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 		" come twice", queue, tick, consumer);
 }
 
-/* PgQ raises plain exceptions when the consumer is gone, and when the batch is: another process has
- * just finished it. */
+/* A tick at an end of the consumer's batch that PgQ does not have: somebody deleted it. */
+static bool lacks_tick(struct pq *src, const char *queue, const char *consumer, struct err *e)
+{
+	struct buf sql = { 0 };
+	struct err ignored = { 0 };
+
+	buf_str(&sql, "SELECT k, sub_batch FROM pgq.queue, pgq.consumer, pgq.subscription,"
+		" unnest(ARRAY[sub_last_tick, sub_next_tick]) k WHERE sub_queue = queue_id"
+		" AND sub_consumer = co_id AND k IS NOT NULL AND NOT EXISTS (SELECT FROM pgq.tick"
+		" WHERE tick_queue = queue_id AND tick_id = k) AND (queue_name, co_name) = (");
+	add_names(&sql, queue, consumer);
+	buf_str(&sql, ") ORDER BY k");
+	int rc = pq_query(src, "ROLLBACK", &ignored);
+	if (rc == 0)
+		rc = run(src, &sql, &ignored);
+	buf_free(&sql);
+	if (rc < 0 || !pq_rows(src))
+		return false;
+	*e = (struct err){ 0 };
+	err_set(e, ERR_POSITION, "src_db: PgQ has no tick %" PRId64 ", at which the batch %" PRId64
+		" of consumer %s on queue %s begins or ends: somebody deleted it. Nothing was written."
+		" --rewind gives up that batch and sets the queue to the target's tick, if PgQ still"
+		" has it; --reset forgets that tick, to start with what comes from now on",
+		pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), consumer, queue);
+	return true;
+}
+
+/* PgQ's plain exceptions: the consumer is gone; or a tick is, or the batch, which another process
+ * finished in this very moment. */
 static int no_batch(struct pq *src, const char *queue, const char *consumer, struct err *e)
 {
 	struct queue_state state;
 	struct err ignored = { 0 };
 
-	if (!sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
+	if (!sqlstate_is(e->sqlstate, SQLSTATE_RAISED) || lacks_tick(src, queue, consumer, e))
 		return e->code;
 	e->code = ERR_POSITION;
 	if (strstr(e->msg, "batch") && pq_query(src, "ROLLBACK", &ignored) == 0 &&
@@ -273,7 +300,11 @@ int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t 
 	struct buf sql = { 0 };
 
 	add_next(&sql, queue, consumer, min_events);
-	return run_to("ROLLBACK", src, &sql, e) < 0 ? e->code : take_batch(src, batch);
+	if (run_to("ROLLBACK", src, &sql, e) == 0)
+		return take_batch(src, batch);
+	if (sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
+		lacks_tick(src, queue, consumer, e);
+	return e->code;
 }
 
 void queue_batch_free(struct queue_batch *batch)
@@ -356,14 +387,14 @@ int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time 
 	return rc;
 }
 
-int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *ids,
-	struct err *e)
+int queue_read_some(struct pq *src, const struct queue_batch *batch, const char *more,
+	const char *ids, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	add_begin(&sql, src);
-	buf_str(&sql, "SET LOCAL DateStyle = ISO;"
-		"COPY (SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1 FROM (");
+	buf_fmt(&sql, "SET LOCAL DateStyle = ISO;"
+		"COPY (SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1%s FROM (", more);
 	add_events(&sql, batch);
 	buf_fmt(&sql, ") e WHERE ev_id = ANY ('{%s}')) TO STDOUT; COMMIT", ids);
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);

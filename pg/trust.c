@@ -10,7 +10,7 @@
  * nobody's: there is none in what --install makes, or the extension. */
 static const char objects_sql[] =
 	"WITH used AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
-	" WHERE nspname = %s AND relname IN ('completed_tick', 'dead_letter')),"
+	" WHERE nspname = %s AND relname IN ('completed_tick', 'dead_letter', 'slice')),"
 	" object (shown, owner, class, oid) AS ("
 	" SELECT 'schema ' || nspname, nspowner, 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname = %s"
 	" UNION ALL SELECT 'table ' || oid::regclass, relowner, 'pg_class'::regclass, oid FROM pg_class JOIN used USING (oid)"

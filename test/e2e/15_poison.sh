@@ -401,4 +401,71 @@ case_replay_by_the_time_of_the_event() {
 	expect_eq "$(dst "select count(distinct tableoid), count(*) from orders")" "1|2"
 }
 
+# The columns that the first version's table had.
+old_letters() {
+	dst "alter table tdispatch.dead_letter drop column tick_time, drop column ev_txid, drop column ev_retry,
+		drop column ev_extra2, drop column ev_extra3, drop column ev_extra4"
+}
+
+# bad_event ID: with all that PgQ keeps of an event.
+bad_event() {
+	src "select pgq.insert_event('q', 'I:id', 'id=$1&day=2026-01-10&note=n&short=muchtoolong', 'public.orders',
+		'old=1', E'three\\t', 'four')" >/dev/null
+}
+
+case_letters_have_all_of_the_event() {
+	poison_pair
+	good 1 5
+	bad_event 1001
+	tick q
+	once
+	expect_eq "$(letters "ev_extra1, ev_extra2, ev_extra3 = E'three\\t', ev_extra4, ev_retry is null")" "public.orders|old=1|t|four|t"
+	expect_eq "$(letters "ev_txid, (extract(epoch from tick_time) * 1000000)::bigint")" \
+		"$(src "select ev_txid, (select (extract(epoch from tick_time) * 1000000)::bigint from pgq.tick order by tick_id desc limit 1)
+			from pgq.event_template where ev_extra2 = 'old=1'")"
+	expect_eq "$(dst "select count(*) from tdispatch.slice")" 0
+}
+
+# A table of the first version: runs and --replay go on with it, --check says so, --install adds the rest.
+case_letters_of_an_older_table() {
+	poison_pair
+	old_letters
+	good 1 5
+	bad_event 1001
+	tick q
+	once
+	expect_eq "$(letters "count(*), min(ev_extra1)")" "1|public.orders"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +table tdispatch.dead_letter .*keeps no tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4: --install'
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out '0 of 1 dead letters went in'
+	install
+	expect_match out 'dead_letter in dst_db has got columns tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4'
+	install
+	expect_match out 'dead_letter was already in'
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^ok +table tdispatch.dead_letter'
+	bad_event 1002
+	tick q
+	once
+	expect_eq "$(letters "count(*), count(ev_extra2), count(tick_time), count(ev_txid)")" "2|1|1|1"
+	dst "alter table orders alter short type text"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_rows 7
+}
+
+# --install while a process writes letters to the table.
+case_letters_get_columns_in_use() {
+	poison_pair loop_delay=0.1
+	old_letters
+	start job.ini
+	bad_event 1001
+	tick q
+	within 10 dst_gives 1 "select count(*) from tdispatch.dead_letter"
+	install
+	bad_event 1002
+	tick q
+	within 10 dst_gives 1 "select count(*) from tdispatch.dead_letter where ev_extra4 = 'four'"
+}
+
 run_cases

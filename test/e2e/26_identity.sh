@@ -108,7 +108,7 @@ case_set_back_under_a_daemon() {
 	restore
 	ticks 6 102
 	expect_end 1 20
-	expect_match bg.err "lost position: tick"
+	expect_match bg.err "lost position: "
 	expect_rows 4
 }
 
@@ -279,6 +279,35 @@ expect_lost_half() {
 	LIMIT=20 expect_exit 1 "$TDISPATCH" --once job.ini "$@"
 	expect_match err "lost position: queue q, at tick $(completed_tick), has no tick $(kept 'lane 1 of 2')"
 	expect_no_match err "tick by tick"
+}
+
+# A batch is open, and a tick at one of its ends is deleted by hand.
+case_tick_of_an_open_batch_is_deleted() {
+	local mode
+	orders_pair
+	orders 1 1
+	tick q
+	once
+	orders 2 2
+	tick q
+	src "select pgq.next_batch('q', 'job')" >/dev/null
+	src "delete from pgq.tick where tick_id = (select sub_next_tick from pgq.subscription)"
+	orders 3 3
+	tick q
+	for mode in --once --check --dry-run; do
+		expect_exit 1 "$TDISPATCH" $mode job.ini
+		cat out err >both
+		expect_match both "PgQ has no tick [0-9]+, at which the batch [0-9]+ of consumer job on queue q begins or ends.*--rewind"
+		expect_no_match both 'another process'
+	done
+	expect_exit 1 timeout 20 "$TDISPATCH" job.ini
+	expect_exit 0 "$TDISPATCH" --rewind job.ini
+	once
+	expect_rows 3
+	src "delete from pgq.tick where tick_id = (select sub_last_tick from pgq.subscription)"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "lost position: "
+	expect_rows 3
 }
 
 run_cases

@@ -328,4 +328,55 @@ case_check_triggers() {
 	expect_match out '^warning +trigger to_queue on public.t, .* is disabled'
 }
 
+# rounding SOURCE TARGET PART_TIMEZONE: --check's word on a column that picks the partition of a parent
+# that is inherited from.
+rounding() {
+	src "alter table t alter d type $1 using null"
+	dst "alter table t alter d type $2 using null"
+	expect_exit 0 "$TDISPATCH" --check --set part_timezone="$3" job.ini
+}
+
+# What a text says and a time does not keep: the partition is that of the text. No server writes such times.
+case_times_that_a_column_moves() {
+	local type
+	values_pair "d text" "" part_field=d "part_template=$INHERITS"
+	for type in timestamp 'timestamp(6) with time zone'; do
+		rounding text "$type" text
+		expect_match out '^warning +d is a timestamp.*, and events may hold any text: 24:00:00, a second 60 or more than six digits'
+		rounding text "$type" UTC
+		expect_match out '^warning +d is a timestamp.*, and events may hold any text: more than six digits'
+		rounding timestamp "$type" text
+		expect_no_match out 'hold any text'
+	done
+	rounding text date text
+	expect_no_match out 'any text|of its moment'
+	rounding text date UTC
+	expect_match out '^warning +d is a date and part_timezone is not text: a value with an offset, or of 24:00:00, goes'
+	rounding timestamptz date UTC
+	expect_match out '^warning +d is a date and part_timezone is not text: a value with an offset goes'
+	rounding timestamp date UTC
+	expect_no_match out 'any text|of its moment'
+	rounding text text text
+	expect_no_match out 'any text|of its moment'
+	src "drop trigger to_queue on t"
+	rounding timestamp timestamp text
+	expect_match out 'events may hold any text'
+}
+
+# What --check warns of: no other row is in a partition of another day.
+case_times_at_the_end_of_a_day() {
+	local type value
+	for type in timestamp date text; do
+		CASE=27_$type values_pair "d text" "d $type" part_field=d on_error=dead_letter \
+			"part_template=create table _DEST_TABLE (check (d::timestamp >= _PART_START and d::timestamp < _PART_END)) inherits (_PARENT)"
+		for value in 23:59:59.9999999 24:00:00 23:59:60 23:59:59.999999; do
+			event I:id "id=1&d=2026-01-31+$value" public.t >/dev/null
+		done
+		tick q
+		once
+		expect_eq "$(dst "select count(*) from t where tableoid::regclass::text <> 't_' || to_char(d::timestamp, 'YYYY_MM_DD')")" 0 "$type"
+		expect_eq "$(dst "select (select count(*) from t) + (select count(*) from tdispatch.dead_letter)")" 4 "$type"
+	done
+}
+
 run_cases
