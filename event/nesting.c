@@ -10,7 +10,10 @@
 /* The strings of one statement, which it may concatenate and execute. */
 struct unit {
 	enum template_word word;        /* _PKEY in a string, or any after an open quote */
-	bool quotes;                    /* a string contains quotes */
+	bool quotes;                    /* a string contains quotes, or a comment begins or ends */
+	bool execute;                   /* it is an EXECUTE */
+	enum template_word any;         /* any word in a string */
+	bool comment;                   /* a comment begins or ends in one */
 };
 
 struct check {
@@ -143,27 +146,47 @@ static enum template_word quoted_word(const char *p, const char *limit, bool *op
 	return w;
 }
 
+/* A name with a newline ends a comment that began in the string before, of which either half of the
+ * two characters may stand at the end. */
+static bool has_comment(struct span content)
+{
+	const char *last = content.p + content.n - 1;
+
+	for (const char *p = content.p; p < last; p++)
+		if (memcmp(p, "--", 2) == 0 || memcmp(p, "/*", 2) == 0 || memcmp(p, "*/", 2) == 0)
+			return true;
+	return strchr("-*", content.p[0]) || strchr("-/*", *last);
+}
+
 static bool has_quotes(struct span content)
 {
 	for (const char *p = content.p, *end = p + content.n; p < end; p++)
 		if (sql_is_quote(*p) || (*p == '$' && sql_dollar_tag(p, end)))
 			return true;
-	return false;
+	return has_comment(content);
 }
 
 /* word: a word that the string would need quoted, or NONE. */
 static void look_at_unit(struct check *k, const char *at, struct unit *unit,
 	enum template_word word, struct span content)
 {
-	bool quotes = content.n && has_quotes(content);
+	bool comment = content.n && has_comment(content), quotes = content.n && has_quotes(content);
+	enum template_word any = content.n ? template_find(content.p, content.p + content.n) : NONE;
 
-	if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
+	if (unit->execute && ((any != NONE && unit->comment) || (comment && unit->any != NONE)))
+		refuse(k, at, template_text[any != NONE ? any : unit->any], "is in a string, and a"
+			" comment is in another one of the same EXECUTE: leave comments out, or"
+			" write one string as $q$...$q$");
+	else if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
 		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and"
-			" quotes are in another one of the same statement. Put together, they would"
-			" not be quoted right: leave those quotes to format() with %%L and %%I, or"
+			" quotes or comments are in another one of the same statement. Put"
+			" together, they would not be quoted right: leave those quotes to format() with"
+			" %%L and %%I, or"
 			" write one string as $q$...$q$");
 	unit->word = word != NONE ? word : unit->word;
 	unit->quotes |= quotes;
+	unit->any = any != NONE ? any : unit->any;
+	unit->comment |= comment;
 }
 
 static enum template_word find_key(struct span s)
@@ -243,7 +266,8 @@ static const char *look_at_run(struct check *k, const char *string, const char *
 
 static void look_at_code(struct check *k, const char *p, const char *limit, bool body)
 {
-	struct unit unit = { .word = NONE };
+	static const struct unit none = { .word = NONE, .any = NONE };
+	struct unit unit = none;
 
 	for (const char *run = p, *string = p, *end; p < limit && !k->err->code; p = end) {
 		size_t tag = *p == '$' ? sql_dollar_tag(p, limit) : 0;
@@ -259,9 +283,10 @@ static void look_at_code(struct check *k, const char *p, const char *limit, bool
 			end = look_at_name(k, run, p, limit);
 		} else if (sql_is_ident(*p)) {
 			end = look_at_run(k, string, p, limit);
+			unit.execute |= end - p == 7 && strncasecmp(p, "execute", 7) == 0;
 			run = p;
 		} else if (*p == ';') {
-			unit = (struct unit){ .word = NONE };
+			unit = none;
 		}
 	}
 }

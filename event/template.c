@@ -17,6 +17,8 @@ struct expansion {
 	const struct template_words *words;
 	struct err *err;
 	struct buf piece;               /* scratch: the replacement of one run */
+	enum template_word doubled;     /* a word in this string whose replacement has quotes */
+	bool value;                     /* in a dollar-quoted string that is not known to be SQL */
 };
 
 const char *const template_text[TEMPLATE_WORDS] = {
@@ -224,11 +226,24 @@ static const char *expand_run(struct expansion *x, const char *p, const char *li
 			add_identifier(x, (struct span){ joined.p, joined.len });
 		buf_free(&joined);
 	}
+	size_t before = x->out->len;
 	if (place == SQL_CODE)
 		put_code(x, end, limit);
 	else
 		put_piece(x, place);
+	if (place != SQL_CODE && x->out->len > before + x->piece.len)
+		x->doubled = alone ? w : DEST_TABLE;
 	return end;
+}
+
+/* Nothing undoes the doubling of a name's quotes where the text is no SQL, or ends inside a quote:
+ * "it's _PARENT". */
+static void check_doubled(struct expansion *x)
+{
+	if (x->doubled != TEMPLATE_WORDS)
+		err_set(x->err, x->doubled == PKEY ? ERR_DATA : ERR_CONF, "part_template: a name"
+			" that holds a quote would be changed between the quotes in a string $...$"
+			" that is no argument of EXECUTE: leave these to format() with %%L and %%I");
 }
 
 /* name: as it stands between quotes, with its own quotes doubled. */
@@ -246,8 +261,10 @@ static const char *expand_piece(struct expansion *x, const char *p, const char *
 	enum sql_place place)
 {
 	char quote = place == SQL_QUOTED_NAME ? '"' : '\'';
+	bool ends = false;
 
-	while (p < limit && !x->err->code) {
+	x->doubled = TEMPLATE_WORDS;
+	while (p < limit && !ends && !x->err->code) {
 		if (sql_is_ident(*p)) {
 			p = expand_run(x, p, limit, place);
 			continue;
@@ -255,13 +272,13 @@ static const char *expand_piece(struct expansion *x, const char *p, const char *
 		char meant;
 		bool escape = place == SQL_ESCAPE_STRING && *p == '\\' && limit - p > 1;
 		size_t n = escape ? (size_t)(sql_escape(p, limit, &meant) - p) : 1;
-		bool ends = *p == quote && (limit - p < 2 || p[1] != quote);
+		ends = *p == quote && (limit - p < 2 || p[1] != quote);
 		n = *p == quote && !ends ? 2 : n;
 		buf_add(x->out, p, n);
 		p += n;
-		if (ends)
-			break;
 	}
+	if (!ends || x->value)
+		check_doubled(x);
 	return p;
 }
 
@@ -311,9 +328,26 @@ static const char *expand_dollar(struct expansion *x, const char *p, const char 
 	return end ? end + tag : limit;
 }
 
+/* Does the word that ends there make a body that follows it SQL? */
+static bool makes_code(const char *word, const char *end, const char *body)
+{
+	static const char *const makers[] = { "do", "as", "execute", "plpgsql", "sql" };
+
+	for (const char *p = end; p < body; p++)
+		if (!strchr(" \t\n\r", *p))
+			return false;
+	for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
+		size_t n = strlen(makers[i]);
+		if ((size_t)(end - word) == n && strncasecmp(word, makers[i], n) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int expand_code(struct expansion *x, const char *p, const char *limit)
 {
-	const char *run = p;            /* last identifier run: E'' has a prefix */
+	const char *run = p, *end = p;          /* last identifier run: E'' has a prefix */
+	bool value = x->value;
 
 	while (p < limit && !x->err->code) {
 		const char *skip = sql_comment_end(p, limit);
@@ -325,9 +359,12 @@ static int expand_code(struct expansion *x, const char *p, const char *limit)
 		} else if (*p == '"') {
 			p = expand_name(x, p, limit);
 		} else if (*p == '$' && sql_dollar_tag(p, limit)) {
+			x->value = !makes_code(run, end, p);
 			p = expand_dollar(x, p, limit, sql_dollar_tag(p, limit));
+			x->value = value;
 		} else if (sql_is_ident(*p)) {
 			run = p;
+			end = sql_run_end(p, limit);
 			p = expand_run(x, p, limit, SQL_CODE);
 		} else {
 			buf_add(x->out, p++, 1);

@@ -3,14 +3,17 @@
 
 # JUDGE_TEXTS=100000 for more.
 case_no_name_changes_a_statement() {
+	local seed
 	command -v gcc >/dev/null || skip "no gcc"
 	gcc -std=c11 -D_GNU_SOURCE -O1 -I"$(pg_config --includedir)" -o judge "$TOP"/test/fuzz/judge.c \
 		"$TOP"/event/{sql,template,nesting}.c "$TOP"/base/{buf,text,log,file}.c -lpq
 	createdb "$CASE"
 	sql "$CASE" <<<"create table victim (x int)"
-	LIMIT=300 expect_exit 0 ./judge "dbname=$CASE" "${JUDGE_TEXTS:-6000}" "${JUDGE_SEED:-1}"
-	expect_eq "$(sql "$CASE" <<<"select to_regclass('victim')")" victim
-	told "$(tail -n 1 out)"
+	for seed in ${JUDGE_SEED:-1 16718 $RANDOM $RANDOM}; do
+		LIMIT=300 expect_exit 0 ./judge "dbname=$CASE" "${JUDGE_TEXTS:-6000}" "$seed"
+		expect_eq "$(sql "$CASE" <<<"select to_regclass('victim')")" victim
+		told "seed $seed: $(tail -n 1 out)"
+	done
 }
 
 # refuses REGEX TEMPLATE: when the config is read.
@@ -48,6 +51,22 @@ case_pieces_of_a_string() {
 	expect_eq "$(dst "select obj_description('orders_2026_01_31'::regclass)")" "it's
 key: \"x\\'; drop table victim; --\""
 	expect_eq "$(dst "select to_regclass('victim')")" victim
+}
+
+# Between the quotes of a text that is no SQL, doubling changes a name; where it is, it does not.
+case_quotes_in_a_value() {
+	local name='or"ders_2026_01_31' value
+	orders_pair 'dest_table=or"ders'
+	dst 'create table "or""ders" (like orders) partition by range (day)'
+	orders 1 1
+	tick q
+	for value in '$q$the "log _DEST_TABLE "$q$' '$q$12 " log of _DEST_TABLE$q$'; do
+		refuses 'a name that holds a quote would be changed' "$PARTITION_OF comment on table _DEST_TABLE is $value"
+	done
+	once --set "part_template=$PARTITION_OF comment on table _DEST_TABLE is \$q\$it's the log\$q\$;
+		do \$\$ begin execute \$q\$create index \"i _DEST_TABLE\" on _DEST_TABLE (id)\$q\$; end \$\$"
+	expect_eq "$(dst "select relname from pg_class where relname like 'i %'")" "i $name"
+	refuses '_PKEY is in a string, and a comment' "do \$b\$ begin execute \$q\$--\$q\$ || \$q\$ _PKEY key\$q\$; end \$b\$"
 }
 
 run_cases

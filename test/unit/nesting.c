@@ -69,6 +69,15 @@ static const struct { const char *text, *refused; } cases[] = {
 	{ "do $$ begin execute 'comment is ''' || '_PKEY' || ''''; end $$", "_PKEY" },
 	{ "do $$ begin execute $q$comment '_PKEY'$q$; execute $q$comment '_PKEY'$q$; end $$",
 		NULL },
+	/* or a comment, which a name with a newline ends */
+	{ "execute $q$--$q$ || $q$ _PKEY$q$", "_PKEY is in a string, and a comment" },
+	{ "select $q$--$q$ || $q$ _PKEY$q$", "_PKEY is in a string, and quotes or comments" },
+	{ "EXECUTE $q$ -- _PARENT /*$q$ || ' x*/' || '_PARENT'",
+		"_PARENT is in a string, and a comment" },
+	{ "execute 'select 1 -' || '- ' || '_PARENT'", "_PARENT" },
+	{ "execute $q$-- a\ncomment on table _DEST_TABLE is '_PKEY'$q$", NULL },
+	{ "do $$ begin -- _PKEY\n execute 'drop table _DEST_TABLE'; end $$", NULL },
+	{ "raise notice '-- %', '_PARENT'", NULL },
 
 	/* kinds of strings that nothing can be filled into */
 	{ "U&'_PARENT'", "U&" },

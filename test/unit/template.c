@@ -138,7 +138,7 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ PLAIN, "'-- ' _PARENT '/*' _PARENT '$$' _PARENT '\"' _PARENT", "'-- ' orders '/*' orders"
 		" '$$' orders '\"' orders" },
 	{ PLAIN, "'", "'" },
-	{ APOSTROPHE, "'_PARENT", "'\"s''\".\"o''b\"" },
+	{ APOSTROPHE, "'_PARENT", "!conf" },
 	{ PLAIN, "B'01' x'_PARENT' N'_PARENT'", "B'01' x'orders' N'orders'" },
 
 	/* strings with escapes */
@@ -222,11 +222,23 @@ static const struct { enum set set; const char *text, *wanted; } cases[] = {
 	{ SCHEMA, "$a$ $$ _PARENT $b$ _PARENT $a$ '_PARENT'",
 		"$a$ $$ app.orders $b$ app.orders $a$ 'app.orders'" },
 	{ PLAIN, "$1 _PARENT $2", "$1 orders $2" },
-	{ APOSTROPHE, "$1$ ' $1$ _PARENT", "$1$ ' $1$ \"s''\".\"o''b\"" },
+	{ PLAIN, "$1$ ' $1$ _PARENT", "$1$ ' $1$ orders" },
+	{ APOSTROPHE, "$1$ ' $1$ _PARENT", "!conf" },
 	{ PLAIN, "a$$ _PARENT 'x' b$$", "a$$ orders 'x' b$$" },
 	{ PLAIN, "$", "$" },
 	{ PLAIN, "_PARENT $", "orders $" },
-	{ BACKSLASH, "$$ E'_PARENT' '_PARENT' $$", "$$ E'\"o\\\\\"' '\"o\\\"' $$" },
+	{ BACKSLASH, "do $$ E'_PARENT' '_PARENT' $$", "do $$ E'\"o\\\\\"' '\"o\\\"' $$" },
+	{ BACKSLASH, "$$ E'_PARENT' '_PARENT' $$", "!conf" },
+	/* those that may be no SQL: there a name keeps its quotes, or is refused */
+	{ APOSTROPHE, "do $$ '_PARENT' $$", "do $$ '\"s''\".\"o''b\"' $$" },
+	{ APOSTROPHE, "EXECUTE\n$$ '_PARENT' $$", "EXECUTE\n$$ '\"s''\".\"o''b\"' $$" },
+	{ APOSTROPHE, "do language plpgsql $$ execute $q$ '_PARENT' $q$ $$ ",
+		"do language plpgsql $$ execute $q$ '\"s''\".\"o''b\"' $q$ $$ " },
+	{ APOSTROPHE, "do $$ f($q$ '_PARENT' $q$) $$", "!conf" },
+	{ APOSTROPHE, "do $$ f($q$ _PARENT $q$), '_PARENT' $$",
+		"do $$ f($q$ \"s'\".\"o'b\" $q$), '\"s''\".\"o''b\"' $$" },
+	{ APOSTROPHE, "is $$it's _PARENT$$", "!conf" },
+	{ PLAIN, "is $$it's _PARENT$$", "is $$it's orders$$" },
 	/* a name that would end the body */
 	{ DOLLAR, "_DEST_TABLE '_DEST_TABLE' \"_DEST_TABLE\"", "\"o$$_2026\" '\"o$$_2026\"'"
 		" \"o$$_2026\"" },
