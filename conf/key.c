@@ -183,15 +183,16 @@ int key_store(const struct key *key, struct conf *conf, char *value, struct err 
 
 /* ---- to text */
 
+/* As the file would have it: a percent sign doubled, lines after the first indented. */
 static void show_text(struct buf *out, const char *text)
 {
 	for (;; text++) {
-		size_t n = strcspn(text, "\n");
+		size_t n = strcspn(text, "\n%");
 		buf_add(out, text, n);
 		text += n;
 		if (!*text)
 			break;
-		buf_str(out, text[1] && text[1] != '\n' ? "\n    " : "\n");
+		buf_str(out, *text == '%' ? "%%" : text[1] && text[1] != '\n' ? "\n    " : "\n");
 	}
 	buf_str(out, "\n");
 }

@@ -223,6 +223,39 @@ case_numbers() {
 	refused fields=a:b:c 'two colons'
 }
 
+# What --show-config prints is a config file that it prints again, with percent signs, quotes and lines
+# in all keys that take text.
+case_shown_config_loads() {
+	local key
+	{
+		for key in job_name queue_name consumer_name; do
+			echo "$key = a%%b \"$key\" %%(job_name)s"
+		done
+		for key in pidfile state_file metrics_file logfile; do
+			echo "$key = /tmp/50%%_$key"
+		done
+		printf '%s = %s\n' log_size 1 log_count 2 log_format json use_skylog 0 loop_delay 0.25 exception_sleep 1.5 \
+			connection_lifetime 7 src_db 'host=/a%%b dbname=s' dst_db 'postgresql://u:p%%2fw@h/d%%20b?sslmode=require' \
+			dest_table 'ar%%chive.or"ders' fields 'id, d%%y:day, *x' part_field 'd%%y' part_method monthly part_timezone +02:00 \
+			part_keep '6 months' part_keep_action detach part_late skip part_premake 2 batch_min_events 3 lanes 4 on_error skip \
+			max_errors 5 retry_limit 6 server_timeout 8
+		printf '%s\n' 'part_template = create table _DEST_TABLE' '    () inherits (_PARENT);' '' \
+			"    do \$\$ begin raise notice '%%%%', 1 %% 2; end \$\$"
+	} >keys
+	{ echo '[tdispatch]'; cat keys; } >job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	for key in $("$TDISPATCH" --ini | sed -nE 's/^#?([a-z_]+) *=.*/\1/p'); do
+		expect_match out "^$key = "
+	done
+	expect_eq "$(grep -c '^[a-z]' out)" 32 "keys"
+	expect_match out '^pidfile = /tmp/50%%_pidfile$'
+	cp out first
+	{ echo '[tdispatch]'; cat first; } >again.ini
+	expect_exit 0 "$TDISPATCH" --show-config again.ini
+	expect_eq "$(cat err)" ""
+	cmp out first
+}
+
 # A key that is empty counts as not set, also where 2.1's "" says so.
 case_empty_values() {
 	local empty
