@@ -217,24 +217,41 @@ case_install() {
 	verdict $points $points
 }
 
-# prepare_dead_letters [KEY=VALUE]...: every tenth row is refused by its partition. No key keeps its
-# letter from coming twice.
+# prepare_dead_letters PARENT TEMPLATE [KEY=VALUE]...: every tenth row is refused by its partition. No key
+# keeps its letter from coming twice.
 prepare_dead_letters() {
 	ROWS=40
-	prepare "$INHERITED" 1 on_error=dead_letter "$@" \
-		"part_template=create table _DEST_TABLE (constraint no_seven check (id % 10 <> 7)) inherits (_PARENT);"
+	prepare "$1" 1 on_error=dead_letter "part_template=$2" "${@:3}"
 	dst "alter table tdispatch.dead_letter drop constraint dead_letter_pkey"
 	sed -E 's/^[^|]*\|\(([0-9]*7),.*/dead letter|\1/' wanted | LC_ALL=C sort >wanted_letters
 }
 
+NO_SEVEN='constraint no_seven check (id % 10 <> 7)'
+SEVEN_INHERITS="create table _DEST_TABLE ($NO_SEVEN) inherits (_PARENT);"
+# All that a lane's transaction may create itself.
+SEVEN_ATTACH="create table _DEST_TABLE (like _PARENT including all, $NO_SEVEN);
+	alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
+
 case_dead_letters() {
-	prepare_dead_letters
+	prepare_dead_letters "$INHERITED" "$SEVEN_INHERITS"
 	mv wanted_letters wanted
 	kill_loads
 }
 
+expect_created_inside() {
+	expect_no_match killed.err "created before the batch|all partitions are created first"
+}
+
+# Partitions, rows and letters are in one transaction.
+case_dead_letters_created_inside() {
+	prepare_dead_letters "$DECLARATIVE" "$SEVEN_ATTACH"
+	mv wanted_letters wanted
+	kill_loads
+	expect_created_inside
+}
+
 case_dead_letters_two_lanes() {
-	prepare_dead_letters lanes=2
+	prepare_dead_letters "$INHERITED" "$SEVEN_INHERITS" lanes=2
 	mv wanted_letters wanted
 	kill_each sendto
 }
@@ -246,15 +263,20 @@ mend() {
 		alter table $NAME.orders_2026_01_03 drop constraint no_seven"
 }
 
-# The letters become rows.
-case_replay() {
+# All of a day is refused; its partition is made anew, without what refuses.
+make_anew() {
+	dst "drop table if exists $NAME.orders_2026_01_03"
+	ARGS+=(--set "part_template=$ATTACH")
+}
+
+# kill_replays MEND: the letters become rows.
+kill_replays() {
 	local n points=0
-	prepare_dead_letters
 	for ((n = START; ; n += STEP)); do
 		next_point
 		again
 		judge "$NAME" wanted_letters
-		mend
+		"$1"
 		killed sendto $n --replay "${ARGS[@]}" || break
 		points=$((points + 1))
 		expect_exit 0 "$STATIC" --replay "${ARGS[@]}"
@@ -262,6 +284,18 @@ case_replay() {
 	done
 	judge "$NAME"
 	verdict $points $points
+}
+
+case_replay() {
+	prepare_dead_letters "$INHERITED" "$SEVEN_INHERITS"
+	kill_replays mend
+}
+
+case_replay_created_inside() {
+	DAY='case when i % 10 = 7 then 2 else i % 2 end'
+	prepare_dead_letters "$DECLARATIVE" "$SEVEN_ATTACH"
+	kill_replays make_anew
+	expect_created_inside
 }
 
 run_cases

@@ -37,4 +37,21 @@ case_400_partitions_interleaved() {
 	told "$PEAK KiB resident, under a limit of 48 MB of address space"
 }
 
+# One row for each, of columns with long names.
+case_1000_partitions_of_150_columns() {
+	local name=a_column_with_quite_a_long_name_as_they_come_from_orms_
+	new_pair "$CASE"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create table orders (id int, day date $(printf ", ${name}%04d text" {1..150}))"
+	config "part_template=$INHERITS"
+	install
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || g || '&day=' || date '2020-01-01' + g || '$(printf "&$name%04d" {1..150})'))
+		from generate_series(1, 1000) g" >/dev/null
+	tick q
+	limited 48 0 --once job.ini
+	expect_eq "$(dst "select count(*), count(distinct tableoid) from orders")" "1000|1000"
+	[[ $PEAK -gt 0 && $PEAK -lt 16384 ]] || fail "$PEAK KiB resident"
+	told "$PEAK KiB resident"
+}
+
 run_cases
