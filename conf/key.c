@@ -37,13 +37,13 @@ const struct key key_table[] = {
 		.words = "yearly monthly weekly daily hourly" },
 	{ "part_timezone", NULL, KEY_STRING, AT(dest.part_timezone), "text", true },
 	{ "part_template", NULL, KEY_STRING, AT(dest.part_template) },
-	{ "part_keep", NULL, KEY_STRING, AT(dest.part_keep) },
+	{ "part_keep", "part_retention", KEY_STRING, AT(dest.part_keep) },
 	{ "part_keep_action", NULL, KEY_WORD, AT(dest.part_keep_action), "drop",
 		.words = "drop detach" },
 	{ "part_late", NULL, KEY_WORD, AT(dest.part_late), "create", .words = "create skip error" },
 	{ "part_premake", NULL, KEY_INT, AT(dest.part_premake), "0", .max = 1000 },
 	{ "batch_min_events", NULL, KEY_INT, AT(batch_min_events), "200000", .max = INT32_MAX },
-	{ "lanes", NULL, KEY_INT, AT(lanes), "1", .min = 1, .max = LANES_MAX },
+	{ "lanes", "workers", KEY_INT, AT(lanes), "1", .min = 1, .max = LANES_MAX },
 	{ "on_error", NULL, KEY_WORD, AT(on_error), "stop", .words = "stop dead_letter skip" },
 	{ "max_errors", NULL, KEY_INT, AT(max_errors), "1000", .max = DEAD_MAX },
 	{ "retry_limit", NULL, KEY_SECONDS, AT(retry_limit), "60" },
@@ -183,15 +183,19 @@ int key_store(const struct key *key, struct conf *conf, char *value, struct err 
 
 /* ---- to text */
 
+/* As a config file has it: percent signs doubled, further lines indented. */
 static void show_text(struct buf *out, const char *text)
 {
-	for (;; text++) {
-		size_t n = strcspn(text, "\n");
+	for (; *text; text++) {
+		size_t n = strcspn(text, "%\n");
 		buf_add(out, text, n);
 		text += n;
 		if (!*text)
 			break;
-		buf_str(out, text[1] && text[1] != '\n' ? "\n    " : "\n");
+		if (*text == '%')
+			buf_str(out, "%%");
+		else
+			buf_str(out, text[1] && text[1] != '\n' ? "\n    " : "\n");
 	}
 	buf_str(out, "\n");
 }
