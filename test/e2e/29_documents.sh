@@ -145,6 +145,26 @@ case_switching() {
 	expect_eq "$(src "select sub_batch is null from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer where co_name = 'job'")" t
 }
 
+# ---- make demo
+
+# The short form; what it tells to type at its end works, and its last line leaves nothing.
+case_demo() {
+	local played=0
+	(cd "$TOP" && RUN_S=4 timeout -k 5 $((120 * PATIENCE)) demo/run.sh >"$WORK/demo" 2>&1 </dev/null) || fail "$(tail -n 3 demo)"
+	sed -n '/^== to play with/,$p' demo | grep -E '^(\.|psql|\./tdispatch|demo/)' | sed "s#^\./tdispatch#$TDISPATCH#" >play
+	sed '$d' play >most
+	tail -n 1 play >last
+	(cd "$TOP" && PATH=$PGBIN:$PATH bash -e "$WORK/most") >out 2>err || played=$?
+	(cd "$TOP" && bash -e "$WORK/last")
+	[ ! -e "$(sed -n 's/.*--clean //p' last)" ] || fail "the demo's folder is left"
+	[ $played = 0 ] || fail "$(tail -n 3 err)"
+	expect_eq "$(wc -l <play)" 7 "lines to play with"
+	expect_match out 'orders_20[0-9_]+ .* 1$'
+	expect_eq "$(awk 'length($0) > 80' demo)" "" "lines wider than 80 columns"
+	expect_match demo '^Equal: '
+	expect_match demo 'new: 2026_03_0'
+}
+
 # ---- the pages
 
 documents() {
