@@ -32,7 +32,7 @@ case_completion() {
 	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --completion z) COMP_CWORD=2; _tdispatch; echo "${COMPREPLY[*]}"')" zsh
 	expect_eq "$(grep -c '^complete -c tdispatch' complete.fish)" "$("$TDISPATCH" --help | grep -Ec '^ +(-.,)? *--')"
 	expect_exit 2 "$TDISPATCH" --completion tcsh
-	expect_match err 'bash, zsh and fish'
+	expect_match err 'bash, zsh or fish'
 }
 
 case_version() {
