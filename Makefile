@@ -101,7 +101,7 @@ build/test/nomem.so: test/fuzz/nomem.c
 	@mkdir -p $(@D)
 	$(call run,CC $<,$(CC) $(STD) -O1 -fPIC -shared -o $@ $<)
 
-demo: tdispatch ## watch it work: a throw-away PostgreSQL, a live stream, under a minute
+demo: tdispatch ## the story in 20 seconds: a throw-away PostgreSQL, a stream, a kill -9, equal sums
 	demo/run.sh
 
 test: tdispatch dev ## all tests; the last line is "N passed, N failed"

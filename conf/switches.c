@@ -149,7 +149,7 @@ const char switches_help[] =
 	"      --once          load what is pending now, then exit\n"
 	"      --progress AS   with --once: json prints the progress, one object per line\n"
 	"      --verify        with --once: compare each batch with its events, then commit\n"
-	"      --set KEY=VALUE override a key of the config; may be repeated\n"
+	"      --set KEY=VALUE override a key of the config; up to 64 times\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
 	"      --ini           print a sample config, which explains every key\n"

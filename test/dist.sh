@@ -71,7 +71,7 @@ installs() {
 # README's commands as they stand there.
 readme_unpacks_it() {
 	local recipe
-	recipe=$(sed -n '/^## Unpack one file$/,/^## Or/p' README.md | sed -n '/^```sh/,/^```/{/^```/!p}')
+	recipe=$(sed -n '/^# tdispatch$/,/^## /p' README.md | sed -n '/^```sh/,/^```/{/^```/!p}')
 	mkdir "$WORK/download" && cp build/dist/SHA256SUMS "build/dist/$(tarballs "$HOST")" "$WORK/download/" &&
 		(cd "$WORK/download" && bash -ec "$recipe") >"$WORK/said"
 	grep -F "$(tarballs "$HOST"): OK" "$WORK/said" && grep "^$(./tdispatch --version)$" "$WORK/said"

@@ -130,7 +130,7 @@ IN_ROOT=(env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEN
 
 # README's commands as they stand there.
 recipe() {
-	sed -n '/^## On an appliance host/,/^## How/p' "$TOP/README.md" | sed -n '/^```sh/,/^```$/p' | grep -v '^```'
+	sed -n '/^## On an appliance host/,/^## Once/p' "$TOP/README.md" | sed -n '/^```sh/,/^```$/p' | grep -v '^```'
 }
 
 case_recipe() {

@@ -32,7 +32,7 @@ case_completion() {
 	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --completion z) COMP_CWORD=2; _tdispatch; echo "${COMPREPLY[*]}"')" zsh
 	expect_eq "$(grep -c '^complete -c tdispatch' complete.fish)" "$("$TDISPATCH" --help | grep -Ec '^ +(-.,)? *--')"
 	expect_exit 2 "$TDISPATCH" --completion tcsh
-	expect_match err 'bash, zsh and fish'
+	expect_match err 'bash, zsh or fish'
 }
 
 case_version() {
@@ -166,7 +166,7 @@ case_grammar() {
 	expect_match out '^logfile = /home/of/somebody/table_dispatcher-table_dispatcher.log$'
 	expect_match out "^pidfile = .*/$(hostname)\.pid\$"
 	expect_match out '^fields = .*odd.ini$'
-	expect_eq "$(sed -n '/^part_template/,/five/p' out)" $'part_template = line one;\n    line two\n\n    line four: 100%\n    line five = x'
+	expect_eq "$(sed -n '/^part_template/,/five/p' out)" $'part_template = line one;\n    line two\n\n    line four: 100%%\n    line five = x'
 }
 
 case_old_spellings() {
@@ -353,10 +353,11 @@ case_show_config_masks() {
 	expect_match out '^dst_db = .*me'
 }
 
-# What it prints reads back as the same config.
+# What it prints reads back as the same config: it is a file's text, with percent signs doubled.
 case_show_config_reads_back() {
-	offline_config "part_template=$PARTITION_OF"$'\n\n'"grant select on _DEST_TABLE to reporting;"
+	offline_config "part_template=$PARTITION_OF"$'\n\n'"grant select on _DEST_TABLE to reporting; -- 100% %(x)s" "src_db=dbname=a%b"
 	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_match out 'reporting; -- 100%% %%\(x\)s$'
 	{ echo '[table_dispatcher]'; cat out; } >again.ini
 	cp out first
 	expect_exit 0 "$TDISPATCH" --show-config again.ini

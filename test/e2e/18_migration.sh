@@ -1,4 +1,4 @@
-# One-off migrations: the progress of --once, --dry-run, --verify, and README's recipe.
+# One-off migrations: the progress of --once, --dry-run and --verify.
 . "$(dirname "$0")/../cases.sh"
 
 # many FROM TO: orders over three days.
@@ -430,37 +430,6 @@ case_verify_finds() {
 	dst "drop trigger meddle on orders"
 	once --verify
 	expect_rows 300
-}
-
-# ---- README's recipe, word for word
-
-# The shell blocks of a section of README.md.
-recipe() {
-	sed -n "/^## $1\$/,/^## /p" "$TOP/README.md" | sed -n '/^```sh/,/^```/{/^```/!p}'
-}
-
-case_recipe_repartition() {
-	local old
-	sql postgres <<<"drop database if exists warehouse with (force)"
-	sql postgres <<<"create database warehouse"
-	DST=warehouse
-	dst "create table orders (id serial primary key, order_date timestamptz not null default now(), note text);
-		insert into orders select i, timestamptz '2026-01-01 00:00+00' + i * interval '1 hour', E'a=b&c%\\t\\n\\\\é ' || i from generate_series(1, 5000) i;
-		insert into orders values (0, '2026-03-01 01:00+02', null)"
-	old=$(content warehouse orders)
-	ln -s "$TDISPATCH" tdispatch
-	recipe "Re-partition a table once" >recipe.sh
-	[ "$(grep -c 'tdispatch --' recipe.sh)" = 5 ] || fail "README has another recipe"
-	sed -i '/--unregister/i psql warehouse -Atqc "select count(*) from orders_feed, orders_old" >feed' recipe.sh
-	sed -i "/--unregister/i psql warehouse -c '$(grep -o 'alter sequence [a-z_. ]*' "$TOP/README.md")'" recipe.sh
-	PATH=$PGBIN:$PATH expect_exit 0 bash -e recipe.sh
-	expect_match out 'would be created'
-	expect_match err 'verified, 7 partitions'
-	expect_eq "$(cat feed)" 0 "rows in the feed"
-	expect_eq "$(content warehouse orders)" "$old"
-	expect_eq "$(partitions)" "$(echo orders_2026_0{1..7})"
-	expect_eq "$(dst "select count(*) from pgq.queue")" 0
-	expect_eq "$(dst "select nextval('orders_id_seq') > 0 from pg_attrdef where adrelid = 'orders'::regclass and pg_get_expr(adbin, adrelid) ~ 'orders_id_seq'")" t
 }
 
 run_cases

@@ -89,7 +89,7 @@ case_order() {
 case_order_in_interpolation() {
 	offline_file "dest_table=of_file" pidfile=
 	printf 'logfile = /log/%%(dest_table)s-%%(place)s\n' >>job.ini
-	TDISPATCH_DEST_TABLE=50%_%s TDISPATCH_PLACE=here shows "logfile = /log/50%_%s-here" job.ini
+	TDISPATCH_DEST_TABLE=50%_%s TDISPATCH_PLACE=here shows "logfile = /log/50%%_%%s-here" job.ini
 }
 
 case_empty_is_unset() {
@@ -99,12 +99,13 @@ case_empty_is_unset() {
 	TDISPATCH_DEST_TABLE='' refused "TDISPATCH_DEST_TABLE: must be set" job.ini
 }
 
-# No name is replaced, no percent sign doubled: a URI stays as its owner wrote it.
+# No name is replaced, no percent sign need be doubled: a URI stays as its owner wrote it. What is shown
+# is a file's text, where they are.
 case_values_as_they_are() {
 	offline_environment
 	export TDISPATCH_DST_DB='postgresql://u@h/d%20b?application_name=%25(x)s' TDISPATCH_CONSUMER_NAME='100%% %(job_name)s ${HOME}'
-	shows "dst_db = $TDISPATCH_DST_DB"
-	shows 'consumer_name = 100%% %(job_name)s ${HOME}'
+	shows "dst_db = ${TDISPATCH_DST_DB//%/%%}"
+	shows 'consumer_name = 100%%%% %%(job_name)s ${HOME}'
 }
 
 case_dollar_in_a_file_is_a_dollar() {
@@ -172,7 +173,7 @@ case_file() {
 	unset TDISPATCH_SRC_DB
 	export TDISPATCH_SRC_DB_FILE=secret
 	printf 'dbname=%%(x)s%%' >secret
-	shows 'src_db = dbname=%(x)s%'
+	shows 'src_db = dbname=%%(x)s%%'
 	printf 'dbname=x\n' >secret
 	shows 'src_db = dbname=x'
 	printf 'create table _DEST_TABLE ();\n\n' >template

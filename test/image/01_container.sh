@@ -119,20 +119,18 @@ sudo() {
 
 # README's recipe, but for the servers.
 case_readme() {
-	local at="127.0.0.1 port=$PGPORT" who="user=tls_role password='p:geheim@ 1\\\\'2'"
+	local at="host=127.0.0.1 port=$PGPORT" who="user=tls_role password='p:geheim@ 1\\\\'2' sslmode=verify-full sslrootcert=\\/run\\/secrets\\/ca.pem"
 	container_pair
 	rm -r secrets
 	dst "drop table orders; create table orders (id int, order_date date, note text) partition by range (order_date)"
 	src "alter table orders rename day to order_date; drop trigger to_queue on orders; select pgq.create_queue('orders');
 		create trigger to_queue after insert on orders for each row execute function pgq.logutriga('orders')" >/dev/null
-	sed '1,/^## In a scratch container/d; /^## /,$d' "$TOP/README.md" | sed '1,/^```sh/d; /^```/,$d' >recipe
+	sed '1,/^## In a container/d; /^## /,$d' "$TOP/README.md" | sed '1,/^```sh/d; /^```/,$d' >recipe
 	[ -s recipe ] || fail "README.md has no recipe"
-	has --health || sed -i '/--health/d' recipe
-	sed -i "s/shop\.example\.com/$at/; s/archive\.example\.com/$at/; s/dbname=shop/dbname=$SRC/; s/dbname=archive/dbname=$DST/
-		s/user=tdispatch password=secret/$who/" recipe
+	"$IMAGE/root/tdispatch" --ini | sed "s/^src_db.*/src_db = $at dbname=$SRC $who/; s/^dst_db.*/dst_db = $at dbname=$DST $who/; s/^fields.*/fields = */" >orders.ini
 	sed '/^docker logs/,$d' recipe >begin
 	sed -n '/^docker logs/,$p' recipe >end
-	sed -i 's/^TDISPATCH_JOB_NAME/SSL_CERT_FILE=\/run\/secrets\/ca.pem\n&/; s/^mkdir.*/&; cp server.crt secrets\/ca.pem/' begin
+	sed -i 's/^mkdir.*/&; cp server.crt secrets\/ca.pem/' begin
 	. ./begin
 	orders 1 5
 	tick orders

@@ -1,0 +1,227 @@
+# The documents are true: what README tells to type works, and pages and sample are the program's.
+. "$(dirname "$0")/../cases.sh"
+
+# ---- README, word for word
+
+# Headings of README.md with a block that can be pasted, and who runs it.
+PASTED="tdispatch
+From nothing to rows
+In a container
+On an appliance host
+Once: split a big table by month"
+
+# The shell blocks of a section of README.md.
+recipe() {
+	sed -n "/^##* $1\$/,/^## /p" "$TOP/README.md" | sed -n '/^```sh/,/^```/{/^```/!p}'
+}
+
+# Runs a file as somebody would who has tdispatch and psql in his path.
+paste_it() {
+	mkdir -p bin
+	ln -sf "$TDISPATCH" bin/tdispatch
+	PATH=$WORK/bin:$PGBIN:$PATH expect_exit 0 bash -e "$1"
+}
+
+# Of a block that is not in this list nobody knows whether it works. The first is run by
+# test/dist.sh, the container's by test/image, the appliance's by test/deb, the others here.
+case_every_block_is_run() {
+	expect_eq "$(awk '/^#+ / { sub(/^#+ /, ""); heading = $0 } /^```sh/ { print heading }' "$TOP/README.md")" "$PASTED"
+	expect_eq "$(grep -c '^```' "$TOP/README.md")" "$(($(wc -l <<<"$PASTED") * 2))" "fences in README.md"
+	expect_match "$TOP/test/dist.sh" '# tdispatch\$'
+	expect_match "$TOP/test/image/01_container.sh" 'In a container'
+	expect_match "$TOP/test/deb/01_package.sh" 'On an appliance host'
+}
+
+# The databases of the recipes; their names are in them.
+no_databases() {
+	local name
+	for name; do
+		echo "drop database if exists $name with (force);"
+	done | sql postgres
+}
+
+case_from_nothing() {
+	no_databases shop archive
+	recipe "From nothing to rows" >recipe.sh
+	expect_eq "$(wc -l <recipe.sh)" 10 "lines"
+	paste_it recipe.sh
+	expect_match out '^ *orders_2026_01_31 .* Ann$'
+	expect_match out '^ *orders_2026_02_01 .* Bob$'
+	symptoms
+}
+
+# What the table of symptoms tells to type does something, after the recipe.
+symptoms() {
+	local command
+	sed -n '/^| symptom/,/^$/p' "$TOP/README.md" | grep -o '`tdispatch --[a-z-]* orders.ini`' | tr -d '`' | sort -u >commands
+	[ "$(wc -l <commands)" -ge 6 ] || fail "README.md has only $(wc -l <commands) commands for symptoms"
+	while read -r command; do
+		PATH=$WORK/bin:$PATH bash -c "$command" >out 2>err </dev/null || [ $? = 1 ] || [[ $command == *--health* ]] ||
+			fail "exit $?: $command: $(cat err)"
+		[ -s out ] || [ -s err ] || fail "nothing is said by: $command"
+	done <commands
+}
+
+case_once() {
+	local old
+	no_databases warehouse
+	sql postgres <<<"create database warehouse"
+	DST=warehouse SRC=warehouse
+	dst "create table orders (id serial primary key, order_date timestamptz not null default now(), note text);
+		insert into orders select i, timestamptz '2026-01-01 00:00+00' + i * interval '1 hour', E'a=b&c%\\t\\n\\\\é ' || i from generate_series(1, 5000) i;
+		insert into orders values (0, '2026-03-01 01:00+02', null)"
+	old=$(content warehouse orders)
+	recipe "Once: split a big table by month" >recipe.sh
+	paste_it recipe.sh
+	expect_match out 'would be created'
+	expect_match err 'verified, 7 partitions'
+	expect_eq "$(dst "select count(*) from orders_feed")" 0 "rows in the feed"
+	expect_eq "$(content warehouse orders)" "$old"
+	expect_eq "$(partitions)" "$(echo orders_2026_0{1..7})"
+	after_once >after.sh
+	paste_it after.sh
+	expect_eq "$(dst "select count(*) from pgq.queue")" 0
+	dst "drop table orders_old"
+	expect_eq "$(dst "select nextval('orders_id_seq') > 0 from pg_attrdef where adrelid = 'orders'::regclass and pg_get_expr(adbin, adrelid) ~ 'orders_id_seq'")" t
+}
+
+# The man page's rest of it: what is done about a serial column, and the last block of EXAMPLES.
+after_once() {
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh DIAG/p' "$TOP/dist/man/tdispatch.1" >examples
+	echo "psql warehouse -c '$(grep -o 'alter sequence [a-z_. ]* owned by [a-z.]*[a-z]' examples)'"
+	awk '/^\.Bd/ { block = "" } { if ($0 !~ /^\./) block = block $0 "\n" } END { printf "%s", block }' examples | sed 's/\\e$/\\/'
+}
+
+# A stand-in for the old program: it holds the number in its pid file, and needs a while to stop.
+old_program() {
+	cat >bin/table_dispatcher.py <<-'END'
+		#!/bin/bash
+		ini=$1
+		[ "$1" != -d ] || ini=$2
+		pidfile=$(sed -n 's/^pidfile = //p' "$ini")
+		if [ "$2" = -s ]; then
+			exec kill -INT "$(cat "$pidfile")"
+		fi
+		bash -c 'exec -a table_dispatcher sleep 600' </dev/null >/dev/null 2>&1 &
+		echo $! >"$pidfile"
+	END
+	chmod +x bin/table_dispatcher.py
+}
+
+# step N: the commands in backticks of README's step, as they stand there.
+step() {
+	sed -n "/^## Switching/,/^## /p" "$TOP/README.md" | sed -n "/^$1/p" | grep -o '`[^`]*old.ini[^`]*`' | tr -d '`'
+}
+
+# All five steps and the way back; the old program's part is the tick that it would have set.
+case_switching() {
+	orders_pair
+	mkdir bin
+	ln -s "$TDISPATCH" bin/tdispatch
+	mv job.ini old.ini
+	old_program
+	export PATH=$WORK/bin:$PATH
+	orders 1 5
+	tick q
+	bash -c "$(step 1)" >out
+	expect_match out '^part_field = day$'
+	eval "$(step 3 | tail -n 1)" >out
+	expect_exit 0 bash -c "$(step 3 | head -n 1)"
+	bash -e -c "$(step 4)"
+	expect_rows 5
+	bash -c "$(step 5 | head -n 1)"
+	STARTED+=("$(tr -d ' \n' <job.pid)")
+	orders 6 9
+	tick q
+	within 20 dst_gives 9 "select count(*) from orders"
+	bash -c "$(step 5 | tail -n 1)" >out
+	expect_match out 'consumer +job'
+	step 'The way back' >back
+	expect_eq "$(wc -l <back)" 3
+	bash -c "$(sed -n 1p back)"
+	within 20 process_gone "${STARTED[-1]}"
+	bash -c "$(sed -n 2p back)"
+	expect_eq "$(completed_tick)" "$(consumer_tick)" "ticks of target and queue"
+	expect_eq "$(src "select sub_batch is null from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer where co_name = 'job'")" t
+}
+
+# ---- make demo
+
+# The short form; what it tells to type at its end works, and its last line leaves nothing.
+case_demo() {
+	local played=0
+	(cd "$TOP" && RUN_S=4 timeout -k 5 $((120 * PATIENCE)) demo/run.sh >"$WORK/demo" 2>&1 </dev/null) || fail "$(tail -n 3 demo)"
+	sed -n '/^== to play with/,$p' demo | grep -E '^(\.|psql|\./tdispatch|demo/)' | sed "s#^\./tdispatch#$TDISPATCH#" >play
+	sed '$d' play >most
+	tail -n 1 play >last
+	(cd "$TOP" && PATH=$PGBIN:$PATH bash -e "$WORK/most") >out 2>err || played=$?
+	(cd "$TOP" && bash -e "$WORK/last")
+	[ ! -e "$(sed -n 's/.*--clean //p' last)" ] || fail "the demo's folder is left"
+	[ $played = 0 ] || fail "$(tail -n 3 err)"
+	expect_eq "$(wc -l <play)" 7 "lines to play with"
+	expect_match out 'orders_20[0-9_]+ .* 1$'
+	expect_eq "$(awk 'length($0) > 80' demo)" "" "lines wider than 80 columns"
+	expect_match demo '^Equal: '
+	expect_match demo 'new: 2026_03_0'
+}
+
+# ---- the pages
+
+documents() {
+	(cd "$TOP" && python3 test/docs.py "$TDISPATCH" "$@") >differs || fail "$(head -n 5 differs)"
+}
+
+case_keys_are_documented() {
+	documents keys
+}
+
+case_switches_are_documented() {
+	documents switches
+}
+
+case_sample_is_printed_and_whole() {
+	documents sample
+}
+
+case_examples_are_accepted() {
+	documents examples
+}
+
+case_readme_names_what_is_there() {
+	documents readme
+}
+
+case_metrics_are_documented() {
+	orders_pair metrics_file=job.prom on_error=skip
+	orders 1 3
+	event I:id 'id=4&day=never' >/dev/null
+	tick q
+	once
+	documents metrics "$WORK/job.prom"
+}
+
+# A false document is found.
+case_false_documents_are_found() {
+	local what
+	mkdir copy
+	cp -r "$TOP"/{README.md,CHANGELOG.md,tdispatch.ini,tdispatch.c,conf,dist,bench,deps,test} copy/ 2>/dev/null
+	while IFS='|' read -r what file change; do
+		cp "$TOP/$file" "copy/$file"
+		sed -i "$change" "copy/$file"
+		! (cd copy && python3 test/docs.py "$TDISPATCH" "$what") >differs || fail "not found: $change in $file"
+		cp "$TOP/$file" "copy/$file"
+	done <<-'END'
+		keys|dist/man/tdispatch.ini.5|s/default: 900;/default: 901;/
+		keys|dist/man/tdispatch.ini.5|s/Integer, 1 to 16;/Integer, 1 to 17;/
+		keys|dist/man/tdispatch.ini.5|s/^\.It Cm lanes$/.It Cm lane/
+		keys|dist/man/tdispatch.ini.5|s/lanes = 2$/lanes = 20/
+		switches|dist/man/tdispatch.1|s/^\.It Fl -replay$/.It replay/
+		switches|dist/man/tdispatch.1|s/| -unregister //
+		sample|tdispatch.ini|s/^# lanes = 1/# lanes = 2/
+		sample|tdispatch.ini|/^# retry_limit/d
+		examples|dist/man/tdispatch.ini.5|s/^part_method = monthly/part_method = mothly/
+		readme|README.md|s/^## Rows/\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n&/
+	END
+}
+
+run_cases
