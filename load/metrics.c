@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "load.h"
 
@@ -26,6 +27,12 @@ void metrics_error(struct metrics *m, const char *sqlstate)
 	m->error[i].n++;
 }
 
+void metrics_retry(struct metrics *m, int code)
+{
+	assert(code < 0 && -code < METRICS_KINDS);
+	m->retries[-code]++;
+}
+
 void metrics_batch(struct metrics *m, const struct load *load)
 {
 	size_t i = 0;
@@ -43,8 +50,6 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->skipped += load->skipped;
 	m->late += load->late;
 	m->late_rows += load->late_rows;
-	m->lag_ms = load->lag_ms;
-	m->lag_at_ms = clock_ms();
 }
 
 /* ---- the text */
@@ -116,33 +121,79 @@ static void add_label(struct buf *out, const char *name, const char *value)
 	buf_str(out, "\"");
 }
 
-static void add_gauges(struct buf *out, const struct metrics *m, const char *labels)
+/* n less than 0: unknown, and left out. */
+static void add_gauge(struct buf *out, const char *name, const char *labels, int64_t n, const char *help)
+{
+	if (n < 0)
+		return;
+	add_head(out, name, "gauge", help);
+	add_name(out, name, labels, "");
+	buf_fmt(out, "%" PRId64 "\n", n);
+}
+
+static void add_age(struct buf *out, const char *name, const char *labels, int64_t ms, const char *help)
+{
+	if (ms < 0)
+		return;
+	add_head(out, name, "gauge", help);
+	add_name(out, name, labels, "");
+	add_seconds(out, ms);
+}
+
+static void add_version(struct buf *out, const char *labels)
 {
 	add_head(out, "build_info", "gauge", "Always 1; the version is a label.");
 	add_name(out, "build_info", labels, ",version=\"" TDISPATCH_VERSION "\"");
 	buf_str(out, "1\n");
-	if (m->lag_at_ms) {
-		add_head(out, "lag_seconds", "gauge", "Age of the newest tick that the target has, by the source's clock.");
-		add_name(out, "lag_seconds", labels, "");
-		int64_t lag_ms = m->lag_ms + clock_ms() - m->lag_at_ms;
-		add_seconds(out, lag_ms > 0 ? lag_ms : 0);      /* less: the source's clock was set back */
-	}
-	if (m->success_s) {
-		add_head(out, "last_success_timestamp_seconds", "gauge",
-			"When a batch was loaded last, or the queue was found empty.");
-		add_name(out, "last_success_timestamp_seconds", labels, "");
-		buf_fmt(out, "%" PRId64 "\n", m->success_s);
+}
+
+static void add_gauges(struct buf *out, const struct metrics *m, const struct health *h, const char *labels)
+{
+	const struct queue_backlog *q = &h->queue;
+
+	add_version(out, labels);
+	add_gauge(out, "up", labels, h->pid > 0 && h->failing_ms < 0,
+		"1: it works; 0: an error lasts, or the process has ended.");
+	add_gauge(out, "written_timestamp_seconds", labels, time(NULL),
+		"When this was written: every 5 seconds, unless a statement takes longer.");
+	add_age(out, "lag_seconds", labels, q->lag_ms, "Age of the newest tick that the target has, by the source's clock.");
+	add_gauge(out, "pending_events", labels, q->events, "Events in ticks that the target does not have, an estimate.");
+	add_gauge(out, "unticked_events", labels, q->unticked,
+		"Events after the newest tick, which nobody gets before the next, an estimate.");
+	add_age(out, "newest_tick_age_seconds", labels, q->newest_ms, "Age of the queue's newest tick when last looked at.");
+	add_gauge(out, "dead_letters_waiting", labels, m->dead_waiting, "Letters of the consumer in tdispatch.dead_letter.");
+	add_gauge(out, "last_success_timestamp_seconds", labels, m->success_s ? m->success_s : -1,
+		"When a batch was loaded last, or the queue was found empty.");
+}
+
+/* All kinds, from the beginning: a rate needs the 0 before the first. */
+static void add_retries(struct buf *out, const struct metrics *m, const char *labels)
+{
+	static const char *const kinds[METRICS_KINDS] = {
+		[-ERR_CONN] = "connection", [-ERR_RESOURCE] = "resource", [-ERR_RIGHTS] = "rights",
+		[-ERR_READONLY] = "readonly", [-ERR_TIMEOUT] = "timeout", [-ERR_CONFLICT] = "conflict",
+		[-ERR_OTHER] = "other",
+	};
+	char kind[40];
+
+	add_head(out, "retries_total", "counter", "Tries again after an error, by its kind.");
+	for (size_t i = 0; i < METRICS_KINDS; i++) {
+		if (!kinds[i])
+			continue;
+		snprintf(kind, sizeof kind, ",kind=\"%s\"", kinds[i]);
+		add_name(out, "retries_total", labels, kind);
+		buf_fmt(out, "%" PRId64 "\n", m->retries[i]);
 	}
 }
 
-void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *out)
+void metrics_text(const struct metrics *m, const struct health *h, const struct conf *conf, struct buf *out)
 {
 	struct buf names = { 0 };
 
 	add_label(&names, "queue", conf->queue_name);
 	add_label(&names, "consumer", conf->consumer_name);
 	const char *labels = buf_cstr(&names);
-	add_gauges(out, m, labels);
+	add_gauges(out, m, h, labels);
 	add_count(out, "events_total", labels, m->events, "Events of the batches loaded.");
 	add_count(out, "rows_total", labels, m->rows, "Rows that the target stored.");
 	add_count(out, "unstored_rows_total", labels, m->unstored,
@@ -156,6 +207,7 @@ void metrics_text(const struct metrics *m, const struct conf *conf, struct buf *
 		"Rows loaded by part_late = create, which part_keep removes.");
 	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
 	add_errors(out, m, labels);
+	add_retries(out, m, labels);
 	add_histogram(out, m, labels);
 	buf_free(&names);
 }
