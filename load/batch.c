@@ -58,16 +58,31 @@ static void log_unstored(const struct queue_batch *b, const struct tally *unstor
 static void log_batch(const struct job *j, const struct queue_batch *b, const struct load *load)
 {
 	double seconds = (double)load->took_ms / 1000;
+	bool told = load->events && !j->conf->log_interval;
 
-	(load->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
+	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
 		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
 		" seconds=%.3f rows_per_second=%.0f lag=%.1f", j->conf->queue_name, b->id,
 		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
 		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
 }
 
-static void tell(struct job *j, const struct pass *p, int64_t took_ms)
+/* Adds what lanes have committed of the batch before one failed. */
+static void add_half(struct loader *l, const struct queue_batch *b, struct load *load,
+	struct tally *rows)
 {
+	if (l->half_of == b->id) {
+		load->rows += tally_rows(&l->half);
+		load->late_rows += l->half_late;
+		tally_merge(rows, &l->half);
+	}
+	tally_clear(&l->half);
+	l->half_of = l->half_late = 0;
+}
+
+static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
+{
+	struct job *j = l->job;
 	const struct sink_done *done = sink_done(p->places->sink);
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	int64_t dead = (int64_t)p->dead.n;
@@ -75,15 +90,19 @@ static void tell(struct job *j, const struct pass *p, int64_t took_ms)
 		.events = p->events, .rows = tally_rows(&done->rows),
 		.unstored = tally_rows(&done->unstored), .bytes = done->bytes,
 		.partitions = watch_partitions(j->watch),
-		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0,
-		.late = p->late, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
+		.tick = p->batch->tick, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
+	struct tally rows = { 0 };
 
 	log_skipped(j, p);
 	log_unstored(p->batch, &done->unstored, &load);
 	load.late_rows = upkeep_tell_late(j, p->batch->id, &done->rows);
+	tally_merge(&rows, &done->rows);
+	add_half(l, p->batch, &load, &rows);
 	log_batch(j, p->batch, &load);
-	watch_batch(j->watch, &load, &done->rows, &p->dead);
+	watch_batch(j->watch, &load, &rows, &p->dead);
+	tally_clear(&rows);
 }
 
 /* ---- whose fault it is */
@@ -101,15 +120,50 @@ static void add_remedy(const struct pass *p, struct err *e)
 		"dest_table must be there: create it, or check dest_table");
 }
 
-/* After a table refused all rows: puts its name before the server's message. */
+/* Appends where the rows were to go. The lane's transaction is lost. */
+static void add_place(const struct pass *p, struct buf *place, struct err *e)
+{
+	const struct job *j = p->job;
+	struct span table = span_of(p->fault.table);
+	struct pq *dst = j->dst[job_lane_of(j, table)];
+	bool full = e->code == ERR_RESOURCE, locked = sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
+	struct err ignored = { 0 };
+
+	buf_fmt(place, "partition %s", p->fault.table);
+	if ((!full && !locked) || pq_query(dst, "ROLLBACK", &ignored) < 0)
+		return;
+	if (full)
+		ddl_add_tablespace(dst, &j->conf->dest, table, place);
+	else
+		ddl_say_who(dst, &j->conf->dest, table, e);
+}
+
+/* After a table refused rows, whatever is in them: puts its name before the server's message. */
 static void name_table(const struct pass *p, struct err *e)
 {
-	char why[sizeof e->msg];
+	int code = e->code;
+	bool waits = code == ERR_RESOURCE || code == ERR_TIMEOUT || code == ERR_OTHER;
+	struct buf place = { 0 };
 
-	if (e->code != ERR_RIGHTS || !*p->fault.table || sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
+	if (!*p->fault.table || !*e->sqlstate || (code != ERR_RIGHTS && !waits) ||
+	    sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
 		return;
-	snprintf(why, sizeof why, "%s", e->msg);
-	snprintf(e->msg, sizeof e->msg, "table %s takes no rows: %.900s", p->fault.table, why);
+	if (waits)
+		add_place(p, &place, e);
+	else
+		buf_fmt(&place, "table %s takes no rows", p->fault.table);
+	buf_fmt(&place, ": %s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&place));
+	buf_free(&place);
+}
+
+/* The ways on, where one event stops the job. */
+static void add_ways(const struct job *j, struct err *e)
+{
+	if (j->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
+		err_add(e, "; mend the table, or go on without the event: on_error = dead_letter"
+			" keeps it in tdispatch.dead_letter (--install creates that, --replay loads"
+			" it later), on_error = skip leaves it out");
 }
 
 /* Prefixes the error with the batch, the event, its source table and its partition. */
@@ -119,8 +173,6 @@ static void blame(struct job *j, const struct pass *p, struct err *e)
 	struct err reconnect = { 0 };
 	char *table = NULL;
 
-	if (p->event < 0)
-		return;
 	pq_close(j->src);
 	if (job_source(j, &reconnect) == 0)
 		table = queue_event_table(j->src, p->batch, p->event);
@@ -159,6 +211,24 @@ static int keep_dead(struct pass *p, struct err *e)
 	return e->code;
 }
 
+/* Some lanes may have committed before one failed: the batch will come again without their rows,
+ * which are told of now, and counted then. */
+static void keep_half(struct loader *l, const struct pass *p)
+{
+	const struct tally *rows = &sink_done(p->places->sink)->rows;
+	struct tally committed = { 0 };
+
+	for (size_t i = 0; i < rows->n; i++)
+		if (!p->job->loads[job_lane_of(p->job, span_of(rows->at[i].name))])
+			tally_add(&committed, rows->at[i].name, rows->at[i].rows);
+	if (l->half_of != p->batch->id)
+		tally_clear(&l->half);
+	l->half_of = p->batch->id;
+	l->half_late += upkeep_tell_late(p->job, p->batch->id, &committed);
+	tally_merge(&l->half, &committed);
+	tally_clear(&committed);
+}
+
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
  * error. */
 static int load(struct loader *l, struct pass *p, struct err *e)
@@ -181,6 +251,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	if (txn_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
+		keep_half(l, p);
 		places_forget(p->places);
 		return e->code;
 	}
@@ -244,8 +315,10 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 		if (!worth_another(p, &forgot, e)) {
 			add_remedy(p, e);
 			name_table(p, e);
-			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
+			if (p->event >= 0 && (e->code == ERR_DATA || e->code == ERR_SHAPE)) {
 				blame(j, p, e);
+				add_ways(j, e);
+			}
 			return e->code;
 		}
 		*e = (struct err){ 0 };
@@ -268,7 +341,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
-		tell(j, &p, clock_ms() - start_ms);
+		tell(l, &p, clock_ms() - start_ms);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)
@@ -327,5 +400,6 @@ int batch_finish(struct loader *l, struct err *e)
 void batch_free(struct loader *l)
 {
 	places_free(&l->places);
+	tally_clear(&l->half);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

@@ -402,8 +402,8 @@ int txn_begin(struct job *, const struct queue_batch *, struct err *);
  * transaction. The caller calls queue_batch_free, after an error too. */
 int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick in the lanes that load, lane 0 last. rows: by partition. Batch NULL: the
- * positions stay. ERR_SHAPE, ERR_RIGHTS: a table that got rows is not a partition of dest_table;
- * ERR_CONFLICT: a table changed meanwhile. */
+ * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
+ * table that got rows is not a partition of dest_table; ERR_CONFLICT: a table changed meanwhile. */
 int txn_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
 
 /* ---- known.c: partitions known to exist, and their column types */
@@ -534,6 +534,8 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
+	struct tally half;              /* rows that lanes have committed of batch half_of, */
+	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };
 
 /* 1: a batch was loaded; 0: the queue is empty; else an error, which names batch, event and

@@ -405,6 +405,8 @@ void ddl_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms);
 /* After a lock timeout, appends to e which session holds the table, a partition of dest_table, or a
  * table that is locked with it. Needs a connection without an open transaction. */
 void ddl_say_who(struct pq *ddl, const struct dest *, struct span table, struct err *e);
+/* Appends ", tablespace " and the name of the table's, if the table is there. */
+void ddl_add_tablespace(struct pq *dst, const struct dest *, struct span table, struct buf *);
 
 /* ---- part.c: partitions: their names, looking for them, creating them */
 
