@@ -75,7 +75,8 @@ static void failing(const struct health *h, int64_t stall_ms, struct buf *line)
 
 static void still(const struct health *h, int64_t stall_ms, struct buf *line)
 {
-	buf_fmt(line, "NOT MOVING: process %" PRId64 " is %s, without progress for", h->pid, h->doing);
+	buf_fmt(line, "NOT MOVING: process %" PRId64 " is %s, without progress for", h->pid,
+		h->doing);
 	add_seconds(line, " ", h->still_ms, "");
 	add_limit(line, stall_ms);
 }
@@ -102,10 +103,12 @@ static void behind(const struct health *h, struct buf *line)
 
 static void all_well(const struct health *h, struct buf *line)
 {
-	if (h->queue.lag_ms >= 0 && h->queue.events == 0 && h->queue.unticked <= 0)
-		add_seconds(line, "OK: nothing waits, the newest tick is ", h->queue.newest_ms, " old");
-	else if (h->queue.lag_ms >= 0)
-		add_seconds(line, "OK: ", h->queue.lag_ms, " behind");
+	const struct queue_backlog *q = &h->queue;
+
+	if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
+		add_seconds(line, "OK: nothing waits, the newest tick is ", q->newest_ms, " old");
+	else if (q->lag_ms >= 0)
+		add_seconds(line, "OK: ", q->lag_ms, " behind");
 	else if (h->pid > 0)
 		buf_fmt(line, "OK: process %" PRId64 " is %s", h->pid, h->doing);
 	else

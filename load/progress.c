@@ -25,7 +25,9 @@ static int64_t every_ms(const struct progress *p)
 
 void progress_begin(struct progress *p, enum progress_kind kind, bool verify)
 {
-	*p = (struct progress){ .kind = kind, .total = -1, .start_ms = clock_ms(), .verify = verify };
+	*p = (struct progress){
+		.kind = kind, .total = -1, .start_ms = clock_ms(), .verify = verify,
+	};
 	p->shown_ms = p->start_ms;
 	if (kind == PROGRESS_LINE)
 		log_status("");
@@ -41,7 +43,8 @@ static void add_number(struct buf *b, const char *before, int64_t n, const char 
 }
 
 /* As 1 partition, 2 partitions. */
-static void add_count(struct buf *b, const char *before, int64_t n, const char *what, const char *after)
+static void add_count(struct buf *b, const char *before, int64_t n, const char *what,
+	const char *after)
 {
 	add_number(b, before, n, " ");
 	buf_fmt(b, "%s%s%s", what, n == 1 ? "" : "s", after);
@@ -78,13 +81,15 @@ static void fit(struct buf *b, size_t *len, size_t width)
 static void add_left(struct buf *b, int64_t left)
 {
 	if (left > 0)
-		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
+		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60),
+			(int)(left % 60));
 	else if (left == 0)             /* the target has to end its statement, and to commit */
 		buf_str(b, ", finishing");
 }
 
 /* A piece with which the line is wider than `width` is left out; what matters most comes first. */
-static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms, size_t width)
+static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms,
+	size_t width)
 {
 	size_t len = b->len;
 
@@ -128,7 +133,8 @@ static size_t terminal_width(void)
 {
 	struct winsize size;
 
-	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+	return known ? size.ws_col - 1 : 79;
 }
 
 static void put_line(struct buf *line)
@@ -147,7 +153,8 @@ static void show(struct progress *p, int64_t ms)
 	if (p->kind == PROGRESS_JSON)
 		add_json_now(&line, p, events, ms);
 	else
-		add_text(&line, p, events, ms, p->kind == PROGRESS_LINE ? terminal_width() : SIZE_MAX);
+		add_text(&line, p, events, ms,
+			p->kind == PROGRESS_LINE ? terminal_width() : SIZE_MAX);
 	if (p->kind == PROGRESS_JSON)
 		put_line(&line);
 	else if (p->kind == PROGRESS_LINE)
@@ -192,7 +199,7 @@ static void say_kept(const struct progress *p, struct buf *line)
 {
 	buf_str(line, "what was loaded is kept");
 	if (p->parts)
-		buf_str(line, p->parts == 1 ? ", and the partition created" : ", and the partitions created");
+		buf_fmt(line, ", and the partition%s created", text_s(p->parts));
 	buf_str(line, p->now_events ? "; the batch that was not finished is rolled back" : "");
 	buf_str(line, "; the same command goes on from there");
 	say(p, line);
@@ -229,7 +236,8 @@ static void end_json(const struct progress *p, const char *how, int64_t ms)
 {
 	struct buf line = { 0 };
 
-	buf_fmt(&line, "{\"type\":\"summary\",\"end\":\"%s\",\"seconds\":%.3f", how, (double)ms / 1000);
+	buf_fmt(&line, "{\"type\":\"summary\",\"end\":\"%s\",\"seconds\":%.3f", how,
+		(double)ms / 1000);
 	add_json(&line, "events", p->events);
 	add_json(&line, "batches", p->batches);
 	add_json(&line, "rows", tally_rows(&p->rows));

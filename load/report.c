@@ -89,7 +89,8 @@ bool report_is_due(int64_t *next_ms, int64_t every_ms)
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
-		log_warn("cannot write %s %s: %s", key, path, errno == ELOOP ? "it is a symbolic link" :
+		log_warn("cannot write %s %s: %s", key, path,
+			errno == ELOOP ? "it is a symbolic link" :
 			errno == EINVAL ? "it is no regular file" : strerror(errno));
 	*failed = rc < 0;
 }
@@ -113,7 +114,8 @@ static void write_metrics(struct report *r)
 	if (r->over)
 		health.pid = 0;
 	metrics_text(&r->metrics, &health, r->conf, &text);
-	tell_written(&r->metrics_failed, file_replace(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
+	int rc = file_replace(path, (struct span){ text.p, text.len }, 0644);
+	tell_written(&r->metrics_failed, rc, "metrics_file", path);
 	buf_free(&text);
 }
 
@@ -126,9 +128,11 @@ static void send_status(struct report *r)
 		return;
 	if (strcmp(r->state.doing, "failing") == 0) {
 		char *end = stpcpy(status, "STATUS=failing: ");
-		end[text_line(end, 200, span_of(r->state.error))] = 0;          /* only whole characters */
+		/* only whole characters */
+		end[text_line(end, 200, span_of(r->state.error))] = 0;
 	} else {
-		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start", r->state.doing, r->state.events);
+		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start",
+			r->state.doing, r->state.events);
 	}
 	if (strcmp(status, r->status) == 0)
 		return;
@@ -160,7 +164,10 @@ static bool is_watched(const struct report *r)
 
 static int64_t longest_wait(const struct report *r, int64_t ms)
 {
-	int64_t most_ms = r->watchdog_ms && r->watchdog_ms < STATE_EVERY_MS ? r->watchdog_ms : STATE_EVERY_MS;
+	int64_t most_ms = STATE_EVERY_MS;
+
+	if (r->watchdog_ms && r->watchdog_ms < most_ms)
+		most_ms = r->watchdog_ms;
 
 	return is_watched(r) && most_ms < ms ? most_ms : ms;
 }
@@ -188,10 +195,11 @@ static void look_for_another(struct report *r, const struct conf *conf)
 {
 	struct state other;
 
-	r->silent = conf->state_file && state_read(conf->state_file, &other) == 0 && other.pid != r->state.pid &&
-		state_is_live(&other);
+	r->silent = conf->state_file && state_read(conf->state_file, &other) == 0 &&
+		other.pid != r->state.pid && state_is_live(&other);
 	if (r->silent)
-		log_info("process %" PRId64 " runs with this config: state_file and metrics_file are left to it", other.pid);
+		log_info("process %" PRId64 " runs with this config: state_file and metrics_file"
+			" are left to it", other.pid);
 }
 
 void report_alive(struct report *r)
@@ -202,7 +210,9 @@ void report_alive(struct report *r)
 
 void report_start(struct report *r, const struct conf *conf)
 {
-	*r = (struct report){ .conf = conf, .notified = notify_wanted(), .watchdog_ms = watchdog_pause_ms() };
+	*r = (struct report){
+		.conf = conf, .notified = notify_wanted(), .watchdog_ms = watchdog_pause_ms(),
+	};
 	r->metrics.dead_waiting = -1;
 	state_begin(&r->state);
 	look_for_another(r, conf);
@@ -238,7 +248,8 @@ void report_reloading(struct report *r)
 	char text[80];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+		(int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 	notify(text);
 	r->ready = false;
 }
@@ -274,7 +285,8 @@ void report_batch(struct report *r, const struct load *load, const struct dead_l
 	metrics_batch(&r->metrics, load);
 	for (size_t i = 0; i < dead->n; i++)
 		metrics_error(&r->metrics, dead->at[i].sqlstate);
-	q->lag_ms = load->lag_ms > 0 ? load->lag_ms : 0;        /* less: the source's clock was set back */
+	/* less: the source's clock was set back */
+	q->lag_ms = load->lag_ms > 0 ? load->lag_ms : 0;
 	r->state.lag_at_ms = clock_ms();
 	if (all_is_loaded(r, load))
 		q->events = q->waiting_ms = 0;

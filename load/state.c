@@ -16,7 +16,7 @@
 
 #define FILE_BYTES 4096                 /* an error's text and the rest */
 #define RATE_AFTER_MS 2000              /* before that, a rate tells little */
-#define LOOK_VALID_MS 30000             /* then nothing is known of the ticks: the source is busy, or away */
+#define LOOK_VALID_MS 30000             /* longest validity of what is known of the ticks */
 
 /* When the process began; 0 when /proc does not tell, -1 when it has ended. */
 static int64_t began(int64_t pid)
@@ -29,8 +29,8 @@ static int64_t began(int64_t pid)
 	if (file_read(path, text, sizeof text) < 0)
 		return 0;
 	const char *name_end = strrchr(text, ')');
-	if (!name_end || sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld",
-	    &how, &at) != 2)
+	if (!name_end || sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u"
+	    " %*d %*d %*d %*d %*d %*d %lld", &how, &at) != 2)
 		return 0;
 	return how == 'Z' ? -1 : at;
 }
@@ -42,21 +42,22 @@ void state_begin(struct state *s)
 	};
 }
 
-#define AT(member) offsetof(struct state, member)
+#define AT(member) offsetof(struct state, member), 0
+#define TEXT_AT(member) offsetof(struct state, member), sizeof ((struct state *)0)->member
 
 /* A line each: name, blank, value. The order of the first seven is that of earlier versions, which
  * may read the file too; so a line that is not known is passed over. */
 static const struct { const char *name; size_t at, size; } lines[] = {
-	{ "pid", AT(pid), 0 }, { "began", AT(began), 0 }, { "doing", AT(doing), sizeof(((struct state *)0)->doing) },
-	{ "progress_ms", AT(progress_ms), 0 }, { "events", AT(events), 0 }, { "error_at", AT(error_at_s), 0 },
-	{ "error", AT(error), sizeof(((struct state *)0)->error) },
-	{ "failing_ms", AT(failing_ms), 0 }, { "error_over", AT(error_over_s), 0 },
-	{ "error_lasted_ms", AT(error_lasted_ms), 0 }, { "lag_ms", AT(queue.lag_ms), 0 },
-	{ "lag_at_ms", AT(lag_at_ms), 0 }, { "looked_ms", AT(looked_ms), 0 },
-	{ "looked_events", AT(looked_events), 0 }, { "pending_events", AT(queue.events), 0 },
-	{ "waiting_ms", AT(queue.waiting_ms), 0 }, { "newest_tick_ms", AT(queue.newest_ms), 0 },
-	{ "overdue_ms", AT(queue.overdue_ms), 0 }, { "unticked_events", AT(queue.unticked), 0 },
-	{ "gain", AT(gain), 0 },
+	{ "pid", AT(pid) }, { "began", AT(began) }, { "doing", TEXT_AT(doing) },
+	{ "progress_ms", AT(progress_ms) }, { "events", AT(events) },
+	{ "error_at", AT(error_at_s) }, { "error", TEXT_AT(error) },
+	{ "failing_ms", AT(failing_ms) }, { "error_over", AT(error_over_s) },
+	{ "error_lasted_ms", AT(error_lasted_ms) }, { "lag_ms", AT(queue.lag_ms) },
+	{ "lag_at_ms", AT(lag_at_ms) }, { "looked_ms", AT(looked_ms) },
+	{ "looked_events", AT(looked_events) }, { "pending_events", AT(queue.events) },
+	{ "waiting_ms", AT(queue.waiting_ms) }, { "newest_tick_ms", AT(queue.newest_ms) },
+	{ "overdue_ms", AT(queue.overdue_ms) }, { "unticked_events", AT(queue.unticked) },
+	{ "gain", AT(gain) },
 };
 
 #define LINES (sizeof lines / sizeof *lines)
@@ -127,7 +128,9 @@ static struct queue_backlog backlog(const struct state *s, int64_t now_ms)
 	if (q.lag_ms >= 0)
 		q.lag_ms += now_ms - s->lag_at_ms;
 	if (q.waiting_ms > 0)
-		q.waiting_ms = q.lag_ms < q.waiting_ms + since_ms ? q.lag_ms : q.waiting_ms + since_ms;
+		q.waiting_ms += since_ms;
+	if (q.lag_ms >= 0 && q.waiting_ms > q.lag_ms)
+		q.waiting_ms = q.lag_ms;
 	if (q.events > 0) {
 		q.events -= s->events - s->looked_events;
 		q.events = q.events > 0 ? q.events : 1; /* it was an estimate */
@@ -142,7 +145,8 @@ struct health state_health(const struct state *s)
 	int64_t now_ms = clock_ms(), since_ms = now_ms - s->looked_ms;
 	bool live = state_is_live(s), failing = s->failing_ms > 0;
 	struct health h = {
-		.pid = live ? s->pid : 0, .doing = s->doing, .still_ms = live ? now_ms - s->progress_ms : -1,
+		.pid = live ? s->pid : 0, .doing = s->doing,
+		.still_ms = live ? now_ms - s->progress_ms : -1,
 		.failing_ms = live && failing ? now_ms - s->failing_ms : -1,
 		.error = live || failing ? s->error : "", .queue = backlog(s, now_ms),
 		.rate = s->gain, .gains = s->gain >= 0,
@@ -168,6 +172,7 @@ bool state_healthy(const char *path, int64_t stall_ms, int64_t lag_limit_ms, str
 	if (errno == ENOENT)
 		buf_fmt(line, "no process runs: there is no state file %s", path);
 	else
-		buf_fmt(line, "cannot read state file %s: %s", path, errno == EINVAL ? "it is none" : strerror(errno));
+		buf_fmt(line, "cannot read state file %s: %s", path,
+			errno == EINVAL ? "it is none" : strerror(errno));
 	return false;
 }

@@ -82,14 +82,16 @@ static void tell_ticks(struct watch *w, const struct queue_backlog *q)
 
 	if (!health_no_ticks(q, "no tick for ", &why)) {
 		if (w->no_ticks_ms && q->newest_ms >= 0)
-			log_info("queue %s ticks again, after %" PRId64 " s", queue, lasted_ms / 1000);
+			log_info("queue %s ticks again, after %" PRId64 " s", queue,
+				lasted_ms / 1000);
 		if (q->newest_ms >= 0)
 			w->no_ticks_ms = 0;
 	} else if (!w->no_ticks_ms) {
 		log_warn("queue %s: %s", queue, buf_cstr(&why));
 		w->no_ticks_ms = now_ms - q->newest_ms > 0 ? now_ms - q->newest_ms : 1;
-		for (w->reminders = 0; health_remind_ms(w->reminders) <= q->newest_ms; w->reminders++)
-			;
+		w->reminders = 0;
+		while (health_remind_ms(w->reminders) <= q->newest_ms)
+			w->reminders++;
 	} else if (lasted_ms >= health_remind_ms(w->reminders)) {
 		log_warn("queue %s: still %s", queue, buf_cstr(&why));
 		w->reminders++;
@@ -147,9 +149,10 @@ static void tell_sum(struct watch *w)
 
 	if (sum->events)
 		log_info("queue %s in %.0f s: batches=%" PRId64 " events=%" PRId64 " rows=%" PRId64
-			" partitions_created=%" PRId64 " seconds=%.3f lag=%.1f", w->report.conf->queue_name,
-			(double)(now_ms - w->sum_ms) / 1000, w->batches, sum->events, sum->rows,
-			sum->partitions, (double)sum->took_ms / 1000, (double)sum->lag_ms / 1000);
+			" partitions_created=%" PRId64 " seconds=%.3f lag=%.1f",
+			w->report.conf->queue_name, (double)(now_ms - w->sum_ms) / 1000,
+			w->batches, sum->events, sum->rows, sum->partitions,
+			(double)sum->took_ms / 1000, (double)sum->lag_ms / 1000);
 	w->sum = (struct load){ 0 };
 	w->batches = 0;
 	w->sum_ms = now_ms;

@@ -46,9 +46,12 @@ static void add_named(struct buf *sql, const struct conf *c)
 
 	buf_literal(&table, c->dest.table);
 	buf_fmt(sql, " OR c.relkind" PQ_OWN("=") "ANY ('{r,p,f}'::pg_catalog.\"char\"[])"
-		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
-		" AND pg_catalog.substr(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
-		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ", buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
+		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text,"
+		" pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
+		" AND pg_catalog.substr(c.relname::pg_catalog.text,"
+		" pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
+		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ",
+		buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
 	if (c->dest.schema.n) {
 		buf_str(sql, "n.nspname::pg_catalog.text" PQ_OWN("="));
 		buf_literal(sql, c->dest.schema);
@@ -69,8 +72,8 @@ static void count_partitions(struct status *s, struct pq *dst, const struct conf
 	buf_str(&sql, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c"
 		" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace WHERE ");
 	buf_regclass(&sql, c->dest.schema, c->dest.table);
-	buf_fmt(&sql, PQ_OWN("=") "%s", parted ?
-		"ANY (SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)" : "c.oid");
+	buf_fmt(&sql, PQ_OWN("=") "%s", !parted ? "c.oid" : "ANY (SELECT inhparent"
+		" FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)");
 	if (parted)
 		add_named(&sql, c);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
@@ -118,7 +121,8 @@ static void look_at_source(struct status *s, struct err *e)
 		*src = pq_open("src_db", c->src_db, "UTF8", e);
 	if (*src && queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
 	    queue_require(&s->queue, c->queue_name, e) == 0)
-		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick, &s->backlog, e);
+		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick,
+			&s->backlog, e);
 }
 
 static void look(struct status *s)
