@@ -33,7 +33,9 @@ static void problem(struct status *s, struct err *e)
 {
 	if (!e->code)
 		return;
-	buf_fmt(&s->problems, "tdispatch: %s\n", e->msg);
+	buf_str(&s->problems, "tdispatch: ");
+	buf_line(&s->problems, e->msg);
+	buf_str(&s->problems, "\n");
 	*e = (struct err){ 0 };
 	job_disconnect(s->job);
 }
@@ -262,7 +264,7 @@ static void print(struct status *s, bool redraw)
 		fputs("\033[H\033[2J", stdout);
 	fputs(buf_cstr(&s->out), stdout);
 	fflush(stdout);
-	print_page(stderr, buf_cstr(&s->problems));
+	fputs(buf_cstr(&s->problems), stderr);
 }
 
 /* 0; 1: something could not be determined. */

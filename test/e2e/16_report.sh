@@ -390,6 +390,7 @@ case_status_of_what_waits() {
 	expect_eq "$(python3 -c "print(100 <= $(field json lag_seconds) < 160)")" True "lag $(field json lag_seconds)"
 	expect_eq "$(field json pid)" None
 	orders 7 9
+	age_ticks 20
 	expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	[ "$(field json unticked_events)" -ge 3 ] || fail "without a tick: $(field json unticked_events)"
@@ -424,8 +425,11 @@ case_the_ticker_stops() {
 	expect_end 0 5
 }
 
+# All ticks become that many seconds older, also in the position's eyes.
 age_ticks() {
 	src "update pgq.tick set tick_time = tick_time - interval '$1 s'"
+	dst "update pgq_ext.completed_tick set last_tick_id = last_tick_id - $1 * 1000000
+		where subconsumer_id like '%identity time'"
 }
 
 # Does --status begin with it?
