@@ -524,6 +524,12 @@ int pass_run(struct pass *, struct err *);
  * partition is logged. */
 int verify_run(const struct pass *, struct err *);
 
+/* ---- blame.c: what the error of a batch is about, and what may be done */
+
+/* Names table or partition, event and source table in the error. Afterwards the connections are of
+ * no more use. */
+void blame_batch(const struct pass *, struct err *);
+
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
