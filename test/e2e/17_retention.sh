@@ -593,6 +593,8 @@ case_late_create_in_a_running_process() {
 case_late_rows_of_a_half() {
 	local all
 	keep_pair metrics_file=job.prom lanes=2
+	orders 10 11 2099-01-02
+	tick q
 	once
 	orders 1 3 2001-01-01
 	orders 4 4 2001-01-02
