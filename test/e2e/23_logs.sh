@@ -244,7 +244,7 @@ case_lock_has_a_holder() {
 	orders 2 2
 	tick q
 	start job.ini
-	within 90 grep -Eq 'ERROR .*partition orders_2026_01_31: dst_db: .*; orders_2026_01_31 is open in server process [0-9]+ \(user [^,]+, nightly, active, for 6[0-9] s\)' bg.err
+	within 90 grep -Eq 'ERROR .*partition orders_2026_01_31: dst_db: .*; public.orders_2026_01_31 is open in server process [0-9]+ \(user [^,]+, nightly, active, for 6[0-9] s\)' bg.err
 	end_sleepers
 	within 30 grep -Eq 'working again after [0-9]+ s and 1 attempt$' bg.err
 	kill -TERM "$PID"
