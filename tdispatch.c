@@ -7,8 +7,6 @@
 
 #include "tdispatch.h"
 
-#define MAX_LAG_S 1200                  /* default of --health: longer than server_timeout */
-
 struct app {
 	struct switches asked;
 	struct conf conf;
@@ -48,10 +46,10 @@ static int health(struct app *a)
 	if (!a->conf.state_file)
 		return refuse("the config has neither state_file nor pidfile, so nothing is known"
 			" of the running process: set state_file", 2);
-	int64_t max_lag_s = a->asked.max_lag ? a->asked.max_lag : MAX_LAG_S;
-	bool yes = report_healthy(a->conf.state_file, max_lag_s * 1000, &line);
-	print_line(yes ? stdout : stderr, "%s: %s\n", yes ? "healthy" : "not healthy",
-		buf_cstr(&line));
+	int64_t stall_s = a->asked.max_stall ? a->asked.max_stall : HEALTH_STALL_S;
+	bool yes = state_healthy(a->conf.state_file, stall_s * 1000, a->asked.max_lag * 1000,
+		&line);
+	print_line(yes ? stdout : stderr, "%s\n", buf_cstr(&line));
 	buf_free(&line);
 	return yes ? 0 : 1;
 }
@@ -78,7 +76,7 @@ static int check(struct app *a)
 
 static int status(struct app *a)
 {
-	return status_run(&a->job, a->asked.json);
+	return status_run(&a->job, a->asked.json, a->asked.watch);
 }
 
 /* Runs a mode that needs only the connections. */
@@ -86,6 +84,15 @@ static int act(struct app *a)
 {
 	struct err e = { 0 };
 	int rc = a->asked.mode->action(&a->job, &e);
+
+	job_free(&a->job);
+	return rc < 0 ? fail(&e) : rc;
+}
+
+static int reset(struct app *a)
+{
+	struct err e = { 0 };
+	int rc = admin_reset(&a->job, a->asked.yes, &e);
 
 	job_free(&a->job);
 	return rc < 0 ? fail(&e) : rc;
@@ -139,7 +146,7 @@ static const struct mode modes[] = {
 	{ "register", 0, 0, .run = act, .action = admin_register },
 	{ "unregister", 0, 0, .run = act, .action = admin_unregister },
 	{ "rewind", 0, 0, .run = act, .action = admin_rewind },
-	{ "reset", 0, 0, .run = act, .action = admin_reset },
+	{ "reset", 0, MODE_YES, .run = reset },
 	{ "replay", 0, 0, .run = act, .action = replay_run },
 	{ "reload", 'r', MODE_PIDFILE, .run = send_signal, .signal = SIGHUP },
 	{ "stop", 's', MODE_PIDFILE | MODE_LENIENT, .run = send_signal, .signal = SIGINT },
@@ -167,6 +174,9 @@ static int with_config(struct app *a)
 	a->job.conf = &a->conf;
 	if (!e.code)                    /* without one there may be no job_name */
 		run_apply_conf(&a->asked, &a->conf);
+	/* a run has a log to open first; those that address its process are called often */
+	if (!e.code && !(a->asked.mode->traits & (MODE_PIDFILE | MODE_STATE_FILE | MODE_LOG)))
+		run_log_warnings(&a->conf, NULL);
 	return a->asked.mode->run(a);
 }
 

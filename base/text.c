@@ -2,6 +2,7 @@
  * Arbitrary bytes as text that programs can read: the output is always valid UTF-8 without control
  * characters. Allocates nothing, since log.c uses it.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -132,6 +133,21 @@ size_t text_line(char *out, size_t size, struct span text)
 size_t text_page(char *out, size_t size, struct span text)
 {
 	return encode(out, size, text, page_char);
+}
+
+const char *text_grouped(int64_t n, char out[TEXT_GROUPED])
+{
+	char digits[TEXT_GROUPED];
+	int len = snprintf(digits, sizeof digits, "%" PRId64, n);
+	size_t at = 0;
+
+	for (int i = 0; i < len; i++) {
+		if (i && (len - i) % 3 == 0 && digits[i - 1] != '-')
+			out[at++] = ',';
+		out[at++] = digits[i];
+	}
+	out[at] = 0;
+	return out;
 }
 
 const char *text_s(int64_t n)

@@ -92,8 +92,9 @@ struct conf {                           /* the job's keys, and its destination's
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
 	enum log_format log_format;
+	int64_t log_interval;           /* milliseconds, as all times here; 0: a line a batch */
 	char *use_skylog;               /* ignored */
-	int64_t loop_delay;             /* milliseconds, as all times here */
+	int64_t loop_delay;
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db;
@@ -165,8 +166,8 @@ struct mode;
 struct switches {
 	const struct mode *mode;
 	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once, verify, json, progress_json;
-	int64_t max_lag;                /* seconds, 0: not given */
+	bool daemon, once, verify, json, progress_json, watch, yes;
+	int64_t max_lag, max_stall;     /* seconds, 0: not given */
 	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
 	size_t nsets;
 	const char *file;               /* NULL: the config is the environment */
@@ -179,8 +180,9 @@ enum mode_traits {
 	MODE_STATE_FILE = 1 << 3,       /* addresses it by its state_file */
 	MODE_LENIENT = 1 << 4,          /* works with an invalid config if that names the file */
 	MODE_LOG = 1 << 5,              /* its log lines are in the config's format */
-	MODE_JSON = 1 << 6,             /* takes --json */
-	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag */
+	MODE_JSON = 1 << 6,             /* takes --json and --watch */
+	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag and --max-stall */
+	MODE_YES = 1 << 8,              /* takes --yes */
 };
 
 struct mode {                           /* what a switch does */

@@ -22,6 +22,7 @@ const struct key key_table[] = {
 	{ "log_size", NULL, KEY_INT, AT(log_size), "10485760", .max = INT64_MAX },
 	{ "log_count", NULL, KEY_INT, AT(log_count), "3", .max = 1000 },
 	{ "log_format", NULL, KEY_WORD, AT(log_format), "text", .words = "text json" },
+	{ "log_interval", NULL, KEY_SECONDS, AT(log_interval), "0" },
 	{ "use_skylog", NULL, KEY_STRING, AT(use_skylog), "0" },
 	{ "loop_delay", NULL, KEY_SECONDS, AT(loop_delay), "1" },
 	{ "exception_sleep", NULL, KEY_SECONDS, AT(exception_sleep), "20" },

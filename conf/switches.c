@@ -158,14 +158,17 @@ const char switches_help[] =
 	"      --check         connect, and list what is there and what is missing\n"
 	"      --dry-run       read one batch and print what would be done; changes nothing\n"
 	"      --status        show the positions of queue and target, and the process\n"
+	"      --watch         with --status: again each second, until Ctrl-C\n"
 	"      --json          with --status: for programs\n"
 	"      --health        is the running process healthy? 0 yes, 1 no; asks no server\n"
-	"      --max-lag S     with --health: seconds without progress that are healthy (1200)\n"
+	"      --max-stall S   with --health: seconds without progress that are healthy (1200)\n"
+	"      --max-lag S     with --health: seconds behind the source that are healthy (any)\n"
 	"      --install       create what is missing: pgq_ext on the target, queue, consumer\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
 	"      --rewind        set the queue's position from the target's tick\n"
 	"      --reset         forget the position on the target\n"
+	"      --yes           with --reset: do not ask\n"
 	"      --replay        load the dead letters again; 1 if some are still refused\n"
 	"\n"
 	"Signal the process that holds pidfile:\n"
@@ -182,7 +185,7 @@ const char switches_help[] =
 
 enum {
 	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION,
-	OPT_JSON, OPT_MAX_LAG, OPT_MODE
+	OPT_JSON, OPT_WATCH, OPT_MAX_LAG, OPT_MAX_STALL, OPT_YES, OPT_MODE
 };
 
 #define MODES_MAX 32
@@ -191,10 +194,12 @@ static const struct option plain_options[] = {
 	{ "quiet", no_argument, NULL, 'q' }, { "verbose", no_argument, NULL, 'v' },
 	{ "daemon", no_argument, NULL, 'd' }, { "once", no_argument, NULL, OPT_ONCE },
 	{ "set", required_argument, NULL, OPT_SET }, { "verify", no_argument, NULL, OPT_VERIFY },
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "json", no_argument, NULL, OPT_JSON }, { "watch", no_argument, NULL, OPT_WATCH },
+	{ "yes", no_argument, NULL, OPT_YES },
 	{ "completion", required_argument, NULL, OPT_COMPLETION },
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "max-lag", required_argument, NULL, OPT_MAX_LAG },
+	{ "max-stall", required_argument, NULL, OPT_MAX_STALL },
 };
 
 #define PLAIN (sizeof plain_options / sizeof *plain_options)
@@ -266,9 +271,12 @@ static int check_together(struct switches *s, int nfiles, char **files)
 			" variable in the environment");
 	if (nfiles > 1)
 		return usage("there is more than one config file on the command line");
-	if ((s->json && !(s->mode->traits & MODE_JSON)) ||
-	    (s->max_lag && !(s->mode->traits & MODE_MAX_LAG)))
-		return usage("--json goes with --status, --max-lag with --health");
+	if ((s->json || s->watch) && !(s->mode->traits & MODE_JSON))
+		return usage("--json and --watch go with --status");
+	if ((s->max_lag || s->max_stall) && !(s->mode->traits & MODE_MAX_LAG))
+		return usage("--max-lag and --max-stall go with --health");
+	if (s->yes && !(s->mode->traits & MODE_YES))
+		return usage("--yes goes with --reset");
 	if (s->once && s->daemon)
 		return usage("--once and --daemon do not go together");
 	if ((s->verify || s->progress_json) && !s->once)
@@ -311,10 +319,15 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 				usage("--completion takes bash, zsh or fish"));
 		} else if (opt == OPT_JSON) {
 			s->json = true;
-		} else if (opt == OPT_MAX_LAG) {
-			if ((s->max_lag = seconds_of(optarg)) == 0)
-				return usage("--max-lag takes a whole number of seconds, 1 or"
-					" more");
+		} else if (opt == OPT_WATCH) {
+			s->watch = true;
+		} else if (opt == OPT_YES) {
+			s->yes = true;
+		} else if (opt == OPT_MAX_LAG || opt == OPT_MAX_STALL) {
+			*(opt == OPT_MAX_LAG ? &s->max_lag : &s->max_stall) = seconds_of(optarg);
+			if (seconds_of(optarg) == 0)
+				return usage("--max-lag and --max-stall take a whole number of"
+					" seconds, 1 or more");
 		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
 			return usage("two switches contradict each other");
 		} else {

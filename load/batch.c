@@ -13,8 +13,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "load.h"
 
@@ -58,16 +56,31 @@ static void log_unstored(const struct queue_batch *b, const struct tally *unstor
 static void log_batch(const struct job *j, const struct queue_batch *b, const struct load *load)
 {
 	double seconds = (double)load->took_ms / 1000;
+	bool told = load->events && !j->conf->log_interval;
 
-	(load->events ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
+	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
 		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
 		" seconds=%.3f rows_per_second=%.0f lag=%.1f", j->conf->queue_name, b->id,
 		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
 		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
 }
 
-static void tell(struct job *j, const struct pass *p, int64_t took_ms)
+/* Adds what lanes have committed of the batch before one failed. */
+static void add_half(struct loader *l, const struct queue_batch *b, struct load *load,
+	struct tally *rows)
 {
+	if (l->half_of == b->id) {
+		load->rows += tally_rows(&l->half);
+		load->late_rows += l->half_late;
+		tally_merge(rows, &l->half);
+	}
+	tally_clear(&l->half);
+	l->half_of = l->half_late = 0;
+}
+
+static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
+{
+	struct job *j = l->job;
 	const struct sink_done *done = sink_done(p->places->sink);
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	int64_t dead = (int64_t)p->dead.n;
@@ -75,68 +88,19 @@ static void tell(struct job *j, const struct pass *p, int64_t took_ms)
 		.events = p->events, .rows = tally_rows(&done->rows),
 		.unstored = tally_rows(&done->unstored), .bytes = done->bytes,
 		.partitions = watch_partitions(j->watch),
-		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0,
-		.late = p->late, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
+		.tick = p->batch->tick, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
+	struct tally rows = { 0 };
 
 	log_skipped(j, p);
 	log_unstored(p->batch, &done->unstored, &load);
 	load.late_rows = upkeep_tell_late(j, p->batch->id, &done->rows);
+	tally_merge(&rows, &done->rows);
+	add_half(l, p->batch, &load, &rows);
 	log_batch(j, p->batch, &load);
-	watch_batch(j->watch, &load, &done->rows, &p->dead);
-}
-
-/* ---- whose fault it is */
-
-/* After a missing table without a template that creates it: appends what to do. */
-static void add_remedy(const struct pass *p, struct err *e)
-{
-	const struct conf *c = p->job->conf;
-
-	if (c->dest.part_template || !sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
-	    !*p->fault.table || !strstr(e->msg, p->fault.table))
-		return;
-	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
-		"partitions must be there before their rows come: create it, or set part_template" :
-		"dest_table must be there: create it, or check dest_table");
-}
-
-/* After a table refused all rows: puts its name before the server's message. */
-static void name_table(const struct pass *p, struct err *e)
-{
-	char why[sizeof e->msg];
-
-	if (e->code != ERR_RIGHTS || !*p->fault.table || sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
-		return;
-	snprintf(why, sizeof why, "%s", e->msg);
-	snprintf(e->msg, sizeof e->msg, "table %s takes no rows: %.900s", p->fault.table, why);
-}
-
-/* Prefixes the error with the batch, the event, its source table and its partition. */
-static void blame(struct job *j, const struct pass *p, struct err *e)
-{
-	struct buf text = { 0 };
-	struct err reconnect = { 0 };
-	char *table = NULL;
-
-	if (p->event < 0)
-		return;
-	pq_close(j->src);
-	if (job_source(j, &reconnect) == 0)
-		table = queue_event_table(j->src, p->batch, p->event);
-	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
-	if (table)
-		buf_fmt(&text, ", source table %.200s", table);
-	if (p->fault.table[0])
-		buf_fmt(&text, ", partition %s", p->fault.table);
-	if (p->fault.column[0])
-		buf_fmt(&text, ", column %s", p->fault.column);
-	if (p->fault.value[0])
-		buf_fmt(&text, ", value \"%s\"", p->fault.value);
-	buf_fmt(&text, ": %s", e->msg);
-	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&text));
-	buf_free(&text);
-	free(table);
+	watch_batch(j->watch, &load, &rows, &p->dead);
+	tally_clear(&rows);
 }
 
 /* ---- loading */
@@ -157,6 +121,24 @@ static int keep_dead(struct pass *p, struct err *e)
 	for (size_t i = 0; i < j->lanes && !e->code; i++)
 		dead_write(dead, i, j->src, j->dst[i], j->conf, p->batch, e);
 	return e->code;
+}
+
+/* Some lanes may have committed before one failed: the batch will come again without their rows,
+ * which are told of now, and counted then. */
+static void keep_half(struct loader *l, const struct pass *p)
+{
+	const struct tally *rows = &sink_done(p->places->sink)->rows;
+	struct tally committed = { 0 };
+
+	for (size_t i = 0; i < rows->n; i++)
+		if (!p->job->loads[job_lane_of(p->job, span_of(rows->at[i].name))])
+			tally_add(&committed, rows->at[i].name, rows->at[i].rows);
+	if (l->half_of != p->batch->id)
+		tally_clear(&l->half);
+	l->half_of = p->batch->id;
+	l->half_late += upkeep_tell_late(p->job, p->batch->id, &committed);
+	tally_merge(&l->half, &committed);
+	tally_clear(&committed);
 }
 
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
@@ -181,6 +163,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	if (txn_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
+		keep_half(l, p);
 		places_forget(p->places);
 		return e->code;
 	}
@@ -242,10 +225,7 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 		if (is_too_large(p, e))
 			return split(p, e);
 		if (!worth_another(p, &forgot, e)) {
-			add_remedy(p, e);
-			name_table(p, e);
-			if (e->code == ERR_DATA || e->code == ERR_SHAPE)
-				blame(j, p, e);
+			blame_batch(p, e);
 			return e->code;
 		}
 		*e = (struct err){ 0 };
@@ -268,7 +248,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
-		tell(j, &p, clock_ms() - start_ms);
+		tell(l, &p, clock_ms() - start_ms);
 	}
 	dead_clear(&p.dead);
 	if (verdict < 0)
@@ -327,5 +307,6 @@ int batch_finish(struct loader *l, struct err *e)
 void batch_free(struct loader *l)
 {
 	places_free(&l->places);
+	tally_clear(&l->half);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

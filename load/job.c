@@ -139,14 +139,6 @@ int job_check_name(const struct conf *c, struct pq *src, struct pq *dst, struct 
 		c->file, c->consumer_name, c->base_consumer, knows, c->base_name);
 }
 
-static void warn_of_old_tick(const struct conf *c, const struct queue_state *state)
-{
-	if (state->last_tick_age_ms > TICK_IS_OLD_MS)
-		log_warn("src_db: the newest tick of queue %s is %" PRId64 " s old, and events"
-			" are read after a tick: does a ticker (pgqd) run?", c->queue_name,
-			state->last_tick_age_ms / 1000);
-}
-
 /* Registers a consumer that neither side knows. One that the target knows must not be registered:
  * it would start at the newest tick. */
 static int check_registration(struct job *j, struct err *e)
@@ -162,7 +154,6 @@ static int check_registration(struct job *j, struct err *e)
 		return e->code;
 	if (queue_require(&state, c->queue_name, e) < 0 || position_require(j->kind, e) < 0)
 		return e->code;
-	warn_of_old_tick(c, &state);
 	if (job_check_name(c, j->src, j->dst[0], e) < 0 ||
 	    position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
 		return e->code;

@@ -108,15 +108,39 @@ const struct sink_done *sink_done(const struct sink *);
  * forgotten. */
 bool sink_wrote(const struct sink *, int64_t start_s);
 
+/* ---- health.c: is all well, and if not, what is wrong? */
+
+struct health {                         /* what is known; -1 where it is not, also in queue */
+	int64_t pid;                    /* of the running process; 0: none runs */
+	const char *doing;              /* see struct state */
+	int64_t still_ms;               /* without progress */
+	int64_t failing_ms;             /* since the first of its errors in a row; -1: none */
+	const char *error;              /* of the last one; "" */
+	struct queue_backlog queue;     /* after what the target has */
+	int64_t rate;                   /* events a second */
+	bool gains;                     /* rate: by which the backlog shrinks, 0: it does not; else that are loaded */
+};
+
+#define HEALTH_STALL_S 1200             /* default of --max-stall: longer than server_timeout */
+
+/* Appends the verdict. true: the process runs, with progress in the last stall_ms and no more lag
+ * than lag_limit_ms; 0: any. */
+bool health_line(const struct health *, int64_t stall_ms, int64_t lag_limit_ms, struct buf *);
+/* Has the ticker stopped? Then appends `before`, for how long, and what to do. */
+bool health_no_ticks(const struct queue_backlog *, const char *before, struct buf *);
+/* When to tell for the n-th time, from 0, of what lasts: milliseconds since it began. */
+int64_t health_remind_ms(int n);
+
 /* ---- metrics.c: the process's counters, and their text in the metrics file */
 
 #define METRICS_BUCKETS 11
 #define METRICS_CLASSES 40              /* SQLSTATE classes; further ones are not counted */
+#define METRICS_KINDS (1 - ERR_OTHER)
 
 struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
 	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
-	int64_t took_ms, lag_ms;        /* lag_ms: from its tick to its commit */
+	int64_t tick, took_ms, lag_ms;  /* lag_ms: from its tick to its commit */
 };
 
 struct metrics {                        /* zeroed before use */
@@ -124,13 +148,46 @@ struct metrics {                        /* zeroed before use */
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
-	int64_t lag_ms, lag_at_ms;      /* lag at that clock_ms(); 0: unknown */
+	int64_t retries[METRICS_KINDS]; /* by error code, negated */
+	int64_t dead_waiting;           /* letters in the table; -1: unknown */
 	int64_t success_s;              /* since 1970, 0: never */
 };
 
 void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
-void metrics_text(const struct metrics *, const struct conf *, struct buf *);
+void metrics_retry(struct metrics *, int code); /* after an error of that code */
+void metrics_text(const struct metrics *, const struct health *, const struct conf *, struct buf *);
+
+/* ---- state.c: the state file, what others know of the running process */
+
+struct state {                          /* times are clock_ms() or since 1970 */
+	int64_t pid;
+	int64_t began;                  /* its start, in clock ticks since boot; 0: unknown */
+	char doing[16];                 /* starting, loading, idle, failing or ended */
+	int64_t progress_ms;            /* of the last progress, or when last idle */
+	int64_t events;                 /* since the start */
+	int64_t error_at_s;             /* of the last error; 0: none */
+	char error[1024];               /* its message, one line */
+	int64_t failing_ms;             /* of the first error in a row; 0: it does not fail */
+	int64_t error_over_s;           /* when the last error was over; 0: it is not, or there was none */
+	int64_t error_lasted_ms;
+	struct queue_backlog queue;     /* but what is loaded since; its lag is of: */
+	int64_t lag_at_ms;
+	int64_t looked_ms;              /* the rest of it is of then; 0: unknown */
+	int64_t looked_events;          /* `events` then */
+	int64_t gain;                   /* events a second by which the backlog shrank before; -1: unknown */
+};
+
+void state_begin(struct state *);               /* of this process */
+/* 0, or -1 with errno. */
+int state_write(const char *path, const struct state *);
+/* 0, or -1 with errno; EINVAL: not a state file. */
+int state_read(const char *path, struct state *);
+bool state_is_live(const struct state *);       /* is its process running? */
+/* What it tells now. The answer borrows strings from it. */
+struct health state_health(const struct state *);
+/* Appends the verdict on the process of that file; see health_line. */
+bool state_healthy(const char *path, int64_t stall_ms, int64_t lag_limit_ms, struct buf *line);
 
 /* ---- progress.c: progress of a finite run, for whoever is watching */
 
@@ -147,44 +204,39 @@ struct progress {
 	int64_t events, batches, parts; /* committed */
 	int64_t bad, errors;            /* dead letters and skipped events; errors of the run */
 	int64_t now_events;             /* of the current batch */
-	bool verifying;                 /* its events are being read a second time */
-	bool stopping;                  /* it is the last */
+	int64_t now_verified;           /* of these, read a second time */
+	bool verify;                    /* each batch is read a second time, */
+	bool verifying;                 /* and that is going on */
+	bool stopping;                  /* the current batch is the last */
 	struct tally rows;
 };
 
-void progress_begin(struct progress *, enum progress_kind);
+void progress_begin(struct progress *, enum progress_kind, bool verify);
 /* Shows the progress if it is time to. events: read in the current batch. Returns the milliseconds
  * until it wants to be called again. */
 int64_t progress_show(struct progress *, int64_t events);
 /* A batch is committed. */
 void progress_batch(struct progress *, const struct load *, const struct tally *rows);
-/* Shows the summary. how: a word, "done". */
+/* Shows the summary. how: a word; all but "done" says that not all is in. */
 void progress_end(struct progress *, const char *how);
 
 /* ---- report.c: reports of the running process: state file, metrics file, systemd */
 
-struct report_state {                   /* contents of the state file */
-	int pid;
-	int64_t began;                  /* its start, in clock ticks since boot; 0: unknown */
-	char doing[16];                 /* starting, loading, idle, failing or ended */
-	int64_t progress_ms;            /* clock_ms() of the last progress, or when last idle */
-	int64_t events;                 /* since the start */
-	int64_t error_at_s;             /* since 1970, of the last error; 0: none */
-	char error[1024];               /* its message, one line */
-};
-
 struct report {
 	const struct conf *conf;        /* borrowed; its contents may change */
-	struct report_state state;
+	struct state state;
 	struct metrics metrics;
 	int64_t state_due_ms, metrics_due_ms, watchdog_due_ms;
 	int64_t watchdog_ms;            /* 0: no watchdog */
 	int64_t events, bytes;          /* report_progress's last arguments */
 	bool ready, notified, state_failed, metrics_failed;
 	bool silent;                    /* another live process owns the files */
+	bool over;                      /* the process ends */
 	char status[256];               /* last sent */
 };
 
+/* Is it time? Then the next time is every_ms from now. */
+bool report_is_due(int64_t *next_ms, int64_t every_ms);
 void report_start(struct report *, const struct conf *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
@@ -195,17 +247,12 @@ int64_t report_progress(struct report *, int64_t events, int64_t bytes);
 void report_alive(struct report *);             /* progress of any other kind */
 void report_partition(struct report *);         /* progress: a partition was created */
 void report_batch(struct report *, const struct load *, const struct dead_list *);
+void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
+void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
-void report_error(struct report *, const struct err *);
+void report_error(struct report *, const struct err *, bool again);     /* again: it will be tried */
 void report_sleep(struct report *, int64_t ms); /* as process_sleep */
 void report_end(struct report *, bool failed);
-
-/* For other processes: reads a state file. 0, or -1 with errno; EINVAL: not a state file. */
-int report_read(const char *path, struct report_state *);
-bool report_is_live(const struct report_state *);       /* is its process running? */
-/* Is the process of that file running, with progress in the last limit_ms? Appends one line about
- * it. */
-bool report_healthy(const char *path, int64_t limit_ms, struct buf *line);
 
 /* ---- watch.c: one face for report and progress */
 
@@ -213,11 +260,18 @@ struct watch {                          /* zeroed before use */
 	struct report report;
 	struct progress progress;
 	bool shown;                     /* progress is shown */
+	bool stopping;                  /* it was told that this batch is the last */
 	int64_t parts;                  /* created since the last batch, without premade ones */
+	int64_t look_due_ms, dead_due_ms;
+	int64_t no_ticks_ms;            /* since when the ticker has stopped; 0: it has not */
+	int reminders;                  /* of that */
+	struct load sum;                /* of the batches since sum_ms, for log_interval */
+	int64_t batches, sum_ms;
 };
 
 void watch_start(struct watch *, const struct conf *);  /* borrowed; its contents may change */
-void watch_show(struct watch *, enum progress_kind);    /* from now on shows progress */
+/* From now on shows progress. verify: each batch is read twice. */
+void watch_show(struct watch *, enum progress_kind, bool verify);
 /* In the functions that loading calls, NULL: no-op. */
 /* Called within a batch with the events read and the bytes sent so far. Returns the milliseconds
  * until it must be called again; -1: no limit. */
@@ -229,8 +283,13 @@ void watch_partition(struct watch *, struct span name, bool ahead);
 int64_t watch_partitions(const struct watch *); /* for this batch, with failed tries */
 void watch_batch(struct watch *, const struct load *, const struct tally *rows,
 	const struct dead_list *);
-void watch_error(struct watch *, const struct err *);
-void watch_end(struct watch *, const char *how, bool failed);   /* how: a word, "done" */
+/* Between two batches, with src and dst idle, at most every 10 seconds: looks where the queue is, and
+ * warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is of
+ * the connection alone. */
+int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, struct err *);
+void watch_error(struct watch *, const struct err *, bool again);       /* again: it will be tried */
+void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
+void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
 
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
@@ -343,8 +402,8 @@ int txn_begin(struct job *, const struct queue_batch *, struct err *);
  * transaction. The caller calls queue_batch_free, after an error too. */
 int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick in the lanes that load, lane 0 last. rows: by partition. Batch NULL: the
- * positions stay. ERR_SHAPE, ERR_RIGHTS: a table that got rows is not a partition of dest_table;
- * ERR_CONFLICT: a table changed meanwhile. */
+ * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
+ * table that got rows is not a partition of dest_table; ERR_CONFLICT: a table changed meanwhile. */
 int txn_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
 
 /* ---- known.c: partitions known to exist, and their column types */
@@ -465,6 +524,12 @@ int pass_run(struct pass *, struct err *);
  * partition is logged. */
 int verify_run(const struct pass *, struct err *);
 
+/* ---- blame.c: what the error of a batch is about, and what may be done */
+
+/* Names table or partition, event and source table in the error. Afterwards the connections are of
+ * no more use. */
+void blame_batch(const struct pass *, struct err *);
+
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
@@ -475,6 +540,8 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
+	struct tally half;              /* rows that lanes have committed of batch half_of, */
+	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };
 
 /* 1: a batch was loaded; 0: the queue is empty; else an error, which names batch, event and
@@ -502,7 +569,10 @@ struct retry {                          /* zeroed but once, attended */
 	bool attended;                  /* somebody waits for the start: missing rights end it */
 	int code;                       /* of the last error; 0 after a success */
 	int tries;                      /* in a row with that code */
-	int64_t since_ms;               /* clock_ms() of the first error after a success */
+	int64_t since_ms;               /* clock_ms() of the first error after a success; since then: */
+	int attempts;                   /* that failed */
+	int reminders;                  /* logged of what lasts */
+	char said[256];                 /* the beginning of the last error */
 };
 
 /* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,
@@ -514,9 +584,10 @@ void retry_success(struct retry *);             /* logs that an error is over */
 
 /* conf_load, and whether the connection strings can be parsed. Call conf_free after an error too. */
 int run_read_conf(const struct switches *, struct conf *, struct err *);
-/* Applies the settings that other files keep themselves; logs the config's warnings, except for
- * modes that only address the running process. */
+/* Applies the settings that other files keep themselves. */
 void run_apply_conf(const struct switches *, const struct conf *);
+/* Logs the config's warnings, unless those of the config before it, or NULL, are the same. */
+void run_log_warnings(const struct conf *, const struct conf *before);
 /* Loads until a signal or the end of a finite run. A reload replaces *conf. Returns the exit
  * code. */
 int run_all(const struct switches *, struct conf *);

@@ -12,7 +12,6 @@
 
 #include "load.h"
 
-#define GROUPED_MAX 32
 #define ESTIMATE_AFTER_MS 2000          /* before that the rate says nothing about the rest */
 
 static int64_t every_ms(const struct progress *p)
@@ -24,9 +23,11 @@ static int64_t every_ms(const struct progress *p)
 	}
 }
 
-void progress_begin(struct progress *p, enum progress_kind kind)
+void progress_begin(struct progress *p, enum progress_kind kind, bool verify)
 {
-	*p = (struct progress){ .kind = kind, .total = -1, .start_ms = clock_ms() };
+	*p = (struct progress){
+		.kind = kind, .total = -1, .start_ms = clock_ms(), .verify = verify,
+	};
 	p->shown_ms = p->start_ms;
 	if (kind == PROGRESS_LINE)
 		log_status("");
@@ -34,31 +35,16 @@ void progress_begin(struct progress *p, enum progress_kind kind)
 
 /* ---- numbers for people */
 
-/* 1234567 as 1,234,567 */
-static const char *grouped(int64_t n, char out[GROUPED_MAX])
-{
-	char digits[GROUPED_MAX];
-	int len = snprintf(digits, sizeof digits, "%" PRId64, n);
-	size_t at = 0;
-
-	for (int i = 0; i < len; i++) {
-		if (i && (len - i) % 3 == 0 && digits[i - 1] != '-')
-			out[at++] = ',';
-		out[at++] = digits[i];
-	}
-	out[at] = 0;
-	return out;
-}
-
 static void add_number(struct buf *b, const char *before, int64_t n, const char *after)
 {
-	char text[GROUPED_MAX];
+	char text[TEXT_GROUPED];
 
-	buf_fmt(b, "%s%s%s", before, grouped(n, text), after);
+	buf_fmt(b, "%s%s%s", before, text_grouped(n, text), after);
 }
 
 /* As 1 partition, 2 partitions. */
-static void add_count(struct buf *b, const char *before, int64_t n, const char *what, const char *after)
+static void add_count(struct buf *b, const char *before, int64_t n, const char *what,
+	const char *after)
 {
 	add_number(b, before, n, " ");
 	buf_fmt(b, "%s%s%s", what, n == 1 ? "" : "s", after);
@@ -69,30 +55,59 @@ static int64_t rate(int64_t events, int64_t ms)
 	return ms > 0 ? (int64_t)((double)events * 1000 / (double)ms) : 0;
 }
 
-/* -1 where it cannot be told. */
+/* With two readings of each event, both count. -1 where it cannot be told. */
 static int64_t seconds_left(const struct progress *p, int64_t events, int64_t ms)
 {
-	if (p->total < 0 || events == 0 || p->verifying || ms < ESTIMATE_AFTER_MS)
+	double times = p->verify ? 2 : 1, done = (double)events;
+
+	if (p->verify)
+		done += (double)(events - p->now_events + p->now_verified);
+	if (p->total < 0 || done <= 0 || ms < ESTIMATE_AFTER_MS)
 		return -1;
-	return p->total > events ? (int64_t)((double)(p->total - events) * (double)ms / (double)events / 1000) : 0;
+	double left = times * (double)p->total - done;
+	return left > 0 ? (int64_t)(left * (double)ms / done / 1000 + 0.999) : 0;
 }
 
 /* ---- while it runs */
 
-static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms)
+/* Takes the last piece, from *len on, back if the line is wider with it. */
+static void fit(struct buf *b, size_t *len, size_t width)
 {
-	int64_t left = seconds_left(p, events, ms);
+	if (b->len > width)
+		b->len = *len;
+	*len = b->len;
+}
 
-	buf_str(b, p->stopping ? "stopping after this batch: " : "");
+static void add_left(struct buf *b, int64_t left)
+{
+	if (left > 0)
+		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60),
+			(int)(left % 60));
+	else if (left == 0)             /* the target has to end its statement, and to commit */
+		buf_str(b, ", finishing");
+}
+
+/* A piece with which the line is wider than `width` is left out; what matters most comes first. */
+static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms,
+	size_t width)
+{
+	size_t len = b->len;
+
+	buf_str(b, p->stopping ? "stopping: " : "");
 	add_number(b, "", events, "");
 	if (p->total >= events)
 		add_number(b, " of about ", p->total, "");
-	add_number(b, " events, ", rate(events, ms), "/s");
-	if (left >= 0)
-		buf_fmt(b, ", %" PRId64 ":%02d:%02d left", left / 3600, (int)(left / 60 % 60), (int)(left % 60));
-	add_count(b, ", ", p->parts, "partition", " created");
+	buf_str(b, " events");
+	fit(b, &len, width);
 	if (p->verifying)
-		buf_str(b, ", verifying");
+		add_number(b, ", verifying ", p->now_verified, "");
+	fit(b, &len, width);
+	add_left(b, seconds_left(p, events, ms));
+	fit(b, &len, width);
+	add_number(b, ", ", rate(events, ms), "/s");
+	fit(b, &len, width);
+	add_count(b, ", ", p->parts, "partition", "");
+	fit(b, &len, width);
 }
 
 /* null where it is not known */
@@ -109,18 +124,17 @@ static void add_json_now(struct buf *b, const struct progress *p, int64_t events
 	add_json(b, "events_per_second", rate(events, ms));
 	add_json(b, "seconds_left", seconds_left(p, events, ms));
 	add_json(b, "partitions_created", p->parts);
+	add_json(b, "events_verified", p->verify ? p->events + p->now_verified : -1);
 	buf_fmt(b, ",\"verifying\":%s}", p->verifying ? "true" : "false");
 }
 
 /* A line that is wider than the terminal could not be drawn over. */
-static void draw(struct buf *line)
+static size_t terminal_width(void)
 {
 	struct winsize size;
-	size_t width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 
-	if (line->len >= width)
-		line->len = width - 1;
-	log_status(buf_cstr(line));
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+	return known ? size.ws_col - 1 : 79;
 }
 
 static void put_line(struct buf *line)
@@ -139,11 +153,12 @@ static void show(struct progress *p, int64_t ms)
 	if (p->kind == PROGRESS_JSON)
 		add_json_now(&line, p, events, ms);
 	else
-		add_text(&line, p, events, ms);
+		add_text(&line, p, events, ms,
+			p->kind == PROGRESS_LINE ? terminal_width() : SIZE_MAX);
 	if (p->kind == PROGRESS_JSON)
 		put_line(&line);
 	else if (p->kind == PROGRESS_LINE)
-		draw(&line);
+		log_status(buf_cstr(&line));
 	else
 		log_info("progress: %s", buf_cstr(&line));
 	buf_free(&line);
@@ -151,8 +166,7 @@ static void show(struct progress *p, int64_t ms)
 
 int64_t progress_show(struct progress *p, int64_t events)
 {
-	if (!p->verifying)
-		p->now_events = events;
+	*(p->verifying ? &p->now_verified : &p->now_events) = events;
 	int64_t now_ms = clock_ms(), next_ms = p->shown_ms + every_ms(p);
 	if (now_ms < next_ms)
 		return next_ms - now_ms;
@@ -166,7 +180,7 @@ void progress_batch(struct progress *p, const struct load *load, const struct ta
 	p->events += load->events;
 	p->bad += load->dead + load->skipped + load->late;
 	p->batches++;
-	p->now_events = 0;
+	p->now_events = p->now_verified = 0;
 	tally_merge(&p->rows, rows);
 }
 
@@ -180,7 +194,18 @@ static void say(const struct progress *p, struct buf *line)
 	line->len = 0;
 }
 
-static void end_text(const struct progress *p, const char *how, int64_t ms)
+/* After an end before all was in. */
+static void say_kept(const struct progress *p, struct buf *line)
+{
+	buf_str(line, "what was loaded is kept");
+	if (p->parts)
+		buf_fmt(line, ", and the partition%s created", text_s(p->parts));
+	buf_str(line, p->now_events ? "; the batch that was not finished is rolled back" : "");
+	buf_str(line, "; the same command goes on from there");
+	say(p, line);
+}
+
+static void end_text(const struct progress *p, const char *how, bool failed, int64_t ms)
 {
 	struct buf line = { 0 };
 
@@ -194,12 +219,16 @@ static void end_text(const struct progress *p, const char *how, int64_t ms)
 		add_count(&line, ", ", p->bad, "event", " not written");
 	if (p->errors)
 		add_count(&line, ", ", p->errors, "error", "");
+	if (p->verify && !failed)
+		add_count(&line, "; verified ", (int64_t)p->rows.n, "partition", "");
 	say(p, &line);
 	for (size_t i = 0; i < p->rows.n; i++) {
 		buf_fmt(&line, "  %s: ", p->rows.at[i].name);
 		add_count(&line, "", p->rows.at[i].rows, "row", "");
 		say(p, &line);
 	}
+	if (failed)
+		say_kept(p, &line);
 	buf_free(&line);
 }
 
@@ -207,13 +236,15 @@ static void end_json(const struct progress *p, const char *how, int64_t ms)
 {
 	struct buf line = { 0 };
 
-	buf_fmt(&line, "{\"type\":\"summary\",\"end\":\"%s\",\"seconds\":%.3f", how, (double)ms / 1000);
+	buf_fmt(&line, "{\"type\":\"summary\",\"end\":\"%s\",\"seconds\":%.3f", how,
+		(double)ms / 1000);
 	add_json(&line, "events", p->events);
 	add_json(&line, "batches", p->batches);
 	add_json(&line, "rows", tally_rows(&p->rows));
 	add_json(&line, "partitions_created", p->parts);
 	add_json(&line, "events_not_written", p->bad);
 	add_json(&line, "errors", p->errors);
+	add_json(&line, "partitions_verified", p->verify ? (int64_t)p->rows.n : -1);
 	buf_str(&line, ",\"rows_of\":{");
 	for (size_t i = 0; i < p->rows.n; i++) {
 		buf_str(&line, i ? "," : "");
@@ -229,7 +260,11 @@ void progress_end(struct progress *p, const char *how)
 {
 	if (p->kind == PROGRESS_LINE)
 		log_status("");
-	(p->kind == PROGRESS_JSON ? end_json : end_text)(p, how, clock_ms() - p->start_ms);
+	int64_t ms = clock_ms() - p->start_ms;
+	if (p->kind == PROGRESS_JSON)
+		end_json(p, how, ms);
+	else
+		end_text(p, how, strcmp(how, "done") != 0, ms);
 	if (p->kind == PROGRESS_LINE)
 		log_status(NULL);
 	tally_clear(&p->rows);

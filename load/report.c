@@ -3,16 +3,10 @@
  * second, the metrics file less often, and systemd. A file that cannot be written does not stop the
  * loading of rows. What is not configured costs nothing.
  *
- * The state file lets --health and --status see the running process without asking a server. Its
- * times are of CLOCK_MONOTONIC, which all processes of a machine share and nobody sets. The pid and
- * its start time reveal a file that a killed process left, and with the clock one from before a
- * reboot.
- *
  * systemd gets notifications, one datagram each to the socket in NOTIFY_SOCKET; without it, none.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,89 +17,6 @@
 #include <unistd.h>
 
 #include "load.h"
-
-/* ---- the state file */
-
-#define FILE_BYTES 2048                 /* an error's text and the rest */
-
-/* When the process began; 0 when /proc does not tell, -1 when it has ended. */
-static int64_t began(int pid)
-{
-	char path[40], text[1024];
-	long long at;
-	char how;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	if (file_read(path, text, sizeof text) < 0)
-		return 0;
-	const char *name_end = strrchr(text, ')');
-	if (!name_end || sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld",
-	    &how, &at) != 2)
-		return 0;
-	return how == 'Z' ? -1 : at;
-}
-
-static void state_of_this_process(struct report_state *s)
-{
-	*s = (struct report_state){ .pid = getpid(), .began = began(getpid()) };
-}
-
-static int state_write(const char *path, const struct report_state *s)
-{
-	char text[FILE_BYTES];
-
-	int n = snprintf(text, sizeof text, "pid %d\nbegan %" PRId64 "\ndoing %s\nprogress_ms %" PRId64 "\nevents %" PRId64 "\nerror_at %" PRId64
-		"\nerror %s\n", s->pid, s->began, s->doing, s->progress_ms, s->events, s->error_at_s, s->error);
-	return file_replace(path, (struct span){ text, (size_t)n }, 0640);
-}
-
-int report_read(const char *path, struct report_state *s)
-{
-	char text[FILE_BYTES];
-
-	*s = (struct report_state){ 0 };
-	if (file_read(path, text, sizeof text) < 0)
-		return -1;
-	if (sscanf(text, "pid %d began %" SCNd64 " doing %15s progress_ms %" SCNd64 " events %" SCNd64 " error_at %" SCNd64 " error %1023[^\n]",
-	    &s->pid, &s->began, s->doing, &s->progress_ms, &s->events, &s->error_at_s, s->error) < 6 || s->pid <= 0) {
-		errno = EINVAL;
-		return -1;
-	}
-	return 0;
-}
-
-bool report_is_live(const struct report_state *s)
-{
-	if (s->pid <= 0 || strcmp(s->doing, "ended") == 0 || s->progress_ms > clock_ms() ||
-	    (kill(s->pid, 0) < 0 && errno != EPERM))
-		return false;
-	int64_t at = began(s->pid);
-	return at == s->began || !at || (at > 0 && !s->began);
-}
-
-bool report_healthy(const char *path, int64_t limit_ms, struct buf *line)
-{
-	struct report_state s;
-
-	if (report_read(path, &s) < 0) {
-		if (errno == ENOENT)
-			buf_fmt(line, "it is not running: there is no state file %s", path);
-		else
-			buf_fmt(line, "cannot read state file %s: %s", path, errno == EINVAL ? "it is none" : strerror(errno));
-		return false;
-	}
-	int64_t age_ms = clock_ms() - s.progress_ms;
-	bool live = report_is_live(&s), late = age_ms > limit_ms;
-	if (!live)
-		buf_fmt(line, "process %d does not run any more", s.pid);
-	else if (late)
-		buf_fmt(line, "process %d is %s, without progress for %.1f s", s.pid, s.doing, (double)age_ms / 1000);
-	else
-		buf_fmt(line, "process %d is %s, progress %.1f s ago", s.pid, s.doing, (double)age_ms / 1000);
-	if (*s.error && (!live || strcmp(s.doing, "failing") == 0))
-		buf_fmt(line, "; last error: %s", s.error);
-	return live && !late;
-}
 
 /* ---- systemd */
 
@@ -164,7 +75,7 @@ static int64_t watchdog_pause_ms(void)
 #define STATE_EVERY_MS 1000
 #define METRICS_EVERY_MS 5000
 
-static bool is_due(int64_t *next_ms, int64_t every_ms)
+bool report_is_due(int64_t *next_ms, int64_t every_ms)
 {
 	int64_t now_ms = clock_ms();
 
@@ -178,7 +89,8 @@ static bool is_due(int64_t *next_ms, int64_t every_ms)
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
-		log_warn("cannot write %s %s: %s", key, path, errno == ELOOP ? "it is a symbolic link" :
+		log_warn("cannot write %s %s: %s", key, path,
+			errno == ELOOP ? "it is a symbolic link" :
 			errno == EINVAL ? "it is no regular file" : strerror(errno));
 	*failed = rc < 0;
 }
@@ -198,8 +110,12 @@ static void write_metrics(struct report *r)
 
 	if (!path || r->silent)
 		return;
-	metrics_text(&r->metrics, r->conf, &text);
-	tell_written(&r->metrics_failed, file_replace(path, (struct span){ text.p, text.len }, 0644), "metrics_file", path);
+	struct health health = state_health(&r->state);
+	if (r->over)
+		health.pid = 0;
+	metrics_text(&r->metrics, &health, r->conf, &text);
+	int rc = file_replace(path, (struct span){ text.p, text.len }, 0644);
+	tell_written(&r->metrics_failed, rc, "metrics_file", path);
 	buf_free(&text);
 }
 
@@ -212,9 +128,11 @@ static void send_status(struct report *r)
 		return;
 	if (strcmp(r->state.doing, "failing") == 0) {
 		char *end = stpcpy(status, "STATUS=failing: ");
-		end[text_line(end, 200, span_of(r->state.error))] = 0;          /* only whole characters */
+		/* only whole characters */
+		end[text_line(end, 200, span_of(r->state.error))] = 0;
 	} else {
-		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start", r->state.doing, r->state.events);
+		snprintf(status, sizeof status, "STATUS=%s, %" PRId64 " events since the start",
+			r->state.doing, r->state.events);
 	}
 	if (strcmp(status, r->status) == 0)
 		return;
@@ -224,17 +142,17 @@ static void send_status(struct report *r)
 
 static void write_due(struct report *r)
 {
-	if (is_due(&r->state_due_ms, STATE_EVERY_MS)) {
+	if (report_is_due(&r->state_due_ms, STATE_EVERY_MS)) {
 		write_state(r);
 		send_status(r);
 	}
-	if (is_due(&r->metrics_due_ms, METRICS_EVERY_MS))
+	if (report_is_due(&r->metrics_due_ms, METRICS_EVERY_MS))
 		write_metrics(r);
 }
 
 static void sign_of_life(struct report *r)
 {
-	if (r->watchdog_ms && is_due(&r->watchdog_due_ms, r->watchdog_ms))
+	if (r->watchdog_ms && report_is_due(&r->watchdog_due_ms, r->watchdog_ms))
 		notify("WATCHDOG=1");
 }
 
@@ -246,7 +164,10 @@ static bool is_watched(const struct report *r)
 
 static int64_t longest_wait(const struct report *r, int64_t ms)
 {
-	int64_t most_ms = r->watchdog_ms && r->watchdog_ms < STATE_EVERY_MS ? r->watchdog_ms : STATE_EVERY_MS;
+	int64_t most_ms = STATE_EVERY_MS;
+
+	if (r->watchdog_ms && r->watchdog_ms < most_ms)
+		most_ms = r->watchdog_ms;
 
 	return is_watched(r) && most_ms < ms ? most_ms : ms;
 }
@@ -272,12 +193,13 @@ static void progress(struct report *r, const char *doing)
  * own. */
 static void look_for_another(struct report *r, const struct conf *conf)
 {
-	struct report_state other;
+	struct state other;
 
-	r->silent = conf->state_file && report_read(conf->state_file, &other) == 0 && other.pid != r->state.pid &&
-		report_is_live(&other);
+	r->silent = conf->state_file && state_read(conf->state_file, &other) == 0 &&
+		other.pid != r->state.pid && state_is_live(&other);
 	if (r->silent)
-		log_info("process %d runs with this config: state_file and metrics_file are left to it", other.pid);
+		log_info("process %" PRId64 " runs with this config: state_file and metrics_file"
+			" are left to it", other.pid);
 }
 
 void report_alive(struct report *r)
@@ -288,8 +210,11 @@ void report_alive(struct report *r)
 
 void report_start(struct report *r, const struct conf *conf)
 {
-	*r = (struct report){ .conf = conf, .notified = notify_wanted(), .watchdog_ms = watchdog_pause_ms() };
-	state_of_this_process(&r->state);
+	*r = (struct report){
+		.conf = conf, .notified = notify_wanted(), .watchdog_ms = watchdog_pause_ms(),
+	};
+	r->metrics.dead_waiting = -1;
+	state_begin(&r->state);
 	look_for_another(r, conf);
 	progress(r, "starting");
 	write_due(r);
@@ -323,7 +248,8 @@ void report_reloading(struct report *r)
 	char text[80];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+		(int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 	notify(text);
 	r->ready = false;
 }
@@ -347,29 +273,78 @@ void report_partition(struct report *r)
 	report_alive(r);
 }
 
+static bool all_is_loaded(const struct report *r, const struct load *load)
+{
+	return load->tick >= r->state.queue.newest_tick;
+}
+
 void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
 {
+	struct queue_backlog *q = &r->state.queue;
+
 	metrics_batch(&r->metrics, load);
 	for (size_t i = 0; i < dead->n; i++)
 		metrics_error(&r->metrics, dead->at[i].sqlstate);
+	/* less: the source's clock was set back */
+	q->lag_ms = load->lag_ms > 0 ? load->lag_ms : 0;
+	r->state.lag_at_ms = clock_ms();
+	if (all_is_loaded(r, load))
+		q->events = q->waiting_ms = 0;
+}
+
+void report_queue(struct report *r, const struct queue_backlog *q)
+{
+	struct state *s = &r->state;
+	int64_t now_ms = clock_ms(), took_ms = now_ms - s->looked_ms;
+
+	s->gain = -1;
+	if (s->looked_ms && s->queue.events > 0 && q->events > 0 && took_ms > 0) {
+		int64_t fewer = s->queue.events - q->events;
+		s->gain = fewer > 0 ? fewer * 1000 / took_ms : 0;
+	}
+	s->queue = *q;
+	s->looked_ms = s->lag_at_ms = now_ms;
+	s->looked_events = s->events;
+}
+
+void report_dead(struct report *r, int64_t letters)
+{
+	r->metrics.dead_waiting = letters;
+}
+
+static void error_is_over(struct state *s)
+{
+	if (!s->failing_ms)
+		return;
+	s->error_over_s = time(NULL);
+	s->error_lasted_ms = clock_ms() - s->failing_ms;
+	s->failing_ms = 0;
 }
 
 void report_success(struct report *r, bool idle)
 {
 	r->metrics.success_s = time(NULL);
-	if (idle && !r->metrics.lag_at_ms)      /* before the first batch; a tick's age is more than that */
-		r->metrics.lag_at_ms = clock_ms();
 	r->state.events = r->metrics.events;
+	error_is_over(&r->state);
+	if (idle && r->state.looked_ms)
+		r->state.queue.events = r->state.queue.waiting_ms = 0;
 	progress(r, idle ? "idle" : "loading");
 	write_due(r);
 }
 
-void report_error(struct report *r, const struct err *e)
+void report_error(struct report *r, const struct err *e, bool again)
 {
+	struct state *s = &r->state;
+
 	metrics_error(&r->metrics, e->sqlstate);
-	r->state.events = r->metrics.events;
-	r->state.error_at_s = time(NULL);
-	r->state.error[text_line(r->state.error, sizeof r->state.error - 1, span_of(e->msg))] = 0;
+	if (again)
+		metrics_retry(&r->metrics, e->code);
+	s->events = r->metrics.events;
+	s->error_at_s = time(NULL);
+	s->error_over_s = s->error_lasted_ms = 0;
+	s->error[text_line(s->error, sizeof s->error - 1, span_of(e->msg))] = 0;
+	if (!s->failing_ms)
+		s->failing_ms = clock_ms();
 	now_doing(r, "failing");
 }
 
@@ -392,6 +367,7 @@ void report_sleep(struct report *r, int64_t ms)
 void report_end(struct report *r, bool failed)
 {
 	notify("STOPPING=1");
+	r->over = true;
 	write_metrics(r);
 	now_doing(r, "ended");
 	if (failed)

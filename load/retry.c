@@ -1,9 +1,12 @@
 /*
  * After an error: whether to try again, how soon, and what to say.
  *
- * A lasting error is logged when it begins and when it is over, not at each try.
+ * A lasting error is logged when it begins, when its text changes, now and then, and when it is
+ * over; not at each try.
  */
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "load.h"
 
@@ -65,36 +68,71 @@ static const char *hint(const struct err *e)
 		"; --check says which GRANT is missing" : "";
 }
 
-/* ms: until the next try; -1: there is none. */
-static void tell(const struct retry *r, const struct err *e, bool news, int64_t ms)
+static bool is_passing(int code)
+{
+	return code == ERR_CONN || code == ERR_CONFLICT || code == ERR_READONLY;
+}
+
+/* Is it another error, or are there other words for it? Those of lost connections and conflicts
+ * differ from try to try. */
+static bool is_news(const struct retry *r, const struct err *e)
+{
+	if (r->tries == 1 || (e->code == ERR_TIMEOUT && r->tries == TIMEOUT_TRIES))
+		return true;
+	return !is_passing(e->code) && strncmp(r->said, e->msg, sizeof r->said - 1) != 0;
+}
+
+/* The error, and what comes next. ms: until the next try. */
+static void add_outlook(const struct retry *r, const struct err *e, int64_t ms, struct buf *line)
 {
 	const char *setting = r->tries >= TIMEOUT_TRIES ? sqlstate_setting(e->sqlstate) : NULL;
-	long long seconds = ms / 1000;
 
-	if (ms < 0)
-		log_error("%s%s", e->msg, hint(e));
-	else if (e->code == ERR_CONN || e->code == ERR_CONFLICT || e->code == ERR_READONLY)
-		(news ? log_warn : log_debug)("%s; trying again", e->msg);
-	else if (e->code == ERR_TIMEOUT && setting)
-		log_error("%s; %d times in a row: see %s of the role and the database; trying again"
-			" in %lld s", e->msg, r->tries, setting, seconds);
-	else
-		log_error("%s%s; trying again in %lld s", e->msg, hint(e), seconds);
+	buf_fmt(line, "%s%s", e->msg, hint(e));
+	if (e->code == ERR_TIMEOUT && setting)
+		buf_fmt(line, "; %d times in a row: see %s of the role and the database", r->tries,
+			setting);
+	buf_str(line, "; trying again");
+	if (!is_passing(e->code))
+		buf_fmt(line, " in %" PRId64 " s", ms / 1000);
+}
+
+/* What lasts is told of now and then, with the present reason. */
+static void tell(struct retry *r, const struct err *e, bool news, int64_t ms)
+{
+	int64_t lasted_ms = clock_ms() - r->since_ms;
+	struct buf line = { 0 };
+
+	add_outlook(r, e, ms, &line);
+	if (lasted_ms >= health_remind_ms(r->reminders)) {
+		log_error("failing for %" PRId64 " s, %d attempts: %s", lasted_ms / 1000,
+			r->attempts, buf_cstr(&line));
+		while (health_remind_ms(r->reminders) <= lasted_ms)
+			r->reminders++;
+	} else {
+		(!news ? log_debug : is_passing(e->code) ? log_warn : log_error)("%s",
+			buf_cstr(&line));
+	}
+	memcpy(r->said, e->msg, sizeof r->said - 1);
+	buf_free(&line);
+}
+
+static void count(struct retry *r, int code)
+{
+	if (!r->code)
+		r->since_ms = clock_ms();
+	r->tries = r->code == code ? r->tries + 1 : 1;
+	r->code = code;
+	r->attempts++;
 }
 
 int64_t retry_after(struct retry *r, const struct conf *conf, const struct err *e, bool lost)
 {
-	bool news = r->code != e->code;
-
-	if (news) {
-		r->tries = 0;
-		if (!r->code)
-			r->since_ms = clock_ms();
-	}
-	r->tries++;
+	count(r, e->code);
 	int64_t ms = try_again(r, conf, e->code) ? pause_ms(r, conf, e->code) : -1;
-	tell(r, e, news || lost, ms);
-	r->code = e->code;
+	if (ms < 0)
+		log_error("%s%s", e->msg, hint(e));
+	else
+		tell(r, e, lost || is_news(r, e), ms);
 	int64_t left_ms = r->since_ms + conf->retry_limit - clock_ms();
 	if (!r->once || ms < 0 || left_ms >= ms)
 		return ms;
@@ -104,6 +142,7 @@ int64_t retry_after(struct retry *r, const struct conf *conf, const struct err *
 void retry_success(struct retry *r)
 {
 	if (r->code)
-		log_info("working again");
-	r->code = r->tries = 0;
+		log_info("working again after %" PRId64 " s and %d attempt%s",
+			(clock_ms() - r->since_ms) / 1000, r->attempts, text_s(r->attempts));
+	r->code = r->tries = r->attempts = r->reminders = 0;
 }

@@ -39,8 +39,11 @@ int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e
 	return 0;
 }
 
-static void log_warnings(const struct conf *conf)
+void run_log_warnings(const struct conf *conf, const struct conf *before)
 {
+	if (before && conf->warnings.len == before->warnings.len && (!conf->warnings.len ||
+	    memcmp(conf->warnings.p, before->warnings.p, conf->warnings.len) == 0))
+		return;
 	for (const char *p = conf->warnings.p, *end = p + conf->warnings.len; p < end;) {
 		size_t n = strcspn(p, "\n");
 		log_warn("%.*s", (int)n, p);
@@ -60,8 +63,6 @@ void run_apply_conf(const struct switches *asked, const struct conf *conf)
 	log_setup(conf->job_name, (enum log_level)level,
 		(traits & MODE_LOG) && conf->log_format == LOG_JSON);
 	pq_setup(conf->server_timeout);
-	if (!(traits & (MODE_PIDFILE | MODE_STATE_FILE)))
-		log_warnings(conf);
 }
 
 static int open_log(const struct conf *conf, struct err *e)
@@ -99,9 +100,11 @@ static void replace_conf(struct run *r, struct conf *conf)
 	job_free(&r->job);
 	r->job.upkeep.keep_at_ms = keep_at_ms;
 	report_moves(&r->watch.report, conf);
-	conf_free(r->conf);
+	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
 	run_apply_conf(r->asked, r->conf);
+	run_log_warnings(r->conf, &old_conf);
+	conf_free(&old_conf);
 }
 
 /* An invalid config changes nothing, but the log file is reopened all the same. */
@@ -148,13 +151,13 @@ static bool recover(struct run *r, const struct err *e)
 	struct job *j = &r->job;
 	bool lost = e->code == ERR_CONN && j->src && j->dst[0] && !connect_failed(e);
 
-	watch_error(&r->watch, e);
 	int64_t ms = retry_after(&r->retry, r->conf, e, lost);
+	watch_error(&r->watch, e, ms >= 0);
 	job_disconnect(j);
 	if (ms < 0)
 		return false;
 	leave_terminal(r);
-	report_sleep(&r->watch.report, ms);
+	watch_sleep(&r->watch, ms);
 	return true;
 }
 
@@ -206,8 +209,11 @@ static int work(struct run *r, struct err *e)
 {
 	int64_t events = r->loader.events;
 	struct places *places = &r->loader.places;
+	int64_t tick = r->loader.last_tick ? r->loader.last_tick : -1;
 	int rc = connect_all(r, e);
 
+	if (rc == 0)
+		rc = watch_look(&r->watch, r->job.src, r->job.dst[0], tick, e);
 	if (rc == 0)
 		rc = batch_run(&r->loader, e);
 	if (rc < 0)
@@ -262,7 +268,7 @@ static int loop(struct run *r)
 		if (done)
 			break;
 		if (rc == 0)
-			report_sleep(&r->watch.report, pause_when_empty(r));
+			watch_sleep(&r->watch, pause_when_empty(r));
 	}
 	if (process_stop_after_batch())
 		log_info("told to stop");
@@ -287,7 +293,8 @@ static void show_progress(struct run *r)
 	if (!asked->once || (asked->verbosity < 0 && !asked->progress_json))
 		return;
 	watch_show(&r->watch, asked->progress_json ? PROGRESS_JSON :
-		asked->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG);
+		asked->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG,
+		asked->verify);
 }
 
 static int fail(const char *why, int code)
@@ -315,6 +322,7 @@ static int start(struct run *r)
 		return fail(e.msg, 2);
 	}
 	show_progress(r);
+	run_log_warnings(c, NULL);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s",
 		c->queue_name, c->consumer_name, c->dest.dest_table);
 	watch_start(&r->watch, c);
@@ -335,7 +343,7 @@ int run_all(const struct switches *asked, struct conf *conf)
 	r.loader.job = &r.job;
 	r.job.watch = &r.watch;
 	code = loop(&r);
-	bool stopped = process_stop_after_batch();
+	bool stopped = process_stop_after_batch() && (code || !is_one_off(&r));
 	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
 	batch_free(&r.loader);
 	job_free(&r.job);

@@ -233,10 +233,10 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 int txn_commit(struct job *j, const struct queue_batch *b, const struct tally *rows, struct err *e)
 {
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
-		if (j->loads[i])
-			commit_lane(j, i, b, rows, e);
-		else
+		if (!j->loads[i])
 			pq_query(j->dst[i], "ROLLBACK", e);
+		else if (commit_lane(j, i, b, rows, e) == 0)
+			j->loads[i] = false;
 	}
 	return e->code;
 }

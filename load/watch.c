@@ -2,16 +2,19 @@
  * One face for what others see of a run: report, for other processes, and progress, for whoever is
  * watching. The rest of the program calls only this.
  */
+#include <inttypes.h>
+
 #include "load.h"
 
 void watch_start(struct watch *w, const struct conf *conf)
 {
 	report_start(&w->report, conf);
+	w->sum_ms = clock_ms();
 }
 
-void watch_show(struct watch *w, enum progress_kind kind)
+void watch_show(struct watch *w, enum progress_kind kind, bool verify)
 {
-	progress_begin(&w->progress, kind);
+	progress_begin(&w->progress, kind, verify);
 	w->shown = true;
 }
 
@@ -21,10 +24,19 @@ static int64_t sooner(int64_t a, int64_t b)
 	return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
+static void tell_stopping(struct watch *w)
+{
+	if (w->stopping || !process_stop_after_batch())
+		return;
+	w->stopping = true;
+	log_warn("finishing this batch; again: stop now, this batch is rolled back");
+}
+
 int64_t watch_pass(struct watch *w, int64_t events, int64_t bytes)
 {
 	if (!w)
 		return -1;
+	tell_stopping(w);
 	return sooner(w->shown ? progress_show(&w->progress, events) : -1,
 		report_progress(&w->report, events, bytes));
 }
@@ -56,25 +68,136 @@ int64_t watch_partitions(const struct watch *w)
 	return w ? w->parts : 0;
 }
 
+/* ---- the queue, between two batches */
+
+#define LOOK_EVERY_MS 10000
+#define DEAD_EVERY_MS 60000
+
+/* Warns when the ticker stops and of what lasts, and tells when it ticks again. */
+static void tell_ticks(struct watch *w, const struct queue_backlog *q)
+{
+	const char *queue = w->report.conf->queue_name;
+	struct buf why = { 0 };
+	int64_t now_ms = clock_ms(), lasted_ms = now_ms - w->no_ticks_ms;
+
+	if (!health_no_ticks(q, "no tick for ", &why)) {
+		if (w->no_ticks_ms && q->newest_ms >= 0)
+			log_info("queue %s ticks again, after %" PRId64 " s", queue,
+				lasted_ms / 1000);
+		if (q->newest_ms >= 0)
+			w->no_ticks_ms = 0;
+	} else if (!w->no_ticks_ms) {
+		log_warn("queue %s: %s", queue, buf_cstr(&why));
+		w->no_ticks_ms = now_ms - q->newest_ms > 0 ? now_ms - q->newest_ms : 1;
+		w->reminders = 0;
+		while (health_remind_ms(w->reminders) <= q->newest_ms)
+			w->reminders++;
+	} else if (lasted_ms >= health_remind_ms(w->reminders)) {
+		log_warn("queue %s: still %s", queue, buf_cstr(&why));
+		w->reminders++;
+	}
+	buf_free(&why);
+}
+
+/* What cannot be asked for lack of rights is unknown; a lost connection is an error. */
+static int unless_lost(struct pq *q, struct err *e)
+{
+	if (!e->code || sqlstate_is_lost(e))
+		return e->code;
+	log_debug("%s", e->msg);
+	*e = (struct err){ 0 };
+	return pq_query(q, "ROLLBACK", e);
+}
+
+int watch_look(struct watch *w, struct pq *src, struct pq *dst, int64_t tick, struct err *e)
+{
+	const struct conf *c = w->report.conf;
+	struct queue_backlog now = QUEUE_UNKNOWN;
+	int64_t letters = -1;
+
+	if (report_is_due(&w->look_due_ms, LOOK_EVERY_MS)) {
+		queue_backlog(src, c->queue_name, c->consumer_name, tick, &now, e);
+		if (unless_lost(src, e) < 0)
+			return e->code;
+		report_queue(&w->report, &now);
+		tell_ticks(w, &now);
+	}
+	if (c->on_error != ON_ERROR_DEAD_LETTER || !report_is_due(&w->dead_due_ms, DEAD_EVERY_MS))
+		return 0;
+	if (dead_count(dst, c, &letters, e) < 0)
+		letters = -1;
+	report_dead(&w->report, letters);
+	return unless_lost(dst, e);
+}
+
+/* ---- batches */
+
+static void add_load(struct load *sum, const struct load *load)
+{
+	sum->events += load->events;
+	sum->rows += load->rows;
+	sum->partitions += load->partitions;
+	sum->took_ms += load->took_ms;
+	sum->lag_ms = load->lag_ms;
+}
+
+/* The line of log_interval, in place of one a batch. */
+static void tell_sum(struct watch *w)
+{
+	int64_t now_ms = clock_ms();
+	const struct load *sum = &w->sum;
+
+	if (sum->events)
+		log_info("queue %s in %.0f s: batches=%" PRId64 " events=%" PRId64 " rows=%" PRId64
+			" partitions_created=%" PRId64 " seconds=%.3f lag=%.1f",
+			w->report.conf->queue_name, (double)(now_ms - w->sum_ms) / 1000,
+			w->batches, sum->events, sum->rows, sum->partitions,
+			(double)sum->took_ms / 1000, (double)sum->lag_ms / 1000);
+	w->sum = (struct load){ 0 };
+	w->batches = 0;
+	w->sum_ms = now_ms;
+}
+
+static void tell_sum_if_due(struct watch *w)
+{
+	int64_t every_ms = w->report.conf->log_interval;
+
+	if (every_ms && clock_ms() - w->sum_ms >= every_ms)
+		tell_sum(w);
+}
+
 void watch_batch(struct watch *w, const struct load *load, const struct tally *rows,
 	const struct dead_list *dead)
 {
 	if (!w)
 		return;
 	w->parts = 0;
+	if (dead->n)
+		w->dead_due_ms = 0;
 	report_batch(&w->report, load, dead);
 	if (w->shown)
 		progress_batch(&w->progress, load, rows);
+	add_load(&w->sum, load);
+	w->batches++;
+	tell_sum_if_due(w);
 }
 
-void watch_error(struct watch *w, const struct err *e)
+void watch_error(struct watch *w, const struct err *e, bool again)
 {
 	w->progress.errors++;
-	report_error(&w->report, e);
+	report_error(&w->report, e, again);
+}
+
+void watch_sleep(struct watch *w, int64_t ms)
+{
+	tell_sum_if_due(w);
+	report_sleep(&w->report, ms);
 }
 
 void watch_end(struct watch *w, const char *how, bool failed)
 {
+	if (w->report.conf->log_interval)
+		tell_sum(w);
 	if (w->shown)
 		progress_end(&w->progress, how);
 	report_end(&w->report, failed);

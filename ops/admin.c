@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ops.h"
 
@@ -145,7 +146,21 @@ static bool is_ahead(const struct position *pos, size_t lane)
 	return pos[lane].known && pos[lane].tick > pos[0].tick;
 }
 
-int admin_reset(struct job *j, struct err *e)
+/* Is somebody there, and says no? */
+static bool is_refused(const struct job *j, const struct position *pos)
+{
+	char answer[8] = "";
+
+	if (!isatty(STDIN_FILENO))
+		return false;
+	print_line(stdout, "the target would forget tick %" PRId64 " of consumer %s: what queue %s gives again up"
+		" to there comes twice. Forget it? (yes or no) ", pos->tick, j->conf->consumer_name,
+		j->conf->queue_name);
+	fflush(stdout);
+	return !fgets(answer, sizeof answer, stdin) || (strcmp(answer, "yes\n") != 0 && strcmp(answer, "y\n") != 0);
+}
+
+int admin_reset(struct job *j, bool yes, struct err *e)
 {
 	const char *consumer = j->conf->consumer_name;
 	struct position pos[LANES_MAX];
@@ -161,8 +176,13 @@ int admin_reset(struct job *j, struct err *e)
 	}
 	for (size_t i = 1; i < n; i++)
 		ahead += is_ahead(pos, i);
-	if ((ahead && refuse_half(j, e) < 0) ||
-	    position_forget(j->dst[0], consumer, j->kind, e) < 0)
+	if (ahead && refuse_half(j, e) < 0)
+		return e->code;
+	if (!yes && is_refused(j, pos)) {
+		print_line(stdout, "nothing is changed\n");
+		return 1;
+	}
+	if (position_forget(j->dst[0], consumer, j->kind, e) < 0)
 		return e->code;
 	print_line(stdout, "the target forgot tick %" PRId64 " of consumer %s: what the queue gives again up to"
 		" there comes twice\n", pos[0].tick, consumer);

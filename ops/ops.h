@@ -65,12 +65,13 @@ int check_run(struct job *);
 int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
-int admin_reset(struct job *, struct err *);
+int admin_reset(struct job *, bool yes, struct err *);  /* yes: does not ask, as where nobody is at a terminal */
 int admin_install(struct job *, struct err *);
 
 /* ---- status.c: --status */
 
-/* Prints to standard output. 0; 1: something could not be determined. */
-int status_run(struct job *, bool json);
+/* Prints to standard output; again: each second, until a signal. 0; 1: something could not be
+ * determined. */
+int status_run(struct job *, bool json, bool again);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * --status: where queue, consumer and target are, what the running process does, and which
- * partitions there are. Asks both servers and reads the state file; changes nothing.
+ * --status: one line with the verdict, then where queue, consumer and target are, and what the
+ * running process does. Asks both servers and reads the state file; changes nothing.
  *
  * Its lines and the members of --json have the same names: "name value" or "name":value, and
  * what is not known is - or null.
@@ -9,30 +9,35 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ops.h"
 
-#define LOCK_TIMEOUT_MS 5000            /* reading a partition's size takes a mild lock */
+#define WATCH_MS 1000
 
 struct status {
 	struct job *job;
 	bool json;
 	struct buf out;
-	struct report_state state;      /* of the running process; pid 0: none */
+	struct buf problems;            /* lines for standard error */
+	struct state state;      /* of the running process; pid 0: none */
 	struct queue_state queue;
 	struct queue_backlog backlog;
-	int64_t target_tick, dead;      /* -1: unknown, as in the backlog */
-	bool partitions;                /* the target's connection holds rows about them */
-	int rc;
+	int64_t target_tick, dead, partitions;  /* -1: unknown, as in the backlog */
+	char dead_error[1024];          /* why dead is unknown; "" */
 };
 
 /* ---- looking */
 
 static void problem(struct status *s, struct err *e)
 {
-	print_line(stderr, "tdispatch: %s\n", e->msg);
+	if (!e->code)
+		return;
+	buf_str(&s->problems, "tdispatch: ");
+	buf_line(&s->problems, e->msg);
+	buf_str(&s->problems, "\n");
 	*e = (struct err){ 0 };
-	s->rc = 1;
+	job_disconnect(s->job);
 }
 
 /* Appends " OR ..." for tables with a partition's name, in dest_table's schema or on
@@ -43,9 +48,12 @@ static void add_named(struct buf *sql, const struct conf *c)
 
 	buf_literal(&table, c->dest.table);
 	buf_fmt(sql, " OR c.relkind" PQ_OWN("=") "ANY ('{r,p,f}'::pg_catalog.\"char\"[])"
-		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
-		" AND pg_catalog.substr(c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
-		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ", buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
+		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text,"
+		" pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
+		" AND pg_catalog.substr(c.relname::pg_catalog.text,"
+		" pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
+		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ",
+		buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
 	if (c->dest.schema.n) {
 		buf_str(sql, "n.nspname::pg_catalog.text" PQ_OWN("="));
 		buf_literal(sql, c->dest.schema);
@@ -56,58 +64,79 @@ static void add_named(struct buf *sql, const struct conf *c)
 	buf_free(&table);
 }
 
-/* Queries name and bytes, sorted by name: of the children of dest_table and of other tables with a
- * partition's name; without partitioning, of dest_table itself. */
-static int list_partitions(struct pq *dst, const struct conf *c, struct err *e)
+/* Counts the children of dest_table and other tables with a partition's name; without
+ * partitioning it is dest_table itself. */
+static void count_partitions(struct status *s, struct pq *dst, const struct conf *c, struct err *e)
 {
 	bool parted = c->dest.period.method != PERIOD_NONE;
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "BEGIN; SET LOCAL lock_timeout = %d;"
-		"SELECT c.relname, ", LOCK_TIMEOUT_MS);
-	table_add_size(&sql, dst);
-	buf_str(&sql, " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace"
-		" WHERE ");
+	buf_str(&sql, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c"
+		" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace WHERE ");
 	buf_regclass(&sql, c->dest.schema, c->dest.table);
-	buf_fmt(&sql, PQ_OWN("=") "%s", parted ?
-		"ANY (SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)" : "c.oid");
+	buf_fmt(&sql, PQ_OWN("=") "%s", !parted ? "c.oid" : "ANY (SELECT inhparent"
+		" FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)");
 	if (parted)
 		add_named(&sql, c);
-	buf_str(&sql, " ORDER BY 1; COMMIT");
-	int rc = pq_query(dst, buf_cstr(&sql), e);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		s->partitions = pq_int(dst, 0, 0, -1);
 	buf_free(&sql);
-	return rc;
+}
+
+/* Loading needs no right to read dead letters, and they may be another job's: then it is said why
+ * they are not counted. */
+static void count_dead(struct status *s, struct pq *dst, const struct conf *c, struct err *e)
+{
+	if (dead_count(dst, c, &s->dead, e) != ERR_RIGHTS)
+		return;
+	s->dead = -1;
+	snprintf(s->dead_error, sizeof s->dead_error, "%s", e->msg);
+	*e = (struct err){ 0 };
 }
 
 static void look_at_target(struct status *s, struct err *e)
 {
 	const struct conf *c = s->job->conf;
+	struct pq **dst = &s->job->dst[0];
 	enum position_kind kind;
 	bool known = false;
 	int64_t tick;
 
-	s->job->dst[0] = pq_open("dst_db", c->dst_db, "UTF8", e);
-	if (!s->job->dst[0] || position_kind(s->job->dst[0], &kind, e) < 0 || position_require(kind, e) < 0 ||
-	    position_get(s->job->dst[0], c->consumer_name, &known, &tick, e) < 0)
+	if (!*dst)
+		*dst = pq_open("dst_db", c->dst_db, "UTF8", e);
+	if (!*dst || position_kind(*dst, &kind, e) < 0 || position_require(kind, e) < 0 ||
+	    position_get(*dst, c->consumer_name, &known, &tick, e) < 0)
 		return;
 	if (known)
 		s->target_tick = tick;
-	if (dead_count(s->job->dst[0], c, &s->dead, e) == ERR_RIGHTS) {
-		s->dead = -1;           /* another job's? loading needs no such right */
-		*e = (struct err){ 0 };
-	}
+	count_dead(s, *dst, c, e);
 	if (!e->code)
-		s->partitions = list_partitions(s->job->dst[0], c, e) == 0;
+		count_partitions(s, *dst, c, e);
 }
 
 static void look_at_source(struct status *s, struct err *e)
 {
 	const struct conf *c = s->job->conf;
+	struct pq **src = &s->job->src;
 
-	s->job->src = pq_open("src_db", c->src_db, "UTF8", e);
-	if (s->job->src && queue_state(s->job->src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
+	if (!*src)
+		*src = pq_open("src_db", c->src_db, "UTF8", e);
+	if (*src && queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
 	    queue_require(&s->queue, c->queue_name, e) == 0)
-		queue_backlog(s->job->src, c->queue_name, c->consumer_name, s->target_tick, &s->backlog, e);
+		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick,
+			&s->backlog, e);
+}
+
+static void look(struct status *s)
+{
+	struct err e = { 0 };
+
+	look_at_target(s, &e);
+	problem(s, &e);
+	look_at_source(s, &e);
+	problem(s, &e);
+	if (s->job->conf->state_file)
+		state_read(s->job->conf->state_file, &s->state);
 }
 
 /* ---- saying */
@@ -157,85 +186,113 @@ static void say_seconds(struct status *s, const char *name, bool known, int64_t 
 	say_figure(s, name, known ? text : NULL);
 }
 
-static void say_process(struct status *s)
+/* seconds since 1970; 0: unknown */
+static void say_time(struct status *s, const char *name, int64_t at_s)
 {
-	bool live = report_is_live(&s->state);
 	char when[32];
 	struct tm tm;
-	time_t at = s->state.error_at_s;
+	time_t at = at_s;
 
-	say_count(s, "pid", live ? s->state.pid : -1);
-	say_text(s, "doing", live ? s->state.doing : NULL);
-	say_seconds(s, "progress_age_seconds", live, clock_ms() - s->state.progress_ms);
 	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-	say_text(s, "last_error", at ? s->state.error : NULL);
-	say_text(s, "last_error_at", at ? when : NULL);
+	say_text(s, name, at ? when : NULL);
 }
 
-static void say_partition(struct status *s, int row)
+/* What the servers say now counts before what the process saw. */
+static struct health health(const struct status *s)
 {
-	struct pq *dst = s->job->dst[0];
-	const char *name = pq_value(dst, row, 0);
-	int64_t bytes = pq_int(dst, row, 1, 0);
+	struct health h = state_health(&s->state);
 
-	if (!s->json) {
-		buf_str(&s->out, "  ");
-		buf_line(&s->out, name);
-		buf_fmt(&s->out, " %" PRId64 " bytes\n", bytes);
-		return;
-	}
-	buf_str(&s->out, row ? ",{\"name\":" : "{\"name\":");
-	buf_json(&s->out, name);
-	buf_fmt(&s->out, ",\"bytes\":%" PRId64 "}", bytes);
+	if (!s->job->conf->state_file)
+		h.pid = -1;
+	if (s->backlog.newest_ms >= 0)
+		h.queue = s->backlog;
+	return h;
 }
 
-static void say_partitions(struct status *s)
+static void say_verdict(struct status *s)
 {
-	int n = s->partitions ? pq_rows(s->job->dst[0]) : -1;
+	struct health h = health(s);
+	struct buf line = { 0 };
 
-	if (!s->json || n < 0) {
-		say_count(s, "partitions", n);
-	} else {
-		begin(s, "partitions");
-		buf_str(&s->out, "[");
-	}
-	for (int row = 0; row < n; row++)
-		say_partition(s, row);
-	buf_str(&s->out, !s->json ? "" : n < 0 ? "}\n" : "]}\n");
+	health_line(&h, HEALTH_STALL_S * 1000, 0, &line);
+	say_text(s, "verdict", buf_cstr(&line));
+	buf_free(&line);
+}
+
+static void say_process(struct status *s)
+{
+	const struct state *state = &s->state;
+	bool live = state_is_live(state), failing = live && state->failing_ms;
+
+	say_count(s, "pid", live ? state->pid : -1);
+	say_text(s, "doing", live ? state->doing : NULL);
+	say_seconds(s, "progress_age_seconds", live, clock_ms() - state->progress_ms);
+	say_seconds(s, "failing_seconds", failing, clock_ms() - state->failing_ms);
+	say_text(s, "last_error", state->error_at_s ? state->error : NULL);
+	say_time(s, "last_error_at", state->error_at_s);
+	say_time(s, "last_error_over_at", state->error_over_s);
+	say_seconds(s, "last_error_seconds", state->error_over_s, state->error_lasted_ms);
 }
 
 static void say_all(struct status *s)
 {
 	const struct conf *c = s->job->conf;
+	const struct queue_backlog *b = &s->backlog;
 
+	say_verdict(s);
 	say_text(s, "queue", c->queue_name);
 	say_text(s, "consumer", c->consumer_name);
 	say_count(s, "source_tick", s->queue.last_tick ? s->queue.last_tick : -1);
 	say_seconds(s, "source_tick_age_seconds", s->queue.last_tick, s->queue.last_tick_age_ms);
-	say_count(s, "consumer_tick", s->backlog.consumer_tick);
+	say_count(s, "consumer_tick", b->consumer_tick);
 	say_count(s, "target_tick", s->target_tick);
-	say_count(s, "pending_events", s->backlog.events);
-	say_seconds(s, "lag_seconds", s->backlog.lag_ms >= 0, s->backlog.lag_ms);
+	say_count(s, "pending_events", b->events);
+	say_count(s, "unticked_events", b->unticked);
+	say_seconds(s, "lag_seconds", b->lag_ms >= 0, b->lag_ms);
 	say_process(s);
 	say_count(s, "dead_letters", s->dead);
-	say_partitions(s);
+	if (s->json || *s->dead_error)
+		say_text(s, "dead_letters_error", *s->dead_error ? s->dead_error : NULL);
+	say_count(s, "partitions", s->partitions);
+	buf_str(&s->out, s->json ? "}\n" : "");
 }
 
-int status_run(struct job *job, bool json)
+/* Home and clear: the lines are drawn over the last ones. */
+static void print(struct status *s, bool redraw)
 {
-	struct status s = { .job = job, .json = json, .target_tick = -1, .dead = -1, .backlog = { -1, -1, -1 } };
-	struct err e = { 0 };
+	if (redraw && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[2J", stdout);
+	fputs(buf_cstr(&s->out), stdout);
+	fflush(stdout);
+	fputs(buf_cstr(&s->problems), stderr);
+}
 
-	look_at_target(&s, &e);
-	if (e.code)
-		problem(&s, &e);
-	look_at_source(&s, &e);
-	if (e.code)
-		problem(&s, &e);
-	if (job->conf->state_file)
-		report_read(job->conf->state_file, &s.state);
+/* 0; 1: something could not be determined. */
+static int show(struct job *job, bool json, bool redraw)
+{
+	struct status s = {
+		.job = job, .json = json, .target_tick = -1, .dead = -1, .partitions = -1,
+		.state = { .queue = QUEUE_UNKNOWN, .gain = -1 }, .backlog = QUEUE_UNKNOWN,
+	};
+
+	look(&s);
 	say_all(&s);
-	fputs(buf_cstr(&s.out), stdout);
+	print(&s, redraw);
+	int rc = s.problems.len > 0;
 	buf_free(&s.out);
-	return s.rc;
+	buf_free(&s.problems);
+	return rc;
+}
+
+int status_run(struct job *job, bool json, bool again)
+{
+	int rc = 0;
+
+	if (!again)
+		return show(job, json, false);
+	process_signals(0);
+	do
+		rc = show(job, json, !json);
+	while (!ferror(stdout) && process_sleep(WATCH_MS));
+	return rc;
 }

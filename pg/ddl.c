@@ -2,6 +2,8 @@
  * What creating a partition and removing one have in common: a short transaction, and the name of
  * whoever holds the lock that it could not get.
  */
+#include <inttypes.h>
+
 #include "pq.h"
 
 void ddl_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms)
@@ -44,7 +46,8 @@ static const char holders[] = PQ_OWN_PATH
 	" WHERE granted AND pid IS DISTINCT FROM pg_backend_pid()"
 	" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 	" AND NOT (kind = 2 AND mode IN ('AccessShareLock', 'RowShareLock')))"
-	" SELECT relation::regclass, held.pid, usename, application_name, state, gid"
+	" SELECT relation::regclass, held.pid, usename, application_name, state, gid,"
+	" extract(epoch FROM clock_timestamp() - coalesce(xact_start, prepared))::bigint"
 	" FROM held"
 	" LEFT JOIN pg_stat_activity a ON a.pid = held.pid"
 	" LEFT JOIN pg_prepared_xacts x ON virtualtransaction = '-1/' || x.transaction"
@@ -55,11 +58,16 @@ static void add_holder(const struct pq *ddl, struct err *e)
 	const char *table = pq_value(ddl, 0, 0), *pid = pq_value(ddl, 0, 1);
 	const char *user = pq_value(ddl, 0, 2), *name = pq_value(ddl, 0, 3);
 	const char *state = pq_value(ddl, 0, 4), *gid = pq_value(ddl, 0, 5);
+	int64_t age_s = pq_int(ddl, 0, 6, -1);
 
 	if (pid)
-		err_add(e, "; %s is open in server process %s (user %s, %s, %s)", table, pid,
+		err_add(e, "; %s is open in server process %s (user %s, %s, %s", table, pid,
 			user ? user : "?", name && *name ? name : "no application name",
 			state ? state : "state unknown");
+	if (pid && age_s >= 0)
+		err_add(e, ", for %" PRId64 " s", age_s);
+	if (pid)
+		err_add(e, ")");
 	else
 		err_add(e, "; %s is locked by prepared transaction %s", table, gid ? gid : "?");
 }
@@ -74,5 +82,21 @@ void ddl_say_who(struct pq *ddl, const struct dest *d, struct span table, struct
 	buf_str(&sql, holders);
 	if (pq_query(ddl, buf_cstr(&sql), &ignored) == 0 && pq_rows(ddl) > 0)
 		add_holder(ddl, e);
+	buf_free(&sql);
+}
+
+void ddl_add_tablespace(struct pq *dst, const struct dest *d, struct span table, struct buf *text)
+{
+	struct err ignored = { 0 };
+	struct buf sql = { 0 };
+
+	ddl_add_oid(&sql, "part", d, table);
+	buf_str(&sql, PQ_OWN_PATH "SELECT coalesce(t.spcname, d.spcname) FROM pg_class c"
+		" LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace,"
+		" pg_database JOIN pg_tablespace d ON d.oid = dattablespace"
+		" WHERE datname = current_database()"
+		" AND c.oid = current_setting('tdispatch.part')::oid");
+	if (pq_query(dst, buf_cstr(&sql), &ignored) == 0 && pq_rows(dst) > 0)
+		buf_fmt(text, ", tablespace %s", pq_value(dst, 0, 0));
 	buf_free(&sql);
 }

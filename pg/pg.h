@@ -231,9 +231,16 @@ int queue_require(const struct queue_state *, const char *queue, struct err *);
 
 struct queue_backlog {                  /* what comes after a tick; -1: unknown */
 	int64_t consumer_tick;
-	int64_t lag_ms;                 /* the tick's age by the source's clock */
-	int64_t events;                 /* by PgQ's estimate, usually too high */
+	int64_t lag_ms;                 /* the tick's age by the source's clock, as all times here */
+	int64_t events;                 /* up to the newest tick, by PgQ's estimate, usually too high */
+	int64_t waiting_ms;             /* age of the first tick after it; 0: there is none */
+	int64_t newest_tick, newest_ms; /* of the queue, and its age */
+	int64_t overdue_ms;             /* if it is older than that, the ticker has stopped */
+	int64_t unticked;               /* events after it, which nobody gets yet, an estimate */
+	bool paused;                    /* somebody has paused the queue's ticker */
 };
+
+#define QUEUE_UNKNOWN { -1, -1, -1, -1, -1, -1, -1, -1, false }
 
 /* tick: the target's; -1: the consumer's own. */
 int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t tick,
@@ -398,6 +405,8 @@ void ddl_begin(struct buf *sql, const struct pq *ddl, int lock_timeout_ms);
 /* After a lock timeout, appends to e which session holds the table, a partition of dest_table, or a
  * table that is locked with it. Needs a connection without an open transaction. */
 void ddl_say_who(struct pq *ddl, const struct dest *, struct span table, struct err *e);
+/* Appends ", tablespace " and the name of the table's, if the table is there. */
+void ddl_add_tablespace(struct pq *dst, const struct dest *, struct span table, struct buf *);
 
 /* ---- part.c: partitions: their names, looking for them, creating them */
 

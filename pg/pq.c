@@ -72,13 +72,13 @@ static int judge(const struct pq *q, enum sqlstate_answers to)
 	return sqlstate_judge(&error, to);
 }
 
-/* For errors that an administrator must fix, the server's hint says how. */
+/* The server's hint says what somebody may do about it. A lost connection is ours to mend. */
 static void add_hint(const PGresult *res, struct err *e)
 {
 	const char *hint = pq_diag(res, PG_DIAG_MESSAGE_HINT);
 	char line[400];
 
-	if (!*hint || (e->code != ERR_RESOURCE && e->code != ERR_RIGHTS))
+	if (!*hint || e->code == ERR_CONN || e->code == ERR_CONFLICT)
 		return;
 	pq_join_lines(hint, line, sizeof line);
 	err_add(e, "; the server's hint: %s", line);

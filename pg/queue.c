@@ -102,30 +102,55 @@ int queue_state(struct pq *src, const char *queue, const char *consumer,
 	return 0;
 }
 
+/* After more than a minute, and three of the pauses that the queue's ticker makes, it has stopped.
+ * The sequence of events tells it, too, whether there are any. */
+#define OVERDUE_MS "(extract(epoch FROM greatest(interval '1 minute', 3 * CASE WHEN unticked > 0" \
+	" THEN queue_ticker_max_lag ELSE queue_ticker_idle_period END)) * 1000)::bigint"
+
+/* Asked for are the members of struct queue_backlog, in their order. */
+static const char backlog_sql[] =
+	"SELECT sub_last_tick, " AGE_MS("done.tick_time") ","
+	" last.tick_event_seq - done.tick_event_seq, coalesce(" AGE_MS("next.tick_time") ", 0),"
+	" last.tick_id, " AGE_MS("last.tick_time") ", " OVERDUE_MS ", unticked, queue_ticker_paused"
+	" FROM (SELECT *, coalesce(tick, sub_last_tick) AS from_tick FROM asked"
+	" JOIN pgq.queue q ON queue_name = queue LEFT JOIN (SELECT sub_last_tick, sub_queue"
+	" FROM pgq.subscription, pgq.consumer, asked"
+	" WHERE sub_consumer = co_id AND co_name = consumer) s ON sub_queue = queue_id) q"
+	" LEFT JOIN pgq.tick done ON done.tick_queue = queue_id AND done.tick_id = from_tick"
+	" LEFT JOIN LATERAL (SELECT tick_time FROM pgq.tick WHERE tick_queue = queue_id"
+	" AND tick_id > from_tick ORDER BY tick_id LIMIT 1) next ON true"
+	" LEFT JOIN LATERAL (SELECT tick_id, tick_time, tick_event_seq FROM pgq.tick"
+	" WHERE tick_queue = queue_id ORDER BY tick_id DESC LIMIT 1) last ON true,"
+	" LATERAL (SELECT CASE WHEN has_sequence_privilege(queue_event_seq, 'SELECT')"
+	" THEN pgq.seq_getval(queue_event_seq) - last.tick_event_seq END AS unticked) u";
+
+/* -1: NULL. Less than 0 is 0: the source's clock was set back. */
+static int64_t known(struct pq *src, int col)
+{
+	int64_t n = pq_int(src, 0, col, -1);
+
+	return n < 0 && pq_value(src, 0, col) ? 0 : n;
+}
+
 int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64_t tick,
-	struct queue_backlog *backlog, struct err *e)
+	struct queue_backlog *b, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT s.sub_last_tick, " AGE_MS("t.tick_time") ","
-		" (SELECT tick_event_seq FROM pgq.tick WHERE tick_queue = q.queue_id"
-		" ORDER BY tick_id DESC LIMIT 1) - t.tick_event_seq"
-		" FROM pgq.queue q LEFT JOIN ");
-	add_subscription(&sql, consumer);
-	buf_str(&sql, " ON s.sub_queue = q.queue_id"
-		" LEFT JOIN pgq.tick t ON t.tick_queue = q.queue_id AND t.tick_id = ");
-	if (tick >= 0)
-		buf_fmt(&sql, "%" PRId64, tick);
-	else
-		buf_str(&sql, "s.sub_last_tick");
-	buf_str(&sql, " WHERE q.queue_name = ");
+	*b = (struct queue_backlog)QUEUE_UNKNOWN;
+	buf_fmt(&sql, "WITH asked (tick, queue, consumer) AS (SELECT nullif(%" PRId64
+		", -1)::bigint, ", tick);
 	buf_literal(&sql, span_of(queue));
-	*backlog = (struct queue_backlog){ -1, -1, -1 };
-	if (run(src, &sql, e) == 0 && pq_rows(src) > 0)
-		*backlog = (struct queue_backlog){
-			pq_int(src, 0, 0, -1), pq_int(src, 0, 1, -1), pq_int(src, 0, 2, -1),
-		};
-	return e->code;
+	buf_str(&sql, "::text, ");
+	buf_literal(&sql, span_of(consumer));
+	buf_fmt(&sql, "::text) %s", backlog_sql);
+	if (run(src, &sql, e) < 0 || !pq_rows(src))
+		return e->code;
+	*b = (struct queue_backlog){
+		known(src, 0), known(src, 1), known(src, 2), known(src, 3), known(src, 4),
+		known(src, 5), known(src, 6), known(src, 7), is_true(src, 8),
+	};
+	return 0;
 }
 
 int queue_require(const struct queue_state *state, const char *queue, struct err *e)

@@ -38,6 +38,10 @@ mutants() {
 		a half in single ticks goes on for ever | pg/judge.c | s/(inside && c->single)/0/ | unit judge
 		the rows after a refused one are lost | load/fault.c | s/stream_put_back(st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
 		rows that came back are sent last | load/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; return; }/ | unit sink
+		a lag of any size is well | load/health.c | s/<= stall_ms && !late/<= stall_ms/ | unit health
+		a ticker that has stopped is well | load/health.c | s/q->newest_ms <= q->overdue_ms/1/ | unit health
+		what is known of ticks never grows old | load/state.c | s/since_ms > LOOK_VALID_MS/0/ | unit health
+		an earlier version's state file is none | load/state.c | s/s->pid > 0 \&\&/s->gain > 0 \&\&/ | unit health
 		a block is used for ever | load/block.c | s/p->used -= b->cap;// | unit sink
 
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change

@@ -35,6 +35,29 @@ case_completion() {
 	expect_match err 'bash, zsh or fish'
 }
 
+# At a terminal --reset says what it would forget, and asks.
+case_reset_asks() {
+	local answer last=
+	command -v script >/dev/null || skip "script is not there"
+	orders_pair
+	orders 1 3
+	tick q
+	once
+	for answer in no "" y; do
+		[ -n "$(completed_tick)" ] || fail "forgotten after: $last"
+		printf '%s\n' "$answer" | script -qec "$TDISPATCH --reset job.ini" screen >/dev/null || :
+		expect_match screen 'the target would forget tick .*comes twice. Forget it'
+		last=$answer
+	done
+	expect_eq "$(completed_tick)" ""
+	tick q
+	once
+	script -qec "$TDISPATCH --reset --yes job.ini" screen >/dev/null </dev/null
+	expect_no_match screen 'Forget it'
+	expect_eq "$(completed_tick)" ""
+	expect_match screen 'the target forgot tick'
+}
+
 case_version() {
 	expect_exit 0 "$TDISPATCH" -V
 	expect_match out 'tdispatch.*[0-9]+\.[0-9]+'

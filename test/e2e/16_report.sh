@@ -29,11 +29,11 @@ field() {
 case_health() {
 	orders_pair
 	expect_exit 1 "$TDISPATCH" --health job.ini
-	expect_match err "not running.*job\.pid\.state"
+	expect_match err "^no process runs: .*job\.pid\.state"
 	running_job
 	within 10 doing idle
-	expect_exit 0 "$TDISPATCH" --health --max-lag 30 job.ini
-	expect_match out "^healthy: process $PID is idle"
+	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
+	expect_match out "^OK: [0-9.]+ s behind|^OK: nothing waits"
 	expect_eq "$(cat out err | wc -l)" 1 "lines"
 	expect_eq "$(stat -c %a job.pid.state)" 640
 	kill -TERM "$PID"
@@ -49,18 +49,18 @@ case_health_without_progress() {
 	within 10 doing idle
 	kill -STOP "$PID"
 	within 20 not_healthy 2
-	expect_match err "not healthy: process $PID is idle, without progress for [0-9.]+ s"
+	expect_match err "^NOT MOVING: process $PID is idle, without progress for [0-9.]+ s \(limit 2 s\)"
 	expect_exit 0 "$TDISPATCH" --health job.ini
 	kill -CONT "$PID"
 	within 20 healthy 2
 	kill -KILL "$PID"
 	within 5 process_gone "$PID"
 	expect_exit 1 "$TDISPATCH" --health job.ini
-	expect_match err "does not run any more"
+	expect_match err "^no process runs"
 }
 
 healthy() {
-	"$TDISPATCH" --health --max-lag "$1" job.ini >out 2>err
+	"$TDISPATCH" --health --max-stall "$1" job.ini >out 2>err
 }
 
 not_healthy() {
@@ -128,7 +128,9 @@ case_health_of_a_failing_job() {
 	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
 	within 10 doing failing
 	within 20 not_healthy 2
-	expect_match err "is failing, without progress.*last error: cannot connect to dst_db"
+	expect_match err "^FAILING for [0-9.]+ s \(limit 2 s\): cannot connect to dst_db"
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	expect_match out "^FAILING for [0-9.]+ s \(limit 1200 s\): cannot connect to dst_db"
 	kill -TERM "$PID"
 	expect_end 0 5
 }
@@ -139,7 +141,7 @@ case_health_in_a_long_pause() {
 	start job.ini
 	within 10 doing idle
 	sleep 4
-	expect_exit 0 "$TDISPATCH" --health --max-lag 3 job.ini
+	expect_exit 0 "$TDISPATCH" --health --max-stall 3 job.ini
 	kill -TERM "$PID"
 	expect_end 0 5
 }
@@ -155,7 +157,7 @@ case_health_in_a_batch() {
 	within 10 doing loading
 	for _ in 1 2 3 4; do
 		healthy 4 || fail "$(cat err)"
-		expect_match out "is loading"
+		expect_match out "^(OK|BEHIND): "
 		sleep 1
 	done
 	expect_eq "$(completed_tick)" "" "the batch is over too soon"
@@ -171,7 +173,7 @@ case_health_waiting_for_a_lock() {
 	tick q
 	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
 	within 10 not_healthy 2
-	expect_match err "is loading, without progress"
+	expect_match err "^NOT MOVING: process $PID is loading, without progress"
 	kill -TERM "$PID"
 	expect_end 0 5
 	end_sleepers
@@ -207,7 +209,11 @@ case_health_usage() {
 	expect_match err state_file
 	expect_exit 2 "$TDISPATCH" --health --max-lag soon job.ini
 	expect_exit 2 "$TDISPATCH" --health --max-lag 0 job.ini
+	expect_exit 2 "$TDISPATCH" --health --max-stall 0 job.ini
 	expect_exit 2 "$TDISPATCH" --max-lag 5 job.ini
+	expect_exit 2 "$TDISPATCH" --status --max-stall 5 job.ini
+	expect_exit 2 "$TDISPATCH" --health --watch job.ini
+	expect_exit 2 "$TDISPATCH" --rewind --yes job.ini
 	expect_exit 2 "$TDISPATCH" --json job.ini
 	expect_exit 2 "$TDISPATCH" --show-config job.ini --set state_file=x --set logfile=x
 	expect_match err 'state_file.*same file'
@@ -257,7 +263,7 @@ case_error_at_the_end_stays() {
 	tick q
 	expect_exit 1 "$TDISPATCH" --once job.ini
 	expect_exit 1 "$TDISPATCH" --health job.ini
-	expect_match err "does not run any more; last error: event"
+	expect_match err "^no process runs; the last one failed: event"
 	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_match out "^last_error +event .*22P02"
 }
@@ -285,13 +291,13 @@ case_health_of_another_process() {
 	within 5 process_gone "$PID"
 	sed -i "s/^pid .*/pid $$/" job.pid.state
 	expect_exit 1 "$TDISPATCH" --health job.ini
-	expect_match err "does not run any more"
+	expect_match err "^no process runs"
 	sh -c "\"$TDISPATCH\" job.ini 2>/dev/null & exec sleep 60" &
 	STARTED+=($!)
 	within 10 healthy 30
 	kill -KILL "$(sed -n 's/^pid //p' job.pid.state)"
 	within 5 not_healthy 30
-	expect_match err "does not run any more"
+	expect_match err "^no process runs"
 }
 
 # The config on disk was broken after the start: the process is well all the same, and can be stopped.
@@ -352,14 +358,17 @@ case_status() {
 	expect_eq "$(said last_error)" -
 	expect_eq "$(said dead_letters)" 0
 	expect_eq "$(said partitions)" 2
-	expect_match out '^  orders_2026_01_31 [0-9]+ bytes$'
+	expect_eq "$(head -n 1 out | cut -c 1-28)" "verdict                  OK:"
+	expect_eq "$(said unticked_events)" 0
+	expect_eq "$(said failing_seconds)" -
 	expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	expect_eq "$(field json target_tick)" "$(completed_tick)"
 	expect_eq "$(field json pid)" "$PID"
 	expect_eq "$(field json last_error)" None
-	expect_eq "$(field json partitions.1.name)" orders_2026_02_01
-	expect_eq "$(field json partitions.1.bytes)" "$(dst "select pg_total_relation_size('orders_2026_02_01')")"
+	expect_eq "$(field json partitions)" 2
+	expect_eq "$(field json dead_letters_error)" None
+	field json verdict | grep -q '^OK: ' || fail "$(cat json)"
 	kill -TERM "$PID"
 	expect_end 0 5
 }
@@ -380,6 +389,129 @@ case_status_of_what_waits() {
 	[ "$(field json pending_events)" -ge 3 ] || fail "pending: $(field json pending_events)"
 	expect_eq "$(python3 -c "print(100 <= $(field json lag_seconds) < 160)")" True "lag $(field json lag_seconds)"
 	expect_eq "$(field json pid)" None
+	orders 7 9
+	age_ticks 20
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	[ "$(field json unticked_events)" -ge 3 ] || fail "without a tick: $(field json unticked_events)"
+	field json verdict | grep -q '^BEHIND: [0-9,]* events, 1[0-9][0-9] s$' || fail "$(cat json)"
+	expect_exit 0 "$TDISPATCH" --status --set state_file=none job.ini
+	expect_match out '^verdict +no process runs; [0-9,]+ events wait'
+}
+
+# The ticker dies: the log, --status, --health and the metrics say so, and that it ticks again.
+case_the_ticker_stops() {
+	orders_pair metrics_file=job.prom
+	running_job
+	within 10 doing idle
+	orders 4 8
+	age_ticks 300
+	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does pgqd run? It would bring 5 events' bg.err
+	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does pgqd run? It would bring 5 events'
+	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
+	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
+	expect_exit 1 "$TDISPATCH" --health --max-lag 300 job.ini
+	expect_match err '; lag 3[0-9]+ s \(limit 300 s\)$'
+	within 10 metric_is newest_tick_age_seconds 3
+	within 10 metric_is unticked_events 5
+	tick q
+	within 20 grep -q 'INFO .*queue q ticks again, after 3[0-9][0-9] s' bg.err
+	expect_eq "$(grep -c 'no tick for' bg.err)" 1
+	within 10 verdict 'OK: '
+	src "update pgq.queue set queue_ticker_paused = true"
+	age_ticks 300
+	within 20 grep -q 'queue q: no tick for 3[0-9][0-9] s: the queue.s ticker is paused' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# All ticks become that many seconds older, also in the position's eyes.
+age_ticks() {
+	src "update pgq.tick set tick_time = tick_time - interval '$1 s'"
+	dst "update pgq_ext.completed_tick set last_tick_id = last_tick_id - $1 * 1000000
+		where subconsumer_id like '%identity time'"
+}
+
+# Does --status begin with it?
+verdict() {
+	"$TDISPATCH" --status job.ini >out 2>err
+	grep -q "^verdict  *$1" out
+}
+
+# metric_is NAME PATTERN: its value in job.prom, the first if there are several, begins so.
+metric_is() {
+	[[ $(metric "tdispatch_$1{") == $2* ]]
+}
+
+# A process that catches up is behind, and well.
+case_behind() {
+	orders_pair "part_template=$PARTITION_OF $SLOW"
+	slow_target 0.005
+	orders 1 3000
+	tick q
+	age_ticks 100
+	start job.ini
+	within 20 rows_are_coming 500
+	within 10 health_says 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading [0-9,]*/s: about [0-9]* s$'
+	verdict 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading' || fail "$(cat out)"
+	expect_exit 1 "$TDISPATCH" --health --max-lag 60 job.ini
+	expect_match err '^BEHIND: .*; lag 1[0-9][0-9] s \(limit 60 s\)'
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+health_says() {
+	"$TDISPATCH" --health job.ini >out 2>err
+	cat out err | grep -q "^$1"
+}
+
+# An error that is over: since when, and how long it lasted.
+case_an_error_is_over() {
+	orders_pair
+	sql postgres <<<"alter database \"$DST\" allow_connections false"
+	start job.ini
+	within 10 health_says 'FAILING for [0-9.]* s (limit 1200 s): cannot connect to dst_db'
+	sql postgres <<<"alter database \"$DST\" allow_connections true"
+	within 20 grep -Eq 'INFO .*working again after [0-9]+ s and [0-9]+ attempts?$' bg.err
+	within 10 doing idle
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json failing_seconds)" None
+	field json last_error_over_at | grep -q '^20.*Z$' || fail "$(cat json)"
+	expect_eq "$(python3 -c "print(0 < $(field json last_error_seconds) < 60)")" True "lasted"
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# It is drawn each second, and ended by Ctrl-C.
+case_status_watch() {
+	orders_pair pidfile=
+	start --status --watch --json job.ini
+	within 10 lines_at_least 3 bg.out
+	kill -INT "$PID"
+	expect_end 0 5
+	head -n 1 bg.out >json
+	field json verdict >/dev/null
+	start --status --watch job.ini
+	within 10 grep -q '^verdict' bg.out
+	kill -INT "$PID"
+	expect_end 0 5
+}
+
+lines_at_least() {
+	[ "$(wc -l <"$2")" -ge "$1" ]
+}
+
+# Whose letters cannot be counted is told why, and all else is told.
+case_status_without_right_to_letters() {
+	orders_pair on_error=dead_letter
+	dst "drop role if exists looker; create role looker login; grant usage on schema pgq_ext, tdispatch to looker;
+		grant select on all tables in schema pgq_ext to looker; grant execute on all functions in schema pgq_ext to looker"
+	expect_exit 0 "$TDISPATCH" --status job.ini --set "dst_db=dbname=$DST user=looker"
+	expect_eq "$(said dead_letters)" -
+	expect_match out '^dead_letters_error +.*permission denied for table dead_letter'
+	expect_match out '^partitions +0'
+	dst "drop owned by looker; drop role looker"
 }
 
 # Beside a batch that holds its locks.
@@ -413,7 +545,7 @@ case_status_dead_letters_and_inheritance() {
 	expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	expect_eq "$(field json dead_letters)" 1
-	expect_eq "$(python3 -c "import json; print([p['name'] for p in json.load(open('json'))['partitions']])")" "['or\"ders_2026_01_31']"
+	expect_eq "$(field json partitions)" 1
 }
 
 case_status_without_servers() {
@@ -496,7 +628,7 @@ case_metrics_of_a_tick_to_come() {
 	src "update pgq.tick set tick_time = tick_time + interval '100.7 s'"
 	once
 	check_metrics job.prom
-	expect_eq "$(metric 'tdispatch_lag_seconds{')" 0.000
+	metric_is lag_seconds 0.0 || fail "lag $(metric 'tdispatch_lag_seconds{')"
 }
 
 case_metrics_of_premade_partitions() {
@@ -536,9 +668,53 @@ case_metrics_of_a_running_job() {
 	running_job
 	within 20 grep -q "^tdispatch_rows_total$LABELS} 3" job.prom
 	check_metrics job.prom
+	expect_eq "$(metric 'tdispatch_up{')" 1
+	[ $(($(date +%s) - $(metric 'tdispatch_written_timestamp_seconds{'))) -lt 60 ] || fail "the time in it"
+	expect_eq "$(metric "tdispatch_retries_total$LABELS,kind=\"connection\"}")" 0
 	kill -TERM "$PID"
 	expect_end 0 5
 	[ -s job.prom ] || fail "it took its metrics with it"
+	expect_eq "$(metric 'tdispatch_up{')" 0
+}
+
+# An error is a 0 and a retry by its kind.
+case_metrics_of_a_failing_job() {
+	orders_pair metrics_file=job.prom
+	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
+	within 20 metric_is retries_total '[1-9]'
+	within 20 metric_is up 0
+	check_metrics job.prom
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# Letters that wait are counted where they can be.
+case_metrics_of_letters() {
+	orders_pair metrics_file=job.prom on_error=dead_letter
+	start job.ini
+	within 20 metric_is dead_letters_waiting 0
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	event I:id 'id=1&day=soon&note=a' >/dev/null
+	tick q
+	within 20 metric_is dead_letters_waiting 2
+	kill -TERM "$PID"
+	expect_end 0 5
+	check_metrics job.prom
+	examples_are_true
+}
+
+# What alert rules and dashboard ask for is in job.prom; promtool takes rules and metrics.
+examples_are_true() {
+	local name promtool=${PROMTOOL:-promtool}
+	sed -n 's/^\(tdispatch_[a-z_]*\).*/\1/p' job.prom | sort -u >names
+	grep -oh 'tdispatch_[a-z_]*' "$TOP"/dist/examples/alerts.yml "$TOP"/dist/examples/dashboard.json | sort -u >asked
+	[ -s asked ] || fail "no metric is asked for"
+	expect_eq "$(comm -23 asked names)" "" "metrics that are not there"
+	python3 -m json.tool "$TOP/dist/examples/dashboard.json" >/dev/null
+	command -v "$promtool" >/dev/null || return 0
+	"$promtool" check rules "$TOP/dist/examples/alerts.yml" >tool 2>&1 || fail "$(cat tool)"
+	"$promtool" check metrics <job.prom >tool 2>&1 || fail "$(cat tool)"
+	told "promtool agrees"
 }
 
 # ---- the log as JSON

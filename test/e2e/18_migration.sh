@@ -44,7 +44,7 @@ case_progress_in_the_log() {
 	many 1 400
 	tick q
 	once
-	expect_match err 'progress: [0-9]+ of about [0-9,]+ events, [0-9,]+/s, [0-9]+:[0-9]{2}:[0-9]{2} left, 3 partitions created'
+	expect_match err 'progress: [0-9]+ of about [0-9,]+ events, [0-9]+:[0-9]{2}:[0-9]{2} left, [0-9,]+/s, 3 partitions$'
 }
 
 case_progress_on_a_terminal() {
@@ -53,8 +53,10 @@ case_progress_on_a_terminal() {
 	many 1 400
 	tick q
 	on_terminal "$TDISPATCH --once job.ini"
-	expect_match screen $'\r[0-9]+ of about [0-9,]+ events, [0-9,]+/s, .* created'
-	[ "$(grep -o 'events, [0-9,]*/s' screen | wc -l)" -ge 4 ] || fail "it was drawn less than four times"
+	expect_match screen $'\r[0-9]+ of about [0-9,]+ events, .*[0-9,]+/s, [0-9]+ partitions'
+	[ "$(grep -o '[0-9,]* of about [0-9,]* events, ' screen | wc -l)" -ge 4 ] || fail "it was drawn less than four times"
+	tr '\r' '\n' <screen | grep 'of about' | sed $'s/\033\\[K.*//' >drawn
+	[ "$(wc -L <drawn)" -lt 80 ] || fail "a line is wider than the terminal: $(head -n 1 drawn)"
 	expect_no_match screen ' INFO '
 	expect_match screen 'done: 400 events'
 	expect_match screen '^  orders_2026_01_10: 133 rows'
@@ -127,7 +129,30 @@ case_summary_when_stopped() {
 	within 10 rows_are_coming
 	kill -INT "$PID"
 	expect_end 0 30
-	expect_match bg.out '"end":"stopped".*"events":100,.*"rows":100,'
+	expect_match bg.out '"end":"done".*"events":100,.*"rows":100,'
+	expect_match bg.err 'WARNING .*finishing this batch; again: stop now, this batch is rolled back'
+}
+
+# Once more, and the batch is given up: what was kept is told, and how to go on.
+case_stopped_twice() {
+	orders_pair "part_template=$PARTITION_OF $SLOW" batch_min_events=0
+	slow_target 0.02
+	many 1 50
+	tick q
+	many 51 400
+	tick q
+	start --once job.ini
+	within 20 rows_are_coming 70
+	kill -INT "$PID"
+	within 10 grep -q 'finishing this batch' bg.err
+	kill -INT "$PID"
+	expect_end 1 10
+	expect_match bg.err 'stopped: 50 events'
+	expect_match bg.err 'what was loaded is kept, and the partitions created; the batch that was not finished is rolled back; the same command goes on from there'
+	dst "select setval('seen', 1)" >/dev/null
+	dst "create or replace function slow() returns trigger language plpgsql as \$\$ begin return new; end \$\$"
+	once
+	expect_rows 400
 }
 
 # Stopped before all was in: a script that goes on with && must not.
@@ -300,6 +325,7 @@ case_verify() {
 	tick q
 	once --verify
 	expect_match err 'verified, 3 partitions'
+	expect_match err 'done: 300 events .*3 partitions created; verified 3 partitions$'
 	many 301 600
 	tick q
 	once --verify --set lanes=3

@@ -169,4 +169,110 @@ case_no_rotation() {
 	[ "$(grep -c ' starts: ' job.log)" = 7 ] || fail "lines are lost"
 }
 
+# One line for many batches, and no longer one for each.
+case_log_interval() {
+	local i
+	orders_pair log_interval=2 loop_delay=0.05
+	start job.ini
+	for i in 1 2 3 4 5 6; do
+		orders "$i" "$i"
+		tick q
+		sleep 0.3
+	done
+	within 10 grep -Eq 'INFO .*queue q in [0-9]+ s: batches=[0-9]+ events=[0-9]+ rows=[0-9]+ ' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_no_match bg.err 'batch [0-9]+ ticks'
+	expect_eq "$(sed -n 's/.* in [0-9]* s: .* rows=\([0-9]*\) .*/\1/p' bg.err | awk '{ n += $1 } END { print n }')" 6 "rows told"
+	[ "$(grep -c ' in [0-9]* s: ' bg.err)" -le 4 ] || fail "$(grep -c ' in [0-9]* s: ' bg.err) lines"
+}
+
+# What is wrong in the config is told once, also in the log file, and not again for the same.
+case_unknown_keys_once() {
+	orders_pair logfile=job.log
+	echo 'part_feild = day' >>job.ini
+	start job.ini
+	within 10 grep -q 'part_feild' job.log
+	expect_eq "$(grep -c part_feild bg.err)" 1 "at the start"
+	kill -HUP "$PID"
+	within 10 grep -q 'read again' job.log
+	expect_eq "$(grep -c part_feild job.log)" 1 "after the same config"
+	echo 'lnaes = 2' >>job.ini
+	kill -HUP "$PID"
+	within 10 grep -q 'lnaes' job.log
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	expect_eq "$(cat err)" ""
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# failing_target CODE: the target's tables refuse rows so.
+failing_target() {
+	dst "create function refuse() returns trigger language plpgsql as \$\$ begin
+		raise exception 'no room' using errcode = '$1', detail = 'of any kind', hint = 'make some'; end \$\$;
+		create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01');
+		create trigger refuse before insert on orders_2026_01_31 for each row execute function refuse()"
+}
+
+# Where the rows were to go, and all that the server says of it. What lasts is told once, and after
+# a minute again; in the end for how long it was.
+case_errors_have_a_place() {
+	orders_pair
+	failing_target 53100
+	orders 1 3
+	tick q
+	start job.ini
+	within 10 grep -Eq 'ERROR .*partition orders_2026_01_31, tablespace pg_default: dst_db: no room \(of any kind\) \(SQLSTATE 53100\); the server.s hint: make some; trying again in 1 s' bg.err
+	sleep 5
+	expect_eq "$(grep -c 'no room' bg.err)" 1
+	within 80 grep -Eq 'ERROR .*failing for 6[0-9] s, [0-9]+ attempts: partition orders_2026_01_31.*no room' bg.err
+	expect_eq "$(grep -c 'no room' bg.err)" 2
+	dst "drop trigger refuse on orders_2026_01_31"
+	within 20 grep -Eq 'INFO .*working again after 6[0-9] s and [0-9]+ attempts$' bg.err
+	expect_rows 3
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# Who holds a lock that rows wait for, and for how long.
+case_lock_has_a_holder() {
+	orders_pair
+	orders 1 1
+	tick q
+	once
+	PGAPPNAME=nightly hold "lock table orders_2026_01_31"
+	orders 2 2
+	tick q
+	start job.ini
+	within 90 grep -Eq 'ERROR .*partition orders_2026_01_31: dst_db: .*; public.orders_2026_01_31 is open in server process [0-9]+ \(user [^,]+, nightly, active, for 6[0-9] s\)' bg.err
+	end_sleepers
+	within 30 grep -Eq 'working again after [0-9]+ s and 1 attempt$' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
+# What an operator may do about an event that cannot be written; not where it is done already.
+case_ways_on() {
+	orders_pair
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'on_error = dead_letter .*--install .*--replay .*on_error = skip'
+	once --set on_error=skip
+	expect_no_match err '--replay'
+}
+
+# A password is in none of what others can read.
+case_no_secrets() {
+	orders_pair metrics_file=job.prom logfile=job.log
+	start -v -v job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x password=geheim42 user=u"
+	within 10 grep -q 'doing failing' job.pid.state
+	expect_exit 0 "$TDISPATCH" --health job.ini
+	"$TDISPATCH" --status job.ini >status 2>&1
+	within 20 test -s job.prom
+	kill -TERM "$PID"
+	expect_end 0 5
+	expect_eq "$(grep -l geheim42 ./* | grep -v job.ini)" "" "files with the password"
+}
+
 run_cases

@@ -41,6 +41,19 @@ static void check_text(const char *about, size_t (*function)(char *, size_t, str
 	check_int("writes no further", out[n], '#');
 }
 
+static void test_numbers(void)
+{
+	static const struct { int64_t n; const char *wanted; } numbers[] = {
+		{ 0, "0" }, { 12, "12" }, { 999, "999" }, { 1000, "1,000" }, { 123456, "123,456" }, { 1234567, "1,234,567" },
+		{ -1234, "-1,234" }, { -123, "-123" }, { INT64_MAX, "9,223,372,036,854,775,807" },
+		{ INT64_MIN, "-9,223,372,036,854,775,808" },
+	};
+	char text[TEXT_GROUPED];
+
+	for (size_t i = 0; i < COUNT(numbers); i++)
+		check_str(numbers[i].wanted, text_grouped(numbers[i].n, text), numbers[i].wanted);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -71,5 +84,6 @@ int main(void)
 		text_is_utf8(span_of("")), 1);
 	check_int("cut off", text_is_utf8(span_of("gr\xc3")), 0);
 	check_int("a surrogate", text_is_utf8(span_of("\xed\xa0\x80")), 0);
+	test_numbers();
 	return unit_end();
 }

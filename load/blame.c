@@ -1,0 +1,104 @@
+/*
+ * A batch that failed: adds to the server's message what it is about, and what may be done.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+/* After a missing table without a template that creates it: appends what to do. */
+static void add_remedy(const struct pass *p, struct err *e)
+{
+	const struct conf *c = p->job->conf;
+
+	if (c->dest.part_template || !sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
+	    !*p->fault.table || !strstr(e->msg, p->fault.table))
+		return;
+	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
+		"partitions must be there before their rows come: create it, or set part_template" :
+		"dest_table must be there: create it, or check dest_table");
+}
+
+/* Appends where the rows were to go. The lane's transaction is lost. */
+static void add_place(const struct pass *p, struct buf *place, struct err *e)
+{
+	const struct job *j = p->job;
+	struct span table = span_of(p->fault.table);
+	struct pq *dst = j->dst[job_lane_of(j, table)];
+	bool full = e->code == ERR_RESOURCE, locked = sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
+	struct err ignored = { 0 };
+
+	buf_fmt(place, "partition %s", p->fault.table);
+	if ((!full && !locked) || pq_query(dst, "ROLLBACK", &ignored) < 0)
+		return;
+	if (full)
+		ddl_add_tablespace(dst, &j->conf->dest, table, place);
+	else
+		ddl_say_who(dst, &j->conf->dest, table, e);
+}
+
+/* After a table refused rows, whatever is in them: puts its name before the server's message. */
+static void name_table(const struct pass *p, struct err *e)
+{
+	int code = e->code;
+	bool waits = code == ERR_RESOURCE || code == ERR_TIMEOUT || code == ERR_OTHER;
+	struct buf place = { 0 };
+
+	if (!*p->fault.table || !*e->sqlstate || (code != ERR_RIGHTS && !waits) ||
+	    sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
+		return;
+	if (waits)
+		add_place(p, &place, e);
+	else
+		buf_fmt(&place, "table %s takes no rows", p->fault.table);
+	buf_fmt(&place, ": %s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&place));
+	buf_free(&place);
+}
+
+/* The ways on, where one event stops the job. */
+static void add_ways(const struct job *j, struct err *e)
+{
+	if (j->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
+		err_add(e, "; mend the table, or go on without the event: on_error = dead_letter"
+			" keeps it in tdispatch.dead_letter (--install creates that, --replay loads"
+			" it later), on_error = skip leaves it out");
+}
+
+/* Prefixes the error with the batch, the event, its source table and its partition. */
+static void name_event(const struct pass *p, struct err *e)
+{
+	struct job *j = p->job;
+	struct buf text = { 0 };
+	struct err reconnect = { 0 };
+	char *table = NULL;
+
+	pq_close(j->src);
+	if (job_source(j, &reconnect) == 0)
+		table = queue_event_table(j->src, p->batch, p->event);
+	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
+	if (table)
+		buf_fmt(&text, ", source table %.200s", table);
+	if (p->fault.table[0])
+		buf_fmt(&text, ", partition %s", p->fault.table);
+	if (p->fault.column[0])
+		buf_fmt(&text, ", column %s", p->fault.column);
+	if (p->fault.value[0])
+		buf_fmt(&text, ", value \"%s\"", p->fault.value);
+	buf_fmt(&text, ": %s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&text));
+	buf_free(&text);
+	free(table);
+}
+
+void blame_batch(const struct pass *p, struct err *e)
+{
+	add_remedy(p, e);
+	name_table(p, e);
+	if (p->event < 0 || (e->code != ERR_DATA && e->code != ERR_SHAPE))
+		return;
+	name_event(p, e);
+	add_ways(p->job, e);
+}

@@ -1,0 +1,142 @@
+/*
+ * Is all well, and if not, what is wrong? One line, for --status and --health, worked out from what
+ * is known: by the running process, or by asking the servers. Pure.
+ */
+#include <inttypes.h>
+
+#include "load.h"
+
+#define STILL_MS 30000                  /* from here on, no progress is worth a word */
+#define BEHIND_MS 10000                 /* ticks that wait for longer are not just on their way */
+#define MINUTE_MS 60000
+
+int64_t health_remind_ms(int n)
+{
+	static const int64_t minutes[] = { 1, 5, 15, 60 };
+	int known = sizeof minutes / sizeof *minutes;
+
+	return MINUTE_MS * (n < known ? minutes[n] : 60 * (n - known + 2));
+}
+
+static void add_number(struct buf *line, const char *before, int64_t n, const char *after)
+{
+	char text[TEXT_GROUPED];
+
+	buf_fmt(line, "%s%s%s", before, text_grouped(n, text), after);
+}
+
+static void add_events(struct buf *line, const char *before, int64_t n)
+{
+	add_number(line, before, n, n == 1 ? " event" : " events");
+}
+
+/* Whole seconds, or with a tenth where they are few. */
+static void add_seconds(struct buf *line, const char *before, int64_t ms, const char *after)
+{
+	if (ms < 10000)
+		buf_fmt(line, "%s%.1f s%s", before, (double)ms / 1000, after);
+	else
+		buf_fmt(line, "%s%" PRId64 " s%s", before, ms / 1000, after);
+}
+
+static void add_limit(struct buf *line, int64_t ms)
+{
+	buf_fmt(line, " (limit %" PRId64 " s)", ms / 1000);
+}
+
+bool health_no_ticks(const struct queue_backlog *q, const char *before, struct buf *line)
+{
+	if (q->newest_ms < 0 || q->overdue_ms < 0 || q->newest_ms <= q->overdue_ms)
+		return false;
+	add_seconds(line, before, q->newest_ms, ": ");
+	buf_str(line, q->paused ? "the queue's ticker is paused" : "does pgqd run?");
+	if (q->unticked > 0)
+		add_events(line, " It would bring ", q->unticked);
+	return true;
+}
+
+static void no_process(const struct health *h, struct buf *line)
+{
+	buf_str(line, "no process runs");
+	if (*h->error)
+		buf_fmt(line, "; the last one failed: %s", h->error);
+	if (h->queue.events > 0) {
+		add_events(line, "; ", h->queue.events);
+		buf_str(line, h->queue.events == 1 ? " waits" : " wait");
+	}
+}
+
+static void failing(const struct health *h, int64_t stall_ms, struct buf *line)
+{
+	add_seconds(line, "FAILING for ", h->failing_ms, "");
+	add_limit(line, stall_ms);
+	buf_fmt(line, ": %s", h->error);
+}
+
+static void still(const struct health *h, int64_t stall_ms, struct buf *line)
+{
+	buf_fmt(line, "NOT MOVING: process %" PRId64 " is %s, without progress for", h->pid,
+		h->doing);
+	add_seconds(line, " ", h->still_ms, "");
+	add_limit(line, stall_ms);
+}
+
+/* Less than 0: unknown. */
+static int64_t seconds_to_go(const struct health *h)
+{
+	return h->rate > 0 ? h->queue.events / h->rate : -1;
+}
+
+static void behind(const struct health *h, struct buf *line)
+{
+	int64_t left_s = seconds_to_go(h);
+
+	add_events(line, "BEHIND: ", h->queue.events);
+	add_seconds(line, ", ", h->queue.lag_ms, "");
+	if (h->rate == 0)
+		buf_str(line, ", not catching up");
+	if (left_s < 0)
+		return;
+	add_number(line, h->gains ? ", catching up at " : ", loading ", h->rate, "/s");
+	buf_fmt(line, ": about %" PRId64 " s", left_s > 0 ? left_s : 1);
+}
+
+static void all_well(const struct health *h, struct buf *line)
+{
+	const struct queue_backlog *q = &h->queue;
+
+	if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
+		add_seconds(line, "OK: nothing waits, the newest tick is ", q->newest_ms, " old");
+	else if (q->lag_ms >= 0)
+		add_seconds(line, "OK: ", q->lag_ms, " behind");
+	else if (h->pid > 0)
+		buf_fmt(line, "OK: process %" PRId64 " is %s", h->pid, h->doing);
+	else
+		buf_str(line, "not known");
+}
+
+static void say(const struct health *h, int64_t stall_ms, struct buf *line)
+{
+	if (h->pid == 0)
+		no_process(h, line);
+	else if (h->failing_ms >= 0)
+		failing(h, stall_ms, line);
+	else if (h->still_ms > (stall_ms < STILL_MS ? stall_ms : STILL_MS))
+		still(h, stall_ms, line);
+	else if (!health_no_ticks(&h->queue, "NOT MOVING: no tick for ", line)) {
+		bool waits = h->queue.events > 0 && h->queue.waiting_ms > BEHIND_MS;
+		(waits ? behind : all_well)(h, line);
+	}
+}
+
+bool health_line(const struct health *h, int64_t stall_ms, int64_t lag_limit_ms, struct buf *line)
+{
+	bool late = lag_limit_ms && h->queue.lag_ms > lag_limit_ms;
+
+	say(h, stall_ms, line);
+	if (late) {
+		add_seconds(line, "; lag ", h->queue.lag_ms, "");
+		add_limit(line, lag_limit_ms);
+	}
+	return h->pid != 0 && h->still_ms <= stall_ms && !late;
+}
