@@ -2,8 +2,8 @@
  * Addresses to listen on, of the kinds that a config names: numeric ones with a port, so that no
  * name server is asked, and paths of Unix sockets.
  */
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,46 +16,66 @@
 
 #define BACKLOG 16                      /* connections that wait to be accepted */
 
-static bool parse_port(const char *host, const char *port, struct socket_address *a)
+/* A port, 1 to 65535; 0: it is none. */
+static int parse_port(const char *text)
 {
-	const struct addrinfo hints = {
-		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-		.ai_socktype = SOCK_STREAM,
-	};
-	struct addrinfo *found;
-	size_t n = strlen(port);
+	size_t n = strlen(text);
+	int port = n <= 5 && strspn(text, "0123456789") == n ? atoi(text) : 0;
 
-	if (!*host || !n || n > 5 || strspn(port, "0123456789") != n || atoi(port) > 65535 ||
-	    getaddrinfo(host, port, &hints, &found) != 0)
+	return port <= 65535 ? port : 0;
+}
+
+static bool parse_local(const char *path, struct socket_address *a)
+{
+	struct sockaddr_un *to = (struct sockaddr_un *)&a->to;
+
+	if (strlen(path) >= sizeof to->sun_path)
 		return false;
-	memcpy(&a->to, found->ai_addr, found->ai_addrlen);
-	a->n = found->ai_addrlen;
-	freeaddrinfo(found);
-	return atoi(port) > 0;
+	to->sun_family = AF_UNIX;
+	strcpy(to->sun_path, path);
+	a->n = sizeof *to;
+	return true;
+}
+
+static bool parse_ipv4(const char *host, in_port_t port, struct socket_address *a)
+{
+	struct sockaddr_in *to = (struct sockaddr_in *)&a->to;
+
+	to->sin_family = AF_INET;
+	to->sin_port = port;
+	a->n = sizeof *to;
+	return inet_pton(AF_INET, host, &to->sin_addr) == 1;
+}
+
+static bool parse_ipv6(const char *host, in_port_t port, struct socket_address *a)
+{
+	struct sockaddr_in6 *to = (struct sockaddr_in6 *)&a->to;
+
+	to->sin6_family = AF_INET6;
+	to->sin6_port = port;
+	a->n = sizeof *to;
+	return inet_pton(AF_INET6, host, &to->sin6_addr) == 1;
 }
 
 bool socket_address(const char *text, struct socket_address *a)
 {
-	struct sockaddr_un *local = (struct sockaddr_un *)&a->to;
 	const char *colon = strrchr(text, ':');
-	char host[64];
+	int port = colon ? parse_port(colon + 1) : 0;
+	char host[INET6_ADDRSTRLEN + 2];        /* with its brackets */
+	size_t n = colon ? (size_t)(colon - text) : 0;
 
 	*a = (struct socket_address){ 0 };
-	if (*text == '/') {
-		if (strlen(text) >= sizeof local->sun_path)
-			return false;
-		local->sun_family = AF_UNIX;
-		strcpy(local->sun_path, text);
-		a->n = sizeof *local;
-		return true;
-	}
-	bool brackets = *text == '[' && colon && colon > text + 1 && colon[-1] == ']';
-	size_t n = colon ? (size_t)(colon - text) - 2 * brackets : 0;
-	if (!colon || n >= sizeof host || (!brackets && memchr(text, ':', n)))
+	if (*text == '/')
+		return parse_local(text, a);
+	if (!port || !n || n >= sizeof host)
 		return false;
-	memcpy(host, text + brackets, n);
+	memcpy(host, text, n);
 	host[n] = 0;
-	return parse_port(host, colon + 1, a);
+	if (*host != '[')
+		return parse_ipv4(host, htons((uint16_t)port), a);
+	bool closed = host[n - 1] == ']';
+	host[n - 1] = 0;
+	return closed && parse_ipv6(host + 1, htons((uint16_t)port), a);
 }
 
 /* Removes the socket that a killed process left: nobody answers there. */
