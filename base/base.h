@@ -241,8 +241,8 @@ struct socket_address {
 
 /* Parses 127.0.0.1:9187, [::1]:9187, or the path of a Unix socket. false: none of these. */
 bool socket_address(const char *text, struct socket_address *);
-/* A listening socket, non-blocking, or -1 with errno. Replaces a Unix socket on which nobody
- * listens any more. */
+/* A listening socket, non-blocking, or -1 with errno. A Unix socket has mode 0666, and replaces one
+ * on which nobody listens any more. */
 int socket_listen(const struct socket_address *);
 
 /* ---- http.c: a minimal HTTP/1.1 server of a few small pages, in a process of its own */

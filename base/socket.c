@@ -106,7 +106,10 @@ int socket_listen(const struct socket_address *a)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if (bind(fd, (const struct sockaddr *)&a->to, a->n) == 0 && listen(fd, BACKLOG) == 0)
+	mode_t mask = umask(0111);      /* its folder says who can reach it */
+	int rc = bind(fd, (const struct sockaddr *)&a->to, a->n);
+	umask(mask);
+	if (rc == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
 	int why = errno;
 	close(fd);

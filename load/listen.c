@@ -102,9 +102,10 @@ int listen_child(void)
 		{ "/health", "text/plain; charset=utf-8", write_health },
 		{ NULL, NULL, NULL },
 	};
-	struct listen_pages *pages = mmap(NULL, sizeof *pages, PROT_READ, MAP_SHARED, CHILD_PAGES, 0);
+	size_t n = sizeof(struct listen_pages);
+	struct listen_pages *pages = mmap(NULL, n, PROT_READ, MAP_SHARED, CHILD_PAGES, 0);
 
-	if (pages == MAP_FAILED || pages->size != sizeof *pages)        /* another version */
+	if (pages == MAP_FAILED || pages->size != n)   /* another version */
 		return 2;
 	prctl(PR_SET_NAME, "tdispatch-http");
 	close_others();

@@ -239,6 +239,7 @@ case_unix_socket() {
 	orders_pair "metrics_listen=$PWD/x.sock"
 	start job.ini
 	within 10 ask_local x.sock
+	expect_eq "$(stat -c %a x.sock)" 666
 	kill -KILL "$PID"
 	within 5 process_gone "$PID"
 	[ -S x.sock ] || fail "a killed process has removed it"
