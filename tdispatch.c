@@ -185,6 +185,8 @@ int main(int argc, char **argv)
 	struct app a = { 0 };
 
 	process_begin();
+	if (listen_is_child(argc, argv))
+		return listen_child();
 	int code = switches_parse(&a.asked, modes, sizeof modes / sizeof *modes, argc, argv);
 	if (code)
 		return code;

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #define TDISPATCH_VERSION "0.1.0"
@@ -223,11 +224,35 @@ void process_may_end(bool yes);
 bool process_sleep(int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
+void process_detach(void);              /* descriptors 0 to 2 become /dev/null */
 /* Forks and returns in the child. The parent waits and exits: with 0 on process_ready, or with the
  * child's exit code. 0, or -1 with the reason in why. */
 int process_fork(char *why, size_t why_size);
 /* The child is up: the parent exits with 0, and descriptors 0 to 2 are /dev/null. A no-op without
  * process_fork, and when called again. */
 void process_ready(void);
+
+/* ---- socket.c: addresses to listen on */
+
+struct socket_address {
+	struct sockaddr_storage to;
+	socklen_t n;
+};
+
+/* Parses 127.0.0.1:9187, [::1]:9187, or the path of a Unix socket. false: none of these. */
+bool socket_address(const char *text, struct socket_address *);
+/* A listening socket, non-blocking, or -1 with errno. A Unix socket has mode 0666, and replaces one
+ * on which nobody listens any more. */
+int socket_listen(const struct socket_address *);
+
+/* ---- http.c: a minimal HTTP/1.1 server of a few small pages, in a process of its own */
+
+struct http_page {
+	const char *path, *type;        /* "/metrics", its content type; path NULL ends a list */
+	int (*write)(void *arg, struct buf *body);      /* returns the status: 200 or 503 */
+};
+
+/* Serves the pages as long as `parent` is our parent. */
+void http_serve(int listener, const struct http_page *pages, void *arg, pid_t parent);
 
 #endif

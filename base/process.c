@@ -175,15 +175,21 @@ int process_fork(char *why, size_t why_size)
 	return 0;
 }
 
-void process_ready(void)
+void process_detach(void)
 {
-	if (ready_fd < 0)
-		return;
 	int null = open_nothing(O_RDWR);
+
 	for (int fd = 0; null >= 0 && fd <= 2; fd++)
 		dup2(null, fd);
 	if (null > 2)
 		close(null);
+}
+
+void process_ready(void)
+{
+	if (ready_fd < 0)
+		return;
+	process_detach();
 	if (write(ready_fd, "", 1) < 0)
 		log_debug("nobody waits for the background process");
 	close(ready_fd);

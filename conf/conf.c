@@ -197,6 +197,17 @@ static int check_files(struct loading *l)
 	return 0;
 }
 
+static int check_listen(struct loading *l)
+{
+	const char *address = l->conf->metrics_listen;
+	struct socket_address ignored;
+
+	if (!address || socket_address(address, &ignored))
+		return 0;
+	return bad_value(l, "metrics_listen", "neither an address with a port, 127.0.0.1:9187 or"
+		" [::1]:9187, nor the path of a socket that begins with /");
+}
+
 static int load_keys(struct loading *l)
 {
 	struct err why = { 0 };
@@ -206,7 +217,7 @@ static int load_keys(struct loading *l)
 		read_key(l, &key_table[i]);
 	warn_unknown(l);        /* after an error too: a misspelt key may be the cause */
 	choose_state_file(l->conf);
-	if (l->err->code || check_files(l) < 0)
+	if (l->err->code || check_files(l) < 0 || check_listen(l) < 0)
 		return l->err->code;
 	find_base_names(l);
 	warn_part_column(l);

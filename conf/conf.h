@@ -88,7 +88,8 @@ enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 
 struct conf {                           /* the job's keys, and its destination's */
 	char *file;                     /* as given, or "the environment" */
-	char *job_name, *pidfile, *state_file, *metrics_file, *logfile;
+	char *job_name, *pidfile, *state_file, *metrics_file, *metrics_listen;
+	char *logfile;
 	int64_t log_size;               /* bytes */
 	int64_t log_count;
 	enum log_format log_format;

@@ -18,6 +18,7 @@ const struct key key_table[] = {
 	{ "pidfile", NULL, KEY_PATH, AT(pidfile) },
 	{ "state_file", NULL, KEY_PATH, AT(state_file) },
 	{ "metrics_file", NULL, KEY_PATH, AT(metrics_file) },
+	{ "metrics_listen", NULL, KEY_PATH, AT(metrics_listen) },
 	{ "logfile", NULL, KEY_PATH, AT(logfile) },
 	{ "log_size", NULL, KEY_INT, AT(log_size), "10485760", .max = INT64_MAX },
 	{ "log_count", NULL, KEY_INT, AT(log_count), "3", .max = 1000 },

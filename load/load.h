@@ -220,10 +220,31 @@ void progress_batch(struct progress *, const struct load *, const struct tally *
 /* Shows the summary. how: a word; all but "done" says that not all is in. */
 void progress_end(struct progress *, const char *how);
 
+/* ---- listen.c: metrics_listen: GET /metrics and /health, answered by a child process */
+
+struct listen {                         /* zeroed before use */
+	char *address;
+	int fd, pages_fd;               /* 0: not open */
+	struct listen_pages *pages;     /* shared with the child; NULL: nobody listens */
+	pid_t child;                    /* 0: none */
+	int64_t started_ms;             /* clock_ms() of its start; 0: none was started */
+};
+
+/* Begins to listen. NULL: a no-op. 0, or ERR_CONF. */
+int listen_open(struct listen *, const char *address, struct err *);
+bool listen_is_open(const struct listen *);
+/* Shows what is to be answered from now on; starts the child, or another if it has ended. */
+void listen_publish(struct listen *, struct span metrics, const struct state *);
+void listen_close(struct listen *);
+/* Was this program executed as the child? Then listen_child serves, and returns the exit code. */
+bool listen_is_child(int argc, char **argv);
+int listen_child(void);
+
 /* ---- report.c: reports of the running process: state file, metrics file, systemd */
 
 struct report {
 	const struct conf *conf;        /* borrowed; its contents may change */
+	struct listen *listen;          /* NULL: nobody can ask */
 	struct state state;
 	struct metrics metrics;
 	int64_t state_due_ms, metrics_due_ms, watchdog_due_ms;
@@ -238,6 +259,8 @@ struct report {
 /* Is it time? Then the next time is every_ms from now. */
 bool report_is_due(int64_t *next_ms, int64_t every_ms);
 void report_start(struct report *, const struct conf *);
+/* From now on what is reported can be asked there, too. NULL: no longer. */
+void report_listen(struct report *, struct listen *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
 void report_moves(struct report *, const struct conf *to);      /* call it before conf becomes `to` */

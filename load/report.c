@@ -103,6 +103,15 @@ static void write_state(struct report *r)
 		tell_written(&r->state_failed, state_write(path, &r->state), "state_file", path);
 }
 
+static void render_metrics(const struct report *r, struct buf *text)
+{
+	struct health health = state_health(&r->state);
+
+	if (r->over)
+		health.pid = 0;
+	metrics_text(&r->metrics, &health, r->conf, text);
+}
+
 static void write_metrics(struct report *r)
 {
 	const char *path = r->conf->metrics_file;
@@ -110,10 +119,7 @@ static void write_metrics(struct report *r)
 
 	if (!path || r->silent)
 		return;
-	struct health health = state_health(&r->state);
-	if (r->over)
-		health.pid = 0;
-	metrics_text(&r->metrics, &health, r->conf, &text);
+	render_metrics(r, &text);
 	int rc = file_replace(path, (struct span){ text.p, text.len }, 0644);
 	tell_written(&r->metrics_failed, rc, "metrics_file", path);
 	buf_free(&text);
@@ -140,10 +146,22 @@ static void send_status(struct report *r)
 	notify(status);
 }
 
+static void publish(struct report *r)
+{
+	struct buf text = { 0 };
+
+	if (!r->listen || !listen_is_open(r->listen))
+		return;
+	render_metrics(r, &text);
+	listen_publish(r->listen, (struct span){ text.p, text.len }, &r->state);
+	buf_free(&text);
+}
+
 static void write_due(struct report *r)
 {
 	if (report_is_due(&r->state_due_ms, STATE_EVERY_MS)) {
 		write_state(r);
+		publish(r);
 		send_status(r);
 	}
 	if (report_is_due(&r->metrics_due_ms, METRICS_EVERY_MS))
@@ -159,7 +177,7 @@ static void sign_of_life(struct report *r)
 /* Does anybody want to hear of us while we wait? */
 static bool is_watched(const struct report *r)
 {
-	return r->conf->state_file || r->conf->metrics_file || r->notified;
+	return r->conf->state_file || r->conf->metrics_file || r->notified || r->listen;
 }
 
 static int64_t longest_wait(const struct report *r, int64_t ms)
@@ -218,6 +236,12 @@ void report_start(struct report *r, const struct conf *conf)
 	look_for_another(r, conf);
 	progress(r, "starting");
 	write_due(r);
+}
+
+void report_listen(struct report *r, struct listen *l)
+{
+	r->listen = l;
+	publish(r);
 }
 
 void report_ready(struct report *r)

@@ -17,6 +17,7 @@ struct run {
 	struct job job;
 	struct loader loader;
 	struct watch watch;
+	struct listen listen;
 	struct retry retry;
 	bool connected_once;
 	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
@@ -107,6 +108,28 @@ static void replace_conf(struct run *r, struct conf *conf)
 	conf_free(&old_conf);
 }
 
+/* Two processes may run with one config: --once beside a daemon, which is left to answer. */
+static int open_listener(struct run *r, const char *address, struct err *e)
+{
+	if (r->watch.report.silent || listen_open(&r->listen, address, e) < 0)
+		return e->code;
+	report_listen(&r->watch.report, address ? &r->listen : NULL);
+	return 0;
+}
+
+/* After an error the old address is listened on again. */
+static int move_listener(struct run *r, const char *to, struct err *e)
+{
+	const char *from = r->conf->metrics_listen;
+
+	if (is_same(from, to))
+		return 0;
+	listen_close(&r->listen);
+	if (open_listener(r, to, e) < 0)
+		open_listener(r, from, &(struct err){ 0 });
+	return e->code;
+}
+
 /* An invalid config changes nothing, but the log file is reopened all the same. */
 static void read_again(struct run *r)
 {
@@ -114,7 +137,8 @@ static void read_again(struct run *r)
 	struct conf conf;
 	struct err e = { 0 };
 
-	if (run_read_conf(r->asked, &conf, &e) < 0 || open_log(&conf, &e) < 0) {
+	if (run_read_conf(r->asked, &conf, &e) < 0 || open_log(&conf, &e) < 0 ||
+	    move_listener(r, conf.metrics_listen, &e) < 0) {
 		conf_free(&conf);
 		open_log(r->conf, &(struct err){ 0 });
 		log_error("not reloaded, the old config stays: %s", e.msg);
@@ -297,6 +321,17 @@ static void show_progress(struct run *r)
 		asked->verify);
 }
 
+/* A finite run is not worth ending for this. */
+static int begin_to_listen(struct run *r)
+{
+	struct err e = { 0 };
+
+	if (open_listener(r, r->conf->metrics_listen, &e) == 0)
+		return 0;
+	(r->asked->once ? log_warn : log_error)("%s", e.msg);
+	return r->asked->once ? 0 : e.code;
+}
+
 static int fail(const char *why, int code)
 {
 	log_error("%s", why);
@@ -342,8 +377,9 @@ int run_all(const struct switches *asked, struct conf *conf)
 		return code;
 	r.loader.job = &r.job;
 	r.job.watch = &r.watch;
-	code = loop(&r);
+	code = begin_to_listen(&r) < 0 ? 2 : loop(&r);
 	bool stopped = process_stop_after_batch() && (code || !is_one_off(&r));
+	listen_close(&r.listen);
 	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
 	batch_free(&r.loader);
 	job_free(&r.job);

@@ -135,6 +135,30 @@ static void check_old_process(struct check *c, const char *pidfile)
 			" wait until it is gone", pidfile, pid);
 }
 
+/* The running process of this config may be the one that listens. */
+static void check_listen(const struct conf *conf)
+{
+	const char *address = conf->metrics_listen;
+	struct socket_address a;
+	struct state state;
+
+	if (!address || !socket_address(address, &a))
+		return;
+	int fd = socket_listen(&a), why = errno;
+	bool ours = conf->state_file && state_read(conf->state_file, &state) == 0 && state_is_live(&state);
+	if (fd >= 0) {
+		close(fd);
+		if (*address == '/')
+			unlink(address);
+		finding_ok("metrics_listen %s can be listened on", address);
+	} else if (why == EADDRINUSE) {
+		(ours ? finding_ok : finding_warning)("metrics_listen %s: %s listens there", address,
+			ours ? "the running process" : "another process");
+	} else {
+		finding_warning("metrics_listen %s: %s", address, strerror(why));
+	}
+}
+
 static void check_files(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -147,6 +171,7 @@ static void check_files(struct check *c)
 	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
 	check_whole_file("state_file", state);
 	check_whole_file("metrics_file", conf->metrics_file);
+	check_listen(conf);
 }
 
 /* ---- the source */
