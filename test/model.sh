@@ -8,6 +8,7 @@
 # Prints a line a round, what was done in all, and at the end "N passed, N failed". An hour or more
 # writes test/MODEL.md. A round with an anomaly is the last: its folder and databases stay.
 #
+# ROUNDS=N ends it after so many rounds, however long they take.
 # WITHOUT="anew set_back loss" leaves operations out, to see what else there is: ops.py names them.
 # TDISPATCH names the program, else ./tdispatch; SANITIZED one with sanitizers, which some of the
 # processes are, else ./tdispatch-dev if it is there.

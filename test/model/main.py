@@ -4,11 +4,13 @@ usage: main.py SECONDS [SEED [REPORT]]
 
 A round is a world of its own: two databases, a config, processes of the program, and some dozens of
 operations, all of which follow from the round's seed; only the servers' and processes' timing does
-not. Rounds of seed, seed + 1, ... follow each other until SECONDS are over, or one has an anomaly.
+not. Rounds of seed, seed + 1, ... follow each other until SECONDS are over, or there were ROUNDS of
+the environment, however long they take, or one has an anomaly.
 What was done is counted at the end, and written to REPORT. In a long run each operation must happen.
 """
 
 import collections
+import os
 import pathlib
 import random
 import shutil
@@ -79,6 +81,12 @@ def never(totals, seconds):
     return "never done: " + ", ".join(lacking) if lacking and seconds >= LONG else None
 
 
+def over(rounds, end):
+    if "ROUNDS" in os.environ:
+        return rounds >= int(os.environ["ROUNDS"])
+    return rounds and time.monotonic() >= end
+
+
 def main():
     seconds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time()) % 1000000
     rounds, anomaly, totals, first = 0, None, collections.Counter(), seed
@@ -89,7 +97,7 @@ def main():
     try:
         cluster.start(seed)
         end = time.monotonic() + seconds
-        while not anomaly and (not rounds or time.monotonic() < end):
+        while not anomaly and not over(rounds, end):
             anomaly, world = round_of(cluster, seed, folder / f"round.{seed}")
             tell(seed, world, anomaly)
             totals.update(world.counts)
