@@ -137,8 +137,11 @@ valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
 	@deps/install.sh dev valgrind
 	test/valgrind.sh
 
-model-test: tdispatch dev ## random operations on real servers beside an oracle, SECONDS=3600 (long)
+model-test: tdispatch dev ## random operations on real servers beside an oracle, SECONDS=3600; writes test/MODEL.md (long)
 	test/model.sh $(SECONDS)
+
+model-mutate: dev ## put faults into a copy, one at a time: does the model test find each? (half an hour)
+	test/mutants.sh model
 
 mutate: ## change one line of the program at a time: does a test notice? (some minutes)
 	test/mutants.sh

@@ -3,15 +3,17 @@
 # tree, and names the test that must fail then: "ok" is one that was caught. Before that the tests
 # that are named must pass on the copy as it is.
 #
-#	test/mutants.sh           all (some minutes)
+#	test/mutants.sh           all but the next (some minutes)
+#	test/mutants.sh model     those that test/model.sh must find (half an hour), for make model-mutate
 #	test/mutants.sh short     those that unit tests and golden files catch, for make test
 #	test/mutants.sh stale     runs nothing: prints those that change nothing any more, for make lint
 #	test/mutants.sh WORD...   those whose line has one of the words
 cd "$(dirname "$0")/.." || exit 2
 
 PATIENCE=300                    # seconds for a test
+MODEL_ROUNDS=40                 # that the model test has to find one, however slow the machine
 
-# NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden or e2e FILE:CASE.
+# NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE or model SEED.
 mutants() {
 	cat <<-'END'
 		[DEFAULT] beats the section | conf/conf.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
@@ -61,13 +63,19 @@ mutants() {
 		a stranger's table is a partition | pg/admit.c | s/AND NOT r.rolsuper/AND r.rolsuper/ | e2e 13:squatted_partition
 		all careful COPYs have one savepoint | load/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
 		what a table says of any row is an event's fault | load/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
+
+		the model: another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | model 1
+		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (!judge_needs_times(c))/if (1)/ | model 1
+		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
+		the model: a letter without a stream goes to lane 0 | load/pass.c | /^static int no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
 	END
 }
 
 # wanted WORD...: the lines of the mutants asked for.
 wanted() {
 	case ${1:-all} in
-	all) mutants ;;
+	all) mutants | grep -Ev '\| model [0-9]+$' ;;
+	model) mutants | grep -E '\| model [0-9]+$' ;;
 	short) mutants | grep -E '\| (unit [a-z]+|golden)$' ;;
 	*) mutants | grep -F "$(printf '%s\n' "$@")" ;;
 	esac | grep .
@@ -89,6 +97,7 @@ passes() {
 	unit) timeout "$PATIENCE" test/unit.sh "${@:2}" ;;
 	golden) timeout "$PATIENCE" test/ini_golden.sh ;;
 	e2e) build_program && timeout "$PATIENCE" test/e2e.sh "${@:2}" ;;
+	model) build_program && TMPDIR=$COPY ROUNDS=$MODEL_ROUNDS TDISPATCH=$PWD/tdispatch-dev test/model.sh 1 "$2" ;;
 	esac >"$COPY/output" 2>&1
 	code=$?
 	[ $code != 124 ] || echo "0 passed, 1 failed: not within $PATIENCE s" >>"$COPY/output"
@@ -128,7 +137,7 @@ verdict() {
 # The tests that are named pass as long as nothing is changed.
 as_it_is() {
 	local kind tests
-	for kind in unit golden e2e; do
+	for kind in unit golden e2e model; do
 		tests=$(wanted "$@" | sed -n "s/.*| $kind *//p" | sort -u)
 		wanted "$@" | grep -q "| $kind" || continue
 		# shellcheck disable=SC2086
@@ -155,6 +164,9 @@ try() {
 	cp "$COPY/original" "$file"     # newer than its object, which is built again
 	[ -z "$why" ]
 	verdict $? "$name" "$why"
+	case $test in
+	model*) sed -n 's/^not ok/	found:/p' "$COPY/output" | head -n 1 | cut -c 1-300 ;;
+	esac
 }
 
 if [ "${1:-}" = stale ]; then
@@ -162,6 +174,7 @@ if [ "${1:-}" = stale ]; then
 	exit
 fi
 COPY=$(mktemp -d /tmp/tdispatch-mutants.XXXXXX) || exit 2
+chmod 711 "$COPY"                # the model test's servers are another user's
 trap 'rm -rf "$COPY"' EXIT
 trap 'exit 130' INT TERM
 [ -n "$(wanted "$@")" ] || { echo "no such mutant: $*" >&2; exit 2; }

@@ -145,8 +145,13 @@ class Cluster:
         script = pathlib.Path(__file__).with_name("proxy.py")
         for server in (self.source, self.target):
             name = f".s.PGSQL.{server.port}"
-            command = [sys.executable, str(script), str(self.folder / "proxy" / name), str(self.folder / name), str(seed)]
+            command = [sys.executable, str(script), str(self.folder / "proxy" / name), str(self.folder / name),
+                       str(self.folder / "proxy" / "cuts"), str(seed)]
             self.proxies.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+
+    def cuts(self):
+        """How many connections the proxies have cut."""
+        return (self.folder / "proxy" / "cuts").stat().st_size
 
     def stop(self):
         for proxy in self.proxies:

@@ -1,12 +1,16 @@
 """Random operations against an oracle.
 
-usage: main.py SECONDS [SEED]
+usage: main.py SECONDS [SEED [REPORT]]
 
 A round is a world of its own: two databases, a config, processes of the program, and some dozens of
 operations, all of which follow from the round's seed; only the servers' and processes' timing does
-not. Rounds of seed, seed + 1, ... follow each other until SECONDS are over, or one has an anomaly.
+not. Rounds of seed, seed + 1, ... follow each other until SECONDS are over, or there were ROUNDS of
+the environment, however long they take, or one has an anomaly.
+What was done is counted at the end, and written to REPORT. In a long run each operation must happen.
 """
 
+import collections
+import os
 import pathlib
 import random
 import shutil
@@ -16,11 +20,14 @@ import tempfile
 import time
 import traceback
 
+import report
 import rest
 from cluster import Cluster
 from ops import Ops
 from runs import Runs
-from world import Anomaly, World
+from world import WITHOUT, Anomaly, World
+
+LONG = 1200                     # seconds in which all operations are to be expected
 
 
 def prepare(world, runs):
@@ -60,33 +67,53 @@ def round_of(cluster, seed, folder):
 
 
 def tell(seed, world, anomaly):
-    counts = ", ".join(f"{n} {what}" for what, n in sorted(world.counts.items()))
     if not anomaly:
-        print(f"ok round {seed}: {counts}", flush=True)
+        print(f"ok round {seed}: {report.in_short(world.counts)}", flush=True)
         return
-    print(f"not ok round {seed}: {anomaly}\n  {counts}\n  again: test/model.sh 600 {seed}\n"
+    print(f"not ok round {seed}: {anomaly}\n  {report.in_short(world.counts)}\n  again: test/model.sh 1 {seed}\n"
           f"  what happened: {world.folder}/journal, run.*; databases {world.src} and {world.dst}, left under {world.folder.parent}",
           flush=True)
 
 
+def never(totals, seconds):
+    """An operation that a long run did not have: its weight or what it needs is wrong."""
+    lacking = [name for name in Ops.WEIGHTS if name not in WITHOUT and not totals["op " + name]]
+    return "never done: " + ", ".join(lacking) if lacking and seconds >= LONG else None
+
+
+def over(rounds, end):
+    if "ROUNDS" in os.environ:
+        return rounds >= int(os.environ["ROUNDS"])
+    return rounds and time.monotonic() >= end
+
+
 def main():
     seconds, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time()) % 1000000
-    end, rounds, anomaly = time.monotonic() + seconds, 0, None
+    rounds, anomaly, totals, first = 0, None, collections.Counter(), seed
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tdispatch-model."))
     cluster = Cluster(folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"seed {seed}, for {seconds} s, in {folder}", flush=True)
     try:
         cluster.start(seed)
-        while not anomaly and time.monotonic() < end:
+        end = time.monotonic() + seconds
+        while not anomaly and not over(rounds, end):
             anomaly, world = round_of(cluster, seed, folder / f"round.{seed}")
             tell(seed, world, anomaly)
+            totals.update(world.counts)
             rounds += not anomaly
             seed += 1
+        totals["connections cut by the proxies"] = cluster.cuts()
     finally:
         cluster.stop()
-    if not anomaly:
-        shutil.rmtree(folder)
+        if not anomaly:
+            shutil.rmtree(folder)
+    anomaly = anomaly or never(totals, seconds)
+    print(report.totals(totals))
+    if anomaly:
+        print("not ok:", anomaly)
+    if len(sys.argv) > 3:
+        report.write(sys.argv[3], seconds, first, rounds, anomaly, totals)
     print(f"{rounds} passed, {int(bool(anomaly))} failed")
     sys.exit(bool(anomaly))
 

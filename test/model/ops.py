@@ -1,4 +1,4 @@
-"""What happens in a round: one method each, and how often."""
+"""What happens in a round: one method each, and how often. It returns False when there is nothing to do."""
 
 import signal
 import time
@@ -6,30 +6,33 @@ import time
 import psycopg2
 
 import rest
+import rows
 from world import PARENTS, WITHOUT
 
 
 class Ops:
     WEIGHTS = {
-        "insert": 10, "tick": 8, "small_ticks": 3, "once": 6, "once_cut": 6, "run_and_kill": 6, "daemon": 3, "daemon_cut": 2,
-        "kill": 5, "freeze": 1.5, "reload": 1, "restart": 1.2, "cut_backend": 3, "fault": 3, "no_fault": 2,
+        "insert": 10, "new_day": 1, "tick": 8, "small_ticks": 3, "once": 6, "once_cut": 6, "run_and_kill": 6, "daemon": 3, "daemon_cut": 2,
+        "kill": 5, "freeze": 1.5, "reload": 1, "restart_source": 0.6, "restart_target": 0.6, "cut_backend": 3, "fault": 3, "no_fault": 2,
         "rewind": 1, "replay": 1, "look": 1, "unregister": 0.5, "rotate": 2, "drop_partition": 1.5, "detach": 1,
-        "rename_partition": 1, "add_column": 1, "widen": 0.6, "reconfigure": 2, "half": 3, "make_backup": 1, "set_back": 1.5, "anew": 0.4,
+        "rename_partition": 1, "add_column": 1, "drop_column": 0.4, "widen": 0.6, "reconfigure": 2, "half": 3, "make_backup": 1, "set_back": 1, "fall_behind": 1, "anew": 0.4,
     }
 
     def __init__(self, world, runs):
+        """A round has more of some operations and less of others than the next one."""
         self.world, self.runs, self.chance = world, runs, world.chance
+        self.weights = {name: 0 if name in WITHOUT else weight * self.chance.choice([0.3, 1, 1, 3])
+                        for name, weight in self.WEIGHTS.items()}
 
     def one(self):
         """One operation. A server that is just being restarted may refuse it."""
-        weights = {name: 0 if name in WITHOUT else weight for name, weight in self.WEIGHTS.items()}
-        name = self.chance.choices(list(weights), list(weights.values()))[0]
+        name = self.chance.choices(list(self.weights), list(self.weights.values()))[0]
         self.world.note(name)
         try:
-            getattr(self, name)()
+            if getattr(self, name)() is not False:
+                self.world.count("op " + name)
         except (psycopg2.Error, ConnectionError) as error:
             self.world.note(name, "failed:", str(error).splitlines()[0])
-        self.world.count("ops")
         self.runs.reap()
 
     # ---- the source's life
@@ -51,11 +54,16 @@ class Ops:
     def tick(self):
         self.world.tick()
 
-    def small_ticks(self, most=12):
+    def new_day(self):
+        """Rows of a day that had none, in a batch of its own and in later ones."""
+        self.world.days.append(rows.a_day(self.chance))
+        self.insert()
+
+    def small_ticks(self, n=None):
         connection = self.world.source.connect(self.world.src)
         try:
             cursor = connection.cursor()
-            for _ in range(self.chance.randint(2, most)):
+            for _ in range(n or self.chance.randint(2, 12)):
                 if self.chance.random() < 0.7:
                     self.world.put(cursor, self.chance.randint(1, 5))
                 connection.commit()
@@ -67,56 +75,60 @@ class Ops:
             connection.close()
 
     def rotate(self):
-        if self.world.loss == "target":
-            return                              # --rewind is to find the tick
+        if self.world.loss == "target" or not self.world.registered():
+            return False                        # --rewind is to find the tick
         for step in ("maint_rotate_tables_step1('q')", "maint_rotate_tables_step2()"):
             self.world.src_sql(f"select pgq.{step}")
 
     # ---- the program
 
     def once(self):
-        if not self.runs.full():
-            args = ["--verify"] if self.chance.random() < 0.1 else []
-            self.runs.start("--once", *args).wait(self.chance.choice([0.01, 0.1, 1, 10]))
+        if self.runs.full():
+            return False
+        args = ["--verify"] if self.chance.random() < 0.1 else []
+        self.runs.start("--once", *args).wait(self.chance.choice([0.01, 0.1, 1, 10]))
 
     def once_cut(self):
-        if not self.runs.full():
-            self.runs.start("--once", proxied=True).wait(self.chance.choice([0.1, 1, 10]))
+        if self.runs.full():
+            return False
+        self.runs.start("--once", proxied=True).wait(self.chance.choice([0.1, 1, 10]))
 
     def run_and_kill(self):
-        if not self.runs.full():
-            run = self.runs.start("--once")
-            run.wait(2 ** self.chance.uniform(-7, 0.5))
-            run.end()
-            self.world.count("kills")
+        if self.runs.full():
+            return False
+        run = self.runs.start("--once")
+        run.wait(2 ** self.chance.uniform(-7, 0.5))
+        run.end()
 
-    def daemon(self):
-        if not self.runs.full():
-            self.runs.start()
+    def daemon(self, **how):
+        if self.runs.full():
+            return False
+        self.runs.start(**how)
 
     def daemon_cut(self):
-        if not self.runs.full():
-            self.runs.start(proxied=True)
+        return self.daemon(proxied=True)
 
     def kill(self):
-        if self.runs.live:
-            time.sleep(self.chance.choice([0, 0.02, 0.2]))
-            run = self.chance.choice(self.runs.live)
-            run.send(self.chance.choice([signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT]))
-            run.wait(self.chance.choice([0.05, 2]))
-            self.world.count("kills")
+        if not self.runs.live:
+            return False
+        time.sleep(self.chance.choice([0, 0.02, 0.2]))
+        run = self.chance.choice(self.runs.live)
+        run.send(self.chance.choice([signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT]))
+        run.wait(self.chance.choice([0.05, 2]))
 
     def freeze(self):
         """It stands still while the others go on, and then knows nothing of that."""
-        if self.runs.live:
-            run = self.chance.choice(self.runs.live)
-            run.send(signal.SIGCONT if run.frozen else signal.SIGSTOP)
-            run.frozen = not run.frozen
+        if not self.runs.live:
+            return False
+        run = self.chance.choice(self.runs.live)
+        run.send(signal.SIGCONT if run.frozen else signal.SIGSTOP)
+        run.frozen = not run.frozen
 
     def reload(self):
-        for run in self.runs.live:
-            if "--once" not in run.args:
-                run.send(signal.SIGHUP)
+        daemons = [run for run in self.runs.live if "--once" not in run.args]
+        for run in daemons:
+            run.send(signal.SIGHUP)
+        return bool(daemons)
 
     def rewind(self):
         self.runs.finish("--rewind")
@@ -130,7 +142,7 @@ class Ops:
     def unregister(self):
         """Somebody does, and somebody sees it: the target knows the position, and means this queue."""
         if not self.world.position() or self.world.other_source:
-            return
+            return False
         self.world.unregistered = True
         self.runs.finish("--unregister")
         if self.chance.random() < 0.5:
@@ -138,20 +150,25 @@ class Ops:
 
     # ---- what servers and networks do
 
-    def restart(self):
-        server = self.chance.choice([self.world.source, self.world.target])
+    def restart_source(self):
+        self.restart(self.world.source)
+
+    def restart_target(self):
+        self.restart(self.world.target)
+
+    def restart(self, server):
         mode = self.chance.choice(["immediate", "immediate", "fast"])
         server.restart(mode)
         if mode == "immediate" and self.world.loss == "source" and server is self.world.source:
             self.world.is_set_back()
         if mode == "immediate" and self.world.loss == "target" and server is self.world.target:
             self.world.target_loses = True
-        self.world.count("restarts")
+        self.world.count(f"restart -m {mode}")
 
     def cut_backend(self):
         server, name = self.chance.choice([(self.world.source, self.world.src), (self.world.target, self.world.dst)])
-        server.sql("postgres", """select pg_terminate_backend(pid) from pg_stat_activity
-            where application_name = 'tdispatch' and datname = %s order by random() limit 1""", (name,))
+        return bool(server.sql("postgres", """select pg_terminate_backend(pid) from pg_stat_activity
+            where application_name = 'tdispatch' and datname = %s order by random() limit 1""", (name,)))
 
     def fault(self):
         lane, how = self.chance.choice(["first", "first", "other", "any"]), self.chance.choice(["fail", "fail", "slow"])
@@ -165,13 +182,16 @@ class Ops:
         """Lane 0 does not commit what the others have; and then something else happens."""
         world = self.world
         if self.runs.full():
-            return
+            return False
         world.dst_sql("delete from fault; insert into fault values ('first', 1, 'fail')")
-        self.insert()
+        self.chance.choice([self.insert, self.new_day])()
         world.tick()
         self.runs.start("--once").wait(5)
         world.dst_sql("delete from fault")
-        then = self.chance.choice([self.reconfigure, self.reconfigure, self.restart, self.set_back, self.rewind, self.tick])
+        if world.is_half():
+            world.count("half committed batches")
+        then = self.chance.choice([self.reconfigure] * 3 + [self.restart_source, self.restart_target, self.set_back,
+                                   self.rewind, self.tick])
         world.note("half, and then", then.__name__)
         if then.__name__ not in WITHOUT:
             then()
@@ -185,9 +205,10 @@ class Ops:
 
     def drop_partition(self):
         name, _ = self.a_partition()
-        if name:
-            self.world.dst_sql(f"""set lock_timeout = '2s'; lock table "{name}";
-                insert into archived select '{name}', id, jsonb_strip_nulls(to_jsonb(o)) from "{name}" o; drop table "{name}" """)
+        if not name:
+            return False
+        self.world.dst_sql(f"""set lock_timeout = '2s'; lock table "{name}";
+            insert into archived select '{name}', id, jsonb_strip_nulls(to_jsonb(o)) from "{name}" o; drop table "{name}" """)
 
     def leave(self, name, parent):
         inherits = self.world.kind == "inherits"
@@ -195,24 +216,34 @@ class Ops:
 
     def detach(self):
         name, parent = self.a_partition()
-        if name:
-            self.world.dst_sql(f"set lock_timeout = '2s'; {self.leave(name, parent)}")
+        if not name:
+            return False
+        self.world.dst_sql(f"set lock_timeout = '2s'; {self.leave(name, parent)}")
 
     def rename_partition(self):
         name, parent = self.a_partition()
-        if name:
-            stays = self.world.kind == "inherits" and self.chance.random() < 0.5
-            self.world.move(name, "" if stays else self.leave(name, parent))
+        if not name:
+            return False
+        stays = self.world.kind == "inherits" and self.chance.random() < 0.5
+        self.world.move(name, "" if stays else self.leave(name, parent))
 
     def add_column(self):
         """On the source first: what comes before the target has it must wait."""
         if self.world.extra >= 3:
-            return
+            return False
         number = self.world.extra + 1
         self.world.src_sql(f"set lock_timeout = '2s'; alter table feed add column x{number} text")
         self.world.extra = number
+        self.world.extra_ever = max(self.world.extra_ever, number)
         if self.chance.random() < 0.6:
             rest.add_columns(self.world)
+
+    def drop_column(self):
+        """The last one of the source's, which may come again; the target keeps it."""
+        if not self.world.extra:
+            return False
+        self.world.src_sql(f"set lock_timeout = '2s'; alter table feed drop column x{self.world.extra}")
+        self.world.extra -= 1
 
     def widen(self):
         column, kind = self.chance.choice([("n", "int8"), ("v", "text"), ("v", "varchar(40)")])
@@ -240,11 +271,24 @@ class Ops:
         self.world.source.copy(self.world.src, self.world.backup_name)
         self.world.backup = True
 
+    def go_on(self):
+        """A source that was set back goes on, mostly until its ticks have the target's numbers."""
+        newest = self.world.src_sql("select max(tick_id)::int from pgq.tick")[0][0]
+        if self.chance.random() < 0.8:
+            self.small_ticks(max(0, self.world.position() - newest) + self.chance.randint(0, 5))
+
+    def fall_behind(self):
+        """What comes after a backup is loaded, and then the source is set back to it."""
+        self.make_backup()
+        self.small_ticks()
+        self.runs.start("--once").wait(10)
+        self.set_back()
+
     def set_back(self):
         """The source is restored, and goes on: its ticks have other events."""
         world = self.world
         if not world.backup:
-            return
+            return False
         self.runs.end_all()
         self.runs.sessions_are_gone()
         world.source.drop(world.src)
@@ -254,9 +298,7 @@ class Ops:
         world.is_set_back()
         world.extra = world.source.value(world.src, """select count(*)::int from pg_attribute
             where attrelid = 'feed'::regclass and attname ~ '^x[0-9]+$' and not attisdropped""")
-        world.count("set back")
-        if self.chance.random() < 0.8:
-            self.small_ticks(most=60)
+        self.go_on()
 
     def anew(self):
         """The queue is dropped and made again, when all of it is loaded."""
@@ -269,5 +311,4 @@ class Ops:
         world.make_durable()
         world.is_set_back()
         world.backup = False
-        world.count("queue anew")
-        self.small_ticks(most=world.position() + 9)
+        self.go_on()

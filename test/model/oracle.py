@@ -44,7 +44,7 @@ def loaded(world):
 
 def as_stored(world, wanted):
     """id -> the row as the target's types store it, with column w for what fields may rename v to."""
-    extra = [f"x{i}" for i in range(1, world.extra + 1)]
+    extra = sorted({name for row in wanted.values() for name in row if rows.is_extra(name)})
     kinds = dict(world.dst_sql("""select attname::text, format_type(atttypid, atttypmod) from pg_attribute
         where attrelid = 'orders'::regclass and attnum > 0 and not attisdropped"""))
     casts = [f"(row->>'{name}')::{kinds.get(name, 'text')} as {name}" for name in rows.COLUMNS + extra]
@@ -64,7 +64,7 @@ def under(fields, stored):
     """The row as a config with these fields writes it."""
     lacks = {"star": {"w"}, "list": {"w"}, "less": {"w", "t"}, "renamed": {"v"}}[fields]
     return {key: value for key, value in stored.items()
-            if key not in lacks and (fields == "star" or not re.fullmatch(r"x\d+", key))}
+            if key not in lacks and (fields == "star" or not rows.is_extra(key))}
 
 
 class Oracle:
@@ -122,6 +122,8 @@ class Oracle:
         self.judge_kinds()
         self.judge_places()
         self.judge_values()
-        self.world.count("checked", len(self.truth))
+        self.world.count("times the tables were compared")
+        self.world.count("rows compared", sum(map(len, self.copies.values())))
+        self.world.count("letters compared", sum(map(len, self.letters.values())))
         if self.findings:
             raise Anomaly("; ".join(self.findings))

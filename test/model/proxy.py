@@ -1,10 +1,10 @@
 """A proxy between program and server that cuts connections.
 
-usage: proxy.py LISTEN_SOCKET SERVER_SOCKET SEED
+usage: proxy.py LISTEN_SOCKET SERVER_SOCKET CUTS SEED
 
 Of three connections one is left alone. The others end after a number of bytes, in either direction,
 that is any from some dozens to some millions; and one COMMIT in twenty is the last thing that is
-passed on, or is not passed on any more.
+passed on, or is not passed on any more. File CUTS gets a byte for each.
 """
 
 import asyncio
@@ -14,13 +14,17 @@ import sys
 
 
 class Connection:
-    def __init__(self, chance, client, server):
-        self.chance = chance
+    def __init__(self, chance, client, server, cuts):
+        self.chance, self.cuts = chance, cuts
         self.writers = (client[1], server[1])
         self.readers = (client[0], server[0])
         self.calm = chance.random() < 1 / 3
 
     def cut(self):
+        self.cuts.write(b".")
+        self.end()
+
+    def end(self):
         for writer in self.writers:
             writer.transport.abort()
 
@@ -47,10 +51,11 @@ class Connection:
                 await self.pass_on(data[: int(min(left, len(data)))], writer)
                 left -= len(data)
                 if left < 0:
-                    break
+                    self.cut()
+                    return
         except OSError:
             pass
-        self.cut()
+        self.end()
 
     async def run(self):
         await asyncio.gather(
@@ -60,8 +65,8 @@ class Connection:
 
 
 async def main():
-    listen, server, seed = sys.argv[1:]
-    chance = random.Random(seed)
+    listen, server, cuts, seed = sys.argv[1:]
+    chance, cuts = random.Random(seed), open(cuts, "ab", buffering=0)
 
     async def handle(reader, writer):
         try:
@@ -69,7 +74,7 @@ async def main():
         except OSError:
             writer.transport.abort()
             return
-        await Connection(chance, (reader, writer), other).run()
+        await Connection(chance, (reader, writer), other, cuts).run()
 
     await asyncio.start_unix_server(handle, listen)
     os.chmod(listen, 0o777)

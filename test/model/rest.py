@@ -11,7 +11,8 @@ import oracle
 from world import Anomaly
 
 TRIES = 10
-OTHER_SOURCE = r"lost position|another tick|is not registered|has no tick|other events"
+OTHER_SOURCE = r"lost position|another tick|has no tick|other events"
+NOT_REGISTERED = r"is not registered on queue"
 CONFIG_CHANGED = r"Put the old values back|Let that version finish"
 
 
@@ -31,7 +32,7 @@ def tidy(world):
 
 
 def add_columns(world):
-    for i in range(1, world.extra + 1):
+    for i in range(1, world.extra_ever + 1):
         for parent in ("orders", "orders2"):
             world.dst_sql(f"alter table {parent} add column if not exists x{i} text")
 
@@ -61,19 +62,29 @@ def rewind(world, runs, why):
 
 def lost_position(world, runs, run):
     if world.other_source:
-        world.count("lost positions told")
         reset(world, runs)
-    elif world.target_loses or world.unregistered:
+    elif world.target_loses:
         if not rewind(world, runs, "after a loss"):
             raise Anomaly(f"LOST POSITION that --rewind does not mend: {run.path}: {run.last_error()}")
-        world.unregistered = False
     else:
         raise Anomaly(f"LOST POSITION for no reason: {run.path}: {run.last_error()}")
 
 
+def not_registered(world, runs, run):
+    """--rewind registers at the target's tick. A queue that was set back may have none of that number,
+    or another one: then all that it still has comes again."""
+    if not world.unregistered:
+        raise Anomaly(f"NOT REGISTERED for no reason: {run.path}: {run.last_error()}")
+    if rewind(world, runs, "not registered"):
+        return
+    if not world.other_source:
+        raise Anomaly(f"NOT REGISTERED, and --rewind does not mend it: {run.path}: {run.last_error()}")
+    world.src_sql("select pgq.register_consumer_at('q', 'job', (select min(tick_id) from pgq.tick))")
+    reset(world, runs)
+
+
 def old_config(world, runs):
     """A config that must not change now: one of those before ends what was begun."""
-    world.count("changes refused")
     tidy(world)
     now = world.conf
     for before in reversed(world.confs[:-1]):
@@ -89,6 +100,8 @@ def mend(world, runs, run):
     text = run.output
     if re.search(CONFIG_CHANGED, text) and len(world.confs) > 1:
         old_config(world, runs)
+    elif re.search(NOT_REGISTERED, text):
+        not_registered(world, runs, run)
     elif re.search(OTHER_SOURCE, text):
         lost_position(world, runs, run)
     else:

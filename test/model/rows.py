@@ -15,10 +15,18 @@ OFFSETS = ["+00", "+02", "-03:30", "+05:30", "+14", "-11"]
 BAD_ESCAPES = ["%zz", "%00", "%ff", "%", "%4", "%c3"]
 
 
+def is_extra(column):
+    return column[0] == "x"
+
+
 def days(chance):
     """The days of a round: a few, around the ends of weeks, months and years."""
     ends = ["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01", "2026-12-31", "2027-01-01"]
     return chance.sample(ends, chance.randint(2, len(ends)))
+
+
+def a_day(chance):
+    return str(datetime.date(2026, 1, 1) + datetime.timedelta(chance.randint(0, 364)))
 
 
 def text(chance):

@@ -15,6 +15,21 @@ ENVIRONMENT = {**os.environ, "HOME": "/nonexistent", "ASAN_OPTIONS": "detect_lea
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 MOST_A_SECOND = 20              # log lines of one kind, for
 MOST_SECONDS = 3                # so long: more is a loop
+# What its log tells: counted as often as it stands there, or as the number in it says.
+TOLD = {
+    "batches": r"INFO .* batch \d+ ticks \d+-\d+: events=",
+    "partitions created": r" partitions_created=(\d+)",
+    "batches that were in already": r"is in the target already: finishing it",
+    "batches in up to a tick inside": r"moving queue \S+ there",
+    "batches that a lane had up to a tick inside": r"going tick by tick",
+    "lost positions told": r"ERROR \S+ lost position",
+    "ticks of another source told": r"ERROR \S+ lost position: tick \d+ of queue \S+ is one",
+    "changes of routing refused": r"Put the old values back",
+    "dead letters": r"(\d+) events? went to tdispatch\.dead_letter",
+    "dead letters replayed": r"(\d+) of \d+ dead letters went in",
+    "another process in the way": r"another process loads",
+    "errors": r" ERROR ",
+}
 
 
 class Run:
@@ -22,9 +37,9 @@ class Run:
 
     def __init__(self, world, args):
         self.args = [str(arg) for arg in args]
-        self.path = world.folder / f"run.{world.counts.get('runs', 0)}"
+        self.path = world.folder / f"run.{world.counts.get('processes', 0)}"
         self.frozen = False
-        world.count("runs")
+        world.count("processes")
         program = DEV if world.chance.random() < 0.3 else STATIC
         with open(self.path, "w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
@@ -90,12 +105,14 @@ class Runs:
         return args
 
     def start(self, *args, proxied=False):
+        if any(not other.frozen for other in self.live):
+            self.world.count("processes beside another")
         run = Run(self.world, [*args, *self.arguments(proxied)])
         self.live.append(run)
         self.world.note("run", run.path.name, *run.args)
         return run
 
-    def finish(self, *args, timeout=90):
+    def finish(self, *args, timeout=300):
         """Runs to its end."""
         run = self.start(*args)
         if not run.wait(timeout):
@@ -115,7 +132,13 @@ class Runs:
             if run.code is not None:
                 self.live.remove(run)
                 self.world.note("ended", run.path.name, "with", run.code, run.last_error() if run.code > 0 else "")
-                self.world.count(f"exit {run.code}")
+                self.world.count(f"exit code {run.code}")
+                self.count_told(run.output)
+
+    def count_told(self, text):
+        for what, pattern in TOLD.items():
+            found = re.findall(pattern, text)
+            self.world.count(what, sum(int(n) if n.isdigit() else 1 for n in found))
 
     def end_all(self):
         """Kills them; their sessions may live for a moment longer, as they do."""

@@ -67,12 +67,12 @@ class World:
         self.journal = open(folder / "journal", "w", encoding="utf-8", buffering=1)
         self.days = rows.days(chance)
         self.next_id = 1
-        self.extra = 0                  # columns x1, x2, ... of the source
+        self.extra = self.extra_ever = 0        # columns x1, x2, ... of the source
         self.backup = False             # there is one
         self.set_backs = 0              # so often the source became another than the target has loaded
         self.other_source = False       # it may be so now
         self.target_loses = self.source_loses = False   # its last commits, when it is restarted
-        self.unregistered = False
+        self.unregistered = False       # once: a backup may be of that moment
         self.twice_ok = set()           # ids that --reset may bring a second time
         self.counts = {}
         self.invent()
@@ -101,7 +101,7 @@ class World:
         self.template = TEMPLATES[self.kind] + pick(["", NEEDS_KEY])
         self.least = pick([[200000], [200000], [0], [50, 200000], [0, 200000]])
         self.poison = pick([0, 0.01, 0.05])
-        self.keyless = pick([0, 0.2]) if NEEDS_KEY in self.template and "keyless" not in WITHOUT else 0
+        self.keyless = pick([0, 0.2, 0.5]) if NEEDS_KEY in self.template and "keyless" not in WITHOUT else 0
         self.loss = pick([None, None, None, "source", "target"]) if "loss" not in WITHOUT else None
 
     @property
@@ -209,6 +209,9 @@ class World:
             execute_values(cursor, f"insert into feed ({', '.join(columns)}) values %s", feed, page_size=1000)
         self.count("events", n)
 
+    def registered(self):
+        return bool(self.src_sql("select 1 from pgq.consumer join pgq.subscription on sub_consumer = co_id"))
+
     def is_set_back(self):
         self.set_backs += 1
         self.other_source = True
@@ -219,6 +222,12 @@ class World:
         """The tick of lane 0, 0 when there is none."""
         found = self.dst_sql("select last_tick_id::int from pgq_ext.completed_tick where consumer_id = 'job' and subconsumer_id = ''")
         return found[0][0] if found else 0
+
+    def is_half(self):
+        """Another lane is ahead of lane 0."""
+        return bool(self.dst_sql("""select 1 from pgq_ext.completed_tick a join pgq_ext.completed_tick b using (consumer_id)
+            where consumer_id = 'job' and a.subconsumer_id ~ '^lane [0-9]+ of [0-9]+$' and b.subconsumer_id = ''
+            and a.last_tick_id > b.last_tick_id"""))
 
     def tables(self):
         """name -> the name under which rows came to it, of all tables that have rows of ours."""
