@@ -65,7 +65,7 @@ mutants() {
 		what a table says of any row is an event's fault | load/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
 
 		the model: another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | model 1
-		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) &&/if (0 &&/ | model 1
+		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1
 		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
 		the model: a letter without a stream goes to lane 0 | load/pass.c | /^static int no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
 	END
