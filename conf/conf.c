@@ -12,6 +12,7 @@ struct loading {
 	struct conf *conf;
 	struct values values;
 	struct err *err;
+	int missing;                    /* keys that must be set and are not, in err's message */
 };
 
 /* ---- values */
@@ -113,6 +114,23 @@ static char *value_of(struct loading *l, const struct key *key, struct err *why)
 	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
+/* One message names all keys that are missing. */
+static int must_be_set(struct loading *l, const char *name)
+{
+	struct buf where = { 0 };
+
+	if (!l->missing && l->err->code)
+		return l->err->code;
+	if (l->missing++ == 0)
+		return bad_value(l, name, "must be set");
+	values_where(&l->values, name, &where);
+	const char *text = buf_cstr(&where);
+	const char *key = strrchr(text, ' ');   /* the word after the file and line */
+	err_add(l->err, "%s%s", l->missing == 2 ? ", and so must " : ", ", key ? key + 1 : text);
+	buf_free(&where);
+	return l->err->code;
+}
+
 static int read_key(struct loading *l, const struct key *key)
 {
 	const struct value *found = given(l, key);
@@ -127,7 +145,7 @@ static int read_key(struct loading *l, const struct key *key)
 	if (value)
 		return key_store(key, l->conf, value, &why) < 0 ?
 			bad_value(l, key->name, why.msg) : 0;
-	return key->required ? bad_value(l, key->name, "must be set") : 0;
+	return key->required ? must_be_set(l, key->name) : 0;
 }
 
 /* An unknown key that a known one uses through %(name)s is not a typo. */
@@ -135,9 +153,12 @@ static void warn_unknown(struct loading *l)
 {
 	for (size_t i = 0; i < l->values.n; i++) {
 		const struct value *value = &l->values.at[i];
-		if (!value->used && !is_key(value->key))
-			buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored\n",
-				value->where);
+		if (value->used || is_key(value->key))
+			continue;
+		const char *like = key_like(value->key);
+		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored%s%s%s\n",
+			value->where, like ? "; did you mean " : "", like ? like : "",
+			like ? "?" : "");
 	}
 }
 

@@ -38,7 +38,7 @@ struct values {
 int values_load(struct values *, const char *file, char *const *sets, size_t nsets,
 	bool (*is_key)(const char *), struct err *);
 void values_free(struct values *);
-bool values_in_environment(void);               /* is any TDISPATCH_ variable set? */
+bool values_in_environment(void);               /* has any TDISPATCH_ variable a value? */
 struct value *values_find(const struct values *, const char *key);     /* NULL: not set */
 /* Appends the prefix of a message about the key, which need not be set. */
 void values_where(const struct values *, const char *key, struct buf *);
@@ -134,6 +134,8 @@ extern const struct key key_table[];    /* in the order of the manual */
 extern const size_t key_count;
 
 const struct key *key_find(const char *name);   /* by its name or its alias; NULL: unknown */
+/* The name or alias that a misspelt one was probably meant to be; NULL: none. */
+const char *key_like(const char *name);
 /* The member that holds the key's text; NULL if the key's type is not text. */
 char **key_text(const struct key *, const struct conf *);
 /* Parses value, a malloc'ed string that the conf takes over or that is freed, and stores it. 0, or
@@ -169,6 +171,7 @@ struct switches {
 	int verbosity;                  /* added to LVL_INFO */
 	bool daemon, once, verify, json, progress_json, watch, yes;
 	int64_t max_lag, max_stall;     /* seconds, 0: not given */
+	const char *grant;              /* a role; NULL: not given */
 	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
 	size_t nsets;
 	const char *file;               /* NULL: the config is the environment */
@@ -184,6 +187,7 @@ enum mode_traits {
 	MODE_JSON = 1 << 6,             /* takes --json and --watch */
 	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag and --max-stall */
 	MODE_YES = 1 << 8,              /* takes --yes */
+	MODE_GRANT = 1 << 9,            /* takes --grant */
 };
 
 struct mode {                           /* what a switch does */

@@ -9,6 +9,7 @@
 
 #include "conf.h"
 
+#define LETTERS_MAX 40                  /* of a name that is compared with those of keys */
 #define SECONDS_END 1e9                 /* about 30 years */
 
 #define AT(member) .at = offsetof(struct conf, member)
@@ -67,6 +68,57 @@ char **key_text(const struct key *key, const struct conf *conf)
 	bool text = key->type == KEY_STRING || key->type == KEY_PATH || key->type == KEY_CONNINFO;
 
 	return text ? (char **)((uintptr_t)conf + key->at) : NULL;
+}
+
+/* ---- misspelt names */
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* How many letters are to be added, removed, replaced, or exchanged with their neighbour to make b
+ * of a; LETTERS_MAX if either is too long to be compared. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t d[LETTERS_MAX + 1][LETTERS_MAX + 1], n = strlen(a), m = strlen(b);
+
+	if (n > LETTERS_MAX || m > LETTERS_MAX)
+		return LETTERS_MAX;
+	for (size_t i = 0; i <= n; i++)
+		d[i][0] = i;
+	for (size_t k = 0; k <= m; k++)
+		d[0][k] = k;
+	for (size_t i = 1; i <= n; i++)
+		for (size_t k = 1; k <= m; k++) {
+			d[i][k] = least(d[i - 1][k], d[i][k - 1]) + 1;
+			d[i][k] = least(d[i][k], d[i - 1][k - 1] + (a[i - 1] != b[k - 1]));
+			if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+				d[i][k] = least(d[i][k], d[i - 2][k - 2] + 1);
+		}
+	return d[n][m];
+}
+
+static void look_at(const char *name, const char *known, size_t *best, const char **like)
+{
+	size_t differ = known ? distance(name, known) : *best;
+
+	if (differ < *best) {
+		*best = differ;
+		*like = known;
+	}
+}
+
+const char *key_like(const char *name)
+{
+	size_t best = least(strlen(name) / 3, 3) + 1;   /* a letter in three, and three at most */
+	const char *like = NULL;
+
+	for (size_t i = 0; i < key_count; i++) {
+		look_at(name, key_table[i].name, &best, &like);
+		look_at(name, key_table[i].alias, &best, &like);
+	}
+	return like;
 }
 
 /* ---- from text */

@@ -3,7 +3,8 @@
  * later origin overrides an earlier one.
  *
  * TDISPATCH_<KEY> is the value itself, TDISPATCH_<KEY>_FILE names a file that holds it. In both a
- * percent sign is literal: URIs and secrets contain them, and nobody can double them there.
+ * percent sign is literal: URIs and secrets contain them, and nobody can double them there. An
+ * empty variable counts as not set: that is what ${LANES:-} in a Compose file becomes.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -186,10 +187,18 @@ static void add_file(struct values *v, const char *file, struct err *e)
 
 extern char **environ;
 
+/* Is "NAME=value" one of ours, with a value? */
+static bool is_ours(const char *var)
+{
+	const char *value = strchr(var, '=');
+
+	return strncmp(var, ENV_PREFIX, strlen(ENV_PREFIX)) == 0 && value && value[1];
+}
+
 bool values_in_environment(void)
 {
 	for (char **var = environ; *var; var++)
-		if (strncmp(*var, ENV_PREFIX, strlen(ENV_PREFIX)) == 0)
+		if (is_ours(*var))
 			return true;
 	return false;
 }
@@ -238,7 +247,7 @@ static void add_environment(struct values *v, bool (*is_key)(const char *), stru
 {
 	for (char **var = environ; *var; var++) {
 		size_t n = strcspn(*var, "=");
-		if (strncmp(*var, ENV_PREFIX, strlen(ENV_PREFIX)) != 0 || !(*var)[n])
+		if (!is_ours(*var))
 			continue;
 		char *name = mem_str(*var, n);
 		if (strcmp(name, VALUES_CONFIG_FILE) != 0)

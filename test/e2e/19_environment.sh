@@ -92,11 +92,26 @@ case_order_in_interpolation() {
 	TDISPATCH_DEST_TABLE=50%_%s TDISPATCH_PLACE=here shows "logfile = /log/50%%_%%s-here" job.ini
 }
 
-case_empty_is_unset() {
-	offline_file
-	TDISPATCH_PIDFILE='' expect_exit 0 "$TDISPATCH" --show-config job.ini
-	expect_no_match out pidfile
-	TDISPATCH_DEST_TABLE='' refused "TDISPATCH_DEST_TABLE: must be set" job.ini
+# As Compose passes ${LANES:-}: the file counts, else the default, for every key.
+case_empty_is_not_given() {
+	local key
+	offline_file lanes=3
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	cp out of_file
+	(
+		for key in $("$TDISPATCH" --ini | sed -n 's/^#* *\([a-z_]*\) =.*/\1/p'); do
+			export "TDISPATCH_${key^^}=" "TDISPATCH_${key^^}_FILE="
+		done
+		export TDISPATCH_NO_SUCH_KEY= TDISPATCH_PGQ_QUEUE_NAME= TDISPATCH_CONFIG_FILE=
+		expect_exit 0 "$TDISPATCH" --show-config job.ini
+		diff of_file out
+		expect_eq "$(cat err)" ""
+		expect_exit 2 "$TDISPATCH" --show-config
+		expect_match err "no config file.*TDISPATCH_"
+		TDISPATCH_SRC_DB="dbname=x" refused "TDISPATCH_DEST_TABLE" --set lanes=2
+	)
+	offline_environment
+	TDISPATCH_LANES= TDISPATCH_LOOP_DELAY= TDISPATCH_SRC_DB_FILE= shows "lanes = 1"
 }
 
 # No name is replaced, no percent sign need be doubled: a URI stays as its owner wrote it. What is shown
@@ -126,9 +141,11 @@ case_required() {
 		(
 			offline_environment
 			unset "TDISPATCH_$key"
-			refused "TDISPATCH_$key: must be set"
+			refused "TDISPATCH_$key: must be set$"
 		)
 	done
+	TDISPATCH_SRC_DB="dbname=a" refused \
+		"^tdispatch: TDISPATCH_JOB_NAME: must be set, and so must TDISPATCH_QUEUE_NAME, TDISPATCH_DST_DB, TDISPATCH_DEST_TABLE$"
 }
 
 case_nothing_at_all() {
@@ -140,14 +157,14 @@ case_bad_values() {
 	offline_environment
 	TDISPATCH_LANES=17 refused "^tdispatch: TDISPATCH_LANES: .*1 to 16"
 	TDISPATCH_PART_METHOD=daly refused "TDISPATCH_PART_METHOD: "
-	TDISPATCH_LOOP_DELAY='' refused "TDISPATCH_LOOP_DELAY: "
+	TDISPATCH_LOOP_DELAY=' ' refused "TDISPATCH_LOOP_DELAY: "
 }
 
 # Also when it is the reason why something is missing.
 case_unknown_variable_warns() {
 	offline_environment
 	TDISPATCH_PART_FEILD=day expect_exit 0 "$TDISPATCH" --show-config
-	expect_match err "TDISPATCH_PART_FEILD"
+	expect_match err "TDISPATCH_PART_FEILD: .*; did you mean part_field\?$"
 	expect_eq "$(wc -l <err)" 1
 	unset TDISPATCH_SRC_DB
 	TDISPATCH_SCR_DB=x TDISPATCH_SRC_DB_FLIE=y expect_exit 2 "$TDISPATCH" --show-config
@@ -187,7 +204,6 @@ case_file_that_is_not_there() {
 	unset TDISPATCH_SRC_DB
 	TDISPATCH_SRC_DB_FILE=/nowhere/secret refused "^tdispatch: TDISPATCH_SRC_DB_FILE: cannot read /nowhere/secret: No such file"
 	TDISPATCH_SRC_DB_FILE=. refused "TDISPATCH_SRC_DB_FILE: cannot read \.: Is a directory"
-	TDISPATCH_SRC_DB_FILE='' refused "TDISPATCH_SRC_DB_FILE: cannot read"
 	: >empty
 	TDISPATCH_SRC_DB_FILE=empty refused "TDISPATCH_SRC_DB_FILE: must be set"
 	printf 'dbname=x\0password=geheim' >nul

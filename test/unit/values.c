@@ -33,6 +33,8 @@ static const struct {
 	{ "TDISPATCH_NEW=environment", NULL, "new", "environment", "TDISPATCH_NEW" },
 	{ "TDISPATCH_OWN=100%", NULL, "own", "100%%", "TDISPATCH_OWN" },
 	{ "TDISPATCH_JOB_NAME=environment", NULL, "job_name", "environment", "TDISPATCH_JOB_NAME" },
+	{ "TDISPATCH_BOTH=", NULL, "both", "section", "job.ini: line 3: both" },
+	{ "TDISPATCH_OWN_FILE=", NULL, "own", "section", "job.ini: line 2: own" },
 	{ "TDISPATCH_BOTH=environment", "both=set", "both", "set", "--set both" },
 	{ "TDISPATCH_BOTH=environment", "BOTH=set", "both", "set", "--set both" },
 	{ NULL, "inherited=set", "inherited", "set", "--set inherited" },
