@@ -74,6 +74,13 @@ static int check(struct app *a)
 	return check_run(&a->job);
 }
 
+static int install(struct app *a)
+{
+	struct err e = { 0 };
+
+	return admin_install(&a->job, a->asked.grant, &e) < 0 ? fail(&e) : 0;
+}
+
 static int status(struct app *a)
 {
 	return status_run(&a->job, a->asked.json, a->asked.watch);
@@ -142,7 +149,7 @@ static const struct mode modes[] = {
 	{ "status", 0, MODE_JSON, .run = status },
 	{ "health", 0, MODE_NO_SERVERS | MODE_STATE_FILE | MODE_LENIENT | MODE_MAX_LAG,
 		.run = health },
-	{ "install", 0, 0, .run = act, .action = admin_install },
+	{ "install", 0, MODE_GRANT, .run = install },
 	{ "register", 0, 0, .run = act, .action = admin_register },
 	{ "unregister", 0, 0, .run = act, .action = admin_unregister },
 	{ "rewind", 0, 0, .run = act, .action = admin_rewind },

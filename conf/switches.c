@@ -155,7 +155,7 @@ const char switches_help[] =
 	"      --ini           print a sample config, which explains every key\n"
 	"      --show-config   print the effective config, passwords masked\n"
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
-	"      --check         connect, and list what is there and what is missing\n"
+	"      --check         connect, list what is there and what is missing: ready?\n"
 	"      --dry-run       read one batch and print what would be done; changes nothing\n"
 	"      --status        show the positions of queue and target, and the process\n"
 	"      --watch         with --status: again each second, until Ctrl-C\n"
@@ -164,6 +164,7 @@ const char switches_help[] =
 	"      --max-stall S   with --health: seconds without progress that are healthy (1200)\n"
 	"      --max-lag S     with --health: seconds behind the source that are healthy (any)\n"
 	"      --install       create what is missing: pgq_ext on the target, queue, consumer\n"
+	"      --grant ROLE    with --install: give that role the rights that a run needs\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
 	"      --rewind        set the queue's position from the target's tick\n"
@@ -185,7 +186,7 @@ const char switches_help[] =
 
 enum {
 	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION,
-	OPT_JSON, OPT_WATCH, OPT_MAX_LAG, OPT_MAX_STALL, OPT_YES, OPT_MODE
+	OPT_JSON, OPT_WATCH, OPT_MAX_LAG, OPT_MAX_STALL, OPT_YES, OPT_GRANT, OPT_MODE
 };
 
 #define MODES_MAX 32
@@ -200,6 +201,7 @@ static const struct option plain_options[] = {
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "max-lag", required_argument, NULL, OPT_MAX_LAG },
 	{ "max-stall", required_argument, NULL, OPT_MAX_STALL },
+	{ "grant", required_argument, NULL, OPT_GRANT },
 };
 
 #define PLAIN (sizeof plain_options / sizeof *plain_options)
@@ -277,6 +279,8 @@ static int check_together(struct switches *s, int nfiles, char **files)
 		return usage("--max-lag and --max-stall go with --health");
 	if (s->yes && !(s->mode->traits & MODE_YES))
 		return usage("--yes goes with --reset");
+	if (s->grant && !(s->mode->traits & MODE_GRANT))
+		return usage("--grant goes with --install");
 	if (s->once && s->daemon)
 		return usage("--once and --daemon do not go together");
 	if ((s->verify || s->progress_json) && !s->once)
@@ -319,6 +323,8 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 				usage("--completion takes bash, zsh or fish"));
 		} else if (opt == OPT_JSON) {
 			s->json = true;
+		} else if (opt == OPT_GRANT) {
+			s->grant = optarg;
 		} else if (opt == OPT_WATCH) {
 			s->watch = true;
 		} else if (opt == OPT_YES) {

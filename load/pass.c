@@ -14,6 +14,7 @@
  * room. Then returns 0 and clears e; else the error, and p->event is the event. */
 static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
+	const struct dead_place place = { partition, p->fault.column, p->fault.value };
 	char why[sizeof e->msg];
 
 	p->event = event;
@@ -25,7 +26,7 @@ static int bury(struct pass *p, int64_t event, size_t lane, const char *partitio
 			" max_errors = %lld", why, (long long)p->max_dead);
 		return e->code;
 	}
-	dead_add(&p->dead, event, lane, partition, e);
+	dead_add(&p->dead, event, lane, &place, e);
 	p->event = -1;
 	*e = (struct err){ 0 };
 	return 0;

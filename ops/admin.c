@@ -43,14 +43,16 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 
 	if (queue_require(state, c->queue_name, e) < 0)
 		return e->code;
-	if (!state->consumer && position_kind(j->dst[0], &j->kind, e) == 0 && j->kind != POSITION_NONE)
+	if (!state->consumer && position_kind(j->dst[0], &j->kind,
+		e) == 0 && j->kind != POSITION_NONE)
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
 	if (known)
 		return position_unregistered(c, tick, e);
-	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name, e) < 0))
+	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name,
+		e) < 0))
 		return e->code;
-	print_line(stdout, "consumer %s %s on queue %s\n", c->consumer_name, state->consumer ? "was registered already" : "registered",
-		c->queue_name);
+	print_line(stdout, "consumer %s %s on queue %s\n", c->consumer_name,
+		state->consumer ? "was registered already" : "registered", c->queue_name);
 	return 0;
 }
 
@@ -74,8 +76,8 @@ int admin_unregister(struct job *j, struct err *e)
 		return e->code;
 	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
-	print_line(stdout, "consumer %s %s queue %s\n", c->consumer_name, state.consumer ? "unregistered from" : "was not registered on",
-		c->queue_name);
+	print_line(stdout, "consumer %s %s queue %s\n", c->consumer_name,
+		state.consumer ? "unregistered from" : "was not registered on", c->queue_name);
 	return 0;
 }
 
@@ -101,14 +103,15 @@ int admin_rewind(struct job *j, struct err *e)
 	struct queue_state state;
 	struct position pos;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || queue_require(&state, c->queue_name, e) < 0 ||
-	    open_target(j, e) < 0 || target_kind(j, e) < 0 ||
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 ||
+	    queue_require(&state, c->queue_name, e) < 0 || open_target(j, e) < 0 || target_kind(j,
+		e) < 0 ||
 	    job_check_name(c, j->src, j->dst[0], e) < 0 ||
 	    position_begin(j->dst[0], c->consumer_name, 0, 1, j->kind, &pos, e) < 0)
 		return e->code;
 	if (!pos.known)
-		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s: there is nothing to rewind to",
-			c->consumer_name);
+		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s:"
+			" there is nothing to rewind to", c->consumer_name);
 	if (check_tick(j, &state, e) < 0 ||
 	    queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
 	    pq_query(j->dst[0], "ROLLBACK", e) < 0)
@@ -153,11 +156,12 @@ static bool is_refused(const struct job *j, const struct position *pos)
 
 	if (!isatty(STDIN_FILENO))
 		return false;
-	print_line(stdout, "the target would forget tick %" PRId64 " of consumer %s: what queue %s gives again up"
-		" to there comes twice. Forget it? (yes or no) ", pos->tick, j->conf->consumer_name,
-		j->conf->queue_name);
+	print_line(stdout, "the target would forget tick %" PRId64 " of consumer %s: what queue %s"
+		" gives again up to there comes twice. Forget it? (yes or no) ", pos->tick,
+		j->conf->consumer_name, j->conf->queue_name);
 	fflush(stdout);
-	return !fgets(answer, sizeof answer, stdin) || (strcmp(answer, "yes\n") != 0 && strcmp(answer, "y\n") != 0);
+	return !fgets(answer, sizeof answer, stdin) ||
+		(strcmp(answer, "yes\n") != 0 && strcmp(answer, "y\n") != 0);
 }
 
 int admin_reset(struct job *j, bool yes, struct err *e)
@@ -184,25 +188,32 @@ int admin_reset(struct job *j, bool yes, struct err *e)
 	}
 	if (position_forget(j->dst[0], consumer, j->kind, e) < 0)
 		return e->code;
-	print_line(stdout, "the target forgot tick %" PRId64 " of consumer %s: what the queue gives again up to"
-		" there comes twice\n", pos[0].tick, consumer);
+	print_line(stdout, "the target forgot tick %" PRId64 " of consumer %s: what the queue"
+		" gives again up to there comes twice\n", pos[0].tick, consumer);
 	for (size_t i = 1; i < n; i++)
 		if (is_ahead(pos, i))
-			print_line(stdout, "lane %zu of %zu has all up to tick %" PRId64 ": rows of its"
-				" partitions come twice up to there\n", i, n, pos[i].tick);
+			print_line(stdout, "lane %zu of %zu has all up to tick %" PRId64 ": rows"
+				" of its partitions come twice up to there\n", i, n, pos[i].tick);
 	return 0;
 }
 
+/* ---- --install */
+
 /* Appends to a missing-privilege error what to do about it. */
-static int lacking(struct pq *q, const char *what, enum grant_for grants, struct err *e)
+static int lacking(struct pq *q, const char *what, int (*find)(struct rights *, struct pq *,
+	struct err *),
+	struct err *e)
 {
 	struct err ignored = { 0 };
+	struct rights rights = { 0 };
 	struct buf text = { 0 };
 
 	if (!sqlstate_is(e->sqlstate, SQLSTATE_DENIED) || pq_query(q, "ROLLBACK", &ignored) < 0)
 		return e->code;
-	finding_admin(&text, what, q, grant_query(q, grants, NULL, &ignored));
+	find(&rights, q, &ignored);
+	finding_installer(&text, what, &rights);
 	err_add(e, ": %s", buf_cstr(&text));
+	rights_free(&rights);
 	buf_free(&text);
 	return e->code;
 }
@@ -214,8 +225,8 @@ static int install_letters(struct pq *dst, struct err *e)
 
 	if (dead_install(dst, &created, &added, e) == 0) {
 		if (!created && added.len)
-			print_line(stdout, "table tdispatch.dead_letter in dst_db has got columns %s\n",
-				buf_cstr(&added));
+			print_line(stdout, "table tdispatch.dead_letter in dst_db has got"
+				" columns %s\n", buf_cstr(&added));
 		else
 			print_line(stdout, "table tdispatch.dead_letter %s dst_db\n",
 				created ? "created in" : "was already in");
@@ -233,7 +244,8 @@ static int install_slice(struct pq *dst, struct err *e)
 	if (dead_install_slice(dst, &created, e) == 0) {
 		print_line(stdout, "table tdispatch.slice %s dst_db\n",
 			created ? "created in" : "was already in");
-	} else if (sqlstate_is(e->sqlstate, SQLSTATE_DENIED) && pq_query(dst, "ROLLBACK", &ignored) == 0) {
+	} else if (sqlstate_is(e->sqlstate, SQLSTATE_DENIED) &&
+	    pq_query(dst, "ROLLBACK", &ignored) == 0) {
 		print_line(stdout, "table tdispatch.slice not created, which nothing of this config"
 			" needs: %s\n", e->msg);
 		*e = (struct err){ 0 };
@@ -254,18 +266,27 @@ static int install_target(struct job *j, struct err *e)
 	return install_slice(dst, e);
 }
 
-int admin_install(struct job *j, struct err *e)
+static int install_source(struct job *j, struct queue_state *state, struct err *e)
 {
-	const struct conf *c = j->conf;
+	const char *queue = j->conf->queue_name;
+
+	if (!state->queue && queue_create(j->src, queue, e) < 0)
+		return lacking(j->src, "src_db", rights_create_queue, e);
+	print_line(stdout, "queue %s %s\n", queue, state->queue ? "was there already" : "created");
+	state->queue = true;
+	return register_consumer(j, state, e);
+}
+
+int admin_install(struct job *j, const char *role, struct err *e)
+{
 	struct queue_state state;
 
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0)
+	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
+	    (role && grant_require(j, role, e) < 0))
 		return e->code;
-	if (job_check_name(c, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
-		return lacking(j->dst[0], "dst_db", GRANT_INSTALL, e);
-	if (!state.queue && queue_create(j->src, c->queue_name, e) < 0)
-		return lacking(j->src, "src_db", GRANT_QUEUE, e);
-	print_line(stdout, "queue %s %s\n", c->queue_name, state.queue ? "was there already" : "created");
-	state.queue = true;
-	return register_consumer(j, &state, e);
+	if (job_check_name(j->conf, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
+		return lacking(j->dst[0], "dst_db", rights_create_schema, e);
+	if (install_source(j, &state, e) < 0)
+		return e->code;
+	return role ? grant_give(j, role, e) : grant_say(j, e);
 }

@@ -1,6 +1,6 @@
 /*
  * --check: connects to both databases and prints what exists and what is missing, one line each,
- * with what to do about it. Changes nothing.
+ * with what to do about it, and at last whether a run is ready. Changes nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,55 +14,33 @@ struct check {
 	struct job *job;
 	bool registered;                /* PgQ, the queue and the consumer exist, */
 	bool unregistered;              /* or all but the consumer do */
-	int64_t consumer_tick;          /* -1: not known */
 	struct style style;             /* of the source */
 	struct feed feed;
+	struct rights rights;           /* that are lacking on a server */
 	struct findings *found;
 };
 
-/* A frozen database, a standby: a run would wait for it. */
-static void check_read_only(struct check *c, const char *what, struct pq *q)
+static void check_rights(struct check *c, const char *what, int rc, const struct err *e)
 {
-	struct err e = { 0 };
-
-	if (pq_query(q, "SELECT pg_catalog.current_setting('transaction_read_only')", &e) == 0 &&
-	    strcmp(pq_value(q, 0, 0), "on") == 0)
-		finding_wrong(c->found, "%s is read-only: default_transaction_read_only is on, or it is a"
-			" standby", what);
+	if (rc < 0)
+		finding_missing(c->found, "%s", e->msg);
+	finding_rights(c->found, what, &c->rights);
 }
 
-static struct pq *connect_to(struct check *c, const char *what, const char *conninfo)
+/* Reports a missing thing that --install creates. rights: finds those that it needs. */
+static void lacks(struct check *c, const char *what, struct pq *q,
+	int (*find)(struct rights *, struct pq *, struct err *), const char *thing)
 {
-	struct err e = { 0 };
-	struct pq *q = pq_open(what, conninfo, NULL, &e);
-
-	if (!q) {
-		finding_missing(c->found, "%s", e.msg);
-		return NULL;
-	}
-	const struct pq_server *server = pq_server(q);
-	finding_ok("%s: connected, server version %d, encoding %s, %s", what, server->version / 10000,
-		server->encoding, server->encrypted ? "encrypted" : "not encrypted");
-	if (server->exposed)
-		finding_warning("%s: rows cross the network unencrypted: sslmode=verify-full in %s, and ssl = on at the server",
-			what, what);
-	check_read_only(c, what, q);
-	return q;
-}
-
-/* Reports a missing thing that --install creates. grants: those that --install needs. */
-static void lacks(struct check *c, const char *what, struct pq *q, enum grant_for grants,
-	const char *thing)
-{
+	struct rights rights = { 0 };
 	struct buf text = { 0 };
 	struct err e = { 0 };
-	int rc = grant_query(q, grants, NULL, &e);
 
-	if (rc == 0 && pq_rows(q) == 0)
+	if (find(&rights, q, &e) == 0 && rights.n == 0)
 		buf_str(&text, "create it with --install");
 	else
-		finding_admin(&text, what, q, rc);
+		finding_installer(&text, what, &rights);
 	finding_missing(c->found, "%s%s", thing, buf_cstr(&text));
+	rights_free(&rights);
 	buf_free(&text);
 }
 
@@ -105,12 +83,13 @@ static void check_kept_file(struct check *c, const char *key, const char *path)
 	bool there = access(path, F_OK) == 0;
 	int why = !there ? try_folder(path, &folder) : access(path, W_OK) < 0 ? errno : 0;
 	if (why == ENOENT && is_made_at_start(buf_cstr(&folder)))
-		finding_warning("%s %s: folder %s is not there: create it, if the service does not at its start", key, path,
-			buf_cstr(&folder));
+		finding_warning("%s %s: folder %s is not there: create it, if the service does not"
+			" at its start", key, path, buf_cstr(&folder));
 	else if (why && there)
 		finding_wrong(c->found, "%s %s cannot be written: %s", key, path, strerror(why));
 	else if (why)
-		finding_wrong(c->found, "%s %s cannot be written: folder %s: %s", key, path, buf_cstr(&folder), strerror(why));
+		finding_wrong(c->found, "%s %s cannot be written: folder %s: %s", key, path,
+			buf_cstr(&folder), strerror(why));
 	buf_free(&folder);
 }
 
@@ -121,8 +100,8 @@ static void check_whole_file(const char *key, const char *path)
 	int why = path ? try_folder(path, &folder) : 0;
 
 	if (why)
-		finding_warning("%s %s cannot be written: folder %s: %s; a run would go on without it", key, path,
-			buf_cstr(&folder), strerror(why));
+		finding_warning("%s %s cannot be written: folder %s: %s; a run would go on without"
+			" it", key, path, buf_cstr(&folder), strerror(why));
 	buf_free(&folder);
 }
 
@@ -131,8 +110,8 @@ static void check_old_process(struct check *c, const char *pidfile)
 	int pid = pidfile ? pidfile_old_program(pidfile) : 0;
 
 	if (pid)
-		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that runs: stop it, and"
-			" wait until it is gone", pidfile, pid);
+		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that"
+			" runs: stop it, and wait until it is gone", pidfile, pid);
 }
 
 /* The running process of this config may be the one that listens. */
@@ -145,15 +124,16 @@ static void check_listen(const struct conf *conf)
 	if (!address || !socket_address(address, &a))
 		return;
 	int fd = socket_listen(&a), why = errno;
-	bool ours = conf->state_file && state_read(conf->state_file, &state) == 0 && state_is_live(&state);
+	bool ours = conf->state_file && state_read(conf->state_file, &state) == 0 &&
+		state_is_live(&state);
 	if (fd >= 0) {
 		close(fd);
 		if (*address == '/')
 			unlink(address);
 		finding_ok("metrics_listen %s can be listened on", address);
 	} else if (why == EADDRINUSE) {
-		(ours ? finding_ok : finding_warning)("metrics_listen %s: %s listens there", address,
-			ours ? "the running process" : "another process");
+		(ours ? finding_ok : finding_warning)("metrics_listen %s: %s listens there",
+			address, ours ? "the running process" : "another process");
 	} else {
 		finding_warning("metrics_listen %s: %s", address, strerror(why));
 	}
@@ -168,7 +148,8 @@ static void check_files(struct check *c)
 		state = NULL;           /* next to it, in the same folder */
 	check_kept_file(c, "pidfile", conf->pidfile);
 	check_old_process(c, conf->pidfile);
-	check_kept_file(c, "logfile", conf->logfile && strcmp(conf->logfile, "syslog") != 0 ? conf->logfile : NULL);
+	if (conf->logfile && strcmp(conf->logfile, "syslog") != 0)
+		check_kept_file(c, "logfile", conf->logfile);
 	check_whole_file("state_file", state);
 	check_whole_file("metrics_file", conf->metrics_file);
 	check_listen(conf);
@@ -176,43 +157,58 @@ static void check_files(struct check *c)
 
 /* ---- the source */
 
-static void check_source(struct check *c)
+static void check_ticks(const char *queue, const struct queue_state *state)
+{
+	if (!state->last_tick)
+		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", queue);
+	else if (state->last_tick_age_ms > TICK_IS_OLD_MS)
+		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a"
+			" ticker (pgqd) run?", queue, state->last_tick_age_ms / 1000);
+}
+
+/* The queue and its consumer. */
+static void check_queue(struct check *c, const struct queue_state *state)
 {
 	const struct conf *conf = c->job->conf;
-	struct queue_state state;
 	struct buf queue = { 0 };
-	struct err e = { 0 };
 
-	if (!finding_grants(c->found, "src_db", c->job->src, grant_query(c->job->src, GRANT_CONSUME, conf->queue_name, &e), &e))
-		return;
-	if (conf_fits(conf, pq_server(c->job->src)->encoding, &e) < 0 ||
-	    queue_state(c->job->src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
-		finding_missing(c->found, "%s", e.msg);
-		return;
-	}
-	bool pgq = queue_require(&state, NULL, &e) == 0;
-	if (!pgq) {
-		finding_missing(c->found, "%s", e.msg);
-		return;
-	}
-	finding_ok("src_db: PgQ is installed");
-	if (!state.queue) {
+	if (!state->queue) {
 		buf_fmt(&queue, "queue %s: check queue_name, or ", conf->queue_name);
-		lacks(c, "src_db", c->job->src, GRANT_QUEUE, buf_cstr(&queue));
+		lacks(c, "src_db", c->job->src, rights_create_queue, buf_cstr(&queue));
 		buf_free(&queue);
 		return;
 	}
 	finding_ok("queue %s", conf->queue_name);
-	checksource_run(c->found, c->job->src, conf, &c->style, &c->feed);
-	c->unregistered = !state.consumer;
-	c->registered = state.consumer;
-	if (state.consumer)
+	c->unregistered = !state->consumer;
+	c->registered = state->consumer;
+	if (state->consumer)
 		finding_ok("consumer %s is registered", conf->consumer_name);
-	if (!state.last_tick)
-		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", conf->queue_name);
-	else if (state.last_tick_age_ms > TICK_IS_OLD_MS)
-		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a ticker (pgqd) run?",
-			conf->queue_name, state.last_tick_age_ms / 1000);
+	check_ticks(conf->queue_name, state);
+}
+
+static void check_source(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct pq *src = c->job->src;
+	struct queue_state state = { 0 };
+	struct err e = { 0 }, ignored = { 0 };
+
+	check_rights(c, "src_db", rights_source(&c->rights, src, conf->queue_name, NULL, &e), &e);
+	if (e.code)
+		return;
+	if (conf_fits(conf, pq_server(src)->encoding, &e) < 0 ||
+	    queue_state(src, conf->queue_name, conf->consumer_name, &state, &e) < 0) {
+		finding_error(c->found, &e, "queue and consumer in src_db");
+		pq_query(src, "ROLLBACK", &ignored);
+	} else if (queue_require(&state, NULL, &e) < 0) {
+		finding_missing(c->found, "%s", e.msg);
+		return;
+	} else {
+		finding_ok("src_db: PgQ is installed");
+		check_queue(c, &state);
+	}
+	if (!e.code ? state.queue : sqlstate_is(e.sqlstate, SQLSTATE_DENIED))
+		checksource_run(c->found, src, conf, &c->style, &c->feed);
 }
 
 static void check_letter_columns(struct check *c)
@@ -235,14 +231,13 @@ static void check_dead_letter(struct check *c)
 	struct pq *dst = c->job->dst[0];
 	struct err e = { 0 };
 
-	if (!finding_grants(c->found, "dst_db", dst, grant_query(dst, GRANT_LETTERS, NULL, &e), &e))
-		return;
 	if (dead_require(dst, &e) == 0)
 		check_letter_columns(c);
 	else if (*e.sqlstate || e.code == ERR_RIGHTS)
-		finding_error(c->found, &e);
+		finding_error(c->found, &e, "table tdispatch.dead_letter in dst_db");
 	else
-		lacks(c, "dst_db", dst, GRANT_INSTALL, "table tdispatch.dead_letter in dst_db: ");
+		lacks(c, "dst_db", dst, rights_create_schema, "table tdispatch.dead_letter in"
+			" dst_db: ");
 }
 
 static void check_tick(struct check *c, int64_t tick)
@@ -266,6 +261,26 @@ static void check_tick(struct check *c, int64_t tick)
 	queue_batch_free(&batch);
 }
 
+/* With the target's pgq_ext of that kind, and a position or none. */
+static void check_known(struct check *c, bool known, int64_t tick)
+{
+	const struct conf *conf = c->job->conf;
+	struct err e = { 0 };
+
+	finding_ok("pgq_ext in dst_db");
+	if (c->job->kind != POSITION_LANES)
+		finding_warning("pgq_ext in dst_db knows no subconsumers: of a tick its number"
+			" alone is kept, so that a source that is set back, to a backup or by a"
+			" failover, may not be noticed");
+	if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
+		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
+			" 1");
+	if (known && c->unregistered)
+		finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
+	else if (known)
+		check_tick(c, tick);
+}
+
 static void check_position(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -274,51 +289,31 @@ static void check_position(struct check *c)
 	bool known = false;
 	int64_t tick = 0;
 
-	if (!finding_grants(c->found, "dst_db", dst, grant_query(dst, GRANT_POSITIONS, NULL, &e), &e))
-		return;
-	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE) {
-		lacks(c, "dst_db", dst, GRANT_INSTALL, "pgq_ext in dst_db: ");
-	} else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0) {
-		finding_error(c->found, &e);
-	} else {
-		finding_ok("pgq_ext in dst_db");
-		if (c->job->kind != POSITION_LANES)
-			finding_warning("pgq_ext in dst_db knows no subconsumers: of a tick its number"
-				" alone is kept, so that a source that is set back, to a backup or by"
-				" a failover, may not be noticed");
-		if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
-			finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes = 1");
-		if (known && c->unregistered)
-			finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
-		else if (known)
-			check_tick(c, tick);
-	}
-	if (c->unregistered && !known)
-		finding_warning("consumer %s is not registered: it will be at start, with --register or with --install",
-			conf->consumer_name);
+	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE)
+		lacks(c, "dst_db", dst, rights_create_schema, "pgq_ext in dst_db: ");
+	else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0)
+		finding_error(c->found, &e, "the position in dst_db");
+	else
+		check_known(c, known, tick);
+	if (c->unregistered && !known && !e.code)
+		finding_warning("consumer %s is not registered: it will be at start, with"
+			" --register or with --install", conf->consumer_name);
 }
 
 static void check_target(struct check *c)
 {
-	struct err e = { 0 };
+	const struct conf *conf = c->job->conf;
+	struct pq *dst = c->job->dst[0];
+	struct err e = { 0 }, name = { 0 };
 
+	c->found->lacking = false;
+	check_rights(c, "dst_db", rights_target(&c->rights, dst, conf, &c->feed, NULL, &e), &e);
 	check_position(c);
-	if (job_check_name(c->job->conf, c->job->src, c->job->dst[0], &e) == ERR_CONF)
-		finding_wrong(c->found, "%s", e.msg);
-	if (c->job->conf->on_error == ON_ERROR_DEAD_LETTER)
+	if (job_check_name(conf, c->job->src, dst, &name) == ERR_CONF)
+		finding_wrong(c->found, "%s", name.msg);
+	if (conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	if (checkdest_run(c->found, c->job->dst[0], &c->job->conf->dest, &c->feed))
-		checkparts_run(c->found, c->job->dst[0], &c->job->conf->dest, &c->style, &c->feed);
-}
-
-static void conclude(const struct findings *f)
-{
-	if (f->missing && f->wrong)
-		print_line(stdout, "%d missing, %d wrong: it could not run\n", f->missing, f->wrong);
-	else if (f->missing || f->wrong)
-		print_line(stdout, "%d %s: it could not run\n", f->missing + f->wrong, f->missing ? "missing" : "wrong");
-	else
-		puts("it could run");
+	checkdest_run(c->found, dst, &conf->dest, &c->style, &c->feed);
 }
 
 int check_run(struct job *job)
@@ -328,13 +323,13 @@ int check_run(struct job *job)
 
 	finding_ok("config %s", job->conf->file);
 	check_files(&c);
-	job->src = connect_to(&c, "src_db", job->conf->src_db);
+	job->src = checkserver_open(&found, "src_db", job->conf->src_db);
+	job->dst[0] = checkserver_open(&found, "dst_db", job->conf->dst_db);
+	checkserver_connections(&found, job->conf, job->src, job->dst[0]);
 	if (job->src)
 		check_source(&c);
-	job->dst[0] = connect_to(&c, "dst_db", job->conf->dst_db);
 	if (job->dst[0])
 		check_target(&c);
 	checksource_free(&c.feed);
-	conclude(&found);
-	return found.missing || found.wrong;
+	return finding_conclude(&found);
 }

@@ -1,6 +1,6 @@
 /*
- * What --check finds out about the tables that get rows: those there are under partitions' names,
- * and what keeps a row out of them or part_template from making more. Changes nothing.
+ * --check's part about the tables that get rows: dest_table itself, or those there are under
+ * partitions' names. What keeps rows out of them, and what could lose them? Changes nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,70 +9,62 @@
 
 #define SHOWN_MAX 3                     /* tables of one kind that are named */
 
-struct look {
-	struct findings *found;
-	struct pq *dst;
-	const struct dest *dest;
-	const struct feed *feed;
-	struct table parent;
-	struct tally parts;             /* tables under partitions' names */
-	struct buf words;               /* of part_template */
-};
-
-static bool says(const struct look *l, const char *words)
+/* Appends a query for these columns of the tables: c in pg_class; more conditions may follow. */
+static void add_written(struct buf *sql, const struct look *l, const char *columns)
 {
-	return strstr(l->words.p, words);
-}
+	const struct dest *d = l->dest;
+	size_t n = period_suffix_len(d->period.method);
 
-/* Runs sql on the target and frees it. How many rows there are. */
-static int ask(struct look *l, struct buf *sql)
-{
-	struct err e = { 0 };
-	int rc = pq_query(l->dst, buf_cstr(sql), &e);
-
-	buf_free(sql);
-	if (rc < 0)
-		finding_missing(l->found, "%s", e.msg);
-	return rc < 0 ? 0 : pq_rows(l->dst);
+	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.schemas',"
+		" pg_catalog.current_schemas(false)::pg_catalog.text, true);"
+		PQ_OWN_PATH "SELECT %s FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+		" WHERE ", columns);
+	if (d->period.method == PERIOD_NONE) {
+		buf_fmt(sql, "c.oid = '%s'", *l->table.oid ? l->table.oid : "0");
+		return;
+	}
+	buf_fmt(sql, "right(relname::text, %zu) ~ '^_[0-9]{4}[w0-9_]*$' AND left(relname::text,"
+		" -%zu) = ",
+		n, n);
+	buf_literal(sql, d->table);
+	buf_str(sql, " AND nspname = ");
+	if (d->schema.n)
+		buf_literal(sql, d->schema);
+	else
+		buf_str(sql, "ANY (current_setting('tdispatch.schemas')::name[])");
 }
 
 /* ---- the right tables */
 
-static void find_parts(struct look *l)
+static void find_parts(struct look *l, struct tally *parts)
 {
 	const struct dest *d = l->dest;
 	struct buf sql = { 0 };
 	int64_t start_s;
 
-	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.schemas', pg_catalog.current_schemas(false)::pg_catalog.text, true);"
-		PQ_OWN_PATH "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
-		" WHERE relkind IN ('r', 'p', 'f') AND left(relname::text, -%zu) = ", period_suffix_len(d->period.method));
-	buf_literal(&sql, d->table);
-	buf_str(&sql, " AND nspname = ");
-	if (d->schema.n)
-		buf_literal(&sql, d->schema);
-	else
-		buf_str(&sql, "ANY (current_setting('tdispatch.schemas')::name[])");
-	for (int row = 0, rows = ask(l, &sql); row < rows; row++) {
+	add_written(&sql, l, "relname");
+	buf_str(&sql, " AND relkind IN ('r', 'p', 'f')");
+	for (int row = 0, rows = finding_ask(l->found, l->dst, &sql); row < rows; row++) {
 		const char *name = pq_value(l->dst, row, 0);
 		if (period_of_suffix(&d->period, span_of(name + d->table.n), &start_s))
-			tally_add(&l->parts, name, 0);
+			tally_add(parts, name, 0);
 	}
 }
 
-/* The first partition that is right, or NULL: names in the order of their periods. wrong: those that are not. */
-static const char *first_right(const struct look *l, const struct tally *wrong)
+/* The first partition that is right, or NULL: names in the order of their periods. wrong: those
+ * that are not. */
+static const char *first_right(const struct tally *parts, const struct tally *wrong)
 {
-	for (size_t i = 0; i < l->parts.n; i++)
-		if (!tally_find(wrong, l->parts.at[i].name))
-			return l->parts.at[i].name;
+	for (size_t i = 0; i < parts->n; i++)
+		if (!tally_find(wrong, parts->at[i].name))
+			return parts->at[i].name;
 	return NULL;
 }
 
 /* Tables of their own that are older than all partitions are an archive, or part_keep's. */
-static void tell_wrong(struct look *l, int rows, const struct tally *wrong)
+static void tell_wrong(struct look *l, int rows, const char *first)
 {
-	const char *first = first_right(l, wrong);
+	const char *dest_table = l->dest->dest_table;
 	int told = 0, archived = 0;
 	bool loose;
 
@@ -85,213 +77,100 @@ static void tell_wrong(struct look *l, int rows, const struct tally *wrong)
 			finding_wrong(l->found, "%s", e.msg);
 	}
 	if (told > SHOWN_MAX)
-		finding_wrong(l->found, "and %d tables more under names of partitions of %s", told - SHOWN_MAX, l->dest->dest_table);
+		finding_wrong(l->found, "and %d tables more under names of partitions of %s",
+			told - SHOWN_MAX, dest_table);
 	if (archived && l->dest->part_keep_action != KEEP_DETACH)
-		finding_warning("%d table%s older than the partitions of %s and under such names are none of its children: a row for"
-			" one of them would be refused", archived, text_s(archived), l->dest->dest_table);
+		finding_warning("%d table%s older than the partitions of %s and under such names"
+			" are none of its children: a row for one of them would be refused",
+			archived, text_s(archived), dest_table);
 }
 
-static void check_parts(struct look *l)
+static void check_right(struct look *l)
 {
-	struct table_name *names = mem_alloc((l->parts.n + 1) * sizeof *names);
-	struct tally wrong = { 0 };
+	struct tally parts = { 0 }, wrong = { 0 };
 	struct err e = { 0 };
 
-	for (size_t i = 0; i < l->parts.n; i++)         /* the newest first */
-		names[i] = (struct table_name){ .name = span_of(l->parts.at[l->parts.n - 1 - i].name) };
-	if (l->parts.n && admit_list(l->dst, l->dest, names, l->parts.n, &e) == 0) {
+	find_parts(l, &parts);
+	struct table_name *names = mem_alloc((parts.n + 1) * sizeof *names);
+	for (size_t i = 0; i < parts.n; i++)            /* the newest first */
+		names[i] = (struct table_name){ .name = span_of(parts.at[parts.n - 1 - i].name) };
+	if (parts.n && admit_list(l->dst, l->dest, names, parts.n, &e) == 0) {
 		for (int row = 0; row < pq_rows(l->dst); row++)
 			tally_add(&wrong, pq_value(l->dst, row, 0), 0);
-		tell_wrong(l, pq_rows(l->dst), &wrong);
+		tell_wrong(l, pq_rows(l->dst), first_right(&parts, &wrong));
 	}
 	if (e.code)
 		finding_missing(l->found, "%s", e.msg);
 	tally_clear(&wrong);
+	tally_clear(&parts);
 	free(names);
 }
 
-/* ---- columns */
+/* ---- do they take rows, and keep them? */
 
-static void check_generated(struct look *l)
-{
-	const struct dest *d = l->dest;
-	struct err e = { 0 };
-	size_t i;
-
-	if (table_lists_generated(l->dst, d, &i, &e) < 0)
-		finding_missing(l->found, "%s", e.msg);
-	else if (i < d->nfield)
-		finding_wrong(l->found, "column %.*s of %s is generated there, and fields names it: take it out", (int)d->field[i].target.n,
-			d->field[i].target.p, d->dest_table);
-}
-
-static void check_money(struct look *l, const struct style *style)
+/* Tables that refuse each COPY: under row-level security, views,
+	foreign tables for reading only. */
+static void check_take_rows(struct look *l)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = '%s' AND NOT attisdropped"
-		" AND atttypid = 'money'::regtype LIMIT 1", l->parent.oid);
-	if (ask(l, &sql) > 0)
-		finding_warning("dst_db has no locale %s, which is lc_monetary in src_db: column %s is read by locale C", style->money,
-			pq_value(l->dst, 0, 0));
+	add_written(&sql, l, "c.oid::regclass, CASE WHEN relkind IN ('v', 'm') THEN 'is a view'"
+		" WHEN relkind = 'f' THEN 'is a foreign table that cannot be inserted into'"
+		" ELSE 'has row-level security for role ' || quote_ident(current_user)"
+		" || ': ALTER ROLE ... BYPASSRLS, or ALTER TABLE ... DISABLE ROW LEVEL SECURITY'"
+		" END || CASE WHEN count(*) OVER () > 1 THEN '; and others like it' ELSE '' END");
+	buf_str(&sql, " AND (relkind = 'm' OR relkind IN ('r', 'p', 'f', 'v') AND"
+		" row_security_active(c.oid)"
+		" OR relkind = 'f' AND pg_relation_is_updatable(c.oid, false) & 8 = 0"
+		" OR relkind = 'v' AND NOT EXISTS (SELECT 1 FROM"
+		" pg_trigger"    /* instead of insert */
+		" WHERE tgrelid = c.oid AND tgtype & 68 = 68)) ORDER BY relname DESC LIMIT 1");
+	if (finding_ask(l->found, l->dst, &sql) > 0)
+		finding_wrong(l->found, "table %s takes no COPY: it %s", pq_value(l->dst, 0, 0),
+			pq_value(l->dst, 0, 1));
 }
 
-static void check_zone(struct look *l, const struct style *style)
-{
-	bool zone = false, money = false;
-	struct err e = { 0 };
-
-	if (!*style->encoding)
-		return;                 /* the source was not asked */
-	if (style_takes(l->dst, style, &zone, &money, &e) < 0) {
-		finding_missing(l->found, "%s", e.msg);
-		return;
-	}
-	if (!zone)
-		finding_warning("dst_db does not know time zone %s: times without an offset are read by its own", style->zone);
-	if (!money && *l->parent.oid)
-		check_money(l, style);
-}
-
-/* Do events bring the column? *sure: that is known. */
-static bool is_brought(const struct look *l, const char *column, bool *sure)
-{
-	*sure = l->dest->nfield || l->feed->known;
-	for (size_t i = 0; i < l->dest->nfield; i++)
-		if (span_is(l->dest->field[i].target, column))
-			return true;
-	return !l->dest->nfield && tally_find(&l->feed->columns, column);
-}
-
-/* A default that takes its value from a sequence is worked out for a column that no row brings. */
-static void check_sequences(struct look *l)
-{
-	struct buf sql = { 0 }, last = { 0 };
-	bool sure;
-
-	buf_str(&last, "NULL");
-	if (l->parts.n) {
-		last.len = 0;
-		buf_regclass(&last, l->dest->schema, span_of(l->parts.at[l->parts.n - 1].name));
-	}
-	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.part', coalesce(%s, '0')::pg_catalog.text, true);" PQ_OWN_PATH
-		"SELECT DISTINCT attname, 'GRANT USAGE ON SEQUENCE ' || s.oid::regclass || ' TO ' || quote_ident(current_user)"
-		" FROM pg_attrdef d JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum JOIN pg_depend x"
-		" ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid AND x.refclassid = 'pg_class'::regclass"
-		" JOIN pg_class s ON s.oid = x.refobjid WHERE adrelid IN (current_setting('tdispatch.part')::oid, '%s')"
-		" AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') AND NOT has_sequence_privilege(s.oid, 'UPDATE')"
-		" END", buf_cstr(&last),
-		*l->parent.oid ? l->parent.oid : "0");
-	for (int row = 0, rows = ask(l, &sql); row < rows; row++) {
-		const char *column = pq_value(l->dst, row, 0), *grant = pq_value(l->dst, row, 1);
-		if (is_brought(l, column, &sure))
-			continue;
-		if (sure)
-			finding_missing(l->found, "right on dst_db: %s;", grant);
-		else
-			finding_warning("right on dst_db for events that do not bring column %s: %s;", column, grant);
-	}
-	buf_free(&last);
-}
-
-/* ---- what part_template adds to what it copies */
-
-static struct span renamed(const struct dest *d, struct span source)
-{
-	for (size_t i = 0; i < d->nfield; i++)
-		if (span_eq(d->field[i].source, source))
-			return d->field[i].target;
-	return source;
-}
-
-/* The events' primary key, by the names that its columns have in the target. */
-static void add_key(const struct look *l, struct buf *key)
-{
-	const char *p = l->feed->key.p;
-
-	while (p && *p) {
-		size_t n = strcspn(p, ",");
-		struct span target = renamed(l->dest, (struct span){ p, n });
-		buf_add(key, target.p, target.n);
-		buf_str(key, p[n] ? "," : "");
-		p += n + (p[n] == ',');
-	}
-}
-
-/* ATTACH wants each index of the parent in the partition: it takes one with the same columns, and
- * makes what is missing. */
-static void check_attached_key(struct look *l, const char *parent_key)
-{
-	const char *name = l->dest->dest_table;
-	struct buf key = { 0 };
-
-	add_key(l, &key);
-	if (!l->feed->one_key || !says(l, " primary key _pkey "))
-		finding_warning("table %s has a primary key already, of %s: a partition cannot be attached if part_template gives it"
-			" another", name, parent_key);
-	else if (strcmp(buf_cstr(&key), parent_key) != 0)
-		finding_wrong(l->found, "table %s has a primary key already, of %s, and part_template adds another, of %s: take that"
-			" out, or let the parent have none", name, parent_key, buf_cstr(&key));
-	buf_free(&key);
-}
-
-static void check_key(struct look *l)
+static void check_unlogged(struct look *l)
 {
 	struct buf sql = { 0 };
-	bool copied = says(l, " partition of ") || says(l, " including all ") || says(l, " including indexes ");
 
-	if (!says(l, " primary key "))
+	add_written(&sql, l, "c.oid::regclass, count(*) OVER () - 1");
+	buf_str(&sql, " AND relpersistence = 'u' AND relkind IN ('r', 'p') ORDER BY relname DESC"
+		" LIMIT 1");
+	if (finding_ask(l->found, l->dst, &sql) == 0)
 		return;
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT string_agg(attname::text, ',' ORDER BY i) FROM pg_constraint,"
-		" unnest(conkey) WITH ORDINALITY AS k (n, i), pg_attribute WHERE contype = 'p' AND conrelid = '%s'"
-		" AND attrelid = conrelid AND attnum = k.n HAVING count(*) > 0", l->parent.oid);
-	if (ask(l, &sql) == 0)
-		return;
-	if (copied && !says(l, " excluding indexes "))
-		finding_wrong(l->found, "table %s has a primary key already, which its partitions get, and part_template adds another:"
-			" take that out", l->dest->dest_table);
-	else if (says(l, " attach partition "))
-		check_attached_key(l, pq_value(l->dst, 0, 0));
+	const char *more = pq_value(l->dst, 0, 1);
+	finding_warning("table %s is unlogged%s%s%s: after a crash of its server it is empty,"
+		" and no event comes again", pq_value(l->dst, 0, 0), *more == '0' ? "" : " (and ",
+		*more == '0' ? "" : more, *more == '0' ? "" : " more)");
 }
 
-/* Up to PostgreSQL 16 a partitioned table has no such columns. */
-static void check_identity(struct look *l)
+/* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
+static void check_keep(struct look *l)
 {
+	const struct dest *dest = l->dest;
 	struct buf sql = { 0 };
-	bool copied = says(l, " including all ") || says(l, " including identity ");
 
-	if (!l->parent.partitioned || !says(l, " attach partition ") || !copied || says(l, " excluding identity "))
+	if (dest->keep.unit == PERIOD_NONE || !*l->table.oid)
 		return;
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = '%s' AND attidentity <> '' LIMIT 1",
-		l->parent.oid);
-	if (ask(l, &sql) > 0)
-		finding_wrong(l->found, "column %s of %s is an identity, which a table that is attached may not have of its own: let"
-			" part_template say excluding identity", pq_value(l->dst, 0, 0), l->dest->dest_table);
+	if (dest->part_template && !table_makes_children(dest))
+		finding_warning("part_keep removes only children of %s, and part_template seems to"
+			" make none", dest->dest_table);
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid ="
+		" inhrelid WHERE inhparent = '%s' AND octet_length(relname::text) = %zu"
+		" AND NOT pg_has_role(relowner, 'USAGE') LIMIT 1", l->table.oid,
+		dest->table.n + period_suffix_len(dest->period.method));
+	if (finding_ask(l->found, l->dst, &sql) > 0)
+		finding_warning("some partitions of %s have another owner: part_keep cannot remove"
+			" them. --show-partitions says which; ALTER TABLE ... OWNER TO the user of"
+			" dst_db", dest->dest_table);
 }
 
-void checkparts_run(struct findings *found, struct pq *dst, const struct dest *dest, const struct style *style,
-	const struct feed *feed)
+void checkparts_run(struct look *l)
 {
-	struct look l = { .found = found, .dst = dst, .dest = dest, .feed = feed };
-	struct err e = { 0 };
-
-	table_words(&l.words, dest);
-	buf_cstr(&l.words);
-	if (table_find(dst, dest, dest->table, &l.parent, &e) < 0) {
-		finding_missing(found, "%s", e.msg);
-	} else {
-		if (dest->part_by != PART_BY_NOTHING) {
-			find_parts(&l);
-			check_parts(&l);
-		}
-		check_generated(&l);
-		check_zone(&l, style);
-		check_sequences(&l);
-		if (*l.parent.oid && dest->part_template) {
-			check_key(&l);
-			check_identity(&l);
-		}
-	}
-	tally_clear(&l.parts);
-	buf_free(&l.words);
+	if (l->dest->part_by != PART_BY_NOTHING)
+		check_right(l);
+	check_take_rows(l);
+	check_unlogged(l);
+	check_keep(l);
 }

@@ -6,34 +6,13 @@
 
 #include "../load/load.h"
 
-/* ---- finding.c: what --check finds, one line each on standard output */
-
-struct findings {
-	int missing, wrong;             /* each would stop a run */
-};
-
-void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void finding_error(struct findings *, const struct err *);      /* missing or wrong by its code */
-/* Each row of the last query, which returned rc, is a missing GRANT. false: there is one, or rc is
- * an error. */
-bool finding_grants(struct findings *, const char *what, struct pq *, int rc, const struct err *);
-
-/* Appends who can run --install on that database. rc: of the last query, whose rows are the GRANTs
- * that this role lacks to do it. */
-void finding_admin(struct buf *, const char *what, const struct pq *, int rc);
-
-/* ---- checksource.c: --check's part about who writes events */
-
 enum feed_time {
 	FEED_TEXT,                      /* any text, as far as is known */
 	FEED_MOMENT,                    /* a server's timestamptz: with an offset */
 	FEED_CLOCK                      /* a server's date or timestamp */
 };
 
-struct feed {                           /* what its triggers say of the events; zeroed before use */
+struct feed {                           /* what triggers say of events; zeroed: not known */
 	bool known;                     /* there are triggers that feed the queue */
 	bool one_key;                   /* all name the same primary key: */
 	struct buf key;                 /* its columns, separated by commas */
@@ -41,23 +20,117 @@ struct feed {                           /* what its triggers say of the events; 
 	enum feed_time part;            /* what all write where a partition is picked by it */
 };
 
-void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *, struct feed *);
+/* ---- rights.c: the rights that a role needs, as the statements that give them */
+
+enum right_use {                        /* these numbers stand in SQL, too */
+	RIGHT_RUN,                      /* a run needs it */
+	RIGHT_PERHAPS,                  /* for events that do not bring a column */
+	RIGHT_REPLAY, RIGHT_VERIFY      /* --replay, --verify */
+};
+
+struct right {
+	char *give;                     /* "GRANT ... TO role;" */
+	enum right_use use;
+	char *column;                   /* of RIGHT_PERHAPS, or NULL */
+};
+
+struct rights {                         /* zeroed before use */
+	struct right *at;
+	size_t n, cap;
+};
+
+#define RIGHTS_OF_ANYBODY "ROLE"        /* of one that has no more than everybody */
+
+/* Both add what the role (NULL: the session's own) lacks to run with the config. An error leaves
+ * what was found before; call rights_free. */
+int rights_source(struct rights *, struct pq *src, const char *queue, const char *role,
+	struct err *);
+int rights_target(struct rights *, struct pq *dst, const struct conf *, const struct feed *,
+	const char *role, struct err *);
+/* What the session's role lacks to create what --install creates: a queue, a schema. */
+int rights_create_queue(struct rights *, struct pq *src, struct err *);
+int rights_create_schema(struct rights *, struct pq *dst, struct err *);
+void rights_free(struct rights *);
+
+/* ---- finding.c: what --check finds, one line each on standard output */
+
+struct findings {
+	int things;                     /* missing or wrong: each would stop a run */
+	bool lacking;                   /* rights are among them */
+};
+
+void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void finding_wrong(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Missing or wrong by its code. Only a warning if the thing cannot be looked at because of rights
+ * that were reported. */
+void finding_error(struct findings *, const struct err *, const char *thing);
+/* Reports the rights that are lacking on a server, and frees them. */
+void finding_rights(struct findings *, const char *what, struct rights *);
+/* Runs sql and frees it. Returns the number of rows; an error is a finding and counts as none. */
+int finding_ask(struct findings *, struct pq *, struct buf *sql);
+/* Prints the last line. Returns the exit code. */
+int finding_conclude(const struct findings *);
+/* Appends who can run --install on that database. rights: those that this role lacks to do it. */
+void finding_installer(struct buf *, const char *what, const struct rights *);
+
+/* ---- checkserver.c: --check's part about a server */
+
+/* NULL: not connected, which is a finding. */
+struct pq *checkserver_open(struct findings *, const char *what, const char *conninfo);
+/* May a run have all its connections? NULL: a server that is not connected. */
+void checkserver_connections(struct findings *, const struct conf *, struct pq *src,
+	struct pq *dst);
+
+/* ---- checksource.c: --check's part about who writes events */
+
+/* Which triggers feed the queue? Fills feed; call checksource_free. */
+int checksource_feed(struct pq *src, const struct conf *, struct feed *, struct err *);
+/* The feed and the style, which are filled, and what is to be said of them. */
+void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *,
+	struct feed *);
 void checksource_free(struct feed *);
+
+/* ---- checktemplate.c: --check's part about part_template */
+
+struct look {                           /* at one destination */
+	struct findings *found;
+	struct pq *dst;
+	const struct dest *dest;
+	const struct style *style;      /* of the source; zeroed when it could not be asked */
+	const struct feed *feed;
+	struct table table;             /* dest_table */
+	struct buf words;               /* of part_template, see table_words */
+};
+
+/* Does part_template have these words? Blanks stand around each. */
+bool checktemplate_says(const struct look *, const char *words);
+void checktemplate_run(struct look *);
 
 /* ---- checkparts.c: --check's part about the tables that get rows */
 
-/* style: zeroed when the source could not be asked. */
-void checkparts_run(struct findings *, struct pq *dst, const struct dest *, const struct style *, const struct feed *);
+void checkparts_run(struct look *);
 
-/* ---- checkdest.c: --check's part about dest_table */
+/* ---- checkdest.c: --check's part about dest_table; calls the two above */
 
-/* dst: an open connection. Errors are findings. false: what is in its schema cannot be looked at. */
-bool checkdest_run(struct findings *, struct pq *dst, const struct dest *, const struct feed *);
+/* dst: an open connection. Errors are findings. */
+void checkdest_run(struct findings *, struct pq *dst, const struct dest *, const struct style *,
+	const struct feed *);
 
 /* ---- check.c: --check */
 
 /* Prints to standard output. 0: a run would work; 1: something is missing or wrong. */
 int check_run(struct job *);
+
+/* ---- grant.c: --install's part about the role that is to run */
+
+/* With src and dst[0] open. ERR_SHAPE if a server has no such role. */
+int grant_require(struct job *, const char *role, struct err *);
+/* Gives the role what it lacks, and prints that. ERR_RIGHTS: the session may not. */
+int grant_give(struct job *, const char *role, struct err *);
+/* Prints what a role without any right needs. */
+int grant_say(struct job *, struct err *);
 
 /* ---- admin.c: the switches that do one thing and exit */
 
@@ -65,8 +138,10 @@ int check_run(struct job *);
 int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
-int admin_reset(struct job *, bool yes, struct err *);  /* yes: does not ask, as where nobody is at a terminal */
-int admin_install(struct job *, struct err *);
+/* yes: does not ask whoever is at a terminal. */
+int admin_reset(struct job *, bool yes, struct err *);
+/* role: who is to run it and gets the rights for that; NULL: they are printed. */
+int admin_install(struct job *, const char *role, struct err *);
 
 /* ---- status.c: --status */
 

@@ -18,7 +18,13 @@
 
 /* ---- the list */
 
-void dead_add(struct dead_list *list, int64_t event, size_t lane, const char *partition, const struct err *e)
+static char *copied(const char *text)
+{
+	return mem_str(text, strlen(text));
+}
+
+void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct dead_place *place,
+	const struct err *e)
 {
 	struct buf message = { 0 };
 
@@ -27,7 +33,9 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const char *pa
 	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);  /* a character may have been cut in two */
 	buf_cstr(&message);
 	*d = (struct dead){
-		.event = event, .lane = lane, .partition = mem_str(partition, strlen(partition)), .message = message.p,
+		.event = event, .lane = lane, .partition = copied(place->partition),
+		.column = copied(place->column), .value = copied(place->value),
+		.message = message.p,
 	};
 	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
 }
@@ -36,6 +44,8 @@ void dead_clear(struct dead_list *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		free(list->at[i].partition);
+		free(list->at[i].column);
+		free(list->at[i].value);
 		free(list->at[i].message);
 	}
 	free(list->at);
@@ -62,11 +72,15 @@ static size_t add_ids(struct buf *ids, const struct dead_list *list, size_t lane
 
 /* ---- columns */
 
-/* What an earlier version's table lacks: the batch's tick's time, and the rest of PgQ's event. */
+/* What an earlier version's table lacks: the batch's tick's time, the rest of PgQ's event, and what
+ * the target refused of it. */
 static const struct column { const char *name, *type; } later[] = {
 	{ "tick_time", "timestamptz" }, { "ev_txid", "bigint" }, { "ev_retry", "integer" },
 	{ "ev_extra2", "text" }, { "ev_extra3", "text" }, { "ev_extra4", "text" },
+	{ "column_name", "text" }, { "value", "text" },
 };
+
+enum { LATER_TIME, LATER_EVENT, LATER_COLUMN = 6, LATER_VALUE };
 
 #define LATER (sizeof later / sizeof *later)
 #define TABLE "tdispatch.dead_letter"
@@ -91,7 +105,7 @@ static int ask_columns(struct pq *dst, unsigned *lacks, struct err *e)
 /* Appends ", ev_txid, ..." of an event: those of the table's later columns that are there. */
 static void add_later(struct buf *sql, unsigned lacks)
 {
-	for (size_t i = 1; i < LATER; i++)
+	for (size_t i = LATER_EVENT; i < LATER_COLUMN; i++)
 		if (!(lacks & 1u << i))
 			buf_fmt(sql, ", %s", later[i].name);
 }
@@ -109,20 +123,29 @@ static void add_field(struct buf *line, const char *text)
 	buf_str(line, "\t");
 }
 
-/* row: a line of queue_read_some, which begins with the event's id; list is sorted. */
-static int write_letter(const struct dead_list *list, struct span row, struct pq *dst, const char *batch,
-	struct err *e)
+struct writing {
+	const struct dead_list *list;   /* sorted */
+	const char *batch;              /* what each line begins with */
+	unsigned lacks;                 /* columns that the table does not have */
+};
+
+/* row: a line of queue_read_some, which begins with the event's id. */
+static int write_letter(const struct writing *w, struct span row, struct pq *dst, struct err *e)
 {
 	struct dead key = { .event = strtoll(row.p, NULL, 10) };
-	const struct dead *d = bsearch(&key, list->at, list->n, sizeof key, by_event);
+	const struct dead *d = bsearch(&key, w->list->at, w->list->n, sizeof key, by_event);
 	struct buf line = { 0 };
 
 	if (!d)
 		return err_set(e, ERR_OTHER, "src_db: an event that was not asked for");
-	buf_str(&line, batch);
+	buf_str(&line, w->batch);
 	add_field(&line, d->partition);
 	add_field(&line, d->sqlstate);
 	add_field(&line, d->message);
+	if (!(w->lacks & 1u << LATER_COLUMN))
+		add_field(&line, d->column);
+	if (!(w->lacks & 1u << LATER_VALUE))
+		add_field(&line, d->value);
 	if (pq_copy_await(dst, e) >= 0 && pq_copy_put(dst, line.p, line.len, e) == 0)
 		pq_copy_put(dst, row.p, row.n, e);
 	buf_free(&line);
@@ -130,7 +153,7 @@ static int write_letter(const struct dead_list *list, struct span row, struct pq
 }
 
 /* Each row of src, a line of its event, to dst; *n counts them. */
-static int write_letters(const struct dead_list *list, struct pq *src, struct pq *dst, const char *batch, size_t *n,
+static int write_letters(const struct writing *w, struct pq *src, struct pq *dst, size_t *n,
 	struct err *e)
 {
 	struct span row;
@@ -139,7 +162,7 @@ static int write_letters(const struct dead_list *list, struct pq *src, struct pq
 	while ((step = pq_copy_row(src, &row, e)) != PQ_END) {
 		if (step < 0 || (step == PQ_WAIT && pq_wait(&src, 1, -1, e) < 0))
 			return e->code;
-		if (step == PQ_READY && write_letter(list, row, dst, batch, e) < 0)
+		if (step == PQ_READY && write_letter(w, row, dst, e) < 0)
 			return e->code;
 		*n += step == PQ_READY;
 	}
@@ -182,15 +205,18 @@ static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, co
 
 	qsort(list->at, list->n, sizeof *list->at, by_event);
 	if (ask_columns(dst, &lacks, e) == 0) {
-		bool time = !(lacks & 1);
+		bool time = !(lacks & 1u << LATER_TIME);
 		add_batch(&batch, c, b, time);
 		add_later(&more, lacks);
 		buf_fmt(&sql, "COPY " TABLE " (consumer, queue, batch_id, tick_id, %spartition,"
-			" sqlstate, message, ev_id, ev_time, ev_type, ev_data, ev_extra1%s) FROM STDIN",
-			time ? "tick_time, " : "", buf_cstr(&more));
+			" sqlstate, message, %s%sev_id, ev_time, ev_type, ev_data, ev_extra1%s)"
+			" FROM STDIN",
+			time ? "tick_time, " : "",
+			lacks & 1u << LATER_COLUMN ? "" : "column_name, ", lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
 		if (queue_read_some(src, b, more.p, ids, e) == 0 &&
 		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
-			write_letters(list, src, dst, buf_cstr(&batch), n, e);
+			write_letters(&(struct writing){ list, buf_cstr(&batch), lacks }, src, dst,
+				n, e);
 	}
 	buf_free(&batch);
 	buf_free(&sql);

@@ -116,20 +116,6 @@ struct pq_fault {                       /* what the server said of the row at fa
 /* About the last COPY into table, which failed. */
 void pq_copy_fault(const struct pq *, struct span table, struct pq_fault *);
 
-/* ---- grant.c: which privileges our role lacks */
-
-enum grant_for {
-	GRANT_CONSUME,                  /* to consume a queue, on the source */
-	GRANT_QUEUE,                    /* to create a queue there */
-	GRANT_POSITIONS,                /* to store positions, on the target */
-	GRANT_LETTERS,                  /* to write dead letters there */
-	GRANT_INSTALL                   /* to create what --install creates there */
-};
-
-/* Queries the GRANT statements, without a semicolon, that our role needs: the rows of pq_query.
- * queue: for GRANT_CONSUME. */
-int grant_query(struct pq *, enum grant_for, const char *queue, struct err *);
-
 /* ---- trust.c: objects that other roles own */
 
 /* 0, or ERR_RIGHTS if an object that we use in the schema (pgq_ext or tdispatch) is owned neither
@@ -516,7 +502,13 @@ struct dead {
 	int64_t event;
 	size_t lane;                    /* whose transaction stores it */
 	char sqlstate[6];               /* "": not an error of the server */
-	char *partition, *message;
+	char *partition;                /* where it was to go, or "" */
+	char *column, *value;           /* what the target refused, or "" */
+	char *message;
+};
+
+struct dead_place {                     /* borrowed; as in struct dead */
+	const char *partition, *column, *value;
 };
 
 struct dead_list {                      /* zeroed before use */
@@ -524,7 +516,8 @@ struct dead_list {                      /* zeroed before use */
 	size_t n, cap;
 };
 
-void dead_add(struct dead_list *, int64_t event, size_t lane, const char *partition, const struct err *);
+void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
+	const struct err *);
 void dead_clear(struct dead_list *);
 /* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
 int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,

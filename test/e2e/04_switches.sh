@@ -301,6 +301,28 @@ case_empty_values() {
 	expect_match out '^job_name = table_dispatcher$'
 }
 
+# One message names all that is missing; a misspelt key is told what it was meant to be.
+case_missing_and_misspelt_keys() {
+	local typo
+	printf '[tdispatch]\nlanes = 2\nscr_db = dbname=x\npart_feild = day\nnothing_like_it = 1\n' >job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'job.ini: queue_name: must be set, and so must src_db, dst_db, dest_table$'
+	expect_match err 'line 3: scr_db: no key .* ignored; did you mean src_db\?$'
+	expect_match err 'line 4: part_feild: no key .* ignored; did you mean part_field\?$'
+	expect_match err 'line 5: nothing_like_it: no key .* ignored$'
+	expect_exit 2 "$TDISPATCH" --show-config --set log_size=x job.ini
+	expect_no_match err 'must be set'
+	offline_config
+	for typo in part_column=part_colunm dest_table=desttable fields=feilds lanes=lane loop_delay=loopdelay; do
+		expect_exit 0 "$TDISPATCH" --show-config --set "${typo#*=}=1" job.ini
+		expect_match err "did you mean ${typo%%=*}\?$"
+	done
+	for typo in x ab queue $(printf 'part_field%.0s' 1 2 3 4 5); do
+		expect_exit 0 "$TDISPATCH" --show-config --set "$typo=1" job.ini
+		expect_no_match err "did you mean"
+	done
+}
+
 # Two spellings of one key, an unknown key, other sections.
 case_default_section() {
 	offline_config queue_name= consumer_name=c
@@ -664,7 +686,7 @@ case_check_rights() {
 	check_fails "right|permission|denied|may not" --set "dst_db=dbname=$DST user=checker"
 }
 
-# check_says REGEX ARGS...: that line, and it could run.
+# check_says REGEX ARGS...: that line, and a run is ready.
 check_says() {
 	expect_exit 0 "$TDISPATCH" --check job.ini "${@:2}"
 	expect_match out "$1"
@@ -674,11 +696,11 @@ case_check_kind_of_the_parent() {
 	orders_pair
 	dst "create table plain (id int, day date, note text)"
 	check_fails '^WRONG .*plain is not partitioned, and part_template says partition of' --set dest_table=plain
-	check_fails '^1 wrong: it could not run' --set dest_table=plain
+	check_fails '^not ready: 1 thing$' --set dest_table=plain
 	check_fails '^WRONG .*plain is not partitioned, and part_template says attach' --set dest_table=plain --set "part_template=$ATTACH"
 	check_fails '^WRONG .*orders is partitioned, which nothing inherits' --set "part_template=$INHERITS"
-	check_says '^it could run' --set "part_template=$INHERITS" --set dest_table=plain
-	check_says '^it could run' --set part_field= --set part_template= --set dest_table=plain
+	check_says '^ready$' --set "part_template=$INHERITS" --set dest_table=plain
+	check_says '^ready$' --set part_field= --set part_template= --set dest_table=plain
 	expect_no_match out '^warning'
 	check_says '^warning  part_template is not set: each partition of orders must be there' --set part_template=
 }
@@ -687,9 +709,9 @@ case_check_template_without_the_partition() {
 	orders_pair
 	check_fails '^WRONG .*part_template has the word _DEST_TABLE nowhere' \
 		--set "part_template=create table x (like _PARENT); alter table _PARENT attach partition x for values from (_PART_START) to (_PART_END)"
-	check_says '^it could run' --set "part_template=select make_partition('_DEST_TABLE')"
+	check_says '^ready$' --set "part_template=select make_partition('_DEST_TABLE')"
 	expect_no_match out '_DEST_TABLE'
-	check_says '^it could run' --set "part_template=create table _SCHEMA_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)"
+	check_says '^ready$' --set "part_template=create table _SCHEMA_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)"
 	check_says '^warning .*what it calls must know' --set "part_template=select make_partition('orders', _PART_START)"
 }
 
@@ -698,10 +720,10 @@ case_check_part_field() {
 	orders_pair
 	check_fails '^WRONG    orders has no column dya, which part_field names' --set part_field=dya
 	check_says "^warning  $what" --set part_field=dya --set fields=id,note
-	check_says "^it could run" --set part_field=dya --set fields=id,dya:day
+	check_says "^ready$" --set part_field=dya --set fields=id,dya:day
 	expect_no_match out warning
 	check_fails '^MISSING  column dya of orders, which fields names' --set part_field=dya --set fields=id,dya
-	check_says "^it could run" --set part_field=_EVTIME
+	check_says "^ready$" --set part_field=_EVTIME
 	dst "create table plain (id int, note text)"
 	check_says "^warning  .*of plain is called dya" --set part_field=dya --set dest_table=plain \
 		--set "part_template=create table _DEST_TABLE (dya date) inherits (_PARENT)"
@@ -721,8 +743,8 @@ case_check_files() {
 		check_says "^warning  $key no/such/x cannot be written: folder no/such: .*; a run would go on" --set $key=no/such/x
 	done
 	check_says '^warning  pidfile /run/no_such/x: folder /run/no_such is not there' --set pidfile=/run/no_such/x
-	check_says '^it could run' --set logfile=x.log --set pidfile="$WORK/x.pid" --set metrics_file=x.prom
-	check_says '^it could run' --set logfile=syslog
+	check_says '^ready$' --set logfile=x.log --set pidfile="$WORK/x.pid" --set metrics_file=x.prom
+	check_says '^ready$' --set logfile=syslog
 	expect_no_match out warning
 	[ ! -e x.log ] && [ ! -e x.pid ] || fail "a file was made"
 	[ "$(id -u)" = 0 ] || return 0
@@ -755,9 +777,9 @@ case_check_lost_position() {
 	dst "select pgq_ext.set_last_tick('job', $tick - 1)" >/dev/null
 	check_fails "^WRONG    lost position: queue q is at tick $tick, .* at tick $((tick - 1))\..*--rewind"
 	expect_exit 0 "$TDISPATCH" --rewind job.ini
-	check_says '^it could run'
+	check_says '^ready$'
 	tick q
-	check_says '^it could run'
+	check_says '^ready$'
 }
 
 case_check_changes_nothing() {
@@ -778,7 +800,7 @@ case_check_warns_about_rounding() {
 	done
 	for type in timestamp 'timestamp(6)' date text; do
 		dst "drop table orders; create table orders (id int, day $type, note text)"
-		check_says '^it could run'
+		check_says '^ready$'
 		expect_no_match out rounds
 	done
 }

@@ -228,6 +228,47 @@ case_empty_root() {
 	expect_rows 3
 }
 
+# Limits of the role and the database; both databases are on one server here.
+case_number_of_connections() {
+	local alone="select count(*) from pg_stat_activity where usename = '$CASE'"
+	orders_pair retry_limit=1
+	sql postgres <<<"create role \"$CASE\" login"
+	install --grant "$CASE"
+	config retry_limit=1 "src_db=dbname=$SRC user=$CASE" "dst_db=dbname=$DST user=$CASE"
+	sql postgres <<<"alter role \"$CASE\" connection limit 2"
+	orders 1 5
+	tick q
+	within 10 src_gives 0 "$alone"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out '^WRONG +dst_db: a run needs 3 connections, and the role takes 2: ALTER ROLE'
+	expect_match out '^not ready: 1 thing$'
+	within 10 src_gives 0 "$alone"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'too many connections for role'
+	within 10 src_gives 0 "$alone"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set "part_template=$ATTACH" --set lanes=2
+	expect_match out 'a run needs 4 connections'
+	within 10 src_gives 0 "$alone"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=$ATTACH"
+	within 10 src_gives 0 "$alone"
+	once --set "part_template=$ATTACH"
+	expect_rows 5
+	sql postgres <<<"alter role \"$CASE\" connection limit 3"
+	within 10 src_gives 0 "$alone"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out connections
+	sql "dbname=$DST user=$CASE" <<<"select pg_sleep(600)" >/dev/null 2>&1 &
+	within 5 asleep 1
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +dst_db: a run needs 3 connections, and the role has 2 of 3 to spare'
+	end_sleepers
+	sql postgres <<<"alter role \"$CASE\" connection limit -1; alter database \"$DST\" connection limit 1"
+	within 10 src_gives 0 "$alone"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out '^WRONG +dst_db: a run needs 2 connections, and the database takes 1: ALTER DATABASE'
+	sql postgres <<<"alter database \"$DST\" connection limit -1"
+}
+
 pgbouncer_config() {
 	cat <<-END
 		[databases]

@@ -613,7 +613,7 @@ case_secrets() {
 		printf '*:*:*:*:geh31m\n' >passfile
 		chmod 600 passfile
 		secret_run 0 "" --once -v -v job.ini
-		secret_run 0 "could run" --check -v -v job.ini
+		secret_run 0 "^ready$" --check -v -v job.ini
 		secret_run 0 dst_db --show-config job.ini
 		dst "alter role secretive password 'another'"
 		secret_run 1 "password authentication failed" --once -v -v job.ini

@@ -167,6 +167,178 @@ case_template_calls_a_function() {
 	works
 }
 
+# expect_rights LINE...: those are all that out lists.
+expect_rights() {
+	expect_eq "$(sed -n 's/^\([A-Za-z]* *\)right on \(.*\) TO .*;$/\1\2/p' out | tr -s ' ' | sort)" "$(printf '%s\n' "$@" | sort)"
+}
+
+# What out lists of one side, for psql.
+paste_of() {
+	sed -n "s/^[A-Za-z]* *right on $1[^:]*: \(.*;\)$/\1/p" out
+}
+
+# A role without any right is told all at once, those for --replay and --verify too.
+case_all_at_once() {
+	local what
+	bare_pair "partition by range (day)" "part_template=$PARTITION_OF" on_error=dead_letter
+	src "grant connect on database \"$SRC\" to \"$ROLE\""
+	dst "grant connect on database \"$DST\" to \"$ROLE\""
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_rights "MISSING src_db: GRANT USAGE ON SCHEMA pgq" "MISSING src_db: GRANT pgq_reader" \
+		"MISSING dst_db: GRANT USAGE ON SCHEMA pgq_ext" "MISSING dst_db: GRANT owner_$CASE" \
+		"MISSING dst_db: GRANT EXECUTE ON FUNCTION pgq_ext.get_last_tick(text)" \
+		"MISSING dst_db: GRANT EXECUTE ON FUNCTION pgq_ext.get_last_tick(text,text)" \
+		"MISSING dst_db: GRANT EXECUTE ON FUNCTION pgq_ext.set_last_tick(text,bigint)" \
+		"MISSING dst_db: GRANT EXECUTE ON FUNCTION pgq_ext.set_last_tick(text,text,bigint)" \
+		"MISSING dst_db: GRANT USAGE ON SCHEMA tdispatch" "MISSING dst_db: GRANT INSERT ON tdispatch.dead_letter" \
+		"MISSING dst_db: GRANT USAGE ON SCHEMA store" "MISSING dst_db: GRANT CREATE ON SCHEMA store" \
+		"optional dst_db for --replay: GRANT SELECT, DELETE ON tdispatch.dead_letter" \
+		"optional dst_db for --verify: GRANT TEMPORARY ON DATABASE \"$DST\""
+	expect_match out "^not ready: 12 things$"
+	for what in "queue and consumer in src_db" "the position in dst_db" "table store.orders"; do
+		expect_match out "^warning +$what: cannot be looked at without the rights above"
+	done
+	paste_of src_db >src.sql
+	paste_of dst_db >dst.sql
+	sql "$SRC" <src.sql
+	sql "$DST" <dst.sql
+	works
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out 'right on|warning.*rights'
+	new_event
+	event I:id 'id=x&day=2026-01-31&note=a' >/dev/null
+	once
+	dst "alter table store.orders alter id type text"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	new_event
+	once --verify
+	expect_eq "$(dst "select look.rows()")" $((DAY + 1))
+}
+
+case_verify() {
+	bare_pair "" part_field= part_template=
+	each_is_needed 'INSERT ON store.orders'
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_rights "optional dst_db for --verify: GRANT TEMPORARY ON DATABASE \"$DST\"" "optional dst_db for --verify: GRANT SELECT ON store.orders"
+	paste_of dst_db >dst.sql
+	new_event
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	expect_match err "permission denied"
+	sql "$DST" <dst.sql
+	once --verify
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out 'right on'
+}
+
+# Partitions that somebody else makes: the newest decides, and then all are named.
+case_several_partitions() {
+	bare_pair "partition by range (day)" part_template= part_method=yearly
+	dst "create table store.orders_2025 partition of store.orders for values from ('2025-01-01') to ('2026-01-01');
+		create table store.orders_2026 partition of store.orders for values from ('2026-01-01') to ('2027-01-01');
+		create table store.orders_2026_old (like store.orders)"
+	dst "grant insert on store.orders_2026 to \"$ROLE\""
+	each_is_needed
+	dst "revoke insert on store.orders_2026 from \"$ROLE\""
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_eq "$(grep -c '^MISSING.*GRANT INSERT ON store.orders_202[56] TO' out)" 2
+	expect_no_match out orders_2026_old
+}
+
+# ---- --install --grant
+
+# as_admin SWITCH...: by the superuser of the tests.
+as_admin() {
+	expect_exit 0 "$TDISPATCH" "$@" job.ini --set "src_db=dbname=$SRC" --set "dst_db=dbname=$DST"
+}
+
+# grant_works PARENT [KEY=VALUE]...: ROLE, which has nothing, has all that it needs afterwards.
+grant_works() {
+	bare_pair "$@"
+	as_admin --install --grant "$ROLE"
+	expect_match out "^role $ROLE has the rights to run$"
+	works
+	as_admin --install --grant "$ROLE"
+	expect_no_match out '^(src|dst)_db: '
+}
+
+case_grant_no_partitions() {
+	grant_works "" part_field= part_template=
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_rights "optional dst_db for --verify: GRANT TEMPORARY ON DATABASE \"$DST\"" "optional dst_db for --verify: GRANT SELECT ON store.orders"
+}
+
+case_grant_like() {
+	grant_works "" "part_template=create table _DEST_TABLE (like _PARENT including all);"
+}
+
+case_grant_attach() {
+	grant_works "partition by range (day)" "part_template=$ATTACH" on_error=dead_letter
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+}
+
+# A name that must be quoted, a parent of the superuser's, and a sequence.
+case_grant_to_a_name() {
+	local role="Mover's \"x\" $CASE"
+	orders_pair
+	dst "alter table orders add rid bigserial"
+	sql postgres <<<"create role \"Mover's \"\"x\"\" $CASE\" login"
+	install --grant "$role"
+	expect_match out "^dst_db: ALTER TABLE public.orders OWNER TO \"Mover's \"\"x\"\" $CASE\";$"
+	expect_match out "^dst_db: GRANT USAGE ON SEQUENCE public.orders_rid_seq TO \"Mover"
+	config "src_db=dbname=$SRC user='Mover\\'s \"x\" $CASE'" "dst_db=dbname=$DST user='Mover\\'s \"x\" $CASE'"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^ready$'
+	orders 1 3
+	tick q
+	once
+	expect_rows 3
+}
+
+case_grant_is_refused() {
+	local role
+	new_pair "$CASE"
+	config
+	for role in nobody_there public '' 'x; drop table y'; do
+		expect_exit 1 "$TDISPATCH" --install --grant "$role" job.ini
+		expect_match err "src_db has no role $role: create it"
+	done
+	expect_eq "$(dst "select count(*) from pg_namespace where nspname = 'pgq_ext'") $(src "select count(*) from pgq.queue")" "0 0"
+	expect_exit 2 "$TDISPATCH" --check --grant postgres job.ini
+	expect_match err "grant goes with --install"
+	expect_exit 0 "$TDISPATCH" --install --grant postgres job.ini
+	expect_match out "table orders is not there: its rights are not among these"
+}
+
+# What an installer who is no superuser may not give.
+case_grant_by_somebody() {
+	local role=installer_$CASE
+	orders_pair
+	sql postgres <<<"create role \"$role\" login; create role \"mover_$CASE\" login"
+	src "grant pgq_admin to \"$role\""
+	dst "grant create on database \"$DST\" to \"$role\"; revoke usage on schema pgq_ext from public; grant usage on schema pgq_ext to \"$role\""
+	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
+	expect_exit 1 "$TDISPATCH" --install --grant "mover_$CASE" job.ini
+	expect_match err "src_db: must have admin option|src_db: permission denied"
+	src "grant pgq_reader to \"mover_$CASE\""
+	expect_exit 1 "$TDISPATCH" --install --grant "mover_$CASE" job.ini
+	expect_match err "dst_db: (must be owner|permission denied|no effect)"
+}
+
+# Without it the statements are printed, for whatever role that will be.
+case_install_prints() {
+	bare_pair "partition by range (day)" "part_template=$PARTITION_OF" on_error=dead_letter
+	as_admin --install
+	expect_match out '^  src_db: GRANT pgq_reader TO ROLE;$'
+	expect_match out '^  dst_db: GRANT SELECT, DELETE ON tdispatch.dead_letter TO ROLE; \(for --replay\)$'
+	sed -n "s/^  src_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >src.sql
+	sed -n "s/^  dst_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >dst.sql
+	sql "$SRC" <src.sql
+	sql "$DST" <dst.sql
+	works
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out 'right on'
+}
+
 # The event tables of a queue, where pgq_reader does not have them.
 case_event_tables() {
 	bare_pair "" part_field= part_template=

@@ -46,6 +46,8 @@ case_dead_letters() {
 	expect_eq "$(letters partition "sqlstate = '23505'")" orders_2026_01_11
 	expect_eq "$(letters "ev_data, ev_type, ev_extra1" "sqlstate = '22001'")" \
 		"id=1002&day=2026-01-10&note=a&short=muchtoolong|I:id|public.orders"
+	expect_eq "$(letters "string_agg(concat_ws('=', nullif(column_name, ''), nullif(value, '')), ' ' order by ev_id)" "sqlstate <> ''")" \
+		'id=abc short=muchtoolong id=\N\x092026-01-10\x09a\x09b  '
 	expect_match err '9 events went to tdispatch.dead_letter'
 	# the queue goes on
 	good 601 602
@@ -404,7 +406,8 @@ case_replay_by_the_time_of_the_event() {
 # The columns that the first version's table had.
 old_letters() {
 	dst "alter table tdispatch.dead_letter drop column tick_time, drop column ev_txid, drop column ev_retry,
-		drop column ev_extra2, drop column ev_extra3, drop column ev_extra4"
+		drop column ev_extra2, drop column ev_extra3, drop column ev_extra4,
+		drop column column_name, drop column value"
 }
 
 # bad_event ID: with all that PgQ keeps of an event.
@@ -436,11 +439,11 @@ case_letters_of_an_older_table() {
 	once
 	expect_eq "$(letters "count(*), min(ev_extra1)")" "1|public.orders"
 	expect_exit 0 "$TDISPATCH" --check job.ini
-	expect_match out '^warning +table tdispatch.dead_letter .*keeps no tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4: --install'
+	expect_match out '^warning +table tdispatch.dead_letter .*keeps no tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4, column_name, value: --install'
 	expect_exit 1 "$TDISPATCH" --replay job.ini
 	expect_match out '0 of 1 dead letters went in'
 	install
-	expect_match out 'dead_letter in dst_db has got columns tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4'
+	expect_match out 'dead_letter in dst_db has got columns tick_time, ev_txid, ev_retry, ev_extra2, ev_extra3, ev_extra4, column_name, value'
 	install
 	expect_match out 'dead_letter was already in'
 	expect_exit 0 "$TDISPATCH" --check job.ini

@@ -339,6 +339,26 @@ case_generated_from_now_on() {
 	expect_no_match bg.err ERROR
 }
 
+# ---- tables that a crash empties
+
+case_unlogged() {
+	orders_pair
+	dst "create unlogged table orders_2026_01_30 partition of orders for values from ('2026-01-30') to ('2026-01-31')"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +table public.orders_2026_01_30 is unlogged'
+	dst "create unlogged table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01')"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +table public.orders_2026_01_31 is unlogged \(and 1 more\)'
+	dst "alter table orders_2026_01_30 set logged; alter table orders_2026_01_31 set logged"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out unlogged
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=create unlogged table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END)"
+	expect_match out '^warning +part_template makes unlogged tables'
+	dst "create unlogged table plain (like orders)"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set dest_table=plain --set part_field= --set part_template=
+	expect_match out '^warning +table public.plain is unlogged'
+}
+
 # ---- identity columns, sequences, keys
 
 case_identity() {
@@ -379,7 +399,7 @@ case_right_on_a_sequence() {
 	expect_rows 2
 	dst "revoke usage on sequence orders_rid_seq from \"$CASE\""
 	expect_exit 0 "$TDISPATCH" --check job.ini --set fields=id:rid,day
-	expect_no_match out SEQUENCE
+	expect_no_match out 'ON SEQUENCE'
 }
 
 # parent_key KEY TEMPLATE: the parent has that primary key.

@@ -1,0 +1,326 @@
+/*
+ * The rights that a role needs on both servers, as the statements that give those it lacks. All are
+ * found at once: what one right hides is looked for in the catalogs, which everybody can read.
+ *
+ * Where part_template makes children of dest_table, the role must be a member of its owner's, and
+ * then has that role's rights too.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops.h"
+
+/* Appends the CTE `who`: oid and quoted name of the role. */
+static void add_who(struct buf *sql, const char *role)
+{
+	if (role && strcmp(role, RIGHTS_OF_ANYBODY) == 0) {
+		buf_str(sql, "WITH who AS (SELECT 0::oid AS oid, '" RIGHTS_OF_ANYBODY "' AS name)");
+		return;
+	}
+	buf_str(sql, "WITH who AS (SELECT oid, quote_ident(rolname) AS name FROM pg_roles"
+		" WHERE rolname = ");
+	if (role)
+		buf_literal(sql, span_of(role));
+	else
+		buf_str(sql, "current_user");
+	buf_str(sql, ")");
+}
+
+/* Runs sql, whose rows are a statement without the role's name, that name, a use, and the column
+ * of a default; frees it. */
+static int add_rows(struct rights *r, struct pq *q, struct buf *sql, struct err *e)
+{
+	struct buf give = { 0 };
+	int rc = pq_query(q, buf_cstr(sql), e);
+
+	buf_free(sql);
+	for (int row = 0; rc == 0 && row < pq_rows(q); row++) {
+		const char *column = pq_value(q, row, 3);
+		give.len = 0;
+		buf_fmt(&give, "%s TO %s;", pq_value(q, row, 0), pq_value(q, row, 1));
+		r->at = mem_grow(r->at, r->n, &r->cap, sizeof *r->at);
+		r->at[r->n++] = (struct right){
+			.give = mem_str(give.p, give.len), .use = (enum right_use)pq_int(q, row, 2,
+				0),
+			.column = column ? mem_str(column, strlen(column)) : NULL,
+		};
+	}
+	buf_free(&give);
+	return rc;
+}
+
+void rights_free(struct rights *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		free(r->at[i].give);
+		free(r->at[i].column);
+	}
+	free(r->at);
+	*r = (struct rights){ 0 };
+}
+
+/* Begins a list of what is lacking, with CONNECT, in which others are joined by UNION ALL. */
+#define NEEDS_CONNECT ", needs (give, use, col) AS (" \
+	"SELECT 'GRANT CONNECT ON DATABASE ' || quote_ident(current_database()), 0, NULL::name" \
+	" FROM who WHERE NOT has_database_privilege(who.oid, current_database(), 'CONNECT')"
+
+/* ---- the source */
+
+/* A row of PgQ's for everything that pgq_reader may do and a run needs. */
+static const char needs_pgq[] =
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA pgq', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'pgq' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
+	" UNION ALL SELECT 'GRANT pgq_reader', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'pgq' AND (EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
+	" AND proname IN ('next_batch_info', 'next_batch_custom', 'batch_event_sql',"
+	" 'batch_event_tables', 'finish_batch', 'get_batch_info', 'register_consumer',"
+	" 'register_consumer_at') AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
+	" OR EXISTS (SELECT 1 FROM pg_class t WHERE relnamespace = n.oid"
+	" AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
+	" AND NOT has_table_privilege(who.oid, t.oid, 'SELECT'))))"
+	" SELECT give, name, use, col FROM needs, who";
+
+/* Event tables that pgq_reader, whose right to them was taken away, would not bring. */
+static int add_event_tables(struct rights *r, struct pq *src, const char *queue, const char *role,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH);
+	add_who(&sql, role);
+	buf_fmt(&sql, " SELECT 'GRANT SELECT ON ' || inhrelid::regclass, name, 0, NULL"
+		" FROM who, pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
+		" WHERE NOT has_table_privilege(who.oid, inhrelid, 'SELECT')"
+		" AND (%s OR NOT coalesce(has_table_privilege(to_regrole('pgq_reader')::oid,"
+		" inhrelid, 'SELECT'), false)) AND queue_name = ", r->n ? "false" : "true");
+	buf_literal(&sql, span_of(queue));
+	return add_rows(r, src, &sql, e);
+}
+
+int rights_source(struct rights *r, struct pq *src, const char *queue, const char *role,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH);
+	add_who(&sql, role);
+	buf_str(&sql, NEEDS_CONNECT);
+	buf_str(&sql, needs_pgq);
+	if (add_rows(r, src, &sql, e) < 0)
+		return e->code;
+	/* the queue's tables can be found by those alone who can read pgq.queue */
+	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class t"
+	    " JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'pgq'"
+	    " AND relname = 'queue' AND has_schema_privilege(n.oid, 'USAGE')"
+	    " AND has_table_privilege(t.oid, 'SELECT')", e) < 0 || pq_rows(src) == 0)
+		return e->code;
+	return add_event_tables(r, src, queue, role, e);
+}
+
+int rights_create_queue(struct rights *r, struct pq *src, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT pgq_admin', quote_ident(current_user), 0, NULL"
+		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')");
+	return add_rows(r, src, &sql, e);
+}
+
+/* ---- the target: what is there */
+
+static bool template_says(const struct dest *d, const char *words)
+{
+	return d->part_template && strcasestr(d->part_template, words);
+}
+
+/* The schemas in which dest_table is looked for. */
+static void add_schemas(struct buf *sql, const struct dest *d)
+{
+	if (d->schema.n) {
+		buf_str(sql, "ARRAY[");
+		buf_literal(sql, d->schema);
+		buf_str(sql, "]::name[]");
+	} else {
+		buf_str(sql, "current_setting('tdispatch.schemas')::name[]");
+	}
+}
+
+/* The CTE `written`: the tables that rows go to, dest_table or what is there of its partitions. */
+static void add_written(struct buf *sql, const struct dest *d)
+{
+	size_t n = period_suffix_len(d->period.method);
+
+	if (d->period.method == PERIOD_NONE) {
+		buf_str(sql, ", written AS (SELECT oid, relname FROM parent)");
+		return;
+	}
+	buf_fmt(sql, ", written AS (SELECT t.oid, relname FROM pg_class t"
+		" JOIN home ON home.oid = relnamespace WHERE relkind IN ('r', 'p', 'f', 'v', 'm')"
+		" AND right(relname::text, %zu) ~ '^_[0-9]{4}[w0-9_]*$'"
+		" AND left(relname::text, -%zu) = ", n, n);
+	buf_literal(sql, d->table);
+	buf_str(sql, ")");
+}
+
+/* Appends what all queries about dest_table begin with: its oid is in `parent`, the schema of its
+ * partitions in `home`, `role` has who and whom it is to be a member of. */
+static void add_dest(struct buf *sql, const struct dest *d, const char *role)
+{
+	buf_str(sql, "SELECT pg_catalog.set_config('tdispatch.schemas',"
+		" pg_catalog.current_schemas(false)::pg_catalog.text, true);" PQ_OWN_PATH);
+	add_who(sql, role);
+	buf_str(sql, ", home AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = coalesce((");
+	add_schemas(sql, d);
+	buf_str(sql, ")[1], 'public')), parent AS (SELECT t.oid, relname, relowner FROM pg_class t"
+		" JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = ");
+	buf_literal(sql, d->table);
+	buf_str(sql, " AND relkind IN ('r', 'p', 'f', 'v', 'm') AND nspname = ANY (");
+	add_schemas(sql, d);
+	buf_str(sql, ") ORDER BY array_position(");
+	add_schemas(sql, d);
+	buf_fmt(sql, ", nspname) LIMIT 1), owner AS (SELECT o.oid, rolname, rolsuper FROM parent"
+		" JOIN pg_roles o ON o.oid = relowner WHERE %s),"
+		" role AS (SELECT oid FROM who UNION SELECT oid FROM owner WHERE NOT rolsuper)",
+		table_makes_children(d) ? "true" : "false");
+	add_written(sql, d);
+	buf_str(sql, ", newest AS (SELECT oid FROM written ORDER BY relname DESC LIMIT 1)");
+}
+
+/* ---- the target: what is needed */
+
+/* SQL: no role has that privilege of the object x. */
+#define NONE_HAS(kind, x, privilege) \
+	"NOT EXISTS (SELECT 1 FROM role WHERE has_" kind "_privilege(role.oid, " x \
+	", '" privilege "'))"
+
+static const char needs_position[] =
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA pgq_ext', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'pgq_ext' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
+	" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure, 0, NULL"
+	" FROM who, pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname = 'pgq_ext'"
+	" AND proname IN ('get_last_tick', 'set_last_tick')"
+	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE')";
+
+/* Letters are written by INSERT; --replay and --status read them. */
+static const char needs_dead_letters[] =
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA tdispatch', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'tdispatch' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
+	" UNION ALL SELECT 'GRANT ' || string_agg(privilege, ', ' ORDER BY privilege DESC)"
+	" || ' ON ' || t.oid::regclass, use, NULL"
+	" FROM who, pg_class t JOIN pg_namespace n ON n.oid = relnamespace,"
+	" (VALUES ('INSERT', 0), ('SELECT', 2), ('DELETE', 2)) p (privilege, use)"
+	" WHERE nspname = 'tdispatch' AND relname = 'dead_letter'"
+	" AND NOT has_table_privilege(who.oid, t.oid, privilege) GROUP BY t.oid, use";
+
+/* A table is given a child by its owner alone. A superuser's role is not one to be a member of. */
+static const char needs_owner[] =
+	" UNION ALL SELECT CASE WHEN rolsuper"
+	" THEN 'ALTER TABLE ' || parent.oid::regclass || ' OWNER'"
+	" ELSE 'GRANT ' || quote_ident(rolname) END, 0, NULL FROM who, owner, parent"
+	" WHERE NOT pg_has_role(who.oid, owner.oid, 'USAGE')";
+
+static const char needs_schema[] =
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA ' || quote_ident(nspname), 0, NULL FROM home"
+	" WHERE " NONE_HAS("schema", "home.oid", "USAGE");
+
+static const char needs_create[] =
+	" UNION ALL SELECT 'GRANT CREATE ON SCHEMA ' || quote_ident(nspname), 0, NULL FROM home"
+	" WHERE " NONE_HAS("schema", "home.oid", "CREATE");
+
+static const char needs_to_copy[] =
+	" UNION ALL SELECT 'GRANT SELECT ON ' || parent.oid::regclass, 0, NULL FROM parent"
+	" WHERE " NONE_HAS("table", "parent.oid", "SELECT");
+
+/* The newest partition tells whether there is anything to do: old ones may be another's. */
+static const char needs_rows[] =
+	" UNION ALL SELECT 'GRANT INSERT ON ' || written.oid::regclass, 0, NULL"
+	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "INSERT")
+	" AND " NONE_HAS("table", "written.oid", "INSERT");
+
+/* --verify makes temporary tables, and reads what was written. */
+static const char needs_verify[] =
+	" UNION ALL SELECT 'GRANT TEMPORARY ON DATABASE ' || quote_ident(current_database()), 3,"
+	" NULL"
+	" WHERE " NONE_HAS("database", "current_database()", "TEMPORARY")
+	" UNION ALL SELECT 'GRANT SELECT ON ' || written.oid::regclass, 3, NULL"
+	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "SELECT")
+	" AND " NONE_HAS("table", "written.oid", "SELECT");
+
+/* A default that takes its value from a sequence is worked out for a column that no row brings. */
+static const char needs_sequences[] =
+	" UNION ALL SELECT DISTINCT 'GRANT USAGE ON SEQUENCE ' || s.oid::regclass, 1, attname"
+	" FROM (SELECT oid FROM parent UNION SELECT oid FROM newest) t"
+	" JOIN pg_attrdef d ON adrelid = t.oid"
+	" JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum"
+	" JOIN pg_depend x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid"
+	" AND x.refclassid = 'pg_class'::regclass JOIN pg_class s ON s.oid = x.refobjid"
+	" WHERE CASE WHEN s.relkind = 'S' THEN " NONE_HAS("sequence", "s.oid", "USAGE")
+	" AND " NONE_HAS("sequence", "s.oid", "UPDATE") " END";
+
+/* Do events bring the column? *sure: that is known. */
+static bool is_brought(const struct dest *d, const struct feed *feed, const char *column,
+	bool *sure)
+{
+	*sure = d->nfield || feed->known;
+	for (size_t i = 0; i < d->nfield; i++)
+		if (span_is(d->field[i].target, column))
+			return true;
+	return !d->nfield && tally_find(&feed->columns, column);
+}
+
+/* Leaves out sequences that no row needs. */
+static void judge_sequences(struct rights *r, const struct dest *d, const struct feed *feed)
+{
+	size_t kept = 0;
+	bool sure;
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct right right = r->at[i];
+		if (right.column && is_brought(d, feed, right.column, &sure)) {
+			free(right.give);
+			free(right.column);
+			continue;
+		}
+		if (right.column && sure)
+			right.use = RIGHT_RUN;
+		r->at[kept++] = right;
+	}
+	r->n = kept;
+}
+
+int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const struct feed *feed,
+	const char *role, struct err *e)
+{
+	const struct dest *d = &c->dest;
+	struct buf sql = { 0 };
+
+	add_dest(&sql, d, role);
+	buf_str(&sql, NEEDS_CONNECT);
+	buf_str(&sql, needs_position);
+	if (c->on_error == ON_ERROR_DEAD_LETTER)
+		buf_str(&sql, needs_dead_letters);
+	buf_str(&sql, needs_owner);
+	buf_str(&sql, needs_schema);
+	if (template_says(d, "create table") || template_says(d, "create unlogged table"))
+		buf_str(&sql, needs_create);
+	if (template_says(d, "like _PARENT") && !table_makes_children(d))
+		buf_str(&sql, needs_to_copy);
+	buf_str(&sql, needs_rows);
+	buf_str(&sql, needs_sequences);
+	buf_str(&sql, needs_verify);
+	buf_str(&sql, ") SELECT give, name, use, col FROM needs, who ORDER BY use, give");
+	if (add_rows(r, dst, &sql, e) == 0)
+		judge_sequences(r, d, feed);
+	return e->code;
+}
+
+int rights_create_schema(struct rights *r, struct pq *dst, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH
+		"SELECT 'GRANT CREATE ON DATABASE ' || quote_ident(current_database()),"
+		" quote_ident(current_user), 0, NULL"
+		" WHERE NOT has_database_privilege(current_database(), 'CREATE')");
+	return add_rows(r, dst, &sql, e);
+}
