@@ -68,7 +68,7 @@ bool text_is_utf8(struct span);
 
 #define TEXT_GROUPED 32
 
-const char *text_grouped(int64_t n, char out[TEXT_GROUPED]);    /* 1234567 as 1,234,567; returns out */
+const char *text_grouped(int64_t n, char out[TEXT_GROUPED]);    /* 1,234,567; returns out */
 const char *text_s(int64_t n);          /* the plural ending after that number: "s" or "" */
 
 /* ---- file.c: open and replace files safely: no symlinks, nothing planted by others */

@@ -1,6 +1,6 @@
 #!/bin/bash
-# make lint: no warning from gcc and clang, layers in order, man pages well formed, nothing in the
-# repository that names a package mirror. One "ok" or "not ok" line each.
+# make lint: no warning from gcc and clang, layers in order, lines of C in 100 columns, man pages
+# well formed, nothing in the repository that names a package mirror. One "ok" or "not ok" line each.
 cd "$(dirname "$0")/.." || exit 1
 deps/install.sh dev lint || exit 1
 
@@ -36,6 +36,14 @@ mirrors() {
 	done
 }
 
+# Tabs count as eight columns.
+long_lines() {
+	local f
+	for f in *.[ch] {base,event,conf}/*.[ch]; do
+		expand -t 8 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " $0 }'
+	done
+}
+
 report "clang warns of nothing" "$(objects clang)"
 report "gcc warns of nothing" "$(objects gcc)"
 report "layers are in order" "$(test/layers.sh build/lint/*.o 2>&1 | grep -v '^layers are in order')"
@@ -45,6 +53,7 @@ for page in dist/man/tdispatch.1 dist/man/tdispatch.ini.5; do
 done
 report "bench/speed.svg is drawn from bench/RESULTS.md" "$(cp bench/speed.svg build/lint/ && bench/chart.sh 2>&1; diff build/lint/speed.svg bench/speed.svg)"
 report "mutants change what is there" "$(test/mutants.sh stale)"
+report "no line of C is over 100 columns" "$(long_lines)"
 report "no mirror is named" "$(mirrors)"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -4,7 +4,9 @@
 # listening_job KEY=VALUE...: a job that listens on $PORT and has loaded orders 1 to 3.
 listening_job() {
 	PORT=$(free_port) || fail "no port is free"
-	orders_pair "metrics_listen=127.0.0.1:$PORT" "$@"
+	orders_pair
+	config "metrics_listen=127.0.0.1:$PORT" "$@"
+	[ -z "${SECRET:-}" ] || sed -i "s/^src_db.*/& password=$SECRET/" job.ini
 	start job.ini
 	orders 1 3
 	tick q
@@ -56,7 +58,7 @@ clients() {
 		    began = time.monotonic()
 		    expect("a good client", ask(GOOD), 200)
 		    assert time.monotonic() - began < 2, "a good client waited"
-		$1
+		$(sed 's/^		//' <<<"$1")
 	END
 }
 
@@ -156,7 +158,7 @@ case_hostile_clients() {
 # What it must not have: secrets, connections, the terminal.
 case_child_holds_nothing() {
 	local child
-	listening_job "src_db=dbname=$SRC password=verysecretword"
+	SECRET=verysecretword listening_job
 	child=$(child) || fail "there is no child"
 	expect_eq "$(ls "/proc/$child/fd" | tr '\n' ' ')" "0 1 2 3 4 "
 	expect_eq "$(readlink "/proc/$child/fd/2")" /dev/null
@@ -201,9 +203,9 @@ case_address_in_use() {
 	expect_exit 0 "$TDISPATCH" --once other.ini --set pidfile=other.pid --set consumer_name=other --set dest_table=orders
 	expect_match err "WARNING job: cannot listen on metrics_listen"
 	expect_exit 0 "$TDISPATCH" --check job.ini
-	expect_match out "^ok: metrics_listen 127.0.0.1:$PORT: the running process listens there"
+	expect_match out "^ok +metrics_listen 127.0.0.1:$PORT: the running process listens there"
 	expect_exit 0 "$TDISPATCH" --check other.ini --set pidfile=other.pid
-	expect_match out "^warning: metrics_listen 127.0.0.1:$PORT: another process listens there"
+	expect_match out "^warning +metrics_listen 127.0.0.1:$PORT: another process listens there"
 	expect_eq "$(status /health)" "200 OK"
 }
 
@@ -273,7 +275,7 @@ case_reload() {
 	within 10 eval '[ "$(status /health 2>/dev/null)" = "200 OK" ]'
 	PORT=$first
 	get /health 2>/dev/null && fail "the old address still answers"
-	python3 -c "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', $first)); s.listen(); time.sleep(60)" &
+	python3 -c "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', $first)); s.listen(); time.sleep(60)" &
 	STARTED+=($!)
 	within 10 eval '! port_is_free '"$first"
 	config "metrics_listen=127.0.0.1:$first" loop_delay=60
@@ -304,7 +306,7 @@ case_process_1_in_an_empty_root() {
 	orders_pair
 	mkdir -p root
 	cp "$STATIC" root/tdispatch
-	unshare -pf --kill-child env -i TDISPATCH_JOB_NAME=j chroot root /tdispatch --set queue_name=q --set src_db="host=127.0.0.1 port=1" \
+	TDISPATCH_JOB_NAME=j unshare -pf --kill-child chroot root /tdispatch --set queue_name=q --set src_db="host=127.0.0.1 port=1" \
 		--set dst_db="host=127.0.0.1 port=1" --set dest_table=t --set "metrics_listen=127.0.0.1:$PORT" >bg.out 2>bg.err &
 	PID=$!
 	STARTED+=($PID)
@@ -317,18 +319,19 @@ case_process_1_in_an_empty_root() {
 case_memory() {
 	local rss with
 	orders_pair
-	PROGRAM=$STATIC running_rss rss
+	PROGRAM=$STATIC running_rss rss 0
 	config "metrics_listen=127.0.0.1:$(free_port)"
-	PROGRAM=$STATIC running_rss with
+	PROGRAM=$STATIC running_rss with 50000
 	[ $((with - rss)) -lt 1024 ] || fail "$with kB, and $rss kB without it"
 	told "$rss kB, with metrics_listen $with kB"
 }
 
 running_rss() {
 	start job.ini
-	src "insert into orders select i, date '2026-01-01' + i % 5, repeat('x', 50) from generate_series(1, 20000) i on conflict do nothing"
+	src "insert into orders select $2 + i, date '2026-01-01' + i % 5, repeat('x', 50) from generate_series(1, 20000) i"
 	tick q
-	sleep 3
+	within 20 dst_gives 20000 "select count(*) from orders where id > $2"
+	sleep 1.5
 	eval "$1=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$PID/status")"
 	kill -TERM "$PID"
 	expect_end 0 10

@@ -64,7 +64,8 @@ static inline unsigned fuzz_byte(struct span *rest)
 
 static inline bool fuzz_within(struct span inner, struct span outer)
 {
-	return inner.p >= outer.p && inner.n <= outer.n && inner.p - outer.p <= (ptrdiff_t)(outer.n - inner.n);
+	return inner.p >= outer.p && inner.n <= outer.n &&
+		inner.p - outer.p <= (ptrdiff_t)(outer.n - inner.n);
 }
 
 /* A failure is one error of these codes, with one line for a person. */

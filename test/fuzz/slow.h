@@ -25,7 +25,8 @@ static inline bool slow_decode(struct buf *out, struct span raw, size_t *bad)
 		if (c == '+') {
 			c = ' ';
 		} else if (c == '%') {
-			if (raw.n - i < 3 || !isxdigit((unsigned char)raw.p[i + 1]) || !isxdigit((unsigned char)raw.p[i + 2]))
+			if (raw.n - i < 3 || !isxdigit((unsigned char)raw.p[i + 1]) ||
+			    !isxdigit((unsigned char)raw.p[i + 2]))
 				return false;
 			const char hex[] = { raw.p[i + 1], raw.p[i + 2], 0 };
 			c = (int)strtol(hex, NULL, 16);

@@ -39,7 +39,8 @@ static void server_reset(struct pq *q, uint32_t seed)
 	struct stored *stored = q->stored;
 
 	buf_free(&q->in);
-	*q = (struct pq){ .stored = stored ? stored : mem_alloc(STORED_MAX * sizeof *stored), .random = seed * 2654435761u | 1 };
+	*q = (struct pq){ .stored = stored ? stored : mem_alloc(STORED_MAX * sizeof *stored),
+		.random = seed * 2654435761u | 1 };
 }
 
 static void server_free(struct pq *q)
@@ -114,13 +115,15 @@ static int64_t store_binary(struct pq *q)
 	const char *p = q->in.p + sizeof BINARY_HEADER, *end = q->in.p + q->in.len;
 	char row[64];
 
-	if (q->in.len < sizeof BINARY_HEADER || memcmp(q->in.p, BINARY_HEADER, sizeof BINARY_HEADER) != 0)
+	if (q->in.len < sizeof BINARY_HEADER ||
+	    memcmp(q->in.p, BINARY_HEADER, sizeof BINARY_HEADER) != 0)
 		abort();
 	while (p < end) {
 		if (big_endian(p, 2) != 2 || big_endian(p + 2, 4) != 8)
 			abort();
 		size_t n = big_endian(p + 14, 4);
-		snprintf(row, sizeof row, "%" PRIu64 "\t%.*s", big_endian(p + 6, 8), n < 40 ? (int)n : 40, p + 18);
+		snprintf(row, sizeof row, "%" PRIu64 "\t%.*s", big_endian(p + 6, 8),
+			n < 40 ? (int)n : 40, p + 18);
 		store(q, row, strlen(row));
 		p += 18 + n;
 	}
@@ -137,7 +140,8 @@ static int end_copy(struct pq *q, struct err *e)
 	q->copied = (int64_t)(q->nstored - q->before);
 	q->state = ++q->current < q->copies ? ASKED : IDLE;
 	if (q->state == IDLE && q->has_savepoint)
-		q->savepoint = q->nstored;      /* of a careful COPY, which is released and set again */
+		/* of a careful COPY, which is released and set again */
+		q->savepoint = q->nstored;
 	return PQ_END;
 }
 
@@ -196,7 +200,8 @@ int pq_copy_step(struct pq *q, bool *stopped, struct err *e)
 		q->state = OPEN;
 		return PQ_READY;
 	case OPEN:
-		*stopped = !q->binary[q->current] && memmem(q->in.p, q->in.len, "bad", 3) && unit_random(&q->random) % 2;
+		*stopped = !q->binary[q->current] && memmem(q->in.p, q->in.len, "bad", 3) &&
+			unit_random(&q->random) % 2;
 		return PQ_READY;
 	case ENDED:
 		return end_copy(q, e);

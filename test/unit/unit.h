@@ -54,9 +54,11 @@ static inline bool unit_begin(bool ok, const char *about, struct span name)
 }
 
 /* NULL and empty differ. */
-static inline void check_span(const char *about, struct span name, struct span got, struct span wanted)
+static inline void check_span(const char *about, struct span name, struct span got,
+	struct span wanted)
 {
-	bool ok = !got.p == !wanted.p && got.n == wanted.n && (got.n == 0 || memcmp(got.p, wanted.p, got.n) == 0);
+	bool ok = !got.p == !wanted.p && got.n == wanted.n &&
+		(got.n == 0 || memcmp(got.p, wanted.p, got.n) == 0);
 
 	if (!unit_begin(ok, about, name)) {
 		printf(": got ");
@@ -68,7 +70,8 @@ static inline void check_span(const char *about, struct span name, struct span g
 }
 
 /* Compares what is in got and empties it. */
-static inline void check_buf(const char *about, struct span name, struct buf *got, const char *wanted)
+static inline void check_buf(const char *about, struct span name, struct buf *got,
+	const char *wanted)
 {
 	buf_cstr(got);
 	check_span(about, name, (struct span){ got->p, got->len }, span_of(wanted));
@@ -87,7 +90,8 @@ static inline void check_int(const char *name, int64_t got, int64_t wanted)
 	putchar('\n');
 }
 
-/* A copy of exactly its size on the heap, so that a sanitizer sees a read behind it. Caller frees. */
+/* A copy of exactly its size on the heap, so that a sanitizer sees a read behind it. Caller
+ * frees. */
 static inline char *unit_exact(struct span s)
 {
 	char *p = mem_alloc(s.n);
