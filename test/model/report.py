@@ -12,7 +12,7 @@ program at a time, static or with sanitizers, directly or through a proxy that c
 operations that follow from the round's seed. Then all that was refused is mended as the messages say, `--once` runs until all
 is loaded, and the target is compared with the source: each event is a row once, in its partition, with its values, or a
 dead letter. An event may be there twice only where `--reset` said so, after the source was set back. No
-process may crash, hang or fill its log, or lose its position for no reason. `make mutate` shows that the test finds faults.
+process may crash, hang or fill its log, or lose its position for no reason. `make model-mutate` shows that the test finds faults.
 
 **{rounds} rounds, seeds {first} to {last}, {verdict}.**
 """
