@@ -192,7 +192,7 @@ case_readme_names_what_is_there() {
 }
 
 case_metrics_are_documented() {
-	orders_pair metrics_file=job.prom on_error=skip
+	orders_pair metrics_file=job.prom on_error=dead_letter
 	orders 1 3
 	event I:id 'id=4&day=never' >/dev/null
 	tick q
