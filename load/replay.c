@@ -41,6 +41,7 @@ static int begin(struct job *j, struct err *e)
 	int64_t deadline_ms = clock_ms() + j->conf->retry_limit;
 	struct position pos;
 
+	j->loads[0] = true;     /* a commit before said that the lane has its batch */
 	for (;;) {
 		if (job_open_lanes(j, 1, e) < 0 ||
 		    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos, e) == 0)
@@ -143,7 +144,6 @@ static int replay_all(struct replay *r, struct err *e)
 		return e->code;
 	places_open(&r->places, &j->conf->dest);
 	j->lanes = 1;
-	j->loads[0] = true;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
 		if (replay_batch_waiting(r, batch, e) < 0)
 			return e->code;
