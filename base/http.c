@@ -274,19 +274,31 @@ static void end(const struct server *s, struct client *c, int status)
 		drop(c);
 }
 
-/* A free place, or that of the oldest client. */
+static bool is_answered(const struct client *c)
+{
+	return c->out.len && c->sent == c->out.len;
+}
+
+/* Should a make place rather than b? Those that have their answer do first, then the oldest. */
+static bool goes_first(const struct client *a, const struct client *b)
+{
+	if (is_answered(a) != is_answered(b))
+		return is_answered(a);
+	return a->until_ms < b->until_ms;
+}
+
 static struct client *make_place(struct server *s)
 {
-	struct client *oldest = s->client;
+	struct client *first = s->client;
 
 	for (struct client *c = s->client; c < s->client + CLIENTS; c++) {
 		if (!c->fd)
 			return c;
-		if (c->until_ms < oldest->until_ms)
-			oldest = c;
+		if (goes_first(c, first))
+			first = c;
 	}
-	end(s, oldest, 503);
-	return oldest;
+	end(s, first, 503);
+	return first;
 }
 
 static void accept_one(struct server *s)
