@@ -184,6 +184,7 @@ static void write_answer(struct buf *out, int status, const struct request *r, v
 
 struct client {
 	int fd;                         /* 0: none */
+	uint64_t number;                /* in the order of arrival */
 	int64_t until_ms;
 	char in[HEAD_MAX];
 	size_t n;
@@ -195,6 +196,7 @@ struct server {
 	int listener;
 	const struct http_page *pages;
 	void *arg;
+	uint64_t arrived;               /* clients since the start */
 	struct client client[CLIENTS];
 };
 
@@ -284,7 +286,7 @@ static bool goes_first(const struct client *a, const struct client *b)
 {
 	if (is_answered(a) != is_answered(b))
 		return is_answered(a);
-	return a->until_ms < b->until_ms;
+	return a->number < b->number;
 }
 
 static struct client *make_place(struct server *s)
@@ -311,6 +313,7 @@ static void accept_one(struct server *s)
 		return;
 	struct client *c = make_place(s);
 	c->fd = fd;
+	c->number = s->arrived++;
 	c->until_ms = clock_ms() + CLIENT_MS;
 	c->n = c->sent = c->drained = 0;
 }
