@@ -184,6 +184,7 @@ static void write_answer(struct buf *out, int status, const struct request *r, v
 
 struct client {
 	int fd;                         /* 0: none */
+	uint64_t number;                /* in the order of arrival */
 	int64_t until_ms;
 	char in[HEAD_MAX];
 	size_t n;
@@ -195,6 +196,7 @@ struct server {
 	int listener;
 	const struct http_page *pages;
 	void *arg;
+	uint64_t arrived;               /* clients since the start */
 	struct client client[CLIENTS];
 };
 
@@ -274,19 +276,31 @@ static void end(const struct server *s, struct client *c, int status)
 		drop(c);
 }
 
-/* A free place, or that of the oldest client. */
+static bool is_answered(const struct client *c)
+{
+	return c->out.len && c->sent == c->out.len;
+}
+
+/* Should a make place rather than b? Those that have their answer do first, then the oldest. */
+static bool goes_first(const struct client *a, const struct client *b)
+{
+	if (is_answered(a) != is_answered(b))
+		return is_answered(a);
+	return a->number < b->number;
+}
+
 static struct client *make_place(struct server *s)
 {
-	struct client *oldest = s->client;
+	struct client *first = s->client;
 
 	for (struct client *c = s->client; c < s->client + CLIENTS; c++) {
 		if (!c->fd)
 			return c;
-		if (c->until_ms < oldest->until_ms)
-			oldest = c;
+		if (goes_first(c, first))
+			first = c;
 	}
-	end(s, oldest, 503);
-	return oldest;
+	end(s, first, 503);
+	return first;
 }
 
 static void accept_one(struct server *s)
@@ -299,6 +313,7 @@ static void accept_one(struct server *s)
 		return;
 	struct client *c = make_place(s);
 	c->fd = fd;
+	c->number = s->arrived++;
 	c->until_ms = clock_ms() + CLIENT_MS;
 	c->n = c->sent = c->drained = 0;
 }

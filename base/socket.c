@@ -14,7 +14,7 @@
 
 #include "base.h"
 
-#define BACKLOG 16                      /* connections that wait to be accepted */
+#define BACKLOG 64                      /* connections that wait to be accepted */
 
 /* A port, 1 to 65535; 0: it is none. */
 static int parse_port(const char *text)
