@@ -180,7 +180,8 @@ static void look_at_unit(struct check *k, const char *at, struct unit *unit,
 	else if ((word != NONE && unit->quotes) || (quotes && unit->word != NONE))
 		refuse(k, at, template_text[word != NONE ? word : unit->word], "is in a string, and"
 			" quotes or comments are in another one of the same statement. Put"
-			" together, they would not be quoted right: leave those quotes to format() with"
+			" together, they would not be quoted right: leave those quotes to format()"
+			" with"
 			" %%L and %%I, or"
 			" write one string as $q$...$q$");
 	unit->word = word != NONE ? word : unit->word;

@@ -243,7 +243,8 @@ static void check_doubled(struct expansion *x)
 	if (x->doubled != TEMPLATE_WORDS)
 		err_set(x->err, x->doubled == PKEY ? ERR_DATA : ERR_CONF, "part_template: a name"
 			" that holds a quote would be changed between the quotes in a string $...$"
-			" that is no argument of EXECUTE: leave these to format() with %%L and %%I");
+			" that is no argument of EXECUTE: leave these to format() with %%L and"
+			" %%I");
 }
 
 /* name: as it stands between quotes, with its own quotes doubled. */

@@ -118,7 +118,8 @@ struct health {                         /* what is known; -1 where it is not, al
 	const char *error;              /* of the last one; "" */
 	struct queue_backlog queue;     /* after what the target has */
 	int64_t rate;                   /* events a second */
-	bool gains;                     /* rate: by which the backlog shrinks, 0: it does not; else that are loaded */
+	/* rate: by which the backlog shrinks, 0: it does not; else that are loaded */
+	bool gains;
 };
 
 #define HEALTH_STALL_S 1200             /* default of --max-stall: longer than server_timeout */
@@ -169,13 +170,15 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	int64_t error_at_s;             /* of the last error; 0: none */
 	char error[1024];               /* its message, one line */
 	int64_t failing_ms;             /* of the first error in a row; 0: it does not fail */
-	int64_t error_over_s;           /* when the last error was over; 0: it is not, or there was none */
+	/* when the last error was over; 0: it is not, or there was none */
+	int64_t error_over_s;
 	int64_t error_lasted_ms;
 	struct queue_backlog queue;     /* but what is loaded since; its lag is of: */
 	int64_t lag_at_ms;
 	int64_t looked_ms;              /* the rest of it is of then; 0: unknown */
 	int64_t looked_events;          /* `events` then */
-	int64_t gain;                   /* events a second by which the backlog shrank before; -1: unknown */
+	/* events a second by which the backlog shrank before; -1: unknown */
+	int64_t gain;
 };
 
 void state_begin(struct state *);               /* of this process */
@@ -263,7 +266,8 @@ void report_start(struct report *, const struct conf *);
 void report_listen(struct report *, struct listen *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
-void report_moves(struct report *, const struct conf *to);      /* call it before conf becomes `to` */
+/* call it before conf becomes `to` */
+void report_moves(struct report *, const struct conf *to);
 /* Called within a batch with the events read and the bytes sent so far: a change is progress.
  * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
@@ -273,7 +277,8 @@ void report_batch(struct report *, const struct load *, const struct dead_list *
 void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
 void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
-void report_error(struct report *, const struct err *, bool again);     /* again: it will be tried */
+/* again: it will be tried */
+void report_error(struct report *, const struct err *, bool again);
 void report_sleep(struct report *, int64_t ms); /* as process_sleep */
 void report_end(struct report *, bool failed);
 
@@ -306,11 +311,12 @@ void watch_partition(struct watch *, struct span name, bool ahead);
 int64_t watch_partitions(const struct watch *); /* for this batch, with failed tries */
 void watch_batch(struct watch *, const struct load *, const struct tally *rows,
 	const struct dead_list *);
-/* Between two batches, with src and dst idle, at most every 10 seconds: looks where the queue is, and
- * warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is of
- * the connection alone. */
+/* Between two batches, with src and dst idle, at most every 10 seconds: looks where the queue is,
+ * and warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is
+ * of the connection alone. */
 int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, struct err *);
-void watch_error(struct watch *, const struct err *, bool again);       /* again: it will be tried */
+/* again: it will be tried */
+void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
 void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
 
@@ -592,7 +598,8 @@ struct retry {                          /* zeroed but once, attended */
 	bool attended;                  /* somebody waits for the start: missing rights end it */
 	int code;                       /* of the last error; 0 after a success */
 	int tries;                      /* in a row with that code */
-	int64_t since_ms;               /* clock_ms() of the first error after a success; since then: */
+	/* clock_ms() of the first error after a success; since then: */
+	int64_t since_ms;
 	int attempts;                   /* that failed */
 	int reminders;                  /* logged of what lasts */
 	char said[256];                 /* the beginning of the last error */
@@ -605,7 +612,8 @@ void retry_success(struct retry *);             /* logs that an error is over */
 
 /* ---- run.c: a run: connecting, loading, sleeping; reading the config again */
 
-/* conf_load, and whether the connection strings can be parsed. Call conf_free after an error too. */
+/* conf_load, and whether the connection strings can be parsed. Call conf_free after an error
+ * too. */
 int run_read_conf(const struct switches *, struct conf *, struct err *);
 /* Applies the settings that other files keep themselves. */
 void run_apply_conf(const struct switches *, const struct conf *);

@@ -30,7 +30,8 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct d
 
 	list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
 	struct dead *d = &list->at[list->n++];
-	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);  /* a character may have been cut in two */
+	/* a character may have been cut in two */
+	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);
 	buf_cstr(&message);
 	*d = (struct dead){
 		.event = event, .lane = lane, .partition = copied(place->partition),
@@ -212,7 +213,8 @@ static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, co
 			" sqlstate, message, %s%sev_id, ev_time, ev_type, ev_data, ev_extra1%s)"
 			" FROM STDIN",
 			time ? "tick_time, " : "",
-			lacks & 1u << LATER_COLUMN ? "" : "column_name, ", lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
+			lacks & 1u << LATER_COLUMN ? "" : "column_name, ",
+				lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
 		if (queue_read_some(src, b, more.p, ids, e) == 0 &&
 		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
 			write_letters(&(struct writing){ list, buf_cstr(&batch), lacks }, src, dst,
@@ -224,7 +226,8 @@ static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, co
 	return e->code;
 }
 
-int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst, const struct conf *c,
+int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst,
+	const struct conf *c,
 	const struct queue_batch *b, struct err *e)
 {
 	struct buf ids = { 0 };
@@ -235,7 +238,8 @@ int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *d
 	if (e->code == ERR_DATA)
 		add_remedy(b, e);
 	if (!e->code && n != wanted)
-		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for again, and %zu are there", wanted, n);
+		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for"
+			" again, and %zu are there", wanted, n);
 	buf_free(&ids);
 	return e->code;
 }
@@ -246,7 +250,8 @@ static int is_there(struct pq *dst, bool *yes, struct err *e)
 {
 	if (trust_require(dst, "tdispatch", e) < 0)
 		return e->code;
-	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.dead_letter') IS NOT NULL)::int4", e) == 0)
+	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.dead_letter') IS NOT"
+		" NULL)::int4", e) == 0)
 		*yes = pq_int(dst, 0, 0, 0);
 	return e->code;
 }
@@ -259,13 +264,15 @@ static void add_whose(struct buf *sql, const struct conf *c)
 	buf_literal(sql, span_of(c->queue_name));
 }
 
-int dead_next(struct pq *dst, const struct conf *c, int64_t after, int64_t *batch, int64_t *letters, struct err *e)
+int dead_next(struct pq *dst, const struct conf *c, int64_t after, int64_t *batch,
+	int64_t *letters, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH "SELECT batch_id, count(*)");
 	add_whose(&sql, c);
-	buf_fmt(&sql, " AND batch_id > %" PRId64 " GROUP BY batch_id ORDER BY batch_id LIMIT 1", after);
+	buf_fmt(&sql, " AND batch_id > %" PRId64 " GROUP BY batch_id ORDER BY batch_id LIMIT 1",
+		after);
 	int rc = pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	if (rc < 0)
@@ -307,7 +314,8 @@ char *dead_event_sql(struct pq *dst, const struct conf *c, int64_t batch, struct
 	return sql.p;
 }
 
-int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf *c, int64_t batch, struct err *e)
+int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf *c, int64_t batch,
+	struct err *e)
 {
 	struct buf sql = { 0 }, ids = { 0 };
 
@@ -330,7 +338,8 @@ int dead_require(struct pq *dst, struct err *e)
 	bool yes = false;
 
 	if (is_there(dst, &yes, e) == 0 && !yes)
-		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.dead_letter: --install creates it, where the"
+		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.dead_letter: --install"
+			" creates it, where the"
 			" config says on_error = dead_letter");
 	return e->code;
 }
@@ -351,7 +360,8 @@ int dead_lacks(struct pq *dst, struct buf *columns, struct err *e)
 static const char create_sql[] =
 	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
 	"CREATE TABLE IF NOT EXISTS " TABLE " ("
-	" consumer text NOT NULL, queue text NOT NULL, batch_id bigint NOT NULL, ev_id bigint NOT NULL,"
+	" consumer text NOT NULL, queue text NOT NULL, batch_id bigint NOT NULL, ev_id bigint NOT"
+	" NULL,"
 	" tick_id bigint NOT NULL, ev_time timestamptz, ev_type text, ev_data text, ev_extra1 text,"
 	" partition text NOT NULL, sqlstate text NOT NULL, message text NOT NULL,"
 	" died_at timestamptz NOT NULL DEFAULT now(),"

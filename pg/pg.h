@@ -217,8 +217,10 @@ int queue_require(const struct queue_state *, const char *queue, struct err *);
 
 struct queue_backlog {                  /* what comes after a tick; -1: unknown */
 	int64_t consumer_tick;
-	int64_t lag_ms;                 /* the tick's age by the source's clock, as all times here */
-	int64_t events;                 /* up to the newest tick, by PgQ's estimate, usually too high */
+	/* the tick's age by the source's clock, as all times here */
+	int64_t lag_ms;
+	/* up to the newest tick, by PgQ's estimate, usually too high */
+	int64_t events;
 	int64_t waiting_ms;             /* age of the first tick after it; 0: there is none */
 	int64_t newest_tick, newest_ms; /* of the queue, and its age */
 	int64_t overdue_ms;             /* if it is older than that, the ticker has stopped */
@@ -523,9 +525,11 @@ void dead_clear(struct dead_list *);
 int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
 	const struct queue_batch *, struct err *);
 /* Deletes all letters of the batch except those in the list, in dst's open transaction. */
-int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, int64_t batch, struct err *);
+int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, int64_t batch,
+	struct err *);
 /* Finds the consumer's first batch after `after` with letters. *letters: how many; 0: no batch. */
-int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch, int64_t *letters, struct err *);
+int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch,
+	int64_t *letters, struct err *);
 /* A query that returns a batch's letters in the form of PgQ's query for events; caller frees.
  * NULL on error. */
 char *dead_event_sql(struct pq *dst, const struct conf *, int64_t batch, struct err *);

@@ -233,8 +233,10 @@ static bool lacks_tick(struct pq *src, const char *queue, const char *consumer, 
 		return false;
 	*e = (struct err){ 0 };
 	err_set(e, ERR_POSITION, "src_db: PgQ has no tick %" PRId64 ", at which the batch %" PRId64
-		" of consumer %s on queue %s begins or ends: somebody deleted it. Nothing was written."
-		" --rewind gives up that batch and sets the queue to the target's tick, if PgQ still"
+		" of consumer %s on queue %s begins or ends: somebody deleted it. Nothing was"
+		" written."
+		" --rewind gives up that batch and sets the queue to the target's tick, if PgQ"
+		" still"
 		" has it; --reset forgets that tick, to start with what comes from now on",
 		pq_int(src, 0, 0, 0), pq_int(src, 0, 1, 0), consumer, queue);
 	return true;

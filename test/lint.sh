@@ -39,7 +39,7 @@ mirrors() {
 # Tabs count as eight columns.
 long_lines() {
 	local f
-	for f in *.[ch] {base,event,conf}/*.[ch]; do
+	for f in *.[ch] {base,event,conf,pg,load,ops,test/unit,test/fuzz}/*.[ch]; do
 		expand -t 8 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " $0 }'
 	done
 }

@@ -11,9 +11,11 @@ int64_t clock_ms(void)
 	return now_ms;
 }
 
-#define RUNS(pid_, still, failing, rate_) .pid = pid_, .still_ms = still, .failing_ms = failing, .rate = rate_
+#define RUNS(pid_, still, failing, rate_) .pid = pid_, .still_ms = still, .failing_ms = failing, \
+	.rate = rate_
 #define QUEUE(lag, n, waiting, newest, new) \
-	.queue = { .lag_ms = lag, .events = n, .waiting_ms = waiting, .newest_ms = newest, .unticked = new, .overdue_ms = 60000 }
+	.queue = { .lag_ms = lag, .events = n, .waiting_ms = waiting, .newest_ms = newest, \
+		.unticked = new, .overdue_ms = 60000 }
 
 static void test_lines(void)
 {
@@ -25,20 +27,27 @@ static void test_lines(void)
 	} cases[] = {
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 900, 0) }, 1200, 0, true,
 			"OK: nothing waits, the newest tick is 0.9 s old" },
-		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 900, 4) }, 1200, 0, true, "OK: 0.9 s behind" },
-		{ { RUNS(7, 500, -1, -1), .doing = "starting", .queue = QUEUE_UNKNOWN }, 1200, 0, true, "OK: process 7 is starting" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 900, 4) }, 1200, 0, true, "OK: 0.9 s"
+			" behind" },
+		{ { RUNS(7, 500, -1, -1), .doing = "starting", .queue = QUEUE_UNKNOWN }, 1200, 0,
+			true, "OK: process 7 is starting" },
 		{ { RUNS(-1, 500, -1, -1), .queue = QUEUE_UNKNOWN }, 1200, 0, true, "not known" },
-		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "OK: 0.9 s behind" },
+		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "OK: 0.9 s"
+			" behind" },
 
 		/* no process */
-		{ { RUNS(0, -1, -1, -1), .error = "", .queue = QUEUE_UNKNOWN,  }, 1200, 0, false, "no process runs" },
-		{ { RUNS(0, -1, -1, -1), .error = "disk full", QUEUE(900, 1, 0, 900, 0) }, 1200, 0, false,
+		{ { RUNS(0, -1, -1, -1), .error = "", .queue = QUEUE_UNKNOWN,  }, 1200, 0, false,
+			"no process runs" },
+		{ { RUNS(0, -1, -1, -1), .error = "disk full", QUEUE(900, 1, 0, 900, 0) }, 1200,
+			0, false,
 			"no process runs; the last one failed: disk full; 1 event waits" },
-		{ { RUNS(0, -1, -1, -1), .error = "", QUEUE(900, 1200000, 0, 900, 0) }, 1200, 0, false,
+		{ { RUNS(0, -1, -1, -1), .error = "", QUEUE(900, 1200000, 0, 900, 0) }, 1200, 0,
+			false,
 			"no process runs; 1,200,000 events wait" },
 
 		/* it fails */
-		{ { RUNS(7, 500, 47000, -1), .error = "dst_db: disk full", QUEUE(900, 5, 50000, 900, 0) },
+		{ { RUNS(7, 500, 47000, -1), .error = "dst_db: disk full", QUEUE(900, 5, 50000,
+			900, 0) },
 			1200, 0, true, "FAILING for 47 s (limit 1200 s): dst_db: disk full" },
 		{ { RUNS(7, 1201000, 1201000, -1), .error = "gone", QUEUE(900, 5, 0, 900, 0) },
 			1200, 0, false, "FAILING for 1201 s (limit 1200 s): gone" },
@@ -46,40 +55,54 @@ static void test_lines(void)
 			"FAILING for 0.0 s (limit 1200 s): gone" },
 
 		/* it does not go on */
-		{ { RUNS(7, 30000, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "OK: 0.9 s behind" },
-		{ { RUNS(7, 30001, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true,
-			"NOT MOVING: process 7 is loading, without progress for 30 s (limit 1200 s)" },
+		{ { RUNS(7, 30000, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
+			0, true, "OK: 0.9 s behind" },
+		{ { RUNS(7, 30001, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
+			0, true,
+			"NOT MOVING: process 7 is loading, without progress for 30 s (limit 1200"
+			" s)" },
 		{ { RUNS(7, 2001, -1, -1), .doing = "idle", QUEUE(900, 0, 0, 900, 1) }, 2, 0, false,
 			"NOT MOVING: process 7 is idle, without progress for 2.0 s (limit 2 s)" },
-		{ { RUNS(7, 2000, -1, -1), .doing = "idle", QUEUE(900, 0, 0, 900, 1) }, 2, 0, true, "OK: 0.9 s behind" },
+		{ { RUNS(7, 2000, -1, -1), .doing = "idle", QUEUE(900, 0, 0, 900, 1) }, 2, 0,
+			true, "OK: 0.9 s behind" },
 
 		/* no ticks */
-		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true, "OK: 0.9 s behind" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true, "OK: 0.9 s"
+			" behind" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
 			"NOT MOVING: no tick for 146 s: does pgqd run?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does pgqd run? It would bring 1,234 events" },
-		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, -1), .queue.paused = true }, 1200, 0, true,
+			"NOT MOVING: no tick for 146 s: does pgqd run? It would bring 1,234"
+			" events" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, -1), .queue.paused = true },
+			1200, 0, true,
 			"NOT MOVING: no tick for 146 s: the queue's ticker is paused" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(146000, 0, 0, 146000, -1) }, 1200, 100, false,
 			"NOT MOVING: no tick for 146 s: does pgqd run?; lag 146 s (limit 100 s)" },
 
 		/* behind */
-		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 5, 10000, 900, 0) }, 1200, 0, true, "OK: 50 s behind" },
-		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 1, 10001, 900, 0) }, 1200, 0, true, "BEHIND: 1 event, 50 s" },
-		{ { RUNS(7, 500, -1, 80000), .gains = true, QUEUE(310000, 1200000, 300000, 900, 0) },
-			1200, 0, true, "BEHIND: 1,200,000 events, 310 s, catching up at 80,000/s: about 15 s" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 5, 10000, 900, 0) }, 1200, 0, true, "OK: 50"
+			" s behind" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 1, 10001, 900, 0) }, 1200, 0, true,
+			"BEHIND: 1 event, 50 s" },
+		{ { RUNS(7, 500, -1, 80000), .gains = true, QUEUE(310000, 1200000, 300000, 900,
+			0) },
+			1200, 0, true, "BEHIND: 1,200,000 events, 310 s, catching up at 80,000/s:"
+				" about 15 s" },
 		{ { RUNS(7, 500, -1, 80000), QUEUE(310000, 1200000, 300000, 900, 0) },
-			1200, 300, false, "BEHIND: 1,200,000 events, 310 s, loading 80,000/s: about 15 s; lag 310 s (limit 300 s)" },
+			1200, 300, false, "BEHIND: 1,200,000 events, 310 s, loading 80,000/s:"
+				" about 15 s; lag 310 s (limit 300 s)" },
 		{ { RUNS(7, 500, -1, 0), .gains = true, QUEUE(310000, 12, 300000, 900, 0) },
 			1200, 310, true, "BEHIND: 12 events, 310 s, not catching up" },
 		{ { RUNS(7, 500, -1, 1000), .gains = true, QUEUE(310000, 12, 300000, 900, 0) },
-			1200, 0, true, "BEHIND: 12 events, 310 s, catching up at 1,000/s: about 1 s" },
+			1200, 0, true, "BEHIND: 12 events, 310 s, catching up at 1,000/s: about 1"
+				" s" },
 	};
 	struct buf line = { 0 };
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		bool well = health_line(&cases[i].h, cases[i].stall_s * 1000, cases[i].lag_s * 1000, &line);
+		bool well = health_line(&cases[i].h, cases[i].stall_s * 1000,
+			cases[i].lag_s * 1000, &line);
 		check_int(cases[i].wanted, well, cases[i].well);
 		check_buf("", span_of(cases[i].wanted), &line, cases[i].wanted);
 	}
@@ -105,7 +128,8 @@ static void test_state(void)
 	s.looked_ms = s.lag_at_ms = 990000;
 	s.events = 700;
 	s.looked_events = 500;
-	s.queue = (struct queue_backlog){ .lag_ms = 5000, .events = 1000, .waiting_ms = 4000, .newest_ms = 100, .unticked = 3 };
+	s.queue = (struct queue_backlog){ .lag_ms = 5000, .events = 1000, .waiting_ms = 4000,
+		.newest_ms = 100, .unticked = 3 };
 	struct health h = state_health(&s);
 	check_int("pid", h.pid, getpid());
 	check_int("still", h.still_ms, 1000);
@@ -138,7 +162,8 @@ static void test_file(void)
 {
 	struct state s, back;
 	const char *path = "build/test/unit.state";
-	static const char old[] = "pid 12\nbegan 5\ndoing idle\nprogress_ms 77\nevents 3\nerror_at 0\nerror \n";
+	static const char old[] = "pid 12\nbegan 5\ndoing idle\nprogress_ms 77\nevents 3\nerror_at"
+		" 0\nerror \n";
 
 	state_begin(&s);
 	strcpy(s.doing, "failing");

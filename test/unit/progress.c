@@ -1,4 +1,5 @@
-/* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of partitions. */
+/* Tests of progress.c and tally.c: the lines for people and for scripts, and the sums of
+ * partitions. */
 #include "../../base/buf.c"
 #include "../../base/print.c"
 #include "../../base/tally.c"
@@ -17,35 +18,48 @@ bool process_stop_after_batch(void)
 
 static void test_lines(void)
 {
-	static const struct { struct progress p; int64_t events, ms; size_t width; const char *text, *json; } cases[] = {
+	static const struct { struct progress p; int64_t events,
+		ms; size_t width; const char *text, *json; } cases[] = {
 		{ { .total = -1 }, 0, 0, 79, "0 events, 0/s, 0 partitions",
-			"\"seconds\":0.000,\"events\":0,\"events_estimated\":null,\"events_per_second\":0,\"seconds_left\":null,"
+			"\"seconds\":0.000,\"events\":0,\"events_estimated\":null,"
+			"\"events_per_second\":0,\"seconds_left\":null,"
 			"\"partitions_created\":0,\"events_verified\":null,\"verifying\":false}" },
-		{ { .total = 5000, .parts = 1 }, 1000, 1999, 79, "1,000 of about 5,000 events, 500/s, 1 partition", NULL },
-		{ { .total = 5000, .parts = 2 }, 1000, 4000, 79, "1,000 of about 5,000 events, 0:00:16 left, 250/s, 2 partitions",
-			"\"seconds\":4.000,\"events\":1000,\"events_estimated\":5000,\"events_per_second\":250,\"seconds_left\":16,"
+		{ { .total = 5000, .parts = 1 }, 1000, 1999, 79, "1,000 of about 5,000 events,"
+			" 500/s, 1 partition", NULL },
+		{ { .total = 5000, .parts = 2 }, 1000, 4000, 79, "1,000 of about 5,000 events,"
+			" 0:00:16 left, 250/s, 2 partitions",
+			"\"seconds\":4.000,\"events\":1000,\"events_estimated\":5000,"
+			"\"events_per_second\":250,\"seconds_left\":16,"
 			"\"partitions_created\":2,\"events_verified\":null,\"verifying\":false}" },
-		{ { .total = 9000000000 }, 1, 3000, 79, "1 of about 9,000,000,000 events, 7499999:59:57 left, 0/s, 0 partitions", NULL },
+		{ { .total = 9000000000 }, 1, 3000, 79, "1 of about 9,000,000,000 events,"
+			" 7499999:59:57 left, 0/s, 0 partitions", NULL },
 		{ { .total = 10 }, 20, 4000, 79, "20 events, finishing, 5/s, 0 partitions", NULL },
 		{ { .total = 5000, .parts = 2, .stopping = true }, 1000, 1000, 79,
 			"stopping: 1,000 of about 5,000 events, 1,000/s, 2 partitions", NULL },
-		{ { .total = 5000 }, 0, 9000, 79, "0 of about 5,000 events, 0/s, 0 partitions", NULL },
+		{ { .total = 5000 }, 0, 9000, 79, "0 of about 5,000 events, 0/s, 0 partitions",
+			NULL },
 
 		/* with a second reading half of the time is left when the first is over */
 		{ { .total = 1000, .verify = true, .now_events = 1000 }, 1000, 4000, 79,
 			"1,000 of about 1,000 events, 0:00:04 left, 250/s, 0 partitions", NULL },
-		{ { .total = 1000, .parts = 2, .verify = true, .verifying = true, .events = 0, .now_events = 1000, .now_verified = 500 },
-			1000, 6000, 79, "1,000 of about 1,000 events, verifying 500, 0:00:02 left, 166/s, 2 partitions",
-			"\"seconds\":6.000,\"events\":1000,\"events_estimated\":1000,\"events_per_second\":166,\"seconds_left\":2,"
+		{ { .total = 1000, .parts = 2, .verify = true, .verifying = true, .events = 0,
+			.now_events = 1000, .now_verified = 500 },
+			1000, 6000, 79, "1,000 of about 1,000 events, verifying 500, 0:00:02 left,"
+				" 166/s, 2 partitions",
+			"\"seconds\":6.000,\"events\":1000,\"events_estimated\":1000,"
+			"\"events_per_second\":166,\"seconds_left\":2,"
 			"\"partitions_created\":2,\"events_verified\":500,\"verifying\":true}" },
 
 		/* what has no room, a whole piece at a time */
-		{ { .total = 456789012, .parts = 1234, .verify = true, .verifying = true, .stopping = true,
+		{ { .total = 456789012, .parts = 1234, .verify = true, .verifying = true,
+			.stopping = true,
 			.now_events = 123456789, .now_verified = 12345678 }, 123456789, 4000000, 79,
-			"stopping: 123,456,789 of about 456,789,012 events, verifying 12,345,678", NULL },
+			"stopping: 123,456,789 of about 456,789,012 events, verifying 12,345,678",
+			NULL },
 		{ { .total = 456789012, .parts = 1234 }, 123456789, 400000, 79,
 			"123,456,789 of about 456,789,012 events, 0:18:00 left, 308,641/s", NULL },
-		{ { .total = 5000, .parts = 2 }, 1000, 4000, 40, "1,000 of about 5,000 events, 250/s", NULL },
+		{ { .total = 5000, .parts = 2 }, 1000, 4000, 40, "1,000 of about 5,000 events,"
+			" 250/s", NULL },
 	};
 	struct buf out = { 0 };
 
@@ -78,7 +92,8 @@ static void test_times(void)
 	check_int("it is told what it did not show", p.now_events, 1);
 	p.verifying = true;
 	progress_show(&p, 5);
-	check_int("the second reading counts apart", p.now_events == 1 && p.now_verified == 5, true);
+	check_int("the second reading counts apart", p.now_events == 1 && p.now_verified == 5,
+		true);
 }
 
 static void test_tally(void)
@@ -99,7 +114,8 @@ static void test_tally(void)
 	check_int("names", (int64_t)t.n, 500);
 	check_int("sorted", sorted, true);
 	check_int("found", found, true);
-	check_int("not found", tally_find(&t, "p") == NULL && tally_find(&t, "q") == NULL && tally_find(&sum, "p") == NULL, true);
+	check_int("not found", tally_find(&t, "p") == NULL && tally_find(&t, "q") == NULL &&
+		tally_find(&sum, "p") == NULL, true);
 	tally_merge(&sum, &t);
 	tally_merge(&sum, &t);
 	check_int("sum", tally_rows(&sum), 2 * 999 * 1000 / 2);

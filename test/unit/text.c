@@ -44,7 +44,8 @@ static void check_text(const char *about, size_t (*function)(char *, size_t, str
 static void test_numbers(void)
 {
 	static const struct { int64_t n; const char *wanted; } numbers[] = {
-		{ 0, "0" }, { 12, "12" }, { 999, "999" }, { 1000, "1,000" }, { 123456, "123,456" }, { 1234567, "1,234,567" },
+		{ 0, "0" }, { 12, "12" }, { 999, "999" }, { 1000, "1,000" }, { 123456,
+			"123,456" }, { 1234567, "1,234,567" },
 		{ -1234, "-1,234" }, { -123, "-123" }, { INT64_MAX, "9,223,372,036,854,775,807" },
 		{ INT64_MIN, "-9,223,372,036,854,775,808" },
 	};
