@@ -14,13 +14,13 @@ listening_job() {
 	within 10 eval 'get /metrics && grep -q "^tdispatch_rows_total{.*} 3$" answer'
 }
 
-# get PATH [METHOD]: the answer, without carriage returns, is in file answer.
-get() {
-	exec 5<>"/dev/tcp/127.0.0.1/$PORT" || return 1
+# get PATH [METHOD]: the answer, without carriage returns, is in file answer. A shell of its own: a
+# connection that is reset kills it.
+get() (
+	exec 5<>"/dev/tcp/127.0.0.1/$PORT" || exit 1
 	printf '%s %s HTTP/1.1\r\nHost: localhost:%s\r\n\r\n' "${2:-GET}" "$1" "$PORT" >&5
 	tr -d '\r' <&5 >answer
-	exec 5>&-
-}
+)
 
 status() {
 	get "$@"

@@ -1,8 +1,8 @@
 # metrics_listen before a real Prometheus, for a minute and a half.
 . "$(dirname "$0")/../cases.sh"
 
-# prometheus TOOL: where it is; Debian's package is unpacked, not installed.
-prometheus() {
+# find_tool NAME: where it is; Debian's package is unpacked, not installed.
+find_tool() {
 	local folder=$TOP/build/test/prometheus
 	command -v "$1" && return
 	if [ ! -x "$folder/usr/bin/$1" ]; then
@@ -67,14 +67,14 @@ more_orders() {
 
 case_prometheus_scrapes() {
 	local rows
-	SERVER=$(prometheus prometheus) || skip "no prometheus"
+	SERVER=$(find_tool prometheus) || skip "no prometheus"
 	PORT=$(free_port) WEB=$(free_port)
 	orders_pair "metrics_listen=127.0.0.1:$PORT"
 	PROGRAM=$STATIC start job.ini
 	start_prometheus
 	within 30 gives 1 up
 	python3 -c "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:$PORT/metrics').read().decode(), end='')" >page
-	"$(prometheus promtool)" check metrics <page >promtool.out 2>&1 || fail "promtool: $(head -n 3 promtool.out)"
+	"$(find_tool promtool)" check metrics <page >promtool.out 2>&1 || fail "promtool: $(head -n 3 promtool.out)"
 	hostile_clients
 	more_orders 0
 	expect_eq "$(query 'min_over_time(up[9s])')" 1 "scrapes among hostile clients"
@@ -86,7 +86,7 @@ case_prometheus_scrapes() {
 	expect_eq "$rows" 2000 "rows while nobody answers"
 	within 70 gives 1 up
 	within 10 gives "$rows" tdispatch_rows_total
-	expect_eq "$(query 'max_over_time(scrape_duration_seconds[5s]) < bool 0.5')" 1 "short scrapes"
+	within 20 gives 1 'max_over_time(scrape_duration_seconds[5s]) < bool 0.5'
 	expect_eq "$(grep -c 'metrics_listen: its process' bg.err)" 1
 	told "$(query 'count_over_time(up[5m])') scrapes, the longest of $(query 'max_over_time(scrape_duration_seconds[5m])') s"
 	kill -TERM "$PID"
