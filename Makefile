@@ -71,6 +71,7 @@ dev: tdispatch-dev ## build ./tdispatch-dev with the system's libpq and sanitize
 # flags FLAGS_NAME, where NAME is the last part of FOLDER.
 define native
 $(1): $(SRC:%.c=$(2)/%.o) $(2)/conf/embed.o
+	@mkdir -p $$(@D)
 	$$(call run,LINK $$@,$$(CC) $$(FLAGS_$(notdir $(2))) -o $$@ $$^ -lpq -lssl -lcrypto)
 
 $(2)/%.o: %.c Makefile | dev-tools
