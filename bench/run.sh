@@ -8,7 +8,8 @@
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
 # is the median of the rounds' own ratios. ROUNDS=n sets the rounds (7), PEER_ROUNDS and LONG_ROUNDS
-# those that take longest (3), SCALE=n divides the number of events.
+# those that take longest (3), SCALE=n divides the number of events. BEFORE=program measures an
+# earlier tdispatch beside this one, in the same rounds.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
@@ -184,6 +185,8 @@ command_of() {
 	two) say "$TDISPATCH -q --once --set lanes=2 job.ini" ;;
 	four) say "$TDISPATCH -q --once --set lanes=4 job.ini" ;;
 	eight) say "$TDISPATCH -q --once --set lanes=8 job.ini" ;;
+	before) say "$BEFORE -q --once job.ini" ;;
+	before2) say "$BEFORE -q --once --set lanes=2 job.ini" ;;
 	peer) say "/usr/bin/python3 $TOP/bench/peer.py -q peer.ini" ;;
 	esac
 }
@@ -211,7 +214,7 @@ contestants() {
 		say one bad
 		return
 	fi
-	say floor one two
+	say floor ${BEFORE:+before} one ${BEFORE:+before2} two
 	[ "$cores" -lt 8 ] || say four
 	[ "$cores" -lt 16 ] || say eight
 }
@@ -256,7 +259,7 @@ table() {
 			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at[order[1], r[name, i]]
 				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
 			m = median(sec, n)
-			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "peer" ? "Python consumer" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
+			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
 	' "$CLUSTER/measures"
 }
 
@@ -292,6 +295,10 @@ goals() {
 			if (rounds["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
 			if (rounds["long", "one"] && rounds["batch", "one"]) goal("long, seconds an event x batch", 1.1,
 				middle(sec, "long", "one") / events["long"] * events["batch"] / middle(sec, "batch", "one"))
+			for (i = 1; i <= split("batch ticks many", w, " "); i++) {
+				goal(w[i] ", one connection, x before", 1.05, ratio(w[i], "one", "before"))
+				goal(w[i] ", two lanes, x before", 1.05, ratio(w[i], "two", "before2"))
+			}
 			goal("many, x FLOOR", 1.3, ratio("many", "one", "floor"))
 			goal("wide, x FLOOR", 1.15, ratio("wide", "one", "floor"))
 			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
