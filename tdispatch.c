@@ -149,6 +149,7 @@ static const struct mode modes[] = {
 	{ "status", 0, MODE_JSON, .run = status },
 	{ "health", 0, MODE_NO_SERVERS | MODE_STATE_FILE | MODE_LENIENT | MODE_MAX_LAG,
 		.run = health },
+	{ "tick", 0, MODE_TICK, .run = act, .action = admin_tick },
 	{ "install", 0, MODE_GRANT, .run = install },
 	{ "register", 0, 0, .run = act, .action = admin_register },
 	{ "unregister", 0, 0, .run = act, .action = admin_unregister },

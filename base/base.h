@@ -103,6 +103,11 @@ int log_open(const char *where, int64_t max_bytes, int keep, char *why, size_t w
  * removes it. While it is shown, only warnings and errors go to standard error. */
 void log_status(const char *line);
 
+/* In a child: from now on each line is a packet on the socket. */
+void log_forward(int fd);
+/* In its parent: logs what has arrived there, with `before` in front; does not wait. */
+void log_relay(int fd, const char *before);
+
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -222,12 +227,18 @@ int process_ppoll(struct pollfd *, unsigned n, int64_t timeout_ms);
 void process_may_end(bool yes);
 /* Sleeps. false: a signal to stop or reload ended it early. */
 bool process_sleep(int64_t ms);
+#define PROCESS_WAKERS 2                /* most descriptors that end a sleep */
+/* The same; false also when one of n descriptors, -1 for none, can be read. */
+bool process_sleep_on(const int *fd, unsigned n, int64_t ms);
 int64_t clock_ms(void);                 /* CLOCK_MONOTONIC */
 
 void process_detach(void);              /* descriptors 0 to 2 become /dev/null */
 /* Forks and returns in the child. The parent waits and exits: with 0 on process_ready, or with the
  * child's exit code. 0, or -1 with the reason in why. */
 int process_fork(char *why, size_t why_size);
+/* In a child that was forked to work beside us: signals end it, and so does the parent's end. Of the
+ * descriptors only fd stays open; 0 to 2 are /dev/null. */
+void process_child(pid_t parent, int fd);
 /* The child is up: the parent exits with 0, and descriptors 0 to 2 are /dev/null. A no-op without
  * process_fork, and when called again. */
 void process_ready(void);

@@ -82,7 +82,8 @@ static struct {
 	bool json;
 	bool syslog, syslog_failed;
 	bool status;                    /* log_status has drawn a line */
-} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1 };
+	int forward;                    /* of log_forward, or -1 */
+} logger = { .job = "tdispatch", .level = LVL_INFO, .fd = -1, .forward = -1 };
 
 void log_setup(const char *job, enum log_level level, bool json)
 {
@@ -247,6 +248,19 @@ static bool line_to_syslog(enum log_level level, const char *body, size_t n)
 	return !why && !isatty(STDERR_FILENO);
 }
 
+/* A packet is the level, as a letter, and the text. */
+static void forward(enum log_level level, const char *fmt, va_list ap)
+{
+	char text[LINE_BYTES];
+
+	text[0] = (char)('0' + level);
+	int n = vsnprintf(text + 1, sizeof text - 1, fmt, ap);
+	if (n >= (int)sizeof text - 1)
+		n = sizeof text - 2;
+	if (n >= 0)
+		send(logger.forward, text, (size_t)n + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LINE_BYTES];
@@ -256,6 +270,11 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 
 	if (level > logger.level)
 		return;
+	if (logger.forward >= 0) {
+		forward(level, fmt, ap);
+		errno = saved;
+		return;
+	}
 	size_t n = (logger.json ? format_json : format_line)(line, &body, level, fmt, ap);
 	if (logger.fd >= 0) {
 		if (logger.max_bytes && logger.keep && logger.bytes > 0 &&
@@ -288,3 +307,23 @@ LOG_FUNCTION(log_warn, LVL_WARN)
 LOG_FUNCTION(log_info, LVL_INFO)
 LOG_FUNCTION(log_debug, LVL_DEBUG)
 LOG_FUNCTION(log_trace, LVL_TRACE)
+
+void log_forward(int fd)
+{
+	logger.forward = fd;
+}
+
+void log_relay(int fd, const char *before)
+{
+	static void (*const log[])(const char *, ...) = {
+		log_error, log_warn, log_info, log_debug, log_trace,
+	};
+	char text[LINE_BYTES];
+	ssize_t n;
+
+	while ((n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT)) > 0) {
+		text[n] = 0;
+		if (*text >= '0' && *text <= '4')
+			log[*text - '0']("%s%s", before, text + 1);
+	}
+}

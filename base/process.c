@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,13 +134,23 @@ int process_ppoll(struct pollfd *fds, unsigned n, int64_t timeout_ms)
 	return ppoll(fds, n, timeout_ms < 0 ? NULL : &timeout, &mask_while_waiting);
 }
 
+bool process_sleep_on(const int *fd, unsigned n, int64_t ms)
+{
+	struct pollfd at[PROCESS_WAKERS];
+	int64_t end_ms = clock_ms() + ms;
+	int ready = 0;
+
+	assert(n <= PROCESS_WAKERS);
+	for (unsigned i = 0; i < n; i++)
+		at[i] = (struct pollfd){ .fd = fd[i], .events = POLLIN };
+	while (!got_term && !got_int && !got_hup && ready <= 0 && clock_ms() < end_ms)
+		ready = process_ppoll(at, n, end_ms - clock_ms());
+	return !got_term && !got_int && !got_hup && ready <= 0;
+}
+
 bool process_sleep(int64_t ms)
 {
-	int64_t end_ms = clock_ms() + ms;
-
-	while (!got_term && !got_int && !got_hup && clock_ms() < end_ms)
-		process_ppoll(NULL, 0, end_ms - clock_ms());
-	return !got_term && !got_int && !got_hup;
+	return process_sleep_on(NULL, 0, ms);
 }
 
 /* ---- the background */
@@ -194,6 +205,27 @@ void process_ready(void)
 		log_debug("nobody waits for the background process");
 	close(ready_fd);
 	ready_fd = -1;
+}
+
+/* ---- a child that works beside us */
+
+void process_child(pid_t parent, int fd)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	alarm(0);
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		signal(ends[i], SIG_DFL);
+	catching = false;
+	got_term = got_int = got_hup = 0;
+	sigprocmask(SIG_SETMASK, &mask_while_waiting, NULL);
+	process_detach();
+	for (int i = 3, n = (int)sysconf(_SC_OPEN_MAX); i < n && i < 4096; i++)
+		if (i != fd)
+			close(i);
 }
 
 /* ---- RELRO */

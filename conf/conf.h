@@ -100,6 +100,8 @@ struct conf {                           /* the job's keys, and its destination's
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db;
 	struct dest dest;
+	int64_t ticker;                 /* 1: make the queue's ticks */
+	int64_t ticker_period;
 	int64_t batch_min_events;
 	int64_t lanes;
 	enum on_error on_error;
@@ -169,7 +171,7 @@ struct mode;
 struct switches {
 	const struct mode *mode;
 	int verbosity;                  /* added to LVL_INFO */
-	bool daemon, once, verify, json, progress_json, watch, yes;
+	bool daemon, once, tick, verify, json, progress_json, watch, yes;
 	int64_t max_lag, max_stall;     /* seconds, 0: not given */
 	const char *grant;              /* a role; NULL: not given */
 	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
@@ -188,6 +190,7 @@ enum mode_traits {
 	MODE_MAX_LAG = 1 << 7,          /* takes --max-lag and --max-stall */
 	MODE_YES = 1 << 8,              /* takes --yes */
 	MODE_GRANT = 1 << 9,            /* takes --grant */
+	MODE_TICK = 1 << 10,            /* --tick; with --once the run does it */
 };
 
 struct mode {                           /* what a switch does */

@@ -45,6 +45,8 @@ const struct key key_table[] = {
 		.words = "drop detach" },
 	{ "part_late", NULL, KEY_WORD, AT(dest.part_late), "create", .words = "create skip error" },
 	{ "part_premake", NULL, KEY_INT, AT(dest.part_premake), "0", .max = 1000 },
+	{ "ticker", NULL, KEY_INT, AT(ticker), "0", .max = 1 },
+	{ "ticker_period", NULL, KEY_SECONDS, AT(ticker_period), "1" },
 	{ "batch_min_events", NULL, KEY_INT, AT(batch_min_events), "200000", .max = INT32_MAX },
 	{ "lanes", "workers", KEY_INT, AT(lanes), "1", .min = 1, .max = LANES_MAX },
 	{ "on_error", NULL, KEY_WORD, AT(on_error), "stop", .words = "stop dead_letter skip" },

@@ -147,6 +147,8 @@ const char switches_help[] =
 	"  -v, --verbose       log more; twice: still more\n"
 	"  -d, --daemon        run in the background (needs pidfile)\n"
 	"      --once          load what is pending now, then exit\n"
+	"      --tick          make a tick, so that all that is committed now is pending;\n"
+	"                      alone, or with --once, which then loads it\n"
 	"      --progress AS   with --once: json prints the progress, one object per line\n"
 	"      --verify        with --once: compare each batch with its events, then commit\n"
 	"      --set KEY=VALUE override a key of the config; up to 64 times\n"
@@ -340,5 +342,8 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 			s->mode = find_mode(modes, opt);
 		}
 	}
+	s->tick = s->mode->traits & MODE_TICK;
+	if (s->tick && s->once)
+		s->mode = modes;
 	return check_together(s, argc - optind, argv + optind);
 }

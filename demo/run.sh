@@ -22,7 +22,7 @@ type_and_run() {
 	"$@"
 }
 
-# After an error or Ctrl-C nothing stays. The stream and the ticker end when their file is gone.
+# After an error or Ctrl-C nothing stays. The stream ends when its file is gone.
 end_demo() {
 	trap - EXIT
 	cd /
@@ -54,6 +54,8 @@ config() {
 		src_db        = host=$CLUSTER port=$PGPORT user=postgres dbname=shop
 		dst_db        = host=$CLUSTER port=$PGPORT user=postgres dbname=archive
 		queue_name    = orders
+		ticker        = 1
+		ticker_period = 0.25
 		pidfile       = %(config_dir)s/demo.pid
 		logfile       = %(config_dir)s/demo.log
 		dest_table    = orders
@@ -97,14 +99,6 @@ stream() {
 	done | sql shop
 }
 
-# What the daemon pgqd does in real life: cuts the queue into batches.
-ticker() {
-	while [ -e ticker.on ]; do
-		say "select pgq.ticker();"
-		sleep 0.25
-	done | sql shop >/dev/null
-}
-
 start_job() {
 	say "\$ tdispatch demo.ini &"
 	"$TDISPATCH" demo.ini 2>>err &
@@ -137,10 +131,9 @@ watch_stream() {
 	local start=$SECONDS killed=
 	SEEN=
 	headline "orders stream in; in this shop a day lasts two seconds"
-	touch stream.on ticker.on
+	touch stream.on
 	stream 2>/dev/null &
 	STREAM=$!
-	ticker 2>/dev/null &
 	start_job
 	printf '\n            orders   archived  ticks   partitions\n'
 	while ((SECONDS - start < RUN_S)); do
@@ -157,7 +150,7 @@ watch_stream() {
 finish() {
 	rm stream.on
 	wait "$STREAM"
-	tick orders
+	"$TDISPATCH" --tick demo.ini >/dev/null
 	for _ in $(seq 50); do
 		[ "$(src "select count(*) from orders")" != "$(dst "select count(*) from orders")" ] || break
 		sleep 0.1
@@ -165,7 +158,6 @@ finish() {
 	headline "the stream is over"
 	type_and_run "$TDISPATCH" -s demo.ini
 	wait "$JOB"
-	rm ticker.on
 	JOB=
 }
 
@@ -190,8 +182,7 @@ whats_next() {
 	cat <<-END
 		. $1/demo.env
 		psql shop -c "insert into orders (order_date, amount) values (now(), 1)"
-		psql shop -c "select pgq.force_tick('orders'), pgq.ticker('orders')"
-		./tdispatch --once --set logfile= $1/demo.ini
+		./tdispatch --once --tick --set logfile= $1/demo.ini
 		psql archive -c "select tableoid::regclass, * from orders where amount = 1"
 		./tdispatch --status $1/demo.ini
 

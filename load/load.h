@@ -243,6 +243,40 @@ void listen_close(struct listen *);
 bool listen_is_child(int argc, char **argv);
 int listen_child(void);
 
+/* ---- ticker.c: the ticker inside, in a child process, and ticks on request */
+
+enum ticker_role { TICKER_UNKNOWN, TICKER_TICKS, TICKER_STANDS_BY, TICKER_PAUSED };
+
+struct ticker_mind {                    /* what the child knows; zeroed before use */
+	enum ticker_role role;
+	int64_t seen;                   /* the newest tick at the last look, or made since */
+	int64_t since_ms;               /* clock_ms() of the first look */
+	bool other;                     /* another ticker was seen at work, or its pgqd */
+};
+
+/* After a look: is it on us to tick? Not while others do; then only when they have been silent for
+ * longer than the queue allows. At the start a ticker that others run would make itself known, unless
+ * the queue has never had one, so we need not wait as long. Pure. */
+enum ticker_role ticker_judge(struct ticker_mind *, const struct ticker_look *, int64_t now_ms);
+
+struct ticker {                         /* zeroed before use */
+	const struct conf *conf;        /* borrowed */
+	struct ticker_mind *mind;       /* shared with the child; NULL: there is none */
+	pid_t child;                    /* 0: none */
+	int fd;                         /* from which its log lines come; not over 0: none */
+	int64_t started_ms;
+};
+
+/* Starts the child, if the config wants one, in place of the one that runs. What cannot be had is a
+ * warning. */
+void ticker_start(struct ticker *, const struct conf *);
+/* Logs what the child has to say, and starts another if it has ended. Takes NULL. */
+void ticker_tend(struct ticker *);
+void ticker_stop(struct ticker *);
+/* --tick: makes a tick that sees all that is committed now, or forces it and waits for the one who
+ * makes it: ERR_RIGHTS if nobody does in a minute. */
+int ticker_run(const struct conf *, struct pq *src, int64_t *tick, struct err *);
+
 /* ---- report.c: reports of the running process: state file, metrics file, systemd */
 
 struct report {
@@ -279,7 +313,8 @@ void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown 
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
 /* again: it will be tried */
 void report_error(struct report *, const struct err *, bool again);
-void report_sleep(struct report *, int64_t ms); /* as process_sleep */
+/* As process_sleep_on. */
+void report_sleep(struct report *, const int *fd, unsigned n, int64_t ms);
 void report_end(struct report *, bool failed);
 
 /* ---- watch.c: one face for report and progress */
@@ -293,6 +328,7 @@ struct watch {                          /* zeroed before use */
 	int64_t look_due_ms, dead_due_ms;
 	int64_t no_ticks_ms;            /* since when the ticker has stopped; 0: it has not */
 	int reminders;                  /* of that */
+	struct ticker *ticker;          /* NULL: none */
 	struct load sum;                /* of the batches since sum_ms, for log_interval */
 	int64_t batches, sum_ms;
 };
@@ -318,6 +354,7 @@ int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, str
 /* again: it will be tried */
 void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
+void watch_idle(struct watch *, int64_t ms);    /* the same, but a tick of our own ends it */
 void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
 
 /* ---- age.c: which periods are too old, by the servers' clocks */

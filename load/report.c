@@ -373,7 +373,7 @@ void report_error(struct report *r, const struct err *e, bool again)
 }
 
 /* A pause after an error is not progress, but a sign of life: a restart would not help. */
-void report_sleep(struct report *r, int64_t ms)
+void report_sleep(struct report *r, const int *fd, unsigned n, int64_t ms)
 {
 	bool idle = strcmp(r->state.doing, "idle") == 0;
 	int64_t end_ms = clock_ms() + ms;
@@ -383,7 +383,7 @@ void report_sleep(struct report *r, int64_t ms)
 			r->state.progress_ms = clock_ms();
 		sign_of_life(r);
 		write_due(r);
-		if (!process_sleep(longest_wait(r, left_ms)))
+		if (!process_sleep_on(fd, n, longest_wait(r, left_ms)))
 			return;
 	}
 }

@@ -18,6 +18,7 @@ struct run {
 	struct loader loader;
 	struct watch watch;
 	struct listen listen;
+	struct ticker ticker;
 	struct retry retry;
 	bool connected_once;
 	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
@@ -130,6 +131,20 @@ static int move_listener(struct run *r, const char *to, struct err *e)
 	return e->code;
 }
 
+/* Does the run end by itself? Then being stopped early is a failure. */
+static bool is_one_off(const struct run *r)
+{
+	return r->asked->once || r->conf->loop_delay == 0;
+}
+
+/* A finite run leaves the queue as it is; for that there is --tick. */
+static void begin_to_tick(struct run *r)
+{
+	r->watch.ticker = is_one_off(r) ? NULL : &r->ticker;
+	if (r->watch.ticker)
+		ticker_start(&r->ticker, r->conf);
+}
+
 /* An invalid config changes nothing, but the log file is reopened all the same. */
 static void read_again(struct run *r)
 {
@@ -147,7 +162,9 @@ static void read_again(struct run *r)
 	if (!is_same(conf.pidfile, pidfile))
 		log_warn("the pidfile stays %s until the next start", pidfile ? pidfile : "unset");
 	finish(r);
+	ticker_stop(&r->ticker);
 	replace_conf(r, &conf);
+	begin_to_tick(r);
 	log_info("config %s read again", r->conf->file);
 }
 
@@ -203,7 +220,7 @@ static int look_ahead(struct run *r, struct err *e)
 static int connect_all(struct run *r, struct err *e)
 {
 	struct job *j = &r->job;
-	int64_t oldest_ms = clock_ms() - r->conf->connection_lifetime;
+	int64_t oldest_ms = clock_ms() - r->conf->connection_lifetime, tick;
 
 	j->conf = r->conf;
 	if (j->src && r->conf->connection_lifetime && pq_server(j->src)->opened_ms < oldest_ms)
@@ -214,7 +231,10 @@ static int connect_all(struct run *r, struct err *e)
 		leave_terminal(r);
 	r->connected_once = true;
 	r->retry.attended = false;
-	return r->asked->once && !r->until_tick ? look_ahead(r, e) : 0;
+	if (!r->asked->once || r->until_tick)
+		return 0;
+	return r->asked->tick && ticker_run(r->conf, j->src, &tick, e) < 0 ? e->code :
+		look_ahead(r, e);
 }
 
 /* loop_delay is for a quiet queue. After events we poll often, so that the next tick's rows do not
@@ -249,12 +269,6 @@ static int work(struct run *r, struct err *e)
 	if (r->loader.events > events)
 		r->busy_ms = clock_ms();
 	return rc && !(r->asked->once && r->loader.last_tick >= r->until_tick);
-}
-
-/* Does the run end by itself? Then being stopped early is a failure. */
-static bool is_one_off(const struct run *r)
-{
-	return r->asked->once || r->conf->loop_delay == 0;
 }
 
 /* false: the pid file was removed, and another process holds a new one. */
@@ -292,7 +306,7 @@ static int loop(struct run *r)
 		if (done)
 			break;
 		if (rc == 0)
-			watch_sleep(&r->watch, pause_when_empty(r));
+			watch_idle(&r->watch, pause_when_empty(r));
 	}
 	if (process_stop_after_batch())
 		log_info("told to stop");
@@ -377,8 +391,10 @@ int run_all(const struct switches *asked, struct conf *conf)
 		return code;
 	r.loader.job = &r.job;
 	r.job.watch = &r.watch;
+	begin_to_tick(&r);
 	code = begin_to_listen(&r) < 0 ? 2 : loop(&r);
 	bool stopped = process_stop_after_batch() && (code || !is_one_off(&r));
+	ticker_stop(&r.ticker);
 	listen_close(&r.listen);
 	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
 	batch_free(&r.loader);

@@ -37,6 +37,7 @@ int64_t watch_pass(struct watch *w, int64_t events, int64_t bytes)
 	if (!w)
 		return -1;
 	tell_stopping(w);
+	ticker_tend(w->ticker);
 	return sooner(w->shown ? progress_show(&w->progress, events) : -1,
 		report_progress(&w->report, events, bytes));
 }
@@ -191,7 +192,17 @@ void watch_error(struct watch *w, const struct err *e, bool again)
 void watch_sleep(struct watch *w, int64_t ms)
 {
 	tell_sum_if_due(w);
-	report_sleep(&w->report, ms);
+	ticker_tend(w->ticker);
+	report_sleep(&w->report, NULL, 0, ms);
+}
+
+void watch_idle(struct watch *w, int64_t ms)
+{
+	int fd = w->ticker ? w->ticker->fd : -1;
+
+	tell_sum_if_due(w);
+	report_sleep(&w->report, &fd, 1, ms);
+	ticker_tend(w->ticker);
 }
 
 void watch_end(struct watch *w, const char *how, bool failed)

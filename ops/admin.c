@@ -277,6 +277,16 @@ static int install_source(struct job *j, struct queue_state *state, struct err *
 	return register_consumer(j, state, e);
 }
 
+int admin_tick(struct job *j, struct err *e)
+{
+	int64_t tick;
+
+	if (open_source(j, e) < 0 || ticker_run(j->conf, j->src, &tick, e) < 0)
+		return e->code;
+	print_line(stdout, "queue %s has tick %" PRId64 "\n", j->conf->queue_name, tick);
+	return 0;
+}
+
 int admin_install(struct job *j, const char *role, struct err *e)
 {
 	struct queue_state state;

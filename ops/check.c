@@ -157,13 +157,36 @@ static void check_files(struct check *c)
 
 /* ---- the source */
 
-static void check_ticks(const char *queue, const struct queue_state *state)
+/* With ticker = 1: may our role tick, and does another? */
+static void check_ticker(struct check *c, const char *queue)
 {
-	if (!state->last_tick)
-		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", queue);
+	struct ticker_look look;
+	struct err e = { 0 };
+
+	if (ticker_look(c->job->src, queue, &look, &e) < 0)
+		finding_error(c->found, &e, "the ticker");
+	else if (look.pgqd)
+		finding_warning("ticker = 1, and pgqd ticks src_db too: tdispatch stands by while"
+			" it does. One of them is enough");
+	else
+		finding_ok("ticker = 1: a run makes the ticks of queue %s. Let no other ticker run"
+			" beside it (pgqd, a cron job that calls pgq.ticker)", queue);
+}
+
+static void check_ticks(struct check *c, const struct queue_state *state)
+{
+	const struct conf *conf = c->job->conf;
+	const char *queue = conf->queue_name;
+
+	if (conf->ticker)
+		check_ticker(c, queue);
+	else if (!state->last_tick)
+		finding_warning("queue %s has no tick yet: does a ticker run? Set ticker = 1, or"
+			" start pgqd", queue);
 	else if (state->last_tick_age_ms > TICK_IS_OLD_MS)
 		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a"
-			" ticker (pgqd) run?", queue, state->last_tick_age_ms / 1000);
+			" ticker run? Set ticker = 1, or start pgqd", queue,
+			state->last_tick_age_ms / 1000);
 }
 
 /* The queue and its consumer. */
@@ -183,7 +206,7 @@ static void check_queue(struct check *c, const struct queue_state *state)
 	c->registered = state->consumer;
 	if (state->consumer)
 		finding_ok("consumer %s is registered", conf->consumer_name);
-	check_ticks(conf->queue_name, state);
+	check_ticks(c, state);
 }
 
 static void check_source(struct check *c)
@@ -193,7 +216,7 @@ static void check_source(struct check *c)
 	struct queue_state state = { 0 };
 	struct err e = { 0 }, ignored = { 0 };
 
-	check_rights(c, "src_db", rights_source(&c->rights, src, conf->queue_name, NULL, &e), &e);
+	check_rights(c, "src_db", rights_source(&c->rights, src, conf, NULL, &e), &e);
 	if (e.code)
 		return;
 	if (conf_fits(conf, pq_server(src)->encoding, &e) < 0 ||

@@ -39,7 +39,7 @@ static int find_rights(struct job *j, const char *role, struct both *lacks, stru
 	struct feed feed = { 0 };
 
 	if (checksource_feed(j->src, j->conf, &feed, e) == 0 &&
-	    rights_source(&lacks->src, j->src, j->conf->queue_name, role, e) == 0)
+	    rights_source(&lacks->src, j->src, j->conf, role, e) == 0)
 		rights_target(&lacks->dst, j->dst[0], j->conf, &feed, role, e);
 	checksource_free(&feed);
 	return e->code;

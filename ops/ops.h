@@ -43,7 +43,7 @@ struct rights {                         /* zeroed before use */
 
 /* Both add what the role (NULL: the session's own) lacks to run with the config. An error leaves
  * what was found before; call rights_free. */
-int rights_source(struct rights *, struct pq *src, const char *queue, const char *role,
+int rights_source(struct rights *, struct pq *src, const struct conf *, const char *role,
 	struct err *);
 int rights_target(struct rights *, struct pq *dst, const struct conf *, const struct feed *,
 	const char *role, struct err *);
@@ -138,6 +138,7 @@ int grant_say(struct job *, struct err *);
 int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
+int admin_tick(struct job *, struct err *);
 /* yes: does not ask whoever is at a terminal. */
 int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */

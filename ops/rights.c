@@ -80,6 +80,14 @@ static const char needs_pgq[] =
 	" AND NOT has_table_privilege(who.oid, t.oid, 'SELECT'))))"
 	" SELECT give, name, use, col FROM needs, who";
 
+/* A row for what ticker = 1 needs besides. */
+static const char needs_ticker[] =
+	" UNION ALL SELECT 'GRANT pgq_admin', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'pgq' AND EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
+	" AND proname IN ('ticker', 'maint_operations', 'maint_rotate_tables_step1',"
+	" 'maint_rotate_tables_step2', 'maint_retry_events')"
+	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))";
+
 /* Event tables that pgq_reader, whose right to them was taken away, would not bring. */
 static int add_event_tables(struct rights *r, struct pq *src, const char *queue, const char *role,
 	struct err *e)
@@ -97,7 +105,7 @@ static int add_event_tables(struct rights *r, struct pq *src, const char *queue,
 	return add_rows(r, src, &sql, e);
 }
 
-int rights_source(struct rights *r, struct pq *src, const char *queue, const char *role,
+int rights_source(struct rights *r, struct pq *src, const struct conf *conf, const char *role,
 	struct err *e)
 {
 	struct buf sql = { 0 };
@@ -105,6 +113,7 @@ int rights_source(struct rights *r, struct pq *src, const char *queue, const cha
 	buf_str(&sql, PQ_OWN_PATH);
 	add_who(&sql, role);
 	buf_str(&sql, NEEDS_CONNECT);
+	buf_str(&sql, conf->ticker ? needs_ticker : "");
 	buf_str(&sql, needs_pgq);
 	if (add_rows(r, src, &sql, e) < 0)
 		return e->code;
@@ -114,7 +123,7 @@ int rights_source(struct rights *r, struct pq *src, const char *queue, const cha
 	    " AND relname = 'queue' AND has_schema_privilege(n.oid, 'USAGE')"
 	    " AND has_table_privilege(t.oid, 'SELECT')", e) < 0 || pq_rows(src) == 0)
 		return e->code;
-	return add_event_tables(r, src, queue, role, e);
+	return add_event_tables(r, src, conf->queue_name, role, e);
 }
 
 int rights_create_queue(struct rights *r, struct pq *src, struct err *e)

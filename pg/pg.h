@@ -281,6 +281,37 @@ int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL if unknown. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
+/* ---- ticker.c: ticks and maintenance, which pgqd makes otherwise */
+
+struct ticker_look {                    /* times are by the source's clock */
+	int64_t tick, age_ms;           /* the newest; 0: there is none */
+	bool only;                      /* there is no other tick */
+	int64_t unticked;               /* events after it, an estimate */
+	int64_t lag_ms, idle_ms, rotation_ms;   /* of the queue: ticker_max_lag and so on */
+	bool paused;                    /* no tick may be made: paused, or ticked from outside */
+	bool pgqd;                      /* it is connected to the database, as far as can be seen */
+	bool may_tick, may_lock;        /* our role's rights */
+};
+
+/* ERR_SHAPE if the queue is not there. */
+int ticker_look(struct pq *, const char *queue, struct ticker_look *, struct err *);
+/* Makes a tick, if PgQ thinks that one is due and the newest one still is l's. *tick: its number,
+ * or 0. ERR_TIMEOUT: another process held a lock. No tick's snapshot is older than that of the one
+ * before: while we may lock the ticks no other ticker can be between its snapshot and its tick, and
+ * otherwise the new one is rolled back if it is older. */
+int ticker_tick(struct pq *, const char *queue, const struct ticker_look *l, int64_t *tick,
+	struct err *);
+/* What PgQ asks for: rotates tables that are due, of all queues, and puts events to be tried again
+ * back into their queues. */
+int ticker_maintain(struct pq *, const char *queue, struct err *);
+/* Makes the queue's ticker think that a tick is due, whoever is the ticker. *txid: a transaction
+ * that the tick will see, and all that was committed before. */
+int ticker_force(struct pq *, const char *queue, int64_t *txid, struct err *);
+/* *tick: the newest one if it sees that transaction, else 0. */
+int ticker_sees(struct pq *, const char *queue, int64_t txid, int64_t *tick, struct err *);
+/* Sets ERR_RIGHTS, with the GRANT that lets our role tick. */
+int ticker_denied(struct pq *, struct err *);
+
 /* ---- judge.c: what the queue's batch and the target's positions mean together; pure */
 
 enum verdict_kind {

@@ -406,8 +406,8 @@ case_the_ticker_stops() {
 	within 10 doing idle
 	orders 4 8
 	age_ticks 300
-	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does pgqd run? It would bring 5 events' bg.err
-	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does pgqd run? It would bring 5 events'
+	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events' bg.err
+	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events'
 	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
 	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
 	expect_exit 1 "$TDISPATCH" --health --max-lag 300 job.ini

@@ -43,7 +43,7 @@ no_databases() {
 case_from_nothing() {
 	no_databases shop archive
 	recipe "From nothing to rows" >recipe.sh
-	expect_eq "$(wc -l <recipe.sh)" 10 "lines"
+	expect_eq "$(wc -l <recipe.sh)" 9 "lines"
 	paste_it recipe.sh
 	expect_match out '^ *orders_2026_01_31 .* Ann$'
 	expect_match out '^ *orders_2026_02_01 .* Bob$'
@@ -158,7 +158,7 @@ case_demo() {
 	(cd "$TOP" && bash -e "$WORK/last")
 	[ ! -e "$(sed -n 's/.*--clean //p' last)" ] || fail "the demo's folder is left"
 	[ $played = 0 ] || fail "$(tail -n 3 err)"
-	expect_eq "$(wc -l <play)" 7 "lines to play with"
+	expect_eq "$(wc -l <play)" 6 "lines to play with"
 	expect_match out 'orders_20[0-9_]+ .* 1$'
 	expect_eq "$(awk 'length($0) > 80' demo)" "" "lines wider than 80 columns"
 	expect_match demo '^Equal: '

@@ -70,15 +70,16 @@ static void test_lines(void)
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true, "OK: 0.9 s"
 			" behind" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does pgqd run?" },
+			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does pgqd run? It would bring 1,234"
-			" events" },
+			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?"
+			" It would bring 1,234 events" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, -1), .queue.paused = true },
 			1200, 0, true,
 			"NOT MOVING: no tick for 146 s: the queue's ticker is paused" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(146000, 0, 0, 146000, -1) }, 1200, 100, false,
-			"NOT MOVING: no tick for 146 s: does pgqd run?; lag 146 s (limit 100 s)" },
+			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?;"
+			" lag 146 s (limit 100 s)" },
 
 		/* behind */
 		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 5, 10000, 900, 0) }, 1200, 0, true, "OK: 50"
