@@ -236,8 +236,8 @@ void process_detach(void);              /* descriptors 0 to 2 become /dev/null *
 /* Forks and returns in the child. The parent waits and exits: with 0 on process_ready, or with the
  * child's exit code. 0, or -1 with the reason in why. */
 int process_fork(char *why, size_t why_size);
-/* In a child that was forked to work beside us: signals end it, and so does the parent's end. Of the
- * descriptors only fd stays open; 0 to 2 are /dev/null. */
+/* In a child that was forked to work beside us: signals end it, and so does the parent's end. Of
+ * the descriptors only fd stays open; 0 to 2 are /dev/null. */
 void process_child(pid_t parent, int fd);
 /* The child is up: the parent exits with 0, and descriptors 0 to 2 are /dev/null. A no-op without
  * process_fork, and when called again. */

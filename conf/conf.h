@@ -84,6 +84,7 @@ struct span dest_part_column(const struct dest *);
 #define DEAD_MAX 100000                 /* dead letters of one batch: memory, up to 1 kB each */
 
 enum log_format { LOG_TEXT, LOG_JSON };
+enum queue_schema { QUEUE_SCHEMA_AUTO, QUEUE_SCHEMA_PGQ, QUEUE_SCHEMA_PGQUE };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 
 struct conf {                           /* the job's keys, and its destination's */
@@ -100,6 +101,7 @@ struct conf {                           /* the job's keys, and its destination's
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db;
 	struct dest dest;
+	enum queue_schema queue_schema;
 	int64_t ticker;                 /* 1: make the queue's ticks */
 	int64_t ticker_period;
 	int64_t batch_min_events;

@@ -45,6 +45,7 @@ const struct key key_table[] = {
 		.words = "drop detach" },
 	{ "part_late", NULL, KEY_WORD, AT(dest.part_late), "create", .words = "create skip error" },
 	{ "part_premake", NULL, KEY_INT, AT(dest.part_premake), "0", .max = 1000 },
+	{ "queue_schema", NULL, KEY_WORD, AT(queue_schema), "auto", .words = "auto pgq pgque" },
 	{ "ticker", NULL, KEY_INT, AT(ticker), "0", .max = 1 },
 	{ "ticker_period", NULL, KEY_SECONDS, AT(ticker_period), "1" },
 	{ "batch_min_events", NULL, KEY_INT, AT(batch_min_events), "200000", .max = INT32_MAX },

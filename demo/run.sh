@@ -83,7 +83,7 @@ set_up() {
 	config >demo.ini
 	sed -n '/^queue_name/p; /^dest_table/,$p' demo.ini
 	headline "queue, consumer and the place for the position are made once"
-	type_and_run "$TDISPATCH" --install demo.ini
+	type_and_run "$TDISPATCH" --install demo.ini | fold -s -w 80
 	src "select pgq.set_queue_config('orders', 'ticker_max_lag', '0.3 seconds')" >/dev/null
 }
 

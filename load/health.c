@@ -49,7 +49,8 @@ bool health_no_ticks(const struct queue_backlog *q, const char *before, struct b
 	if (q->newest_ms < 0 || q->overdue_ms < 0 || q->newest_ms <= q->overdue_ms)
 		return false;
 	add_seconds(line, before, q->newest_ms, ": ");
-	buf_str(line, q->paused ? "the queue's ticker is paused" : "does a ticker run (pgqd, or ticker = 1)?");
+	buf_str(line, q->paused ? "the queue's ticker is paused" :
+		"does a ticker run (pgqd, or ticker = 1)?");
 	if (q->unticked > 0)
 		add_events(line, " It would bring ", q->unticked);
 	return true;

@@ -17,7 +17,7 @@ int job_source(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 
-	j->src = pq_open("src_db", c->src_db, NULL, e);
+	j->src = queue_open(c, NULL, e);
 	if (!j->src || conf_fits(c, pq_server(j->src)->encoding, e) < 0)
 		return e->code;
 	return style_ask(j->src, c, &j->style, e);

@@ -255,8 +255,8 @@ struct ticker_mind {                    /* what the child knows; zeroed before u
 };
 
 /* After a look: is it on us to tick? Not while others do; then only when they have been silent for
- * longer than the queue allows. At the start a ticker that others run would make itself known, unless
- * the queue has never had one, so we need not wait as long. Pure. */
+ * longer than the queue allows. At the start a ticker that others run would make itself known,
+ * unless the queue has never had one, so we need not wait as long. Pure. */
 enum ticker_role ticker_judge(struct ticker_mind *, const struct ticker_look *, int64_t now_ms);
 
 struct ticker {                         /* zeroed before use */
@@ -354,7 +354,8 @@ int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, str
 /* again: it will be tried */
 void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
-void watch_idle(struct watch *, int64_t ms);    /* the same, but a tick of our own ends it */
+/* The same, but a tick ends it of which we are told: of our own ticker, or by a notification. */
+void watch_idle(struct watch *, struct pq *src, int64_t ms);
 void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
 
 /* ---- age.c: which periods are too old, by the servers' clocks */

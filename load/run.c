@@ -225,7 +225,10 @@ static int connect_all(struct run *r, struct err *e)
 	j->conf = r->conf;
 	if (j->src && r->conf->connection_lifetime && pq_server(j->src)->opened_ms < oldest_ms)
 		job_disconnect(j);
+	bool fresh = !j->src;
 	if (job_connect(j, e) < 0)
+		return e->code;
+	if (fresh && !is_one_off(r) && queue_listen(j->src, r->conf->queue_name, e) < 0)
 		return e->code;
 	if (!r->connected_once)
 		leave_terminal(r);
@@ -306,7 +309,7 @@ static int loop(struct run *r)
 		if (done)
 			break;
 		if (rc == 0)
-			watch_idle(&r->watch, pause_when_empty(r));
+			watch_idle(&r->watch, r->job.src, pause_when_empty(r));
 	}
 	if (process_stop_after_batch())
 		log_info("told to stop");

@@ -124,7 +124,7 @@ static void connect_source(struct job *j)
 	struct err e = { 0 };
 
 	if (j->conf->dest.part_keep)
-		j->src = pq_open("src_db", j->conf->src_db, NULL, &e);
+		j->src = queue_open(j->conf, NULL, &e);
 	if (e.code)
 		log_warn("the clocks are not compared: %s", e.msg);
 }

@@ -101,7 +101,7 @@ static int work(struct ticking *t, struct err *e)
 	int64_t tick;
 
 	if (!t->src)
-		t->src = pq_open("src_db", t->conf->src_db, NULL, e);
+		t->src = queue_open(t->conf, NULL, e);
 	if (!t->src || ticker_look(t->src, t->conf->queue_name, &l, e) < 0)
 		return e->code;
 	if (!l.may_tick)

@@ -196,12 +196,13 @@ void watch_sleep(struct watch *w, int64_t ms)
 	report_sleep(&w->report, NULL, 0, ms);
 }
 
-void watch_idle(struct watch *w, int64_t ms)
+void watch_idle(struct watch *w, struct pq *src, int64_t ms)
 {
-	int fd = w->ticker ? w->ticker->fd : -1;
+	int fd[] = { w->ticker ? w->ticker->fd : -1, pq_socket(src) };
 
 	tell_sum_if_due(w);
-	report_sleep(&w->report, &fd, 1, ms);
+	if (!pq_woken(src))
+		report_sleep(&w->report, fd, 2, ms);
 	ticker_tend(w->ticker);
 }
 

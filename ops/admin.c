@@ -10,7 +10,7 @@
 
 static int open_source(struct job *j, struct err *e)
 {
-	j->src = pq_open("src_db", j->conf->src_db, NULL, e);
+	j->src = queue_open(j->conf, NULL, e);
 	return j->src ? conf_fits(j->conf, pq_server(j->src)->encoding, e) : e->code;
 }
 

@@ -216,6 +216,10 @@ static void check_source(struct check *c)
 	struct queue_state state = { 0 };
 	struct err e = { 0 }, ignored = { 0 };
 
+	if (queue_find(src, conf, &e) < 0) {
+		finding_missing(c->found, "%s", e.msg);
+		return;
+	}
 	check_rights(c, "src_db", rights_source(&c->rights, src, conf, NULL, &e), &e);
 	if (e.code)
 		return;
@@ -227,7 +231,8 @@ static void check_source(struct check *c)
 		finding_missing(c->found, "%s", e.msg);
 		return;
 	} else {
-		finding_ok("src_db: PgQ is installed");
+		finding_ok("src_db: PgQ is installed%s", strcmp(queue_schema(src), "pgq") == 0 ?
+			"" : ", as PgQue");
 		check_queue(c, &state);
 	}
 	if (!e.code ? state.queue : sqlstate_is(e.sqlstate, SQLSTATE_DENIED))

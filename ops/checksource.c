@@ -18,7 +18,7 @@ static bool is_true(struct pq *q, int row, int col)
 
 /* The CTE feed: the triggers of PgQ's functions that have the queue as their first argument, with
  * their table, function and arguments. */
-static void add_triggers(struct buf *sql, const char *queue)
+static void add_triggers(struct buf *sql, const struct pq *src, const char *queue)
 {
 	buf_str(sql, "WITH feed AS (SELECT t.tgname, t.tgenabled, t.tgrelid, p.proname, a.args"
 		" FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -27,7 +27,9 @@ static void add_triggers(struct buf *sql, const char *queue)
 		"convert_from(decode(x, 'escape'), getdatabaseencoding()) ORDER BY i) AS args"
 		" FROM unnest(string_to_array(encode(t.tgargs, 'escape'), E'\\\\000'))"
 		" WITH ORDINALITY AS u (x, i)) a"
-		" WHERE NOT t.tgisinternal AND n.nspname = 'pgq' AND a.args[1] = ");
+		" WHERE NOT t.tgisinternal AND n.nspname = ");
+	buf_literal(sql, span_of(queue_schema(src)));
+	buf_str(sql, " AND a.args[1] = ");
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, ") ");
 }
@@ -42,7 +44,7 @@ static int find_columns(struct pq *src, const char *queue, struct feed *feed, st
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, queue);
+	add_triggers(&sql, src, queue);
 	buf_str(&sql, "SELECT attname FROM feed JOIN pg_attribute ON attrelid = tgrelid"
 		" AND attnum > 0 AND NOT attisdropped"
 		" AND attname::text <> ALL (coalesce(" LIST_OF("ignore") ", '{}'))"
@@ -63,7 +65,7 @@ static int find_part(struct pq *src, const struct conf *conf, struct feed *feed,
 	if (!column.n)
 		return 0;
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, conf->queue_name);
+	add_triggers(&sql, src, conf->queue_name);
 	buf_fmt(&sql, "SELECT CASE WHEN count(*) < (SELECT count(*) FROM feed) THEN %d"
 		" WHEN bool_or(atttypid = 'timestamptz'::regtype) THEN %d ELSE %d END FROM feed"
 		" JOIN pg_attribute ON attrelid = tgrelid AND NOT attisdropped WHERE atttypid IN"
@@ -82,7 +84,7 @@ static int list_triggers(struct pq *src, const char *queue, struct err *e)
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, queue);
+	add_triggers(&sql, src, queue);
 	buf_str(&sql, "SELECT tgname, tgrelid::regclass, proname, tgenabled = 'D',"
 		" array_to_string(coalesce((SELECT array_agg(trim(x)) FROM"
 		" unnest(" LIST_OF("pkey") ") x),"
@@ -122,11 +124,12 @@ int checksource_feed(struct pq *src, const struct conf *c, struct feed *feed, st
 static void check_trigger(struct findings *found, struct pq *src, const char *queue, int row)
 {
 	const char *name = pq_value(src, row, 0), *table = pq_value(src, row, 1);
-	const char *function = pq_value(src, row, 2);
+	const char *function = pq_value(src, row, 2), *schema = queue_schema(src);
 
 	if (strcmp(function, "logutriga") != 0)
-		finding_wrong(found, "trigger %s on %s feeds queue %s by pgq.%s, whose events are"
-			" no rows: create it with pgq.logutriga", name, table, queue, function);
+		finding_wrong(found, "trigger %s on %s feeds queue %s by %s.%s, whose events are"
+			" no rows: create it with %s.logutriga", name, table, queue, schema,
+			function, schema);
 	else if (is_true(src, row, 3))
 		finding_warning("trigger %s on %s, which feeds queue %s, is disabled", name, table,
 			queue);
@@ -135,7 +138,7 @@ static void check_trigger(struct findings *found, struct pq *src, const char *qu
 static void check_triggers(struct findings *found, struct pq *src, const struct conf *c,
 	struct feed *feed)
 {
-	const char *queue = c->queue_name;
+	const char *queue = c->queue_name, *schema = queue_schema(src);
 	struct err e = { 0 };
 
 	if (checksource_feed(src, c, feed, &e) == 0 && list_triggers(src, queue, &e) == 0)
@@ -145,8 +148,8 @@ static void check_triggers(struct findings *found, struct pq *src, const struct 
 		finding_missing(found, "%s", e.msg);
 	else if (!feed->known)
 		finding_warning("no trigger in src_db feeds queue %s: create one with"
-			" pgq.logutriga('%s'), unless an application calls pgq.insert_event", queue,
-			queue);
+			" %s.logutriga('%s'), unless an application calls %s.insert_event", queue,
+			schema, queue, schema);
 }
 
 /* ---- how values are written */
@@ -210,9 +213,9 @@ static void check_style(struct findings *found, struct pq *src, const struct con
 		finding_warning("src_db has no encoding (SQL_ASCII): an event with text that is"
 			" invalid in dst_db's cannot be written");
 	if (strcmp(encoding, style->encoding) != 0)
-		finding_warning("pgq.logutriga in src_db is in PL/pgSQL and writes UTF8 in a"
+		finding_warning("%s.logutriga in src_db is in PL/pgSQL and writes UTF8 in a"
 			" database of %s: events are read so, and those that a version in C wrote"
-			" before are not", encoding);
+			" before are not", queue_schema(src), encoding);
 }
 
 void checksource_run(struct findings *found, struct pq *src, const struct conf *conf,

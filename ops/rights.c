@@ -31,6 +31,8 @@ static void add_who(struct buf *sql, const char *role)
 static int add_rows(struct rights *r, struct pq *q, struct buf *sql, struct err *e)
 {
 	struct buf give = { 0 };
+
+	queue_expand(sql, q);
 	int rc = pq_query(q, buf_cstr(sql), e);
 
 	buf_free(sql);
@@ -66,24 +68,37 @@ void rights_free(struct rights *r)
 
 /* ---- the source */
 
-/* A row of PgQ's for everything that pgq_reader may do and a run needs. */
+/* Functions of PgQ that a run calls, and those that these call. */
+#define CALLED "('next_batch_info', 'next_batch_custom', 'batch_event_sql', 'batch_event_tables'," \
+	" 'quote_fqname', 'finish_batch', 'get_batch_info', 'register_consumer'," \
+	" 'register_consumer_at')"
+
+/* Has the role that PgQ gives to consumers the right to call the function? */
+#define READER_MAY "coalesce(has_function_privilege(to_regrole('" PGQ "_reader')::oid, p.oid," \
+	" 'EXECUTE'), p.proname <> ALL (ARRAY['batch_event_sql', 'batch_event_tables'," \
+	" 'quote_fqname']))"
+
+/* Rows of PgQ's for everything that a run needs, most of which its role for consumers may do. */
 static const char needs_pgq[] =
-	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA pgq', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = 'pgq' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
-	" UNION ALL SELECT 'GRANT pgq_reader', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = 'pgq' AND (EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
-	" AND proname IN ('next_batch_info', 'next_batch_custom', 'batch_event_sql',"
-	" 'batch_event_tables', 'finish_batch', 'get_batch_info', 'register_consumer',"
-	" 'register_consumer_at') AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA " PGQ "', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = '" PGQ "' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
+	" UNION ALL SELECT 'GRANT " PGQ "_reader', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = '" PGQ "' AND (EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
+	" AND proname IN " CALLED " AND " READER_MAY
+	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
 	" OR EXISTS (SELECT 1 FROM pg_class t WHERE relnamespace = n.oid"
 	" AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
-	" AND NOT has_table_privilege(who.oid, t.oid, 'SELECT'))))"
+	" AND NOT has_table_privilege(who.oid, t.oid, 'SELECT')))"
+	" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure, 0, NULL"
+	" FROM who, pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
+	" WHERE nspname = '" PGQ "' AND proname IN " CALLED " AND NOT " READER_MAY
+	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
 	" SELECT give, name, use, col FROM needs, who";
 
 /* A row for what ticker = 1 needs besides. */
 static const char needs_ticker[] =
-	" UNION ALL SELECT 'GRANT pgq_admin', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = 'pgq' AND EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
+	" UNION ALL SELECT 'GRANT " PGQ "_admin', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = '" PGQ "' AND EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
 	" AND proname IN ('ticker', 'maint_operations', 'maint_rotate_tables_step1',"
 	" 'maint_rotate_tables_step2', 'maint_retry_events')"
 	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))";
@@ -97,9 +112,10 @@ static int add_event_tables(struct rights *r, struct pq *src, const char *queue,
 	buf_str(&sql, PQ_OWN_PATH);
 	add_who(&sql, role);
 	buf_fmt(&sql, " SELECT 'GRANT SELECT ON ' || inhrelid::regclass, name, 0, NULL"
-		" FROM who, pgq.queue JOIN pg_inherits ON inhparent = to_regclass(queue_data_pfx)"
+		" FROM who, " PGQ ".queue JOIN pg_inherits"
+		" ON inhparent = to_regclass(queue_data_pfx)"
 		" WHERE NOT has_table_privilege(who.oid, inhrelid, 'SELECT')"
-		" AND (%s OR NOT coalesce(has_table_privilege(to_regrole('pgq_reader')::oid,"
+		" AND (%s OR NOT coalesce(has_table_privilege(to_regrole('" PGQ "_reader')::oid,"
 		" inhrelid, 'SELECT'), false)) AND queue_name = ", r->n ? "false" : "true");
 	buf_literal(&sql, span_of(queue));
 	return add_rows(r, src, &sql, e);
@@ -118,11 +134,15 @@ int rights_source(struct rights *r, struct pq *src, const struct conf *conf, con
 	if (add_rows(r, src, &sql, e) < 0)
 		return e->code;
 	/* the queue's tables can be found by those alone who can read pgq.queue */
-	if (pq_query(src, PQ_OWN_PATH "SELECT 1 FROM pg_class t"
-	    " JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'pgq'"
-	    " AND relname = 'queue' AND has_schema_privilege(n.oid, 'USAGE')"
-	    " AND has_table_privilege(t.oid, 'SELECT')", e) < 0 || pq_rows(src) == 0)
-		return e->code;
+	buf_str(&sql, PQ_OWN_PATH "SELECT 1 FROM pg_class t"
+		" JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = '" PGQ "'"
+		" AND relname = 'queue' AND has_schema_privilege(n.oid, 'USAGE')"
+		" AND has_table_privilege(t.oid, 'SELECT')");
+	queue_expand(&sql, src);
+	int rc = pq_query(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0 || pq_rows(src) == 0)
+		return rc;
 	return add_event_tables(r, src, conf->queue_name, role, e);
 }
 
@@ -130,8 +150,8 @@ int rights_create_queue(struct rights *r, struct pq *src, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT pgq_admin', quote_ident(current_user), 0, NULL"
-		" WHERE NOT has_function_privilege('pgq.create_queue(text)', 'EXECUTE')");
+	buf_str(&sql, PQ_OWN_PATH "SELECT 'GRANT " PGQ "_admin', quote_ident(current_user), 0, NULL"
+		" WHERE NOT has_function_privilege('" PGQ ".create_queue(text)', 'EXECUTE')");
 	return add_rows(r, src, &sql, e);
 }
 

@@ -120,7 +120,7 @@ static void look_at_source(struct status *s, struct err *e)
 	struct pq **src = &s->job->src;
 
 	if (!*src)
-		*src = pq_open("src_db", c->src_db, "UTF8", e);
+		*src = queue_open(c, "UTF8", e);
 	if (*src && queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
 	    queue_require(&s->queue, c->queue_name, e) == 0)
 		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick,

@@ -65,6 +65,10 @@ int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
  * them are skipped. timeout_ms: 0 only polls, -1 is no limit. 0, ERR_STOP, or ERR_CONN if a server
  * that we wait for was silent for too long. */
 int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
+/* For sleeping until a notification comes: the socket, and whether one has come since the last call
+ * (or the connection is lost). No statement may be under way. */
+int pq_socket(const struct pq *);
+bool pq_woken(struct pq *);
 bool pq_blocked(const struct pq *);             /* its socket was full at the last try */
 
 /* ---- connect.c: connection strings; opening and closing a connection */
@@ -191,7 +195,18 @@ int position_unregistered(const struct conf *, int64_t tick, struct err *);
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
-/* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
+/* ---- queue.c: the source's side: every line of PgQ's SQL */
+
+/* Opens src_db as pq_open, and finds the schema of PgQ: pgq, or pgque, which has the same tables
+ * and functions. */
+struct pq *queue_open(const struct conf *, const char *encoding, struct err *);
+int queue_find(struct pq *src, const struct conf *, struct err *);      /* that schema alone */
+const char *queue_schema(const struct pq *);    /* what was found */
+/* In SQL about PgQ the byte 1 stands for its schema: replaces it. */
+#define PGQ "\1"
+void queue_expand(struct buf *sql, const struct pq *);
+/* From now on a tick wakes pq_woken, if this PgQ notifies of ticks. */
+int queue_listen(struct pq *, const char *queue, struct err *);
 
 #define TICK_IS_OLD_MS 60000            /* newest tick: the ticker may be gone */
 

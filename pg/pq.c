@@ -328,3 +328,20 @@ int64_t pq_int(const struct pq *q, int row, int col, int64_t if_null)
 
 	return text ? strtoll(text, NULL, 10) : if_null;
 }
+
+/* ---- notifications */
+
+int pq_socket(const struct pq *q)
+{
+	return PQsocket(q->conn);
+}
+
+bool pq_woken(struct pq *q)
+{
+	struct err ignored = { 0 };
+	bool woken = pq_consume(q, &ignored) < 0;
+
+	for (PGnotify *n; (n = PQnotifies(q->conn)); woken = true)
+		PQfreemem(n);
+	return woken;
+}

@@ -13,6 +13,103 @@
 
 #include "pq.h"
 
+/* ---- the schema: pgq, or pgque */
+
+static bool is_true(struct pq *src, int col)
+{
+	const char *value = pq_value(src, 0, col);
+
+	return value && *value == 't';
+}
+
+const char *queue_schema(const struct pq *src)
+{
+	return src->schema ? src->schema : "pgq";
+}
+
+void queue_expand(struct buf *sql, const struct pq *src)
+{
+	struct buf out = { 0 };
+
+	for (const char *p = buf_cstr(sql); *p;) {
+		size_t n = strcspn(p, PGQ);
+		buf_add(&out, p, n);
+		p += n;
+		if (*p) {
+			buf_str(&out, queue_schema(src));
+			p++;
+		}
+	}
+	buf_free(sql);
+	*sql = out;
+}
+
+/* Which of both are there, by the catalogue alone, for which no right is needed. */
+static const char schemas_sql[] = PQ_OWN_PATH
+	"SELECT coalesce(bool_or(nspname = 'pgq'), false),"
+	" coalesce(bool_or(nspname = 'pgque'), false)"
+	" FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace"
+	" WHERE nspname IN ('pgq', 'pgque') AND proname = 'next_batch_info'";
+
+/* Both are there: pgq unless it can be seen that it has not the queue. */
+static int has_queue(struct pq *src, const char *queue, bool *yes)
+{
+	struct buf sql = { 0 };
+	struct err ignored = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH "SELECT 1 FROM pgq.queue WHERE queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	*yes = pq_query(src, buf_cstr(&sql), &ignored) < 0 || pq_rows(src) > 0;
+	buf_free(&sql);
+	return sqlstate_is_lost(&ignored) ? ignored.code : 0;
+}
+
+int queue_find(struct pq *src, const struct conf *c, struct err *e)
+{
+	bool pgq, pgque, has = true;
+
+	src->schema = c->queue_schema == QUEUE_SCHEMA_PGQUE ? "pgque" : "pgq";
+	if (c->queue_schema != QUEUE_SCHEMA_AUTO)
+		return 0;
+	if (pq_query(src, schemas_sql, e) < 0)
+		return e->code;
+	pgq = is_true(src, 0);
+	pgque = is_true(src, 1);
+	if (pgq && pgque && has_queue(src, c->queue_name, &has) < 0)
+		return err_set(e, ERR_CONN, "src_db: the connection is lost");
+	if (pgque && (!pgq || !has))
+		src->schema = "pgque";
+	return 0;
+}
+
+struct pq *queue_open(const struct conf *c, const char *encoding, struct err *e)
+{
+	struct pq *src = pq_open("src_db", c->src_db, encoding, e);
+
+	if (!src || queue_find(src, c, e) == 0)
+		return src;
+	pq_close(src);
+	return NULL;
+}
+
+int queue_listen(struct pq *src, const char *queue, struct err *e)
+{
+	struct buf channel = { 0 }, sql = { 0 };
+
+	if (strcmp(queue_schema(src), "pgque") != 0)
+		return 0;
+	buf_fmt(&channel, "pgque_%s", queue);
+	buf_str(&sql, "LISTEN ");
+	buf_ident(&sql, (struct span){ channel.p, channel.len });
+	if (channel.len <= NAME_BYTES_MAX)      /* a longer one is never notified */
+		pq_query(src, buf_cstr(&sql), e);
+	buf_free(&channel);
+	buf_free(&sql);
+	return e->code;
+}
+
+/* ---- statements */
+
 static void add_begin(struct buf *sql, const struct pq *src)
 {
 	buf_str(sql, "BEGIN ISOLATION LEVEL READ COMMITTED;" PQ_OWN_PATH
@@ -27,6 +124,7 @@ static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *
 
 	add_begin(&all, src);
 	buf_fmt(&all, "%s; %s", buf_cstr(sql), end);
+	queue_expand(&all, src);
 	int rc = pq_query(src, buf_cstr(&all), e);
 	buf_free(&all);
 	buf_free(sql);
@@ -49,18 +147,11 @@ static void add_names(struct buf *sql, const char *queue, const char *consumer)
 #define TIME_US(time) "(extract(epoch FROM " time ") * 1000000)::bigint"
 #define AGE_MS(time) "(extract(epoch FROM clock_timestamp() - " time ") * 1000)::bigint"
 
-static bool is_true(struct pq *src, int col)
-{
-	const char *value = pq_value(src, 0, col);
-
-	return value && *value == 't';
-}
-
 /* Appends the subscription of the consumer, a table s to join. */
 static void add_subscription(struct buf *sql, const char *consumer)
 {
 	buf_str(sql, "(SELECT s.sub_id, s.sub_queue, s.sub_last_tick"
-		" FROM pgq.subscription s, pgq.consumer c"
+		" FROM \1.subscription s, \1.consumer c"
 		" WHERE s.sub_consumer = c.co_id AND c.co_name = ");
 	buf_literal(sql, span_of(consumer));
 	buf_str(sql, ") s");
@@ -70,12 +161,12 @@ static void add_state(struct buf *sql, const char *queue, const char *consumer)
 {
 	buf_str(sql, "SELECT q.queue_id IS NOT NULL, s.sub_id IS NOT NULL, t.tick_id,"
 		" " AGE_MS("t.tick_time") ", s.sub_last_tick"
-		" FROM (SELECT 1) one LEFT JOIN pgq.queue q ON q.queue_name = ");
+		" FROM (SELECT 1) one LEFT JOIN \1.queue q ON q.queue_name = ");
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, " LEFT JOIN ");
 	add_subscription(sql, consumer);
 	buf_str(sql, " ON s.sub_queue = q.queue_id"
-		" LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM pgq.tick"
+		" LEFT JOIN LATERAL (SELECT tick_id, tick_time FROM \1.tick"
 		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) t ON true");
 }
 
@@ -85,8 +176,8 @@ int queue_state(struct pq *src, const char *queue, const char *consumer,
 	struct buf sql = { 0 };
 
 	*state = (struct queue_state){ 0 };
-	if (pq_query(src, PQ_OWN_PATH
-	    "SELECT to_regprocedure('pgq.next_batch_info(text, text)') IS NOT NULL", e) < 0)
+	buf_str(&sql, "SELECT to_regprocedure('\1.next_batch_info(text, text)') IS NOT NULL");
+	if (run(src, &sql, e) < 0)
 		return e->code;
 	state->pgq = is_true(src, 0);
 	if (!state->pgq)
@@ -113,16 +204,17 @@ static const char backlog_sql[] =
 	" last.tick_event_seq - done.tick_event_seq, coalesce(" AGE_MS("next.tick_time") ", 0),"
 	" last.tick_id, " AGE_MS("last.tick_time") ", " OVERDUE_MS ", unticked, queue_ticker_paused"
 	" FROM (SELECT *, coalesce(tick, sub_last_tick) AS from_tick FROM asked"
-	" JOIN pgq.queue q ON queue_name = queue LEFT JOIN (SELECT sub_last_tick, sub_queue"
-	" FROM pgq.subscription, pgq.consumer, asked"
+	" JOIN \1.queue q ON queue_name = queue LEFT JOIN (SELECT sub_last_tick, sub_queue"
+	" FROM \1.subscription, \1.consumer, asked"
 	" WHERE sub_consumer = co_id AND co_name = consumer) s ON sub_queue = queue_id) q"
-	" LEFT JOIN pgq.tick done ON done.tick_queue = queue_id AND done.tick_id = from_tick"
-	" LEFT JOIN LATERAL (SELECT tick_time FROM pgq.tick WHERE tick_queue = queue_id"
+	" LEFT JOIN \1.tick done ON done.tick_queue = queue_id AND done.tick_id = from_tick"
+	" LEFT JOIN LATERAL (SELECT tick_time FROM \1.tick WHERE tick_queue = queue_id"
 	" AND tick_id > from_tick ORDER BY tick_id LIMIT 1) next ON true"
-	" LEFT JOIN LATERAL (SELECT tick_id, tick_time, tick_event_seq FROM pgq.tick"
+	" LEFT JOIN LATERAL (SELECT tick_id, tick_time, tick_event_seq FROM \1.tick"
 	" WHERE tick_queue = queue_id ORDER BY tick_id DESC LIMIT 1) last ON true,"
 	" LATERAL (SELECT CASE WHEN has_sequence_privilege(queue_event_seq, 'SELECT')"
-	" THEN pgq.seq_getval(queue_event_seq) - last.tick_event_seq END AS unticked) u";
+	" THEN coalesce(pg_sequence_last_value(queue_event_seq::regclass), 1) - last.tick_event_seq"
+	" END AS unticked) u";
 
 /* -1: NULL. Less than 0 is 0: the source's clock was set back. */
 static int64_t known(struct pq *src, int col)
@@ -157,7 +249,7 @@ int queue_require(const struct queue_state *state, const char *queue, struct err
 {
 	if (!state->pgq)
 		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there"
-			" (create extension pgq)");
+			" (create extension pgq), or PgQue");
 	if (queue && !state->queue)
 		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create"
 			" it with --install", queue);
@@ -168,7 +260,7 @@ int queue_create(struct pq *src, const char *queue, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT pgq.create_queue(");
+	buf_str(&sql, "SELECT \1.create_queue(");
 	buf_literal(&sql, span_of(queue));
 	buf_str(&sql, ")");
 	return run(src, &sql, e);
@@ -179,7 +271,7 @@ static int call_with_names(struct pq *src, const char *function, const char *que
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT pgq.%s(", function);
+	buf_fmt(&sql, "SELECT \1.%s(", function);
 	add_names(&sql, queue, consumer);
 	buf_str(&sql, ")");
 	return run(src, &sql, e);
@@ -200,7 +292,7 @@ int queue_rewind(struct pq *src, const char *queue, const char *consumer, int64_
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT pgq.register_consumer_at(");
+	buf_str(&sql, "SELECT \1.register_consumer_at(");
 	add_names(&sql, queue, consumer);
 	buf_fmt(&sql, ", %" PRId64 ")", tick);
 	if (run(src, &sql, e) == 0 || !sqlstate_is(e->sqlstate, SQLSTATE_RAISED) ||
@@ -219,9 +311,9 @@ static bool lacks_tick(struct pq *src, const char *queue, const char *consumer, 
 	struct buf sql = { 0 };
 	struct err ignored = { 0 };
 
-	buf_str(&sql, "SELECT k, sub_batch FROM pgq.queue, pgq.consumer, pgq.subscription,"
+	buf_str(&sql, "SELECT k, sub_batch FROM \1.queue, \1.consumer, \1.subscription,"
 		" unnest(ARRAY[sub_last_tick, sub_next_tick]) k WHERE sub_queue = queue_id"
-		" AND sub_consumer = co_id AND k IS NOT NULL AND NOT EXISTS (SELECT FROM pgq.tick"
+		" AND sub_consumer = co_id AND k IS NOT NULL AND NOT EXISTS (SELECT FROM \1.tick"
 		" WHERE tick_queue = queue_id AND tick_id = k) AND (queue_name, co_name) = (");
 	add_names(&sql, queue, consumer);
 	buf_str(&sql, ") ORDER BY k");
@@ -264,8 +356,8 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 static void add_pending(struct buf *sql, const char *queue, const char *consumer)
 {
 	buf_str(sql, "(SELECT last.tick_event_seq - done.tick_event_seq"
-		" FROM pgq.queue q, pgq.consumer c, pgq.subscription s, pgq.tick done,"
-		" LATERAL (SELECT tick_event_seq FROM pgq.tick"
+		" FROM \1.queue q, \1.consumer c, \1.subscription s, \1.tick done,"
+		" LATERAL (SELECT tick_event_seq FROM \1.tick"
 		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
 		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id"
 		" AND done.tick_queue = q.queue_id AND done.tick_id = s.sub_last_tick"
@@ -281,9 +373,9 @@ static void add_pending(struct buf *sql, const char *queue, const char *consumer
 static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
 {
 	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
-		" CASE WHEN batch_id IS NOT NULL THEN pgq.batch_event_sql(batch_id) END,"
+		" CASE WHEN batch_id IS NOT NULL THEN \1.batch_event_sql(batch_id) END,"
 		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time")
-		" FROM pgq.next_batch_%s(", min_events ? "custom" : "info");
+		" FROM \1.next_batch_%s(", min_events ? "custom" : "info");
 	add_names(sql, queue, consumer);
 	if (min_events) {
 		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
@@ -314,7 +406,7 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 	struct buf sql = { 0 };
 
 	if (finish)
-		buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ");", finish);
+		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
 	add_next(&sql, queue, consumer, min_events);
 	if (run(src, &sql, e) < 0)
 		return no_batch(src, queue, consumer, e);
@@ -344,7 +436,7 @@ int queue_finish(struct pq *src, int64_t batch, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT pgq.finish_batch(%" PRId64 ")", batch);
+	buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ")", batch);
 	return run(src, &sql, e);
 }
 
@@ -352,7 +444,7 @@ int queue_batch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT tick_id IS NOT NULL FROM pgq.get_batch_info(%" PRId64 ")", batch);
+	buf_fmt(&sql, "SELECT tick_id IS NOT NULL FROM \1.get_batch_info(%" PRId64 ")", batch);
 	if (run(src, &sql, e) == 0)
 		*yes = is_true(src, 0);
 	return e->code;
@@ -363,12 +455,12 @@ int queue_times(struct pq *src, const char *queue, struct position *pos, size_t 
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT coalesce((SELECT " TIME_US("tick_time") " FROM pgq.tick"
+	buf_fmt(&sql, "SELECT coalesce((SELECT " TIME_US("tick_time") " FROM \1.tick"
 		" WHERE tick_queue = q.queue_id AND tick_id = k),"
-		" CASE WHEN k < (SELECT min(tick_id) FROM pgq.tick"
+		" CASE WHEN k < (SELECT min(tick_id) FROM \1.tick"
 		" WHERE tick_queue = q.queue_id) THEN 0 ELSE %d END),"
-		" (SELECT max(tick_id) FROM pgq.tick WHERE tick_queue = q.queue_id)"
-		" FROM pgq.queue q, unnest('{0", QUEUE_NO_TICK);
+		" (SELECT max(tick_id) FROM \1.tick WHERE tick_queue = q.queue_id)"
+		" FROM \1.queue q, unnest('{0", QUEUE_NO_TICK);
 	for (size_t i = 0; i < n; i++)
 		buf_fmt(&sql, ",%" PRId64, pos[i].tick);
 	buf_str(&sql, "}'::bigint[]) WITH ORDINALITY t (k, i) WHERE queue_name = ");

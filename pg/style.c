@@ -51,13 +51,20 @@ static const char ask_sql[] = PQ_OWN_PATH
 	" EXISTS (SELECT 1 FROM pg_proc p"
 	" JOIN pg_namespace n ON n.oid = pronamespace"
 	" JOIN pg_language l ON l.oid = prolang"
-	" WHERE nspname = 'pgq' AND proname = 'logutriga' AND lanname <> 'c')::int4";
+	" WHERE proname = 'logutriga' AND lanname <> 'c' AND nspname = ";   /* PgQ's schema */
 
 int style_ask(struct pq *src, const struct conf *c, struct style *style, struct err *e)
 {
+	struct buf sql = { 0 };
+
 	*style = (struct style){ 0 };
-	if (pq_query(src, ask_sql, e) < 0)
-		return e->code;
+	buf_str(&sql, ask_sql);
+	buf_literal(&sql, span_of(src->schema ? src->schema : "pgq"));
+	buf_str(&sql, ")::int4");
+	int rc = pq_query(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0)
+		return rc;
 	keep(style->date, sizeof style->date, pq_value(src, 0, 0));
 	keep(style->interval, sizeof style->interval, pq_value(src, 0, 1));
 	keep(style->zone, sizeof style->zone, pq_value(src, 0, 2));

@@ -1,9 +1,10 @@
 /*
  * Making ticks and PgQ's maintenance: what pgqd does otherwise.
  *
- * PgQ's ticker takes its snapshot before it takes the tick's number, so two at once can store a tick
- * whose snapshot is older than its predecessor's, and then consumers get events twice. The table of
- * ticks is locked against that: an INSERT that waits for the lock takes its snapshot after it.
+ * PgQ's ticker takes its snapshot before it takes the tick's number, so two at once can store a
+ * tick whose snapshot is older than its predecessor's, and then consumers get events twice. The
+ * table of ticks is locked against that: an INSERT that waits for the lock takes its snapshot after
+ * it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static int run(struct pq *src, struct buf *sql, struct err *e)
 {
 	struct err ignored = { 0 };
 
+	queue_expand(sql, src);
 	if (pq_query(src, buf_cstr(sql), e) < 0 && !sqlstate_is_lost(e))
 		pq_query(src, "ROLLBACK", &ignored);
 	buf_free(sql);
@@ -54,16 +56,18 @@ static bool is_true(struct pq *src, int col)
  * else by its ticks alone. */
 static const char look_sql[] = "SELECT coalesce(t.tick_id, 0),"
 	" coalesce(" MS("clock_timestamp() - t.tick_time") ", 0),"
-	" NOT EXISTS (SELECT FROM pgq.tick WHERE tick_queue = queue_id AND tick_id < t.tick_id),"
-	" coalesce(pgq.seq_getval(queue_event_seq) - t.tick_event_seq, 0), " MS("queue_ticker_max_lag")
-	", " MS("queue_ticker_idle_period") ", " MS("queue_rotation_period") ","
+	" NOT EXISTS (SELECT FROM \1.tick WHERE tick_queue = queue_id AND tick_id < t.tick_id),"
+	" CASE WHEN has_sequence_privilege(queue_event_seq, 'SELECT, USAGE') THEN"
+	" coalesce(pg_sequence_last_value(queue_event_seq::regclass), 1) - t.tick_event_seq"
+	" ELSE 0 END, " MS("queue_ticker_max_lag") ", " MS("queue_ticker_idle_period") ","
+	" " MS("queue_rotation_period") ","
 	" queue_ticker_paused OR queue_external_ticker,"
 	" EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
 	" AND (application_name ~ '^pgqd' OR query ~ '^select (pgq\\.ticker\\(\\)"
 	"|\\* from pgq\\.maint_retry_events|func_name, func_arg from pgq\\.maint_operations)')),"
-	" has_function_privilege('pgq.ticker(text)', 'EXECUTE'),"
-	" has_table_privilege('pgq.tick', 'UPDATE, DELETE')"
-	" FROM pgq.queue LEFT JOIN LATERAL (SELECT * FROM pgq.tick WHERE tick_queue = queue_id"
+	" has_function_privilege('\1.ticker(text)', 'EXECUTE'),"
+	" has_table_privilege('\1.tick', 'UPDATE, DELETE')"
+	" FROM \1.queue LEFT JOIN LATERAL (SELECT * FROM \1.tick WHERE tick_queue = queue_id"
 	" ORDER BY tick_id DESC LIMIT 1) t ON true WHERE queue_name = ";
 
 int ticker_look(struct pq *src, const char *queue, struct ticker_look *l, struct err *e)
@@ -101,7 +105,7 @@ static int end(struct pq *src, const char *how, struct err *e)
 
 static void add_newest(struct buf *sql, const char *what, const char *queue)
 {
-	buf_fmt(sql, "(SELECT %s FROM pgq.tick, pgq.queue WHERE tick_queue = queue_id"
+	buf_fmt(sql, "(SELECT %s FROM \1.tick, \1.queue WHERE tick_queue = queue_id"
 		" AND queue_name = ", what);
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, " ORDER BY tick_id DESC LIMIT 1)");
@@ -112,8 +116,9 @@ static void add_is_older(struct buf *sql, const char *queue)
 {
 	buf_str(sql, "SELECT coalesce(bool_or(txid_snapshot_xmin(new) < txid_snapshot_xmin(old)"
 		" OR txid_snapshot_xmax(new) < txid_snapshot_xmax(old)), false) FROM (SELECT"
-		" tick_snapshot::text::txid_snapshot AS new, lead(tick_snapshot::text::txid_snapshot)"
-		" OVER (ORDER BY tick_id DESC) AS old FROM pgq.tick, pgq.queue"
+		" tick_snapshot::text::txid_snapshot AS new,"
+		" lead(tick_snapshot::text::txid_snapshot)"
+		" OVER (ORDER BY tick_id DESC) AS old FROM \1.tick, \1.queue"
 		" WHERE tick_queue = queue_id AND queue_name = ");
 	buf_literal(sql, span_of(queue));
 	buf_str(sql, " ORDER BY tick_id DESC LIMIT 2) t");
@@ -128,8 +133,8 @@ int ticker_tick(struct pq *src, const char *queue, const struct ticker_look *l, 
 	begin(&sql, src, TICK_LOCK_TIMEOUT_MS);
 	add_lock(&sql, queue);
 	if (l->may_lock)
-		buf_str(&sql, "LOCK TABLE pgq.tick IN SHARE ROW EXCLUSIVE MODE;");
-	buf_str(&sql, "SELECT pgq.ticker(");
+		buf_str(&sql, "LOCK TABLE \1.tick IN SHARE ROW EXCLUSIVE MODE;");
+	buf_str(&sql, "SELECT \1.ticker(");
 	buf_literal(&sql, span_of(queue));
 	buf_fmt(&sql, ") FROM (SELECT 1) one WHERE %" PRId64 " = coalesce(", l->tick);
 	add_newest(&sql, "tick_id", queue);
@@ -221,7 +226,7 @@ int ticker_maintain(struct pq *src, const char *queue, struct err *e)
 	struct buf sql = { 0 };
 
 	begin(&sql, src, MAINTENANCE_LOCK_TIMEOUT_MS);
-	buf_str(&sql, "SELECT func_name, func_arg FROM pgq.maint_operations(); COMMIT");
+	buf_str(&sql, "SELECT func_name, func_arg FROM \1.maint_operations(); COMMIT");
 	if (run(src, &sql, e) < 0)
 		return e->code;
 	size_t n = (size_t)pq_rows(src);
@@ -233,7 +238,7 @@ int ticker_maintain(struct pq *src, const char *queue, struct err *e)
 	for (size_t i = 0; i < n; i++)
 		operate(src, queue, &list[i], e);
 	free(list);
-	return e->code ? e->code : call(src, queue, "pgq.maint_retry_events", NULL, e);
+	return e->code ? e->code : call(src, queue, "\1.maint_retry_events", NULL, e);
 }
 
 /* ---- a tick that somebody waits for */
@@ -243,7 +248,7 @@ int ticker_force(struct pq *src, const char *queue, int64_t *txid, struct err *e
 	struct buf sql = { 0 };
 
 	begin(&sql, src, TICK_LOCK_TIMEOUT_MS);
-	buf_str(&sql, "SELECT txid_current(), pgq.force_tick(");
+	buf_str(&sql, "SELECT txid_current(), \1.force_tick(");
 	buf_literal(&sql, span_of(queue));
 	buf_str(&sql, "); COMMIT");
 	if (run(src, &sql, e) == 0)
@@ -272,7 +277,7 @@ int ticker_denied(struct pq *src, struct err *e)
 
 	buf_str(&sql, "SELECT quote_ident(current_user)");
 	if (run(src, &sql, e) == 0)
-		err_set(e, ERR_RIGHTS, "src_db: our role may make no ticks: GRANT pgq_admin TO %s;",
-			pq_value(src, 0, 0));
+		err_set(e, ERR_RIGHTS, "src_db: our role may make no ticks: GRANT %s_admin TO %s;",
+			queue_schema(src), pq_value(src, 0, 0));
 	return e->code;
 }

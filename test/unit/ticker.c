@@ -4,17 +4,68 @@
 #include "unit.h"
 
 /* What of pg and base is only linked. */
-int ticker_look(struct pq *q, const char *queue, struct ticker_look *l, struct err *e) { (void)q, (void)queue, (void)l, (void)e; return -1; }
-int ticker_tick(struct pq *q, const char *queue, const struct ticker_look *l, int64_t *t, struct err *e) { (void)q, (void)queue, (void)l, (void)t, (void)e; return -1; }
-int ticker_maintain(struct pq *q, const char *queue, struct err *e) { (void)q, (void)queue, (void)e; return -1; }
-int ticker_force(struct pq *q, const char *queue, int64_t *t, struct err *e) { (void)q, (void)queue, (void)t, (void)e; return -1; }
-int ticker_sees(struct pq *q, const char *queue, int64_t x, int64_t *t, struct err *e) { (void)q, (void)queue, (void)x, (void)t, (void)e; return -1; }
-int ticker_denied(struct pq *q, struct err *e) { (void)q, (void)e; return -1; }
-struct pq *pq_open(const char *what, const char *c, const char *enc, struct err *e) { (void)what, (void)c, (void)enc, (void)e; return NULL; }
-void pq_close(struct pq *q) { (void)q; }
-bool process_sleep(int64_t ms) { (void)ms; return true; }
-void process_child(pid_t parent, int fd) { (void)parent, (void)fd; }
-int64_t clock_ms(void) { return 1; }
+int ticker_look(struct pq *q, const char *queue, struct ticker_look *l, struct err *e)
+{
+	(void)q, (void)queue, (void)l, (void)e;
+	return -1;
+}
+
+int ticker_tick(struct pq *q, const char *queue, const struct ticker_look *l, int64_t *tick,
+	struct err *e)
+{
+	(void)q, (void)queue, (void)l, (void)tick, (void)e;
+	return -1;
+}
+
+int ticker_maintain(struct pq *q, const char *queue, struct err *e)
+{
+	(void)q, (void)queue, (void)e;
+	return -1;
+}
+
+int ticker_force(struct pq *q, const char *queue, int64_t *txid, struct err *e)
+{
+	(void)q, (void)queue, (void)txid, (void)e;
+	return -1;
+}
+
+int ticker_sees(struct pq *q, const char *queue, int64_t txid, int64_t *tick, struct err *e)
+{
+	(void)q, (void)queue, (void)txid, (void)tick, (void)e;
+	return -1;
+}
+
+int ticker_denied(struct pq *q, struct err *e)
+{
+	(void)q, (void)e;
+	return -1;
+}
+
+struct pq *queue_open(const struct conf *c, const char *encoding, struct err *e)
+{
+	(void)c, (void)encoding, (void)e;
+	return NULL;
+}
+
+void pq_close(struct pq *q)
+{
+	(void)q;
+}
+
+bool process_sleep(int64_t ms)
+{
+	return ms > 0;
+}
+
+void process_child(pid_t parent, int fd)
+{
+	(void)parent, (void)fd;
+}
+
+int64_t clock_ms(void)
+{
+	return 1;
+}
 
 struct step {
 	int64_t at_s, tick, age_s, unticked;
@@ -29,9 +80,11 @@ static void play(const char *name, const struct step *s)
 	struct ticker_mind m = { 0 };
 
 	for (int i = 0; s->at_s; s++, i++) {
-		struct ticker_look l = { .tick = s->tick, .age_ms = s->age_s * 1000, .only = s->only,
-			.unticked = s->unticked, .lag_ms = 3000, .idle_ms = 60000, .paused = s->paused,
-			.pgqd = s->pgqd };
+		struct ticker_look l = {
+			.tick = s->tick, .age_ms = s->age_s * 1000, .only = s->only,
+			.unticked = s->unticked, .lag_ms = 3000, .idle_ms = 60000,
+			.paused = s->paused, .pgqd = s->pgqd,
+		};
 		char what[80];
 		snprintf(what, sizeof what, "%s, step %d", name, i);
 		check_int(what, ticker_judge(&m, &l, s->at_s * 1000), s->wanted);
@@ -45,7 +98,8 @@ int main(void)
 	play("a new queue", (const struct step[]){
 		{ 1, 1, 2, 0, true, false, false, TICKER_TICKS },
 		{ 2, 2, 1, 0, false, false, false, TICKER_TICKS }, { 0 } });
-	play("a queue without any tick", (const struct step[]){ { 1, 0, 0, 0, true, false, false, TICKER_TICKS }, { 0 } });
+	play("a queue without any tick", (const struct step[]){
+		{ 1, 0, 0, 0, true, false, false, TICKER_TICKS }, { 0 } });
 	play("an old queue nobody ticks", (const struct step[]){
 		{ 1, 7, 66, 0, false, false, false, TICKER_TICKS }, { 0 } });
 	play("events wait at the start", (const struct step[]){
