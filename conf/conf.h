@@ -183,6 +183,10 @@ int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, 
 /* SQL text combines events with the config, and its encoding is the source's: unless that is UTF8,
  * the config must be ASCII. 0, or ERR_SHAPE with the key. */
 int conf_fits(const struct conf *, const char *encoding, struct err *);
+/* The i-th destination that the config describes, NULL after the last: the job's own, or instead of
+ * it those of the rules that do not ignore. Of a rule by_name, nothing is derived that depends on
+ * names. */
+const struct dest *conf_dest(const struct conf *, size_t i);
 void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
 /* Appends the effective config. mask hides a connection string's secrets and returns a malloc'ed
  * string. */
