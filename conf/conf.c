@@ -189,6 +189,14 @@ const struct dest *conf_dest(const struct conf *conf, size_t i)
 	return NULL;
 }
 
+bool conf_keeps(const struct conf *conf)
+{
+	for (size_t i = 0; conf_dest(conf, i); i++)
+		if (conf_dest(conf, i)->part_keep)
+			return true;
+	return false;
+}
+
 /* A key of the rule that is not set is so whatever the job has. */
 static void show_rule(const struct conf *conf, const struct rule *rule, struct buf *out)
 {

@@ -187,6 +187,7 @@ int conf_fits(const struct conf *, const char *encoding, struct err *);
  * it those of the rules that do not ignore. Of a rule by_name, nothing is derived that depends on
  * names. */
 const struct dest *conf_dest(const struct conf *, size_t i);
+bool conf_keeps(const struct conf *);           /* has any of them part_keep? */
 void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
 /* Appends the effective config. mask hides a connection string's secrets and returns a malloc'ed
  * string. */

@@ -51,14 +51,16 @@ static int check_words(struct reading *l, struct rule *rule)
 /* As dest_complete, with names that an event might bring; derives what does not depend on them. */
 static const char *try_names(struct rule *rule, struct err *why)
 {
-	struct dest dest;
-	int rc = rule_dest(rule, span_of("schema.table"), &dest, why);
+	struct dest tried;
+	int rc = rule_dest(rule, span_of("schema.table"), &tried, why);
+	char *words = rule->dest.dest_table;
 
-	rule->dest.part_by = dest.part_by;
-	rule->dest.period = dest.period;
-	rule->dest.keep = dest.keep;
-	rule_dest_free(&dest);
-	return rc < 0 ? "dest_table" : NULL;
+	rule->dest.dest_table = tried.dest_table;
+	const char *key = dest_complete(&rule->dest, why);
+	rule->dest.dest_table = words;
+	rule->dest.schema = rule->dest.table = (struct span){ NULL, 0 };
+	rule_dest_free(&tried);
+	return !key && rc < 0 ? "dest_table" : key;
 }
 
 static int load_rule(struct reading *l, struct rule *rule)

@@ -314,7 +314,7 @@ struct verdict judge_position(const struct judge_case *);
 /* The number of lanes that have a position, as lane 0's says. */
 size_t judge_lanes(const struct position *);
 /* A hash of everything that decides which lane a row belongs to. */
-int64_t judge_rule(const struct dest *, size_t lanes);
+int64_t judge_rule(const struct conf *, size_t lanes);
 /* Is a position's tick at neither end of the batch? Then call queue_times before judge_position. */
 bool judge_needs_times(const struct judge_case *);
 
@@ -369,15 +369,22 @@ struct table_name {
  * *which (or NULL) is its index. *children: all are children of dest_table itself. */
 int admit_check(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	bool *children, size_t *which, struct err *);
+
+struct admit {                          /* tables of one destination that got rows */
+	const struct dest *dest;
+	size_t number;                  /* differs from that of any other in the transaction */
+	const struct table_name *names;
+	size_t n;
+	const struct tally *columns;    /* that dest_table generates, and no row brought */
+	bool children;                  /* all are expected to be children of dest_table */
+};
+
 /* Appends statements, to be sent with the COMMIT in one message, that fail if one of the tables
- * does not generate the columns, which no row brought, or, if children is set, is not a child of
- * dest_table. */
-void admit_add_checks(struct buf *sql, const struct pq *, const struct dest *,
-	const struct table_name *, size_t n, bool children, const struct tally *columns);
+ * does not generate the columns or, if that is expected, is not a child of dest_table. */
+void admit_add_checks(struct buf *sql, const struct pq *, const struct admit *);
 /* If e is the error of one of these statements: rolls back and replaces e by what admit_check says,
  * ERR_SHAPE, or ERR_CONFLICT. Returns e's code. */
-int admit_explain(struct pq *, const struct dest *, const struct table_name *, size_t n,
-	const struct tally *columns, struct err *e);
+int admit_explain(struct pq *, const struct admit *, struct err *e);
 /* Queries all that are not admitted: the rows of pq_query, a name first. */
 int admit_list(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	struct err *);
