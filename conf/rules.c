@@ -1,6 +1,7 @@
 /*
  * Reads the rules: a section of the file for each, whose name is a source table's or a pattern.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "reading.h"
@@ -63,6 +64,33 @@ static const char *try_names(struct rule *rule, struct err *why)
 	return !key && rc < 0 ? "dest_table" : key;
 }
 
+static bool is_inherited(const struct reading *l, const char *key)
+{
+	const struct value *value = reading_given(l, key_find(key));
+
+	return !value || !value->section;
+}
+
+/* A section without partitions needs not unset what others say of theirs. */
+static void drop_inherited(struct reading *l, struct dest *d)
+{
+	if (d->part_field)
+		return;
+	if (d->part_template && is_inherited(l, "part_template") &&
+	    strstr(d->part_template, "_PART_")) {
+		free(d->part_template);
+		d->part_template = NULL;
+	}
+	if (d->part_keep && is_inherited(l, "part_keep")) {
+		free(d->part_keep);
+		d->part_keep = NULL;
+	}
+	if (is_inherited(l, "part_premake"))
+		d->part_premake = 0;
+	if (is_inherited(l, "part_late"))
+		d->part_late = PART_LATE_CREATE;
+}
+
 static int load_rule(struct reading *l, struct rule *rule)
 {
 	size_t type = strlen(VALUES_TYPE_SECTION);
@@ -75,6 +103,8 @@ static int load_rule(struct reading *l, struct rule *rule)
 	for (size_t i = 0; i < key_count && !l->err->code; i++)
 		if (key_is_of_dest(&key_table[i]))
 			reading_key(l, &key_table[i]);
+	if (!l->err->code)
+		drop_inherited(l, &rule->dest);
 	if (l->err->code || check_words(l, rule) < 0)
 		return l->err->code;
 	const char *key = rule->by_name ? try_names(rule, &why) : dest_complete(&rule->dest, &why);
@@ -91,7 +121,8 @@ static int check_shared(struct reading *l, const struct rule *a, const struct ru
 {
 	struct buf x = { 0 }, y = { 0 };
 
-	if (a->ignore || b->ignore || !same_text(a->dest.dest_table, b->dest.dest_table))
+	/* of patterns the names are not known yet: dests.c */
+	if (a->ignore || b->ignore || a->by_name || b->by_name || !same_text(a->dest.dest_table, b->dest.dest_table))
 		return 0;
 	for (size_t i = 0; i < key_count && !l->err->code; i++) {
 		const struct key *key = &key_table[i];
