@@ -37,6 +37,9 @@ static void log_skipped(const struct job *j, const struct pass *p)
 	if (p->own)
 		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", id, p->own,
 			text_s(p->own));
+	if (p->passed)
+		log_info("batch %" PRId64 ": %" PRId64 " event%s passed over: ignore = 1", id,
+			p->passed, text_s(p->passed));
 	if (p->late)
 		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep%s%s",
 			id, p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
@@ -85,14 +88,16 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 
 /* Adds what lanes have committed of the batch before one failed. */
 static void add_half(struct loader *l, const struct queue_batch *b, struct load *load,
-	struct tally *rows)
+	struct tally *rows, struct tally *dests)
 {
 	if (l->half_of == b->id) {
 		load->rows += tally_rows(&l->half);
 		load->late_rows += l->half_late;
 		tally_merge(rows, &l->half);
+		tally_merge(dests, &l->half_dests);
 	}
 	tally_clear(&l->half);
+	tally_clear(&l->half_dests);
 	l->half_of = l->half_late = 0;
 }
 
@@ -101,7 +106,7 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 	struct job *j = l->job;
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	int64_t dead = (int64_t)p->dead.n;
-	struct tally rows = { 0 }, unstored = { 0 };
+	struct tally rows = { 0 }, unstored = { 0 }, dests = { 0 };
 	struct load load = {
 		.events = p->events, .bytes = sink_bytes(p->sink), .passed = p->passed,
 		.partitions = watch_partitions(j->watch),
@@ -114,17 +119,20 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 		const struct place *k = j->dests.place[i];
 		const struct sink_done *done = sink_done(p->sink, i);
 		add_rows(j, k, &done->rows, &rows);
+		tally_add(&dests, k->dest->dest_table, tally_rows(&done->rows));
 		add_rows(j, k, &done->unstored, &unstored);
 		load.late_rows += upkeep_tell_late(j, k, p->batch->id, &done->rows);
 	}
 	load.rows = tally_rows(&rows);
 	load.unstored = tally_rows(&unstored);
 	log_unstored(p->batch, &unstored, &load);
-	add_half(l, p->batch, &load, &rows);
+	add_half(l, p->batch, &load, &rows, &dests);
+	load.dests = j->conf->nrule ? &dests : NULL;
 	log_batch(j, p->batch, &load);
 	watch_batch(j->watch, &load, &rows, &p->dead);
 	tally_clear(&rows);
 	tally_clear(&unstored);
+	tally_clear(&dests);
 }
 
 /* ---- loading */
@@ -153,8 +161,10 @@ static void keep_half(struct loader *l, const struct pass *p)
 {
 	struct job *j = p->job;
 
-	if (l->half_of != p->batch->id)
+	if (l->half_of != p->batch->id) {
 		tally_clear(&l->half);
+		tally_clear(&l->half_dests);
+	}
 	l->half_of = p->batch->id;
 	for (size_t n = 0; n < j->dests.nplace; n++) {
 		const struct tally *rows = &sink_done(p->sink, n)->rows;
@@ -164,6 +174,8 @@ static void keep_half(struct loader *l, const struct pass *p)
 				tally_add(&committed, rows->at[i].name, rows->at[i].rows);
 		l->half_late += upkeep_tell_late(j, j->dests.place[n], p->batch->id, &committed);
 		add_rows(j, j->dests.place[n], &committed, &l->half);
+		tally_add(&l->half_dests, j->dests.place[n]->dest->dest_table,
+			tally_rows(&committed));
 		tally_clear(&committed);
 	}
 }
@@ -342,5 +354,6 @@ void batch_free(struct loader *l)
 {
 	places_free(&l->job->dests);
 	tally_clear(&l->half);
+	tally_clear(&l->half_dests);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

@@ -148,6 +148,7 @@ struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
 	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
 	int64_t passed;                 /* events that were passed over */
+	const struct tally *dests;      /* rows by dest_table; NULL: there is one */
 	int64_t tick, took_ms, lag_ms;  /* lag_ms: from its tick to its commit */
 };
 
@@ -159,11 +160,14 @@ struct metrics {                        /* zeroed before use */
 	int64_t retries[METRICS_KINDS]; /* by error code, negated */
 	int64_t dead_waiting;           /* letters in the table; -1: unknown */
 	int64_t success_s;              /* since 1970, 0: never */
+	int64_t passed;
+	struct tally dests;             /* rows by dest_table, with sections */
 };
 
 void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
 void metrics_retry(struct metrics *, int code); /* after an error of that code */
+void metrics_free(struct metrics *);            /* what is in it */
 void metrics_text(const struct metrics *, const struct health *, const struct conf *, struct buf *);
 
 /* ---- state.c: the state file, what others know of the running process */
@@ -633,7 +637,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
-	struct tally half;              /* rows that lanes have committed of batch half_of, */
+	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */
 	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };
 

@@ -121,7 +121,7 @@ static void connect_source(struct job *j)
 {
 	struct err e = { 0 };
 
-	if (conf_keeps(j->conf))
+	if (conf_keeps(j->conf) && !j->src)
 		j->src = pq_open("src_db", j->conf->src_db, NULL, &e);
 	if (e.code)
 		log_warn("the clocks are not compared: %s", e.msg);

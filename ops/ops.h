@@ -147,6 +147,9 @@ int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */
 int admin_install(struct job *, const char *role, struct err *);
 
+/* show_partitions, with the destinations of the tables whose triggers feed the queue. */
+int admin_partitions(struct job *, struct err *);
+
 /* ---- status.c: --status */
 
 /* Prints to standard output; again: each second, until a signal. 0; 1: something could not be

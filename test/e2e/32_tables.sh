@@ -224,7 +224,7 @@ part_method = monthly" on_error=dead_letter
 	tick q
 	once
 	expect_rows 5
-	expect_eq "$(dst "select count(*) from tdispatch.dead_letter where error ~ 'another part_method'")" 1
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter where message ~ 'another part_method'")" 1
 }
 
 case_other_time_zones() {
@@ -330,6 +330,92 @@ part_keep = 10 days"
 	once
 	expect_rows 0
 	expect_eq "$(dst "select count(*) from pg_inherits where inhparent = 'orders'::regclass")" 2 "premade"
+}
+
+# Tables that a pattern leads to are known by the triggers that feed the queue.
+case_check() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out "^ok +table archive.log_a"
+	expect_match out "^ok +table archive.log_b"
+	expect_match out "^ok +table orders"
+	dst "drop table archive.log_b"
+	source_table t "id int primary key"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "archive.log_b"
+	expect_match out "no section of the config is for source table public.t"
+}
+
+case_partitions_of_a_pattern() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH"
+	some_of_all
+	once
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	expect_match out "^archive.log_b_2026_01_31 "
+	expect_match out "1 children of archive.log_a; part_keep is not set"
+	expect_match out "2 children of orders"
+}
+
+case_metrics() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH" metrics_file=job.prom
+	some_of_all
+	once
+	expect_match job.prom '^tdispatch_destination_rows_total.*dest_table="archive.log_a".* 7$'
+	expect_match job.prom '^tdispatch_destination_rows_total.*dest_table="orders".* 10$'
+	expect_match job.prom '^tdispatch_rows_total.* 20$'
+	expect_match job.prom '^tdispatch_passed_events_total.* 4$'
+}
+
+# A generated column of one table is asked for there alone.
+case_generated_columns() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH"
+	src "alter table log_a add twice int; alter table orders add twice int"
+	dst "alter table orders add twice int; alter table archive.log_a add twice int generated always as (id * 2) stored"
+	src "insert into orders values (1, '2026-01-31', 'x', 7); insert into log_a values (1, '2026-01-31', 'x', 7)"
+	tick q
+	once
+	expect_eq "$(dst "select twice from orders")" 7
+	expect_eq "$(dst "select twice from archive.log_a")" 2
+}
+
+# A child that is no partition of its own dest_table gets no row.
+case_foreign_child() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH"
+	dst "create table archive.log_a_2026_01_31 (id int, day date, note text);
+		alter table archive.log_b attach partition archive.log_a_2026_01_31 for values from ('2026-01-31') to ('2026-02-01')"
+	some_of_all
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "log_a_2026_01_31 is a child of .*log_b, not of archive.log_a"
+	expect_rows 0
+}
+
+case_many_tables() {
+	local i
+	new_pair "$CASE"
+	dst "create schema archive"
+	for i in {1..50}; do
+		source_table "t$i" "id int primary key, day date, note text"
+		target_table "archive.t$i" "id int"
+	done
+	config dest_table='' "part_template=$ATTACH"
+	sections '[public.*]
+dest_table = archive.%(table)s'
+	install
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-3' || i % 2 || '&note=' || repeat('x', 100), 'public.t' || 1 + i % 50, null, null, null)) from generate_series(1, 20000) i" >/dev/null
+	tick q
+	once --set lanes=2
+	expect_match err "events=20000 rows=20000 partitions_created=100"
+	expect_eq "$(dst "select count(*) from archive.t7")" 400
 }
 
 case_show_config_can_be_loaded() {
