@@ -179,7 +179,7 @@ prepare_two_tables() {
 # Where a run was completed, the other table has all rows once, too.
 judge_others() {
 	local i
-	for ((i = 1; i <= POINT; i++)); do
+	for ((i = 2; i <= POINT; i++)); do
 		expect_eq "$(dst "select count(*) || ' ' || count(distinct id) from c$i.others")" "40 40" "c$i.others"
 	done
 }

@@ -414,7 +414,7 @@ dest_table = archive.%(table)s'
 	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-3' || i % 2 || '&note=' || repeat('x', 100), 'public.t' || 1 + i % 50, null, null, null)) from generate_series(1, 20000) i" >/dev/null
 	tick q
 	once --set lanes=2
-	expect_match err "events=20000 rows=20000 partitions_created=100"
+	expect_match err "events=20000 rows=20000 partitions_created=50"
 	expect_eq "$(dst "select count(*) from archive.t7")" 400
 }
 
