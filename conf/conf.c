@@ -80,7 +80,8 @@ static int check_files(struct reading *l)
 	for (size_t i = 2; i < 4; i++)
 		for (size_t k = 0; k < i; k++)
 			if (path[i] && path[k] && strcmp(path[i], path[k]) == 0)
-				return reading_refuse(l, name[i], "another key names the same file");
+				return reading_refuse(l, name[i],
+					"another key names the same file");
 	return 0;
 }
 
@@ -91,8 +92,8 @@ static int check_listen(struct reading *l)
 
 	if (!address || socket_address(address, &ignored))
 		return 0;
-	return reading_refuse(l, "metrics_listen", "neither an address with a port, 127.0.0.1:9187 or"
-		" [::1]:9187, nor the path of a socket that begins with /");
+	return reading_refuse(l, "metrics_listen", "neither an address with a port, 127.0.0.1:9187"
+		" or [::1]:9187, nor the path of a socket that begins with /");
 }
 
 /* ---- the job */

@@ -16,7 +16,7 @@ struct value {
 	char *key;                      /* lower case */
 	char *raw;                      /* as in the file, not interpolated */
 	char *where;                    /* prefix of messages about it */
-	const char *section;            /* of a source table; NULL: the job's, or any other origin */
+	const char *section;            /* of a rule; NULL: of the job, or no section */
 	enum value_from from;
 	bool used;                      /* read, or otherwise no reason for a warning */
 	size_t semicolon_line;          /* as in struct ini_entry */
@@ -174,6 +174,9 @@ const struct rule *rule_find(const struct conf *, struct span table, struct span
  * destination of that name. */
 int rule_dest(const struct rule *, struct span table, struct dest *, struct err *);
 void rule_dest_free(struct dest *);
+
+/* ---- reading.c: reading one key, in reading.h */
+/* ---- rules.c: reading the sections of source tables, in reading.h */
 
 /* ---- conf.c: the config as a whole */
 

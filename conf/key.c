@@ -72,8 +72,9 @@ bool key_is_of_dest(const struct key *key)
 
 static void *member(const struct key *key, const struct conf *conf, const struct dest *dest)
 {
-	return (void *)(key_is_of_dest(key) ? (uintptr_t)dest + key->at - offsetof(struct conf, dest) :
-		(uintptr_t)conf + key->at);
+	if (key_is_of_dest(key))
+		return (void *)((uintptr_t)dest + key->at - offsetof(struct conf, dest));
+	return (void *)((uintptr_t)conf + key->at);
 }
 
 char **key_text(const struct key *key, const struct conf *conf, const struct dest *dest)

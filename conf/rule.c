@@ -38,7 +38,9 @@ static struct words split(struct span name)
 	const char *dot = name.n ? memchr(name.p, '.', name.n) : NULL;
 	size_t n = dot ? (size_t)(dot - name.p) : 0;
 
-	return (struct words){ { name.p, n }, dot ? (struct span){ dot + 1, name.n - n - 1 } : name };
+	if (!dot)
+		return (struct words){ { name.p, 0 }, name };
+	return (struct words){ { name.p, n }, { dot + 1, name.n - n - 1 } };
 }
 
 /* Does the text go on with the word? Then appends what it stands for, and moves *text. */

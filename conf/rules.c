@@ -45,8 +45,10 @@ static int check_words(struct reading *l, struct rule *rule)
 			return reading_refuse(l, key->name, "%(schema)s and %(table)s are known in"
 				" dest_table alone");
 	}
-	return rule->by_name && rule->by_type ? reading_refuse(l, "dest_table", "events of this section"
-		" name no table: %(schema)s and %(table)s are not known") : 0;
+	if (!rule->by_name || !rule->by_type)
+		return 0;
+	return reading_refuse(l, "dest_table", "events of this section name no table:"
+		" %(schema)s and %(table)s are not known");
 }
 
 /* As dest_complete, with names that an event might bring; derives what does not depend on them. */
@@ -122,7 +124,8 @@ static int check_shared(struct reading *l, const struct rule *a, const struct ru
 	struct buf x = { 0 }, y = { 0 };
 
 	/* of patterns the names are not known yet: dests.c */
-	if (a->ignore || b->ignore || a->by_name || b->by_name || !same_text(a->dest.dest_table, b->dest.dest_table))
+	if (a->ignore || b->ignore || a->by_name || b->by_name ||
+	    !same_text(a->dest.dest_table, b->dest.dest_table))
 		return 0;
 	for (size_t i = 0; i < key_count && !l->err->code; i++) {
 		const struct key *key = &key_table[i];

@@ -204,7 +204,8 @@ static struct source *add_source(struct dests *ds, struct source **bucket, struc
 
 static bool is_of(const struct source *s, struct span name, bool by_type)
 {
-	return s->name.n == name.n && s->by_type == by_type && memcmp(s->name.p, name.p, name.n) == 0;
+	return s->name.n == name.n && s->by_type == by_type &&
+		memcmp(s->name.p, name.p, name.n) == 0;
 }
 
 static struct source *look_up(struct dests *ds, const struct conf *conf, struct span name,

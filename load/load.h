@@ -407,8 +407,8 @@ struct dests {                          /* zeroed before use */
 	struct sink *sink;              /* their rows; NULL before places_open */
 };
 
-/* Adds the destinations whose names the config says, unless it was done. style: of the events, lives
- * as long. */
+/* Adds the destinations whose names the config says, unless it was done. style: of the events, and
+ * lives as long. */
 void dests_open(struct dests *, const struct conf *, const struct style *);
 void dests_free(struct dests *);                /* and zeroes it; all but `parts` and the sink */
 /* Where the event's table leads, without rules the only source. Adds the destination if a pattern
@@ -528,7 +528,8 @@ int txn_begin(struct job *, const struct queue_batch *, struct err *);
 int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
  * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
- * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed meanwhile. */
+ * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed
+ * meanwhile. */
 int txn_commit(struct job *, const struct queue_batch *, const struct sink *, struct err *);
 
 /* ---- places.c: creating missing partitions */

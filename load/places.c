@@ -301,7 +301,8 @@ int places_settle(struct place *at, struct job *j, bool sent, int64_t *event, st
 	if (!is_unsettled(k))
 		return 0;
 	for (int tries = 1;; tries++) {
-		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 || look(at, j->ddl, event, e) < 0)
+		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+		    look(at, j->ddl, event, e) < 0)
 			return e->code;
 		if (make(at, j, timeout_ms, event, e) == 0 || !waits(e))
 			return e->code;

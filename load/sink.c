@@ -189,9 +189,11 @@ bool sink_idle(const struct sink *s)
 
 void sink_swallow(struct sink *s)
 {
-	for (size_t i = 0; i < s->nstream; i++)
-		for (const struct block *b = s->stream[i]->first; b; b = b->next)
-			tally_add(&s->done[s->stream[i]->of].rows, s->stream[i]->table, (int64_t)b->nrows);
+	for (size_t i = 0; i < s->nstream; i++) {
+		const struct stream *st = s->stream[i];
+		for (const struct block *b = st->first; b; b = b->next)
+			tally_add(&s->done[st->of].rows, st->table, (int64_t)b->nrows);
+	}
 	drop_rows(s);
 }
 

@@ -87,10 +87,11 @@ void checkserver_connections(struct findings *, const struct conf *, struct pq *
 /* ---- checksource.c: --check's part about who writes events */
 
 /* Adds the job's destinations: those that the config names, and with sections also those to which
- * these lead the tables whose triggers feed the queue. found, or NULL: gets tables that no section is
- * for. src NULL: not connected. */
+ * these lead the tables whose triggers feed the queue. found, or NULL: gets tables that no section
+ * is for. src NULL: not connected. */
 int checksource_meet(struct job *, struct findings *, struct err *);
-/* Which triggers feed the queue, with events that go that way? Fills feed; call checksource_free. */
+/* Which triggers feed the queue, with events that go that way? Fills feed; call
+ * checksource_free. */
 int checksource_feed(struct job *, const struct way *, struct feed *, struct err *);
 /* The triggers, and the style, which is filled, and what is to be said of them. */
 void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *);

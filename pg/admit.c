@@ -192,8 +192,8 @@ int admit_check(struct pq *dst, const struct dest *d, const struct table_name *n
 	return admit_fault(dst, d, 0, &loose, e);
 }
 
-/* Texts that the failing statement casts to an integer, before the destination's number and a slash:
- * the server's message quotes them, in any language. */
+/* Texts that the failing statement casts to an integer, before the destination's number and a
+ * slash: the server's message quotes them, in any language. */
 #define NO_CHILDREN "tdispatch: children: "
 #define NOT_GENERATED "tdispatch: generated: "
 

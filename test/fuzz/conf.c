@@ -62,8 +62,8 @@ static bool can_be_written(const char *text)
 static bool values_can_be_written(const struct conf *conf)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		const char *text = key_text(&key_table[i], conf, &conf->dest) ? *key_text(&key_table[i], conf, &conf->dest) :
-			NULL;
+		char *const *at = key_text(&key_table[i], conf, &conf->dest);
+		const char *text = at ? *at : NULL;
 		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 ||
 		    has_inline_comment(text)))
 			return false;
@@ -100,6 +100,8 @@ static void check_conf(const struct conf *c)
 	CHECK(c->loop_delay >= 0 && c->exception_sleep >= 0 && c->connection_lifetime >= 0 &&
 		c->retry_limit >= 0);
 	CHECK(c->lanes >= 1 && c->lanes <= LANES_MAX && c->batch_min_events >= 0);
+	if (c->nrule)
+		return;                 /* dest is only what they inherit */
 	CHECK(c->dest.table.n > 0 && c->dest.schema.n <= NAME_BYTES_MAX);
 	CHECK(c->dest.table.n + period_suffix_len(c->dest.period.method) <= NAME_BYTES_MAX);
 	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) +

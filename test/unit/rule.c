@@ -18,8 +18,8 @@ static struct rule rule_of(char *section, bool by_type, char *dest_table)
 	};
 }
 
-static char any[] = "*.*", logs[] = "public.log_*", orders[] = "public.orders", log_a[] = "public.log_a",
-	types[] = "order.*", into[] = "x";
+static char any[] = "*.*", logs[] = "public.log_*", orders[] = "public.orders",
+	log_a[] = "public.log_a", types[] = "order.*", into[] = "x";
 
 /* Exact names before patterns, then the order of the file. */
 static void test_find(void)
@@ -58,8 +58,9 @@ static void test_names(void)
 		{ "archive.%(table)s", "public.", NULL, "empty" },
 		{ "archive.%(table)s", "", NULL, "empty" },
 		{ "%(table)s", "public.a.b", NULL, "dot" },
-		{ "archive.%(table)s", "public.012345678901234567890123456789012345678901234567890123",
-			NULL, "63 bytes" },
+		{ "archive.%(table)s",
+			"public.012345678901234567890123456789012345678901234567890123", NULL,
+			"63 bytes" },
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++) {
@@ -83,9 +84,11 @@ static void test_names(void)
 static void test_matches(void)
 {
 	static const struct { const char *pattern, *text; bool wanted; } cases[] = {
-		{ "*", "", true }, { "*", "a", true }, { "a*", "a", true }, { "a*b*c", "axbxbc", true },
+		{ "*", "", true }, { "*", "a", true }, { "a*", "a", true },
+		{ "a*b*c", "axbxbc", true },
 		{ "a*b", "ab", true }, { "a*b", "ba", false }, { "", "", true }, { "", "a", false },
-		{ "**", "x", true }, { "*a", "aaab", false }, { "public.po_*", "public.po_2026", true },
+		{ "**", "x", true }, { "*a", "aaab", false },
+		{ "public.po_*", "public.po_2026", true },
 		{ "public.po_*", "public.pos", false },
 	};
 

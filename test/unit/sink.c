@@ -359,7 +359,8 @@ static void test_free(void)
 	check_int("it was ended", rc, 0);
 	check_int("the connection is free", p.server[0].state, IDLE);
 	check_int("rows are left", sink_idle(p.sink), false);
-	check_int("rows were written", sink_wrote(p.sink, 0, 0) || sink_wrote(p.sink, 0, 3600), true);
+	check_int("rows were written",
+		sink_wrote(p.sink, 0, 0) || sink_wrote(p.sink, 0, 3600), true);
 	pump_all(&p, SINK_EMPTY, &e);
 	while (!sink_idle(p.sink))
 		pump_all(&p, SINK_EMPTY, &e);
