@@ -198,9 +198,26 @@ bool conf_keeps(const struct conf *conf)
 	return false;
 }
 
+/* Appends text with the events' words as a config has them, not as text with a percent sign. */
+static void add_words(struct buf *out, struct span text)
+{
+	static const char *const words[] = { "%%(schema)s", "%%(table)s" };
+
+	for (size_t i = 0; i < text.n; i++) {
+		for (size_t k = 0; k < 2; k++) {
+			size_t n = strlen(words[k]);
+			if (text.n - i >= n && memcmp(text.p + i, words[k], n) == 0)
+				i++;    /* one of the two percent signs */
+		}
+		buf_add(out, text.p + i, 1);
+	}
+}
+
 /* A key of the rule that is not set is so whatever the job has. */
 static void show_rule(const struct conf *conf, const struct rule *rule, struct buf *out)
 {
+	struct buf value = { 0 };
+
 	buf_fmt(out, "\n[%s]\n", rule->section);
 	if (rule->ignore)
 		buf_str(out, "ignore = 1\n");
@@ -211,9 +228,12 @@ static void show_rule(const struct conf *conf, const struct rule *rule, struct b
 			continue;
 		bool is_set = !text || *text;
 		buf_fmt(out, "%s =%s", key->name, is_set ? " " : "\n");
+		value.len = 0;
 		if (is_set)
-			key_show(key, conf, &rule->dest, out, NULL);
+			key_show(key, conf, &rule->dest, &value, NULL);
+		add_words(out, (struct span){ value.p, value.len });
 	}
+	buf_free(&value);
 }
 
 void conf_show(const struct conf *conf, struct buf *out, char *(*mask)(const char *conninfo))

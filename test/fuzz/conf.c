@@ -59,10 +59,19 @@ static bool can_be_written(const char *text)
 	return true;
 }
 
-static bool values_can_be_written(const struct conf *conf)
+/* Would 2.1 have taken the end of its first line for a comment? Then there is a warning. */
+static bool has_inline_comment(const char *text)
+{
+	const char *semicolon = strchr(text, ';');
+
+	return semicolon && semicolon > text && !memchr(text, '\n', (size_t)(semicolon - text)) &&
+		strchr(" \t\v\f\r", semicolon[-1]);
+}
+
+static bool values_can_be_written(const struct conf *conf, const struct dest *dest)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		char *const *at = key_text(&key_table[i], conf, &conf->dest);
+		char *const *at = key_text(&key_table[i], conf, dest);
 		const char *text = at ? *at : NULL;
 		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 ||
 		    has_inline_comment(text)))
@@ -77,8 +86,11 @@ static void check_shown_again(const struct conf *conf)
 	struct buf shown = { 0 }, text = { 0 }, shown_again = { 0 };
 	struct err e = { 0 };
 
-	if (!values_can_be_written(conf))
+	if (!values_can_be_written(conf, &conf->dest))
 		return;
+	for (size_t i = 0; i < conf->nrule; i++)
+		if (!conf->rule[i].ignore && !values_can_be_written(conf, &conf->rule[i].dest))
+			return;
 	show(conf, &shown);
 	buf_str(&text, "[tdispatch]\n");
 	buf_add(&text, shown.p, shown.len);
