@@ -413,9 +413,14 @@ dest_table = archive.%(table)s'
 	install
 	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-3' || i % 2 || '&note=' || repeat('x', 100), 'public.t' || 1 + i % 50, null, null, null)) from generate_series(1, 20000) i" >/dev/null
 	tick q
-	once --set lanes=2
+	once
 	expect_match err "events=20000 rows=20000 partitions_created=50"
 	expect_eq "$(dst "select count(*) from archive.t7")" 400
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-02-' || 10 + i % 5 || '&note=' || repeat('x', 100), 'public.t' || 1 + i / 5 % 50, null, null, null)) from generate_series(1, 100000) i" >/dev/null
+	tick q
+	once --set lanes=2
+	expect_match err "events=100000 rows=100000 partitions_created=250"
+	expect_eq "$(dst "select count(*) from archive.t7")" 2400
 }
 
 case_show_config_can_be_loaded() {
