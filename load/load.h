@@ -335,7 +335,7 @@ void watch_end(struct watch *, const char *how, bool failed);   /* how: as for p
 
 struct known {                          /* zeroed but dest */
 	const struct dest *dest;
-	uint64_t pass;                  /* from 1; the caller counts it up: columns may have changed */
+	uint64_t pass;                  /* from 1; the caller counts it up: types may change */
 
 	/* private to known.c */
 	struct known_part *part;        /* by start_s, which identifies a partition */
