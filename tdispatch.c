@@ -143,7 +143,7 @@ static const struct mode modes[] = {
 	{ "licenses", 0, MODE_NO_CONFIG, .run = licenses },
 	{ "ini", 0, MODE_NO_CONFIG, .run = sample },
 	{ "show-config", 0, 0, .run = show_config },
-	{ "show-partitions", 0, 0, .run = act, .action = show_partitions },
+	{ "show-partitions", 0, 0, .run = act, .action = admin_partitions },
 	{ "check", 0, 0, .run = check },
 	{ "dry-run", 0, 0, .run = act, .action = dryrun_run },
 	{ "status", 0, MODE_JSON, .run = status },

@@ -8,6 +8,27 @@
 #include "../base/base.h"
 #include "../urlenc.h"
 
+/* ---- an event, as PgQ has it */
+
+/* What may be read of an event besides id, type and data; only what is asked for is set. */
+enum event_part {
+	EVENT_TABLE = 1 << 0,           /* ev_extra1 */
+	EVENT_TXID = 1 << 1,
+	EVENT_TIME = 1 << 2,
+	EVENT_TICK = 1 << 3,
+	EVENT_BATCH_TIME = 1 << 4,      /* the time of the batch's tick */
+	EVENT_LOCAL_TIME = 1 << 5,      /* local_time is of EVENT_TIME */
+	EVENT_LOCAL_BATCH_TIME = 1 << 6 /* or of EVENT_BATCH_TIME */
+};
+
+struct event {                          /* spans are valid until the next event is read */
+	int64_t id, txid, tick;
+	struct span type, data, table;
+	int64_t time, batch_time;       /* in microseconds since 2000-01-01, UTC */
+	int64_t local_time;             /* the same by the source session's zone */
+	unsigned lacks;                 /* parts that are NULL: only a dead letter's */
+};
+
 /* ---- date.c: ISO dates, and the calendar */
 
 #define DAY_S 86400
@@ -182,6 +203,26 @@ static inline size_t binary_room(struct span raw)
  * the server judges the value. */
 size_t binary_begin_row(char *out, size_t columns);
 ssize_t binary_put(char *out, enum binary_kind, struct span raw);
+
+/* ---- json.c: the row grammar of JSON events, RFC 8259 */
+
+struct json {                           /* a cursor in one object or array */
+	const char *p, *end;
+	const char *why;                /* after -1: what is wrong at p, a string constant */
+	char close;                     /* the byte that ends it */
+	bool first;
+};
+
+/* open: '{' or '['. 0, or -1 if the text does not begin with it. */
+int json_open(struct json *, struct span text, char open);
+/* Takes the next member, or an array's element with an empty name. Both are slices of the text,
+ * strings with their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no
+ * JSON. Names may come twice. */
+int json_next(struct json *, struct span *name, struct span *value);
+/* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
+ * raw.n bytes, or with escape, for COPY's text format, for 2 * raw.n. Returns the length; -1:
+ * \u0000 or half a surrogate pair, at offset *bad of raw. */
+ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad);
 
 /* ---- route.c: a row's columns, and where they stand in the event */
 

@@ -60,8 +60,9 @@ static int ask_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err 
 
 int age_look(struct job *j, struct err *e)
 {
-	const struct period_rule *rule = &j->conf->dest.period;
-	struct upkeep *r = &j->upkeep;
+	const struct dest *any = conf_dest(j->conf, 0);
+	const struct period_rule *rule = &(any ? any : &j->conf->dest)->period;
+	struct clocks *r = &j->clocks;
 	int64_t src_s, dst_s, local_s, ignored_s;
 
 	if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
@@ -74,20 +75,23 @@ int age_look(struct job *j, struct err *e)
 	if (r->apart)
 		warn_apart(src_s, dst_s);
 	r->now_s = rule->zoned ? dst_s + rule->zone_s : local_s;
-	r->kept_s = period_before(j->conf->dest.keep, r->now_s);
-	r->kept_s -= ((r->kept_s % HOUR_S) + HOUR_S) % HOUR_S;  /* periods end on the hour */
 	r->known = true;
 	return 0;
 }
 
 /* ---- a period, by its start or its partition's name */
 
-bool age_is_old(const struct job *j, int64_t start_s)
+int64_t age_kept(const struct job *j, const struct dest *d)
 {
-	const struct upkeep *r = &j->upkeep;
+	int64_t kept_s = period_before(d->keep, j->clocks.now_s);
 
-	return j->conf->dest.keep.unit != PERIOD_NONE && r->known && !r->apart &&
-		period_end(&j->conf->dest.period, start_s) <= r->kept_s;
+	return kept_s - ((kept_s % HOUR_S) + HOUR_S) % HOUR_S;  /* periods end on the hour */
+}
+
+bool age_is_old(const struct job *j, const struct dest *d, int64_t start_s)
+{
+	return d->keep.unit != PERIOD_NONE && j->clocks.known && !j->clocks.apart &&
+		period_end(&d->period, start_s) <= age_kept(j, d);
 }
 
 bool age_of_name(const struct dest *d, const char *name, int64_t *start_s)
@@ -96,13 +100,12 @@ bool age_of_name(const struct dest *d, const char *name, int64_t *start_s)
 		period_of_suffix(&d->period, span_of(name + d->table.n), start_s);
 }
 
-bool age_may_be_loose(const struct job *j, struct span partition)
+bool age_may_be_loose(const struct job *j, const struct dest *d, struct span partition)
 {
-	const struct dest *d = &j->conf->dest;
 	struct span suffix = { partition.p + d->table.n, partition.n - d->table.n };
 	int64_t start_s;
 
 	return d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE &&
-		j->upkeep.known && period_of_suffix(&d->period, suffix, &start_s) &&
-		age_is_old(j, start_s);
+		j->clocks.known && period_of_suffix(&d->period, suffix, &start_s) &&
+		age_is_old(j, d, start_s);
 }

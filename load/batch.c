@@ -37,10 +37,31 @@ static void log_skipped(const struct job *j, const struct pass *p)
 	if (p->own)
 		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", id, p->own,
 			text_s(p->own));
+	if (p->passed)
+		log_info("batch %" PRId64 ": %" PRId64 " event%s passed over: ignore = 1", id,
+			p->passed, text_s(p->passed));
 	if (p->late)
-		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep = %s",
-			id, p->late, text_s(p->late), j->conf->dest.part_keep);
+		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep%s%s",
+			id, p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
+			j->conf->nrule ? "" : j->conf->dest.part_keep);
 	log_dead(j, p->batch, &p->dead);
+}
+
+/* Adds the place's rows under their partitions' names, with the schema where there are several
+ * places. */
+static void add_rows(const struct job *j, const struct place *k, const struct tally *rows,
+	struct tally *sum)
+{
+	struct buf name = { 0 };
+
+	for (size_t i = 0; i < rows->n; i++) {
+		name.len = 0;
+		if (j->conf->nrule && k->dest->schema.n)
+			buf_fmt(&name, "%.*s.", (int)k->dest->schema.n, k->dest->schema.p);
+		buf_str(&name, rows->at[i].name);
+		tally_add(sum, buf_cstr(&name), rows->at[i].rows);
+	}
+	buf_free(&name);
 }
 
 static void log_unstored(const struct queue_batch *b, const struct tally *unstored,
@@ -67,40 +88,51 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 
 /* Adds what lanes have committed of the batch before one failed. */
 static void add_half(struct loader *l, const struct queue_batch *b, struct load *load,
-	struct tally *rows)
+	struct tally *rows, struct tally *dests)
 {
 	if (l->half_of == b->id) {
 		load->rows += tally_rows(&l->half);
 		load->late_rows += l->half_late;
 		tally_merge(rows, &l->half);
+		tally_merge(dests, &l->half_dests);
 	}
 	tally_clear(&l->half);
+	tally_clear(&l->half_dests);
 	l->half_of = l->half_late = 0;
 }
 
 static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 {
 	struct job *j = l->job;
-	const struct sink_done *done = sink_done(p->places->sink);
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
 	int64_t dead = (int64_t)p->dead.n;
+	struct tally rows = { 0 }, unstored = { 0 }, dests = { 0 };
 	struct load load = {
-		.events = p->events, .rows = tally_rows(&done->rows),
-		.unstored = tally_rows(&done->unstored), .bytes = done->bytes,
+		.events = p->events, .bytes = sink_bytes(p->sink), .passed = p->passed,
 		.partitions = watch_partitions(j->watch),
 		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
 		.tick = p->batch->tick, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
 	};
-	struct tally rows = { 0 };
 
 	log_skipped(j, p);
-	log_unstored(p->batch, &done->unstored, &load);
-	load.late_rows = upkeep_tell_late(j, p->batch->id, &done->rows);
-	tally_merge(&rows, &done->rows);
-	add_half(l, p->batch, &load, &rows);
+	for (size_t i = 0; i < j->dests.nplace; i++) {
+		const struct place *k = j->dests.place[i];
+		const struct sink_done *done = sink_done(p->sink, i);
+		add_rows(j, k, &done->rows, &rows);
+		tally_add(&dests, k->dest->dest_table, tally_rows(&done->rows));
+		add_rows(j, k, &done->unstored, &unstored);
+		load.late_rows += upkeep_tell_late(j, k, p->batch->id, &done->rows);
+	}
+	load.rows = tally_rows(&rows);
+	load.unstored = tally_rows(&unstored);
+	log_unstored(p->batch, &unstored, &load);
+	add_half(l, p->batch, &load, &rows, &dests);
+	load.dests = j->conf->nrule ? &dests : NULL;
 	log_batch(j, p->batch, &load);
 	watch_batch(j->watch, &load, &rows, &p->dead);
 	tally_clear(&rows);
+	tally_clear(&unstored);
+	tally_clear(&dests);
 }
 
 /* ---- loading */
@@ -127,18 +159,25 @@ static int keep_dead(struct pass *p, struct err *e)
  * which are told of now, and counted then. */
 static void keep_half(struct loader *l, const struct pass *p)
 {
-	const struct tally *rows = &sink_done(p->places->sink)->rows;
-	struct tally committed = { 0 };
+	struct job *j = p->job;
 
-	for (size_t i = 0; i < rows->n; i++)
-		if (!p->job->loads[job_lane_of(p->job, span_of(rows->at[i].name))])
-			tally_add(&committed, rows->at[i].name, rows->at[i].rows);
-	if (l->half_of != p->batch->id)
+	if (l->half_of != p->batch->id) {
 		tally_clear(&l->half);
+		tally_clear(&l->half_dests);
+	}
 	l->half_of = p->batch->id;
-	l->half_late += upkeep_tell_late(p->job, p->batch->id, &committed);
-	tally_merge(&l->half, &committed);
-	tally_clear(&committed);
+	for (size_t n = 0; n < j->dests.nplace; n++) {
+		const struct tally *rows = &sink_done(p->sink, n)->rows;
+		struct tally committed = { 0 };
+		for (size_t i = 0; i < rows->n; i++)
+			if (!j->loads[job_lane_of(j, span_of(rows->at[i].name))])
+				tally_add(&committed, rows->at[i].name, rows->at[i].rows);
+		l->half_late += upkeep_tell_late(j, j->dests.place[n], p->batch->id, &committed);
+		add_rows(j, j->dests.place[n], &committed, &l->half);
+		tally_add(&l->half_dests, j->dests.place[n]->dest->dest_table,
+			tally_rows(&committed));
+		tally_clear(&committed);
+	}
 }
 
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
@@ -153,7 +192,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (verdict != TXN_TO_LOAD)
 			return verdict;
 		if (l->lanes != j->lanes)
-			places_forget(p->places);
+			places_forget(&j->dests);
 		l->lanes = j->lanes;
 		p->from = j->src;
 		again = pass_run(p, e);
@@ -162,12 +201,12 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	} while (again);
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
-	if (txn_commit(j, p->batch, &sink_done(p->places->sink)->rows, e) < 0) {
+	if (txn_commit(j, p->batch, p->sink, e) < 0) {
 		keep_half(l, p);
-		places_forget(p->places);
+		places_forget(&j->dests);
 		return e->code;
 	}
-	places_committed(p->places, j->watch);
+	places_committed(&j->dests, j->watch);
 	return TXN_TO_LOAD;
 }
 
@@ -182,7 +221,7 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 	}
 	if (e->code == ERR_SHAPE && !*forgot) {
 		*forgot = true;         /* a known partition may have been dropped since */
-		places_forget(p->places);
+		places_forget(&p->job->dests);
 		return true;
 	}
 	return false;
@@ -240,7 +279,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 {
 	struct job *j = l->job;
 	struct pass p = {
-		.job = j, .batch = batch, .places = &l->places, .event = -1,
+		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
@@ -262,15 +301,22 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	return 1;
 }
 
+/* Does the time decide where the destination's rows go? */
+static bool is_timed(const struct dest *d)
+{
+	bool detaches = d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE;
+
+	return d->part_late != PART_LATE_CREATE || detaches;
+}
+
 /* Asks for the time if it decides where rows go. Only while src is idle, so before a batch. */
 static int ask_age(struct job *j, struct err *e)
 {
-	const struct dest *d = &j->conf->dest;
-	bool detaches = d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE;
+	bool timed = false;
 
-	if ((d->part_late == PART_LATE_CREATE && !detaches) || j->upkeep.known)
-		return 0;
-	return age_look(j, e);
+	for (size_t i = 0; conf_dest(j->conf, i); i++)
+		timed |= is_timed(conf_dest(j->conf, i));
+	return timed && !j->clocks.known ? age_look(j, e) : 0;
 }
 
 int batch_run(struct loader *l, struct err *e)
@@ -286,7 +332,7 @@ int batch_run(struct loader *l, struct err *e)
 		&batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
-	places_open(&l->places, &c->dest);
+	places_open(j);
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);
@@ -306,7 +352,8 @@ int batch_finish(struct loader *l, struct err *e)
 
 void batch_free(struct loader *l)
 {
-	places_free(&l->places);
+	places_free(&l->job->dests);
 	tally_clear(&l->half);
+	tally_clear(&l->half_dests);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

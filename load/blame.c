@@ -8,15 +8,22 @@
 
 #include "load.h"
 
+/* Whose table refused rows; any where no table did. */
+static const struct place *place_of_fault(const struct pass *p)
+{
+	return p->job->dests.place[p->fault.of];
+}
+
 /* After a missing table without a template that creates it: appends what to do. */
 static void add_remedy(const struct pass *p, struct err *e)
 {
-	const struct conf *c = p->job->conf;
-
-	if (c->dest.part_template || !sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
-	    !*p->fault.table || !strstr(e->msg, p->fault.table))
+	if (!*p->fault.table)
 		return;
-	err_add(e, "; part_template is not set, so %s", c->dest.part_field ?
+	const struct dest *d = place_of_fault(p)->dest;
+	if (d->part_template || !sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
+	    !strstr(e->msg, p->fault.table))
+		return;
+	err_add(e, "; part_template is not set, so %s", d->part_field ?
 		"partitions must be there before their rows come: create it, or set part_template" :
 		"dest_table must be there: create it, or check dest_table");
 }
@@ -34,9 +41,9 @@ static void add_place(const struct pass *p, struct buf *place, struct err *e)
 	if ((!full && !locked) || pq_query(dst, "ROLLBACK", &ignored) < 0)
 		return;
 	if (full)
-		ddl_add_tablespace(dst, &j->conf->dest, table, place);
+		ddl_add_tablespace(dst, place_of_fault(p)->dest, table, place);
 	else
-		ddl_say_who(dst, &j->conf->dest, table, e);
+		ddl_say_who(dst, place_of_fault(p)->dest, table, e);
 }
 
 /* After a table refused rows, whatever is in them: puts its name before the server's message. */

@@ -5,41 +5,47 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "load.h"
 
 #define SHOWN_MAX 100                   /* events without a place that are printed */
 
-struct plan {
+struct plan_place {                     /* for a dest_table */
+	bool asked;                     /* the rest was looked up */
 	struct tally create;            /* partitions that a run would create */
 	struct tally missing;           /* missing tables that would not be created */
 	struct tally lacking;           /* columns that a table does not have */
 	struct tally wrong;             /* tables that are no partitions of dest_table */
 	struct table parent;            /* dest_table */
+};
+
+struct plan {
+	struct plan_place *place;       /* by the place's number */
+	size_t n, cap;
 	struct buf ddl, faults;         /* faults: a line each */
 	int64_t nfaults;
 };
 
 /* Reports, once, the first column that the rows have and the table, called name, lacks. table may
- * be plan->parent, for a partition that would be created like it. */
-static int plan_columns(struct pass *p, const struct table *table, const char *name,
-	const struct shape *shape, struct err *e)
+ * be at->parent, for a partition that would be created like it. */
+static int plan_columns(struct pass *p, struct plan_place *at, const struct dest *d,
+	const struct table *table, const char *name, const struct shape *shape, struct err *e)
 {
 	struct plan *plan = p->place_for;
-	const struct conf *c = p->job->conf;
 	struct buf shown = { 0 };
 	size_t i;
 
 	if (table_lacks(p->job->dst[0], table, shape->target, shape->n, &i, e) < 0 ||
 	    i == shape->n)
 		return e->code;
-	if (table == &plan->parent && !table_is_model(&c->dest, table, shape->target[i]))
+	if (table == &at->parent && !table_is_model(d, table, shape->target[i]))
 		return 0;
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
-	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
+	if (tally_add(&at->lacking, buf_cstr(&shown), 0)) {
 		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name,
-			buf_cstr(&shown), c->dest.nfield ? "fields names" : "events have");
+			buf_cstr(&shown), d->nfield ? "fields names" : "events have");
 		plan->nfaults++;
 	}
 	buf_free(&shown);
@@ -47,15 +53,15 @@ static int plan_columns(struct pass *p, const struct table *table, const char *n
 }
 
 /* The partition exists, and may be a table of somebody else. */
-static int plan_found(struct pass *p, const struct part_want *want, const struct table *found,
-	const char *name, const struct shape *shape, struct err *e)
+static int plan_found(struct pass *p, struct plan_place *at, const struct part_want *want,
+	const struct table *found, const char *name, const struct shape *shape, struct err *e)
 {
 	struct plan *plan = p->place_for;
 	const struct table_name table = { want->name, want->old };
 	struct err wrong = { 0 };
 	bool child;
 
-	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&plan->wrong, name))
+	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&at->wrong, name))
 		admit_check(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
 	bool verdict = wrong.code == ERR_SHAPE || wrong.code == ERR_RIGHTS;
 	if (wrong.code && (*wrong.sqlstate || !verdict)) {
@@ -63,27 +69,26 @@ static int plan_found(struct pass *p, const struct part_want *want, const struct
 		return e->code;
 	}
 	if (wrong.code) {
-		tally_add(&plan->wrong, name, 0);
+		tally_add(&at->wrong, name, 0);
 		buf_fmt(&plan->faults, "  %s\n", wrong.msg);
 		plan->nfaults++;
 	}
-	return plan_columns(p, found, name, shape, e);
+	return plan_columns(p, at, want->dest, found, name, shape, e);
 }
 
 /* The partition does not exist, and a run would create it. */
-static int plan_creation(struct pass *p, const char *part, const struct shape *shape,
-	struct err *e)
+static int plan_creation(struct pass *p, struct plan_place *at, const struct dest *d,
+	const char *part, const struct shape *shape, struct err *e)
 {
 	struct plan *plan = p->place_for;
-	const struct conf *c = p->job->conf;
-	bool first = !plan->create.n;
+	bool first = !at->create.n;
 
-	tally_add(&plan->create, part, 0);
-	if (*plan->parent.oid)
-		return plan_columns(p, &plan->parent, c->dest.dest_table, shape, e);
-	if (first && strstr(c->dest.part_template, "_PARENT")) {
+	tally_add(&at->create, part, 0);
+	if (*at->parent.oid)
+		return plan_columns(p, at, d, &at->parent, d->dest_table, shape, e);
+	if (first && strstr(d->part_template, "_PARENT")) {
 		buf_fmt(&plan->faults, "  table %s is not there, and part_template needs it"
-			" (_PARENT): create it, or check dest_table\n", c->dest.dest_table);
+			" (_PARENT): create it, or check dest_table\n", d->dest_table);
 		plan->nfaults++;
 	}
 	return 0;
@@ -103,37 +108,72 @@ static int plan_sql(struct plan *plan, const struct part_want *want, struct err 
 	return 0;
 }
 
-/* A pass_place: called once for each partition and shape. */
-static int plan_partition(struct pass *p, struct part_want *want, const struct shape *shape,
-	struct buf *table, struct err *e)
+/* Reports a column that fields names and the target generates. */
+static int plan_generated(struct job *j, struct plan *plan, const struct dest *d, struct err *e)
+{
+	size_t i;
+
+	if (table_lists_generated(j->dst[0], d, &i, e) == 0 && i < d->nfield) {
+		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of"
+			" fields\n", (int)d->field[i].target.n, d->field[i].target.p,
+			d->dest_table);
+		plan->nfaults++;
+	}
+	return e->code;
+}
+
+/* The plan for the place, after looking at its dest_table. NULL: an error. */
+static struct plan_place *plan_at(struct pass *p, const struct place *k, const struct dest *d,
+	struct err *e)
 {
 	struct plan *plan = p->place_for;
+
+	while (plan->n <= k->number) {
+		plan->place = mem_grow(plan->place, plan->n, &plan->cap, sizeof *plan->place);
+		plan->place[plan->n++] = (struct plan_place){ 0 };
+	}
+	struct plan_place *at = &plan->place[k->number];
+	if (!at->asked && (table_find(p->job->dst[0], d, d->table, &at->parent, e) < 0 ||
+	    plan_generated(p->job, plan, d, e) < 0))
+		return NULL;
+	at->asked = true;
+	return at;
+}
+
+/* A pass_place: called once for each partition and shape. */
+static int plan_partition(struct pass *p, struct place *k, struct part_want *want,
+	const struct shape *shape, struct buf *table, struct err *e)
+{
+	struct plan *plan = p->place_for;
+	struct plan_place *at = plan_at(p, k, want->dest, e);
 	struct buf name = { 0 };
 	struct table found = { 0 };
 
 	(void)table;
+	if (!at)
+		return e->code;
 	buf_add(&name, want->name.p, want->name.n);
 	const char *part = buf_cstr(&name);
-	bool known = tally_find(&plan->create, part);
+	bool known = tally_find(&at->create, part);
 	if (!known)
 		table_find(p->job->dst[0], want->dest, want->name, &found, e);
 	if (*found.oid)
-		plan_found(p, want, &found, part, shape, e);
+		plan_found(p, at, want, &found, part, shape, e);
 	else if (!e->code && !want->dest->part_template)
-		tally_add(&plan->missing, part, 0);
+		tally_add(&at->missing, part, 0);
 	else if (!e->code && (known || plan_sql(plan, want, e) == 0))
-		plan_creation(p, part, shape, e);
+		plan_creation(p, at, want->dest, part, shape, e);
 	buf_free(&name);
 	return e->code;
 }
 
 /* ---- what is printed */
 
-static const char *fate(const struct plan *plan, const char *part)
+static const char *fate(const struct plan_place *at, const char *part)
 {
-	if (tally_find(&plan->create, part))
+	if (tally_find(&at->create, part))
 		return ", would be created";
-	if (tally_find(&plan->missing, part))
+	if (tally_find(&at->missing, part))
 		return ", IS NOT THERE and part_template is not set";
 	return "";
 }
@@ -159,16 +199,26 @@ static void print_bad(const struct dead_list *dead)
 		print_line(stdout, "  and %zu more\n", dead->n - SHOWN_MAX);
 }
 
+static void print_place(const struct pass *p, const struct plan *plan, size_t number)
+{
+	const struct dest *d = p->job->dests.place[number]->dest;
+	const struct tally *rows = &sink_done(p->sink, number)->rows;
+	bool schema = p->job->conf->nrule && d->schema.n;
+
+	for (size_t i = 0; i < rows->n; i++)
+		print_line(stdout, "  %.*s%s%s: %" PRId64 " row%s%s\n",
+			schema ? (int)d->schema.n : 0, d->schema.p, schema ? "." : "",
+			rows->at[i].name, rows->at[i].rows, text_s(rows->at[i].rows),
+			fate(&plan->place[number], rows->at[i].name));
+}
+
 static void print_rows(const struct pass *p, const struct plan *plan)
 {
-	const struct tally *rows = &sink_done(p->places->sink)->rows;
-
 	print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s,"
 		" %" PRId64 " row%s\n", p->batch->id, p->batch->prev_tick, p->batch->tick,
 		p->events, text_s(p->events), p->rows, text_s(p->rows));
-	for (size_t i = 0; i < rows->n; i++)
-		print_line(stdout, "  %s: %" PRId64 " row%s%s\n", rows->at[i].name,
-			rows->at[i].rows, text_s(rows->at[i].rows), fate(plan, rows->at[i].name));
+	for (size_t i = 0; i < plan->n; i++)
+		print_place(p, plan, i);
 }
 
 static void print_skipped(const struct pass *p)
@@ -179,6 +229,9 @@ static void print_skipped(const struct pass *p)
 	if (p->own)
 		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own,
 			text_s(p->own));
+	if (p->passed)
+		print_line(stdout, "%" PRId64 " event%s would be passed over\n", p->passed,
+			text_s(p->passed));
 	if (p->late)
 		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n",
 			p->late, text_s(p->late));
@@ -188,7 +241,9 @@ static void print_plan(const struct pass *p, struct plan *plan)
 {
 	print_rows(p, plan);
 	print_skipped(p);
-	upkeep_tell_late(p->job, p->batch->id, &sink_done(p->places->sink)->rows);
+	for (size_t i = 0; i < plan->n; i++)
+		upkeep_tell_late(p->job, p->job->dests.place[i], p->batch->id,
+			&sink_done(p->sink, i)->rows);
 	print_bad(&p->dead);
 	print_faults(plan);
 	if (plan->ddl.len)
@@ -221,50 +276,47 @@ static int look_at_position(struct job *j, struct queue_batch *b, struct err *e)
 	return b->tick && v.kind != VERDICT_IS_IN;
 }
 
-/* Reports a column that fields names and the target generates. */
-static int plan_generated(struct job *j, struct plan *plan, struct err *e)
-{
-	const struct dest *d = &j->conf->dest;
-	size_t i;
-
-	if (table_lists_generated(j->dst[0], d, &i, e) == 0 && i < d->nfield) {
-		buf_fmt(&plan->faults, "  column %.*s of %s is generated there: take it out of"
-			" fields\n", (int)d->field[i].target.n, d->field[i].target.p,
-			d->dest_table);
-		plan->nfaults++;
-	}
-	return e->code;
-}
-
 static void free_plan(struct plan *plan)
 {
-	tally_clear(&plan->create);
-	tally_clear(&plan->missing);
-	tally_clear(&plan->lacking);
-	tally_clear(&plan->wrong);
+	for (size_t i = 0; i < plan->n; i++) {
+		tally_clear(&plan->place[i].create);
+		tally_clear(&plan->place[i].missing);
+		tally_clear(&plan->place[i].lacking);
+		tally_clear(&plan->place[i].wrong);
+	}
+	free(plan->place);
 	buf_free(&plan->ddl);
 	buf_free(&plan->faults);
+}
+
+/* Without sections there is one dest_table, and what is wrong with it is told without events. */
+static int look_at_dest(struct pass *p, struct err *e)
+{
+	const struct dests *ds = &p->job->dests;
+
+	if (!p->job->conf->nrule)
+		plan_at(p, ds->place[0], ds->place[0]->dest, e);
+	return e->code;
 }
 
 /* As dryrun_run. */
 static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 {
-	const struct dest *d = &j->conf->dest;
 	struct plan plan = { 0 };
-	struct places places = { 0 };
+
+	places_open(j);
 	struct pass p = {
-		.job = j, .from = j->src, .batch = b, .places = &places, .event = -1,
+		.job = j, .from = j->src, .batch = b, .sink = j->dests.sink, .event = -1,
 		.keep = true, .max_dead = DEAD_MAX,
 		.dry = true, .place = plan_partition, .place_for = &plan,
 	};
-
-	places_open(&places, d);
-	if (table_find(j->dst[0], d, d->table, &plan.parent, e) == 0 &&
-	    plan_generated(j, &plan, e) == 0 && pass_run(&p, e) == 0)
+	if (look_at_dest(&p, e) == 0 && pass_run(&p, e) == 0)
 		print_plan(&p, &plan);
-	bool fails = p.dead.n > 0 || plan.missing.n > 0 || plan.nfaults > 0;
+	bool fails = p.dead.n > 0 || plan.nfaults > 0;
+	for (size_t i = 0; i < plan.n; i++)
+		fails |= plan.place[i].missing.n > 0;
 	dead_clear(&p.dead);
-	places_free(&places);
+	places_free(&j->dests);
 	free_plan(&plan);
 	return e->code ? e->code : fails;
 }
@@ -295,7 +347,7 @@ int dryrun_run(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
 
-	if (connect_both(j, e) < 0 || (j->conf->dest.part_keep && age_look(j, e) < 0))
+	if (connect_both(j, e) < 0 || (conf_keeps(j->conf) && age_look(j, e) < 0))
 		return e->code;
 	j->lanes = 1;
 	j->loads[0] = true;

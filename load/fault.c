@@ -107,6 +107,7 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 
 	pq_copy_fault(dst, span_of(l->current->table), &found);
 	*fault = (struct sink_fault){ .event = -1 };
+	fault->of = l->current->of;
 	memcpy(fault->table, l->current->table, sizeof fault->table);
 	memcpy(fault->column, found.column, sizeof fault->column);
 	buf_printable(&shown, found.value, sizeof fault->value / 2);

@@ -60,11 +60,8 @@ void job_free(struct job *j)
 {
 	job_disconnect(j);
 	j->single_until = 0;
-	j->children = false;
-	free(j->upkeep.ev_type);
-	tally_clear(&j->upkeep.stay);
-	j->upkeep = (struct upkeep){ 0 };
-	tally_clear(&j->generated);
+	dests_free(&j->dests);
+	j->clocks = (struct clocks){ 0 };
 	j->style = (struct style){ 0 };
 }
 
@@ -168,10 +165,28 @@ static int check_registration(struct job *j, struct err *e)
 
 /* ---- everything that a run needs */
 
+static bool has_star(const struct dests *ds, const struct place *k)
+{
+	for (size_t i = 0; i < ds->nway; i++)
+		if (ds->way[i]->place == k && !ds->way[i]->dest->nfield)
+			return true;
+	return false;
+}
+
+int job_ask_generated(struct place *k, struct pq *dst, struct err *e)
+{
+	tally_clear(&k->generated);
+	k->asked = table_generated(dst, k->dest, &k->generated, e) == 0;
+	return e->code;
+}
+
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {
-	tally_clear(&j->generated);
-	return j->conf->dest.nfield ? 0 : table_generated(dst, &j->conf->dest, &j->generated, e);
+	dests_open(&j->dests, j->conf, &j->style);
+	for (size_t i = 0; i < j->dests.nplace && !e->code; i++)
+		if (has_star(&j->dests, j->dests.place[i]))
+			job_ask_generated(j->dests.place[i], dst, e);
+	return e->code;
 }
 
 int job_connect(struct job *j, struct err *e)

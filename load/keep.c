@@ -39,25 +39,25 @@ bool keep_is_partition(const struct dest *d, const struct child *child, int64_t 
 	return child->ordinary && child->found && age_of_name(d, child->name, start_s);
 }
 
-static bool is_old(const struct job *j, const struct child *child, int64_t *start_s)
+static bool is_old(const struct job *j, const struct dest *d, const struct child *child,
+	int64_t *start_s)
 {
-	return keep_is_partition(&j->conf->dest, child, start_s) && age_is_old(j, *start_s);
+	return keep_is_partition(d, child, start_s) && age_is_old(j, d, *start_s);
 }
 
-static struct child_question question(const struct job *j)
+static struct child_question question(const struct job *j, const struct dest *d)
 {
 	return (struct child_question){
-		.q = j->ddl, .rule = &j->conf->dest.period, .column = column_of(&j->conf->dest),
-		.kept_s = j->upkeep.kept_s,
+		.q = j->ddl, .rule = &d->period, .column = column_of(d), .kept_s = age_kept(j, d),
 	};
 }
 
 /* How old is all that is in the child? In doubt, *age is CHILD_UNCLEAR, and why says what is in
  * doubt. lock: its rows are read under a lock that blocks writers, but no readers. */
-static int judge(struct job *j, const struct child_list *list, struct child *child, bool lock,
-	enum child_age *age, struct buf *why, struct err *e)
+static int judge(struct job *j, const struct dest *d, const struct child_list *list,
+	struct child *child, bool lock, enum child_age *age, struct buf *why, struct err *e)
 {
-	struct child_question ask = question(j);
+	struct child_question ask = question(j, d);
 
 	if (child_bounds(&ask, list, child, age, why, e) < 0 || *age != CHILD_UNCLEAR)
 		return e->code;
@@ -66,8 +66,8 @@ static int judge(struct job *j, const struct child_list *list, struct child *chi
 	return e->code;
 }
 
-int keep_foresee(struct job *j, const struct child_list *list, struct child *child,
-	enum child_age *age, struct buf *why, struct err *e)
+int keep_foresee(struct job *j, const struct dest *d, const struct child_list *list,
+	struct child *child, enum child_age *age, struct buf *why, struct err *e)
 {
 	struct buf sql = { 0 };
 	struct err ignored = { 0 };
@@ -75,7 +75,7 @@ int keep_foresee(struct job *j, const struct child_list *list, struct child *chi
 	buf_str(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;");
 	pq_add_settings(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
 	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
-		judge(j, list, child, false, age, why, e);
+		judge(j, d, list, child, false, age, why, e);
 	pq_query(j->ddl, "ROLLBACK", &ignored);
 	buf_free(&sql);
 	return e->code;
@@ -84,8 +84,8 @@ int keep_foresee(struct job *j, const struct child_list *list, struct child *chi
 /* Locks the child, and its parent before it, as everybody else does: the other order could deadlock
  * with readers. With inheritance the parent does not change, and is not locked. *parent: the
  * parent's lock was granted. *same: under both locks the child is still what the list says. */
-static int take(struct job *j, const struct child_list *list, const struct child *child,
-	bool *parent, bool *same, struct err *e)
+static int take(struct job *j, const struct dest *d, const struct child_list *list,
+	const struct child *child, bool *parent, bool *same, struct err *e)
 {
 	struct child_list again = { 0 };
 	int64_t start_s;
@@ -94,15 +94,17 @@ static int take(struct job *j, const struct child_list *list, const struct child
 		return e->code;
 	*parent = true;
 	if (child_lock(j->ddl, child->table, false, "ACCESS EXCLUSIVE", e) == 0 &&
-	    child_list(j->ddl, &j->conf->dest, child->name, false, &again, e) == 0)
+	    child_list(j->ddl, d, child->name, false, &again, e) == 0)
 		*same = again.n == 1 && again.at[0].oid == child->oid &&
-			again.declarative == list->declarative && is_old(j, &again.at[0], &start_s);
+			again.declarative == list->declarative &&
+			is_old(j, d, &again.at[0], &start_s);
 	child_clear(&again);
 	return e->code;
 }
 
 struct look {                           /* at all children that are old by their names */
 	struct job *job;
+	struct place *place;
 	struct child_list list;
 	struct tally stay;              /* in doubt or young, and a warning said so */
 	int waits;                      /* lock timeouts */
@@ -112,12 +114,10 @@ struct look {                           /* at all children that are old by their
 /* Warns once, for as long as the child stays. */
 static void stays(struct look *l, const struct child *child, const char *why)
 {
-	const struct job *j = l->job;
-
 	tally_add(&l->stay, child->name, 0);
-	if (!tally_find(&j->upkeep.stay, child->name))
+	if (!tally_find(&l->place->stay, child->name))
 		log_warn("partition %s is older than part_keep = %s by its name, and stays: %s",
-			child->name, j->conf->dest.part_keep, why);
+			child->name, l->place->dest->part_keep, why);
 }
 
 /* Warns of an error, after a lock timeout with the session that holds the table. parent: the
@@ -125,7 +125,7 @@ static void stays(struct look *l, const struct child *child, const char *why)
 static void failed(struct look *l, const struct child *child, bool parent, bool judged,
 	struct err *e)
 {
-	const struct dest *d = &l->job->conf->dest;
+	const struct dest *d = l->place->dest;
 	bool lock = sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
 	struct span locked = parent || !judged ? span_of(child->name) : d->table;
 
@@ -145,7 +145,7 @@ static void failed(struct look *l, const struct child *child, bool parent, bool 
 static int remove_one(struct look *l, struct child *child)
 {
 	struct job *j = l->job;
-	const struct dest *d = &j->conf->dest;
+	const struct dest *d = l->place->dest;
 	struct err e = { 0 }, lost = { 0 };
 	struct buf sql = { 0 }, why = { 0 };
 	enum child_age age = CHILD_UNCLEAR;
@@ -153,8 +153,9 @@ static int remove_one(struct look *l, struct child *child)
 
 	ddl_begin(&sql, j->ddl, UPKEEP_LOCK_TIMEOUT_MS);
 	bool judged = pq_query(j->ddl, buf_cstr(&sql), &e) == 0 &&
-		judge(j, &l->list, child, true, &age, &why, &e) == 0;
-	if (judged && age == CHILD_OLD && take(j, &l->list, child, &parent, &same, &e) == 0 && same)
+		judge(j, d, &l->list, child, true, &age, &why, &e) == 0;
+	if (judged && age == CHILD_OLD && take(j, d, &l->list, child, &parent, &same, &e) == 0 &&
+	    same)
 		child_remove(j->ddl, &l->list, child, d->part_keep_action == KEEP_DETACH, &e);
 	if (same && !e.code)
 		log_info("partition %s is older than part_keep = %s: %s", child->name, d->part_keep,
@@ -181,9 +182,9 @@ static int remove_all(struct look *l, const struct sink *sink, bool stayed)
 
 	for (size_t i = 0; i < l->list.n && rc == 0; i++) {
 		struct child *child = &l->list.at[i];
-		if (!is_old(j, child, &start_s) ||
-		    (tally_find(&j->upkeep.stay, child->name) != NULL) != stayed ||
-		    (sink && sink_wrote(sink, start_s)))
+		if (!is_old(j, l->place->dest, child, &start_s) ||
+		    (tally_find(&l->place->stay, child->name) != NULL) != stayed ||
+		    (sink && sink_wrote(sink, l->place->number, start_s)))
 			continue;
 		if (l->waits < LOCK_WAITS && clock_ms() < l->end_ms && !process_stop_after_batch())
 			rc = remove_one(l, child);
@@ -194,12 +195,11 @@ static int remove_all(struct look *l, const struct sink *sink, bool stayed)
 	return rc;
 }
 
-int keep_run(struct job *j, const struct sink *sink, struct err *e)
+int keep_run(struct job *j, struct place *k, const struct sink *sink, struct err *e)
 {
-	struct look l = { .job = j, .end_ms = clock_ms() + ROWS_MS };
+	struct look l = { .job = j, .place = k, .end_ms = clock_ms() + ROWS_MS };
 
-	if (!j->upkeep.apart &&
-	    child_list(j->ddl, &j->conf->dest, NULL, false, &l.list, e) == 0) {
+	if (!j->clocks.apart && child_list(j->ddl, k->dest, NULL, false, &l.list, e) == 0) {
 		int rc = remove_all(&l, sink, false);
 		if (rc == 0)
 			rc = remove_all(&l, sink, true);
@@ -207,8 +207,8 @@ int keep_run(struct job *j, const struct sink *sink, struct err *e)
 			pq_close(j->ddl);
 			j->ddl = NULL;
 		}
-		tally_clear(&j->upkeep.stay);
-		j->upkeep.stay = l.stay;
+		tally_clear(&k->stay);
+		k->stay = l.stay;
 	}
 	child_clear(&l.list);
 	return e->code;

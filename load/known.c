@@ -94,9 +94,8 @@ static const struct known_columns *share(struct known *k, struct table_columns *
 	return c;
 }
 
-int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *e)
+int known_look(struct known *k, struct pq *dst, int64_t start_s, const char *table, struct err *e)
 {
-	struct known *k = known;
 	struct table_columns *list;
 
 	if (!find(k, start_s))
@@ -118,9 +117,9 @@ static enum binary_kind kind_of(const struct table_columns *list, struct span co
 	return BINARY_NONE;
 }
 
-bool known_kinds(void *known, int64_t start_s, const struct shape *shape, enum binary_kind *kinds)
+bool known_kinds(const struct known *k, int64_t start_s, const struct shape *shape,
+	enum binary_kind *kinds)
 {
-	const struct known *k = known;
 	const struct known_part *part = find(k, start_s);
 
 	if (!part || part->typed != k->pass)

@@ -118,7 +118,7 @@ static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain
 		buf_str(&sql, "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch");
 	else
 		copies = plan_more(&sql, s, l, drain ? 1 : least);
-	s->done.begun = true;
+	s->begun = true;
 	l->sent = l->nrows = 0;
 	if (set_savepoint(s, l, dst, e) == 0)
 		pq_copy_in(dst, buf_cstr(&sql), copies, e);
@@ -168,7 +168,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 		n = SLICE_BYTES;
 	l->out_at += n;
 	l->sent += n;
-	s->done.bytes += (int64_t)n;
+	s->bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
 	if (block_is_sent(l) && !s->careful) {        /* libpq has copied it */
@@ -182,9 +182,11 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
  * out. */
 static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
 {
-	tally_add(&s->done.rows, l->current->table, stored);
+	struct sink_done *done = &s->done[l->current->of];
+
+	tally_add(&done->rows, l->current->table, stored);
 	if (stored < (int64_t)l->nrows)
-		tally_add(&s->done.unstored, l->current->table, (int64_t)l->nrows - stored);
+		tally_add(&done->unstored, l->current->table, (int64_t)l->nrows - stored);
 }
 
 /* Makes one move of the open COPY. 1: call it again; 0: it waits for the server or for rows. */
@@ -222,7 +224,7 @@ static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err
 		if (st->lane != lane || st->settled != s->turn || st->looked == s->turn)
 			continue;
 		st->looked = s->turn;
-		s->types.look(s->types.arg, dst, st->start_s, st->table, e);
+		s->types.look(s->types.arg, dst, st->of, st->start_s, st->table, e);
 	}
 	return e->code;
 }

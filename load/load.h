@@ -21,12 +21,13 @@ struct stream {                         /* of one partition and column list */
 	uint64_t looked;                /* last turn that looked up its column types, */
 	uint64_t asked;                 /* and that asked for them */
 	size_t text_left;               /* bytes of text before a row is tried as binary again */
-	uint32_t shape;
+	uint64_t shape;
 	bool typed;                     /* kinds are valid, in turn `asked` */
 	bool binary;                    /* format of its COPY, once begun or planned */
 
 	/* for others to read */
 	unsigned char lane;
+	uint32_t of;                    /* the number of its destination */
 	char table[NAME_BYTES_MAX + 1]; /* the partition, without schema */
 
 	/* private again */
@@ -49,6 +50,7 @@ int stream_put(struct sink *, struct stream *, const struct shape *, const struc
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: unknown; never so for ERR_DATA in a careful pass */
 	size_t line;                    /* of the COPY, from 1, by the message; 0: unknown */
+	size_t of;                      /* the number of the table's destination */
 	char table[NAME_BYTES_MAX + 1];
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
 	char value[160];                /* shortened and printable, or "" */
@@ -74,19 +76,21 @@ struct sink_types {                     /* where the sink learns column types; a
 	void *arg;
 	/* A COPY to the table has ended, and our lock freezes its columns; dst is free for a
 	 * query. */
-	int (*look)(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *);
+	int (*look)(void *arg, struct pq *dst, size_t of, int64_t start_s, const char *table,
+		struct err *);
 	/* Are the types of all columns of the shape known? If so, sets their kinds. */
-	bool (*kinds)(void *arg, int64_t start_s, const struct shape *, enum binary_kind *);
+	bool (*kinds)(void *arg, size_t of, int64_t start_s, const struct shape *,
+		enum binary_kind *);
 };
 
 struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
 void sink_free(struct sink *);                  /* takes NULL */
-/* The stream of the period and shape, or NULL. */
-struct stream *sink_find(struct sink *, int64_t start_s, uint32_t shape);
-/* Adds a stream. table: the partition, without schema; target: the table as COPY names it; columns:
- * of the shape, as COPY lists them. All are copied. The sink may forget a stream in which no rows
- * wait, when another is added. */
-struct stream *sink_add(struct sink *, int64_t start_s, uint32_t shape, size_t lane,
+/* The stream of the period and shape, or NULL. A shape's number belongs to one destination. */
+struct stream *sink_find(struct sink *, int64_t start_s, uint64_t shape);
+/* Adds a stream. of: the destination's number, in which rows are counted; table: the partition,
+ * without schema; target: the table as COPY names it; columns: of the shape, as COPY lists them.
+ * All are copied. The sink may forget a stream in which no rows wait, when another is added. */
+struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shape, size_t lane,
 	struct span table, const char *target, const char *columns);
 void sink_forget(struct sink *);                /* drops all streams and rows */
 /* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
@@ -96,17 +100,19 @@ bool sink_full(const struct sink *);    /* add no row until lane_pump has made r
 bool sink_idle(const struct sink *);    /* no row waits, and no COPY is open */
 void sink_swallow(struct sink *);       /* drops all rows, and counts them as if they were sent */
 
-struct sink_done {                      /* since sink_begin; rows by partition */
+/* Since sink_begin: */
+int64_t sink_bytes(const struct sink *);        /* sent */
+bool sink_begun(const struct sink *);           /* a COPY has begun */
+
+struct sink_done {                      /* rows of one destination by partition, since then */
 	struct tally rows;              /* stored, as the target counted them */
 	struct tally unstored;          /* accepted, but left out by a trigger */
-	int64_t bytes;                  /* sent */
-	bool begun;                     /* a COPY has begun */
 };
 
-const struct sink_done *sink_done(const struct sink *);
+const struct sink_done *sink_done(const struct sink *, size_t of);
 /* Were rows sent to the period's partition since sink_begin? true too if its stream may have been
  * forgotten. */
-bool sink_wrote(const struct sink *, int64_t start_s);
+bool sink_wrote(const struct sink *, size_t of, int64_t start_s);
 
 /* ---- health.c: is all well, and if not, what is wrong? */
 
@@ -141,6 +147,8 @@ int64_t health_remind_ms(int n);
 struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
 	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
+	int64_t passed;                 /* events that were passed over */
+	const struct tally *dests;      /* rows by dest_table; NULL: there is one */
 	int64_t tick, took_ms, lag_ms;  /* lag_ms: from its tick to its commit */
 };
 
@@ -152,11 +160,14 @@ struct metrics {                        /* zeroed before use */
 	int64_t retries[METRICS_KINDS]; /* by error code, negated */
 	int64_t dead_waiting;           /* letters in the table; -1: unknown */
 	int64_t success_s;              /* since 1970, 0: never */
+	int64_t passed;
+	struct tally dests;             /* rows by dest_table, with sections */
 };
 
 void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
 void metrics_retry(struct metrics *, int code); /* after an error of that code */
+void metrics_free(struct metrics *);            /* what is in it */
 void metrics_text(const struct metrics *, const struct health *, const struct conf *, struct buf *);
 
 /* ---- state.c: the state file, what others know of the running process */
@@ -358,19 +369,100 @@ void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
 void watch_idle(struct watch *, struct pq *src, int64_t ms);
 void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
 
+/* ---- known.c: partitions known to exist, and their column types */
+
+struct known {                          /* zeroed but dest */
+	const struct dest *dest;
+	uint64_t pass;                  /* from 1; the caller counts it up: types may change */
+
+	/* private to known.c */
+	struct known_part *part;        /* by start_s, which identifies a partition */
+	size_t n, cap;
+	struct known_columns *columns;
+};
+
+bool known_has(const struct known *, int64_t start_s);
+void known_add(struct known *, int64_t start_s);
+void known_clear(struct known *);               /* forgets and frees everything */
+/* As those of struct sink_types. */
+int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
+bool known_kinds(const struct known *, int64_t start_s, const struct shape *, enum binary_kind *);
+
+/* ---- dests.c: a job's destinations, and which of them an event's row goes to */
+
+struct row_dates {                      /* how rows get their periods; zeroed before use */
+	const struct dest *dest;
+	const struct style *style;      /* of the events, for messages */
+	struct period_memo memo;        /* of part_field's dates */
+};
+
+struct place {                          /* a dest_table, as far as it is known */
+	const struct dest *dest;        /* of the first way that leads here; part_* are all ways' */
+	struct route *route;            /* the same way's */
+	size_t number;                  /* its index among the job's */
+	struct known known;             /* its partitions */
+	struct parts *parts;            /* private to places.c */
+	struct tally generated;         /* with fields = *: columns that no row brings */
+	bool asked;                     /* which these are */
+	bool children;                  /* the last batch went to children of dest_table alone */
+
+	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which upkeep looks again */
+	char *ev_type;                  /* of an event that names its primary key, or NULL */
+	struct tally stay;              /* old by their names, and not removed in the last look */
+};
+
+struct way {                            /* to a place, from the source tables of one rule */
+	const struct rule *rule;        /* NULL: the config has none */
+	struct place *place;
+	const struct dest *dest;        /* which columns its rows have */
+	struct dest own;                /* dest, of a rule by_name */
+	size_t number;
+	bool ready;                     /* private to places.c */
+	struct route *route;
+	struct row_dates dates;
+};
+
+struct source {                         /* a source table, or a type of events that name none */
+	struct source *next;            /* in its bucket */
+	struct span name;
+	bool by_type;
+	struct way *way;                /* or NULL: */
+	char *why;                      /* why its events have no destination; NULL: ignored */
+	bool told;                      /* a warning said why */
+};
+
+#define DESTS_BUCKETS 1024
+
+struct dests {                          /* zeroed before use */
+	struct place **place;
+	size_t nplace, place_cap;
+	struct way **way;
+	size_t nway, way_cap;
+	struct source *bucket[DESTS_BUCKETS];
+	size_t nsource;
+	struct source *last;            /* of the last event */
+	const struct style *style;      /* of the events */
+	struct sink *sink;              /* their rows; NULL before places_open */
+};
+
+/* Adds the destinations whose names the config says, unless it was done. style: of the events, and
+ * lives as long. */
+void dests_open(struct dests *, const struct conf *, const struct style *);
+void dests_free(struct dests *);                /* and zeroes it; all but `parts` and the sink */
+/* Where the event's table leads, without rules the only source. Adds the destination if a pattern
+ * leads to it for the first time. Valid until the next call. */
+struct source *dests_source(struct dests *, const struct conf *, const struct event *);
+
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
 /* For each lock. Readers queue behind it. Where two wait for each other, we give way before
  * deadlock_timeout (1 s). */
 #define UPKEEP_LOCK_TIMEOUT_MS 500
 
-struct upkeep {                         /* what age.c, keep.c and upkeep.c know, for a job */
-	bool known;                     /* the clocks were asked, and what follows is set: */
-	bool apart;                     /* the servers' clocks differ: nothing is old */
-	int64_t now_s, kept_s;          /* target's time by part_timezone; where part_keep begins */
-	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which to look again */
-	char *ev_type;                  /* of an event that names its primary key, or NULL */
-	struct tally stay;              /* old by their names, and not removed in the last look */
+struct clocks {                         /* the servers' */
+	bool known;                     /* they were asked, and what follows is set: */
+	bool apart;                     /* they differ: nothing is old */
+	int64_t now_s;                  /* target's time by part_timezone */
 };
 
 struct job;
@@ -379,12 +471,13 @@ struct job;
  * clocks are not compared. Only this call changes what is old, so one batch is judged by one
  * clock. */
 int age_look(struct job *, struct err *);
+int64_t age_kept(const struct job *, const struct dest *);      /* where part_keep begins */
 /* Is all of the period older than part_keep? false before age_look. */
-bool age_is_old(const struct job *, int64_t start_s);
+bool age_is_old(const struct job *, const struct dest *, int64_t start_s);
 /* Is it the name of one of dest_table's partitions? Sets its period. */
 bool age_of_name(const struct dest *, const char *name, int64_t *start_s);
 /* May the partition be a table of its own? true if part_keep detaches and it is old. */
-bool age_may_be_loose(const struct job *, struct span partition);
+bool age_may_be_loose(const struct job *, const struct dest *, struct span partition);
 
 /* ---- keep.c: removing partitions that are too old */
 
@@ -392,25 +485,27 @@ bool age_may_be_loose(const struct job *, struct span partition);
 bool keep_is_partition(const struct dest *, const struct child *, int64_t *start_s);
 /* For a child that is old by its name: what keep_run would find, without changing anything. Only
  * CHILD_OLD is removed; else why says what keeps it. */
-int keep_foresee(struct job *, const struct child_list *, struct child *, enum child_age *,
-	struct buf *why, struct err *);
+int keep_foresee(struct job *, const struct dest *, const struct child_list *, struct child *,
+	enum child_age *, struct buf *why, struct err *);
 /* Removes what is old, with a warning for what cannot be removed. After age_look, with ddl open.
  * Partitions that sink has just written to are spared; NULL: none. */
-int keep_run(struct job *, const struct sink *, struct err *);
+int keep_run(struct job *, struct place *, const struct sink *, struct err *);
 
 /* ---- upkeep.c: between two batches: partitions made ahead of time, and removed */
 
 /* Does what part_keep and part_premake ask for, when it is due. What fails is a warning. sink:
  * knows what the last batch wrote to; NULL: there was none. true: partitions may be gone or be old
  * by now, so the caller must forget what it knows of them. */
-bool upkeep_run(struct job *, const struct route *, const struct sink *);
-/* After a batch, with src idle: warns of its rows that part_keep will remove; returns how many. */
-int64_t upkeep_tell_late(struct job *, int64_t batch, const struct tally *rows);
+bool upkeep_run(struct job *, const struct sink *);
+/* After a batch, with src idle: warns of its rows in the place that part_keep will remove; returns
+ * how many. */
+int64_t upkeep_tell_late(struct job *, const struct place *, int64_t batch,
+	const struct tally *rows);
 
 /* ---- show.c: --show-partitions */
 
-/* Prints the children of dest_table and what is to become of them. ERR_CONF: the config has no
- * partitions; ERR_SHAPE: dest_table does not exist. */
+/* Prints the children of each dest_table and what is to become of them. ERR_CONF: the config has no
+ * partitions; ERR_SHAPE: a dest_table does not exist. */
 int show_partitions(struct job *, struct err *);
 
 /* ---- job.c: the connections to both servers, and what is checked when they are new */
@@ -425,9 +520,8 @@ struct job {
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
 	int64_t single_until;           /* ticks up to this one are not merged */
-	struct tally generated;         /* with fields = *: columns that no row brings */
-	bool children;                  /* the last batch went to children of dest_table alone */
-	struct upkeep upkeep;
+	struct dests dests;
+	struct clocks clocks;
 };
 
 /* Opens src and lane 0 unless both are open, and checks what a run needs; registers the consumer if
@@ -447,8 +541,10 @@ size_t job_lane_of(const struct job *, struct span partition);  /* which lane lo
 /* 0, or ERR_CONF if the consumer's name is a default and a server knows the other name that the
  * default may mean, conf's base_consumer. src or dst may be NULL: not asked. */
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
-/* With fields = *: asks which columns dest_table generates, so that rows leave them out. */
+/* With fields = *: asks which columns each dest_table generates, so that rows leave them out. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
+/* The same for one of them. */
+int job_ask_generated(struct place *, struct pq *dst, struct err *);
 /* judge_position, after asking src for the times of ticks if these are needed. position: the
  * case's, which get the times. */
 int job_judge(struct job *, struct judge_case *, struct position *, struct verdict *, struct err *);
@@ -468,74 +564,47 @@ int txn_begin(struct job *, const struct queue_batch *, struct err *);
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
  * transaction. The caller calls queue_batch_free, after an error too. */
 int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
-/* Commits rows and tick in the lanes that load, lane 0 last. rows: by partition. Batch NULL: the
+/* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
  * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
- * table that got rows is not a partition of dest_table; ERR_CONFLICT: a table changed meanwhile. */
-int txn_commit(struct job *, const struct queue_batch *, const struct tally *rows, struct err *);
+ * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed
+ * meanwhile. */
+int txn_commit(struct job *, const struct queue_batch *, const struct sink *, struct err *);
 
-/* ---- known.c: partitions known to exist, and their column types */
+/* ---- places.c: creating missing partitions */
 
-struct known {                          /* zeroed but dest */
-	const struct dest *dest;
-	uint64_t pass;                  /* the caller counts it up: column types may have changed */
+void places_open(struct job *);                 /* allocates what is not allocated yet */
+void places_forget(struct dests *);             /* drops all rows and what is known of the target */
+void places_free(struct dests *);               /* dests_free, and the rest */
 
-	/* private to known.c */
-	struct known_part *part;        /* by start_s, which identifies a partition */
-	size_t n, cap;
-	struct known_columns *columns;
-};
-
-bool known_has(const struct known *, int64_t start_s);
-void known_add(struct known *, int64_t start_s);
-void known_clear(struct known *);               /* forgets and frees everything */
-/* The callbacks of struct sink_types; arg is a struct known *. */
-int known_look(void *known, struct pq *dst, int64_t start_s, const char *table, struct err *);
-bool known_kinds(void *known, int64_t start_s, const struct shape *, enum binary_kind *);
-
-/* ---- places.c: where rows go, and creating missing partitions */
-
-struct places {                         /* zeroed before use */
-	struct route *route;            /* to columns */
-	struct sink *sink;              /* rows by partition */
-	struct parts *parts;            /* which exist; private to places.c */
-};
-
-/* Allocates what is not allocated yet. */
-void places_open(struct places *, const struct dest *);
-void places_forget(struct places *);            /* drops all rows and what is known of the target */
-void places_free(struct places *);              /* and zeroes it */
-
-/* Called before a pass, in new transactions. left_out: with fields = *, columns that no row
- * brings. */
-void places_begin(struct places *, const struct tally *left_out);
+/* Called before a pass, in new transactions. */
+void places_begin(struct dests *);
+/* Called before the way's first row: if it is a new destination, asks which columns are generated,
+ * on ddl. */
+int places_ready(struct job *, struct way *, struct err *);
 /* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
  * template needs, so the partition is looked up, but not created. */
-int places_want(struct places *, const struct part_want *, int64_t event, struct err *);
-bool places_known(const struct places *, int64_t start_s);
-/* Is a partition requested, and may it be created inside the only lane's transaction? */
-bool places_may_enter(const struct places *, const struct job *);
+int places_want(struct place *, const struct part_want *, int64_t event, struct err *);
+bool places_wants(const struct place *);        /* is a partition requested, and not created? */
+/* Is it so, and may it be created inside the only lane's transaction? */
+bool places_may_enter(const struct place *, const struct job *);
 
 /* Creates the requested partitions inside the transaction; no COPY may be open. 0; 1: create them
  * outside instead; or an error, after which the transaction is lost. *event: the one that needs the
  * partition at fault; unchanged if there is none. */
-int places_enter(struct places *, struct job *, int64_t *event, struct err *);
+int places_enter(struct place *, struct job *, int64_t *event, struct err *);
 /* The same in short transactions on a separate connection. sent: our own transactions may be in the
  * way. 1: they are. ERR_CONFLICT: another process has been creating partitions of the table for
  * some seconds. */
-int places_settle(struct places *, struct job *, bool sent, int64_t *event, struct err *);
+int places_settle(struct place *, struct job *, bool sent, int64_t *event, struct err *);
+bool places_inside(const struct dests *);       /* was any created inside? */
 /* The transactions are rolled back: what was created inside is missing again. */
-void places_rolled_back(struct places *);
-void places_committed(struct places *, struct watch *);        /* reports what was created inside */
+void places_rolled_back(struct dests *);
+void places_committed(struct dests *, struct watch *);  /* reports what was created inside */
 
 /* ---- row.c: the row in an event, and its period */
 
-struct row_dates {                      /* how rows get their periods; zeroed before use */
-	const struct dest *dest;
-	const struct style *style;      /* of the events, for messages */
-	enum queue_time time;           /* NONE: by part_field; else by the event's time */
-	struct period_memo memo;        /* of part_field's dates */
-};
-
+/* What is read of each event for the destination: enum event_part. */
+unsigned row_parts(const struct dest *);
 /* In all three ERR_DATA is the only error. */
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, struct err *);
@@ -549,15 +618,15 @@ int row_period(struct row_dates *, const struct event *, struct span raw, int64_
 
 struct pass;
 /* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
-typedef int pass_place(struct pass *, struct part_want *, const struct shape *, struct buf *table,
-	struct err *);
+typedef int pass_place(struct pass *, struct place *, struct part_want *, const struct shape *,
+	struct buf *table, struct err *);
 
 struct pass {
 	/* set by the caller */
 	struct job *job;                /* its lanes take the rows */
 	struct pq *from;                /* where the events are read, */
 	const struct queue_batch *batch;        /* with this batch's query */
-	struct places *places;
+	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
@@ -568,6 +637,7 @@ struct pass {
 	/* results */
 	int64_t events, rows;           /* rows: sent */
 	int64_t truncates, own;         /* events without a row; own: PgQ's */
+	int64_t passed;                 /* events that are ignored */
 	int64_t late;                   /* rows skipped by part_late */
 	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
@@ -577,7 +647,7 @@ struct pass {
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
-	struct row_dates dates;
+	struct queue_want want;
 };
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
@@ -601,13 +671,12 @@ void blame_batch(const struct pass *, struct err *);
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
 	struct job *job;
-	struct places places;
-	size_t lanes;                   /* that `places` is valid for */
+	size_t lanes;                   /* that the job's streams are valid for */
 	bool verify;                    /* compare each batch with its events before the commit */
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
-	struct tally half;              /* rows that lanes have committed of batch half_of, */
+	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */
 	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };
 

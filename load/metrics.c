@@ -52,6 +52,14 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->skipped += load->skipped;
 	m->late += load->late;
 	m->late_rows += load->late_rows;
+	m->passed += load->passed;
+	if (load->dests)
+		tally_merge(&m->dests, load->dests);
+}
+
+void metrics_free(struct metrics *m)
+{
+	tally_clear(&m->dests);
 }
 
 /* ---- the text */
@@ -124,6 +132,22 @@ static void add_label(struct buf *out, const char *name, const char *value)
 	char *room = buf_reserve(out, TEXT_GROWTH * text.n);
 	out->len += text_label(room, TEXT_GROWTH * text.n, text);
 	buf_str(out, "\"");
+}
+
+static void add_dests(struct buf *out, const struct metrics *m, const char *labels)
+{
+	if (m->dests.n)
+		add_head(out, "destination_rows_total", "counter",
+			"Rows that the target stored, by dest_table, with sections of tables.");
+	for (size_t i = 0; i < m->dests.n; i++) {
+		struct buf label = { 0 }, more = { 0 };
+		add_label(&label, "dest_table", m->dests.at[i].name);
+		buf_fmt(&more, ",%s", buf_cstr(&label));
+		add_name(out, "destination_rows_total", labels, buf_cstr(&more));
+		buf_fmt(out, "%" PRId64 "\n", m->dests.at[i].rows);
+		buf_free(&label);
+		buf_free(&more);
+	}
 }
 
 /* n less than 0: unknown, and left out. */
@@ -209,6 +233,9 @@ void metrics_text(const struct metrics *m, const struct health *h, const struct 
 	add_gauges(out, m, h, labels);
 	add_count(out, "events_total", labels, m->events, "Events of the batches loaded.");
 	add_count(out, "rows_total", labels, m->rows, "Rows that the target stored.");
+	add_dests(out, m, labels);
+	add_count(out, "passed_events_total", labels, m->passed,
+		"Events passed over: their section says ignore.");
 	add_count(out, "unstored_rows_total", labels, m->unstored,
 		"Rows that the target took and a trigger there left out.");
 	add_count(out, "bytes_total", labels, m->bytes,

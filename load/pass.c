@@ -35,7 +35,7 @@ static int bury(struct pass *p, int64_t event, size_t lane, const char *partitio
 /* As lane_pump; rows that the target refuses become dead letters. */
 static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct err *e)
 {
-	struct sink *sink = p->places->sink;
+	struct sink *sink = p->sink;
 	struct pq *dst = p->job->dst[lane];
 	int open = 1;
 
@@ -58,7 +58,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
-	places_rolled_back(p->places);
+	places_rolled_back(&p->job->dests);
 	job_close_lanes(p->job);
 }
 
@@ -74,12 +74,12 @@ static int free_lane(struct pass *p, struct err *e)
 }
 
 /* Creates the wanted partitions inside our transaction. 0; 1: create them outside; or an error. */
-static int enter(struct pass *p, struct err *e)
+static int enter(struct pass *p, struct place *k, struct err *e)
 {
 	if (free_lane(p, e) < 0)
 		return e->code;
 	int64_t event = -1;
-	int rc = places_enter(p->places, p->job, &event, e);
+	int rc = places_enter(k, p->job, &event, e);
 	if (rc >= 0 || sqlstate_is_lost(e))
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
@@ -89,22 +89,21 @@ static int enter(struct pass *p, struct err *e)
 	return 1;
 }
 
-/* Makes sure that the partitions of all waiting rows exist. */
-static int settle(struct pass *p, struct err *e)
+/* Makes sure that the place's partitions exist for which rows wait. */
+static int settle_place(struct pass *p, struct place *k, struct err *e)
 {
 	int rc = 1;
 	int64_t event = -1;
 
-	if (p->place)
-		return 0;
-	if (!p->scan && !p->outside && places_may_enter(p->places, p->job))
-		rc = enter(p, e);
-	bool sent = !p->scan && sink_done(p->places->sink)->begun;
+	if (!p->scan && !p->outside && places_may_enter(k, p->job))
+		rc = enter(p, k, e);
+	/* what waits in our transactions may be what is in the way */
+	bool held = !p->scan && (sink_begun(p->sink) || places_inside(&p->job->dests));
 	if (rc > 0)
-		rc = places_settle(p->places, p->job, sent, &event, e);
+		rc = places_settle(k, p->job, held, &event, e);
 	if (rc > 0) {
 		begin_scan(p);
-		rc = places_settle(p->places, p->job, false, &event, e);
+		rc = places_settle(k, p->job, false, &event, e);
 	}
 	if (event >= 0) {
 		p->event = event;
@@ -114,15 +113,33 @@ static int settle(struct pass *p, struct err *e)
 	return rc;
 }
 
+/* Makes sure that the partitions of all waiting rows exist. When the batch is rolled back for one
+ * place, those that were created inside for the others are wanted again. */
+static int settle(struct pass *p, struct err *e)
+{
+	const struct dests *ds = &p->job->dests;
+	bool scan;
+
+	if (p->place)
+		return 0;
+	do {
+		scan = p->scan;
+		for (size_t i = 0; i < ds->nplace; i++)
+			if (places_wants(ds->place[i]) && settle_place(p, ds->place[i], e) < 0)
+				return e->code;
+	} while (p->scan != scan);
+	return 0;
+}
+
 /* Wants the partition, and appends its name for COPY. If the event's values do not suffice to
  * create it, it must exist. */
-static int into_partition(struct pass *p, const struct part_want *want, int64_t event,
-	struct buf *table, struct err *e)
+static int into_partition(struct pass *p, struct place *k, const struct part_want *want,
+	int64_t event, struct buf *table, struct err *e)
 {
-	if (places_want(p->places, want, event, e) == ERR_DATA) {
+	if (places_want(k, want, event, e) == ERR_DATA) {
 		struct err why = *e;
 		*e = (struct err){ 0 };
-		if (settle(p, e) == 0 && !places_known(p->places, want->start_s))
+		if (settle(p, e) == 0 && !known_has(&k->known, want->start_s))
 			*e = why;
 	}
 	buf_qualified(table, want->dest->schema, want->name);
@@ -130,46 +147,52 @@ static int into_partition(struct pass *p, const struct part_want *want, int64_t 
 }
 
 /* Remembers the type of an event that names its primary key, for part_premake. */
-static void remember_key(struct job *j, struct span ev_type)
+static void remember_key(struct place *k, struct span ev_type)
 {
 	const char *colon = ev_type.n ? memchr(ev_type.p, ':', ev_type.n) : NULL;
 
-	if (!j->conf->dest.part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
+	if (!k->dest->part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
 		return;
-	free(j->upkeep.ev_type);
-	j->upkeep.ev_type = mem_str(ev_type.p, ev_type.n);
+	free(k->ev_type);
+	k->ev_type = mem_str(ev_type.p, ev_type.n);
 }
 
-static int find_place(struct pass *p, struct part_want *want, const struct event *ev,
-	const struct shape *shape, struct buf *table, struct err *e)
+static int find_place(struct pass *p, struct place *k, struct part_want *want,
+	const struct event *ev, const struct shape *shape, struct buf *table, struct err *e)
 {
 	if (row_check_names(p->job, ev, shape, e) < 0)
 		return e->code;
 	if (p->place)
-		return p->place(p, want, shape, table, e);
-	return into_partition(p, want, ev->id, table, e);
+		return p->place(p, k, want, shape, table, e);
+	return into_partition(p, k, want, ev->id, table, e);
+}
+
+/* A number of the way's shape that no shape of another way has. */
+static uint64_t shape_id(const struct way *w, const struct shape *shape)
+{
+	return (uint64_t)w->number << 32 | route_shape_id(w->route, shape);
 }
 
 /* Adds the stream for the period and shape. NULL: an error. */
-static struct stream *open_stream(struct pass *p, const struct event *ev, int64_t start_s,
-	const struct shape *shape, struct err *e)
+static struct stream *open_stream(struct pass *p, const struct way *w, const struct event *ev,
+	int64_t start_s, const struct shape *shape, struct err *e)
 {
-	const struct dest *d = &p->job->conf->dest;
+	const struct dest *d = w->dest;
 	struct buf name = { 0 }, table = { 0 };
 	struct stream *stream = NULL;
 
 	part_name(&name, d, start_s);
-	remember_key(p->job, ev->type);
+	remember_key(w->place, ev->type);
 	struct part_want want = {
 		.dest = d, .name = { name.p, name.len },
 		.start_s = start_s, .end_s = period_end(&d->period, start_s),
-		.ev_type = ev->type, .route = p->places->route,
+		.ev_type = ev->type, .route = w->route,
 	};
-	want.old = age_may_be_loose(p->job, want.name);
-	if (find_place(p, &want, ev, shape, &table, e) == 0)
-		stream = sink_add(p->places->sink, start_s,
-			route_shape_id(p->places->route, shape), job_lane_of(p->job, want.name),
-			want.name, buf_cstr(&table), shape->columns);
+	want.old = age_may_be_loose(p->job, d, want.name);
+	if (find_place(p, w->place, &want, ev, shape, &table, e) == 0)
+		stream = sink_add(p->sink, w->place->number, start_s, shape_id(w, shape),
+			job_lane_of(p->job, want.name), want.name, buf_cstr(&table),
+			shape->columns);
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
@@ -179,21 +202,21 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 
 /* Deals with a row that is older than part_keep, as part_late says. true: the row goes nowhere, or
  * an error is set. */
-static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
+static bool is_late(struct pass *p, const struct dest *d, const struct event *ev, int64_t start_s,
+	struct err *e)
 {
-	const struct conf *c = p->job->conf;
 	struct buf name = { 0 };
 
-	if (c->dest.part_late == PART_LATE_CREATE || !age_is_old(p->job, start_s))
+	if (d->part_late == PART_LATE_CREATE || !age_is_old(p->job, d, start_s))
 		return e->code != 0;
-	part_name(&name, &c->dest, start_s);
+	part_name(&name, d, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	bool ours = !p->scan && p->job->loads[lane];
-	if (ours && c->dest.part_late == PART_LATE_SKIP)
+	if (ours && d->part_late == PART_LATE_SKIP)
 		p->late++;
-	if (ours && c->dest.part_late == PART_LATE_ERROR) {
+	if (ours && d->part_late == PART_LATE_ERROR) {
 		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s",
-			buf_cstr(&name), c->dest.part_keep);
+			buf_cstr(&name), d->part_keep);
 		bury(p, ev->id, lane, buf_cstr(&name), e);
 	}
 	buf_free(&name);
@@ -202,13 +225,14 @@ static bool is_late(struct pass *p, const struct event *ev, int64_t start_s, str
 
 /* There is no stream for the event's row. If the event is at fault, its letter belongs to the lane
  * of its partition; a lane that has the batch already has stored it. */
-static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, struct err *e)
+static int no_stream(struct pass *p, const struct dest *d, const struct event *ev, int64_t start_s,
+	struct err *e)
 {
 	struct buf name = { 0 };
 
 	if (e->code != ERR_DATA || *e->sqlstate || p->judged)
 		return e->code;
-	part_name(&name, &p->job->conf->dest, start_s);
+	part_name(&name, d, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	if (p->job->loads[lane])
 		bury(p, ev->id, lane, "", e);
@@ -231,29 +255,56 @@ static bool skip_rowless(struct pass *p, const struct event *ev)
 
 /* Makes a row of the event. *stream: where the row goes; stays NULL if an error comes before that
  * is known. */
-static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
+static int take_event(struct pass *p, struct way *w, const struct event *ev,
+	struct stream **stream, struct err *e)
 {
 	const struct shape *shape;
 	const struct span *values;
 	struct span part;
 	int64_t start_s;
 
-	if (row_check(ev, e) < 0 ||
-	    route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
-	    row_period(&p->dates, ev, part, &start_s, e) < 0)
+	if (row_check(ev, e) < 0 || route_row(w->route, ev->data, &shape, &values, &part, e) < 0 ||
+	    row_period(&w->dates, ev, part, &start_s, e) < 0)
 		return e->code;
-	*stream = sink_find(p->places->sink, start_s, route_shape_id(p->places->route, shape));
-	if (!*stream && is_late(p, ev, start_s, e))
+	*stream = sink_find(p->sink, start_s, shape_id(w, shape));
+	if (!*stream && is_late(p, w->dest, ev, start_s, e))
 		return e->code;
 	if (!*stream)
-		*stream = open_stream(p, ev, start_s, shape, e);
+		*stream = open_stream(p, w, ev, start_s, shape, e);
 	if (!*stream)
-		return no_stream(p, ev, start_s, e);
+		return no_stream(p, w->dest, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
 		return e->code;
-	if (stream_put(p->places->sink, *stream, shape, values, ev, e) == 0)
+	if (stream_put(p->sink, *stream, shape, values, ev, e) == 0)
 		p->rows++;
 	return e->code;
+}
+
+/* No section tells where the table's events go, or what it tells is wrong. */
+static int no_way(struct pass *p, struct source *s, struct err *e)
+{
+	if (!s->told && p->keep && !p->dry)
+		log_warn("%s; further events of it are not warned of", s->why);
+	s->told = true;
+	return err_set(e, ERR_DATA, "%s", s->why);
+}
+
+/* As take_event; *passed: the config ignores the event. */
+static int dispatch(struct pass *p, const struct event *ev, struct stream **stream, bool *passed,
+	struct err *e)
+{
+	struct source *s = dests_source(&p->job->dests, p->job->conf, ev);
+
+	*passed = !s->way && !s->why;
+	if (*passed)
+		return 0;
+	if (!s->way)
+		return no_way(p, s, e);
+	if (!s->way->ready && places_ready(p->job, s->way, e) < 0) {
+		p->judged = true;
+		return e->code;
+	}
+	return take_event(p, s->way, ev, stream, e);
 }
 
 /* A lane's transaction stores the dead letters of its own partitions, since a lane that has the
@@ -261,12 +312,13 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
 {
 	struct stream *stream = NULL;
+	bool passed = false;
 
 	p->events++;
-	if (skip_rowless(p, ev))
+	if (skip_rowless(p, ev) || dispatch(p, ev, &stream, &passed, e) == 0) {
+		p->passed += passed;
 		return 0;
-	if (take_event(p, ev, &stream, e) == 0)
-		return 0;
+	}
 	if (p->judged)
 		return e->code;
 	p->fault = (struct sink_fault){ .event = -1 };
@@ -285,8 +337,8 @@ static int take_burst(struct pass *p, struct err *e)
 	struct event ev;
 	int step = PQ_READY;
 
-	for (int i = 0; i < BURST && !sink_full(p->places->sink); i++) {
-		step = queue_event(p->from, p->dates.time, &ev, e);
+	for (int i = 0; i < BURST && !sink_full(p->sink); i++) {
+		step = queue_event(p->from, p->want.parts, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -298,7 +350,7 @@ static int take_burst(struct pass *p, struct err *e)
 /* done: no more rows will come. */
 static int pump(struct pass *p, bool done, struct err *e)
 {
-	struct sink *sink = p->places->sink;
+	struct sink *sink = p->sink;
 
 	if (p->dry && (done || sink_full(sink)))
 		sink_swallow(sink);
@@ -321,11 +373,13 @@ static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, str
 	return pq_wait(set, j->lanes + 1, timeout_ms, e);
 }
 
-static enum queue_time time_wanted(const struct conf *c)
+static unsigned parts_wanted(const struct conf *c)
 {
-	if (c->dest.part_by != PART_BY_EVTIME)
-		return QUEUE_TIME_NONE;
-	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
+	unsigned parts = c->nrule ? EVENT_TABLE : 0;
+
+	for (size_t i = 0; conf_dest(c, i); i++)
+		parts |= row_parts(conf_dest(c, i));
+	return parts;
 }
 
 /* Resets the results of an earlier pass, and asks for the events. */
@@ -334,16 +388,15 @@ static int begin(struct pass *p, struct err *e)
 	struct job *j = p->job;
 
 	p->scan = p->judged = false;
-	p->events = p->rows = p->truncates = p->own = p->late = 0;
+	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	p->dates.dest = &j->conf->dest;
-	p->dates.style = &j->style;
-	p->dates.time = time_wanted(j->conf);
+	p->want.parts = parts_wanted(j->conf);
 	dead_clear(&p->dead);
-	places_begin(p->places, &j->generated);
-	sink_begin(p->places->sink, p->careful);
-	return queue_read(p->from, p->batch, p->dates.time, e);
+	if (p->sink == j->dests.sink)
+		places_begin(&j->dests);
+	sink_begin(p->sink, p->careful);
+	return queue_read(p->from, p->batch, &p->want, e);
 }
 
 /* Waits only if neither the source nor a lane can proceed. */
@@ -360,11 +413,11 @@ int pass_run(struct pass *p, struct err *e)
 			return step;
 		if (settle(p, e) < 0 || pump(p, step == PQ_END, e) < 0)
 			return e->code;
-		const struct sink *sink = p->places->sink;
+		const struct sink *sink = p->sink;
 		bool done = step == PQ_END, full = sink_full(sink);
 		if (done && (p->scan || sink_idle(sink)))
 			return p->scan;
-		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_done(sink)->bytes);
+		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_bytes(sink));
 		if (step == PQ_READY && !full)  /* more events are here */
 			most_ms = 0;
 		if (wait_for_servers(p, !done && !full, most_ms, e) < 0)

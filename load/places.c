@@ -37,9 +37,7 @@
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
 #define TOGETHER_MAX 16                 /* in one transaction, as readers may wait for its locks */
 
-struct parts {
-	const struct dest *dest;
-	struct known known;
+struct parts {                          /* of a place */
 	struct part_new *want;          /* those before `inside` are created and not committed */
 	size_t nwant, want_cap, inside;
 	bool attaches;                  /* part_template attaches a new table and does no more */
@@ -85,12 +83,12 @@ static void want(struct parts *k, const struct part_want *w, int64_t event, char
 	};
 }
 
-int places_want(struct places *at, const struct part_want *w, int64_t event, struct err *e)
+int places_want(struct place *at, const struct part_want *w, int64_t event, struct err *e)
 {
 	struct parts *k = at->parts;
 	struct buf sql = { 0 };
 
-	if (!w->dest->part_template || known_has(&k->known, w->start_s) ||
+	if (!w->dest->part_template || known_has(&at->known, w->start_s) ||
 	    is_wanted(k, w->start_s))
 		return 0;
 	if (part_sql(&sql, w, e) < 0) {
@@ -104,18 +102,20 @@ int places_want(struct places *at, const struct part_want *w, int64_t event, str
 	return 0;
 }
 
-bool places_known(const struct places *at, int64_t start_s)
+bool places_wants(const struct place *at)
 {
-	return known_has(&at->parts->known, start_s);
+	return is_unsettled(at->parts);
 }
 
 /* Looks at the entries from `from` on: those that exist become known, those that neither exist nor
  * can be created are dropped, the others stay wanted. */
-static void sort_out(struct parts *k, size_t from)
+static void sort_out(struct place *at, size_t from)
 {
+	struct parts *k = at->parts;
+
 	for (size_t i = from; i < k->nwant;) {
 		if (k->want[i].there)
-			known_add(&k->known, k->want[i].start_s);
+			known_add(&at->known, k->want[i].start_s);
 		if (k->want[i].there || !k->want[i].sql)
 			drop_wanted(k, i, i + 1);
 		else
@@ -132,13 +132,14 @@ static int blame(const struct parts *k, size_t at, int64_t *event, const struct 
 }
 
 /* Asks the server which of the wanted partitions exist. */
-static int look(struct parts *k, struct pq *pq, int64_t *event, struct err *e)
+static int look(struct place *at, struct pq *pq, int64_t *event, struct err *e)
 {
-	size_t from = k->inside, at;
+	struct parts *k = at->parts;
+	size_t from = k->inside, which;
 
-	if (part_look(pq, k->dest, k->want + from, k->nwant - from, &at, e) < 0)
-		return blame(k, from + at, event, e);
-	sort_out(k, from);
+	if (part_look(pq, at->dest, k->want + from, k->nwant - from, &which, e) < 0)
+		return blame(k, from + which, event, e);
+	sort_out(at, from);
 	return 0;
 }
 
@@ -150,7 +151,7 @@ static bool waits(const struct err *e)
 
 /* ---- inside */
 
-bool places_may_enter(const struct places *at, const struct job *j)
+bool places_may_enter(const struct place *at, const struct job *j)
 {
 	const struct parts *k = at->parts;
 
@@ -159,39 +160,46 @@ bool places_may_enter(const struct places *at, const struct job *j)
 
 /* Gets the lock for creating partitions; *yes: it is ours. Looks again under it, since another
  * process may have created them in the meantime. */
-static int lock_and_look(struct parts *k, struct pq *lane, int64_t *event, bool *yes,
+static int lock_and_look(struct place *at, struct pq *lane, int64_t *event, bool *yes,
 	struct err *e)
 {
-	if (part_enter(lane, k->dest, yes, e) < 0 || !*yes)
+	if (part_enter(lane, at->dest, yes, e) < 0 || !*yes)
 		return e->code;
-	return look(k, lane, event, e);
+	return look(at, lane, event, e);
 }
 
-int places_enter(struct places *at, struct job *j, int64_t *event, struct err *e)
+int places_enter(struct place *at, struct job *j, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	struct pq *lane = j->dst[0];
 	bool yes = k->inside > 0;
 
-	if (look(k, lane, event, e) < 0 || !is_unsettled(k))
+	if (look(at, lane, event, e) < 0 || !is_unsettled(k))
 		return e->code;
-	if (!yes && lock_and_look(k, lane, event, &yes, e) < 0)
+	if (!yes && lock_and_look(at, lane, event, &yes, e) < 0)
 		return e->code;
 	if (!yes || !is_unsettled(k))
 		return !yes;
 	size_t n = k->nwant - k->inside;
-	if (part_make_inside(lane, k->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+	if (part_make_inside(lane, at->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
 		return e->code;
 	}
 	for (; k->inside < k->nwant; k->inside++)
-		known_add(&k->known, k->want[k->inside].start_s);
+		known_add(&at->known, k->want[k->inside].start_s);
 	return 0;
 }
 
-void places_committed(struct places *at, struct watch *watch)
+bool places_inside(const struct dests *ds)
 {
-	struct parts *k = at->parts;
+	for (size_t i = 0; i < ds->nplace; i++)
+		if (ds->place[i]->parts->inside)
+			return true;
+	return false;
+}
+
+static void tell_made(struct parts *k, struct watch *watch)
+{
 	size_t n = k->inside;
 
 	for (size_t i = 0; i < n; i++)
@@ -200,33 +208,41 @@ void places_committed(struct places *at, struct watch *watch)
 	drop_wanted(k, 0, n);
 }
 
-void places_rolled_back(struct places *at)
+void places_committed(struct dests *ds, struct watch *watch)
 {
-	struct parts *k = at->parts;
+	for (size_t i = 0; i < ds->nplace; i++)
+		tell_made(ds->place[i]->parts, watch);
+}
 
-	for (size_t i = 0; i < k->nwant; i++)
-		k->want[i].there = k->want[i].made = false;
-	if (k->inside)
-		known_clear(&k->known);
-	k->inside = 0;
-	sink_forget(at->sink);
+void places_rolled_back(struct dests *ds)
+{
+	for (size_t i = 0; i < ds->nplace; i++) {
+		struct parts *k = ds->place[i]->parts;
+		for (size_t n = 0; n < k->nwant; n++)
+			k->want[n].there = k->want[n].made = false;
+		if (k->inside)
+			known_clear(&ds->place[i]->known);
+		k->inside = 0;
+	}
+	sink_forget(ds->sink);
 }
 
 /* ---- before */
 
 /* Creates the first n in one transaction. Those that exist then are reported and known, whatever
  * became of the others. */
-static int make_some(struct parts *k, struct job *j, size_t n, int lock_timeout_ms,
+static int make_some(struct place *at, struct job *j, size_t n, int lock_timeout_ms,
 	int64_t *event, struct err *e)
 {
-	size_t at;
+	struct parts *k = at->parts;
+	size_t which;
 
-	if (part_make(j->ddl, k->dest, k->want, n, lock_timeout_ms, &at, e) < 0)
-		blame(k, at, event, e);
+	if (part_make(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e) < 0)
+		blame(k, which, event, e);
 	for (size_t i = 0; i < n; i++)
 		if (k->want[i].made && k->want[i].there)
 			watch_partition(j->watch, span_of(k->want[i].name), false);
-	sort_out(k, 0);
+	sort_out(at, 0);
 	return e->code;
 }
 
@@ -240,12 +256,14 @@ static size_t together(const struct parts *k)
 
 /* Creates all that are wanted. Where several fail together, one of them may be at fault, or the one
  * transaction: they are created one by one. */
-static int make(struct parts *k, struct job *j, int lock_timeout_ms, int64_t *event,
+static int make(struct place *at, struct job *j, int lock_timeout_ms, int64_t *event,
 	struct err *e)
 {
+	struct parts *k = at->parts;
+
 	while (k->nwant && !e->code) {
 		size_t n = together(k);
-		if (make_some(k, j, n, lock_timeout_ms, event, e) == 0 || n == 1 ||
+		if (make_some(at, j, n, lock_timeout_ms, event, e) == 0 || n == 1 ||
 		    sqlstate_is_lost(e) || waits(e))
 			continue;
 		log_debug("new partitions are rolled back and created one by one: %s", e->msg);
@@ -274,7 +292,7 @@ static bool pause_to_try_again(struct job *j, int tries, bool *warned, struct er
 	return true;
 }
 
-int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, struct err *e)
+int places_settle(struct place *at, struct job *j, bool sent, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
@@ -283,9 +301,10 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 	if (!is_unsettled(k))
 		return 0;
 	for (int tries = 1;; tries++) {
-		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 || look(k, j->ddl, event, e) < 0)
+		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+		    look(at, j->ddl, event, e) < 0)
 			return e->code;
-		if (make(k, j, timeout_ms, event, e) == 0 || !waits(e))
+		if (make(at, j, timeout_ms, event, e) == 0 || !waits(e))
 			return e->code;
 		if (sent) {
 			log_debug("creating a partition waits for this batch's own rows:"
@@ -299,56 +318,108 @@ int places_settle(struct places *at, struct job *j, bool sent, int64_t *event, s
 	}
 }
 
-/* ---- all of them */
+/* ---- column types, for the sink; arg is the struct dests */
 
-void places_open(struct places *at, const struct dest *d)
+static int look_at_types(void *arg, struct pq *dst, size_t of, int64_t start_s, const char *table,
+	struct err *e)
 {
-	if (at->route)
-		return;
-	at->route = route_new(d->field, d->nfield, dest_part_column(d).p);
-	at->parts = mem_alloc(sizeof *at->parts);
-	*at->parts = (struct parts){
-		.dest = d, .known.dest = d,
-		.attaches = d->part_template && attach_is_all(span_of(d->part_template)),
-	};
-	at->sink = sink_new(&(struct sink_types){ &at->parts->known, known_look, known_kinds });
+	const struct dests *ds = arg;
+
+	return known_look(&ds->place[of]->known, dst, start_s, table, e);
 }
 
-void places_forget(struct places *at)
+static bool kinds_of(void *arg, size_t of, int64_t start_s, const struct shape *shape,
+	enum binary_kind *kinds)
+{
+	const struct dests *ds = arg;
+
+	return known_kinds(&ds->place[of]->known, start_s, shape, kinds);
+}
+
+/* ---- all of them */
+
+static void open_parts(struct place *at)
+{
+	const char *template = at->dest->part_template;
+
+	if (at->parts)
+		return;
+	at->parts = mem_alloc(sizeof *at->parts);
+	*at->parts = (struct parts){ .attaches = template && attach_is_all(span_of(template)) };
+}
+
+void places_open(struct job *j)
+{
+	struct dests *ds = &j->dests;
+
+	dests_open(ds, j->conf, &j->style);
+	for (size_t i = 0; i < ds->nplace; i++)
+		open_parts(ds->place[i]);
+	if (!ds->sink)
+		ds->sink = sink_new(&(struct sink_types){ ds, look_at_types, kinds_of });
+}
+
+int places_ready(struct job *j, struct way *w, struct err *e)
+{
+	struct place *at = w->place;
+
+	if (w->ready)
+		return 0;
+	open_parts(at);
+	if (!at->asked && !w->dest->nfield && (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	    job_ask_generated(at, j->ddl, e) < 0))
+		return e->code;
+	route_leave_out(w->route, &at->generated);
+	w->ready = true;
+	return 0;
+}
+
+static void forget(struct place *at)
 {
 	struct parts *k = at->parts;
 
-	if (!k)
-		return;
-	sink_forget(at->sink);
 	drop_wanted(k, 0, k->nwant);
 	k->inside = 0;
 	k->fails_inside = false;
-	known_clear(&k->known);
+	known_clear(&at->known);
 }
 
-void places_begin(struct places *at, const struct tally *left_out)
+void places_forget(struct dests *ds)
 {
-	struct parts *k = at->parts;
-
-	if (!k)
+	if (!ds->sink)
 		return;
-	if (route_leave_out(at->route, left_out))
-		places_forget(at);      /* the streams of shapes that are gone */
-	if (k->inside)                  /* a failed pass left these, and they were rolled back */
-		places_rolled_back(at);
-	drop_wanted(k, 0, k->nwant);
-	k->alone = false;
-	k->known.pass++;
+	sink_forget(ds->sink);
+	for (size_t i = 0; i < ds->nplace; i++)
+		forget(ds->place[i]);
 }
 
-void places_free(struct places *at)
+void places_begin(struct dests *ds)
 {
-	places_forget(at);
-	route_free(at->route);
-	sink_free(at->sink);
-	if (at->parts)
-		free(at->parts->want);
-	free(at->parts);
-	*at = (struct places){ 0 };
+	bool changed = false;
+
+	for (size_t i = 0; i < ds->nway; i++)
+		changed |= route_leave_out(ds->way[i]->route, &ds->way[i]->place->generated);
+	if (changed)
+		places_forget(ds);      /* the streams of shapes that are gone */
+	if (places_inside(ds))          /* a failed pass left these, and they were rolled back */
+		places_rolled_back(ds);
+	for (size_t i = 0; i < ds->nplace; i++) {
+		struct parts *k = ds->place[i]->parts;
+		drop_wanted(k, 0, k->nwant);
+		k->alone = false;
+		ds->place[i]->known.pass++;
+	}
+}
+
+void places_free(struct dests *ds)
+{
+	places_forget(ds);
+	sink_free(ds->sink);
+	for (size_t i = 0; i < ds->nplace; i++) {
+		struct parts *k = ds->place[i]->parts;
+		if (k)
+			free(k->want);
+		free(k);
+	}
+	dests_free(ds);
 }

@@ -16,7 +16,6 @@
 struct replay {
 	struct job *job;
 	struct pq *letters;             /* the target, by the source's time zone and encoding */
-	struct places places;
 	int64_t left;                   /* letters that were not loaded */
 };
 
@@ -26,7 +25,7 @@ static int open_letters(struct replay *r, struct err *e)
 	struct job *j = r->job;
 
 	if (job_source(j, e) < 0 || job_check_name(j->conf, j->src, NULL, e) < 0 ||
-	    (j->conf->dest.part_keep && age_look(j, e) < 0))
+	    (conf_keeps(j->conf) && age_look(j, e) < 0))
 		return e->code;
 	pq_close(j->src);
 	j->src = NULL;
@@ -69,25 +68,29 @@ static int load_letters(struct pass *p, struct err *e)
 	} while (again);
 	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
-	if (txn_commit(j, NULL, &sink_done(p->places->sink)->rows, e) == 0)
-		places_committed(p->places, j->watch);
+	if (txn_commit(j, NULL, p->sink, e) == 0)
+		places_committed(&j->dests, j->watch);
 	return e->code;
 }
 
 static void print_batch(struct replay *r, const struct pass *p)
 {
-	const struct sink_done *done = sink_done(r->places.sink);
-	int64_t id = p->batch->id, unstored = tally_rows(&done->unstored);
+	const struct job *j = r->job;
+	int64_t id = p->batch->id, unstored = 0;
 
+	for (size_t i = 0; i < j->dests.nplace; i++)
+		unstored += tally_rows(&sink_done(p->sink, i)->unstored);
 	print_line(stdout, "batch %" PRId64 ": %" PRId64 " of %" PRId64 " dead letters went in\n",
 		id, p->rows - unstored, p->events);
 	if (unstored)
 		print_line(stdout, "  %" PRId64 " row%s not stored: a trigger of the target left"
 			" them out\n", unstored, text_s(unstored));
 	if (p->late)
-		print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n",
-			p->late, text_s(p->late), r->job->conf->dest.part_keep);
-	upkeep_tell_late(r->job, id, &done->rows);
+		print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep%s%s\n",
+			p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
+			j->conf->nrule ? "" : j->conf->dest.part_keep);
+	for (size_t i = 0; i < j->dests.nplace; i++)
+		upkeep_tell_late(r->job, j->dests.place[i], id, &sink_done(p->sink, i)->rows);
 	for (size_t i = 0; i < p->dead.n; i++)
 		print_line(stdout, "  event %" PRId64 ": %s\n", p->dead.at[i].event,
 			p->dead.at[i].message);
@@ -100,7 +103,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 		.id = batch_id, .event_sql = dead_event_sql(r->letters, j->conf, batch_id, e),
 	};
 	struct pass p = {
-		.job = j, .from = r->letters, .batch = &batch, .places = &r->places,
+		.job = j, .from = r->letters, .batch = &batch, .sink = j->dests.sink,
 		.careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1,
 	};
 
@@ -142,7 +145,7 @@ static int replay_all(struct replay *r, struct err *e)
 	    position_kind(r->letters, &j->kind, e) < 0 || position_require(j->kind, e) < 0 ||
 	    job_leave_out(j, r->letters, e) < 0)
 		return e->code;
-	places_open(&r->places, &j->conf->dest);
+	places_open(j);
 	j->lanes = 1;
 	while (dead_next(r->letters, j->conf, batch, &batch, &letters, e) == 0 && letters) {
 		if (replay_batch_waiting(r, batch, e) < 0)
@@ -161,6 +164,6 @@ int replay_run(struct job *j, struct err *e)
 	int rc = replay_all(&r, e);
 
 	pq_close(r.letters);
-	places_free(&r.places);
+	places_free(&j->dests);
 	return rc;
 }

@@ -398,4 +398,5 @@ void report_end(struct report *r, bool failed)
 		write_state(r);
 	else
 		leave(r->conf->state_file, NULL, r->state_failed || r->silent);
+	metrics_free(&r->metrics);
 }

@@ -94,16 +94,21 @@ static bool is_same(const char *a, const char *b)
 static void replace_conf(struct run *r, struct conf *conf)
 {
 	const struct dest *old = &r->conf->dest, *new = &conf->dest;
-	bool keeps = is_same(new->part_keep, old->part_keep) &&
+	struct dests *dests = &r->job.dests;
+	bool keeps = !r->conf->nrule && !conf->nrule && dests->nplace &&
+		is_same(new->part_keep, old->part_keep) &&
 		is_same(new->dest_table, old->dest_table);
-	int64_t keep_at_ms = keeps ? r->job.upkeep.keep_at_ms : 0;
+	int64_t keep_at_ms = keeps ? dests->place[0]->keep_at_ms : 0;
 
 	batch_free(&r->loader);
 	job_free(&r->job);
-	r->job.upkeep.keep_at_ms = keep_at_ms;
 	report_moves(&r->watch.report, conf);
 	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
+	if (keeps) {                    /* the next look for old partitions is when it was to be */
+		dests_open(dests, r->conf, &r->job.style);
+		dests->place[0]->keep_at_ms = keep_at_ms;
+	}
 	run_apply_conf(r->asked, r->conf);
 	run_log_warnings(r->conf, &old_conf);
 	conf_free(&old_conf);
@@ -255,7 +260,7 @@ static int64_t pause_when_empty(const struct run *r)
 static int work(struct run *r, struct err *e)
 {
 	int64_t events = r->loader.events;
-	struct places *places = &r->loader.places;
+	struct dests *dests = &r->job.dests;
 	int64_t tick = r->loader.last_tick ? r->loader.last_tick : -1;
 	int rc = connect_all(r, e);
 
@@ -266,8 +271,8 @@ static int work(struct run *r, struct err *e)
 	if (rc < 0)
 		return rc;
 	retry_success(&r->retry);
-	if (upkeep_run(&r->job, places->route, rc > 0 ? places->sink : NULL))
-		places_forget(places);
+	if (upkeep_run(&r->job, rc > 0 ? dests->sink : NULL))
+		places_forget(dests);
 	report_success(&r->watch.report, rc == 0);
 	if (r->loader.events > events)
 		r->busy_ms = clock_ms();
@@ -376,7 +381,8 @@ static int start(struct run *r)
 	show_progress(r);
 	run_log_warnings(c, NULL);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s",
-		c->queue_name, c->consumer_name, c->dest.dest_table);
+		c->queue_name, c->consumer_name,
+		c->nrule ? "the tables of its sections" : c->dest.dest_table);
 	watch_start(&r->watch, c);
 	return 0;
 }

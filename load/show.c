@@ -10,60 +10,58 @@
 #define LINE "%-*s  %-*s  %-*s  %12s  %10s  %s\n"
 
 /* Appends what is to become of the child. Returns whether it will be removed. */
-static bool foretell(struct job *j, const struct child_list *list, struct child *child,
-	struct buf *fate)
+static bool foretell(struct job *j, const struct dest *d, const struct child_list *list,
+	struct child *child, struct buf *fate)
 {
-	const struct conf *c = j->conf;
 	enum child_age age = CHILD_UNCLEAR;
 	struct err e = { 0 };
 	int64_t start_s;
 
 	if (!child->ordinary)
 		buf_str(fate, "never touched: no ordinary table");
-	else if (!keep_is_partition(&c->dest, child, &start_s))
+	else if (!keep_is_partition(d, child, &start_s))
 		buf_str(fate, "never touched: no partition by its name");
-	else if (j->upkeep.apart && c->dest.part_keep)
+	else if (j->clocks.apart && d->part_keep)
 		buf_str(fate, "keep: the servers' clocks are apart");
-	else if (!age_is_old(j, start_s))
+	else if (!age_is_old(j, d, start_s))
 		buf_str(fate, "keep");
 	if (fate->len)
 		return false;
 	struct buf why = { 0 };
-	if (child->owned && keep_foresee(j, list, child, &age, &why, &e) < 0)
+	if (child->owned && keep_foresee(j, d, list, child, &age, &why, &e) < 0)
 		buf_fmt(fate, "keep: whether it has younger rows cannot be told: %s", e.msg);
 	else if (child->owned && age != CHILD_OLD)
 		buf_fmt(fate, "keep: %s", buf_cstr(&why));
 	else
-		buf_fmt(fate, "%s%s", c->dest.part_keep_action == KEEP_DETACH ? "detach" : "drop",
+		buf_fmt(fate, "%s%s", d->part_keep_action == KEEP_DETACH ? "detach" : "drop",
 			child->owned ? "" : ", but has another owner");
 	buf_free(&why);
 	return child->owned ? age == CHILD_OLD && !e.code : true;
 }
 
 /* Appends the name that a config would use: without a schema where none is needed. */
-static void add_name(struct buf *name, const struct conf *c, const struct child *child)
+static void add_name(struct buf *name, const struct dest *d, const struct child *child)
 {
 	if (child->found)
-		buf_qualified(name, c->dest.schema, span_of(child->name));
+		buf_qualified(name, d->schema, span_of(child->name));
 	else
 		buf_str(name, child->table);
 }
 
 /* Prints a line. Returns whether the child will be removed. */
-static bool show_child(struct job *j, const struct child_list *list, struct child *child,
-	int name_width, int time_width)
+static bool show_child(struct job *j, const struct dest *d, const struct child_list *list,
+	struct child *child, int name_width, int time_width)
 {
-	const struct conf *c = j->conf;
 	char from[PERIOD_LITERAL_MAX] = "-", to[PERIOD_LITERAL_MAX] = "-";
 	struct buf name = { 0 }, fate = { 0 };
 	int64_t start_s;
 
-	if (keep_is_partition(&c->dest, child, &start_s)) {
-		period_literal(&c->dest.period, start_s, from);
-		period_literal(&c->dest.period, period_end(&c->dest.period, start_s), to);
+	if (keep_is_partition(d, child, &start_s)) {
+		period_literal(&d->period, start_s, from);
+		period_literal(&d->period, period_end(&d->period, start_s), to);
 	}
-	bool goes = foretell(j, list, child, &fate);
-	add_name(&name, c, child);
+	bool goes = foretell(j, d, list, child, &fate);
+	add_name(&name, d, child);
 	print_line(stdout, LINE, name_width, buf_cstr(&name), time_width, from, time_width, to,
 		child->rows ? child->rows : "?", child->size ? child->size : "?", buf_cstr(&fate));
 	buf_free(&name);
@@ -71,13 +69,13 @@ static bool show_child(struct job *j, const struct child_list *list, struct chil
 	return goes;
 }
 
-static int width_of_names(const struct conf *c, const struct child_list *list)
+static int width_of_names(const struct dest *d, const struct child_list *list)
 {
 	size_t width = 4;
 
 	for (size_t i = 0; i < list->n; i++) {
 		struct buf name = { 0 };
-		add_name(&name, c, &list->at[i]);
+		add_name(&name, d, &list->at[i]);
 		if (name.len > width)
 			width = name.len;
 		buf_free(&name);
@@ -85,26 +83,26 @@ static int width_of_names(const struct conf *c, const struct child_list *list)
 	return (int)width;
 }
 
-static void show_list(struct job *j, struct child_list *list)
+static void show_list(struct job *j, const struct dest *d, struct child_list *list)
 {
-	const struct conf *c = j->conf;
-	bool hourly = c->dest.period.method == PERIOD_HOURLY;
-	int time_width = c->dest.period.zoned ? 25 : hourly ? 19 : 10;
-	int name_width = width_of_names(c, list), old = 0;
+	bool hourly = d->period.method == PERIOD_HOURLY;
+	int time_width = d->period.zoned ? 25 : hourly ? 19 : 10;
+	int name_width = width_of_names(d, list), old = 0;
 
 	print_line(stdout, LINE, name_width, "name", time_width, "from", time_width, "to",
 		"rows, about", "size", "what will be done");
 	for (size_t i = 0; i < list->n; i++)
-		old += show_child(j, list, &list->at[i], name_width, time_width);
-	print_line(stdout, "%zu children of %s", list->n, c->dest.dest_table);
-	if (c->dest.part_keep)
-		print_line(stdout, ", %d older than part_keep = %s\n", old, c->dest.part_keep);
+		old += show_child(j, d, list, &list->at[i], name_width, time_width);
+	print_line(stdout, "%zu children of %s", list->n, d->dest_table);
+	if (d->part_keep)
+		print_line(stdout, ", %d older than part_keep = %s\n", old, d->part_keep);
 	else
 		print_line(stdout, "; part_keep is not set\n");
 }
 
 /* Lists names and sizes, in a transaction of its own for the lock timeout. */
-static int find_children(struct job *j, struct child_list *list, struct err *e)
+static int find_children(struct job *j, const struct dest *d, struct child_list *list,
+	struct err *e)
 {
 	struct buf sql = { 0 };
 	struct err ignored = { 0 };
@@ -112,7 +110,7 @@ static int find_children(struct job *j, struct child_list *list, struct err *e)
 	buf_str(&sql, "BEGIN READ ONLY;");
 	pq_add_settings(&sql, j->ddl, LOCK_TIMEOUT_MS);
 	if (pq_query(j->ddl, buf_cstr(&sql), e) == 0)
-		child_list(j->ddl, &j->conf->dest, NULL, true, list, e);
+		child_list(j->ddl, d, NULL, true, list, e);
 	pq_query(j->ddl, "ROLLBACK", &ignored);
 	buf_free(&sql);
 	return e->code;
@@ -123,29 +121,45 @@ static void connect_source(struct job *j)
 {
 	struct err e = { 0 };
 
-	if (j->conf->dest.part_keep)
+	if (conf_keeps(j->conf) && !j->src)
 		j->src = queue_open(j->conf, NULL, &e);
 	if (e.code)
 		log_warn("the clocks are not compared: %s", e.msg);
 }
 
-int show_partitions(struct job *j, struct err *e)
+static int show_place(struct job *j, const struct dest *d, struct err *e)
 {
-	const struct conf *c = j->conf;
 	struct child_list list = { 0 };
 	struct table parent;
 
-	if (c->dest.period.method == PERIOD_NONE)
-		return err_set(e, ERR_CONF, "part_field is not set: %s has no partitions",
-			c->dest.dest_table);
-	connect_source(j);
-	if (age_look(j, e) < 0 || table_find(j->ddl, &c->dest, c->dest.table, &parent, e) < 0)
+	if (table_find(j->ddl, d, d->table, &parent, e) < 0)
 		return e->code;
 	if (!*parent.oid)
 		return err_set(e, ERR_SHAPE, "dst_db has no table %s: check dest_table",
-			c->dest.dest_table);
-	if (find_children(j, &list, e) == 0)
-		show_list(j, &list);
+			d->dest_table);
+	if (find_children(j, d, &list, e) == 0)
+		show_list(j, d, &list);
 	child_clear(&list);
 	return e->code;
+}
+
+int show_partitions(struct job *j, struct err *e)
+{
+	size_t shown = 0;
+
+	dests_open(&j->dests, j->conf, &j->style);
+	connect_source(j);
+	for (size_t i = 0; i < j->dests.nplace; i++) {
+		const struct dest *d = j->dests.place[i]->dest;
+		if (d->period.method == PERIOD_NONE)
+			continue;
+		if (!shown++ && age_look(j, e) < 0)
+			return e->code;
+		if (shown > 1)
+			print_line(stdout, "\n");
+		if (show_place(j, d, e) < 0)
+			return e->code;
+	}
+	return shown ? 0 : err_set(e, ERR_CONF, "part_field is not set: %s has no partitions",
+		j->conf->nrule ? "no dest_table" : j->conf->dest.dest_table);
 }

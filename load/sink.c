@@ -21,9 +21,9 @@ struct sink *sink_new(const struct sink_types *types)
 
 /* ---- streams */
 
-static struct stream **bucket_of(struct sink *s, int64_t start_s, uint32_t shape)
+static struct stream **bucket_of(struct sink *s, int64_t start_s, uint64_t shape)
 {
-	uint64_t h = (uint64_t)start_s / 3600 + (uint64_t)shape * 7919;
+	uint64_t h = (uint64_t)start_s / 3600 + shape * 7919;
 
 	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return &s->bucket[(h >> 32) % BUCKETS];
@@ -66,7 +66,7 @@ static void sweep(struct sink *s)
 	s->swept = s->turn;
 }
 
-struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
+struct stream *sink_find(struct sink *s, int64_t start_s, uint64_t shape)
 {
 	struct stream *st = s->found;
 
@@ -81,7 +81,7 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint32_t shape)
 }
 
 /* The column list that other streams of the shape have, or a copy of text. */
-static struct shared_list *share_columns(const struct sink *s, uint32_t shape, const char *text)
+static struct shared_list *share_columns(const struct sink *s, uint64_t shape, const char *text)
 {
 	struct shared_list *list = NULL;
 
@@ -96,7 +96,16 @@ static struct shared_list *share_columns(const struct sink *s, uint32_t shape, c
 	return list;
 }
 
-struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t lane,
+/* Makes room for the destination's rows to be counted. */
+static void count_for(struct sink *s, size_t of)
+{
+	while (s->ndone <= of) {
+		s->done = mem_grow(s->done, s->ndone, &s->done_cap, sizeof *s->done);
+		s->done[s->ndone++] = (struct sink_done){ 0 };
+	}
+}
+
+struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t shape, size_t lane,
 	struct span table, const char *target, const char *columns)
 {
 	struct stream **at, *st = mem_alloc(sizeof *st);
@@ -104,9 +113,11 @@ struct stream *sink_add(struct sink *s, int64_t start_s, uint32_t shape, size_t 
 	if (s->nstream == STREAMS_MAX)
 		sweep(s);
 	assert(lane < LANES_MAX && s->nstream < STREAMS_MAX);
+	count_for(s, of);
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
+		.of = (uint32_t)of,
 		.target = mem_str(target, strlen(target)),
 		.columns = share_columns(s, shape, columns),
 	};
@@ -128,12 +139,20 @@ static void drop_rows(struct sink *s)
 	assert(s->pool.used == 0);
 }
 
+static void clear_done(struct sink *s)
+{
+	for (size_t i = 0; i < s->ndone; i++) {
+		tally_clear(&s->done[i].rows);
+		tally_clear(&s->done[i].unstored);
+	}
+}
+
 void sink_begin(struct sink *s, bool careful)
 {
 	drop_rows(s);
-	tally_clear(&s->done.rows);
-	tally_clear(&s->done.unstored);
-	s->done = (struct sink_done){ 0 };
+	clear_done(s);
+	s->bytes = 0;
+	s->begun = false;
 	s->careful = careful;
 	s->turn++;
 }
@@ -149,8 +168,8 @@ void sink_free(struct sink *s)
 	if (!s)
 		return;
 	sink_forget(s);
-	tally_clear(&s->done.rows);
-	tally_clear(&s->done.unstored);
+	clear_done(s);
+	free(s->done);
 	block_free_pool(&s->pool);
 	free(s);
 }
@@ -170,21 +189,36 @@ bool sink_idle(const struct sink *s)
 
 void sink_swallow(struct sink *s)
 {
-	for (size_t i = 0; i < s->nstream; i++)
-		for (const struct block *b = s->stream[i]->first; b; b = b->next)
-			tally_add(&s->done.rows, s->stream[i]->table, (int64_t)b->nrows);
+	for (size_t i = 0; i < s->nstream; i++) {
+		const struct stream *st = s->stream[i];
+		for (const struct block *b = st->first; b; b = b->next)
+			tally_add(&s->done[st->of].rows, st->table, (int64_t)b->nrows);
+	}
 	drop_rows(s);
 }
 
-const struct sink_done *sink_done(const struct sink *s)
+const struct sink_done *sink_done(const struct sink *s, size_t of)
 {
-	return &s->done;
+	static const struct sink_done none;
+
+	return of < s->ndone ? &s->done[of] : &none;
 }
 
-bool sink_wrote(const struct sink *s, int64_t start_s)
+int64_t sink_bytes(const struct sink *s)
+{
+	return s->bytes;
+}
+
+bool sink_begun(const struct sink *s)
+{
+	return s->begun;
+}
+
+bool sink_wrote(const struct sink *s, size_t of, int64_t start_s)
 {
 	for (size_t i = 0; i < s->nstream && s->swept != s->turn; i++)
-		if (s->stream[i]->start_s == start_s && s->stream[i]->wrote == s->turn)
+		if (s->stream[i]->of == of && s->stream[i]->start_s == start_s &&
+		    s->stream[i]->wrote == s->turn)
 			return true;
 	return s->swept == s->turn;
 }

@@ -54,7 +54,10 @@ struct sink {
 	struct sink_types types;
 	bool careful;
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
-	struct sink_done done;
+	struct sink_done *done;         /* by destination */
+	size_t ndone, done_cap;
+	int64_t bytes;                  /* sent since sink_begin */
+	bool begun;                     /* and a COPY has begun */
 };
 
 /* ---- block.c */

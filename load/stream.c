@@ -126,7 +126,7 @@ static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape 
 	if (!st->kinds)
 		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
 	st->asked = s->turn;
-	st->typed = s->types.kinds(s->types.arg, st->start_s, shape, st->kinds);
+	st->typed = s->types.kinds(s->types.arg, st->of, st->start_s, shape, st->kinds);
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)

@@ -99,7 +99,7 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 	if (j->kind != POSITION_LANES)
 		return err_set(e, ERR_SHAPE, "pgq_ext on the target knows no subconsumers:"
 			" lanes must be 1");
-	pos.rule = judge_rule(&j->conf->dest, j->lanes);
+	pos.rule = judge_rule(j->conf, j->lanes);
 	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < others && !e->code; i++)
@@ -165,20 +165,24 @@ int txn_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 
 /* ---- the commit */
 
-/* Stores in names, which has room for all, the partitions that got rows on that lane. Returns how
- * many. */
-static size_t names_of_lane(const struct job *j, size_t lane, const struct tally *rows,
-	struct table_name *names)
+/* The place's tables that got rows on that lane. The caller frees names. */
+static struct admit tables_of_lane(const struct job *j, size_t lane, const struct place *k,
+	const struct sink *sink)
 {
+	const struct tally *rows = &sink_done(sink, k->number)->rows;
+	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
 	size_t n = 0;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		struct span name = span_of(rows->at[i].name);
 		if (job_lane_of(j, name) != lane)
 			continue;
-		names[n++] = (struct table_name){ name, age_may_be_loose(j, name) };
+		names[n++] = (struct table_name){ name, age_may_be_loose(j, k->dest, name) };
 	}
-	return n;
+	return (struct admit){
+		.dest = k->dest, .number = k->number, .names = names, .n = n,
+		.columns = &k->generated, .children = k->children,
+	};
 }
 
 /* Commits one lane. first: statements to run before, in the same message. b: NULL leaves the
@@ -191,51 +195,66 @@ static int commit_after(struct job *j, const char *first, size_t lane, const str
 	if (b)
 		pos = (struct position){
 			.tick = b->tick, .time_us = b->tick_us,
-			.from = b->prev_tick, .rule = judge_rule(&j->conf->dest, j->lanes),
+			.from = b->prev_tick, .rule = judge_rule(j->conf, j->lanes),
 		};
 	return position_commit(j->dst[lane], first, j->conf->consumer_name, lane, j->lanes, j->kind,
 		b ? &pos : NULL, e);
 }
 
 /* After a refused commit: what is known of dest_table may no longer be true. */
-static void look_anew(struct job *j, size_t lane, const struct err *e)
+static void look_anew(struct job *j, struct place *k, size_t lane, const struct err *e)
 {
 	struct err ignored = { 0 };
 
-	j->children = false;
-	if (e->code == ERR_CONFLICT && j->generated.n)
-		job_leave_out(j, j->dst[lane], &ignored);
+	k->children = false;
+	if (e->code == ERR_CONFLICT && k->generated.n)
+		job_ask_generated(k, j->dst[lane], &ignored);
+}
+
+/* Appends the checks of the place's tables, for the message with the COMMIT. Where they may be no
+ * children of dest_table, that is checked now. */
+static int check_place(struct job *j, struct place *k, size_t lane, const struct admit *a,
+	struct buf *first, struct err *e)
+{
+	admit_add_checks(first, j->dst[lane], a);
+	if (!k->children)
+		admit_check(j->dst[lane], a->dest, a->names, a->n, &k->children, NULL, e);
+	return e->code;
 }
 
 /* Checks that the tables which got rows are the right ones, and commits. They are locked by now, so
  * a table that is right remains so. Where all are children of dest_table, as they were in the last
  * batch, the check is sent with the COMMIT. */
 static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
-	const struct tally *rows, struct err *e)
+	const struct sink *sink, struct err *e)
 {
-	const struct dest *d = &j->conf->dest;
-	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
-	size_t n = names_of_lane(j, lane, rows, names);
+	size_t n = j->dests.nplace;
+	struct admit *tables = mem_alloc((n + 1) * sizeof *tables);
 	struct buf first = { 0 };
 
-	admit_add_checks(&first, j->dst[lane], d, names, n, j->children, &j->generated);
-	if (!j->children && !e->code)
-		admit_check(j->dst[lane], d, names, n, &j->children, NULL, e);
-	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
-		admit_explain(j->dst[lane], d, names, n, &j->generated, e);
-		look_anew(j, lane, e);
-	}
+	for (size_t i = 0; i < n; i++)
+		tables[i] = tables_of_lane(j, lane, j->dests.place[i], sink);
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (tables[i].n)
+			check_place(j, j->dests.place[i], lane, &tables[i], &first, e);
+	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0)
+		for (size_t i = 0; i < n; i++) {
+			admit_explain(j->dst[lane], &tables[i], e);
+			look_anew(j, j->dests.place[i], lane, e);
+		}
+	for (size_t i = 0; i < n; i++)
+		free((struct table_name *)(uintptr_t)tables[i].names);
+	free(tables);
 	buf_free(&first);
-	free(names);
 	return e->code;
 }
 
-int txn_commit(struct job *j, const struct queue_batch *b, const struct tally *rows, struct err *e)
+int txn_commit(struct job *j, const struct queue_batch *b, const struct sink *sink, struct err *e)
 {
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
 		if (!j->loads[i])
 			pq_query(j->dst[i], "ROLLBACK", e);
-		else if (commit_lane(j, i, b, rows, e) == 0)
+		else if (commit_lane(j, i, b, sink, e) == 0)
 			j->loads[i] = false;
 	}
 	return e->code;

@@ -29,15 +29,16 @@ static void failed(struct job *j, const char *what, const struct err *e)
 /* ---- rows that come late */
 
 /* How many of the rows are in old periods. Appends their partitions to text. */
-static int64_t late_rows(const struct job *j, const struct tally *rows, struct buf *text)
+static int64_t late_rows(const struct job *j, const struct place *k, const struct tally *rows,
+	struct buf *text)
 {
 	int64_t n = 0, start_s;
 	size_t parts = 0;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct tally_part *part = &rows->at[i];
-		if (!part->rows || !age_of_name(&j->conf->dest, part->name, &start_s) ||
-		    !age_is_old(j, start_s) || tally_find(&j->upkeep.stay, part->name))
+		if (!part->rows || !age_of_name(k->dest, part->name, &start_s) ||
+		    !age_is_old(j, k->dest, start_s) || tally_find(&k->stay, part->name))
 			continue;
 		n += part->rows;
 		if (parts++ < NAMED_MAX)
@@ -51,24 +52,25 @@ static int64_t late_rows(const struct job *j, const struct tally *rows, struct b
 
 /* Minutes until the look that removes what was written now. A look that is due already spares what
  * the last batch wrote, so that the next one counts. */
-static int64_t minutes_left(const struct job *j)
+static int64_t minutes_left(const struct place *k)
 {
-	int64_t left_ms = j->upkeep.keep_at_ms - clock_ms();
+	int64_t left_ms = k->keep_at_ms - clock_ms();
 
 	return ((left_ms > 0 ? left_ms : EVERY_MS) + 59999) / 60000;
 }
 
-int64_t upkeep_tell_late(struct job *j, int64_t batch, const struct tally *rows)
+int64_t upkeep_tell_late(struct job *j, const struct place *k, int64_t batch,
+	const struct tally *rows)
 {
-	const struct dest *d = &j->conf->dest;
+	const struct dest *d = k->dest;
 	struct buf text = { 0 };
 	struct err e = { 0 };
 
 	if (d->keep.unit == PERIOD_NONE || !rows->n)
 		return 0;
-	if (!j->upkeep.known && age_look(j, &e) < 0)
+	if (!j->clocks.known && age_look(j, &e) < 0)
 		failed(j, "part_keep", &e);
-	int64_t n = late_rows(j, rows, &text), min = minutes_left(j);
+	int64_t n = late_rows(j, k, rows, &text), min = minutes_left(k);
 	if (n)
 		log_warn("batch %" PRId64 ": %" PRId64 " row%s older than part_keep = %s: %s; they"
 			" will be %s with their partitions in about %" PRId64 " minute%s, or when"
@@ -82,10 +84,10 @@ int64_t upkeep_tell_late(struct job *j, int64_t batch, const struct tally *rows)
 
 /* ---- partitions made ahead of time */
 
-static bool is_premake_due(const struct job *j)
+static bool is_premake_due(const struct place *k)
 {
-	return j->conf->dest.part_premake && clock_ms() >= j->upkeep.premake_at_ms &&
-		(j->upkeep.ev_type || !strstr(j->conf->dest.part_template, "_PKEY"));
+	return k->dest->part_premake && clock_ms() >= k->premake_at_ms &&
+		(k->ev_type || !strstr(k->dest->part_template, "_PKEY"));
 }
 
 /* Creates the partition unless it exists, in a transaction of its own. *created: it did. */
@@ -107,16 +109,16 @@ static int ensure(struct pq *ddl, const struct part_want *want, bool *created, s
 	return e->code;
 }
 
-static int make_ahead(struct job *j, const struct route *route, int64_t start_s, struct err *e)
+static int make_ahead(struct job *j, const struct place *k, int64_t start_s, struct err *e)
 {
 	struct buf name = { 0 };
 	bool created = false;
 
-	part_name(&name, &j->conf->dest, start_s);
+	part_name(&name, k->dest, start_s);
 	struct part_want want = {
-		.dest = &j->conf->dest, .name = { name.p, name.len }, .start_s = start_s,
-		.end_s = period_end(&j->conf->dest.period, start_s),
-		.ev_type = span_of(j->upkeep.ev_type), .route = route,
+		.dest = k->dest, .name = { name.p, name.len }, .start_s = start_s,
+		.end_s = period_end(&k->dest->period, start_s),
+		.ev_type = span_of(k->ev_type), .route = k->route,
 	};
 	ensure(j->ddl, &want, &created, e);
 	if (created)
@@ -137,21 +139,20 @@ static bool is_general(const struct err *e)
 }
 
 /* Makes those of the periods after start_s; *failed counts the ones that could not be made. */
-static int make_all(struct job *j, const struct route *route, int64_t start_s, int *failed,
-	struct err *e)
+static int make_all(struct job *j, struct place *k, int64_t start_s, int *failed, struct err *e)
 {
-	const struct period_rule *rule = &j->conf->dest.period;
-	int64_t left = j->conf->dest.part_premake;
+	const struct period_rule *rule = &k->dest->period;
+	int64_t left = k->dest->part_premake;
 	int waits = 0;
 
 	for (; left > 0 && !process_stop_after_batch(); left--) {
 		struct err own = { 0 };
 		start_s = period_end(rule, start_s);
-		if (make_ahead(j, route, start_s, &own) == 0)
+		if (make_ahead(j, k, start_s, &own) == 0)
 			continue;
 		waits += is_locked(&own);
 		if (own.code == ERR_CONFLICT)   /* another process creates: not for an hour */
-			j->upkeep.premake_at_ms = clock_ms() + CONFLICT_MS;
+			k->premake_at_ms = clock_ms() + CONFLICT_MS;
 		if (is_general(&own) || waits == LOCK_WAITS)
 			return err_set(e, own.code, "%s", own.msg);
 		if (++*failed <= WARNED_MAX)
@@ -162,10 +163,10 @@ static int make_all(struct job *j, const struct route *route, int64_t start_s, i
 
 /* Makes the partitions that part_premake asks for. A period whose partition cannot be created is a
  * warning, and no reason to leave out the later ones; what fails for all periods is an error. */
-static int premake(struct job *j, const struct route *route, struct err *e)
+static int premake(struct job *j, struct place *k, struct err *e)
 {
-	const struct period_rule *rule = &j->conf->dest.period;
-	struct upkeep *r = &j->upkeep;
+	const struct period_rule *rule = &k->dest->period;
+	const struct clocks *r = &j->clocks;
 	int64_t start_s;
 	const char *why;
 	int failed = 0;
@@ -175,48 +176,74 @@ static int premake(struct job *j, const struct route *route, struct err *e)
 	if (period_of_clock(rule, r->now_s, &start_s, &why) < 0)
 		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
 	int64_t next_ms = clock_ms() + (period_end(rule, start_s) - r->now_s) * 1000;
-	if (make_all(j, route, start_s, &failed, e) < 0)
+	if (make_all(j, k, start_s, &failed, e) < 0)
 		return e->code;
 	if (failed > WARNED_MAX)
 		log_warn("part_premake: %d more partitions cannot be created", failed - WARNED_MAX);
 	if (!failed && !process_stop_after_batch())
-		r->premake_at_ms = next_ms;
+		k->premake_at_ms = next_ms;
 	return 0;
 }
 
 /* ---- between two batches */
 
-static void look(struct job *j, const struct route *route, const struct sink *sink, bool keep,
-	bool make)
+static void look(struct job *j, struct place *k, const struct sink *sink, bool keep, bool make)
 {
-	struct upkeep *r = &j->upkeep;
 	struct err e = { 0 };
 
-	if (keep)
-		r->keep_at_ms = clock_ms() + EVERY_MS;
-	if (make)
-		r->premake_at_ms = clock_ms() + EVERY_MS;
-	if (age_look(j, &e) < 0) {
-		if (keep && e.code == ERR_CONN)
-			r->keep_at_ms = clock_ms() + RETRY_MS;
-		failed(j, keep ? "part_keep" : "part_premake", &e);
-		return;
-	}
-	if (keep && keep_run(j, sink, &e) < 0)
+	if (keep && keep_run(j, k, sink, &e) < 0)
 		failed(j, "part_keep", &e);
 	e = (struct err){ 0 };
-	if (make && (style_open(&j->ddl, j->conf, &j->style, &e) < 0 ||
-		     premake(j, route, &e) < 0))
+	if (make && (style_open(&j->ddl, j->conf, &j->style, &e) < 0 || premake(j, k, &e) < 0))
 		failed(j, "part_premake", &e);
 }
 
-bool upkeep_run(struct job *j, const struct route *route, const struct sink *sink)
+static bool is_keep_due(const struct place *k)
 {
-	struct upkeep *r = &j->upkeep;
-	bool keep = j->conf->dest.keep.unit != PERIOD_NONE && clock_ms() >= r->keep_at_ms;
-	bool make = is_premake_due(j);
+	return k->dest->keep.unit != PERIOD_NONE && clock_ms() >= k->keep_at_ms;
+}
 
-	if (keep || make)
-		look(j, route, sink, keep, make);
-	return keep || make;
+/* Is there anything to do? Asks for the clocks once for all, and says when the next look is. false:
+ * they could not be asked. */
+static bool begin(struct job *j, bool *keep, bool *make)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < j->dests.nplace; i++) {
+		*keep |= is_keep_due(j->dests.place[i]);
+		*make |= is_premake_due(j->dests.place[i]);
+	}
+	if ((!*keep && !*make) || age_look(j, &e) == 0)
+		return true;
+	for (size_t i = 0; i < j->dests.nplace; i++) {
+		struct place *k = j->dests.place[i];
+		if (is_keep_due(k))
+			k->keep_at_ms = clock_ms() + (e.code == ERR_CONN ? RETRY_MS : EVERY_MS);
+		if (is_premake_due(k))
+			k->premake_at_ms = clock_ms() + EVERY_MS;
+	}
+	failed(j, *keep ? "part_keep" : "part_premake", &e);
+	return false;
+}
+
+bool upkeep_run(struct job *j, const struct sink *sink)
+{
+	bool any_keep = false, any_make = false;
+	bool known = begin(j, &any_keep, &any_make), any = any_keep || any_make;
+
+	for (size_t i = 0; i < j->dests.nplace && any && known; i++) {
+		struct place *k = j->dests.place[i];
+		bool keep = is_keep_due(k), make = is_premake_due(k);
+		struct err e = { 0 };
+		if (keep)
+			k->keep_at_ms = clock_ms() + EVERY_MS;
+		if (make)
+			k->premake_at_ms = clock_ms() + EVERY_MS;
+		/* the one before may have lost the connection */
+		if ((keep || make) && style_open(&j->ddl, j->conf, &j->style, &e) < 0)
+			failed(j, keep ? "part_keep" : "part_premake", &e);
+		else if (keep || make)
+			look(j, k, sink, keep, make);
+	}
+	return any;
 }

@@ -19,14 +19,16 @@ struct twin_column {
 };
 
 struct twin {                           /* the temporary table of a partition */
+	const struct place *place;
+	const char *name;               /* the partition, without schema */
 	struct twin_column *column;
 	size_t n, cap;
 };
 
 struct verify {
 	struct job *job;
-	const struct tally *rows;       /* the partitions of the batch */
-	struct twin *twin;              /* one for each of them, in the same order */
+	struct twin *twin;              /* one for each partition of the batch */
+	size_t n;
 	int64_t differ;
 };
 
@@ -42,19 +44,19 @@ static void add_twin(struct buf *sql, size_t i)
 
 static size_t lane_of(const struct verify *v, size_t i)
 {
-	return job_lane_of(v->job, span_of(v->rows->at[i].name));
+	return job_lane_of(v->job, span_of(v->twin[i].name));
 }
 
 static void add_partition(struct buf *sql, const struct verify *v, size_t i)
 {
-	buf_qualified(sql, v->job->conf->dest.schema, span_of(v->rows->at[i].name));
+	buf_qualified(sql, v->twin[i].place->dest->schema, span_of(v->twin[i].name));
 }
 
 static int create_twins(struct verify *v, size_t lane, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	for (size_t i = 0; i < v->rows->n; i++) {
+	for (size_t i = 0; i < v->n; i++) {
 		if (lane_of(v, i) != lane)
 			continue;
 		buf_str(&sql, "CREATE TEMPORARY TABLE ");
@@ -105,17 +107,17 @@ static void join_shape(struct twin *t, const struct shape *shape)
 
 /* A pass_place. A partition without rows in this pass may belong to a lane that has the batch from
  * an earlier run: then no row goes there. */
-static int into_twin(struct pass *p, struct part_want *want, const struct shape *shape,
-	struct buf *table, struct err *e)
+static int into_twin(struct pass *p, struct place *place, struct part_want *want,
+	const struct shape *shape, struct buf *table, struct err *e)
 {
 	struct verify *v = p->place_for;
-	char *name = mem_str(want->name.p, want->name.n);
-	const struct tally_part *part = tally_find(v->rows, name);
+	size_t i = 0;
 
-	free(name);
-	if (part) {
-		join_shape(&v->twin[part - v->rows->at], shape);
-		add_twin(table, (size_t)(part - v->rows->at));
+	while (i < v->n && (v->twin[i].place != place || !span_is(want->name, v->twin[i].name)))
+		i++;
+	if (i < v->n) {
+		join_shape(&v->twin[i], shape);
+		add_twin(table, i);
 	} else if (v->job->loads[job_lane_of(v->job, want->name)]) {
 		err_set(e, ERR_OTHER,
 			"src_db: the batch has other events than when it was read first");
@@ -140,16 +142,15 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 {
 	struct job *j = v->job;
 	struct queue_batch batch = *loaded->batch;
-	struct places twins = { .route = loaded->places->route, .sink = sink_new(NULL) };
 	struct pass p = {
-		.job = j, .from = j->src, .batch = &batch, .places = &twins, .event = -1,
+		.job = j, .from = j->src, .batch = &batch, .sink = sink_new(NULL), .event = -1,
 		.place = into_twin, .place_for = v,
 	};
 
 	if (loaded->dead.n)
 		batch.event_sql = good_events(loaded);
 	pass_run(&p, e);
-	sink_free(twins.sink);
+	sink_free(p.sink);
 	if (loaded->dead.n)
 		queue_batch_free(&batch);
 	return e->code;
@@ -212,7 +213,7 @@ static void add_comparison(struct buf *sql, const struct verify *v, size_t i)
 static int compare(struct verify *v, size_t i, struct err *e)
 {
 	struct pq *dst = v->job->dst[lane_of(v, i)];
-	const char *name = v->rows->at[i].name;
+	const char *name = v->twin[i].name;
 	struct buf sql = { 0 };
 
 	if (!is_comparable(&v->twin[i], name)) {
@@ -238,7 +239,7 @@ static int compare(struct verify *v, size_t i, struct err *e)
 
 static void free_twins(struct verify *v)
 {
-	for (size_t i = 0; i < v->rows->n; i++) {
+	for (size_t i = 0; i < v->n; i++) {
 		for (size_t k = 0; k < v->twin[i].n; k++)
 			free(v->twin[i].column[k].name);
 		free(v->twin[i].column);
@@ -253,24 +254,36 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 			return e->code;
 	if (read_again(v, loaded, e) < 0)
 		return e->code;
-	for (size_t i = 0; i < v->rows->n; i++)
+	for (size_t i = 0; i < v->n; i++)
 		if (compare(v, i, e) < 0)
 			return e->code;
 	if (v->differ)
 		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions"
 			" differ from the events, nothing of it is committed", loaded->batch->id,
-			v->differ, v->rows->n);
-	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->rows->n);
+			v->differ, v->n);
+	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->n);
 	return 0;
+}
+
+/* The names are the sink's, and valid until its next pass. */
+static void add_twins(struct verify *v, const struct sink *sink, const struct place *k, size_t *cap)
+{
+	const struct tally *rows = &sink_done(sink, k->number)->rows;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		v->twin = mem_grow(v->twin, v->n, cap, sizeof *v->twin);
+		v->twin[v->n++] = (struct twin){ .place = k, .name = rows->at[i].name };
+	}
 }
 
 int verify_run(const struct pass *loaded, struct err *e)
 {
 	struct job *j = loaded->job;
-	struct verify v = { .job = j, .rows = &sink_done(loaded->places->sink)->rows };
+	struct verify v = { .job = j };
+	size_t cap = 0;
 
-	v.twin = mem_alloc((v.rows->n + 1) * sizeof *v.twin);
-	memset(v.twin, 0, (v.rows->n + 1) * sizeof *v.twin);
+	for (size_t i = 0; i < j->dests.nplace; i++)
+		add_twins(&v, loaded->sink, j->dests.place[i], &cap);
 	watch_verify(j->watch, true);
 	verify(&v, loaded, e);
 	watch_verify(j->watch, false);

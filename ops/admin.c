@@ -300,3 +300,16 @@ int admin_install(struct job *j, const char *role, struct err *e)
 		return e->code;
 	return role ? grant_give(j, role, e) : grant_say(j, e);
 }
+
+/* ---- --show-partitions */
+
+int admin_partitions(struct job *j, struct err *e)
+{
+	bool by_name = false;
+
+	for (size_t i = 0; i < j->conf->nrule; i++)
+		by_name |= j->conf->rule[i].by_name;
+	if (by_name && (job_source(j, e) < 0 || checksource_meet(j, NULL, e) < 0))
+		return e->code;
+	return show_partitions(j, e);
+}

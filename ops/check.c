@@ -15,7 +15,7 @@ struct check {
 	bool registered;                /* PgQ, the queue and the consumer exist, */
 	bool unregistered;              /* or all but the consumer do */
 	struct style style;             /* of the source */
-	struct feed feed;
+	bool fed;                       /* the source can say which triggers feed the queue */
 	struct rights rights;           /* that are lacking on a server */
 	struct findings *found;
 };
@@ -236,7 +236,9 @@ static void check_source(struct check *c)
 		check_queue(c, &state);
 	}
 	if (!e.code ? state.queue : sqlstate_is(e.sqlstate, SQLSTATE_DENIED))
-		checksource_run(c->found, src, conf, &c->style, &c->feed);
+		c->fed = true;
+	if (c->fed)
+		checksource_run(c->found, src, conf, &c->style);
 }
 
 static void check_letter_columns(struct check *c)
@@ -328,20 +330,66 @@ static void check_position(struct check *c)
 			" --register or with --install", conf->consumer_name);
 }
 
+/* Fills what is known of the events that go that way. */
+static void feed_of(struct check *c, const struct way *way, struct feed *feed)
+{
+	struct err e = { 0 };
+
+	if (c->fed && checksource_feed(c->job, way, feed, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+}
+
+/* For all destinations together: most of what one needs the others need too. */
+static void check_target_rights(struct check *c)
+{
+	const struct dests *ds = &c->job->dests;
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ds->nway && !e.code; i++) {
+		struct feed feed = { 0 };
+		feed_of(c, ds->way[i], &feed);
+		rights_target(&c->rights, c->job->dst[0], c->job->conf, ds->way[i]->dest, &feed,
+			NULL, &e);
+		checksource_free(&feed);
+	}
+	check_rights(c, "dst_db", e.code, &e);
+}
+
+static void check_dests(struct check *c)
+{
+	const struct dests *ds = &c->job->dests;
+
+	for (size_t i = 0; i < ds->nway; i++) {
+		struct feed feed = { 0 };
+		feed_of(c, ds->way[i], &feed);
+		checkdest_run(c->found, c->job->dst[0], ds->way[i]->dest, &c->style, &feed);
+		checksource_free(&feed);
+	}
+}
+
+static void meet_dests(struct check *c)
+{
+	struct err e = { 0 };
+
+	if (checksource_meet(c->job, c->fed ? c->found : NULL, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+}
+
 static void check_target(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
 	struct pq *dst = c->job->dst[0];
-	struct err e = { 0 }, name = { 0 };
+	struct err name = { 0 };
 
 	c->found->lacking = false;
-	check_rights(c, "dst_db", rights_target(&c->rights, dst, conf, &c->feed, NULL, &e), &e);
+	meet_dests(c);
+	check_target_rights(c);
 	check_position(c);
 	if (job_check_name(conf, c->job->src, dst, &name) == ERR_CONF)
 		finding_wrong(c->found, "%s", name.msg);
 	if (conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	checkdest_run(c->found, dst, &conf->dest, &c->style, &c->feed);
+	check_dests(c);
 }
 
 int check_run(struct job *job)
@@ -358,6 +406,5 @@ int check_run(struct job *job)
 		check_source(&c);
 	if (job->dst[0])
 		check_target(&c);
-	checksource_free(&c.feed);
 	return finding_conclude(&found);
 }

@@ -90,14 +90,24 @@ static void check_scope(struct findings *found, const char *what, const struct p
 			needed, called[scope], limit > others ? limit - others : 0, limit);
 }
 
+static bool needs_another(const struct conf *c, const struct dest *d)
+{
+	bool inside = d->part_template && c->lanes == 1 && attach_is_all(span_of(d->part_template));
+
+	return (d->part_template && d->period.method != PERIOD_NONE && !inside) ||
+		d->keep.unit != PERIOD_NONE || d->part_premake > 0;
+}
+
 /* How many the target gets: lanes, and one to create and remove partitions. */
 static int64_t needed_by(const struct conf *c)
 {
-	const struct dest *d = &c->dest;
-	bool inside = d->part_template && c->lanes == 1 && attach_is_all(span_of(d->part_template));
+	bool another = false;
 
-	return c->lanes + ((d->part_template && d->period.method != PERIOD_NONE && !inside) ||
-		d->keep.unit != PERIOD_NONE || d->part_premake > 0);
+	for (size_t i = 0; i < c->nrule && !another; i++)
+		another = c->rule[i].by_name;   /* a new destination is asked about there */
+	for (size_t i = 0; conf_dest(c, i) && !another; i++)
+		another = needs_another(c, conf_dest(c, i));
+	return c->lanes + another;
 }
 
 void checkserver_connections(struct findings *found, const struct conf *c, struct pq *src,

@@ -16,9 +16,14 @@ static bool is_true(struct pq *q, int row, int col)
 
 /* ---- triggers */
 
+/* A table as PgQ's triggers write it into ev_extra1. */
+#define NAME_OF(oid) "(SELECT s.nspname::text || '.' || c.relname FROM pg_class c" \
+	" JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = " oid ")"
+
 /* The CTE feed: the triggers of PgQ's functions that have the queue as their first argument, with
- * their table, function and arguments. */
-static void add_triggers(struct buf *sql, const struct pq *src, const char *queue)
+ * their table, function and arguments. tables: only theirs; empty: all. */
+static void add_triggers(struct buf *sql, const struct pq *src, const char *queue,
+	const struct tally *tables)
 {
 	buf_str(sql, "WITH feed AS (SELECT t.tgname, t.tgenabled, t.tgrelid, p.proname, a.args"
 		" FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -31,7 +36,11 @@ static void add_triggers(struct buf *sql, const struct pq *src, const char *queu
 	buf_literal(sql, span_of(queue_schema(src)));
 	buf_str(sql, " AND a.args[1] = ");
 	buf_literal(sql, span_of(queue));
-	buf_str(sql, ") ");
+	for (size_t i = 0; i < tables->n; i++) {
+		buf_str(sql, i ? "," : " AND " NAME_OF("t.tgrelid") " = ANY (ARRAY[");
+		buf_literal(sql, span_of(tables->at[i].name));
+	}
+	buf_str(sql, tables->n ? "])) " : ") ");
 }
 
 /* What the argument's list names. */
@@ -44,7 +53,7 @@ static int find_columns(struct pq *src, const char *queue, struct feed *feed, st
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, queue);
+	add_triggers(&sql, src, queue, &feed->tables);
 	buf_str(&sql, "SELECT attname FROM feed JOIN pg_attribute ON attrelid = tgrelid"
 		" AND attnum > 0 AND NOT attisdropped"
 		" AND attname::text <> ALL (coalesce(" LIST_OF("ignore") ", '{}'))"
@@ -57,15 +66,16 @@ static int find_columns(struct pq *src, const char *queue, struct feed *feed, st
 }
 
 /* Of what type is the column that picks the partition, in all tables? */
-static int find_part(struct pq *src, const struct conf *conf, struct feed *feed, struct err *e)
+static int find_part(struct pq *src, const char *queue, const struct dest *d, struct feed *feed,
+	struct err *e)
 {
-	struct span column = dest_part_column(&conf->dest);
+	struct span column = dest_part_column(d);
 	struct buf sql = { 0 };
 
 	if (!column.n)
 		return 0;
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, conf->queue_name);
+	add_triggers(&sql, src, queue, &feed->tables);
 	buf_fmt(&sql, "SELECT CASE WHEN count(*) < (SELECT count(*) FROM feed) THEN %d"
 		" WHEN bool_or(atttypid = 'timestamptz'::regtype) THEN %d ELSE %d END FROM feed"
 		" JOIN pg_attribute ON attrelid = tgrelid AND NOT attisdropped WHERE atttypid IN"
@@ -79,12 +89,13 @@ static int find_part(struct pq *src, const struct conf *conf, struct feed *feed,
 }
 
 /* A row for each trigger: name, table, function, is it disabled, the primary key that it names. */
-static int list_triggers(struct pq *src, const char *queue, struct err *e)
+static int list_triggers(struct pq *src, const char *queue, const struct tally *tables,
+	struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, queue);
+	add_triggers(&sql, src, queue, tables);
 	buf_str(&sql, "SELECT tgname, tgrelid::regclass, proname, tgenabled = 'D',"
 		" array_to_string(coalesce((SELECT array_agg(trim(x)) FROM"
 		" unnest(" LIST_OF("pkey") ") x),"
@@ -110,14 +121,57 @@ static void take_key(struct pq *src, struct feed *feed)
 	buf_cstr(&feed->key);           /* read as a string elsewhere */
 }
 
-int checksource_feed(struct pq *src, const struct conf *c, struct feed *feed, struct err *e)
+static const struct tally all_tables;
+
+/* Adds the source tables whose events go that way. */
+static void add_tables(const struct dests *ds, const struct way *way, struct tally *tables)
 {
-	if (list_triggers(src, c->queue_name, e) < 0 || pq_rows(src) == 0)
+	for (size_t i = 0; i < DESTS_BUCKETS; i++)
+		for (const struct source *s = ds->bucket[i]; s; s = s->next)
+			if (s->way == way && !s->by_type)
+				tally_add(tables, s->name.p, 0);
+}
+
+int checksource_feed(struct job *j, const struct way *way, struct feed *feed, struct err *e)
+{
+	const char *queue = j->conf->queue_name;
+
+	if (way->rule)
+		add_tables(&j->dests, way, &feed->tables);
+	if (!j->src || (way->rule && !feed->tables.n) ||
+	    list_triggers(j->src, queue, &feed->tables, e) < 0 || pq_rows(j->src) == 0)
 		return e->code;
 	feed->known = true;
-	take_key(src, feed);
-	if (find_columns(src, c->queue_name, feed, e) == 0)
-		find_part(src, c, feed, e);
+	take_key(j->src, feed);
+	if (find_columns(j->src, queue, feed, e) == 0)
+		find_part(j->src, queue, way->dest, feed, e);
+	return e->code;
+}
+
+/* Goes the ways of the tables in the rows of the last query. */
+static void meet_rows(struct job *j, struct findings *found)
+{
+	for (int row = 0; row < pq_rows(j->src); row++) {
+		const struct event ev = { .table = span_of(pq_value(j->src, row, 0)) };
+		const struct source *s = dests_source(&j->dests, j->conf, &ev);
+		if (s->why && found)
+			finding_wrong(found, "%s", s->why);
+	}
+}
+
+int checksource_meet(struct job *j, struct findings *found, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	dests_open(&j->dests, j->conf, &j->style);
+	if (!j->conf->nrule || !j->src)
+		return 0;
+	buf_str(&sql, PQ_OWN_PATH);
+	add_triggers(&sql, j->src, j->conf->queue_name, &all_tables);
+	buf_str(&sql, "SELECT DISTINCT " NAME_OF("tgrelid") " FROM feed ORDER BY 1");
+	if (pq_query(j->src, buf_cstr(&sql), e) == 0)
+		meet_rows(j, found);
+	buf_free(&sql);
 	return e->code;
 }
 
@@ -135,18 +189,17 @@ static void check_trigger(struct findings *found, struct pq *src, const char *qu
 			queue);
 }
 
-static void check_triggers(struct findings *found, struct pq *src, const struct conf *c,
-	struct feed *feed)
+static void check_triggers(struct findings *found, struct pq *src, const struct conf *c)
 {
 	const char *queue = c->queue_name, *schema = queue_schema(src);
 	struct err e = { 0 };
 
-	if (checksource_feed(src, c, feed, &e) == 0 && list_triggers(src, queue, &e) == 0)
+	if (list_triggers(src, queue, &all_tables, &e) == 0)
 		for (int row = 0; row < pq_rows(src); row++)
 			check_trigger(found, src, queue, row);
 	if (e.code)
 		finding_missing(found, "%s", e.msg);
-	else if (!feed->known)
+	else if (!pq_rows(src))
 		finding_warning("no trigger in src_db feeds queue %s: create one with"
 			" %s.logutriga('%s'), unless an application calls %s.insert_event", queue,
 			schema, queue, schema);
@@ -219,15 +272,15 @@ static void check_style(struct findings *found, struct pq *src, const struct con
 }
 
 void checksource_run(struct findings *found, struct pq *src, const struct conf *conf,
-	struct style *style,
-	struct feed *feed)
+	struct style *style)
 {
-	check_triggers(found, src, conf, feed);
+	check_triggers(found, src, conf);
 	check_style(found, src, conf, style);
 }
 
 void checksource_free(struct feed *feed)
 {
 	buf_free(&feed->key);
+	tally_clear(&feed->tables);
 	tally_clear(&feed->columns);
 }

@@ -36,12 +36,16 @@ struct both {                           /* zeroed before use */
 
 static int find_rights(struct job *j, const char *role, struct both *lacks, struct err *e)
 {
-	struct feed feed = { 0 };
-
-	if (checksource_feed(j->src, j->conf, &feed, e) == 0 &&
-	    rights_source(&lacks->src, j->src, j->conf, role, e) == 0)
-		rights_target(&lacks->dst, j->dst[0], j->conf, &feed, role, e);
-	checksource_free(&feed);
+	if (checksource_meet(j, NULL, e) < 0 ||
+	    rights_source(&lacks->src, j->src, j->conf, role, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->dests.nway && !e->code; i++) {
+		const struct way *way = j->dests.way[i];
+		struct feed feed = { 0 };
+		if (checksource_feed(j, way, &feed, e) == 0)
+			rights_target(&lacks->dst, j->dst[0], j->conf, way->dest, &feed, role, e);
+		checksource_free(&feed);
+	}
 	return e->code;
 }
 
@@ -54,12 +58,14 @@ static void both_free(struct both *lacks)
 /* A table that is not there has no rights to give. */
 static int say_no_table(struct job *j, struct err *e)
 {
-	const struct dest *d = &j->conf->dest;
-	struct table table;
-
-	if (table_find(j->dst[0], d, d->table, &table, e) == 0 && !*table.oid)
-		print_line(stdout, "table %s is not there: its rights are not among these; create"
-			" it, and run --install again\n", d->dest_table);
+	for (size_t i = 0; i < j->dests.nplace && !e->code; i++) {
+		const struct dest *d = j->dests.place[i]->dest;
+		struct table table;
+		if (table_find(j->dst[0], d, d->table, &table, e) == 0 && !*table.oid)
+			print_line(stdout, "table %s is not there: its rights are not among these;"
+				" create"
+				" it, and run --install again\n", d->dest_table);
+	}
 	return e->code;
 }
 

@@ -13,6 +13,7 @@ enum feed_time {
 };
 
 struct feed {                           /* what triggers say of events; zeroed: not known */
+	struct tally tables;            /* only of the triggers of these; empty: of all */
 	bool known;                     /* there are triggers that feed the queue */
 	bool one_key;                   /* all name the same primary key: */
 	struct buf key;                 /* its columns, separated by commas */
@@ -41,12 +42,12 @@ struct rights {                         /* zeroed before use */
 
 #define RIGHTS_OF_ANYBODY "ROLE"        /* of one that has no more than everybody */
 
-/* Both add what the role (NULL: the session's own) lacks to run with the config. An error leaves
- * what was found before; call rights_free. */
+/* Both add what the role (NULL: the session's own) lacks to run with the config, rights_target for
+ * one of its destinations. An error leaves what was found before; call rights_free. */
 int rights_source(struct rights *, struct pq *src, const struct conf *, const char *role,
 	struct err *);
-int rights_target(struct rights *, struct pq *dst, const struct conf *, const struct feed *,
-	const char *role, struct err *);
+int rights_target(struct rights *, struct pq *dst, const struct conf *, const struct dest *,
+	const struct feed *, const char *role, struct err *);
 /* What the session's role lacks to create what --install creates: a queue, a schema. */
 int rights_create_queue(struct rights *, struct pq *src, struct err *);
 int rights_create_schema(struct rights *, struct pq *dst, struct err *);
@@ -85,11 +86,15 @@ void checkserver_connections(struct findings *, const struct conf *, struct pq *
 
 /* ---- checksource.c: --check's part about who writes events */
 
-/* Which triggers feed the queue? Fills feed; call checksource_free. */
-int checksource_feed(struct pq *src, const struct conf *, struct feed *, struct err *);
-/* The feed and the style, which are filled, and what is to be said of them. */
-void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *,
-	struct feed *);
+/* Adds the job's destinations: those that the config names, and with sections also those to which
+ * these lead the tables whose triggers feed the queue. found, or NULL: gets tables that no section
+ * is for. src NULL: not connected. */
+int checksource_meet(struct job *, struct findings *, struct err *);
+/* Which triggers feed the queue, with events that go that way? Fills feed; call
+ * checksource_free. */
+int checksource_feed(struct job *, const struct way *, struct feed *, struct err *);
+/* The triggers, and the style, which is filled, and what is to be said of them. */
+void checksource_run(struct findings *, struct pq *src, const struct conf *, struct style *);
 void checksource_free(struct feed *);
 
 /* ---- checktemplate.c: --check's part about part_template */
@@ -143,6 +148,9 @@ int admin_tick(struct job *, struct err *);
 int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */
 int admin_install(struct job *, const char *role, struct err *);
+
+/* show_partitions, with the destinations of the tables whose triggers feed the queue. */
+int admin_partitions(struct job *, struct err *);
 
 /* ---- status.c: --status */
 

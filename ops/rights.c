@@ -26,6 +26,14 @@ static void add_who(struct buf *sql, const char *role)
 	buf_str(sql, ")");
 }
 
+static bool has_right(const struct rights *r, const char *give)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (strcmp(r->at[i].give, give) == 0)
+			return true;
+	return false;
+}
+
 /* Runs sql, whose rows are a statement without the role's name, that name, a use, and the column
  * of a default; frees it. */
 static int add_rows(struct rights *r, struct pq *q, struct buf *sql, struct err *e)
@@ -40,6 +48,8 @@ static int add_rows(struct rights *r, struct pq *q, struct buf *sql, struct err 
 		const char *column = pq_value(q, row, 3);
 		give.len = 0;
 		buf_fmt(&give, "%s TO %s;", pq_value(q, row, 0), pq_value(q, row, 1));
+		if (has_right(r, buf_cstr(&give)))
+			continue;
 		r->at = mem_grow(r->at, r->n, &r->cap, sizeof *r->at);
 		r->at[r->n++] = (struct right){
 			.give = mem_str(give.p, give.len), .use = (enum right_use)pq_int(q, row, 2,
@@ -297,13 +307,14 @@ static bool is_brought(const struct dest *d, const struct feed *feed, const char
 	return !d->nfield && tally_find(&feed->columns, column);
 }
 
-/* Leaves out sequences that no row needs. */
-static void judge_sequences(struct rights *r, const struct dest *d, const struct feed *feed)
+/* Leaves out sequences that no row needs; from: the first right of the destination. */
+static void judge_sequences(struct rights *r, size_t from, const struct dest *d,
+	const struct feed *feed)
 {
-	size_t kept = 0;
+	size_t kept = from;
 	bool sure;
 
-	for (size_t i = 0; i < r->n; i++) {
+	for (size_t i = from; i < r->n; i++) {
 		struct right right = r->at[i];
 		if (right.column && is_brought(d, feed, right.column, &sure)) {
 			free(right.give);
@@ -317,10 +328,10 @@ static void judge_sequences(struct rights *r, const struct dest *d, const struct
 	r->n = kept;
 }
 
-int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const struct feed *feed,
-	const char *role, struct err *e)
+int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const struct dest *d,
+	const struct feed *feed, const char *role, struct err *e)
 {
-	const struct dest *d = &c->dest;
+	size_t before = r->n;
 	struct buf sql = { 0 };
 
 	add_dest(&sql, d, role);
@@ -339,7 +350,7 @@ int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const 
 	buf_str(&sql, needs_verify);
 	buf_str(&sql, ") SELECT give, name, use, col FROM needs, who ORDER BY use, give");
 	if (add_rows(r, dst, &sql, e) == 0)
-		judge_sequences(r, d, feed);
+		judge_sequences(r, before, d, feed);
 	return e->code;
 }
 

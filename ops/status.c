@@ -42,11 +42,11 @@ static void problem(struct status *s, struct err *e)
 
 /* Appends " OR ..." for tables with a partition's name, in dest_table's schema or on
  * search_path. */
-static void add_named(struct buf *sql, const struct conf *c)
+static void add_named(struct buf *sql, const struct dest *d)
 {
 	struct buf table = { 0 };
 
-	buf_literal(&table, c->dest.table);
+	buf_literal(&table, d->table);
 	buf_fmt(sql, " OR c.relkind" PQ_OWN("=") "ANY ('{r,p,f}'::pg_catalog.\"char\"[])"
 		" AND pg_catalog.\"left\"(c.relname::pg_catalog.text,"
 		" pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
@@ -54,9 +54,9 @@ static void add_named(struct buf *sql, const struct conf *c)
 		" pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
 		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ",
 		buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
-	if (c->dest.schema.n) {
+	if (d->schema.n) {
 		buf_str(sql, "n.nspname::pg_catalog.text" PQ_OWN("="));
-		buf_literal(sql, c->dest.schema);
+		buf_literal(sql, d->schema);
 		buf_str(sql, "::pg_catalog.text");
 	} else {
 		buf_str(sql, "pg_catalog.pg_table_is_visible(c.oid)");
@@ -66,21 +66,36 @@ static void add_named(struct buf *sql, const struct conf *c)
 
 /* Counts the children of dest_table and other tables with a partition's name; without
  * partitioning it is dest_table itself. */
-static void count_partitions(struct status *s, struct pq *dst, const struct conf *c, struct err *e)
+static int count_of(struct pq *dst, const struct dest *d, int64_t *n, struct err *e)
 {
-	bool parted = c->dest.period.method != PERIOD_NONE;
+	bool parted = d->period.method != PERIOD_NONE;
 	struct buf sql = { 0 };
 
 	buf_str(&sql, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c"
 		" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "c.relnamespace WHERE ");
-	buf_regclass(&sql, c->dest.schema, c->dest.table);
+	buf_regclass(&sql, d->schema, d->table);
 	buf_fmt(&sql, PQ_OWN("=") "%s", !parted ? "c.oid" : "ANY (SELECT inhparent"
 		" FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)");
 	if (parted)
-		add_named(&sql, c);
+		add_named(&sql, d);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
-		s->partitions = pq_int(dst, 0, 0, -1);
+		*n = pq_int(dst, 0, 0, -1);
 	buf_free(&sql);
+	return e->code;
+}
+
+/* Those of all destinations whose names the config says. */
+static void count_partitions(struct status *s, struct pq *dst, struct err *e)
+{
+	struct dests *ds = &s->job->dests;
+	int64_t sum = 0, n = 0;
+
+	dests_open(ds, s->job->conf, &s->job->style);
+	for (size_t i = 0; i < ds->nplace && !e->code; i++)
+		if (count_of(dst, ds->place[i]->dest, &n, e) == 0)
+			sum += n;
+	if (!e->code)
+		s->partitions = sum;
 }
 
 /* Loading needs no right to read dead letters, and they may be another job's: then it is said why
@@ -111,7 +126,7 @@ static void look_at_target(struct status *s, struct err *e)
 		s->target_tick = tick;
 	count_dead(s, *dst, c, e);
 	if (!e->code)
-		count_partitions(s, *dst, c, e);
+		count_partitions(s, *dst, e);
 }
 
 static void look_at_source(struct status *s, struct err *e)

@@ -5,6 +5,7 @@
  * rows or to have us run a trigger. And a partition may have stopped being one: it was detached, or
  * its parent was renamed and replaced.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "pg.h"
@@ -191,64 +192,69 @@ int admit_check(struct pq *dst, const struct dest *d, const struct table_name *n
 	return admit_fault(dst, d, 0, &loose, e);
 }
 
-/* Texts that the failing statement casts to an integer: the server's message quotes them, in any
- * language. */
+/* Texts that the failing statement casts to an integer, before the destination's number and a
+ * slash: the server's message quotes them, in any language. */
 #define NO_CHILDREN "tdispatch: children: "
 #define NOT_GENERATED "tdispatch: generated: "
 
 /* Appends the SELECT list of a query that fails unless it counts n rows. */
-static void add_must_be(struct buf *sql, const char *what, size_t n)
+static void add_must_be(struct buf *sql, const char *what, size_t number, size_t n)
 {
 	buf_fmt(sql, "SELECT CASE WHEN pg_catalog.count(*)" PQ_OWN("<>") "%zu"
-		" THEN ('%s'" PQ_OWN("||") "pg_catalog.count(*)::pg_catalog.text)"
-		"::pg_catalog.int4 END ", n, what);
+		" THEN ('%s%zu/'" PQ_OWN("||") "pg_catalog.count(*)::pg_catalog.text)"
+		"::pg_catalog.int4 END ", n, what, number);
 }
 
-static void add_generated(struct buf *sql, const struct dest *d, const struct table_name *names,
-	size_t n, const struct tally *columns)
+static void add_generated(struct buf *sql, const struct admit *a)
 {
-	add_must_be(sql, NOT_GENERATED, n * columns->n);
+	add_must_be(sql, NOT_GENERATED, a->number, a->n * a->columns->n);
 	buf_str(sql, "FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("="));
-	add_any(sql, d, names, n);
+	add_any(sql, a->dest, a->names, a->n);
 	buf_str(sql, " AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
 		" AND attname" PQ_OWN("=") "ANY (ARRAY[");
-	for (size_t i = 0; i < columns->n; i++) {
+	for (size_t i = 0; i < a->columns->n; i++) {
 		buf_str(sql, i ? "," : "");
-		buf_literal(sql, span_of(columns->at[i].name));
+		buf_literal(sql, span_of(a->columns->at[i].name));
 	}
 	buf_str(sql, "]::pg_catalog.name[]);");
 }
 
-void admit_add_checks(struct buf *sql, const struct pq *dst, const struct dest *d,
-	const struct table_name *names, size_t n, bool children, const struct tally *columns)
+void admit_add_checks(struct buf *sql, const struct pq *dst, const struct admit *a)
 {
-	if (n && children && d->part_by != PART_BY_NOTHING) {
-		add_must_be(sql, NO_CHILDREN, n);
-		add_children(sql, dst, d, names, n);
+	if (a->n && a->children && a->dest->part_by != PART_BY_NOTHING) {
+		add_must_be(sql, NO_CHILDREN, a->number, a->n);
+		add_children(sql, dst, a->dest, a->names, a->n);
 		buf_str(sql, ";");
 	}
-	if (n && columns->n)
-		add_generated(sql, d, names, n, columns);
+	if (a->n && a->columns->n)
+		add_generated(sql, a);
 }
 
-int admit_explain(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
-	const struct tally *columns, struct err *e)
+/* Is e the error of the destination's statement with that text? */
+static bool is_error_of(const struct err *e, const struct admit *a, const char *what)
 {
-	bool generated = strstr(e->msg, NOT_GENERATED), children;
+	char text[60];
+
+	snprintf(text, sizeof text, "%s%zu/", what, a->number);
+	return sqlstate_is(e->sqlstate, SQLSTATE_BAD_TEXT) && strstr(e->msg, text);
+}
+
+int admit_explain(struct pq *dst, const struct admit *a, struct err *e)
+{
+	bool generated = is_error_of(e, a, NOT_GENERATED), children;
 	struct tally now = { 0 };
 
-	if (!sqlstate_is(e->sqlstate, SQLSTATE_BAD_TEXT) ||
-	    (!generated && !strstr(e->msg, NO_CHILDREN)))
+	if (!generated && !is_error_of(e, a, NO_CHILDREN))
 		return e->code;
 	*e = (struct err){ 0 };
 	if (pq_query(dst, "ROLLBACK", e) == 0 &&
-	    admit_check(dst, d, names, n, &children, NULL, e) == 0)
-		table_generated(dst, d, &now, e);
-	if (!e->code && generated && now.n == columns->n)
+	    admit_check(dst, a->dest, a->names, a->n, &children, NULL, e) == 0)
+		table_generated(dst, a->dest, &now, e);
+	if (!e->code && generated && now.n == a->columns->n)
 		err_set(e, ERR_SHAPE, "column %s of %s is generated, and one of its partitions has"
 			" it as a column like others, so that it would get no value",
-			now.at[0].name, d->dest_table);
+			now.at[0].name, a->dest->dest_table);
 	tally_clear(&now);
 	return err_set(e, ERR_CONFLICT, "%s or its partitions were changed at this moment",
-		d->dest_table);
+		a->dest->dest_table);
 }

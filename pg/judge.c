@@ -154,17 +154,36 @@ static void judge_consumer(const struct judge_case *c, struct verdict *v)
 	}
 }
 
-int64_t judge_rule(const struct dest *d, size_t lanes)
+static void add_dest(struct buf *inputs, const struct dest *d)
+{
+	buf_literal(inputs, (struct span){ d->schema.p ? d->schema.p : "", d->schema.n });
+	buf_str(inputs, " ");
+	buf_literal(inputs, (struct span){ d->table.p ? d->table.p : "", d->table.n });
+	buf_str(inputs, " ");
+	buf_literal(inputs, span_of(d->part_field ? d->part_field : ""));
+	buf_fmt(inputs, " %d %d %d", d->period.method, d->period.zoned, d->period.zone_s);
+}
+
+static void add_rule(struct buf *inputs, const struct rule *rule)
+{
+	buf_literal(inputs, span_of(rule->section));
+	buf_fmt(inputs, " %d ", rule->ignore);
+	if (rule->by_name)              /* its names are in the text alone */
+		buf_literal(inputs, span_of(rule->dest.dest_table));
+	if (!rule->ignore)
+		add_dest(inputs, &rule->dest);
+	buf_str(inputs, "\n");
+}
+
+int64_t judge_rule(const struct conf *c, size_t lanes)
 {
 	struct buf inputs = { 0 };
 
-	buf_literal(&inputs, (struct span){ d->schema.p ? d->schema.p : "", d->schema.n });
-	buf_str(&inputs, " ");
-	buf_literal(&inputs, d->table);
-	buf_str(&inputs, " ");
-	buf_literal(&inputs, span_of(d->part_field ? d->part_field : ""));
-	buf_fmt(&inputs, " %d %d %d %zu", d->period.method, d->period.zoned, d->period.zone_s,
-		lanes);
+	for (size_t i = 0; i < c->nrule; i++)
+		add_rule(&inputs, &c->rule[i]);
+	if (!c->nrule)
+		add_dest(&inputs, &c->dest);
+	buf_fmt(&inputs, " %zu", lanes);
 	uint64_t hash = span_hash("tdispatch rule", (struct span){ inputs.p, inputs.len });
 	buf_free(&inputs);
 	hash &= (UINT64_C(1) << RULE_BITS) - 1;
@@ -181,7 +200,8 @@ static void refuse_change(const struct judge_case *c, struct verdict *v, size_t 
 		" batch (--once), and change after that", c->batch->id,
 		version ?
 		"by another version of tdispatch, with another rule for the lanes of rows" :
-		"with other values of dest_table, part_field, part_method or part_timezone",
+		"with other sections or other values of dest_table, part_field, part_method or"
+		" part_timezone",
 		version ? "Let that version" : "Put the old values back, let them");
 }
 
@@ -201,7 +221,7 @@ static void judge_other(const struct judge_case *c, struct verdict *v, size_t la
 	if (!pos->known || pos->tick < b->prev_tick || pos->from > b->prev_tick ||
 	    (inside && c->single))
 		lose(c, v, lane);
-	else if (b->tick && pos->rule && pos->rule != judge_rule(&c->conf->dest, c->n))
+	else if (b->tick && pos->rule && pos->rule != judge_rule(c->conf, c->n))
 		refuse_change(c, v, lane);
 	else if (inside && v->tick < pos->tick)
 		v->tick = pos->tick;

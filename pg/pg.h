@@ -274,12 +274,6 @@ int queue_finish(struct pq *, int64_t batch, struct err *);
 /* Is it still the consumer's open batch? Another process may have finished it. */
 int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
 
-struct event {                          /* spans are valid until the next row is read */
-	int64_t id;
-	struct span type, data;
-	int64_t time;                   /* usecs since 2000-01-01; only if requested */
-};
-
 /* Sets source_us of n positions to the time of the queue's tick by that number: 0 if it is older
  * than all that PgQ still has, QUEUE_NO_TICK if it does not exist. *newest: the queue's newest
  * tick, or 0. */
@@ -287,12 +281,16 @@ struct event {                          /* spans are valid until the next row is
 int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest,
 	struct err *);
 
-/* Starts reading a batch's events, in no particular order. time: the zone for ev_time. */
-enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
-int queue_read(struct pq *, const struct queue_batch *, enum queue_time, struct err *);
-/* The next of them, with the same time: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after the
- * last, or an error. */
-int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
+struct queue_want {                     /* what is read of a batch */
+	unsigned parts;                 /* of each event: enum event_part */
+};
+
+/* Starts reading a batch's events, in no particular order. A batch without a tick has dead letters,
+ * which know their own. */
+int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);
+/* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
+ * the last, or an error. */
+int queue_event(struct pq *, unsigned parts, struct event *, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL if unknown. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 
@@ -362,7 +360,7 @@ struct verdict judge_position(const struct judge_case *);
 /* The number of lanes that have a position, as lane 0's says. */
 size_t judge_lanes(const struct position *);
 /* A hash of everything that decides which lane a row belongs to. */
-int64_t judge_rule(const struct dest *, size_t lanes);
+int64_t judge_rule(const struct conf *, size_t lanes);
 /* Is a position's tick at neither end of the batch? Then call queue_times before judge_position. */
 bool judge_needs_times(const struct judge_case *);
 
@@ -417,15 +415,22 @@ struct table_name {
  * *which (or NULL) is its index. *children: all are children of dest_table itself. */
 int admit_check(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	bool *children, size_t *which, struct err *);
+
+struct admit {                          /* tables of one destination that got rows */
+	const struct dest *dest;
+	size_t number;                  /* differs from that of any other in the transaction */
+	const struct table_name *names;
+	size_t n;
+	const struct tally *columns;    /* that dest_table generates, and no row brought */
+	bool children;                  /* all are expected to be children of dest_table */
+};
+
 /* Appends statements, to be sent with the COMMIT in one message, that fail if one of the tables
- * does not generate the columns, which no row brought, or, if children is set, is not a child of
- * dest_table. */
-void admit_add_checks(struct buf *sql, const struct pq *, const struct dest *,
-	const struct table_name *, size_t n, bool children, const struct tally *columns);
+ * does not generate the columns or, if that is expected, is not a child of dest_table. */
+void admit_add_checks(struct buf *sql, const struct pq *, const struct admit *);
 /* If e is the error of one of these statements: rolls back and replaces e by what admit_check says,
  * ERR_SHAPE, or ERR_CONFLICT. Returns e's code. */
-int admit_explain(struct pq *, const struct dest *, const struct table_name *, size_t n,
-	const struct tally *columns, struct err *e);
+int admit_explain(struct pq *, const struct admit *, struct err *e);
 /* Queries all that are not admitted: the rows of pq_query, a name first. */
 int admit_list(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	struct err *);

@@ -68,8 +68,9 @@ int style_ask(struct pq *src, const struct conf *c, struct style *style, struct 
 	keep(style->date, sizeof style->date, pq_value(src, 0, 0));
 	keep(style->interval, sizeof style->interval, pq_value(src, 0, 1));
 	keep(style->zone, sizeof style->zone, pq_value(src, 0, 2));
-	if (c->dest.period.zoned)
-		set_zone(style, c->dest.period.zone_s);
+	const struct dest *d = conf_dest(c, 0);         /* all have one zone */
+	if (d && d->period.zoned)
+		set_zone(style, d->period.zone_s);
 	keep(style->money, sizeof style->money, pq_value(src, 0, 3));
 	keep(style->encoding, sizeof style->encoding, pq_server(src)->encoding);
 	bool other = pq_int(src, 0, 4, 0) && strcmp(style->encoding, "UTF8") != 0;

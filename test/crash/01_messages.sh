@@ -44,7 +44,7 @@ next_point() {
 	POINT=$((POINT + 1))
 	[ $POINT -le $POINTS_MAX ] || fail "no run survived"
 	NAME=c$POINT
-	ARGS=(-v job.ini --set "consumer_name=$NAME" --set "dest_table=$NAME.orders")
+	ARGS=(-v job.ini --set "consumer_name=$NAME" --set "dest_table=$NAME.${TABLE:-orders}")
 }
 
 again() {
@@ -162,6 +162,38 @@ case_binary_rows() {
 case_two_lanes() {
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2
 	kill_loads
+}
+
+# Another table's rows in the same batches; its partitions have names of their own.
+prepare_two_tables() {
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" "$@"
+	source_table others "id int primary key, day date, note text"
+	src "insert into others select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 40) i"
+	tick q
+	dst "do \$\$ begin for i in 1..$POINTS_MAX loop
+		execute format('create table c%s.others (like public.orders) $DECLARATIVE', i); end loop; end \$\$"
+	printf '[public.*]\n' >>job.ini
+	TABLE='%(table)s'
+}
+
+# Where a run was completed, the other table has all rows once, too.
+judge_others() {
+	local i
+	for ((i = 2; i <= POINT; i++)); do
+		expect_eq "$(dst "select count(*) || ' ' || count(distinct id) from c$i.others")" "40 40" "c$i.others"
+	done
+}
+
+case_two_tables() {
+	prepare_two_tables
+	kill_loads
+	judge_others
+}
+
+case_two_tables_in_two_lanes() {
+	prepare_two_tables lanes=2
+	kill_loads
+	judge_others
 }
 
 # While the answer to a message is awaited: the server may have done what it was told.

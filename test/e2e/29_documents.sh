@@ -193,6 +193,7 @@ case_readme_names_what_is_there() {
 
 case_metrics_are_documented() {
 	orders_pair metrics_file=job.prom on_error=dead_letter
+	printf '[public.*]\n' >>job.ini
 	orders 1 3
 	event I:id 'id=4&day=never' >/dev/null
 	tick q

@@ -59,11 +59,20 @@ static bool can_be_written(const char *text)
 	return true;
 }
 
-static bool values_can_be_written(const struct conf *conf)
+/* Would 2.1 have taken the end of its first line for a comment? Then there is a warning. */
+static bool has_inline_comment(const char *text)
+{
+	const char *semicolon = strchr(text, ';');
+
+	return semicolon && semicolon > text && !memchr(text, '\n', (size_t)(semicolon - text)) &&
+		strchr(" \t\v\f\r", semicolon[-1]);
+}
+
+static bool values_can_be_written(const struct conf *conf, const struct dest *dest)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		const char *text = key_text(&key_table[i], conf) ? *key_text(&key_table[i], conf) :
-			NULL;
+		char *const *at = key_text(&key_table[i], conf, dest);
+		const char *text = at ? *at : NULL;
 		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 ||
 		    has_inline_comment(text)))
 			return false;
@@ -77,8 +86,11 @@ static void check_shown_again(const struct conf *conf)
 	struct buf shown = { 0 }, text = { 0 }, shown_again = { 0 };
 	struct err e = { 0 };
 
-	if (!values_can_be_written(conf))
+	if (!values_can_be_written(conf, &conf->dest))
 		return;
+	for (size_t i = 0; i < conf->nrule; i++)
+		if (!conf->rule[i].ignore && !values_can_be_written(conf, &conf->rule[i].dest))
+			return;
 	show(conf, &shown);
 	buf_str(&text, "[tdispatch]\n");
 	buf_add(&text, shown.p, shown.len);
@@ -100,6 +112,8 @@ static void check_conf(const struct conf *c)
 	CHECK(c->loop_delay >= 0 && c->exception_sleep >= 0 && c->connection_lifetime >= 0 &&
 		c->retry_limit >= 0);
 	CHECK(c->lanes >= 1 && c->lanes <= LANES_MAX && c->batch_min_events >= 0);
+	if (c->nrule)
+		return;                 /* dest is only what they inherit */
 	CHECK(c->dest.table.n > 0 && c->dest.schema.n <= NAME_BYTES_MAX);
 	CHECK(c->dest.table.n + period_suffix_len(c->dest.period.method) <= NAME_BYTES_MAX);
 	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) +

@@ -266,6 +266,48 @@ static void test_words(void)
 static char day[] = "day", made[] = "made";
 static const struct dest orders = DEST("", "orders", day, PERIOD_DAILY, false, 0);
 
+static int64_t rule_of(const struct dest *d, size_t lanes)
+{
+	struct conf conf = { .dest = *d };
+
+	return judge_rule(&conf, lanes);
+}
+
+static struct rule section(char *name, char *dest_table, bool by_name)
+{
+	return (struct rule){ .section = name, .by_name = by_name, .ignore = !dest_table,
+		.dest = { .dest_table = dest_table, .table = span_of(by_name ? NULL : dest_table),
+			.part_field = day, .period = { PERIOD_DAILY, false, 0 } } };
+}
+
+/* With sections, all of them decide, and their order. */
+static void test_sections(void)
+{
+	char a[] = "public.a", b[] = "public.b", x[] = "x", y[] = "y", words[] = "%(table)s",
+		others[] = "log.%(table)s";
+	struct rule same[] = { section(a, x, false), section(b, words, true) };
+	struct rule changed[][2] = {
+		{ section(b, x, false), section(b, words, true) },
+		{ section(a, y, false), section(b, words, true) },
+		{ section(a, x, false), section(b, others, true) },
+		{ section(a, x, false), section(b, NULL, false) },
+		{ section(b, words, true), section(a, x, false) },
+	};
+	struct conf conf = { .rule = same, .nrule = 2 };
+	int64_t rule = judge_rule(&conf, 2);
+
+	check_int("the same", judge_rule(&conf, 2), rule);
+	conf.dest = orders;
+	check_int("the job's own decides nothing", judge_rule(&conf, 2), rule);
+	for (size_t i = 0; i < COUNT(changed); i++) {
+		conf.rule = changed[i];
+		check_int("other sections", judge_rule(&conf, 2) != rule, true);
+	}
+	conf.rule = same;
+	conf.nrule = 1;
+	check_int("fewer sections", judge_rule(&conf, 2) != rule, true);
+}
+
 /* The number differs when a row's lane may. */
 static void test_rule(void)
 {
@@ -282,18 +324,18 @@ static void test_rule(void)
 	struct dest same = orders;
 
 	for (size_t i = 0; i < COUNT(others); i++) {
-		check_int("another rule", judge_rule(&orders, 2) != judge_rule(&others[i], 2),
+		check_int("another rule", rule_of(&orders, 2) != rule_of(&others[i], 2),
 			true);
-		check_int("its version", judge_rule(&others[i], 2) >> RULE_BITS, RULE_VERSION);
+		check_int("its version", rule_of(&others[i], 2) >> RULE_BITS, RULE_VERSION);
 	}
-	check_int("another number of lanes", judge_rule(&orders, 2) != judge_rule(&orders, 3),
+	check_int("another number of lanes", rule_of(&orders, 2) != rule_of(&orders, 3),
 		true);
 	same.fields = made;
-	check_int("fields route nothing", judge_rule(&same, 2), judge_rule(&orders, 2));
+	check_int("fields route nothing", rule_of(&same, 2), rule_of(&orders, 2));
 	same.schema = span_of(NULL);
-	check_int("nor does no schema", judge_rule(&same, 2), judge_rule(&orders, 2));
+	check_int("nor does no schema", rule_of(&same, 2), rule_of(&orders, 2));
 	/* targets keep it: when it changes, RULE_VERSION must */
-	check_int("the number", judge_rule(&orders, 2), INT64_C(94037958104365721));
+	check_int("the number", rule_of(&orders, 2), INT64_C(94037958104365721));
 }
 
 /* Lane 1 has the batch, or a part of it, by that rule. */
@@ -304,7 +346,7 @@ static void test_changed(void)
 		.queue_name = name_q, .consumer_name = name_c, .batch_min_events = 1,
 		.dest = orders,
 	};
-	int64_t rule = judge_rule(&orders, 2);
+	int64_t rule = rule_of(&orders, 2);
 	const struct { int64_t rule, tick, end; const char *wanted; } changes[] = {
 		{ rule, 20, 20, "load ahead 0" }, { rule + 1, 20, 20, "changed" },
 		{ 0, 20, 20, "load ahead 0" },
@@ -357,6 +399,7 @@ int main(void)
 	test_lanes();
 	test_words();
 	test_rule();
+	test_sections();
 	test_changed();
 	test_long_words();
 	return unit_end();

@@ -31,9 +31,11 @@ struct pass_over {
 
 static size_t looked;
 
-static int look(void *arg, struct pq *dst, int64_t start_s, const char *table, struct err *e)
+static int look(void *arg, struct pq *dst, size_t of, int64_t start_s, const char *table,
+	struct err *e)
 {
 	(void)arg;
+	(void)of;
 	(void)start_s;
 	(void)table;
 	(void)e;
@@ -41,9 +43,11 @@ static int look(void *arg, struct pq *dst, int64_t start_s, const char *table, s
 	return dst->state == IDLE ? 0 : (abort(), 0);
 }
 
-static bool kinds_of(void *arg, int64_t start_s, const struct shape *s, enum binary_kind *kinds)
+static bool kinds_of(void *arg, size_t of, int64_t start_s, const struct shape *s,
+	enum binary_kind *kinds)
 {
 	(void)arg;
+	(void)of;
 	(void)s;
 	kinds[0] = BINARY_INT8;
 	kinds[1] = BINARY_TEXT;
@@ -62,7 +66,7 @@ static struct stream *stream_of(struct pass_over *p, size_t table)
 	if (st)
 		return st;
 	snprintf(name, sizeof name, "t%zu", table);
-	return sink_add(p->sink, (int64_t)table * 3600, 1, table % p->lanes, span_of(name), name,
+	return sink_add(p->sink, 0, (int64_t)table * 3600, 1, table % p->lanes, span_of(name), name,
 		"id, note");
 }
 
@@ -177,7 +181,7 @@ static const char *disorder(const struct pass_over *p)
 
 static int64_t unstored(const struct pass_over *p)
 {
-	return tally_rows(&sink_done(p->sink)->unstored);
+	return tally_rows(&sink_done(p->sink, 0)->unstored);
 }
 
 static void test_order(void)
@@ -205,7 +209,7 @@ static void test_order(void)
 			run(&p, false, &e);
 			check_str(cases[i].name, e.code ? e.msg : disorder(&p), "");
 			check_int("rows told and rows stored",
-				tally_rows(&sink_done(p.sink)->rows) + unstored(&p),
+				tally_rows(&sink_done(p.sink, 0)->rows) + unstored(&p),
 				(int64_t)p.rows);
 			if (p.deaf_each && seed % 2 == 0)
 				check_int("rows that were left out", unstored(&p),
@@ -355,7 +359,8 @@ static void test_free(void)
 	check_int("it was ended", rc, 0);
 	check_int("the connection is free", p.server[0].state, IDLE);
 	check_int("rows are left", sink_idle(p.sink), false);
-	check_int("rows were written", sink_wrote(p.sink, 0) || sink_wrote(p.sink, 3600), true);
+	check_int("rows were written",
+		sink_wrote(p.sink, 0, 0) || sink_wrote(p.sink, 0, 3600), true);
 	pump_all(&p, SINK_EMPTY, &e);
 	while (!sink_idle(p.sink))
 		pump_all(&p, SINK_EMPTY, &e);
@@ -374,10 +379,10 @@ static void test_swallow(void)
 		put(&p, i, &e);
 	sink_swallow(p.sink);
 	check_int("idle", sink_idle(p.sink), true);
-	check_int("rows counted", tally_rows(&sink_done(p.sink)->rows), 1000);
-	check_int("no COPY", sink_done(p.sink)->begun, false);
+	check_int("rows counted", tally_rows(&sink_done(p.sink, 0)->rows), 1000);
+	check_int("no COPY", sink_begun(p.sink), false);
 	sink_begin(p.sink, false);
-	check_int("counted anew", tally_rows(&sink_done(p.sink)->rows), 0);
+	check_int("counted anew", tally_rows(&sink_done(p.sink, 0)->rows), 0);
 	finish(&p);
 }
 
