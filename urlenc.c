@@ -8,37 +8,13 @@
 
 #include "urlenc.h"
 
-/* Eight bytes at a time; the first byte must be the lowest. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little endian");
-
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-static inline uint64_t load(const char *p)
-{
-	uint64_t x;
-
-	memcpy(&x, p, sizeof x);
-	return x;
-}
-
-/* 0x80 in each byte of x that is zero, and nothing else. */
-static inline uint64_t zero_bytes(uint64_t x)
-{
-	return ~(((x & EACH(0x7f)) + EACH(0x7f)) | x | EACH(0x7f));
-}
-
-static inline size_t first_byte(uint64_t mask)
-{
-	return (size_t)__builtin_ctzll(mask) >> 3;
-}
-
 /* The first c from p on, or end. */
 static inline const char *find(const char *p, const char *end, char c)
 {
 	for (; end - p >= 8; p += 8) {
-		uint64_t hit = zero_bytes(load(p) ^ EACH((unsigned char)c));
+		uint64_t hit = word_zeros(word_load(p) ^ WORD_EACH((unsigned char)c));
 		if (hit)
-			return p + first_byte(hit);
+			return p + word_first(hit);
 	}
 	while (p < end && *p != c)
 		p++;
@@ -114,17 +90,17 @@ static const bool is_special[256] = {
 /* 0x80 in each byte of x that is_special, except '+': '%', '\\' and below 0x20. */
 static inline uint64_t special_bytes(uint64_t x)
 {
-	return zero_bytes(x ^ EACH('%')) | zero_bytes(x ^ EACH('\\')) | zero_bytes(x & EACH(0xe0));
+	return word_zeros(x ^ WORD_EACH('%')) | word_zeros(x ^ WORD_EACH('\\')) | word_zeros(x & WORD_EACH(0xe0));
 }
 
 /* Copies whole words from p on until one holds a special byte; '+' becomes a space. */
 static inline const char *copy_words(char **out, const char *p, const char *end)
 {
 	while (end - p >= 8) {
-		uint64_t x = load(p), special = special_bytes(x);
-		x ^= (zero_bytes(x ^ EACH('+')) >> 7) * ('+' ^ ' ');
+		uint64_t x = word_load(p), special = special_bytes(x);
+		x ^= (word_zeros(x ^ WORD_EACH('+')) >> 7) * ('+' ^ ' ');
 		memcpy(*out, &x, sizeof x);     /* the rest is overwritten later */
-		size_t n = special ? first_byte(special) : 8;
+		size_t n = special ? word_first(special) : 8;
 		*out += n;
 		p += n;
 		if (special)

@@ -52,6 +52,32 @@ struct err {                            /* the caller zeroes it before use */
 	char msg[1024];                 /* one readable line */
 };
 
+/* ---- words: eight bytes at a time, for the parsers; the first byte is the lowest */
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little endian");
+
+#define WORD_EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static inline uint64_t word_load(const char *p)
+{
+	uint64_t x;
+
+	__builtin_memcpy(&x, p, sizeof x);
+	return x;
+}
+
+/* 0x80 in each byte of x that is zero, and nothing else. */
+static inline uint64_t word_zeros(uint64_t x)
+{
+	return ~(((x & WORD_EACH(0x7f)) + WORD_EACH(0x7f)) | x | WORD_EACH(0x7f));
+}
+
+/* Index of the lowest byte that is not zero. */
+static inline size_t word_first(uint64_t mask)
+{
+	return (size_t)__builtin_ctzll(mask) >> 3;
+}
+
 /* ---- text.c: arbitrary bytes as text that programs can read */
 
 #define TEXT_GROWTH 6                   /* one byte becomes at most this many */

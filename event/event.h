@@ -183,6 +183,26 @@ static inline size_t binary_room(struct span raw)
 size_t binary_begin_row(char *out, size_t columns);
 ssize_t binary_put(char *out, enum binary_kind, struct span raw);
 
+/* ---- json.c: the row grammar of JSON events, RFC 8259 */
+
+struct json {                           /* a cursor in one object or array */
+	const char *p, *end;
+	const char *why;                /* after -1: what is wrong at p, a string constant */
+	char close;                     /* the byte that ends it */
+	bool first;
+};
+
+/* open: '{' or '['. 0, or -1 if the text does not begin with it. */
+int json_open(struct json *, struct span text, char open);
+/* Takes the next member, or element, whose name is NULL. Both are slices of the text, strings with
+ * their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no JSON. Names may
+ * come twice. */
+int json_next(struct json *, struct span *name, struct span *value);
+/* Decode a string into its characters, in UTF-8; any other value is its own text. As urlenc_decode
+ * and urlenc_copy; -1: \u0000 or half a surrogate pair. */
+ssize_t json_decode(char *out, struct span raw, size_t *bad);
+ssize_t json_copy(char *out, struct span raw, size_t *bad);
+
 /* ---- route.c: a row's columns, and where they stand in the event */
 
 #define COLUMNS_MAX 1600                /* per row: PostgreSQL's own limit */

@@ -1,0 +1,266 @@
+/*
+ * The grammar of JSON events: RFC 8259, strictly.
+ *
+ * Splitting copies nothing: names and values are slices of the text, strings with their quotes. A
+ * wanted value is then decoded, and escaped for COPY, in one pass; an unwanted one is only checked
+ * to be JSON. A check returns 0, or -1 with the cursor at the byte at fault.
+ */
+#include <string.h>
+
+#include "event.h"
+
+#define DEPTH_MAX 64                    /* of nested values, the outermost included */
+
+static int fail(struct json *j, const char *why)
+{
+	j->why = why;
+	return -1;
+}
+
+static inline bool take(struct json *j, char c)
+{
+	bool there = j->p < j->end && *j->p == c;
+
+	j->p += there;
+	return there;
+}
+
+static inline void skip_blanks(struct json *j)
+{
+	while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\t' || *j->p == '\r'))
+		j->p++;
+}
+
+/* 0x80 in each byte of x that is a control character or a backslash. */
+static inline uint64_t special_bytes(uint64_t x)
+{
+	return word_zeros(x ^ WORD_EACH('\\')) | word_zeros(x & WORD_EACH(0xe0));
+}
+
+/* ---- splitting */
+
+/* The number of four hexadecimal digits; -1: they are not digits. */
+static long hex4(const char *p, const char *end)
+{
+	int high = end - p < 4 ? -1 : urlenc_hex(p), low = high < 0 ? -1 : urlenc_hex(p + 2);
+
+	return low < 0 ? -1 : (long)high << 8 | low;
+}
+
+/* The first quote, backslash or control character from p on, or end. */
+static inline const char *find_special(const char *p, const char *end)
+{
+	for (; end - p >= 8; p += 8) {
+		uint64_t x = word_load(p), hit = special_bytes(x) | word_zeros(x ^ WORD_EACH('"'));
+		if (hit)
+			return p + word_first(hit);
+	}
+	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= ' ')
+		p++;
+	return p;
+}
+
+static int check_string(struct json *j)
+{
+	if (!take(j, '"'))
+		return fail(j, "a string in double quotes is expected");
+	while ((j->p = find_special(j->p, j->end)) < j->end && *j->p == '\\') {
+		if (j->end - j->p < 2 || !j->p[1] || !strchr("\"\\/bfnrtu", j->p[1]) ||
+		    (j->p[1] == 'u' && hex4(j->p + 2, j->end) < 0))
+			return fail(j, "a bad escape");
+		j->p += j->p[1] == 'u' ? 6 : 2;
+	}
+	if (take(j, '"'))
+		return 0;
+	return fail(j, j->p < j->end ? "a control character in a string" : "the string does not end");
+}
+
+static int check_digits(struct json *j)
+{
+	const char *start = j->p;
+
+	while (j->p < j->end && *j->p >= '0' && *j->p <= '9')
+		j->p++;
+	return j->p > start ? 0 : fail(j, "a digit is expected");
+}
+
+static int check_number(struct json *j)
+{
+	take(j, '-');
+	if (!take(j, '0') && check_digits(j) < 0)
+		return -1;
+	if (take(j, '.') && check_digits(j) < 0)
+		return -1;
+	if (!take(j, 'e') && !take(j, 'E'))
+		return 0;
+	if (!take(j, '+'))
+		take(j, '-');
+	return check_digits(j);
+}
+
+static int check_word(struct json *j, const char *word, size_t n)
+{
+	if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0)
+		return fail(j, "a value is expected");
+	j->p += n;
+	return 0;
+}
+
+static int step(struct json *, struct span *name, struct span *value, int depth);
+
+static int check_list(struct json *j, int depth)
+{
+	struct json list = { .p = j->p + 1, .end = j->end, .close = *j->p == '{' ? '}' : ']', .first = true };
+	struct span name, value;
+	int rc = depth < DEPTH_MAX ? 1 : fail(&list, "values are nested too deeply");
+
+	while (rc > 0)
+		rc = step(&list, &name, &value, depth + 1);
+	j->p = list.p;
+	j->why = list.why;
+	return rc;
+}
+
+static int check_value(struct json *j, int depth)
+{
+	switch (j->p < j->end ? *j->p : 0) {
+	case '"':
+		return check_string(j);
+	case '{':
+	case '[':
+		return check_list(j, depth);
+	case 't':
+		return check_word(j, "true", 4);
+	case 'f':
+		return check_word(j, "false", 5);
+	case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+		return check_number(j);
+	default:
+		return check_word(j, "null", 4);
+	}
+}
+
+/* As json_next; after 0 the text may go on. */
+static int step(struct json *j, struct span *name, struct span *value, int depth)
+{
+	skip_blanks(j);
+	if (take(j, j->close))
+		return 0;
+	if (!j->first && !take(j, ','))
+		return fail(j, "a comma or the closing bracket is expected");
+	j->first = false;
+	skip_blanks(j);
+	const char *start = j->p;
+	if (j->close == '}' && check_string(j) < 0)
+		return -1;
+	*name = (struct span){ start, (size_t)(j->p - start) };
+	skip_blanks(j);
+	if (j->close == '}' && !take(j, ':'))
+		return fail(j, "a colon is expected");
+	skip_blanks(j);
+	start = j->p;
+	if (check_value(j, depth) < 0)
+		return -1;
+	*value = *start == 'n' ? (struct span){ NULL, 0 } : (struct span){ start, (size_t)(j->p - start) };
+	return 1;
+}
+
+int json_open(struct json *j, struct span text, char open)
+{
+	*j = (struct json){ .p = text.p, .end = text.p + text.n, .close = open == '{' ? '}' : ']', .first = true };
+	skip_blanks(j);
+	return take(j, open) ? 0 : fail(j, open == '{' ? "an object is expected" : "an array is expected");
+}
+
+int json_next(struct json *j, struct span *name, struct span *value)
+{
+	int rc = step(j, name, value, 1);
+
+	if (rc == 0)
+		skip_blanks(j);
+	return rc == 0 && j->p < j->end ? fail(j, "more text after the end") : rc;
+}
+
+/* ---- decoding */
+
+/* Copies whole words from p on until one holds a backslash or a control character. */
+static inline const char *copy_words(char **out, const char *p, const char *end)
+{
+	while (end - p >= 8) {
+		uint64_t x = word_load(p), special = special_bytes(x);
+		memcpy(*out, &x, sizeof x);     /* the rest is overwritten later */
+		size_t n = special ? word_first(special) : 8;
+		*out += n;
+		p += n;
+		if (special)
+			break;
+	}
+	return p;
+}
+
+/* The character of the escape at p, *n bytes; -1: none that text can hold. */
+static long unescape(const char *p, const char *end, size_t *n)
+{
+	static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+	const char *letter = strchr(letters, p[1]);
+
+	*n = 2;
+	if (p[1] != 'u')
+		return letter ? meanings[letter - letters] : p[1];
+	long high = hex4(p + 2, end);
+	*n = 6;
+	if (high < 0xd800 || high > 0xdfff)
+		return high ? high : -1;
+	long low = high < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : -1;
+	*n = 12;
+	return low < 0xdc00 || low > 0xdfff ? -1 : 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+}
+
+static char *put_utf8(char *out, long c)
+{
+	int more = c >= 0x10000 ? 3 : c >= 0x800 ? 2 : 1;
+	static const unsigned char lead[] = { 0, 0xc0, 0xe0, 0xf0 };
+
+	*out++ = (char)(lead[more] | c >> (6 * more));
+	while (more-- > 0)
+		*out++ = (char)(0x80 | (c >> (6 * more) & 0x3f));
+	return out;
+}
+
+static inline char *put_byte(char *out, char c, bool escape)
+{
+	if (escape && (c == '\\' || (c >= '\b' && c <= '\r'))) {
+		*out++ = '\\';
+		c = c == '\\' ? c : "btnvfr"[c - '\b'];
+	}
+	*out++ = c;
+	return out;
+}
+
+static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escape)
+{
+	bool quoted = *raw.p == '"';
+	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted;
+	char *start = out;
+
+	while ((p = copy_words(&out, p, end)) < end) {
+		size_t n = 1;
+		long c = quoted && *p == '\\' ? unescape(p, end, &n) : *p;
+		*bad = (size_t)(p - raw.p);
+		if (c < 0 && n > 1)
+			return -1;
+		out = n > 1 && c >= 0x80 ? put_utf8(out, c) : put_byte(out, (char)c, escape);
+		p += n;
+	}
+	return out - start;
+}
+
+ssize_t json_decode(char *out, struct span raw, size_t *bad)
+{
+	return decode(out, raw, bad, false);
+}
+
+ssize_t json_copy(char *out, struct span raw, size_t *bad)
+{
+	return decode(out, raw, bad, true);
+}
