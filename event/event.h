@@ -194,14 +194,14 @@ struct json {                           /* a cursor in one object or array */
 
 /* open: '{' or '['. 0, or -1 if the text does not begin with it. */
 int json_open(struct json *, struct span text, char open);
-/* Takes the next member, or element, whose name is NULL. Both are slices of the text, strings with
- * their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no JSON. Names may
- * come twice. */
+/* Takes the next member, or an array's element with an empty name. Both are slices of the text,
+ * strings with their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no
+ * JSON. Names may come twice. */
 int json_next(struct json *, struct span *name, struct span *value);
-/* Decode a string into its characters, in UTF-8; any other value is its own text. As urlenc_decode
- * and urlenc_copy; -1: \u0000 or half a surrogate pair. */
-ssize_t json_decode(char *out, struct span raw, size_t *bad);
-ssize_t json_copy(char *out, struct span raw, size_t *bad);
+/* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
+ * raw.n bytes, or with escape, for COPY's text format, for 2 * raw.n. Returns the length; -1:
+ * \u0000 or half a surrogate pair, at offset *bad of raw. */
+ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad);
 
 /* ---- route.c: a row's columns, and where they stand in the event */
 

@@ -31,6 +31,12 @@ static inline void skip_blanks(struct json *j)
 		j->p++;
 }
 
+static inline bool take_token(struct json *j, char c)
+{
+	skip_blanks(j);
+	return take(j, c);
+}
+
 /* 0x80 in each byte of x that is a control character or a backslash. */
 static inline uint64_t special_bytes(uint64_t x)
 {
@@ -70,9 +76,7 @@ static int check_string(struct json *j)
 			return fail(j, "a bad escape");
 		j->p += j->p[1] == 'u' ? 6 : 2;
 	}
-	if (take(j, '"'))
-		return 0;
-	return fail(j, j->p < j->end ? "a control character in a string" : "the string does not end");
+	return take(j, '"') ? 0 : fail(j, "a control character in a string, or no end of it");
 }
 
 static int check_digits(struct json *j)
@@ -81,7 +85,7 @@ static int check_digits(struct json *j)
 
 	while (j->p < j->end && *j->p >= '0' && *j->p <= '9')
 		j->p++;
-	return j->p > start ? 0 : fail(j, "a digit is expected");
+	return j->p > start ? 0 : fail(j, "a value or a digit is expected");
 }
 
 static int check_number(struct json *j)
@@ -110,10 +114,10 @@ static int step(struct json *, struct span *name, struct span *value, int depth)
 
 static int check_list(struct json *j, int depth)
 {
-	struct json list = { .p = j->p + 1, .end = j->end, .close = *j->p == '{' ? '}' : ']', .first = true };
+	struct json list;
 	struct span name, value;
+	json_open(&list, (struct span){ j->p, (size_t)(j->end - j->p) }, *j->p);
 	int rc = depth < DEPTH_MAX ? 1 : fail(&list, "values are nested too deeply");
-
 	while (rc > 0)
 		rc = step(&list, &name, &value, depth + 1);
 	j->p = list.p;
@@ -133,20 +137,19 @@ static int check_value(struct json *j, int depth)
 		return check_word(j, "true", 4);
 	case 'f':
 		return check_word(j, "false", 5);
-	case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-		return check_number(j);
-	default:
+	case 'n':
 		return check_word(j, "null", 4);
+	default:
+		return check_number(j);
 	}
 }
 
-/* As json_next; after 0 the text may go on. */
+/* As json_next; after 0 the text may continue. */
 static int step(struct json *j, struct span *name, struct span *value, int depth)
 {
-	skip_blanks(j);
-	if (take(j, j->close))
+	if (take_token(j, j->close))
 		return 0;
-	if (!j->first && !take(j, ','))
+	if (!j->first && !take_token(j, ','))
 		return fail(j, "a comma or the closing bracket is expected");
 	j->first = false;
 	skip_blanks(j);
@@ -154,22 +157,22 @@ static int step(struct json *j, struct span *name, struct span *value, int depth
 	if (j->close == '}' && check_string(j) < 0)
 		return -1;
 	*name = (struct span){ start, (size_t)(j->p - start) };
-	skip_blanks(j);
-	if (j->close == '}' && !take(j, ':'))
+	if (j->close == '}' && !take_token(j, ':'))
 		return fail(j, "a colon is expected");
 	skip_blanks(j);
 	start = j->p;
 	if (check_value(j, depth) < 0)
 		return -1;
-	*value = *start == 'n' ? (struct span){ NULL, 0 } : (struct span){ start, (size_t)(j->p - start) };
+	bool null = *start == 'n';
+	*value = (struct span){ null ? NULL : start, null ? 0 : (size_t)(j->p - start) };
 	return 1;
 }
 
 int json_open(struct json *j, struct span text, char open)
 {
-	*j = (struct json){ .p = text.p, .end = text.p + text.n, .close = open == '{' ? '}' : ']', .first = true };
-	skip_blanks(j);
-	return take(j, open) ? 0 : fail(j, open == '{' ? "an object is expected" : "an array is expected");
+	*j = (struct json){ .p = text.p, .end = text.p + text.n, .first = true };
+	j->close = open == '{' ? '}' : ']';
+	return take_token(j, open) ? 0 : fail(j, "another kind of value is expected");
 }
 
 int json_next(struct json *j, struct span *name, struct span *value)
@@ -211,9 +214,11 @@ static long unescape(const char *p, const char *end, size_t *n)
 	*n = 6;
 	if (high < 0xd800 || high > 0xdfff)
 		return high ? high : -1;
-	long low = high < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : -1;
+	if (high >= 0xdc00 || end - p < 12 || p[6] != '\\' || p[7] != 'u')
+		return -1;
+	long low = hex4(p + 8, end);
 	*n = 12;
-	return low < 0xdc00 || low > 0xdfff ? -1 : 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+	return low < 0xdc00 || low > 0xdfff ? -1 : ((high & 0x3ff) << 10 | (low & 0x3ff)) + 0x10000;
 }
 
 static char *put_utf8(char *out, long c)
@@ -237,7 +242,7 @@ static inline char *put_byte(char *out, char c, bool escape)
 	return out;
 }
 
-static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escape)
+ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad)
 {
 	bool quoted = *raw.p == '"';
 	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted;
@@ -253,14 +258,4 @@ static inline ssize_t decode(char *out, struct span raw, size_t *bad, bool escap
 		p += n;
 	}
 	return out - start;
-}
-
-ssize_t json_decode(char *out, struct span raw, size_t *bad)
-{
-	return decode(out, raw, bad, false);
-}
-
-ssize_t json_copy(char *out, struct span raw, size_t *bad)
-{
-	return decode(out, raw, bad, true);
 }
