@@ -91,6 +91,7 @@ size_t text_line(char *out, size_t size, struct span);
 size_t text_page(char *out, size_t size, struct span);         /* the same, but keeps them */
 
 bool text_is_utf8(struct span);
+bool text_matches(struct span pattern, struct span);    /* `*`: any bytes, also none */
 
 #define TEXT_GROUPED 32
 

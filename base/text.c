@@ -154,3 +154,26 @@ const char *text_s(int64_t n)
 {
 	return n == 1 ? "" : "s";
 }
+
+bool text_matches(struct span pattern, struct span text)
+{
+	size_t p = 0, i = 0, star = SIZE_MAX, retry = 0;
+
+	while (i < text.n) {
+		if (p < pattern.n && pattern.p[p] == '*') {
+			star = p++;
+			retry = i;
+		} else if (p < pattern.n && pattern.p[p] == text.p[i]) {
+			p++;
+			i++;
+		} else if (star != SIZE_MAX) {          /* the last `*` takes one byte more */
+			p = star + 1;
+			i = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.n && pattern.p[p] == '*')
+		p++;
+	return p == pattern.n;
+}

@@ -10,6 +10,8 @@
 
 struct loading {
 	struct conf *conf;
+	struct dest *dest;              /* the job's, or of the rule of `section` */
+	const char *section;            /* NULL: the job's */
 	struct values values;
 	struct err *err;
 	int missing;                    /* keys that must be set and are not, in err's message */
@@ -22,9 +24,23 @@ static bool is_key(const char *name)
 	return key_find(name);
 }
 
+/* The value set for the key in the rule's section, under its name or its alias. */
+static struct value *given_in_section(const struct loading *l, const struct key *key)
+{
+	struct value *value = NULL;
+
+	if (l->section && key_is_of_dest(key))
+		value = values_find_in(&l->values, l->section, key->name);
+	if (l->section && key_is_of_dest(key) && !value && key->alias)
+		value = values_find_in(&l->values, l->section, key->alias);
+	return value;
+}
+
 /* The value set for the key under its name or its alias; NULL: not set. */
 static struct value *given(const struct loading *l, const struct key *key)
 {
+	if (given_in_section(l, key))
+		return given_in_section(l, key);
 	struct value *value = values_find(&l->values, key->name);
 	struct value *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
 
@@ -48,7 +64,12 @@ static int bad_value(struct loading *l, const char *name, const char *why)
 	const struct value *value = given(l, key_find(name));
 	struct buf where = { 0 };
 
-	values_where(&l->values, value ? value->key : name, &where);
+	if (value && value->section)
+		buf_str(&where, value->where);
+	else
+		values_where(&l->values, value ? value->key : name, &where);
+	if (l->section && !(value && value->section))
+		buf_fmt(&where, " (for section [%.200s])", l->section);
 	err_set(l->err, ERR_CONF, "%s: %s", buf_cstr(&where), why);
 	buf_free(&where);
 	return l->err->code;
@@ -91,6 +112,10 @@ static const char *lookup(void *ctx, const char *name)
 	const struct key *key = key_find(name);
 	struct value *value = key ? given(l, key) : values_find(&l->values, name);
 
+	if (l->section && strcmp(name, "schema") == 0)
+		return "%%(schema)s";   /* left as it is: rule_dest fills it in */
+	if (l->section && strcmp(name, "table") == 0)
+		return "%%(table)s";
 	if (value && !value->used && (value->from == VALUE_DEFAULT || value->from == VALUE_FILE))
 		check_semicolons(l, value);
 	if (!value)
@@ -131,10 +156,18 @@ static int must_be_set(struct loading *l, const char *name)
 	return l->err->code;
 }
 
+/* dest_table of the job is only a default where there are rules. */
+static bool is_optional(const struct loading *l, const struct key *key)
+{
+	return !l->section && l->values.nsection && strcmp(key->name, "dest_table") == 0;
+}
+
 static int read_key(struct loading *l, const struct key *key)
 {
 	const struct value *found = given(l, key);
-	const struct value *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
+	const struct value *alias = !key->alias ? NULL : found && found->section ?
+		values_find_in(&l->values, l->section, key->alias) :
+		values_find(&l->values, key->alias);
 	struct err why = { 0 };
 
 	if (alias && found != alias && found->from == alias->from)
@@ -143,9 +176,9 @@ static int read_key(struct loading *l, const struct key *key)
 	if (why.code)
 		return bad_value(l, key->name, why.msg);
 	if (value)
-		return key_store(key, l->conf, value, &why) < 0 ?
+		return key_store(key, l->conf, l->dest, value, &why) < 0 ?
 			bad_value(l, key->name, why.msg) : 0;
-	return key->required ? must_be_set(l, key->name) : 0;
+	return key->required && !is_optional(l, key) ? must_be_set(l, key->name) : 0;
 }
 
 /* An unknown key that a known one uses through %(name)s is not a typo. */
@@ -153,7 +186,9 @@ static void warn_unknown(struct loading *l)
 {
 	for (size_t i = 0; i < l->values.n; i++) {
 		const struct value *value = &l->values.at[i];
-		if (value->used || is_key(value->key))
+		bool is_known = is_key(value->key) ||
+			(value->section && strcmp(value->key, "ignore") == 0);
+		if (value->used || is_known)
 			continue;
 		const char *like = key_like(value->key);
 		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored%s%s%s\n",
@@ -229,6 +264,133 @@ static int check_listen(struct loading *l)
 		" [::1]:9187, nor the path of a socket that begins with /");
 }
 
+/* ---- rules */
+
+/* A value of the section that no rule can have is an error with its line. */
+static int check_section(struct loading *l, const char *section)
+{
+	for (size_t i = 0; i < l->values.n; i++) {
+		const struct value *value = &l->values.at[i];
+		const struct key *key = value->section == section ? key_find(value->key) : NULL;
+		if (key && !key_is_of_dest(key))
+			return err_set(l->err, ERR_CONF, "%s: a key of the job: it belongs into"
+				" [tdispatch]", value->where);
+	}
+	return 0;
+}
+
+/* Reads key `ignore`, which only rules have. */
+static int read_ignore(struct loading *l, struct rule *rule)
+{
+	struct value *value = values_find_in(&l->values, rule->section, "ignore");
+
+	if (!value)
+		return 0;
+	value->used = true;
+	rule->ignore = strcmp(value->raw, "1") == 0;
+	return rule->ignore || strcmp(value->raw, "0") == 0 ? 0 :
+		err_set(l->err, ERR_CONF, "%s: neither 0 nor 1", value->where);
+}
+
+/* %(schema)s and %(table)s come from events: only as a name they can be quoted. */
+static int check_words(struct loading *l, struct rule *rule)
+{
+	for (size_t i = 0; i < key_count; i++) {
+		const struct key *key = &key_table[i];
+		char **text = key_is_of_dest(key) ? key_text(key, l->conf, &rule->dest) : NULL;
+		if (!text || !*text || !(strstr(*text, "%(schema)s") || strstr(*text, "%(table)s")))
+			continue;
+		rule->by_name = true;
+		if (strcmp(key->name, "dest_table") != 0)
+			return bad_value(l, key->name, "%(schema)s and %(table)s are known in"
+				" dest_table alone");
+	}
+	return rule->by_name && rule->by_type ? bad_value(l, "dest_table", "events of this section"
+		" name no table: %(schema)s and %(table)s are not known") : 0;
+}
+
+/* As dest_complete, with names that an event might bring. */
+static const char *try_names(const struct rule *rule, struct err *why)
+{
+	struct dest dest;
+	int rc = rule_dest(rule, span_of("schema.table"), &dest, why);
+
+	rule_dest_free(&dest);
+	return rc < 0 ? "dest_table" : NULL;
+}
+
+static int load_rule(struct loading *l, struct rule *rule)
+{
+	size_t type = strlen(VALUES_TYPE_SECTION);
+	struct err why = { 0 };
+
+	rule->by_type = strncmp(rule->section, VALUES_TYPE_SECTION, type) == 0;
+	rule->pattern = span_of(rule->section + (rule->by_type ? type : 0));
+	if (check_section(l, l->section) < 0 || read_ignore(l, rule) < 0 || rule->ignore)
+		return l->err->code;
+	for (size_t i = 0; i < key_count && !l->err->code; i++)
+		if (key_is_of_dest(&key_table[i]))
+			read_key(l, &key_table[i]);
+	if (l->err->code || check_words(l, rule) < 0)
+		return l->err->code;
+	const char *key = rule->by_name ? try_names(rule, &why) : dest_complete(&rule->dest, &why);
+	return key ? bad_value(l, key, why.msg) : 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Two rules may share a table, but not cut it into partitions in two ways. */
+static int check_shared(struct loading *l, const struct rule *a, const struct rule *b)
+{
+	struct buf x = { 0 }, y = { 0 };
+
+	if (a->ignore || b->ignore || !same_text(a->dest.dest_table, b->dest.dest_table))
+		return 0;
+	for (size_t i = 0; i < key_count && !l->err->code; i++) {
+		const struct key *key = &key_table[i];
+		if (!key_is_of_dest(key) || strncmp(key->name, "part_", strlen("part_")) != 0)
+			continue;
+		char **text[] = { key_text(key, NULL, &a->dest), key_text(key, NULL, &b->dest) };
+		x.len = y.len = 0;
+		if (!text[0] || *text[0])
+			key_show(key, NULL, &a->dest, &x, NULL);
+		if (!text[1] || *text[1])
+			key_show(key, NULL, &b->dest, &y, NULL);
+		if (!span_eq((struct span){ x.p, x.len }, (struct span){ y.p, y.len }))
+			err_set(l->err, ERR_CONF, "%s: dest_table is that of [%.200s], and %s"
+				" differs: one table is cut in one way",
+				values_find_in(&l->values, l->section, "")->where, a->section,
+				key->name);
+	}
+	buf_free(&x);
+	buf_free(&y);
+	return l->err->code;
+}
+
+static int load_rules(struct loading *l)
+{
+	struct conf *c = l->conf;
+
+	c->rule = mem_alloc(l->values.nsection * sizeof *c->rule);
+	for (size_t i = 0; i < l->values.nsection && !l->err->code; i++) {
+		struct rule *rule = &c->rule[c->nrule++];
+		l->section = l->values.section[i];
+		*rule = (struct rule){ .section = mem_str(l->section, strlen(l->section)) };
+		l->dest = &rule->dest;
+		load_rule(l, rule);
+		for (size_t k = 0; k + 1 < c->nrule && !l->err->code; k++)
+			check_shared(l, &c->rule[k], rule);
+	}
+	l->section = NULL;
+	l->dest = &c->dest;
+	return l->err->code;
+}
+
+/* ---- the job */
+
 static int load_keys(struct loading *l)
 {
 	struct err why = { 0 };
@@ -236,19 +398,23 @@ static int load_keys(struct loading *l)
 
 	for (size_t i = 0; i < key_count; i++)
 		read_key(l, &key_table[i]);
+	if (!l->err->code)
+		load_rules(l);
 	warn_unknown(l);        /* after an error too: a misspelt key may be the cause */
 	choose_state_file(l->conf);
 	if (l->err->code || check_files(l) < 0 || check_listen(l) < 0)
 		return l->err->code;
 	find_base_names(l);
 	warn_part_column(l);
-	key = dest_complete(&l->conf->dest, &why);
+	if (l->conf->nrule)
+		return 0;
+	key = dest_complete(l->dest, &why);
 	return key ? bad_value(l, key, why.msg) : 0;
 }
 
 int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nsets, struct err *e)
 {
-	struct loading l = { .conf = conf, .err = e };
+	struct loading l = { .conf = conf, .dest = &conf->dest, .err = e };
 	const char *name = file ? file : "the environment";
 
 	*conf = (struct conf){ .file = mem_str(name, strlen(name)) };
@@ -262,7 +428,7 @@ int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
 {
 	for (size_t i = 0; i < key_count && strcmp(encoding, "UTF8") != 0; i++) {
 		const struct key *key = &key_table[i];
-		const char *text = key->type == KEY_STRING ? *key_text(key, conf) : NULL;
+		const char *text = key->type == KEY_STRING ? *key_text(key, conf, &conf->dest) : NULL;
 		for (; text && *text; text++)
 			if (*text & 0x80)
 				return err_set(e, ERR_SHAPE, "%s has a character outside of ASCII,"
@@ -275,8 +441,13 @@ int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
 void conf_free(struct conf *conf)
 {
 	for (size_t i = 0; i < key_count; i++)
-		if (key_text(&key_table[i], conf))
-			free(*key_text(&key_table[i], conf));
+		if (key_text(&key_table[i], conf, &conf->dest))
+			free(*key_text(&key_table[i], conf, &conf->dest));
+	for (size_t i = 0; i < conf->nrule; i++) {
+		free(conf->rule[i].section);
+		rule_dest_free(&conf->rule[i].dest);
+	}
+	free(conf->rule);
 	free(conf->file);
 	free(conf->dest.field);
 	free(conf->base_name);
@@ -288,10 +459,10 @@ void conf_free(struct conf *conf)
 void conf_show(const struct conf *conf, struct buf *out, char *(*mask)(const char *conninfo))
 {
 	for (size_t i = 0; i < key_count; i++) {
-		char *const *text = key_text(&key_table[i], conf);
+		char *const *text = key_text(&key_table[i], conf, &conf->dest);
 		if (text && !*text)
 			continue;
 		buf_fmt(out, "%s = ", key_table[i].name);
-		key_show(&key_table[i], conf, out, mask);
+		key_show(&key_table[i], conf, &conf->dest, out, mask);
 	}
 }

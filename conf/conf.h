@@ -16,6 +16,7 @@ struct value {
 	char *key;                      /* lower case */
 	char *raw;                      /* as in the file, not interpolated */
 	char *where;                    /* prefix of messages about it */
+	const char *section;            /* of a source table; NULL: the job's, or any other origin */
 	enum value_from from;
 	bool used;                      /* read, or otherwise no reason for a warning */
 	size_t semicolon_line;          /* as in struct ini_entry */
@@ -24,6 +25,8 @@ struct value {
 struct values {
 	struct value *at;
 	size_t n, cap;
+	char **section;                 /* those of source tables, in the order of the file */
+	size_t nsection, section_cap;
 	const char *file;               /* borrowed, or NULL */
 	bool old;                       /* the file's section is [table_dispatcher] */
 	char *job_name;                 /* default of that key; NULL without a file */
@@ -31,6 +34,7 @@ struct values {
 };
 
 #define VALUES_OLD_SECTION "table_dispatcher"           /* also job_name's default there */
+#define VALUES_TYPE_SECTION "type "                     /* before a pattern of ev_types */
 #define VALUES_CONFIG_FILE "TDISPATCH_CONFIG_FILE"      /* names the config file; not a key */
 
 /* file: NULL for none. sets: "key=value". is_key distinguishes TDISPATCH_<KEY> from
@@ -40,6 +44,8 @@ int values_load(struct values *, const char *file, char *const *sets, size_t nse
 void values_free(struct values *);
 bool values_in_environment(void);               /* has any TDISPATCH_ variable a value? */
 struct value *values_find(const struct values *, const char *key);     /* NULL: not set */
+/* The key's value in that one of v->section; NULL: not set there. Key "": the section itself. */
+struct value *values_find_in(const struct values *, const char *section, const char *key);
 /* Appends the prefix of a message about the key, which need not be set. */
 void values_where(const struct values *, const char *key, struct buf *);
 
@@ -86,6 +92,15 @@ struct span dest_part_column(const struct dest *);
 enum log_format { LOG_TEXT, LOG_JSON };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 
+struct rule {                           /* what becomes of the events of some source tables */
+	char *section;                  /* as in the file, without its brackets */
+	struct span pattern;            /* of schema.table, or of ev_type: part of section */
+	bool by_type;                   /* for events that name no table */
+	bool ignore;                    /* they are passed over; the rest is unset */
+	bool by_name;                   /* dest_table has %(schema)s or %(table)s: see rule_dest */
+	struct dest dest;
+};
+
 struct conf {                           /* the job's keys, and its destination's */
 	char *file;                     /* as given, or "the environment" */
 	char *job_name, *pidfile, *state_file, *metrics_file, *metrics_listen;
@@ -99,7 +114,9 @@ struct conf {                           /* the job's keys, and its destination's
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
 	char *queue_name, *consumer_name, *src_db, *dst_db;
-	struct dest dest;
+	struct dest dest;               /* with rules, only what these lack is from here */
+	struct rule *rule;              /* in the order of the file */
+	size_t nrule;
 	int64_t batch_min_events;
 	int64_t lanes;
 	enum on_error on_error;
@@ -136,14 +153,27 @@ extern const size_t key_count;
 const struct key *key_find(const char *name);   /* by its name or its alias; NULL: unknown */
 /* The name or alias that a misspelt one was probably meant to be; NULL: none. */
 const char *key_like(const char *name);
+bool key_is_of_dest(const struct key *);        /* may it stand in a rule's section? */
+/* In all three, dest holds the destination's keys: conf's own or a rule's. */
 /* The member that holds the key's text; NULL if the key's type is not text. */
-char **key_text(const struct key *, const struct conf *);
+char **key_text(const struct key *, const struct conf *, const struct dest *);
 /* Parses value, a malloc'ed string that the conf takes over or that is freed, and stores it. 0, or
  * ERR_CONF with the reason, without the key. */
-int key_store(const struct key *, struct conf *, char *value, struct err *);
+int key_store(const struct key *, struct conf *, struct dest *, char *value, struct err *);
 /* Appends the value, which must be set, and a newline. mask: see conf_show. */
-void key_show(const struct key *, const struct conf *, struct buf *,
+void key_show(const struct key *, const struct conf *, const struct dest *, struct buf *,
 	char *(*mask)(const char *conninfo));
+
+/* ---- rule.c: which destination the events of a source table have */
+
+/* The rule for events of the table, "schema.table"; with a NULL table, for those of the type. NULL:
+ * none matches. */
+const struct rule *rule_find(const struct conf *, struct span table, struct span type);
+/* The rule's destination for one source table, whose names fill in %(schema)s and %(table)s.
+ * *dest is the caller's, rule_dest_free frees it, after an error too. 0, or ERR_DATA: there is no
+ * destination of that name. */
+int rule_dest(const struct rule *, struct span table, struct dest *, struct err *);
+void rule_dest_free(struct dest *);
 
 /* ---- conf.c: the config as a whole */
 

@@ -63,11 +63,24 @@ const struct key *key_find(const char *name)
 	return NULL;
 }
 
-char **key_text(const struct key *key, const struct conf *conf)
+bool key_is_of_dest(const struct key *key)
+{
+	size_t start = offsetof(struct conf, dest);
+
+	return key->at >= start && key->at < start + sizeof(struct dest);
+}
+
+static void *member(const struct key *key, const struct conf *conf, const struct dest *dest)
+{
+	return (void *)(key_is_of_dest(key) ? (uintptr_t)dest + key->at - offsetof(struct conf, dest) :
+		(uintptr_t)conf + key->at);
+}
+
+char **key_text(const struct key *key, const struct conf *conf, const struct dest *dest)
 {
 	bool text = key->type == KEY_STRING || key->type == KEY_PATH || key->type == KEY_CONNINFO;
 
-	return text ? (char **)((uintptr_t)conf + key->at) : NULL;
+	return text ? member(key, conf, dest) : NULL;
 }
 
 /* ---- misspelt names */
@@ -218,15 +231,17 @@ static bool parse(const struct key *key, const char *text, void *at)
 	}
 }
 
-int key_store(const struct key *key, struct conf *conf, char *value, struct err *e)
+int key_store(const struct key *key, struct conf *conf, struct dest *dest, char *value,
+	struct err *e)
 {
 	struct buf why = { 0 };
+	char **text = key_text(key, conf, dest);
 
-	if (key_text(key, conf)) {
-		*key_text(key, conf) = key->type == KEY_PATH ? expand_home(value) : value;
+	if (text) {
+		*text = key->type == KEY_PATH ? expand_home(value) : value;
 		return 0;
 	}
-	if (!parse(key, value, (char *)conf + key->at)) {
+	if (!parse(key, value, member(key, conf, dest))) {
 		say_wanted(key, &why);
 		err_set(e, ERR_CONF, "%s", buf_cstr(&why));
 		buf_free(&why);
@@ -270,10 +285,10 @@ static void show_masked(struct buf *out, const char *conninfo, char *(*mask)(con
 	free(masked);
 }
 
-void key_show(const struct key *key, const struct conf *conf, struct buf *out,
-	char *(*mask)(const char *conninfo))
+void key_show(const struct key *key, const struct conf *conf, const struct dest *dest,
+	struct buf *out, char *(*mask)(const char *conninfo))
 {
-	const void *at = (const char *)conf + key->at;
+	const void *at = member(key, conf, dest);
 	struct span word;
 
 	switch (key->type) {

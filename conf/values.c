@@ -133,8 +133,9 @@ static char *copied_value(const char *value)
 	return mem_str(value, strcmp(value, "\"\"") == 0 ? 0 : strlen(value));
 }
 
-/* Adds the entries of [name]. */
-static void add_entries(struct values *v, const char *file, const struct ini *ini, const char *name)
+/* Adds the entries of [name]. section: as in struct value. */
+static void add_entries(struct values *v, const char *file, const struct ini *ini, const char *name,
+	const char *section)
 {
 	enum value_from from = strcmp(name, "DEFAULT") == 0 ? VALUE_DEFAULT : VALUE_FILE;
 
@@ -146,14 +147,43 @@ static void add_entries(struct values *v, const char *file, const struct ini *in
 			copied_value(entry->value), "%s: line %zu: %.200s", file, entry->line,
 			entry->key);
 		value->semicolon_line = entry->semicolon_line;
+		value->section = section;
 	}
 }
 
 static void add_section(struct values *v, const char *file, const struct ini *ini,
 	const char *section)
 {
-	add_entries(v, file, ini, "DEFAULT");
-	add_entries(v, file, ini, section);
+	add_entries(v, file, ini, "DEFAULT", NULL);
+	add_entries(v, file, ini, section, NULL);
+}
+
+/* Is it the section of source tables? Their names have a dot, ev_types are said to be types. */
+static bool is_of_tables(struct span section)
+{
+	size_t n = strlen(VALUES_TYPE_SECTION);
+
+	return memchr(section.p, '.', section.n) ||
+		(section.n > n && memcmp(section.p, VALUES_TYPE_SECTION, n) == 0);
+}
+
+static void add_table_sections(struct values *v, const char *file, const struct ini *ini,
+	struct err *e)
+{
+	for (size_t i = 0; i < ini->n && !e->code; i++) {
+		const struct ini_entry *header = &ini->entry[i];
+		if (*header->key || !is_of_tables(header->section))
+			continue;
+		char *section = mem_str(header->section.p, header->section.n);
+		v->section = mem_grow(v->section, v->nsection, &v->section_cap, sizeof *v->section);
+		v->section[v->nsection++] = section;
+		struct value *value = add(v, VALUE_FILE, mem_str("", 0), mem_str("", 0),
+			"%s: line %zu: [%.200s]", file, header->line, section);
+		value->section = section;
+		value->used = true;
+		if (ini_check(ini, section, e) == 0)
+			add_entries(v, file, ini, section, section);
+	}
 }
 
 static void add_file(struct values *v, const char *file, struct err *e)
@@ -176,8 +206,11 @@ static void add_file(struct values *v, const char *file, struct err *e)
 	} else if (section) {
 		v->old = strcmp(section, VALUES_OLD_SECTION) == 0;
 		add_section(v, file, &ini, section);
+		add_table_sections(v, file, &ini, &why);
 		add_names_of_file(v, file);
 		add_other_names(v, section);
+		if (why.code)
+			err_set(e, ERR_CONF, "%s: %s", file, why.msg);
 	}
 	ini_free(&ini);
 	free(text);
@@ -298,6 +331,9 @@ void values_free(struct values *v)
 		free(v->at[i].raw);
 		free(v->at[i].where);
 	}
+	for (size_t i = 0; i < v->nsection; i++)
+		free(v->section[i]);
+	free(v->section);
 	free(v->at);
 	free(v->job_name);
 	free(v->base_name);
@@ -309,9 +345,18 @@ struct value *values_find(const struct values *v, const char *key)
 	struct value *found = NULL;
 
 	for (size_t i = 0; i < v->n; i++)
-		if (strcmp(v->at[i].key, key) == 0 && (!found || v->at[i].from >= found->from))
+		if (!v->at[i].section && strcmp(v->at[i].key, key) == 0 &&
+		    (!found || v->at[i].from >= found->from))
 			found = &v->at[i];
 	return found;
+}
+
+struct value *values_find_in(const struct values *v, const char *section, const char *key)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (v->at[i].section == section && strcmp(v->at[i].key, key) == 0)
+			return &v->at[i];
+	return NULL;
 }
 
 void values_where(const struct values *v, const char *key, struct buf *out)

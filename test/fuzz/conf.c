@@ -62,7 +62,7 @@ static bool can_be_written(const char *text)
 static bool values_can_be_written(const struct conf *conf)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		const char *text = key_text(&key_table[i], conf) ? *key_text(&key_table[i], conf) :
+		const char *text = key_text(&key_table[i], conf, &conf->dest) ? *key_text(&key_table[i], conf, &conf->dest) :
 			NULL;
 		if (text && (!can_be_written(text) || strcmp(text, "\"\"") == 0 ||
 		    has_inline_comment(text)))
