@@ -282,7 +282,7 @@ static int check_section(struct loading *l, const char *section)
 /* Reads key `ignore`, which only rules have. */
 static int read_ignore(struct loading *l, struct rule *rule)
 {
-	struct value *value = values_find_in(&l->values, rule->section, "ignore");
+	struct value *value = values_find_in(&l->values, l->section, "ignore");
 
 	if (!value)
 		return 0;
