@@ -8,6 +8,27 @@
 #include "../base/base.h"
 #include "../urlenc.h"
 
+/* ---- an event, as PgQ has it */
+
+/* What may be read of an event besides id, type and data; only what is asked for is set. */
+enum event_part {
+	EVENT_TABLE = 1 << 0,           /* ev_extra1 */
+	EVENT_TXID = 1 << 1,
+	EVENT_TIME = 1 << 2,
+	EVENT_TICK = 1 << 3,
+	EVENT_BATCH_TIME = 1 << 4,      /* the time of the batch's tick */
+	EVENT_LOCAL_TIME = 1 << 5,      /* local_time is of EVENT_TIME */
+	EVENT_LOCAL_BATCH_TIME = 1 << 6 /* or of EVENT_BATCH_TIME */
+};
+
+struct event {                          /* spans are valid until the next event is read */
+	int64_t id, txid, tick;
+	struct span type, data, table;
+	int64_t time, batch_time;       /* in microseconds since 2000-01-01, UTC */
+	int64_t local_time;             /* the same by the source session's zone */
+	unsigned lacks;                 /* parts that are NULL: only a dead letter's */
+};
+
 /* ---- date.c: ISO dates, and the calendar */
 
 #define DAY_S 86400

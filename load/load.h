@@ -494,10 +494,11 @@ void places_committed(struct places *, struct watch *);        /* reports what w
 struct row_dates {                      /* how rows get their periods; zeroed before use */
 	const struct dest *dest;
 	const struct style *style;      /* of the events, for messages */
-	enum queue_time time;           /* NONE: by part_field; else by the event's time */
 	struct period_memo memo;        /* of part_field's dates */
 };
 
+/* What is read of each event for the destination: enum event_part. */
+unsigned row_parts(const struct dest *);
 /* In all three ERR_DATA is the only error. */
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, struct err *);
@@ -540,6 +541,7 @@ struct pass {
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
 	struct row_dates dates;
+	struct queue_want want;
 };
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the

@@ -286,7 +286,7 @@ static int take_burst(struct pass *p, struct err *e)
 	int step = PQ_READY;
 
 	for (int i = 0; i < BURST && !sink_full(p->places->sink); i++) {
-		step = queue_event(p->from, p->dates.time, &ev, e);
+		step = queue_event(p->from, p->want.parts, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -321,13 +321,6 @@ static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, str
 	return pq_wait(set, j->lanes + 1, timeout_ms, e);
 }
 
-static enum queue_time time_wanted(const struct conf *c)
-{
-	if (c->dest.part_by != PART_BY_EVTIME)
-		return QUEUE_TIME_NONE;
-	return c->dest.period.zoned ? QUEUE_TIME_UTC : QUEUE_TIME_SESSION;
-}
-
 /* Resets the results of an earlier pass, and asks for the events. */
 static int begin(struct pass *p, struct err *e)
 {
@@ -339,11 +332,11 @@ static int begin(struct pass *p, struct err *e)
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->dates.dest = &j->conf->dest;
 	p->dates.style = &j->style;
-	p->dates.time = time_wanted(j->conf);
+	p->want.parts = row_parts(&j->conf->dest);
 	dead_clear(&p->dead);
 	places_begin(p->places, &j->generated);
 	sink_begin(p->places->sink, p->careful);
-	return queue_read(p->from, p->batch, p->dates.time, e);
+	return queue_read(p->from, p->batch, &p->want, e);
 }
 
 /* Waits only if neither the source nor a lane can proceed. */

@@ -73,6 +73,13 @@ int row_check_names(const struct job *j, const struct event *ev, const struct sh
 	return e->code;
 }
 
+unsigned row_parts(const struct dest *d)
+{
+	if (d->part_by != PART_BY_EVTIME)
+		return 0;
+	return d->period.zoned ? EVENT_TIME : EVENT_LOCAL_TIME;
+}
+
 static int no_period(const struct row_dates *d, struct span raw, const char *why, struct err *e)
 {
 	struct buf shown = { 0 };
@@ -114,8 +121,9 @@ int row_period(struct row_dates *d, const struct event *ev, struct span raw, int
 	*start_s = 0;
 	if (rule->method == PERIOD_NONE)
 		return 0;
-	if (d->time != QUEUE_TIME_NONE) {
-		if (period_of_usecs(rule, ev->time, start_s, &why) < 0)
+	if (d->dest->part_by == PART_BY_EVTIME) {
+		if (period_of_usecs(rule, rule->zoned ? ev->time : ev->local_time, start_s,
+		    &why) < 0)
 			return no_period(d, span_of("the event's time"), why, e);
 		return 0;
 	}

@@ -259,12 +259,6 @@ int queue_finish(struct pq *, int64_t batch, struct err *);
 /* Is it still the consumer's open batch? Another process may have finished it. */
 int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
 
-struct event {                          /* spans are valid until the next row is read */
-	int64_t id;
-	struct span type, data;
-	int64_t time;                   /* usecs since 2000-01-01; only if requested */
-};
-
 /* Sets source_us of n positions to the time of the queue's tick by that number: 0 if it is older
  * than all that PgQ still has, QUEUE_NO_TICK if it does not exist. *newest: the queue's newest
  * tick, or 0. */
@@ -272,12 +266,16 @@ struct event {                          /* spans are valid until the next row is
 int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest,
 	struct err *);
 
-/* Starts reading a batch's events, in no particular order. time: the zone for ev_time. */
-enum queue_time { QUEUE_TIME_NONE, QUEUE_TIME_SESSION, QUEUE_TIME_UTC };
-int queue_read(struct pq *, const struct queue_batch *, enum queue_time, struct err *);
-/* The next of them, with the same time: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after the
- * last, or an error. */
-int queue_event(struct pq *, enum queue_time, struct event *, struct err *);
+struct queue_want {                     /* what is read of a batch */
+	unsigned parts;                 /* of each event: enum event_part */
+};
+
+/* Starts reading a batch's events, in no particular order. A batch without a tick has dead letters,
+ * which know their own. */
+int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);
+/* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
+ * the last, or an error. */
+int queue_event(struct pq *, unsigned parts, struct event *, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL if unknown. */
 char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
 

@@ -395,18 +395,48 @@ static void add_events(struct buf *sql, const struct queue_batch *batch)
 	buf_add(sql, batch->event_sql, n);
 }
 
-int queue_read(struct pq *src, const struct queue_batch *batch, enum queue_time time,
+static void add_tick(struct buf *sql, const struct queue_batch *batch)
+{
+	if (batch->tick)
+		buf_fmt(sql, ", %" PRId64 "::int8", batch->tick);
+	else
+		buf_str(sql, ", tick_id");
+}
+
+static void add_batch_time(struct buf *sql, const struct queue_batch *batch, const char *type)
+{
+	if (batch->tick)
+		buf_fmt(sql, ", (timestamptz 'epoch' + %" PRId64 " * interval '1 microsecond')::%s",
+			batch->tick_us, type);
+	else
+		buf_fmt(sql, ", tick_time::%s", type);
+}
+
+/* Appends the parts' columns, in the order in which parse_event takes them. */
+static void add_parts(struct buf *sql, const struct queue_batch *batch, unsigned parts)
+{
+	buf_str(sql, parts & EVENT_TABLE ? ", ev_extra1" : "");
+	buf_str(sql, parts & EVENT_TXID ? ", ev_txid" : "");
+	buf_str(sql, parts & EVENT_TIME ? ", ev_time" : "");
+	if (parts & EVENT_TICK)
+		add_tick(sql, batch);
+	if (parts & EVENT_BATCH_TIME)
+		add_batch_time(sql, batch, "timestamptz");
+	if (parts & EVENT_LOCAL_TIME)
+		buf_str(sql, ", ev_time::timestamp");
+	else if (parts & EVENT_LOCAL_BATCH_TIME)
+		add_batch_time(sql, batch, "timestamp");
+}
+
+int queue_read(struct pq *src, const struct queue_batch *batch, const struct queue_want *want,
 	struct err *e)
 {
-	static const char *const columns[] = {
-		[QUEUE_TIME_NONE] = "",
-		[QUEUE_TIME_SESSION] = ", ev_time::timestamp",
-		[QUEUE_TIME_UTC] = ", ev_time AT TIME ZONE 'UTC'",
-	};
 	struct buf sql = { 0 };
 
 	add_begin(&sql, src);
-	buf_fmt(&sql, "COPY (SELECT ev_id, ev_type, ev_data%s FROM (", columns[time]);
+	buf_str(&sql, "COPY (SELECT ev_id, ev_type, ev_data");
+	add_parts(&sql, batch, want->parts);
+	buf_str(&sql, " FROM (");
 	add_events(&sql, batch);
 	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);
@@ -463,23 +493,50 @@ static inline bool take_int64(struct span *row, int64_t *value)
 	return true;
 }
 
-static bool parse_event(struct span row, enum queue_time time, struct event *event)
+/* Takes the part if it is among those asked for. */
+static inline bool take_part(struct span *row, unsigned parts, unsigned part, struct event *event,
+	int64_t *value)
+{
+	if (!(parts & part))
+		return true;
+	if (row->n >= 4 && memcmp(row->p, "\377\377\377\377", 4) == 0) {
+		event->lacks |= part;
+		take_u32(row);
+		return true;
+	}
+	return take_int64(row, value);
+}
+
+static bool parse_parts(struct span *row, unsigned parts, struct event *event)
+{
+	const unsigned local = EVENT_LOCAL_TIME | EVENT_LOCAL_BATCH_TIME;
+
+	return (!(parts & EVENT_TABLE) || take_field(row, &event->table)) &&
+		take_part(row, parts, EVENT_TXID, event, &event->txid) &&
+		take_part(row, parts, EVENT_TIME, event, &event->time) &&
+		take_part(row, parts, EVENT_TICK, event, &event->tick) &&
+		take_part(row, parts, EVENT_BATCH_TIME, event, &event->batch_time) &&
+		take_part(row, parts, local, event, &event->local_time);
+}
+
+static bool parse_event(struct span row, unsigned parts, struct event *event)
 {
 	if (row.n < 2)
 		return false;
 	row.p += 2;                     /* the number of columns, which our query decides */
 	row.n -= 2;
+	event->lacks = 0;
 	return take_int64(&row, &event->id) &&
 		take_field(&row, &event->type) && take_field(&row, &event->data) &&
-		(time == QUEUE_TIME_NONE || take_int64(&row, &event->time)) && row.n == 0;
+		(!parts || parse_parts(&row, parts, event)) && row.n == 0;
 }
 
-int queue_event(struct pq *src, enum queue_time time, struct event *event, struct err *e)
+int queue_event(struct pq *src, unsigned parts, struct event *event, struct err *e)
 {
 	struct span row;
 	int step = pq_copy_row(src, &row, e);
 
-	if (step == PQ_READY && !parse_event(row, time, event))
+	if (step == PQ_READY && !parse_event(row, parts, event))
 		return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
 	return step;
 }
