@@ -391,6 +391,27 @@ static int load_rules(struct loading *l)
 
 /* ---- the job */
 
+/* After a crash ticks may be merged in another way, and an event's lane follows from the event. */
+static int check_dest(struct loading *l, const struct dest *d)
+{
+	if (d->part_by == PART_BY_BATCHTIME && l->conf->lanes > 1)
+		return bad_value(l, "part_field", "_BATCHTIME needs lanes = 1: which lane takes an"
+			" event must follow from the event alone");
+	return 0;
+}
+
+static int check_events(struct loading *l)
+{
+	const struct conf *c = l->conf;
+
+	if (!filter_is_list(c->tables))
+		return bad_value(l, "tables", "an empty name in the list");
+	for (size_t i = 0; i < c->nrule; i++)
+		if (check_dest(l, &c->rule[i].dest) < 0)
+			return l->err->code;
+	return check_dest(l, &c->dest);
+}
+
 static int load_keys(struct loading *l)
 {
 	struct err why = { 0 };
@@ -406,10 +427,8 @@ static int load_keys(struct loading *l)
 		return l->err->code;
 	find_base_names(l);
 	warn_part_column(l);
-	if (l->conf->nrule)
-		return 0;
-	key = dest_complete(l->dest, &why);
-	return key ? bad_value(l, key, why.msg) : 0;
+	key = l->conf->nrule ? NULL : dest_complete(l->dest, &why);
+	return key ? bad_value(l, key, why.msg) : check_events(l);
 }
 
 int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nsets, struct err *e)

@@ -242,9 +242,9 @@ static inline char *put_byte(char *out, char c, bool escape)
 	return out;
 }
 
-ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad)
+ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad)
 {
-	bool quoted = *raw.p == '"';
+	bool quoted = *raw.p == '"', escape = flags & JSON_COPY;
 	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted;
 	char *start = out;
 
@@ -252,7 +252,7 @@ ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad)
 		size_t n = 1;
 		long c = quoted && *p == '\\' ? unescape(p, end, &n) : *p;
 		*bad = (size_t)(p - raw.p);
-		if (c < 0 && n > 1)
+		if (n > 1 && (c < 0 || (c >= 0x80 && flags & JSON_ASCII)))
 			return -1;
 		out = n > 1 && c >= 0x80 ? put_utf8(out, c) : put_byte(out, (char)c, escape);
 		p += n;

@@ -60,9 +60,10 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 
 	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
 		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
-		" seconds=%.3f rows_per_second=%.0f lag=%.1f", j->conf->queue_name, b->id,
-		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
-		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
+		" seconds=%.3f rows_per_second=%.0f lag=%.1f passed=%" PRId64, j->conf->queue_name,
+		b->id, b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
+		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000,
+		load->passed);
 }
 
 /* Adds what lanes have committed of the batch before one failed. */
@@ -89,7 +90,8 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 		.unstored = tally_rows(&done->unstored), .bytes = done->bytes,
 		.partitions = watch_partitions(j->watch),
 		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
-		.tick = p->batch->tick, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+		.passed = p->passed, .tick = p->batch->tick, .took_ms = took_ms,
+		.lag_ms = p->batch->lag_ms + took_ms,
 	};
 	struct tally rows = { 0 };
 

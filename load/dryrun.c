@@ -39,7 +39,7 @@ static int plan_columns(struct pass *p, const struct table *table, const char *n
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&plan->lacking, buf_cstr(&shown), 0)) {
 		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name,
-			buf_cstr(&shown), c->dest.nfield ? "fields names" : "events have");
+			buf_cstr(&shown), c->dest.all ? "events have" : "fields names");
 		plan->nfaults++;
 	}
 	buf_free(&shown);

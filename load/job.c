@@ -171,7 +171,7 @@ static int check_registration(struct job *j, struct err *e)
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {
 	tally_clear(&j->generated);
-	return j->conf->dest.nfield ? 0 : table_generated(dst, &j->conf->dest, &j->generated, e);
+	return j->conf->dest.all ? table_generated(dst, &j->conf->dest, &j->generated, e) : 0;
 }
 
 int job_connect(struct job *j, struct err *e)

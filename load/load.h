@@ -41,8 +41,8 @@ struct stream {                         /* of one partition and column list */
 
 /* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls.
  * ERR_DATA: the event cannot be decoded, and nothing is added. */
-int stream_put(struct sink *, struct stream *, const struct shape *, const struct span *values,
-	const struct event *, struct err *);
+int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
+	const struct span *values, const struct event *, struct err *);
 
 /* ---- fault.c: finding the row that made a COPY fail */
 
@@ -93,6 +93,8 @@ void sink_forget(struct sink *);                /* drops all streams and rows */
  * savepoint, so that an error can be traced to a row. */
 void sink_begin(struct sink *, bool careful);
 bool sink_full(const struct sink *);    /* add no row until lane_pump has made room */
+/* Do rows of the stream's partition wait in another stream? */
+bool sink_has_beside(const struct sink *, const struct stream *);
 bool sink_idle(const struct sink *);    /* no row waits, and no COPY is open */
 void sink_swallow(struct sink *);       /* drops all rows, and counts them as if they were sent */
 
@@ -141,6 +143,7 @@ int64_t health_remind_ms(int n);
 struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
 	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
+	int64_t passed;                 /* events that filters left out */
 	int64_t tick, took_ms, lag_ms;  /* lag_ms: from its tick to its commit */
 };
 
@@ -493,20 +496,23 @@ void places_committed(struct places *, struct watch *);        /* reports what w
 
 struct row_dates {                      /* how rows get their periods; zeroed before use */
 	const struct dest *dest;
-	const struct style *style;      /* of the events, for messages */
+	const struct style *style;      /* of the events */
+	enum event_format format;
 	struct period_memo memo;        /* of part_field's dates */
 };
 
 /* What is read of each event for the destination: enum event_part. */
 unsigned row_parts(const struct dest *);
+/* Finds the format of the event's data, and what its type says: ev->op. */
+void row_tell(const struct row_dates *, struct event *, enum format *);
 /* In all three ERR_DATA is the only error. */
 /* Is there a row in the event? The error names the event's type. */
-int row_check(const struct event *, struct err *);
+int row_check(const struct event *, enum format, struct err *);
 /* Can the target's encoding express the names of its columns, and its type? */
 int row_check_names(const struct job *, const struct event *, const struct shape *, struct err *);
 /* Sets the start of the period. raw: part_field's value, encoded. */
-int row_period(struct row_dates *, const struct event *, struct span raw, int64_t *start_s,
-	struct err *);
+int row_period(struct row_dates *, const struct event *, enum format, struct span raw,
+	int64_t *start_s, struct err *);
 
 /* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
@@ -531,6 +537,7 @@ struct pass {
 	/* results */
 	int64_t events, rows;           /* rows: sent */
 	int64_t truncates, own;         /* events without a row; own: PgQ's */
+	int64_t passed;                 /* events that filters left out */
 	int64_t late;                   /* rows skipped by part_late */
 	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */

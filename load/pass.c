@@ -132,12 +132,16 @@ static int into_partition(struct pass *p, const struct part_want *want, int64_t 
 /* Remembers the type of an event that names its primary key, for part_premake. */
 static void remember_key(struct job *j, struct span ev_type)
 {
-	const char *colon = ev_type.n ? memchr(ev_type.p, ':', ev_type.n) : NULL;
+	struct buf text = { 0 };
+	struct span first;
 
-	if (!j->conf->dest.part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
+	if (!j->conf->dest.part_premake)
 		return;
-	free(j->upkeep.ev_type);
-	j->upkeep.ev_type = mem_str(ev_type.p, ev_type.n);
+	if (type_pkey(ev_type, &text, &first, 1)) {
+		free(j->upkeep.ev_type);
+		j->upkeep.ev_type = mem_str(ev_type.p, ev_type.n);
+	}
+	buf_free(&text);
 }
 
 static int find_place(struct pass *p, struct part_want *want, const struct event *ev,
@@ -173,6 +177,50 @@ static struct stream *open_stream(struct pass *p, const struct event *ev, int64_
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
+}
+
+/* ---- sending */
+
+/* done: no more rows will come. */
+static int pump(struct pass *p, bool done, struct err *e)
+{
+	struct sink *sink = p->places->sink;
+
+	if (p->dry && (done || sink_full(sink)))
+		sink_swallow(sink);
+	if (p->dry)
+		return 0;
+	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
+		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
+			return e->code;
+	return 0;
+}
+
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
+static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
+{
+	struct job *j = p->job;
+	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		set[i + 1] = j->dst[i];
+	return pq_wait(set, j->lanes + 1, timeout_ms, e);
+}
+
+/* Sends all waiting rows, and ends the COPYs. What fails is not the current event's fault. */
+static int drain(struct pass *p, struct err *e)
+{
+	const struct sink *sink = p->places->sink;
+
+	if (p->dry || settle(p, e) < 0)
+		return e->code;
+	while (!e->code && !p->scan && !sink_idle(sink)) {
+		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_done(sink)->bytes);
+		if (pump(p, true, e) == 0 && !sink_idle(sink))
+			wait_for_servers(p, false, most_ms, e);
+	}
+	p->judged = e->code != 0;
+	return e->code;
 }
 
 /* ---- events */
@@ -218,10 +266,22 @@ static int no_stream(struct pass *p, const struct event *ev, int64_t start_s, st
 	return e->code;
 }
 
+/* Counts the events that filters leave out. The query has marked those that it could judge. */
+static bool is_passed(struct pass *p, const struct event *ev)
+{
+	const char *types = p->job->conf->dest.event_types;
+	bool marked = queue_filters(&p->want) && !ev->type.p;
+	bool passed = marked || (types && ev->op.p && !filter_has(types, ev->op));
+
+	p->passed += passed;
+	return passed;
+}
+
 /* Skips and counts truncates, and the events of PgQ's own programs. */
 static bool skip_rowless(struct pass *p, const struct event *ev)
 {
-	bool truncate = ev->type.n == 1 && ev->type.p[0] == 'R';
+	bool json = type_is_json(ev->type);
+	bool truncate = span_is(json ? ev->op : ev->type, "R");
 	bool own = ev->type.n >= 4 && memcmp(ev->type.p, "pgq.", 4) == 0;
 
 	p->truncates += truncate;
@@ -231,16 +291,17 @@ static bool skip_rowless(struct pass *p, const struct event *ev)
 
 /* Makes a row of the event. *stream: where the row goes; stays NULL if an error comes before that
  * is known. */
-static int take_event(struct pass *p, const struct event *ev, struct stream **stream, struct err *e)
+static int take_event(struct pass *p, const struct event *ev, enum format format,
+	struct stream **stream, struct err *e)
 {
 	const struct shape *shape;
 	const struct span *values;
 	struct span part;
 	int64_t start_s;
 
-	if (row_check(ev, e) < 0 ||
-	    route_row(p->places->route, ev->data, &shape, &values, &part, e) < 0 ||
-	    row_period(&p->dates, ev, part, &start_s, e) < 0)
+	if (row_check(ev, format, e) < 0 ||
+	    route_row(p->places->route, format, ev->data, &shape, &values, &part, e) < 0 ||
+	    row_period(&p->dates, ev, format, part, &start_s, e) < 0)
 		return e->code;
 	*stream = sink_find(p->places->sink, start_s, route_shape_id(p->places->route, shape));
 	if (!*stream && is_late(p, ev, start_s, e))
@@ -251,21 +312,25 @@ static int take_event(struct pass *p, const struct event *ev, struct stream **st
 		return no_stream(p, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
 		return e->code;
-	if (stream_put(p->places->sink, *stream, shape, values, ev, e) == 0)
+	if (p->want.by_id && sink_has_beside(p->places->sink, *stream) && drain(p, e) < 0)
+		return e->code;
+	if (!p->scan && stream_put(p->places->sink, *stream, shape, format, values, ev, e) == 0)
 		p->rows++;
 	return e->code;
 }
 
 /* A lane's transaction stores the dead letters of its own partitions, since a lane that has the
  * batch already does not read their rows again; lane 0, which commits last, stores all others. */
-static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
+static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
 {
 	struct stream *stream = NULL;
+	enum format format;
 
 	p->events++;
-	if (skip_rowless(p, ev))
+	row_tell(&p->dates, ev, &format);
+	if (is_passed(p, ev) || skip_rowless(p, ev))
 		return 0;
-	if (take_event(p, ev, &stream, e) == 0)
+	if (take_event(p, ev, format, &stream, e) == 0)
 		return 0;
 	if (p->judged)
 		return e->code;
@@ -295,44 +360,22 @@ static int take_burst(struct pass *p, struct err *e)
 	return step;
 }
 
-/* done: no more rows will come. */
-static int pump(struct pass *p, bool done, struct err *e)
-{
-	struct sink *sink = p->places->sink;
-
-	if (p->dry && (done || sink_full(sink)))
-		sink_swallow(sink);
-	if (p->dry)
-		return 0;
-	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
-		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
-			return e->code;
-	return 0;
-}
-
-/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
-static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
-{
-	struct job *j = p->job;
-	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
-
-	for (size_t i = 0; i < j->lanes; i++)
-		set[i + 1] = j->dst[i];
-	return pq_wait(set, j->lanes + 1, timeout_ms, e);
-}
-
 /* Resets the results of an earlier pass, and asks for the events. */
 static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
 	p->scan = p->judged = false;
-	p->events = p->rows = p->truncates = p->own = p->late = 0;
+	p->events = p->rows = p->truncates = p->own = p->late = p->passed = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->dates.dest = &j->conf->dest;
 	p->dates.style = &j->style;
-	p->want.parts = row_parts(&j->conf->dest);
+	p->dates.format = j->conf->event_format;
+	p->want = (struct queue_want){
+		.parts = row_parts(&j->conf->dest), .by_id = j->conf->event_order,
+		.tables = j->conf->tables, .types = j->conf->dest.event_types,
+	};
 	dead_clear(&p->dead);
 	places_begin(p->places, &j->generated);
 	sink_begin(p->places->sink, p->careful);

@@ -305,7 +305,8 @@ void places_open(struct places *at, const struct dest *d)
 {
 	if (at->route)
 		return;
-	at->route = route_new(d->field, d->nfield, dest_part_column(d).p);
+	const struct columns columns = dest_columns(d);
+	at->route = route_new(&columns);
 	at->parts = mem_alloc(sizeof *at->parts);
 	*at->parts = (struct parts){
 		.dest = d, .known.dest = d,

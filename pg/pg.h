@@ -268,9 +268,14 @@ int queue_times(struct pq *, const char *queue, struct position *, size_t n, int
 
 struct queue_want {                     /* what is read of a batch */
 	unsigned parts;                 /* of each event: enum event_part */
+	bool by_id;                     /* in the order of ev_id; else in no particular order */
+	const char *tables, *types;     /* filters: keys tables and event_types, or NULL */
 };
 
-/* Starts reading a batch's events, in no particular order. A batch without a tick has dead letters,
+/* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and no
+ * other event's is. It leaves no event in that the tables leave out. */
+bool queue_filters(const struct queue_want *);
+/* Starts reading a batch's events. A batch without a tick has dead letters,
  * which know their own. */
 int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);
 /* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
