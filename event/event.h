@@ -214,9 +214,24 @@ enum format {
 	FORMAT_JSON_ASCII               /* the same of a source that is not in UTF8 */
 };
 
+static inline int format_flags(enum format format)
+{
+	return format == FORMAT_JSON_ASCII ? JSON_ASCII : 0;
+}
+
 /* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. */
-ssize_t format_decode(char *out, enum format, struct span raw, size_t *bad);
-ssize_t format_copy(char *out, enum format, struct span raw, size_t *bad);
+static inline ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
+{
+	return format == FORMAT_URLENC ? urlenc_decode(out, raw, bad) :
+		json_decode(out, raw, format_flags(format), bad);
+}
+
+static inline ssize_t format_copy(char *out, enum format format, struct span raw, size_t *bad)
+{
+	return format == FORMAT_URLENC ? urlenc_copy(out, raw, bad) :
+		json_decode(out, raw, JSON_COPY | format_flags(format), bad);
+}
+
 /* ERR_DATA: what stands at offset bad of raw, a slice of ev_data. column: whose value it is, or
  * NULL. */
 int format_refuse(enum format, struct span data, struct span raw, size_t bad,

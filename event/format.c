@@ -5,23 +5,6 @@
 
 #include "event.h"
 
-static int json_flags(enum format format)
-{
-	return format == FORMAT_JSON_ASCII ? JSON_ASCII : 0;
-}
-
-ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
-{
-	return format == FORMAT_URLENC ? urlenc_decode(out, raw, bad) :
-		json_decode(out, raw, json_flags(format), bad);
-}
-
-ssize_t format_copy(char *out, enum format format, struct span raw, size_t *bad)
-{
-	return format == FORMAT_URLENC ? urlenc_copy(out, raw, bad) :
-		json_decode(out, raw, JSON_COPY | json_flags(format), bad);
-}
-
 static const char *why(enum format format, struct span raw, size_t bad)
 {
 	size_t first;

@@ -65,9 +65,10 @@ static inline bool same_bytes(const char *a, const char *b, size_t n)
 	return n == 0;
 }
 
-static void begin(struct cursor *c, enum format format, struct span data)
+static inline void begin(struct cursor *c, enum format format, struct span data)
 {
-	*c = (struct cursor){ .format = format, .data = data, .rest = data };
+	c->format = format;
+	c->data = c->rest = data;
 	if (format != FORMAT_URLENC)
 		json_open(&c->json, data, '{');
 }
@@ -456,7 +457,8 @@ static int row_of_list(struct route *r, struct cursor *c, struct err *e)
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
-	if (e->code || (left ? without(r, e) : choose_list(r, NULL, e)) < 0)
+	bool other = left || r->current >= r->nshape || r->shape[r->current]->missing;
+	if (e->code || (other && (left ? without(r, e) : choose_list(r, NULL, e)) < 0))
 		return e->code;
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)
@@ -587,7 +589,9 @@ static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 	struct span more;
 	size_t n = 0;
 
-	while (n < COLUMNS_MAX && next(c, &r->name[n], &r->value[n], e))
+	while (n < COLUMNS_MAX && !json && urlenc_next(&c->rest, &r->name[n], &r->value[n]))
+		n++;
+	while (n < COLUMNS_MAX && json && next_of_json(c, &r->name[n], &r->value[n], e))
 		n++;
 	if (e->code)
 		return e->code;

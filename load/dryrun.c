@@ -179,6 +179,9 @@ static void print_skipped(const struct pass *p)
 	if (p->own)
 		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own,
 			text_s(p->own));
+	if (p->passed)
+		print_line(stdout, "%" PRId64 " event%s would be left out by filters\n", p->passed,
+			text_s(p->passed));
 	if (p->late)
 		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n",
 			p->late, text_s(p->late));

@@ -87,6 +87,9 @@ static void print_batch(struct replay *r, const struct pass *p)
 	if (p->late)
 		print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep = %s\n",
 			p->late, text_s(p->late), r->job->conf->dest.part_keep);
+	if (p->passed)
+		print_line(stdout, "  %" PRId64 " letter%s left out by filters\n", p->passed,
+			text_s(p->passed));
 	upkeep_tell_late(r->job, id, &done->rows);
 	for (size_t i = 0; i < p->dead.n; i++)
 		print_line(stdout, "  event %" PRId64 ": %s\n", p->dead.at[i].event,
@@ -139,6 +142,7 @@ static int replay_all(struct replay *r, struct err *e)
 	int64_t batch = 0, letters, batches = 0;
 
 	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 ||
+	    dead_has_parts(r->letters, row_parts(&j->conf->dest), e) < 0 ||
 	    position_kind(r->letters, &j->kind, e) < 0 || position_require(j->kind, e) < 0 ||
 	    job_leave_out(j, r->letters, e) < 0)
 		return e->code;

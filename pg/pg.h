@@ -533,8 +533,10 @@ int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, i
 /* Finds the consumer's first batch after `after` with letters. *letters: how many; 0: no batch. */
 int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch,
 	int64_t *letters, struct err *);
-/* A query that returns a batch's letters in the form of PgQ's query for events; caller frees.
- * NULL on error. */
+/* 0, or ERR_CONF if the letters' table lacks one of these parts of events. */
+int dead_has_parts(struct pq *dst, unsigned parts, struct err *);
+/* A query that returns a batch's letters in the form of PgQ's query for events, with their ticks;
+ * caller frees. NULL on error. */
 char *dead_event_sql(struct pq *dst, const struct conf *, int64_t batch, struct err *);
 int dead_count(struct pq *dst, const struct conf *, int64_t *letters, struct err *);
 int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE if the table is missing */
