@@ -90,7 +90,8 @@ static const bool is_special[256] = {
 /* 0x80 in each byte of x that is_special, except '+': '%', '\\' and below 0x20. */
 static inline uint64_t special_bytes(uint64_t x)
 {
-	return word_zeros(x ^ WORD_EACH('%')) | word_zeros(x ^ WORD_EACH('\\')) | word_zeros(x & WORD_EACH(0xe0));
+	return word_zeros(x ^ WORD_EACH('%')) | word_zeros(x ^ WORD_EACH('\\')) |
+		word_zeros(x & WORD_EACH(0xe0));
 }
 
 /* Copies whole words from p on until one holds a special byte; '+' becomes a space. */

@@ -202,8 +202,9 @@ static const char *try_template(struct dest *d, struct err *e)
 		if (strncmp(what, "part_template", n) == 0)     /* the caller names the key */
 			what += n + strspn(what + n, ": ");
 		if (told_field(d) && !d->period.zoned && strstr(what, "_PART_FIELD"))
-			what = "_PART_FIELD would be a column in UTC, and part_timezone = text picks"
-				" the partition by the session's date: set part_timezone = UTC";
+			what = "_PART_FIELD would be a column in UTC, and part_timezone = text"
+				" picks the partition by the session's date: set part_timezone ="
+				" UTC";
 		key = bad(e, "part_template", what);
 	}
 	buf_free(&part);

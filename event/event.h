@@ -201,9 +201,9 @@ int json_open(struct json *, struct span text, char open);
 int json_next(struct json *, struct span *name, struct span *value);
 enum { JSON_COPY = 1, JSON_ASCII = 2 };
 /* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
- * raw.n bytes, or with JSON_COPY, escaped for COPY's text format, for 2 * raw.n. Returns the length;
- * -1: at offset *bad of raw stands \u0000 or half a surrogate pair, or with JSON_ASCII a \u that is
- * not ASCII. */
+ * raw.n bytes, or with JSON_COPY, escaped for COPY's text format, for 2 * raw.n. Returns the
+ * length; -1: at offset *bad of raw stands \u0000 or half a surrogate pair, or with JSON_ASCII a
+ * \u that is not ASCII. */
 ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad);
 
 /* ---- format.c: the two formats of rows */
@@ -240,8 +240,8 @@ int format_refuse(enum format, struct span data, struct span raw, size_t bad,
 /* ---- type.c: what ev_type says */
 
 bool type_is_json(struct span type);            /* does it come from pgq.jsontriga? */
-/* I, U, D, R, or an application's. payload: ev_data is JSON, and no trigger has written it. The NULL
- * span: it is JSON and says none of these. */
+/* I, U, D, R, or an application's. payload: ev_data is JSON. The NULL span: the type is JSON and
+ * says none of these. */
 struct span type_op(struct span type, bool payload);
 /* Splits the primary key's columns, at most max; returns their number. text holds them where they
  * have to be decoded; it must be empty. */
@@ -249,7 +249,8 @@ size_t type_pkey(struct span type, struct buf *text, struct span *names, size_t 
 
 /* ---- filter.c: the config's lists of names, separated by commas */
 
-/* Takes the next item off *list, without blanks around it. false: there is none, or list is NULL. */
+/* Takes the next item off *list, without blanks around it. false: there is none, or *list is
+ * NULL. */
 bool filter_next(const char **list, struct span *item);
 bool filter_has(const char *list, struct span name);    /* is it an item? */
 bool filter_is_list(const char *list);                  /* is no item empty? */
@@ -333,10 +334,10 @@ struct route;
 /* Names are borrowed and must outlive the route. route_free frees it. */
 struct route *route_new(const struct columns *);
 void route_free(struct route *);
-/* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i], except
- * those of words; *part is the partition column's value. Both are encoded slices of data. *shape and
- * *values are valid until the next call. ERR_DATA: a wanted column is missing or occurs twice, or
- * data is not a row. */
+/* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i], but
+ * words, which stand last, have none; *part is the partition column's value. Both are encoded slices
+ * of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is missing or
+ * occurs twice, or data is not a row. */
 int route_row(struct route *, enum format, struct span data, const struct shape **,
 	const struct span **values, struct span *part, struct err *);
 /* With `*`: from now on no shape has columns of these names. Returns true when that drops all

@@ -58,12 +58,17 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 	double seconds = (double)load->took_ms / 1000;
 	bool told = load->events && !j->conf->log_interval;
 
+	struct buf passed = { 0 };
+
+	if (load->passed || j->conf->tables || j->conf->dest.event_types)
+		buf_fmt(&passed, " passed=%" PRId64, load->passed);
 	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
 		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
-		" seconds=%.3f rows_per_second=%.0f lag=%.1f passed=%" PRId64, j->conf->queue_name,
-		b->id, b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
+		" seconds=%.3f rows_per_second=%.0f lag=%.1f%s", j->conf->queue_name, b->id,
+		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
 		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000,
-		load->passed);
+		buf_cstr(&passed));
+	buf_free(&passed);
 }
 
 /* Adds what lanes have committed of the batch before one failed. */

@@ -149,6 +149,7 @@ struct load {                           /* the figures of one loaded batch */
 
 struct metrics {                        /* zeroed before use */
 	int64_t events, rows, unstored, bytes, batches, partitions, dead, skipped, late, late_rows;
+	int64_t passed;
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
@@ -208,6 +209,7 @@ struct progress {
 	int64_t total;                  /* pending events at the start, an estimate; -1: unknown */
 	int64_t start_ms, shown_ms;
 	int64_t events, batches, parts; /* committed */
+	int64_t passed;                 /* events that filters left out */
 	int64_t bad, errors;            /* dead letters and skipped events; errors of the run */
 	int64_t now_events;             /* of the current batch */
 	int64_t now_verified;           /* of these, read a second time */

@@ -52,6 +52,7 @@ void metrics_batch(struct metrics *m, const struct load *load)
 	m->skipped += load->skipped;
 	m->late += load->late;
 	m->late_rows += load->late_rows;
+	m->passed += load->passed;
 }
 
 /* ---- the text */
@@ -223,6 +224,7 @@ void metrics_text(const struct metrics *m, const struct health *h, const struct 
 		"Events left out by part_late = skip.");
 	add_count(out, "late_rows_total", labels, m->late_rows,
 		"Rows loaded by part_late = create, which part_keep removes.");
+	add_count(out, "passed_events_total", labels, m->passed, "Events that filters left out.");
 	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
 	add_errors(out, m, labels);
 	add_retries(out, m, labels);

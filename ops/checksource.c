@@ -18,7 +18,7 @@ static bool is_true(struct pq *q, int row, int col)
 
 /* The CTE feed: the triggers of PgQ's functions that have the queue as their first argument, with
  * their table, function and arguments. */
-static void add_triggers(struct buf *sql, const char *queue)
+static void add_triggers(struct buf *sql, const struct conf *c)
 {
 	buf_str(sql, "WITH feed AS (SELECT t.tgname, t.tgenabled, t.tgrelid, p.proname, a.args"
 		" FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
@@ -28,7 +28,13 @@ static void add_triggers(struct buf *sql, const char *queue)
 		" FROM unnest(string_to_array(encode(t.tgargs, 'escape'), E'\\\\000'))"
 		" WITH ORDINALITY AS u (x, i)) a"
 		" WHERE NOT t.tgisinternal AND n.nspname = 'pgq' AND a.args[1] = ");
-	buf_literal(sql, span_of(queue));
+	buf_literal(sql, span_of(c->queue_name));
+	if (c->tables) {
+		buf_str(sql, " AND ");
+		queue_add_tables(sql, "(SELECT s.nspname || '.' || relname FROM pg_class r"
+			" JOIN pg_namespace s ON s.oid = relnamespace WHERE r.oid = tgrelid)",
+			c->tables);
+	}
 	buf_str(sql, ") ");
 }
 
@@ -37,12 +43,12 @@ static void add_triggers(struct buf *sql, const char *queue)
 	" FROM unnest(args) x WHERE x LIKE '" name "=%' LIMIT 1)"
 
 /* The columns that all events have: those that no table lacks, and no trigger ignores. */
-static int find_columns(struct pq *src, const char *queue, struct feed *feed, struct err *e)
+static int find_columns(struct pq *src, const struct conf *c, struct feed *feed, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, queue);
+	add_triggers(&sql, c);
 	buf_str(&sql, "SELECT attname FROM feed JOIN pg_attribute ON attrelid = tgrelid"
 		" AND attnum > 0 AND NOT attisdropped"
 		" AND attname::text <> ALL (coalesce(" LIST_OF("ignore") ", '{}'))"
@@ -63,7 +69,7 @@ static int find_part(struct pq *src, const struct conf *conf, struct feed *feed,
 	if (!column.n)
 		return 0;
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, conf->queue_name);
+	add_triggers(&sql, conf);
 	buf_fmt(&sql, "SELECT CASE WHEN count(*) < (SELECT count(*) FROM feed) THEN %d"
 		" WHEN bool_or(atttypid = 'timestamptz'::regtype) THEN %d ELSE %d END FROM feed"
 		" JOIN pg_attribute ON attrelid = tgrelid AND NOT attisdropped WHERE atttypid IN"
@@ -77,12 +83,12 @@ static int find_part(struct pq *src, const struct conf *conf, struct feed *feed,
 }
 
 /* A row for each trigger: name, table, function, is it disabled, the primary key that it names. */
-static int list_triggers(struct pq *src, const char *queue, struct err *e)
+static int list_triggers(struct pq *src, const struct conf *c, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, queue);
+	add_triggers(&sql, c);
 	buf_str(&sql, "SELECT tgname, tgrelid::regclass, proname, tgenabled = 'D',"
 		" array_to_string(coalesce((SELECT array_agg(trim(x)) FROM"
 		" unnest(" LIST_OF("pkey") ") x),"
@@ -110,26 +116,37 @@ static void take_key(struct pq *src, struct feed *feed)
 
 int checksource_feed(struct pq *src, const struct conf *c, struct feed *feed, struct err *e)
 {
-	if (list_triggers(src, c->queue_name, e) < 0 || pq_rows(src) == 0)
+	if (list_triggers(src, c, e) < 0 || pq_rows(src) == 0)
 		return e->code;
 	feed->known = true;
 	take_key(src, feed);
-	if (find_columns(src, c->queue_name, feed, e) == 0)
+	if (find_columns(src, c, feed, e) == 0)
 		find_part(src, c, feed, e);
 	return e->code;
 }
 
-static void check_trigger(struct findings *found, struct pq *src, const char *queue, int row)
+/* Does the function write events that event_format takes? */
+static bool writes_rows(const char *function, enum event_format format)
+{
+	bool json = strcmp(function, "jsontriga") == 0;
+
+	return (json && format != EVENT_URLENC) ||
+		(strcmp(function, "logutriga") == 0 && format != EVENT_JSON);
+}
+
+static void check_trigger(struct findings *found, struct pq *src, const struct conf *c, int row)
 {
 	const char *name = pq_value(src, row, 0), *table = pq_value(src, row, 1);
 	const char *function = pq_value(src, row, 2);
 
-	if (strcmp(function, "logutriga") != 0)
+	if (!writes_rows(function, c->event_format))
 		finding_wrong(found, "trigger %s on %s feeds queue %s by pgq.%s, whose events are"
-			" no rows: create it with pgq.logutriga", name, table, queue, function);
+			" no rows%s: create it with pgq.%s", name, table, c->queue_name, function,
+			c->event_format == EVENT_AUTO ? "" : " by event_format",
+			c->event_format == EVENT_JSON ? "jsontriga" : "logutriga");
 	else if (is_true(src, row, 3))
 		finding_warning("trigger %s on %s, which feeds queue %s, is disabled", name, table,
-			queue);
+			c->queue_name);
 }
 
 static void check_triggers(struct findings *found, struct pq *src, const struct conf *c,
@@ -138,9 +155,9 @@ static void check_triggers(struct findings *found, struct pq *src, const struct 
 	const char *queue = c->queue_name;
 	struct err e = { 0 };
 
-	if (checksource_feed(src, c, feed, &e) == 0 && list_triggers(src, queue, &e) == 0)
+	if (checksource_feed(src, c, feed, &e) == 0 && list_triggers(src, c, &e) == 0)
 		for (int row = 0; row < pq_rows(src); row++)
-			check_trigger(found, src, queue, row);
+			check_trigger(found, src, c, row);
 	if (e.code)
 		finding_missing(found, "%s", e.msg);
 	else if (!feed->known)

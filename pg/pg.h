@@ -275,6 +275,8 @@ struct queue_want {                     /* what is read of a batch */
 /* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and no
  * other event's is. It leaves no event in that the tables leave out. */
 bool queue_filters(const struct queue_want *);
+/* Appends the condition that a name schema.table is one of the key tables' list. */
+void queue_add_tables(struct buf *sql, const char *column, const char *list);
 /* Starts reading a batch's events. A batch without a tick has dead letters,
  * which know their own. */
 int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);

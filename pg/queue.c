@@ -445,14 +445,14 @@ static void add_pattern(struct buf *sql, const char *column, struct span item)
 	buf_free(&text);
 }
 
-static void add_tables(struct buf *sql, const char *list)
+void queue_add_tables(struct buf *sql, const char *column, const char *list)
 {
 	const char *before = "(";
 	struct span item;
 
 	while (filter_next(&list, &item)) {
 		buf_str(sql, before);
-		add_pattern(sql, "ev_extra1", item);
+		add_pattern(sql, column, item);
 		before = " OR ";
 	}
 	buf_str(sql, ")");
@@ -484,7 +484,7 @@ static void add_filtered(struct buf *sql, const struct queue_want *want)
 	struct buf filter = { 0 };
 
 	if (want->tables)
-		add_tables(&filter, want->tables);
+		queue_add_tables(&filter, "ev_extra1", want->tables);
 	if (want->types) {
 		buf_str(&filter, want->tables ? " AND " : "");
 		add_types(&filter, want->types);
