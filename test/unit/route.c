@@ -555,6 +555,90 @@ static void test_left_out(void)
 	buf_free(&got);
 }
 
+/* ---- words, other columns beside a list, what events lack, JSON */
+
+static const struct field items[] = {
+	{ TEXT("id"), TEXT("order_id"), 0 }, { TEXT("note"), TEXT("note"), 0 },
+	{ TEXT("_OP"), TEXT("op"), TOLD_OP },
+};
+
+static const struct {
+	const char *name;
+	struct columns columns;
+	struct { struct span data; const char *wanted; } row[8];
+} told[] = {
+	{ "items and others", { items, 3, 1, true, ON_MISSING_ERROR, NULL, NULL }, {
+		{ TEXT("x=1&id=2&note=3"), "(x, order_id, note, op) [1], [2], [3]" },
+		{ TEXT("x=1&id=2"), "data: the event lacks column note, which fields names" },
+		{ TEXT("note=1&op=4&id=2"), "data: the event has a column op, and fields gives that"
+			" name to another" },
+		{ TEXT("note=1&id=2&order_id=2"), "data: the event has a column order_id, and"
+			" fields gives that name to another" },
+		{ TEXT("{\"x\": 1, \"note\": null, \"id\": 2}"),
+			"(x, order_id, note, op) [1], [2], NULL" },
+	} },
+	{ "... NULL for what lacks", { items, 3, 1, true, ON_MISSING_NULL, NULL, NULL }, {
+		{ TEXT("x=1"), "(x, order_id, note, op) [1], NULL, NULL" },
+		{ TEXT("x=1&note=2&id=3"), "(x, order_id, note, op) [1], [3], [2]" },
+		{ TEXT("{}"), "(order_id, note, op) NULL, NULL" },
+	} },
+	{ "... the default", { items, 3, 1, true, ON_MISSING_DEFAULT, NULL, NULL }, {
+		{ TEXT("x=1"), "(x, op) [1]" },
+		{ TEXT("note=2"), "(note, op) [2]" },
+		{ TEXT("id=3&note=2"), "(order_id, note, op) [3], [2]" },
+	} },
+	{ "... without some", { items, 3, 1, true, ON_MISSING_NULL, "x, id", "x" }, {
+		{ TEXT("x=1&id=2&note=3&y=4"), "(note, y, op) [3], [4] | 1" },
+	} },
+	{ "a list and a word", { items, 3, 1, false, ON_MISSING_ERROR, NULL, "day" }, {
+		{ TEXT("x=1&id=2&note=3&day=4"), "(order_id, note, op) [2], [3] | 4" },
+		{ TEXT("{\"day\": \"5\", \"x\": [1], \"note\": \"a\", \"id\": 6}"),
+			"(order_id, note, op) [6], [\"a\"] | \"5\"" },
+		{ TEXT("{\"day\": \"5\", \"x\": [1], \"note\": \"a\", \"id\": 6, \"\\u0069d\": 7}"),
+			"data: the event has column id twice" },
+		{ TEXT("{\"day\": \"5\", \"note\": \"a\", \"id\": 6"), "data: ev_data is no JSON object: a"
+			" comma or the closing bracket is expected, at byte 33" },
+		{ TEXT("{\"a\\ud800\": 1}"), "data: \\u0000 or half a surrogate pair at byte 3 of"
+			" ev_data" },
+	} },
+	{ "... NULL for what lacks", { items, 3, 1, false, ON_MISSING_NULL, NULL, "day" }, {
+		{ TEXT("id=2&day=4"), "(order_id, note, op) [2], NULL | 4" },
+		{ TEXT("day=4&note=3"), "(order_id, note, op) NULL, [3] | 4" },
+		{ TEXT("id=2&note=4"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("day=4&note=3&id=1"), "(order_id, note, op) [1], [3] | 4" },
+	} },
+	{ "... the default", { items, 3, 1, false, ON_MISSING_DEFAULT, NULL, "id" }, {
+		{ TEXT("id=2&day=4"), "(order_id, op) [2] | 2" },
+		{ TEXT("id=2&note=4"), "(order_id, note, op) [2], [4] | 2" },
+		{ TEXT("note=4"), "data: the event lacks column id, which part_field names" },
+	} },
+	{ "all in JSON", { .all = true, .part_field = "day" }, {
+		{ TEXT("id=1&day=2"), "(id, day) [1], [2] | 2" },
+		{ TEXT("{\"id\":1,\"day\":\"2\"}"), "(id, day) [1], [\"2\"] | \"2\"" },
+		{ TEXT("{\"day\":\"2\",\"id\":null}"), "(id, day) NULL, [\"2\"] | \"2\"" },
+		{ TEXT("{\"id\":1,\"day\":\"2\",\"\\u0069d\":3}"), "data: the event has column id twice" },
+		{ TEXT("{}"), "data: the event lacks column day, which part_field names" },
+		{ TEXT("{\"id\":1,\"day\":\"2\"},"), "data: ev_data is no JSON object: more text after"
+			" the end, at byte 18" },
+		{ TEXT("id=1&day=3"), "(id, day) [1], [3] | 3" },
+	} },
+};
+
+static void test_told(void)
+{
+	struct buf got = { 0 };
+
+	for (size_t i = 0; i < COUNT(told); i++) {
+		struct route *r = route_new(&told[i].columns);
+		for (size_t k = 0; k < COUNT(told[i].row) && told[i].row[k].wanted; k++) {
+			put_row(&got, r, told[i].row[k].data);
+			check_buf(told[i].name, told[i].row[k].data, &got, told[i].row[k].wanted);
+		}
+		route_free(r);
+	}
+	buf_free(&got);
+}
+
 int main(void)
 {
 	test_left_out();
@@ -568,5 +652,6 @@ int main(void)
 	test_many_shapes();
 	test_remembered_shapes();
 	test_target();
+	test_told();
 	return unit_end();
 }
