@@ -335,8 +335,10 @@ struct route;
 struct route *route_new(const struct columns *);
 void route_free(struct route *);
 /* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i], but
- * words, which stand last, have none; *part is the partition column's value. Both are encoded slices
- * of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is missing or
+ * words, which stand last, have none; *part is the partition column's value. Both are encoded
+ * slices
+ * of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is missing
+ * or
  * occurs twice, or data is not a row. */
 int route_row(struct route *, enum format, struct span data, const struct shape **,
 	const struct span **values, struct span *part, struct err *);

@@ -40,7 +40,8 @@ static int no_row(const struct event *ev, const char *why, struct err *e)
 static int check_parts(const struct event *ev, struct err *e)
 {
 	if (ev->lacks)
-		err_set(e, ERR_DATA, "its dead letter lacks %s, which fields or part_field asks for:"
+		err_set(e, ERR_DATA, "its dead letter lacks %s, which fields or part_field asks"
+			" for:"
 			" an earlier version wrote it", ev->lacks & EVENT_TXID ? "ev_txid" :
 			ev->lacks & EVENT_TIME ? "ev_time" : "the time of its tick");
 	return e->code;

@@ -272,7 +272,8 @@ struct queue_want {                     /* what is read of a batch */
 	const char *tables, *types;     /* filters: keys tables and event_types, or NULL */
 };
 
-/* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and no
+/* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and
+ * no
  * other event's is. It leaves no event in that the tables leave out. */
 bool queue_filters(const struct queue_want *);
 /* Appends the condition that a name schema.table is one of the key tables' list. */

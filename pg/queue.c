@@ -469,7 +469,8 @@ static void add_types(struct buf *sql, const char *list)
 		buf_literal(&in, item);
 	}
 	buf_cstr(&in);
-	buf_fmt(sql, "(split_part(ev_type, ':', 1) IN (%s) OR ev_type IN (%s) OR ev_type LIKE '{%%')",
+	buf_fmt(sql, "(split_part(ev_type, ':', 1) IN (%s) OR ev_type IN (%s) OR ev_type LIKE"
+		" '{%%')",
 		in.p, in.p);
 	buf_free(&in);
 }

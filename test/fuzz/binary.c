@@ -62,7 +62,8 @@ static void check_value(enum binary_kind kind, const char *text, const char *p, 
 	if (kind == BINARY_INT2 || kind == BINARY_INT4 || kind == BINARY_INT8)
 		check_int(text, number_at(p, n));
 	else if (kind == BINARY_BOOL)
-		CHECK(strcmp(text, *p ? "t" : "f") == 0 || strcmp(text, *p ? "true" : "false") == 0);
+		CHECK(strcmp(text, *p ? "t" : "f") == 0 || strcmp(text, *p ? "true" :
+			"false") == 0);
 	else if (kind == BINARY_DATE)
 		check_moment(text, number_at(p, n) * DAY_US, false);
 	else if (kind == BINARY_UUID)

@@ -7,7 +7,8 @@
 
 #define NAME(constant) { constant, sizeof (constant) - 1 }
 
-static const struct field plain[] = { { NAME("id"), NAME("id"), 0 }, { NAME("day"), NAME("day"), 0 } },
+static const struct field plain[] = { { NAME("id"), NAME("id"), 0 }, { NAME("day"), NAME("day"),
+	0 } },
 	renamed[] = { { NAME("id"), NAME("a"), 0 }, { NAME("day"), NAME("Day \"x\""), 0 },
 		{ NAME("id"), NAME("b"), 0 } },
 	odd[] = { { NAME("\xc3\x96" "dd col"), NAME("select"), 0 } };

@@ -16,7 +16,8 @@ static enum format format_of_test;
 static void put(struct buf *got, enum binary_kind kind, struct span raw)
 {
 	char *copy = unit_exact(raw), *out = mem_alloc(binary_room(raw));
-	ssize_t n = binary_put(out, kind, format_of_test, (struct span){ raw.p ? copy : NULL, raw.n });
+	ssize_t n = binary_put(out, kind, format_of_test, (struct span){ raw.p ? copy : NULL,
+		raw.n });
 
 	for (ssize_t i = 0; i < n; i++)
 		buf_fmt(got, "%02x", (unsigned char)out[i]);

@@ -37,14 +37,20 @@ static void test_ops(void)
 {
 	static const struct { struct span type; bool payload; const char *op; } table[] = {
 		{ TEXT("I:id"), false, "I" }, { TEXT("D:"), false, "D" }, { TEXT("R"), false, "R" },
-		{ TEXT(":x"), false, "" }, { TEXT("a:b:c"), false, "a" }, { TEXT("a:b"), true, "a:b" },
+		{ TEXT(":x"), false, "" }, { TEXT("a:b:c"), false, "a" }, { TEXT("a:b"), true,
+			"a:b" },
 		{ TEXT(""), false, "" }, { TEXT("order.created"), true, "order.created" },
-		{ TEXT("{\"op\":\"INSERT\",\"table\":[\"public\",\"t\"],\"pkey\":[\"id\"]}"), true, "I" },
+		{ TEXT("{\"op\":\"INSERT\",\"table\":[\"public\",\"t\"],\"pkey\":[\"id\"]}"),
+			true, "I" },
 		{ TEXT("{\"table\":[], \"op\" : \"UPDATE\"}"), true, "U" },
-		{ TEXT("{\"op\":\"DELETE\"}"), false, "D" }, { TEXT("{\"op\":\"TRUNCATE\"}"), true, "R" },
-		{ TEXT("{\"op\":\"insert\"}"), true, NULL }, { TEXT("{\"op\":\"INSERT\"} "), true, "I" },
-		{ TEXT("{\"op\":\"INSERT\"}x"), true, NULL }, { TEXT("{\"op\":\"INSERT\""), true, NULL },
-		{ TEXT("{\"op\":1}"), true, NULL }, { TEXT("{}"), true, NULL }, { TEXT("{"), true, NULL },
+		{ TEXT("{\"op\":\"DELETE\"}"), false, "D" }, { TEXT("{\"op\":\"TRUNCATE\"}"),
+			true, "R" },
+		{ TEXT("{\"op\":\"insert\"}"), true, NULL }, { TEXT("{\"op\":\"INSERT\"} "), true,
+			"I" },
+		{ TEXT("{\"op\":\"INSERT\"}x"), true, NULL }, { TEXT("{\"op\":\"INSERT\""), true,
+			NULL },
+		{ TEXT("{\"op\":1}"), true, NULL }, { TEXT("{}"), true, NULL }, { TEXT("{"), true,
+			NULL },
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++)
@@ -55,12 +61,15 @@ static void test_ops(void)
 static void test_keys(void)
 {
 	static const struct { struct span type; const char *names; } table[] = {
-		{ TEXT("I:id"), "[id]" }, { TEXT("I:id, day ,c"), "[id][day][c]" }, { TEXT("I:"), "" },
+		{ TEXT("I:id"), "[id]" }, { TEXT("I:id, day ,c"), "[id][day][c]" }, { TEXT("I:"),
+			"" },
 		{ TEXT("I"), "" }, { TEXT("I: "), "[ ]" },
-		{ TEXT("{\"op\":\"INSERT\",\"pkey\":[\"id\", \"d\\u0061y\",\"q\\\"\"]}"), "[id][day][q\"]" },
+		{ TEXT("{\"op\":\"INSERT\",\"pkey\":[\"id\", \"d\\u0061y\",\"q\\\"\"]}"),
+			"[id][day][q\"]" },
 		{ TEXT("{\"pkey\":[]}"), "" }, { TEXT("{\"pkey\":null}"), "" },
 		{ TEXT("{\"pkey\":[\"a\\u0000\"]}"), "" }, { TEXT("{\"pkey\":[null]}"), "" },
-		{ TEXT("{\"pkey\":[\"a\"]"), "" }, { TEXT("{\"pkey\":[\"1\",\"2\",\"3\",\"4\"]}"), "[1][2][3]" },
+		{ TEXT("{\"pkey\":[\"a\"]"), "" }, { TEXT("{\"pkey\":[\"1\",\"2\",\"3\",\"4\"]}"),
+			"[1][2][3]" },
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++) {
@@ -95,7 +104,8 @@ static void check_time(int64_t us, const char *wanted)
 static void test_words(void)
 {
 	const struct event ev = {
-		.id = INT64_MAX, .txid = -1, .tick = INT64_MIN, .type = TEXT("a\t\\b"), .op = TEXT("a"),
+		.id = INT64_MAX, .txid = -1, .tick = INT64_MIN, .type = TEXT("a\t\\b"),
+			.op = TEXT("a"),
 	};
 
 	check_told("_OP", &ev, "a");
@@ -132,7 +142,8 @@ static void check_binary(const char *word, enum binary_kind kind, const struct e
 static void test_binary(void)
 {
 	const struct event ev = {
-		.id = 258, .txid = INT64_C(1) << 40, .time = 1, .type = TEXT("I:id"), .op = TEXT("I"),
+		.id = 258, .txid = INT64_C(1) << 40, .time = 1, .type = TEXT("I:id"),
+			.op = TEXT("I"),
 	};
 
 	check_binary("_EVID", BINARY_INT8, &ev, "000000080000000000000102");

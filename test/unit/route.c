@@ -427,7 +427,8 @@ static void test_shape_ids(void)
 
 	check_int("other columns, another number", ab != a, 1);
 	check_int("the same columns in another order, the same number", ba, ab);
-	check_span("... and one order of them", span_of("b=1&a=2"), span_of(columns.p), span_of("a, b"));
+	check_span("... and one order of them", span_of("b=1&a=2"), span_of(columns.p),
+		span_of("a, b"));
 	check_int("the same columns, the same number", id_of(r, "a=5&b", &columns), ab);
 	check_int("... and again", id_of(r, "a=6&b=7", &columns), ab);
 	check_int("... after others", id_of(r, "b&a", &columns), ba);
@@ -596,7 +597,8 @@ static const struct {
 			"(order_id, note, op) [6], [\"a\"] | \"5\"" },
 		{ TEXT("{\"day\": \"5\", \"x\": [1], \"note\": \"a\", \"id\": 6, \"\\u0069d\": 7}"),
 			"data: the event has column id twice" },
-		{ TEXT("{\"day\": \"5\", \"note\": \"a\", \"id\": 6"), "data: ev_data is no JSON object: a"
+		{ TEXT("{\"day\": \"5\", \"note\": \"a\", \"id\": 6"), "data: ev_data is no JSON"
+			" object: a"
 			" comma or the closing bracket is expected, at byte 33" },
 		{ TEXT("{\"a\\ud800\": 1}"), "data: \\u0000 or half a surrogate pair at byte 3 of"
 			" ev_data" },
@@ -616,9 +618,11 @@ static const struct {
 		{ TEXT("id=1&day=2"), "(id, day) [1], [2] | 2" },
 		{ TEXT("{\"id\":1,\"day\":\"2\"}"), "(id, day) [1], [\"2\"] | \"2\"" },
 		{ TEXT("{\"day\":\"2\",\"id\":null}"), "(id, day) NULL, [\"2\"] | \"2\"" },
-		{ TEXT("{\"id\":1,\"day\":\"2\",\"\\u0069d\":3}"), "data: the event has column id twice" },
+		{ TEXT("{\"id\":1,\"day\":\"2\",\"\\u0069d\":3}"), "data: the event has column id"
+			" twice" },
 		{ TEXT("{}"), "data: the event lacks column day, which part_field names" },
-		{ TEXT("{\"id\":1,\"day\":\"2\"},"), "data: ev_data is no JSON object: more text after"
+		{ TEXT("{\"id\":1,\"day\":\"2\"},"), "data: ev_data is no JSON object: more text"
+			" after"
 			" the end, at byte 18" },
 		{ TEXT("id=1&day=3"), "(id, day) [1], [3] | 3" },
 	} },
