@@ -219,6 +219,31 @@ static inline int format_flags(enum format format)
 	return format == FORMAT_JSON_ASCII ? JSON_ASCII : 0;
 }
 
+struct cursor {                         /* in a row */
+	enum format format;
+	struct span data, rest;         /* rest: of urlencoded data */
+	struct json json;
+};
+
+static inline void format_begin(struct cursor *c, enum format format, struct span data)
+{
+	c->format = format;
+	c->data = c->rest = data;
+	if (format != FORMAT_URLENC)
+		json_open(&c->json, data, '{');
+}
+
+bool format_next_json(struct cursor *, struct span *name, struct span *value, struct err *);
+
+/* As urlenc_next. false: the end, or ERR_DATA. */
+static inline bool format_next(struct cursor *c, struct span *name, struct span *value,
+	struct err *e)
+{
+	if (c->format == FORMAT_URLENC)
+		return urlenc_next(&c->rest, name, value);
+	return format_next_json(c, name, value, e);
+}
+
 /* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. */
 static inline ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
 {
@@ -293,7 +318,7 @@ size_t told_copy(char *out, const struct event *, enum told);   /* for COPY's te
 /* As binary_put. */
 ssize_t told_binary(char *out, enum binary_kind, const struct event *, enum told);
 
-/* ---- route.c: a row's columns, and where they stand in the event */
+/* ---- shape.c: a list of columns, and where their values stand in the event */
 
 #define COLUMNS_MAX 1600                /* per row: PostgreSQL's own limit */
 
@@ -320,7 +345,7 @@ struct shape {                          /* one column list */
 	const struct field *word;       /* and which */
 	char *columns;                  /* quoted, comma separated: for COPY */
 
-	/* route.c's own: */
+	/* shape.c's and route.c's own: */
 	struct span *source;            /* all names as they stand in the event, encoded */
 	size_t nsource;
 	bool json;
@@ -328,6 +353,22 @@ struct shape {                          /* one column list */
 	size_t part_at;                 /* of the partition column's source, or nsource */
 	bool *missing;                  /* of a list: columns that the events lack; NULL: none */
 };
+
+/* Of nsource columns of an event, for at most n of the target besides words. shape_free frees it,
+ * and takes NULL. */
+struct shape *shape_new(size_t nsource, size_t n, size_t nword, const struct field *word);
+void shape_free(struct shape *);
+struct span shape_span(const char *p, size_t n);        /* a copy, as a shape has its names */
+/* Adds a column whose value is that of source `at`. */
+void shape_add(struct shape *, struct span target, size_t at);
+/* The index of the first column of that name from `from` on, before n; -1: there is none. */
+ssize_t shape_find(const struct shape *, struct span target, size_t from, size_t n);
+/* Both before shape_finish of the first, and after that of the model: has it the model's columns?
+ * Then they are put in the model's order. */
+bool shape_arrange(struct shape *, const struct shape *model);
+void shape_finish(struct shape *);              /* all columns are there: adds words, columns */
+
+/* ---- route.c: a row's columns, found in the event */
 
 struct route;
 

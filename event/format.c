@@ -5,6 +5,16 @@
 
 #include "event.h"
 
+bool format_next_json(struct cursor *c, struct span *name, struct span *value, struct err *e)
+{
+	int rc = c->json.why ? -1 : json_next(&c->json, name, value);
+
+	if (rc < 0)
+		err_set(e, ERR_DATA, "ev_data is no JSON object: %s, at byte %zu", c->json.why,
+			(size_t)(c->json.p - c->data.p));
+	return rc > 0;
+}
+
 static const char *why(enum format format, struct span raw, size_t bad)
 {
 	size_t first;

@@ -91,23 +91,13 @@ static int check_digits(struct json *j)
 static int check_number(struct json *j)
 {
 	take(j, '-');
-	if (!take(j, '0') && check_digits(j) < 0)
-		return -1;
-	if (take(j, '.') && check_digits(j) < 0)
+	if ((!take(j, '0') && check_digits(j) < 0) || (take(j, '.') && check_digits(j) < 0))
 		return -1;
 	if (!take(j, 'e') && !take(j, 'E'))
 		return 0;
 	if (!take(j, '+'))
 		take(j, '-');
 	return check_digits(j);
-}
-
-static int check_word(struct json *j, const char *word, size_t n)
-{
-	if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0)
-		return fail(j, "a value is expected");
-	j->p += n;
-	return 0;
 }
 
 static int step(struct json *, struct span *name, struct span *value, int depth);
@@ -127,21 +117,20 @@ static int check_list(struct json *j, int depth)
 
 static int check_value(struct json *j, int depth)
 {
-	switch (j->p < j->end ? *j->p : 0) {
-	case '"':
+	char c = j->p < j->end ? *j->p : 0;
+	const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
+
+	if (c == '"')
 		return check_string(j);
-	case '{':
-	case '[':
+	if (c == '{' || c == '[')
 		return check_list(j, depth);
-	case 't':
-		return check_word(j, "true", 4);
-	case 'f':
-		return check_word(j, "false", 5);
-	case 'n':
-		return check_word(j, "null", 4);
-	default:
+	if (!word)
 		return check_number(j);
-	}
+	size_t n = strlen(word);
+	if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0)
+		return fail(j, "a value is expected");
+	j->p += n;
+	return 0;
 }
 
 /* As json_next; after 0 the text may continue. */
@@ -163,8 +152,8 @@ static int step(struct json *j, struct span *name, struct span *value, int depth
 	start = j->p;
 	if (check_value(j, depth) < 0)
 		return -1;
-	bool null = *start == 'n';
-	*value = (struct span){ null ? NULL : start, null ? 0 : (size_t)(j->p - start) };
+	*value = (struct span){ *start == 'n' ? NULL : start, *start == 'n' ? 0 :
+		(size_t)(j->p - start) };
 	return 1;
 }
 

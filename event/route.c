@@ -41,12 +41,6 @@ struct route {
 	struct span picked[2 * COLUMNS_MAX];
 };
 
-struct cursor {                         /* in a row */
-	enum format format;
-	struct span data, rest;         /* rest: of urlencoded data */
-	struct json json;
-};
-
 /* memcmp is slow for the few bytes of a name. */
 static inline bool same_bytes(const char *a, const char *b, size_t n)
 {
@@ -65,99 +59,9 @@ static inline bool same_bytes(const char *a, const char *b, size_t n)
 	return n == 0;
 }
 
-static inline void begin(struct cursor *c, enum format format, struct span data)
+static const struct field *words(const struct route *r)
 {
-	c->format = format;
-	c->data = c->rest = data;
-	if (format != FORMAT_URLENC)
-		json_open(&c->json, data, '{');
-}
-
-static bool next_of_json(struct cursor *c, struct span *name, struct span *value, struct err *e)
-{
-	int rc = c->json.why ? -1 : json_next(&c->json, name, value);
-
-	if (rc < 0)
-		err_set(e, ERR_DATA, "ev_data is no JSON object: %s, at byte %zu", c->json.why,
-			(size_t)(c->json.p - c->data.p));
-	return rc > 0;
-}
-
-/* As urlenc_next, of either format. false: the end, or an error. */
-static inline bool next(struct cursor *c, struct span *name, struct span *value, struct err *e)
-{
-	if (c->format == FORMAT_URLENC)
-		return urlenc_next(&c->rest, name, value);
-	return next_of_json(c, name, value, e);
-}
-
-static void shape_free(struct shape *s)
-{
-	if (!s)
-		return;
-	for (size_t i = 0; i < s->nsource; i++)
-		free((char *)(uintptr_t)s->source[i].p);
-	for (size_t i = 0; i < s->n; i++)
-		free((char *)(uintptr_t)s->target[i].p);
-	free(s->source);
-	free(s->target);
-	free(s->at);
-	free(s->missing);
-	free(s->columns);
-	free(s);
-}
-
-static struct span span_copy(const char *p, size_t n)
-{
-	return (struct span){ mem_str(p, n), n };
-}
-
-/* For at most n columns besides words. */
-static struct shape *shape_alloc(const struct route *r, size_t nsource, size_t n)
-{
-	struct shape *s = mem_alloc(sizeof *s);
-
-	*s = (struct shape){ .source = mem_alloc((nsource + 1) * sizeof *s->source),
-		.target = mem_alloc((n + r->c.nword + 1) * sizeof *s->target),
-		.at = mem_alloc((n + 1) * sizeof *s->at),
-		.word = r->c.nword ? r->c.field + r->nlist : NULL,
-	};
-	return s;
-}
-
-static void add_column(struct shape *s, struct span target, size_t at)
-{
-	s->target[s->n] = span_copy(target.p, target.n);
-	s->at[s->n++] = at;
-}
-
-static bool is_identity(const struct shape *s)
-{
-	for (size_t i = 0; i < s->n; i++)
-		if (s->at[i] != i)
-			return false;
-	return true;
-}
-
-/* Adds the words and what follows from the columns. */
-static void shape_finish(struct shape *s, size_t nword)
-{
-	struct buf columns = { 0 };
-
-	if (is_identity(s)) {
-		free(s->at);
-		s->at = NULL;
-	}
-	for (s->nword = 0; s->nword < nword; s->nword++) {
-		struct span name = s->word[s->nword].target;
-		s->target[s->n++] = span_copy(name.p, name.n);
-	}
-	for (size_t i = 0; i < s->n; i++) {
-		buf_str(&columns, i ? ", " : "");
-		buf_ident(&columns, s->target[i]);
-	}
-	buf_cstr(&columns);
-	s->columns = columns.p;
+	return r->c.nword ? r->c.field + r->nlist : NULL;
 }
 
 static void forget(struct route *r)
@@ -165,38 +69,6 @@ static void forget(struct route *r)
 	for (size_t i = 0; i < r->nshape; i++)
 		shape_free(r->shape[i]);
 	r->nshape = 0;
-}
-
-static ssize_t find_target(const struct shape *s, struct span name, size_t from, size_t n)
-{
-	for (size_t i = from; i < n; i++)
-		if (span_eq(s->target[i], name))
-			return (ssize_t)i;
-	return -1;
-}
-
-static void swap_columns(struct shape *s, size_t i, size_t k)
-{
-	struct span target = s->target[i];
-	size_t at = s->at[i];
-
-	s->target[i] = s->target[k];
-	s->at[i] = s->at[k];
-	s->target[k] = target;
-	s->at[k] = at;
-}
-
-/* Has s the columns of model? Then puts them in its order. */
-static bool arrange(struct shape *s, const struct shape *model)
-{
-	size_t n = model->n - model->nword;
-
-	for (size_t i = 0; s->n == n && i < n; i++)
-		if (find_target(s, model->target[i], 0, n) < 0)
-			return false;
-	for (size_t i = 0; s->n == n && i < n; i++)
-		swap_columns(s, i, (size_t)find_target(s, model->target[i], i, n));
-	return s->n == n;
 }
 
 /* Shapes of the same columns have one number, and one order of the columns: their rows wait in one
@@ -207,9 +79,9 @@ static void remember(struct route *r, struct shape *s)
 
 	if (r->nshape == SHAPES_MAX)
 		forget(r);
-	while (same < r->nshape && !arrange(s, r->shape[same]))
+	while (same < r->nshape && !shape_arrange(s, r->shape[same]))
 		same++;
-	shape_finish(s, r->c.nword);
+	shape_finish(s);
 	r->current = r->nshape;
 	r->shape_id[r->nshape] = same < r->nshape ? r->shape_id[same] : r->next_id++ & INT32_MAX;
 	r->shape[r->nshape++] = s;
@@ -220,9 +92,9 @@ static int check_columns(const struct route *r, const struct shape *s, struct er
 	if (s->n + r->c.nword == 0)
 		err_set(e, ERR_DATA, "no column of the event is wanted");
 	for (size_t i = 0; i < r->c.n && r->c.all; i++) {
-		ssize_t at = find_target(s, r->c.field[i].target, 0, s->n);
+		ssize_t at = shape_find(s, r->c.field[i].target, 0, s->n);
 		bool other = at >= 0 && (i >= r->nlist ||
-			find_target(s, r->c.field[i].target, (size_t)at + 1, s->n) >= 0);
+			shape_find(s, r->c.field[i].target, (size_t)at + 1, s->n) >= 0);
 		if (other)
 			err_set(e, ERR_DATA, "the event has a column %.*s, and fields gives that"
 				" name to another", (int)s->target[at].n, s->target[at].p);
@@ -250,13 +122,13 @@ static size_t find_source(const struct route *r, struct span source)
 /* Adds the shape of rows that lack these columns of the list, and no others. */
 static int shape_of_list(struct route *r, const bool *missing, struct err *e)
 {
-	struct shape *s = shape_alloc(r, r->nlist, r->nlist);
+	struct shape *s = shape_new(r->nlist, r->nlist, r->c.nword, words(r));
 
 	s->part_at = r->c.part_field ? find_source(r, span_of(r->c.part_field)) : r->nlist;
 	for (size_t i = 0; i < r->nlist; i++) {
-		s->source[i] = span_copy(r->c.field[i].source.p, r->c.field[i].source.n);
+		s->source[i] = shape_span(r->c.field[i].source.p, r->c.field[i].source.n);
 		if (!missing || !missing[i])
-			add_column(s, r->c.field[i].target, i);
+			shape_add(s, r->c.field[i].target, i);
 	}
 	s->nsource = r->nlist;
 	if (missing) {
@@ -393,7 +265,7 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 	return true;
 }
 
-/* As next, with the index of the wanted column or -1. */
+/* As format_next, with the index of the wanted column or -1. */
 static bool next_field(struct route *r, size_t at, struct cursor *c, struct span *value,
 	ssize_t *wanted, struct err *e)
 {
@@ -405,7 +277,7 @@ static bool next_field(struct route *r, size_t at, struct cursor *c, struct span
 		*value = urlenc_value(&c->rest);
 		return true;
 	}
-	return next(c, &name, value, e) && wanted_at(r, at, c, name, wanted, e) == 0;
+	return format_next(c, &name, value, e) && wanted_at(r, at, c, name, wanted, e) == 0;
 }
 
 /* The row lacks columns of the list: chooses its shape. */
@@ -493,11 +365,11 @@ static void add_source(const struct route *r, struct shape *s, struct span name,
 		return;
 	for (size_t i = 0; i < r->nlist; i++)
 		if (span_eq(r->c.field[i].source, name)) {
-			add_column(s, r->c.field[i].target, at);
+			shape_add(s, r->c.field[i].target, at);
 			listed = true;
 		}
 	if (!listed && !tally_find(&r->left_out, name.p))
-		add_column(s, name, at);
+		shape_add(s, name, at);
 }
 
 /* Columns of the list that the event lacks. */
@@ -515,7 +387,7 @@ static int add_missing(const struct route *r, struct shape *s, const struct span
 			return err_set(e, ERR_DATA, "the event lacks column %.*s, which fields"
 				" names", (int)source.n, source.p);
 		if (r->c.on_missing == ON_MISSING_NULL)
-			add_column(s, r->c.field[i].target, NO_SOURCE);
+			shape_add(s, r->c.field[i].target, NO_SOURCE);
 	}
 	return 0;
 }
@@ -544,7 +416,7 @@ static int fill_shape(struct route *r, struct shape *s, const struct span *names
 		return err_set(e, ERR_DATA, "the event lacks column %s, which part_field names",
 			r->c.part_field);
 	for (size_t i = 0; i < n; i++) {
-		s->source[i] = span_copy(r->name[i].p, r->name[i].n);
+		s->source[i] = shape_span(r->name[i].p, r->name[i].n);
 		s->nsource = i + 1;
 		add_source(r, s, names[i], i);
 	}
@@ -555,7 +427,7 @@ static int fill_shape(struct route *r, struct shape *s, const struct span *names
 
 static int new_shape(struct route *r, const struct cursor *c, size_t n, struct err *e)
 {
-	struct shape *s = shape_alloc(r, n, n + r->nlist);
+	struct shape *s = shape_new(n, n + r->nlist, r->c.nword, words(r));
 	struct span *names = mem_alloc((n + 1) * sizeof *names);
 	size_t decoded;
 
@@ -591,13 +463,13 @@ static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 
 	while (n < COLUMNS_MAX && !json && urlenc_next(&c->rest, &r->name[n], &r->value[n]))
 		n++;
-	while (n < COLUMNS_MAX && json && next_of_json(c, &r->name[n], &r->value[n], e))
+	while (n < COLUMNS_MAX && json && format_next(c, &r->name[n], &r->value[n], e))
 		n++;
 	if (e->code)
 		return e->code;
 	if (n == 0 && !json)
 		return err_set(e, ERR_DATA, "ev_data holds no column");
-	if (n == COLUMNS_MAX && next(c, &more, &more, e))
+	if (n == COLUMNS_MAX && format_next(c, &more, &more, e))
 		return err_set(e, ERR_DATA, "the event has more than %d columns", COLUMNS_MAX);
 	if (r->nshape && same_names(r, r->shape[r->current], json, n))
 		return e->code;
@@ -613,7 +485,7 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 {
 	struct cursor c;
 
-	begin(&c, format, data);
+	format_begin(&c, format, data);
 	if ((r->c.all ? row_of_all(r, &c, e) : row_of_list(r, &c, e)) < 0)
 		return e->code;
 	const struct shape *s = *shape = r->shape[r->current];
