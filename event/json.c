@@ -2,8 +2,8 @@
  * The grammar of JSON events: RFC 8259, strictly.
  *
  * Splitting copies nothing: names and values are slices of the text, strings with their quotes. A
- * wanted value is then decoded, and escaped for COPY, in one pass; an unwanted one is only checked
- * to be JSON. A check returns 0, or -1 with the cursor at the byte at fault.
+ * wanted value is then decoded, and escaped for COPY; an unwanted one is only checked. A check
+ * returns 0, or -1 with the cursor at the byte at fault.
  */
 #include <string.h>
 
