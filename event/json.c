@@ -234,8 +234,7 @@ static inline char *put_byte(char *out, char c, bool escape)
 ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad)
 {
 	bool quoted = *raw.p == '"', escape = flags & JSON_COPY;
-	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted;
-	char *start = out;
+	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted, *start = out;
 
 	while ((p = copy_words(&out, p, end)) < end) {
 		size_t n = 1;
