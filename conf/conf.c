@@ -98,6 +98,32 @@ static int check_listen(struct reading *l)
 
 /* ---- the job */
 
+/* After a crash ticks may be merged in another way, and an event's lane follows from the event. */
+static int check_dest(struct reading *l, const struct dest *d)
+{
+	if (d->part_by == PART_BY_BATCHTIME && l->conf->lanes > 1)
+		return reading_refuse(l, "part_field", "_BATCHTIME needs lanes = 1: which lane"
+			" takes an event must follow from the event alone");
+	return 0;
+}
+
+static int check_events(struct reading *l)
+{
+	const struct conf *c = l->conf;
+
+	if (!filter_is_list(c->tables))
+		return reading_refuse(l, "tables", "an empty name in the list");
+	if (!c->nrule)
+		return check_dest(l, &c->dest);
+	for (size_t i = 0; i < c->nrule && !l->err->code; i++) {
+		l->section = l->values.section[i];
+		if (!c->rule[i].ignore)
+			check_dest(l, &c->rule[i].dest);
+	}
+	l->section = NULL;
+	return l->err->code;
+}
+
 static int load_keys(struct reading *l)
 {
 	struct err why = { 0 };
@@ -113,10 +139,8 @@ static int load_keys(struct reading *l)
 		return l->err->code;
 	find_base_names(l);
 	warn_part_column(l);
-	if (l->conf->nrule)
-		return 0;
-	key = dest_complete(l->dest, &why);
-	return key ? reading_refuse(l, key, why.msg) : 0;
+	key = l->conf->nrule ? NULL : dest_complete(l->dest, &why);
+	return key ? reading_refuse(l, key, why.msg) : check_events(l);
 }
 
 int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nsets, struct err *e)
@@ -196,6 +220,17 @@ bool conf_keeps(const struct conf *conf)
 		if (conf_dest(conf, i)->part_keep)
 			return true;
 	return false;
+}
+
+bool conf_filters(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->nrule; i++)
+		if (conf->rule[i].ignore)
+			return true;
+	for (size_t i = 0; conf_dest(conf, i); i++)
+		if (conf_dest(conf, i)->event_types)
+			return true;
+	return conf->tables;
 }
 
 /* Appends text with the events' words as a config has them, not as text with a percent sign. */

@@ -57,12 +57,16 @@ extern const char conf_versions[];      /* of the libraries: name, version, SHA-
 
 /* ---- dest.c: a destination: where rows go and how */
 
-enum part_by { PART_BY_NOTHING, PART_BY_COLUMN, PART_BY_EVTIME };       /* what part_field names */
+enum part_by {                          /* what part_field names */
+	PART_BY_NOTHING, PART_BY_COLUMN,
+	PART_BY_EVTIME, PART_BY_BATCHTIME       /* the event's time, and its batch's tick's */
+};
 enum keep_action { KEEP_DROP, KEEP_DETACH };
 enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
 struct dest {                           /* members are named as keys; a string not set is NULL */
-	char *dest_table, *fields;
+	char *dest_table, *fields, *skip_fields, *event_types;
+	enum on_missing on_missing;
 	char *part_field, *part_timezone, *part_template, *part_keep;
 	enum period_method part_method;
 	enum keep_action part_keep_action;
@@ -71,8 +75,9 @@ struct dest {                           /* members are named as keys; a string n
 
 	/* derived by dest_complete */
 	struct span schema, table;      /* dest_table's parts; schema may be empty */
-	struct field *field;            /* NULL for `*` */
-	size_t nfield;
+	struct field *field;            /* the items of fields but `*`, or NULL */
+	size_t nfield, nword;           /* all; how many of them, at the end, are words */
+	bool all;                       /* fields has `*` */
 	enum part_by part_by;
 	struct period_rule period;      /* PERIOD_NONE with PART_BY_NOTHING */
 	struct period_age keep;         /* part_keep */
@@ -81,6 +86,10 @@ struct dest {                           /* members are named as keys; a string n
 /* Derives the other members from the keys. NULL, or the name of the invalid key with the reason in
  * err. */
 const char *dest_complete(struct dest *, struct err *);
+/* Which columns its rows have; borrows from it. */
+struct columns dest_columns(const struct dest *);
+/* Target name of the column whose value picks the partition; the NULL span if there is none. */
+struct span dest_part_target(const struct dest *);
 /* Source name of the column that picks the partition; the NULL span if none does. */
 struct span dest_part_column(const struct dest *);
 
@@ -89,6 +98,7 @@ struct span dest_part_column(const struct dest *);
 #define LANES_MAX 16                    /* connections to the target that load one batch */
 #define DEAD_MAX 100000                 /* dead letters of one batch: memory, up to 1 kB each */
 
+enum event_format { EVENT_AUTO, EVENT_URLENC, EVENT_JSON };
 enum log_format { LOG_TEXT, LOG_JSON };
 enum queue_schema { QUEUE_SCHEMA_AUTO, QUEUE_SCHEMA_PGQ, QUEUE_SCHEMA_PGQUE };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
@@ -121,6 +131,9 @@ struct conf {                           /* the job's keys, and its destination's
 	enum queue_schema queue_schema;
 	int64_t ticker;                 /* 1: make the queue's ticks */
 	int64_t ticker_period;
+	char *tables;                   /* NULL: all */
+	enum event_format event_format;
+	unsigned event_order;           /* 1: by ev_id */
 	int64_t batch_min_events;
 	int64_t lanes;
 	enum on_error on_error;
@@ -195,6 +208,7 @@ int conf_fits(const struct conf *, const char *encoding, struct err *);
  * names. */
 const struct dest *conf_dest(const struct conf *, size_t i);
 bool conf_keeps(const struct conf *);           /* has any of them part_keep? */
+bool conf_filters(const struct conf *);         /* may events be left out? */
 void conf_free(struct conf *);          /* takes a zeroed or half-read conf too */
 /* Appends the effective config. mask hides a connection string's secrets and returns a malloc'ed
  * string. */

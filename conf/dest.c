@@ -53,36 +53,73 @@ static const char *split_field(struct span item, struct field *field, struct err
 		return bad(e, "fields", "two colons in one item: col, or col:newname");
 	field->source = trimmed(item.p, n);
 	field->target = colon ? trimmed(colon + 1, item.n - n - 1) : field->source;
+	field->told = told_word(field->source);
 	if (!field->source.n || !field->target.n)
 		return bad(e, "fields", "an empty name in the list");
 	if (span_is(field->source, "*"))
-		return bad(e, "fields", "* stands alone, or there is a list of names");
+		return bad(e, "fields", "* has no name of its own");
+	if (field->told != TOLD_NOTHING && !colon)
+		return bad(e, "fields", "a word for what the event tells needs a name: _OP:op");
 	if (field->target.n > NAME_BYTES_MAX)
 		return bad(e, "fields", "a name over 63 bytes, more than the server takes");
 	return NULL;
 }
 
+/* Takes one item of the list. */
+static const char *add_item(struct dest *d, struct span item, struct err *e)
+{
+	struct field field;
+
+	if (span_is(item, "*") && d->all)
+		return bad(e, "fields", "* stands there twice");
+	if (span_is(item, "*")) {
+		d->all = true;
+		return NULL;
+	}
+	const char *key = split_field(item, &field, e);
+	if (key)
+		return key;
+	if (field.told == TOLD_NOTHING && filter_has(d->skip_fields, field.source))
+		return NULL;
+	if (d->nfield == COLUMNS_MAX)
+		return bad(e, "fields", "more columns than a table can have");
+	for (size_t i = 0; i < d->nfield; i++)
+		if (span_eq(d->field[i].target, field.target))
+			return bad(e, "fields", "two columns with one name");
+	size_t at = d->nfield++;        /* words stand behind the others */
+	for (size_t i = d->nword; field.told == TOLD_NOTHING && i > 0; i--, at--)
+		d->field[at] = d->field[at - 1];
+	d->field[at] = field;
+	d->nword += field.told != TOLD_NOTHING;
+	return NULL;
+}
+
 static const char *split_fields(struct dest *d, struct err *e)
 {
-	const char *p = d->fields;
-	size_t max = 1;
+	const char *list = d->fields, *key = NULL;
+	struct span item;
+	size_t n = 0;
 
-	if (span_is(trimmed(p, strlen(p)), "*"))
-		return NULL;
-	for (const char *q = p; *q; q++)
-		max += *q == ',';
-	if (max > COLUMNS_MAX)
-		return bad(e, "fields", "more columns than a table can have");
-	d->field = mem_alloc(max * sizeof *d->field);
-	for (; d->nfield < max; p += strcspn(p, ",") + 1) {
-		struct field *field = &d->field[d->nfield++];
-		const char *key = split_field(trimmed(p, strcspn(p, ",")), field, e);
-		if (key)
-			return key;
-		for (size_t i = 0; i + 1 < d->nfield; i++)
-			if (span_eq(d->field[i].target, field->target))
-				return bad(e, "fields", "two columns with one name");
-	}
+	d->nfield = d->nword = 0;
+	d->all = false;
+	for (const char *p = list; filter_next(&p, &item); n++)
+		if (span_is(item, "*"))
+			n--;
+	if (n)
+		d->field = mem_alloc((n < COLUMNS_MAX ? n : COLUMNS_MAX) * sizeof *d->field);
+	while (!key && filter_next(&list, &item))
+		key = add_item(d, item, e);
+	if (!key && !d->nfield && !d->all)
+		return bad(e, "skip_fields", "it leaves nothing of fields");
+	return key;
+}
+
+static const char *check_lists(struct dest *d, struct err *e)
+{
+	if (!filter_is_list(d->skip_fields))
+		return bad(e, "skip_fields", "an empty name in the list");
+	if (!filter_is_list(d->event_types))
+		return bad(e, "event_types", "an empty name in the list");
 	return NULL;
 }
 
@@ -91,7 +128,8 @@ static const char *split_fields(struct dest *d, struct err *e)
 static const char *choose_period(struct dest *d, struct err *e)
 {
 	d->part_by = !d->part_field ? PART_BY_NOTHING :
-		strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME : PART_BY_COLUMN;
+		strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME :
+		strcmp(d->part_field, "_BATCHTIME") == 0 ? PART_BY_BATCHTIME : PART_BY_COLUMN;
 	if (!period_zone(&d->period, d->part_timezone))
 		return bad(e, "part_timezone", "neither text, UTC nor a fixed offset such as"
 			" +02:00");
@@ -114,6 +152,31 @@ static const char *choose_keep(struct dest *d, struct err *e)
 	return NULL;
 }
 
+/* The item of fields whose value picks the partition, where that is no column of the event. */
+static const struct field *told_field(const struct dest *d)
+{
+	enum told told = d->part_by == PART_BY_EVTIME ? TOLD_EVTIME :
+		d->part_by == PART_BY_BATCHTIME ? TOLD_BATCHTIME : TOLD_NOTHING;
+
+	for (size_t i = d->nfield - d->nword; told != TOLD_NOTHING && i < d->nfield; i++)
+		if (d->field[i].told == told)
+			return &d->field[i];
+	return NULL;
+}
+
+struct span dest_part_target(const struct dest *d)
+{
+	const struct field *told = told_field(d);
+	struct span column = dest_part_column(d);
+
+	if (told)
+		return d->period.zoned ? told->target : span_of(NULL);
+	for (size_t i = 0; i < d->nfield - d->nword && column.p; i++)
+		if (span_eq(d->field[i].source, column))
+			return d->field[i].target;
+	return column;
+}
+
 /* Expands part_template once, to find errors that do not depend on the event. */
 static const char *try_template(struct dest *d, struct err *e)
 {
@@ -129,7 +192,7 @@ static const char *try_template(struct dest *d, struct err *e)
 	buf_fmt(&part, "%.*s%s", (int)d->table.n, d->table.p, suffix);
 	struct template_words words = {
 		.schema = d->schema, .parent = d->table, .part = { part.p, part.len },
-		.pkey = &pkey, .npkey = 1, .part_field = dest_part_column(d),
+		.pkey = &pkey, .npkey = 1, .part_field = dest_part_target(d),
 		.start = at, .end = at,
 	};
 	if (nesting_check(span_of(d->part_template), &why) < 0 ||
@@ -138,6 +201,10 @@ static const char *try_template(struct dest *d, struct err *e)
 		size_t n = strlen("part_template");
 		if (strncmp(what, "part_template", n) == 0)     /* the caller names the key */
 			what += n + strspn(what + n, ": ");
+		if (told_field(d) && !d->period.zoned && strstr(what, "_PART_FIELD"))
+			what = "_PART_FIELD would be a column in UTC, and part_timezone = text"
+				" picks the partition by the session's date: set part_timezone ="
+				" UTC";
 		key = bad(e, "part_template", what);
 	}
 	buf_free(&part);
@@ -152,10 +219,20 @@ struct span dest_part_column(const struct dest *d)
 	return span_of(d->part_by == PART_BY_COLUMN ? d->part_field : NULL);
 }
 
+struct columns dest_columns(const struct dest *d)
+{
+	return (struct columns){
+		.field = d->field, .n = d->nfield, .nword = d->nword, .all = d->all,
+		.on_missing = d->on_missing, .skip = d->skip_fields,
+		.part_field = dest_part_column(d).p,
+	};
+}
+
 const char *dest_complete(struct dest *d, struct err *e)
 {
 	static const char *(*const steps[])(struct dest *, struct err *) = {
-		choose_period, choose_keep, split_dest_table, split_fields, try_template,
+		choose_period, choose_keep, split_dest_table, check_lists, split_fields,
+		try_template,
 	};
 	const char *key = NULL;
 

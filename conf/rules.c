@@ -148,13 +148,25 @@ static int check_shared(struct reading *l, const struct rule *a, const struct ru
 	return l->err->code;
 }
 
-/* The target's session has one time zone, for all rows of the batch. */
+static bool is_told(const struct dest *d)
+{
+	return d->part_by == PART_BY_EVTIME || d->part_by == PART_BY_BATCHTIME;
+}
+
+/* The target's session has one time zone, for all rows of the batch; and an event has one time by
+ * the source's. */
 static int check_zone(struct reading *l, const struct rule *a, const struct rule *b)
 {
 	const struct period_rule *x = &a->dest.period, *y = &b->dest.period;
 	struct buf why = { 0 };
 
-	if (a->ignore || b->ignore || (x->zoned == y->zoned && x->zone_s == y->zone_s))
+	if (a->ignore || b->ignore)
+		return 0;
+	if (!x->zoned && a->dest.part_by != b->dest.part_by && is_told(&a->dest) &&
+	    is_told(&b->dest))
+		return reading_refuse(l, "part_field", "with part_timezone = text, _EVTIME and"
+			" _BATCHTIME cannot both be used: set part_timezone = UTC");
+	if (x->zoned == y->zoned && x->zone_s == y->zone_s)
 		return 0;
 	buf_fmt(&why, "it differs from that of [%.200s]: all sections have one, which may stand in"
 		" [tdispatch]", a->section);

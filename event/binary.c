@@ -66,18 +66,21 @@ static ssize_t put_int(char *out, struct span text, size_t bytes)
 
 static ssize_t put_bool(char *out, struct span text)
 {
-	if (text.n != 1 || (*text.p != 't' && *text.p != 'f'))
+	bool yes = span_is(text, "t") || span_is(text, "true");
+
+	if (!yes && !span_is(text, "f") && !span_is(text, "false"))
 		return -1;
-	return put_number(out, *text.p == 't', 1);
+	return put_number(out, yes, 1);
 }
 
 /* Without an offset, the session's zone would decide what a timestamptz means. The server ignores a
  * timestamp's offset and a date's time: those are left to it. */
-static ssize_t put_moment(char *out, struct span text, enum binary_kind kind)
+static ssize_t put_moment(char *out, struct span text, enum binary_kind kind, bool json)
 {
 	struct moment m;
 
-	if (!date_parse(text, &m) || !m.exact || m.has_offset != (kind == BINARY_TIMESTAMPTZ) ||
+	if (!date_parse(text, &m) || !m.exact || (m.has_t && !json) ||
+	    m.has_offset != (kind == BINARY_TIMESTAMPTZ) ||
 	    (m.has_time && kind == BINARY_DATE))
 		return -1;
 	if (kind == BINARY_DATE)
@@ -107,10 +110,10 @@ static ssize_t put_uuid(char *out, struct span text)
 	return BINARY_WORD + 16;
 }
 
-static ssize_t put_text(char *out, struct span raw)
+static ssize_t put_text(char *out, enum format format, struct span raw)
 {
 	size_t bad;
-	ssize_t n = urlenc_decode(out + BINARY_WORD, raw, &bad);
+	ssize_t n = format_decode(out + BINARY_WORD, format, raw, &bad);
 
 	if (n < 0)
 		return -1;
@@ -118,7 +121,7 @@ static ssize_t put_text(char *out, struct span raw)
 	return BINARY_WORD + n;
 }
 
-static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text)
+static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text, bool json)
 {
 	switch (kind) {
 	case BINARY_INT2:
@@ -132,7 +135,7 @@ static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text)
 	case BINARY_DATE:
 	case BINARY_TIMESTAMP:
 	case BINARY_TIMESTAMPTZ:
-		return put_moment(out, text, kind);
+		return put_moment(out, text, kind, json);
 	case BINARY_UUID:
 		return put_uuid(out, text);
 	case BINARY_TEXT:
@@ -142,7 +145,17 @@ static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text)
 	return -1;
 }
 
-ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
+/* Most need no decoding; only in a timestamptz can a + be a space. */
+static ssize_t put_as_it_is(char *out, enum binary_kind kind, enum format format, struct span raw)
+{
+	if (format == FORMAT_URLENC)
+		return kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw, false);
+	if (raw.n >= 2 && *raw.p == '"')
+		raw = (struct span){ raw.p + 1, raw.n - 2 };
+	return put_scalar(out, kind, raw, true);
+}
+
+ssize_t binary_put(char *out, enum binary_kind kind, enum format format, struct span raw)
 {
 	char decoded[SCALAR_RAW_MAX];
 	size_t bad;
@@ -152,13 +165,13 @@ ssize_t binary_put(char *out, enum binary_kind kind, struct span raw)
 		return BINARY_WORD;
 	}
 	if (kind == BINARY_TEXT)
-		return put_text(out, raw);
-	/* most need no decoding; only in a timestamptz can a + be a space */
-	ssize_t n = kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw);
+		return put_text(out, format, raw);
+	ssize_t n = put_as_it_is(out, kind, format, raw);
 	if (n >= 0 || raw.n > sizeof decoded)
 		return n;
-	n = urlenc_decode(decoded, raw, &bad);
-	return n < 0 ? -1 : put_scalar(out, kind, (struct span){ decoded, (size_t)n });
+	n = format_decode(decoded, format, raw, &bad);
+	return n < 0 ? -1 : put_scalar(out, kind, (struct span){ decoded, (size_t)n },
+		format != FORMAT_URLENC);
 }
 
 size_t binary_begin_row(char *out, size_t columns)

@@ -132,7 +132,8 @@ bool date_parse(struct span text, struct moment *m)
 	if (p == end)
 		return true;
 	m->has_time = true;
-	bool has_letter = *p == 'T' || end[-1] == 'Z';
+	m->has_t = *p == 'T';
+	bool has_letter = end[-1] == 'Z';
 	if ((!take(&p, end, ' ') && !take(&p, end, 'T')) || !parse_time(&p, end, m))
 		return false;
 	m->exact = m->exact && !has_letter;

@@ -24,6 +24,7 @@ enum event_part {
 struct event {                          /* spans are valid until the next event is read */
 	int64_t id, txid, tick;
 	struct span type, data, table;
+	struct span op;                 /* what type says, by type_op; not read */
 	int64_t time, batch_time;       /* in microseconds since 2000-01-01, UTC */
 	int64_t local_time;             /* the same by the source session's zone */
 	unsigned lacks;                 /* parts that are NULL: only a dead letter's */
@@ -42,7 +43,8 @@ struct moment {                         /* an ISO date, parsed */
 	bool has_time, has_offset;
 	bool carries;                   /* 24:00 or a leap second: second_of_day is one too many */
 	bool exact;                     /* false: 24:00, a leap second, over six digits of a
-					 * fraction, or T or Z, which a server may take for zones */
+					 * fraction, or Z, which a server may take for a zone */
+	bool has_t;                     /* a T before the time, which it may take for one too */
 };
 
 /* false: not an ISO date, with or without a time and an offset. */
@@ -182,6 +184,103 @@ bool attach_is_all(struct span template);
 /* 0, or ERR_CONF with the line in the text and what to do. */
 int nesting_check(struct span text, struct err *);
 
+/* ---- json.c: the row grammar of JSON events, RFC 8259 */
+
+struct json {                           /* a cursor in one object or array */
+	const char *p, *end;
+	const char *why;                /* after -1: what is wrong at p, a string constant */
+	char close;                     /* the byte that ends it */
+	bool first;
+};
+
+/* open: '{' or '['. 0, or -1 if the text does not begin with it. */
+int json_open(struct json *, struct span text, char open);
+/* Takes the next member, or an array's element with an empty name. Both are slices of the text,
+ * strings with their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no
+ * JSON. Names may come twice. */
+int json_next(struct json *, struct span *name, struct span *value);
+enum { JSON_COPY = 1, JSON_ASCII = 2 };
+/* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
+ * raw.n bytes, or with JSON_COPY, escaped for COPY's text format, for 2 * raw.n. Returns the
+ * length; -1: at offset *bad of raw stands \u0000 or half a surrogate pair, or with JSON_ASCII a
+ * \u that is not ASCII. */
+ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad);
+
+/* ---- format.c: the two formats of rows */
+
+enum format {
+	FORMAT_URLENC,                  /* pgq.logutriga's, urlenc.c */
+	FORMAT_JSON,
+	FORMAT_JSON_ASCII               /* the same of a source that is not in UTF8 */
+};
+
+static inline int format_flags(enum format format)
+{
+	return format == FORMAT_JSON_ASCII ? JSON_ASCII : 0;
+}
+
+struct cursor {                         /* in a row */
+	enum format format;
+	struct span data, rest;         /* rest: of urlencoded data */
+	struct json json;
+};
+
+static inline void format_begin(struct cursor *c, enum format format, struct span data)
+{
+	c->format = format;
+	c->data = c->rest = data;
+	if (format != FORMAT_URLENC)
+		json_open(&c->json, data, '{');
+}
+
+bool format_next_json(struct cursor *, struct span *name, struct span *value, struct err *);
+
+/* As urlenc_next. false: the end, or ERR_DATA. */
+static inline bool format_next(struct cursor *c, struct span *name, struct span *value,
+	struct err *e)
+{
+	if (c->format == FORMAT_URLENC)
+		return urlenc_next(&c->rest, name, value);
+	return format_next_json(c, name, value, e);
+}
+
+/* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. */
+static inline ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
+{
+	return format == FORMAT_URLENC ? urlenc_decode(out, raw, bad) :
+		json_decode(out, raw, format_flags(format), bad);
+}
+
+static inline ssize_t format_copy(char *out, enum format format, struct span raw, size_t *bad)
+{
+	return format == FORMAT_URLENC ? urlenc_copy(out, raw, bad) :
+		json_decode(out, raw, JSON_COPY | format_flags(format), bad);
+}
+
+/* ERR_DATA: what stands at offset bad of raw, a slice of ev_data. column: whose value it is, or
+ * NULL. */
+int format_refuse(enum format, struct span data, struct span raw, size_t bad,
+	const struct span *column, struct err *);
+
+/* ---- type.c: what ev_type says */
+
+bool type_is_json(struct span type);            /* does it come from pgq.jsontriga? */
+/* I, U, D, R, or an application's. payload: ev_data is JSON. The NULL span: the type is JSON and
+ * says none of these. */
+struct span type_op(struct span type, bool payload);
+/* Splits the primary key's columns, at most max; returns their number. text holds them where they
+ * have to be decoded; it must be empty. */
+size_t type_pkey(struct span type, struct buf *text, struct span *names, size_t max);
+
+/* ---- filter.c: the config's lists of names, separated by commas */
+
+/* Takes the next item off *list, without blanks around it. false: there is none, or *list is
+ * NULL. */
+bool filter_next(const char **list, struct span *item);
+bool filter_has(const char *list, struct span name);    /* is it an item? */
+bool filter_is_list(const char *list);                  /* is no item empty? */
+struct span filter_schema(struct span table);           /* what a name without a dot lacks, or "" */
+
 /* ---- binary.c: values in the format of binary COPY */
 
 #define BINARY_HEADER "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"       /* 19 bytes with its own NUL */
@@ -202,64 +301,92 @@ static inline size_t binary_room(struct span raw)
 /* Both return the number of bytes written at out. raw is encoded; -1: send the row as text, so that
  * the server judges the value. */
 size_t binary_begin_row(char *out, size_t columns);
-ssize_t binary_put(char *out, enum binary_kind, struct span raw);
+ssize_t binary_put(char *out, enum binary_kind, enum format, struct span raw);
 
-/* ---- json.c: the row grammar of JSON events, RFC 8259 */
+/* ---- told.c: what an event tells of itself, in columns of its row */
 
-struct json {                           /* a cursor in one object or array */
-	const char *p, *end;
-	const char *why;                /* after -1: what is wrong at p, a string constant */
-	char close;                     /* the byte that ends it */
-	bool first;
+enum told {
+	TOLD_NOTHING, TOLD_OP, TOLD_EVTYPE, TOLD_EVID, TOLD_EVTIME, TOLD_TXID, TOLD_TABLE,
+	TOLD_TICK, TOLD_BATCHTIME
 };
 
-/* open: '{' or '['. 0, or -1 if the text does not begin with it. */
-int json_open(struct json *, struct span text, char open);
-/* Takes the next member, or an array's element with an empty name. Both are slices of the text,
- * strings with their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no
- * JSON. Names may come twice. */
-int json_next(struct json *, struct span *name, struct span *value);
-/* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
- * raw.n bytes, or with escape, for COPY's text format, for 2 * raw.n. Returns the length; -1:
- * \u0000 or half a surrogate pair, at offset *bad of raw. */
-ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad);
+enum told told_word(struct span name);          /* TOLD_NOTHING: none of the words */
+unsigned told_part(enum told);                  /* what must be read for it: enum event_part */
+/* The most bytes that either of these writes. */
+size_t told_room(const struct event *, enum told);
+size_t told_copy(char *out, const struct event *, enum told);   /* for COPY's text format */
+/* As binary_put. */
+ssize_t told_binary(char *out, enum binary_kind, const struct event *, enum told);
 
-/* ---- route.c: a row's columns, and where they stand in the event */
+/* ---- shape.c: a list of columns, and where their values stand in the event */
 
 #define COLUMNS_MAX 1600                /* per row: PostgreSQL's own limit */
 
 struct field {                          /* one item of the `fields` list */
 	struct span source, target;     /* decoded names */
+	enum told told;                 /* the word that source is, or TOLD_NOTHING */
+};
+
+enum on_missing { ON_MISSING_ERROR, ON_MISSING_NULL, ON_MISSING_DEFAULT };
+
+struct columns {                        /* which columns a row has */
+	const struct field *field;      /* words behind all others */
+	size_t n, nword;                /* n: at most COLUMNS_MAX, words included */
+	bool all;                       /* `*`: the event's other columns too */
+	enum on_missing on_missing;     /* where an event lacks a column of field */
+	const char *skip;               /* a list of source names to leave out, or NULL */
+	const char *part_field;         /* the column that picks the partition, or NULL */
 };
 
 struct shape {                          /* one column list */
 	struct span *target;            /* decoded, renamed */
 	size_t n;
+	size_t nword;                   /* how many of them, at the end, are words, */
+	const struct field *word;       /* and which */
 	char *columns;                  /* quoted, comma separated: for COPY */
 
-	/* route.c's own: */
+	/* shape.c's and route.c's own: */
 	struct span *source;            /* all names as they stand in the event, encoded */
 	size_t nsource;
+	bool json;
 	size_t *at;                     /* each column's index in source; NULL: the same */
 	size_t part_at;                 /* of the partition column's source, or nsource */
+	bool *missing;                  /* of a list: columns that the events lack; NULL: none */
 };
+
+/* Of nsource columns of an event, for at most n of the target besides words. shape_free frees it,
+ * and takes NULL. */
+struct shape *shape_new(size_t nsource, size_t n, size_t nword, const struct field *word);
+void shape_free(struct shape *);
+struct span shape_span(const char *p, size_t n);        /* a copy, as a shape has its names */
+/* Adds a column whose value is that of source `at`. */
+void shape_add(struct shape *, struct span target, size_t at);
+/* The index of the first column of that name from `from` on, before n; -1: there is none. */
+ssize_t shape_find(const struct shape *, struct span target, size_t from, size_t n);
+/* Both before shape_finish of the first, and after that of the model: has it the model's columns?
+ * Then they are put in the model's order. */
+bool shape_arrange(struct shape *, const struct shape *model);
+void shape_finish(struct shape *);              /* all columns are there: adds words, columns */
+
+/* ---- route.c: a row's columns, found in the event */
 
 struct route;
 
-/* fields: NULL for `*`; n at most COLUMNS_MAX. part_field: NULL if no column picks the partition.
- * Names are borrowed and must outlive the route. route_free frees it. */
-struct route *route_new(const struct field *fields, size_t n, const char *part_field);
+/* Names are borrowed and must outlive the route. route_free frees it. */
+struct route *route_new(const struct columns *);
 void route_free(struct route *);
-/* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i];
- * *part is the partition column's value. Both are encoded slices of data. *shape and *values are
- * valid until the next call. ERR_DATA: a wanted column is missing or occurs twice, or data is
- * not a row. */
-int route_row(struct route *, struct span data, const struct shape **, const struct span **values,
-	struct span *part, struct err *);
+/* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i], but
+ * words, which stand last, have none; *part is the partition column's value. Both are encoded
+ * slices
+ * of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is missing
+ * or
+ * occurs twice, or data is not a row. */
+int route_row(struct route *, enum format, struct span data, const struct shape **,
+	const struct span **values, struct span *part, struct err *);
 /* With `*`: from now on no shape has columns of these names. Returns true when that drops all
  * shapes, and their numbers with them; false when the names are the same as before. */
 bool route_leave_out(struct route *, const struct tally *names);
-/* A number below 2^31 that identifies the shape as long as the route lives. */
+/* A number below 2^31 that identifies the columns, in their order, as long as the route lives. */
 uint32_t route_shape_id(const struct route *, const struct shape *);
 /* Target name of a source column, by the `fields` list. */
 struct span route_target(const struct route *, struct span source);

@@ -2,8 +2,8 @@
  * The grammar of JSON events: RFC 8259, strictly.
  *
  * Splitting copies nothing: names and values are slices of the text, strings with their quotes. A
- * wanted value is then decoded, and escaped for COPY, in one pass; an unwanted one is only checked
- * to be JSON. A check returns 0, or -1 with the cursor at the byte at fault.
+ * wanted value is then decoded, and escaped for COPY; an unwanted one is only checked. A check
+ * returns 0, or -1 with the cursor at the byte at fault.
  */
 #include <string.h>
 
@@ -91,23 +91,13 @@ static int check_digits(struct json *j)
 static int check_number(struct json *j)
 {
 	take(j, '-');
-	if (!take(j, '0') && check_digits(j) < 0)
-		return -1;
-	if (take(j, '.') && check_digits(j) < 0)
+	if ((!take(j, '0') && check_digits(j) < 0) || (take(j, '.') && check_digits(j) < 0))
 		return -1;
 	if (!take(j, 'e') && !take(j, 'E'))
 		return 0;
 	if (!take(j, '+'))
 		take(j, '-');
 	return check_digits(j);
-}
-
-static int check_word(struct json *j, const char *word, size_t n)
-{
-	if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0)
-		return fail(j, "a value is expected");
-	j->p += n;
-	return 0;
 }
 
 static int step(struct json *, struct span *name, struct span *value, int depth);
@@ -127,21 +117,20 @@ static int check_list(struct json *j, int depth)
 
 static int check_value(struct json *j, int depth)
 {
-	switch (j->p < j->end ? *j->p : 0) {
-	case '"':
+	char c = j->p < j->end ? *j->p : 0;
+	const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
+
+	if (c == '"')
 		return check_string(j);
-	case '{':
-	case '[':
+	if (c == '{' || c == '[')
 		return check_list(j, depth);
-	case 't':
-		return check_word(j, "true", 4);
-	case 'f':
-		return check_word(j, "false", 5);
-	case 'n':
-		return check_word(j, "null", 4);
-	default:
+	if (!word)
 		return check_number(j);
-	}
+	size_t n = strlen(word);
+	if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0)
+		return fail(j, "a value is expected");
+	j->p += n;
+	return 0;
 }
 
 /* As json_next; after 0 the text may continue. */
@@ -163,8 +152,8 @@ static int step(struct json *j, struct span *name, struct span *value, int depth
 	start = j->p;
 	if (check_value(j, depth) < 0)
 		return -1;
-	bool null = *start == 'n';
-	*value = (struct span){ null ? NULL : start, null ? 0 : (size_t)(j->p - start) };
+	*value = (struct span){ *start == 'n' ? NULL : start, *start == 'n' ? 0 :
+		(size_t)(j->p - start) };
 	return 1;
 }
 
@@ -242,17 +231,16 @@ static inline char *put_byte(char *out, char c, bool escape)
 	return out;
 }
 
-ssize_t json_decode(char *out, struct span raw, bool escape, size_t *bad)
+ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad)
 {
-	bool quoted = *raw.p == '"';
-	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted;
-	char *start = out;
+	bool quoted = *raw.p == '"', escape = flags & JSON_COPY;
+	const char *p = raw.p + quoted, *end = raw.p + raw.n - quoted, *start = out;
 
 	while ((p = copy_words(&out, p, end)) < end) {
 		size_t n = 1;
 		long c = quoted && *p == '\\' ? unescape(p, end, &n) : *p;
 		*bad = (size_t)(p - raw.p);
-		if (c < 0 && n > 1)
+		if (n > 1 && (c < 0 || (c >= 0x80 && flags & JSON_ASCII)))
 			return -1;
 		out = n > 1 && c >= 0x80 ? put_utf8(out, c) : put_byte(out, (char)c, escape);
 		p += n;

@@ -9,7 +9,8 @@
 
 #include "event.h"
 
-#define SHAPES_MAX 64                   /* column lists remembered at a time with fields = * */
+#define SHAPES_MAX 64                   /* column lists remembered at a time */
+#define NO_SOURCE (COLUMNS_MAX + 1)     /* index of a value that is NULL */
 
 struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */
@@ -18,9 +19,7 @@ struct hint {                           /* the field at one position of the prev
 };
 
 struct route {
-	const struct field *field;      /* NULL for `*` */
-	size_t nfield;
-	const char *part_field;         /* or NULL */
+	struct columns c;
 	struct tally left_out;          /* names of columns */
 
 	struct shape *shape[SHAPES_MAX];
@@ -28,13 +27,18 @@ struct route {
 	size_t nshape, current;
 	uint32_t next_id;
 
-	size_t nwanted;                 /* with a list: its columns, and part_field's */
+	/* without `*`: */
+	size_t nlist;                   /* columns of the list */
+	size_t nwanted;                 /* the same and part_field's */
 	size_t ndistinct;               /* number of different sources among them */
 	size_t *same_as;                /* first wanted column with the same source; at most i */
 	uint64_t row, *seen;            /* seen[i] == row: this row has column i */
+	bool *missing;                  /* the list's columns that this row lacks */
 	struct hint hint[COLUMNS_MAX];
+
 	struct span name[COLUMNS_MAX];  /* with `*`: this row's, encoded */
-	struct span value[COLUMNS_MAX + 1];
+	struct span value[COLUMNS_MAX + 2];
+	struct span picked[2 * COLUMNS_MAX];
 };
 
 /* memcmp is slow for the few bytes of a name. */
@@ -55,51 +59,9 @@ static inline bool same_bytes(const char *a, const char *b, size_t n)
 	return n == 0;
 }
 
-static int bad_escape(struct span data, struct span raw, size_t at, struct err *e)
+static const struct field *words(const struct route *r)
 {
-	return err_set(e, ERR_DATA, "bad escape at byte %zu of ev_data",
-		(size_t)(raw.p - data.p) + at);
-}
-
-static void shape_free(struct shape *s)
-{
-	if (!s)
-		return;
-	for (size_t i = 0; i < s->nsource; i++)
-		free((char *)(uintptr_t)s->source[i].p);
-	for (size_t i = 0; i < s->n; i++)
-		free((char *)(uintptr_t)s->target[i].p);
-	free(s->source);
-	free(s->target);
-	free(s->at);
-	free(s->columns);
-	free(s);
-}
-
-static struct span span_copy(const char *p, size_t n)
-{
-	return (struct span){ mem_str(p, n), n };
-}
-
-static struct shape *shape_alloc(size_t n)
-{
-	struct shape *s = mem_alloc(sizeof *s);
-
-	*s = (struct shape){ .source = mem_alloc(n * sizeof *s->source),
-		.target = mem_alloc(n * sizeof *s->target) };
-	return s;
-}
-
-static void shape_finish(struct shape *s)
-{
-	struct buf columns = { 0 };
-
-	for (size_t i = 0; i < s->n; i++) {
-		buf_str(&columns, i ? ", " : "");
-		buf_ident(&columns, s->target[i]);
-	}
-	buf_cstr(&columns);
-	s->columns = columns.p;
+	return r->c.nword ? r->c.field + r->nlist : NULL;
 }
 
 static void forget(struct route *r)
@@ -109,18 +71,42 @@ static void forget(struct route *r)
 	r->nshape = 0;
 }
 
+/* Shapes of the same columns have one number, and one order of the columns: their rows wait in one
+ * stream, in the order in which they come. */
 static void remember(struct route *r, struct shape *s)
 {
+	size_t same = 0;
+
 	if (r->nshape == SHAPES_MAX)
 		forget(r);
+	while (same < r->nshape && !shape_arrange(s, r->shape[same]))
+		same++;
+	shape_finish(s);
 	r->current = r->nshape;
-	r->shape_id[r->nshape] = r->next_id++ & INT32_MAX;
+	r->shape_id[r->nshape] = same < r->nshape ? r->shape_id[same] : r->next_id++ & INT32_MAX;
 	r->shape[r->nshape++] = s;
 }
 
+static int check_columns(const struct route *r, const struct shape *s, struct err *e)
+{
+	if (s->n + r->c.nword == 0)
+		err_set(e, ERR_DATA, "no column of the event is wanted");
+	for (size_t i = 0; i < r->c.n && r->c.all; i++) {
+		ssize_t at = shape_find(s, r->c.field[i].target, 0, s->n);
+		bool other = at >= 0 && (i >= r->nlist ||
+			shape_find(s, r->c.field[i].target, (size_t)at + 1, s->n) >= 0);
+		if (other)
+			err_set(e, ERR_DATA, "the event has a column %.*s, and fields gives that"
+				" name to another", (int)s->target[at].n, s->target[at].p);
+	}
+	return e->code;
+}
+
+/* ---- a list without `*` */
+
 static struct span wanted_source(const struct route *r, size_t i)
 {
-	return i < r->nfield ? r->field[i].source : span_of(r->part_field);
+	return i < r->nlist ? r->c.field[i].source : span_of(r->c.part_field);
 }
 
 /* Index of the first wanted column with that source, or nwanted. */
@@ -133,43 +119,72 @@ static size_t find_source(const struct route *r, struct span source)
 	return i;
 }
 
-/* With a fields list all rows have one shape. */
-static void shape_of_list(struct route *r)
+/* Adds the shape of rows that lack these columns of the list, and no others. */
+static int shape_of_list(struct route *r, const bool *missing, struct err *e)
 {
-	struct shape *s = shape_alloc(r->nfield);
-	struct span part = span_of(r->part_field);
+	struct shape *s = shape_new(r->nlist, r->nlist, r->c.nword, words(r));
 
-	r->nwanted = s->part_at = r->nfield;
-	for (size_t i = 0; i < r->nfield; i++) {
-		s->source[i] = span_copy(r->field[i].source.p, r->field[i].source.n);
-		s->target[i] = span_copy(r->field[i].target.p, r->field[i].target.n);
-		if (part.p && span_eq(part, r->field[i].source) && s->part_at == r->nfield)
-			s->part_at = i;
+	s->part_at = r->c.part_field ? find_source(r, span_of(r->c.part_field)) : r->nlist;
+	for (size_t i = 0; i < r->nlist; i++) {
+		s->source[i] = shape_span(r->c.field[i].source.p, r->c.field[i].source.n);
+		if (!missing || !missing[i])
+			shape_add(s, r->c.field[i].target, i);
 	}
-	s->n = s->nsource = r->nfield;
-	if (part.p && s->part_at == s->n)
+	s->nsource = r->nlist;
+	if (missing) {
+		s->missing = mem_alloc(r->nlist + 1);
+		memcpy(s->missing, missing, r->nlist);
+	}
+	if (check_columns(r, s, e) < 0)
+		shape_free(s);
+	else
+		remember(r, s);
+	return e->code;
+}
+
+static bool lacks_same(const struct route *r, const struct shape *s, const bool *missing)
+{
+	return !missing ? !s->missing : s->missing && memcmp(s->missing, missing, r->nlist) == 0;
+}
+
+/* Makes the shape of rows without these columns the current one. */
+static int choose_list(struct route *r, const bool *missing, struct err *e)
+{
+	if (r->current < r->nshape && lacks_same(r, r->shape[r->current], missing))
+		return 0;
+	for (r->current = 0; r->current < r->nshape; r->current++)
+		if (lacks_same(r, r->shape[r->current], missing))
+			return 0;
+	return shape_of_list(r, missing, e);
+}
+
+static void prepare_list(struct route *r)
+{
+	struct span part = span_of(r->c.part_field);
+
+	r->nwanted = r->nlist;
+	if (part.p && find_source(r, part) == r->nlist)
 		r->nwanted++;
 	for (size_t i = 0; i < r->nwanted; i++) {
 		r->same_as[i] = find_source(r, wanted_source(r, i));
 		r->ndistinct += r->same_as[i] == i;
 	}
-	shape_finish(s);
-	remember(r, s);
 }
 
-struct route *route_new(const struct field *fields, size_t n, const char *part_field)
+struct route *route_new(const struct columns *columns)
 {
 	struct route *r = mem_alloc(sizeof *r);
+	size_t n = columns->n - columns->nword;
 
 	memset(r, 0, sizeof *r);
-	r->field = fields;
-	r->nfield = n;
-	r->part_field = part_field;
+	r->c = *columns;
+	r->nlist = n;
 	r->same_as = mem_alloc((n + 1) * sizeof *r->same_as);
 	r->seen = mem_alloc((n + 1) * sizeof *r->seen);
+	r->missing = mem_alloc(n + 1);
 	memset(r->seen, 0, (n + 1) * sizeof *r->seen);
-	if (fields)
-		shape_of_list(r);
+	if (!r->c.all)
+		prepare_list(r);
 	return r;
 }
 
@@ -183,6 +198,7 @@ void route_free(struct route *r)
 		free(r->hint[i].name);
 	free(r->same_as);
 	free(r->seen);
+	free(r->missing);
 	free(r);
 }
 
@@ -194,22 +210,22 @@ uint32_t route_shape_id(const struct route *r, const struct shape *s)
 
 struct span route_target(const struct route *r, struct span source)
 {
-	for (size_t i = 0; i < r->nfield; i++)
-		if (span_eq(r->field[i].source, source))
-			return r->field[i].target;
+	for (size_t i = 0; i < r->nlist; i++)
+		if (span_eq(r->c.field[i].source, source))
+			return r->c.field[i].target;
 	return source;
 }
 
 /* Index of the wanted column with this encoded name; -1: not wanted. */
-static int find_wanted(struct route *r, struct span data, struct span raw, ssize_t *wanted,
+static int find_wanted(struct route *r, const struct cursor *c, struct span raw, ssize_t *wanted,
 	struct err *e)
 {
 	size_t bad;
 	char *name = mem_alloc(raw.n);
-	ssize_t n = urlenc_decode(name, raw, &bad);
+	ssize_t n = format_decode(name, c->format, raw, &bad);
 
 	if (n < 0) {
-		bad_escape(data, raw, bad, e);
+		format_refuse(c->format, c->data, raw, bad, NULL, e);
 	} else {
 		size_t at = find_source(r, (struct span){ name, (size_t)n });
 		*wanted = at < r->nwanted ? (ssize_t)at : -1;
@@ -218,8 +234,8 @@ static int find_wanted(struct route *r, struct span data, struct span raw, ssize
 	return e->code;
 }
 
-static int wanted_at(struct route *r, size_t at, struct span data, struct span raw, ssize_t *wanted,
-	struct err *e)
+static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct span raw,
+	ssize_t *wanted, struct err *e)
 {
 	struct hint *h = at < COLUMNS_MAX ? &r->hint[at] : NULL;
 
@@ -227,7 +243,7 @@ static int wanted_at(struct route *r, size_t at, struct span data, struct span r
 		*wanted = h->wanted;
 		return 0;
 	}
-	if (find_wanted(r, data, raw, wanted, e) < 0)
+	if (find_wanted(r, c, raw, wanted, e) < 0)
 		return e->code;
 	if (h) {
 		free(h->name);
@@ -249,29 +265,40 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 	return true;
 }
 
-/* As urlenc_next, with the index of the wanted column or -1. false: the end, or an error. */
-static bool next_field(struct route *r, size_t at, struct span data, struct span *rest,
-	struct span *value, ssize_t *wanted, struct err *e)
+/* As format_next, with the index of the wanted column or -1. */
+static bool next_field(struct route *r, size_t at, struct cursor *c, struct span *value,
+	ssize_t *wanted, struct err *e)
 {
 	struct span name;
 
-	if (at < COLUMNS_MAX && next_is(&r->hint[at], at == 0, rest)) {
+	if (c->format == FORMAT_URLENC && at < COLUMNS_MAX &&
+	    next_is(&r->hint[at], at == 0, &c->rest)) {
 		*wanted = r->hint[at].wanted;
-		*value = urlenc_value(rest);
+		*value = urlenc_value(&c->rest);
 		return true;
 	}
-	return urlenc_next(rest, &name, value) && wanted_at(r, at, data, name, wanted, e) == 0;
+	return format_next(c, &name, value, e) && wanted_at(r, at, c, name, wanted, e) == 0;
 }
 
-static int lacks(struct route *r, struct err *e)
+/* The row lacks columns of the list: chooses its shape. */
+static int without(struct route *r, struct err *e)
 {
+	enum on_missing how = r->c.on_missing;
+	struct span part = span_of(r->c.part_field);
+
 	for (size_t i = 0; i < r->nwanted; i++) {
 		struct span name = wanted_source(r, i);
-		if (r->seen[r->same_as[i]] != r->row)
+		bool lacks = r->seen[r->same_as[i]] != r->row;
+		if (i < r->nlist)
+			r->missing[i] = lacks;
+		if (lacks && (how == ON_MISSING_ERROR || (part.p && span_eq(name, part))))
 			return err_set(e, ERR_DATA, "the event lacks column %.*s, which %s names",
-				(int)name.n, name.p, i < r->nfield ? "fields" : "part_field");
+				(int)name.n, name.p,
+				i < r->nlist && how == ON_MISSING_ERROR ? "fields" : "part_field");
+		if (lacks)
+			r->value[i] = (struct span){ NULL, 0 };
 	}
-	return 0;
+	return choose_list(r, how == ON_MISSING_DEFAULT ? r->missing : NULL, e);
 }
 
 /* The name comes from the event: it may hold anything. */
@@ -286,14 +313,14 @@ static int twice(struct span name, struct err *e)
 }
 
 /* Reads the whole row, because a column that occurs twice is an error: which one is meant? */
-static int row_of_list(struct route *r, struct span data, struct err *e)
+static int row_of_list(struct route *r, struct cursor *c, struct err *e)
 {
-	struct span rest = data, value;
+	struct span value;
 	size_t left = r->ndistinct;
 	ssize_t wanted = -1;
 
 	r->row++;
-	for (size_t at = 0; next_field(r, at, data, &rest, &value, &wanted, e); at++) {
+	for (size_t at = 0; next_field(r, at, c, &value, &wanted, e); at++) {
 		if (wanted < 0)
 			continue;
 		if (r->seen[wanted] == r->row)
@@ -302,80 +329,124 @@ static int row_of_list(struct route *r, struct span data, struct err *e)
 		r->seen[wanted] = r->row;
 		r->value[wanted] = value;
 	}
-	if (e->code || left)
-		return e->code ? e->code : lacks(r, e);
+	bool other = left || r->current >= r->nshape || r->shape[r->current]->missing;
+	if (e->code || (other && (left ? without(r, e) : choose_list(r, NULL, e)) < 0))
+		return e->code;
 	if (r->ndistinct < r->nwanted)
 		for (size_t i = 0; i < r->nwanted; i++)
 			r->value[i] = r->value[r->same_as[i]];
 	return 0;
 }
 
-static int decode_name(struct span data, struct span raw, struct span *out, struct err *e)
+/* ---- with `*` */
+
+static int decode_name(const struct cursor *c, struct span raw, struct span *out, struct err *e)
 {
 	size_t bad;
 	char *name = mem_alloc(raw.n + 1);
-	ssize_t n = urlenc_decode(name, raw, &bad);
+	ssize_t n = format_decode(name, c->format, raw, &bad);
 
 	*out = (struct span){ name, n < 0 ? 0 : (size_t)n };
 	name[out->n] = 0;
 	if (n < 0)
-		return bad_escape(data, raw, bad, e);
+		return format_refuse(c->format, c->data, raw, bad, NULL, e);
 	if (n == 0 || n > NAME_BYTES_MAX)
 		return err_set(e, ERR_DATA, "a column name of %zd bytes at byte %zu of ev_data: the"
-			" server takes 1 to %d", n, (size_t)(raw.p - data.p), NAME_BYTES_MAX);
+			" server takes 1 to %d", n, (size_t)(raw.p - c->data.p), NAME_BYTES_MAX);
 	return 0;
 }
 
-/* Takes the columns that are left out from it. */
-static void narrow(const struct route *r, struct shape *s)
+/* Adds what becomes of the event's column. */
+static void add_source(const struct route *r, struct shape *s, struct span name, size_t at)
 {
-	size_t n = 0;
+	bool listed = false;
 
-	s->at = mem_alloc(s->n * sizeof *s->at);
-	for (size_t i = 0; i < s->n; i++) {
-		if (tally_find(&r->left_out, s->target[i].p)) {
-			free((char *)(uintptr_t)s->target[i].p);
-			continue;
+	if (filter_has(r->c.skip, name))
+		return;
+	for (size_t i = 0; i < r->nlist; i++)
+		if (span_eq(r->c.field[i].source, name)) {
+			shape_add(s, r->c.field[i].target, at);
+			listed = true;
 		}
-		s->at[n] = i;
-		s->target[n++] = s->target[i];
-	}
-	s->n = n;
+	if (!listed && !tally_find(&r->left_out, name.p))
+		shape_add(s, name, at);
 }
 
-static int new_shape(struct route *r, struct span data, size_t n, struct err *e)
+/* Columns of the list that the event lacks. */
+static int add_missing(const struct route *r, struct shape *s, const struct span *names, size_t n,
+	struct err *e)
 {
-	struct shape *s = shape_alloc(n);
-
-	s->part_at = n;
-	for (size_t i = 0; i < n && !e->code; i++) {
-		s->source[i] = span_copy(r->name[i].p, r->name[i].n);
-		s->nsource = s->n = i + 1;
-		if (decode_name(data, r->name[i], &s->target[i], e) < 0)
-			break;
-		if (r->part_field && span_is(s->target[i], r->part_field))
-			s->part_at = i;
-		for (size_t k = 0; k < i; k++)
-			if (span_eq(s->target[i], s->target[k]))
-				twice(s->target[i], e);
+	for (size_t i = 0; i < r->nlist; i++) {
+		struct span source = r->c.field[i].source;
+		size_t k = 0;
+		while (k < n && !span_eq(names[k], source))
+			k++;
+		if (k < n)
+			continue;
+		if (r->c.on_missing == ON_MISSING_ERROR)
+			return err_set(e, ERR_DATA, "the event lacks column %.*s, which fields"
+				" names", (int)source.n, source.p);
+		if (r->c.on_missing == ON_MISSING_NULL)
+			shape_add(s, r->c.field[i].target, NO_SOURCE);
 	}
-	if (!e->code && r->part_field && s->part_at == n)
-		err_set(e, ERR_DATA, "the event lacks column %s, which part_field names",
-			r->part_field);
-	if (e->code) {
-		shape_free(s);
-		return e->code;
-	}
-	if (r->left_out.n)
-		narrow(r, s);
-	shape_finish(s);
-	remember(r, s);
 	return 0;
 }
 
-static bool same_names(const struct route *r, const struct shape *s, size_t n)
+/* Decodes the names, *n of them, and checks each. */
+static int decode_names(struct route *r, const struct cursor *c, size_t all, struct span *names,
+	size_t *n, struct err *e)
 {
-	if (s->nsource != n)
+	for (*n = 0; *n < all && !e->code; ++*n) {
+		if (decode_name(c, r->name[*n], &names[*n], e) < 0)
+			continue;
+		for (size_t k = 0; k < *n; k++)
+			if (span_eq(names[*n], names[k]))
+				twice(names[*n], e);
+	}
+	return e->code;
+}
+
+static int fill_shape(struct route *r, struct shape *s, const struct span *names, size_t n,
+	struct err *e)
+{
+	for (s->part_at = 0; s->part_at < n; s->part_at++)
+		if (r->c.part_field && span_is(names[s->part_at], r->c.part_field))
+			break;
+	if (r->c.part_field && s->part_at == n)
+		return err_set(e, ERR_DATA, "the event lacks column %s, which part_field names",
+			r->c.part_field);
+	for (size_t i = 0; i < n; i++) {
+		s->source[i] = shape_span(r->name[i].p, r->name[i].n);
+		s->nsource = i + 1;
+		add_source(r, s, names[i], i);
+	}
+	if (add_missing(r, s, names, n, e) < 0)
+		return e->code;
+	return check_columns(r, s, e);
+}
+
+static int new_shape(struct route *r, const struct cursor *c, size_t n, struct err *e)
+{
+	struct shape *s = shape_new(n, n + r->nlist, r->c.nword, words(r));
+	struct span *names = mem_alloc((n + 1) * sizeof *names);
+	size_t decoded;
+
+	s->json = c->format != FORMAT_URLENC;
+	if (decode_names(r, c, n, names, &decoded, e) == 0)
+		fill_shape(r, s, names, n, e);
+	for (size_t i = 0; i < decoded; i++)
+		free((char *)(uintptr_t)names[i].p);
+	free(names);
+	if (e->code)
+		shape_free(s);
+	else
+		remember(r, s);
+	return e->code;
+}
+
+static bool same_names(const struct route *r, const struct shape *s, bool json, size_t n)
+{
+	if (s->nsource != n || s->json != json)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (s->source[i].n != r->name[i].n ||
@@ -384,36 +455,44 @@ static bool same_names(const struct route *r, const struct shape *s, size_t n)
 	return true;
 }
 
-static int row_of_all(struct route *r, struct span data, struct err *e)
+static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 {
-	struct span rest = data, more;
+	bool json = c->format != FORMAT_URLENC;
+	struct span more;
 	size_t n = 0;
 
-	while (n < COLUMNS_MAX && urlenc_next(&rest, &r->name[n], &r->value[n]))
+	while (n < COLUMNS_MAX && !json && urlenc_next(&c->rest, &r->name[n], &r->value[n]))
 		n++;
-	if (n == 0)
+	while (n < COLUMNS_MAX && json && format_next(c, &r->name[n], &r->value[n], e))
+		n++;
+	if (e->code)
+		return e->code;
+	if (n == 0 && !json)
 		return err_set(e, ERR_DATA, "ev_data holds no column");
-	if (n == COLUMNS_MAX && urlenc_next(&rest, &more, &more))
+	if (n == COLUMNS_MAX && format_next(c, &more, &more, e))
 		return err_set(e, ERR_DATA, "the event has more than %d columns", COLUMNS_MAX);
-	if (r->nshape && same_names(r, r->shape[r->current], n))
-		return 0;
+	if (r->nshape && same_names(r, r->shape[r->current], json, n))
+		return e->code;
 	for (r->current = 0; r->current < r->nshape; r->current++)
-		if (same_names(r, r->shape[r->current], n))
-			return 0;
+		if (same_names(r, r->shape[r->current], json, n))
+			return e->code;
 	r->current = 0;
-	return new_shape(r, data, n, e);
+	return e->code ? e->code : new_shape(r, c, n, e);
 }
 
-int route_row(struct route *r, struct span data, const struct shape **shape,
+int route_row(struct route *r, enum format format, struct span data, const struct shape **shape,
 	const struct span **values, struct span *part, struct err *e)
 {
-	if ((r->field ? row_of_list(r, data, e) : row_of_all(r, data, e)) < 0)
+	struct cursor c;
+
+	format_begin(&c, format, data);
+	if ((r->c.all ? row_of_all(r, &c, e) : row_of_list(r, &c, e)) < 0)
 		return e->code;
 	const struct shape *s = *shape = r->shape[r->current];
-	*values = r->value;
-	*part = r->part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
-	for (size_t i = 0; s->at && i < s->n; i++)
-		r->value[i] = r->value[s->at[i]];
+	*values = s->at ? r->picked : r->value;
+	*part = r->c.part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
+	for (size_t i = 0; s->at && i < s->n - s->nword; i++)
+		r->picked[i] = r->value[s->at[i]];
 	return 0;
 }
 
@@ -427,7 +506,7 @@ bool route_leave_out(struct route *r, const struct tally *names)
 		return false;
 	tally_clear(&r->left_out);
 	tally_merge(&r->left_out, names);
-	if (!r->field)
+	if (r->c.all)
 		forget(r);
 	return true;
 }

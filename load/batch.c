@@ -37,9 +37,6 @@ static void log_skipped(const struct job *j, const struct pass *p)
 	if (p->own)
 		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", id, p->own,
 			text_s(p->own));
-	if (p->passed)
-		log_info("batch %" PRId64 ": %" PRId64 " event%s passed over: ignore = 1", id,
-			p->passed, text_s(p->passed));
 	if (p->late)
 		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep%s%s",
 			id, p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
@@ -79,11 +76,17 @@ static void log_batch(const struct job *j, const struct queue_batch *b, const st
 	double seconds = (double)load->took_ms / 1000;
 	bool told = load->events && !j->conf->log_interval;
 
+	struct buf passed = { 0 };
+
+	if (load->passed || conf_filters(j->conf))
+		buf_fmt(&passed, " passed=%" PRId64, load->passed);
 	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
 		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
-		" seconds=%.3f rows_per_second=%.0f lag=%.1f", j->conf->queue_name, b->id,
+		" seconds=%.3f rows_per_second=%.0f lag=%.1f%s", j->conf->queue_name, b->id,
 		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
-		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000);
+		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000,
+		buf_cstr(&passed));
+	buf_free(&passed);
 }
 
 /* Adds what lanes have committed of the batch before one failed. */
@@ -108,10 +111,11 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 	int64_t dead = (int64_t)p->dead.n;
 	struct tally rows = { 0 }, unstored = { 0 }, dests = { 0 };
 	struct load load = {
-		.events = p->events, .bytes = sink_bytes(p->sink), .passed = p->passed,
+		.events = p->events, .bytes = sink_bytes(p->sink),
 		.partitions = watch_partitions(j->watch),
 		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
-		.tick = p->batch->tick, .took_ms = took_ms, .lag_ms = p->batch->lag_ms + took_ms,
+		.passed = p->passed, .tick = p->batch->tick, .took_ms = took_ms,
+		.lag_ms = p->batch->lag_ms + took_ms,
 	};
 
 	log_skipped(j, p);

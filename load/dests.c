@@ -67,9 +67,10 @@ static void free_way(struct way *w)
 static struct way *add_way(struct dests *ds, struct way *w, const struct style *style)
 {
 	const struct dest *d = w->dest;
+	const struct columns columns = dest_columns(d);
 
 	w->number = ds->nway;
-	w->route = route_new(d->field, d->nfield, dest_part_column(d).p);
+	w->route = route_new(&columns);
 	w->dates = (struct row_dates){ .dest = d, .style = style };
 	w->place = find_place(ds, d->dest_table);
 	if (!w->place)

@@ -45,7 +45,7 @@ static int plan_columns(struct pass *p, struct plan_place *at, const struct dest
 	buf_printable(&shown, shape->target[i], 2 * NAME_BYTES_MAX);
 	if (tally_add(&at->lacking, buf_cstr(&shown), 0)) {
 		buf_fmt(&plan->faults, "  table %s has no column %s, which %s\n", name,
-			buf_cstr(&shown), d->nfield ? "fields names" : "events have");
+			buf_cstr(&shown), d->all ? "events have" : "fields names");
 		plan->nfaults++;
 	}
 	buf_free(&shown);
@@ -230,7 +230,7 @@ static void print_skipped(const struct pass *p)
 		print_line(stdout, "%" PRId64 " event%s of PgQ's own would be skipped\n", p->own,
 			text_s(p->own));
 	if (p->passed)
-		print_line(stdout, "%" PRId64 " event%s would be passed over\n", p->passed,
+		print_line(stdout, "%" PRId64 " event%s would be left out by filters\n", p->passed,
 			text_s(p->passed));
 	if (p->late)
 		print_line(stdout, "%" PRId64 " row%s older than part_keep would be left out\n",

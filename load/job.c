@@ -168,7 +168,7 @@ static int check_registration(struct job *j, struct err *e)
 static bool has_star(const struct dests *ds, const struct place *k)
 {
 	for (size_t i = 0; i < ds->nway; i++)
-		if (ds->way[i]->place == k && !ds->way[i]->dest->nfield)
+		if (ds->way[i]->place == k && ds->way[i]->dest->all)
 			return true;
 	return false;
 }

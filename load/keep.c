@@ -23,15 +23,12 @@ static const char *removed(const struct dest *d)
 	return d->part_keep_action == KEEP_DETACH ? "detached" : "dropped";
 }
 
-/* part_field's name in the target; "" where no column picks the partition. */
+/* "" where no column picks the partition. */
 static struct span column_of(const struct dest *d)
 {
-	struct span source = dest_part_column(d);
+	struct span target = dest_part_target(d);
 
-	for (size_t i = 0; i < d->nfield && source.p; i++)
-		if (span_eq(d->field[i].source, source))
-			return d->field[i].target;
-	return source.p ? source : span_of("");
+	return target.p ? target : span_of("");
 }
 
 bool keep_is_partition(const struct dest *d, const struct child *child, int64_t *start_s)

@@ -42,8 +42,8 @@ struct stream {                         /* of one partition and column list */
 
 /* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls.
  * ERR_DATA: the event cannot be decoded, and nothing is added. */
-int stream_put(struct sink *, struct stream *, const struct shape *, const struct span *values,
-	const struct event *, struct err *);
+int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
+	const struct span *values, const struct event *, struct err *);
 
 /* ---- fault.c: finding the row that made a COPY fail */
 
@@ -97,6 +97,8 @@ void sink_forget(struct sink *);                /* drops all streams and rows */
  * savepoint, so that an error can be traced to a row. */
 void sink_begin(struct sink *, bool careful);
 bool sink_full(const struct sink *);    /* add no row until lane_pump has made room */
+/* Do rows of the stream's partition wait in another stream? */
+bool sink_has_beside(const struct sink *, const struct stream *);
 bool sink_idle(const struct sink *);    /* no row waits, and no COPY is open */
 void sink_swallow(struct sink *);       /* drops all rows, and counts them as if they were sent */
 
@@ -147,20 +149,20 @@ int64_t health_remind_ms(int n);
 struct load {                           /* the figures of one loaded batch */
 	int64_t events, rows, unstored, bytes, partitions, dead, skipped;
 	int64_t late, late_rows;        /* left out; loaded, and to be removed by part_keep */
-	int64_t passed;                 /* events that were passed over */
+	int64_t passed;                 /* events that filters left out */
 	const struct tally *dests;      /* rows by dest_table; NULL: there is one */
 	int64_t tick, took_ms, lag_ms;  /* lag_ms: from its tick to its commit */
 };
 
 struct metrics {                        /* zeroed before use */
 	int64_t events, rows, unstored, bytes, batches, partitions, dead, skipped, late, late_rows;
+	int64_t passed;
 	struct { char class[3]; int64_t n; } error[METRICS_CLASSES];
 	size_t nerror;
 	int64_t bucket[METRICS_BUCKETS], took_ms;
 	int64_t retries[METRICS_KINDS]; /* by error code, negated */
 	int64_t dead_waiting;           /* letters in the table; -1: unknown */
 	int64_t success_s;              /* since 1970, 0: never */
-	int64_t passed;
 	struct tally dests;             /* rows by dest_table, with sections */
 };
 
@@ -216,6 +218,7 @@ struct progress {
 	int64_t total;                  /* pending events at the start, an estimate; -1: unknown */
 	int64_t start_ms, shown_ms;
 	int64_t events, batches, parts; /* committed */
+	int64_t passed;                 /* events that filters left out */
 	int64_t bad, errors;            /* dead letters and skipped events; errors of the run */
 	int64_t now_events;             /* of the current batch */
 	int64_t now_verified;           /* of these, read a second time */
@@ -578,6 +581,8 @@ void places_free(struct dests *);               /* dests_free, and the rest */
 
 /* Called before a pass, in new transactions. */
 void places_begin(struct dests *);
+/* As dests_source. A new destination is only named: see places_ready. */
+struct source *places_source(struct job *, const struct event *);
 /* Called before the way's first row: if it is a new destination, asks which columns are generated,
  * on ddl. */
 int places_ready(struct job *, struct way *, struct err *);
@@ -603,16 +608,18 @@ void places_committed(struct dests *, struct watch *);  /* reports what was crea
 
 /* ---- row.c: the row in an event, and its period */
 
-/* What is read of each event for the destination: enum event_part. */
-unsigned row_parts(const struct dest *);
+/* What is read of each event, for all destinations: enum event_part. */
+unsigned row_parts(const struct conf *);
+/* Finds the format of the event's data, and what its type says: ev->op. */
+void row_tell(const struct job *, struct event *, enum format *);
 /* In all three ERR_DATA is the only error. */
 /* Is there a row in the event? The error names the event's type. */
-int row_check(const struct event *, struct err *);
+int row_check(const struct event *, enum format, struct err *);
 /* Can the target's encoding express the names of its columns, and its type? */
 int row_check_names(const struct job *, const struct event *, const struct shape *, struct err *);
 /* Sets the start of the period. raw: part_field's value, encoded. */
-int row_period(struct row_dates *, const struct event *, struct span raw, int64_t *start_s,
-	struct err *);
+int row_period(struct row_dates *, const struct event *, enum format, struct span raw,
+	int64_t *start_s, struct err *);
 
 /* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
@@ -637,7 +644,7 @@ struct pass {
 	/* results */
 	int64_t events, rows;           /* rows: sent */
 	int64_t truncates, own;         /* events without a row; own: PgQ's */
-	int64_t passed;                 /* events that are ignored */
+	int64_t passed;                 /* events that filters left out */
 	int64_t late;                   /* rows skipped by part_late */
 	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */

@@ -234,8 +234,6 @@ void metrics_text(const struct metrics *m, const struct health *h, const struct 
 	add_count(out, "events_total", labels, m->events, "Events of the batches loaded.");
 	add_count(out, "rows_total", labels, m->rows, "Rows that the target stored.");
 	add_dests(out, m, labels);
-	add_count(out, "passed_events_total", labels, m->passed,
-		"Events passed over: their section says ignore.");
 	add_count(out, "unstored_rows_total", labels, m->unstored,
 		"Rows that the target took and a trigger there left out.");
 	add_count(out, "bytes_total", labels, m->bytes,
@@ -250,6 +248,7 @@ void metrics_text(const struct metrics *m, const struct health *h, const struct 
 		"Events left out by part_late = skip.");
 	add_count(out, "late_rows_total", labels, m->late_rows,
 		"Rows loaded by part_late = create, which part_keep removes.");
+	add_count(out, "passed_events_total", labels, m->passed, "Events that filters left out.");
 	add_count(out, "partitions_created_total", labels, m->partitions, "Partitions created.");
 	add_errors(out, m, labels);
 	add_retries(out, m, labels);

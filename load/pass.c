@@ -149,12 +149,16 @@ static int into_partition(struct pass *p, struct place *k, const struct part_wan
 /* Remembers the type of an event that names its primary key, for part_premake. */
 static void remember_key(struct place *k, struct span ev_type)
 {
-	const char *colon = ev_type.n ? memchr(ev_type.p, ':', ev_type.n) : NULL;
+	struct buf text = { 0 };
+	struct span first;
 
-	if (!k->dest->part_premake || !colon || colon + 1 == ev_type.p + ev_type.n)
+	if (!k->dest->part_premake)
 		return;
-	free(k->ev_type);
-	k->ev_type = mem_str(ev_type.p, ev_type.n);
+	if (type_pkey(ev_type, &text, &first, 1)) {
+		free(k->ev_type);
+		k->ev_type = mem_str(ev_type.p, ev_type.n);
+	}
+	buf_free(&text);
 }
 
 static int find_place(struct pass *p, struct place *k, struct part_want *want,
@@ -196,6 +200,50 @@ static struct stream *open_stream(struct pass *p, const struct way *w, const str
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
+}
+
+/* ---- sending */
+
+/* done: no more rows will come. */
+static int pump(struct pass *p, bool done, struct err *e)
+{
+	struct sink *sink = p->sink;
+
+	if (p->dry && (done || sink_full(sink)))
+		sink_swallow(sink);
+	if (p->dry)
+		return 0;
+	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
+		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
+			return e->code;
+	return 0;
+}
+
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
+static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
+{
+	struct job *j = p->job;
+	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		set[i + 1] = j->dst[i];
+	return pq_wait(set, j->lanes + 1, timeout_ms, e);
+}
+
+/* Sends all waiting rows, and ends the COPYs. What fails is not the current event's fault. */
+static int drain(struct pass *p, struct err *e)
+{
+	const struct sink *sink = p->sink;
+
+	if (p->dry || settle(p, e) < 0)
+		return e->code;
+	while (!e->code && !p->scan && !sink_idle(sink)) {
+		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_bytes(sink));
+		if (pump(p, true, e) == 0 && !sink_idle(sink))
+			wait_for_servers(p, false, most_ms, e);
+	}
+	p->judged = e->code != 0;
+	return e->code;
 }
 
 /* ---- events */
@@ -245,7 +293,8 @@ static int no_stream(struct pass *p, const struct dest *d, const struct event *e
 /* Skips and counts truncates, and the events of PgQ's own programs. */
 static bool skip_rowless(struct pass *p, const struct event *ev)
 {
-	bool truncate = ev->type.n == 1 && ev->type.p[0] == 'R';
+	bool json = type_is_json(ev->type);
+	bool truncate = span_is(json ? ev->op : ev->type, "R");
 	bool own = ev->type.n >= 4 && memcmp(ev->type.p, "pgq.", 4) == 0;
 
 	p->truncates += truncate;
@@ -255,7 +304,7 @@ static bool skip_rowless(struct pass *p, const struct event *ev)
 
 /* Makes a row of the event. *stream: where the row goes; stays NULL if an error comes before that
  * is known. */
-static int take_event(struct pass *p, struct way *w, const struct event *ev,
+static int take_event(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	struct stream **stream, struct err *e)
 {
 	const struct shape *shape;
@@ -263,8 +312,9 @@ static int take_event(struct pass *p, struct way *w, const struct event *ev,
 	struct span part;
 	int64_t start_s;
 
-	if (row_check(ev, e) < 0 || route_row(w->route, ev->data, &shape, &values, &part, e) < 0 ||
-	    row_period(&w->dates, ev, part, &start_s, e) < 0)
+	if (row_check(ev, format, e) < 0 ||
+	    route_row(w->route, format, ev->data, &shape, &values, &part, e) < 0 ||
+	    row_period(&w->dates, ev, format, part, &start_s, e) < 0)
 		return e->code;
 	*stream = sink_find(p->sink, start_s, shape_id(w, shape));
 	if (!*stream && is_late(p, w->dest, ev, start_s, e))
@@ -275,7 +325,9 @@ static int take_event(struct pass *p, struct way *w, const struct event *ev,
 		return no_stream(p, w->dest, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
 		return e->code;
-	if (stream_put(p->sink, *stream, shape, values, ev, e) == 0)
+	if (p->want.by_id && sink_has_beside(p->sink, *stream) && drain(p, e) < 0)
+		return e->code;
+	if (!p->scan && stream_put(p->sink, *stream, shape, format, values, ev, e) == 0)
 		p->rows++;
 	return e->code;
 }
@@ -289,36 +341,58 @@ static int no_way(struct pass *p, struct source *s, struct err *e)
 	return err_set(e, ERR_DATA, "%s", s->why);
 }
 
-/* As take_event; *passed: the config ignores the event. */
-static int dispatch(struct pass *p, const struct event *ev, struct stream **stream, bool *passed,
-	struct err *e)
+/* As take_event, on the way from the event's source. */
+static int dispatch(struct pass *p, struct source *source, const struct event *ev,
+	enum format format, struct stream **stream, struct err *e)
 {
-	struct source *s = dests_source(&p->job->dests, p->job->conf, ev);
+	struct way *w = source->way;
 
-	*passed = !s->way && !s->why;
-	if (*passed)
-		return 0;
-	if (!s->way)
-		return no_way(p, s, e);
-	if (!s->way->ready && places_ready(p->job, s->way, e) < 0) {
+	if (!w)
+		return no_way(p, source, e);
+	if (!w->ready && places_ready(p->job, w, e) < 0) {
 		p->judged = true;
 		return e->code;
 	}
-	return take_event(p, s->way, ev, stream, e);
+	return take_event(p, w, ev, format, stream, e);
+}
+
+/* Do filters leave the event out, or does its section ignore its table? The query has marked those
+ * that it could judge; *source is NULL then. */
+static bool is_passed(struct pass *p, const struct event *ev, struct source **source)
+{
+	const char *types;
+
+	*source = NULL;
+	if (queue_filters(&p->want) && !ev->type.p)
+		return true;
+	*source = places_source(p->job, ev);
+	types = (*source)->way ? (*source)->way->dest->event_types : NULL;
+	return types && ev->op.p && !filter_has(types, ev->op);
+}
+
+/* Counts an event that makes no row, unless it is at fault. */
+static bool is_done(struct pass *p, const struct event *ev, struct source **source)
+{
+	bool passed = is_passed(p, ev, source);
+	bool done = passed || skip_rowless(p, ev);
+	bool ignored = !done && !(*source)->way && !(*source)->why;
+
+	p->passed += passed || ignored;
+	return done || ignored;
 }
 
 /* A lane's transaction stores the dead letters of its own partitions, since a lane that has the
  * batch already does not read their rows again; lane 0, which commits last, stores all others. */
-static int take_or_bury(struct pass *p, const struct event *ev, struct err *e)
+static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
 {
 	struct stream *stream = NULL;
-	bool passed = false;
+	struct source *source;
+	enum format format;
 
 	p->events++;
-	if (skip_rowless(p, ev) || dispatch(p, ev, &stream, &passed, e) == 0) {
-		p->passed += passed;
+	row_tell(p->job, ev, &format);
+	if (is_done(p, ev, &source) || dispatch(p, source, ev, format, &stream, e) == 0)
 		return 0;
-	}
 	if (p->judged)
 		return e->code;
 	p->fault = (struct sink_fault){ .event = -1 };
@@ -347,41 +421,6 @@ static int take_burst(struct pass *p, struct err *e)
 	return step;
 }
 
-/* done: no more rows will come. */
-static int pump(struct pass *p, bool done, struct err *e)
-{
-	struct sink *sink = p->sink;
-
-	if (p->dry && (done || sink_full(sink)))
-		sink_swallow(sink);
-	if (p->dry)
-		return 0;
-	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
-		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
-			return e->code;
-	return 0;
-}
-
-/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
-static int wait_for_servers(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
-{
-	struct job *j = p->job;
-	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
-
-	for (size_t i = 0; i < j->lanes; i++)
-		set[i + 1] = j->dst[i];
-	return pq_wait(set, j->lanes + 1, timeout_ms, e);
-}
-
-static unsigned parts_wanted(const struct conf *c)
-{
-	unsigned parts = c->nrule ? EVENT_TABLE : 0;
-
-	for (size_t i = 0; conf_dest(c, i); i++)
-		parts |= row_parts(conf_dest(c, i));
-	return parts;
-}
-
 /* Resets the results of an earlier pass, and asks for the events. */
 static int begin(struct pass *p, struct err *e)
 {
@@ -391,7 +430,11 @@ static int begin(struct pass *p, struct err *e)
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	p->want.parts = parts_wanted(j->conf);
+	p->want = (struct queue_want){
+		.parts = row_parts(j->conf), .by_id = j->conf->event_order,
+		.tables = j->conf->tables,
+		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
+	};
 	dead_clear(&p->dead);
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);

@@ -359,14 +359,22 @@ void places_open(struct job *j)
 		ds->sink = sink_new(&(struct sink_types){ ds, look_at_types, kinds_of });
 }
 
+struct source *places_source(struct job *j, const struct event *ev)
+{
+	struct source *s = dests_source(&j->dests, j->conf, ev);
+
+	if (s->way)
+		open_parts(s->way->place);
+	return s;
+}
+
 int places_ready(struct job *j, struct way *w, struct err *e)
 {
 	struct place *at = w->place;
 
 	if (w->ready)
 		return 0;
-	open_parts(at);
-	if (!at->asked && !w->dest->nfield && (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	if (!at->asked && w->dest->all && (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
 	    job_ask_generated(at, j->ddl, e) < 0))
 		return e->code;
 	route_leave_out(w->route, &at->generated);

@@ -179,6 +179,7 @@ void progress_batch(struct progress *p, const struct load *load, const struct ta
 {
 	p->events += load->events;
 	p->bad += load->dead + load->skipped + load->late;
+	p->passed += load->passed;
 	p->batches++;
 	p->now_events = p->now_verified = 0;
 	tally_merge(&p->rows, rows);
@@ -215,6 +216,8 @@ static void end_text(const struct progress *p, const char *how, bool failed, int
 	add_number(&line, ", ", rate(p->events, ms), " a second");
 	add_count(&line, "; ", tally_rows(&p->rows), "row", "");
 	add_count(&line, ", ", p->parts, "partition", " created");
+	if (p->passed)
+		add_count(&line, ", ", p->passed, "event", " left out by filters");
 	if (p->bad)
 		add_count(&line, ", ", p->bad, "event", " not written");
 	if (p->errors)
@@ -242,6 +245,7 @@ static void end_json(const struct progress *p, const char *how, int64_t ms)
 	add_json(&line, "batches", p->batches);
 	add_json(&line, "rows", tally_rows(&p->rows));
 	add_json(&line, "partitions_created", p->parts);
+	add_json(&line, "events_passed", p->passed);
 	add_json(&line, "events_not_written", p->bad);
 	add_json(&line, "errors", p->errors);
 	add_json(&line, "partitions_verified", p->verify ? (int64_t)p->rows.n : -1);

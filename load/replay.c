@@ -89,6 +89,9 @@ static void print_batch(struct replay *r, const struct pass *p)
 		print_line(stdout, "  %" PRId64 " letter%s left out, older than part_keep%s%s\n",
 			p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
 			j->conf->nrule ? "" : j->conf->dest.part_keep);
+	if (p->passed)
+		print_line(stdout, "  %" PRId64 " letter%s left out by filters\n", p->passed,
+			text_s(p->passed));
 	for (size_t i = 0; i < j->dests.nplace; i++)
 		upkeep_tell_late(r->job, j->dests.place[i], id, &sink_done(p->sink, i)->rows);
 	for (size_t i = 0; i < p->dead.n; i++)
@@ -142,6 +145,7 @@ static int replay_all(struct replay *r, struct err *e)
 	int64_t batch = 0, letters, batches = 0;
 
 	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 ||
+	    dead_has_parts(r->letters, row_parts(j->conf), e) < 0 ||
 	    position_kind(r->letters, &j->kind, e) < 0 || position_require(j->kind, e) < 0 ||
 	    job_leave_out(j, r->letters, e) < 0)
 		return e->code;

@@ -25,22 +25,55 @@ static bool is_encoded(struct span data)
 	return memchr(data.p, '=', data.n);
 }
 
-int row_check(const struct event *ev, struct err *e)
+static int no_row(const struct event *ev, const char *why, struct err *e)
 {
 	struct buf type = { 0 };
 
-	if (is_row_type(ev->type) ? ev->data.n > 0 : ev->data.n > 0 && is_encoded(ev->data))
-		return 0;
 	buf_printable(&type, ev->type, 60);
-	if (ev->type.n && ev->type.p[0] == '{')
-		err_set(e, ERR_DATA, "its type begins with '{': it comes from pgq.jsontriga, which"
-			" is not supported; use pgq.logutriga in the trigger");
-	else
-		err_set(e, ERR_DATA, "ev_data is %s: there is no row in an event of type \"%s\"",
-			!ev->data.p ? "NULL" : !ev->data.n ? "empty" : "not urlencoded",
-			buf_cstr(&type));
+	err_set(e, ERR_DATA, "%s: there is no row in an event of type \"%s\"", why,
+		buf_cstr(&type));
 	buf_free(&type);
 	return e->code;
+}
+
+/* Only a dead letter lacks what is asked for: an earlier version did not keep it. */
+static int check_parts(const struct event *ev, struct err *e)
+{
+	if (ev->lacks)
+		err_set(e, ERR_DATA, "its dead letter lacks %s, which fields or part_field asks"
+			" for:"
+			" an earlier version wrote it", ev->lacks & EVENT_TXID ? "ev_txid" :
+			ev->lacks & EVENT_TIME ? "ev_time" : "the time of its tick");
+	return e->code;
+}
+
+void row_tell(const struct job *j, struct event *ev, enum format *format)
+{
+	bool object = ev->data.n && *ev->data.p == '{';
+	bool json = j->conf->event_format == EVENT_JSON ||
+		(j->conf->event_format == EVENT_AUTO && object);
+
+	*format = !json ? FORMAT_URLENC : strcmp(j->style.encoding, "UTF8") == 0 ? FORMAT_JSON :
+		FORMAT_JSON_ASCII;
+	ev->op = type_op(ev->type, json);
+}
+
+int row_check(const struct event *ev, enum format format, struct err *e)
+{
+	bool encoded = ev->data.n && (is_row_type(ev->type) || is_encoded(ev->data));
+
+	if (check_parts(ev, e) < 0)
+		return e->code;
+	if (type_is_json(ev->type) && !ev->op.p)
+		return no_row(ev, "ev_type is no JSON object with the op of a row", e);
+	if (type_is_json(ev->type) && format == FORMAT_URLENC)
+		return no_row(ev, "ev_type is pgq.jsontriga's, and ev_data or event_format is not"
+			" JSON", e);
+	if (format != FORMAT_URLENC ? ev->data.n && *ev->data.p == '{' : encoded)
+		return 0;
+	return no_row(ev, !ev->data.p ? "ev_data is NULL" : !ev->data.n ? "ev_data is empty" :
+		format == FORMAT_URLENC ? "ev_data is not urlencoded" :
+		"ev_data is no JSON object", e);
 }
 
 /* Must names be valid UTF-8? Yes if they are sent as UTF-8, or unconverted to a target in UTF-8. */
@@ -73,11 +106,26 @@ int row_check_names(const struct job *j, const struct event *ev, const struct sh
 	return e->code;
 }
 
-unsigned row_parts(const struct dest *d)
+static unsigned dest_parts(const struct dest *d)
 {
-	if (d->part_by != PART_BY_EVTIME)
-		return 0;
-	return d->period.zoned ? EVENT_TIME : EVENT_LOCAL_TIME;
+	unsigned parts = 0;
+
+	for (size_t i = d->nfield - d->nword; i < d->nfield; i++)
+		parts |= told_part(d->field[i].told);
+	if (d->part_by == PART_BY_EVTIME)
+		parts |= d->period.zoned ? EVENT_TIME : EVENT_LOCAL_TIME;
+	if (d->part_by == PART_BY_BATCHTIME)
+		parts |= d->period.zoned ? EVENT_BATCH_TIME : EVENT_LOCAL_BATCH_TIME;
+	return parts;
+}
+
+unsigned row_parts(const struct conf *c)
+{
+	unsigned parts = c->nrule ? EVENT_TABLE : 0;
+
+	for (size_t i = 0; conf_dest(c, i); i++)
+		parts |= dest_parts(conf_dest(c, i));
+	return parts;
 }
 
 static int no_period(const struct row_dates *d, struct span raw, const char *why, struct err *e)
@@ -93,8 +141,8 @@ static int no_period(const struct row_dates *d, struct span raw, const char *why
 }
 
 /* Decodes a date and finds its period. */
-static int period_of_date(const struct row_dates *d, const struct event *ev, struct span raw,
-	int64_t *start_s, struct err *e)
+static int period_of_date(const struct row_dates *d, const struct event *ev, enum format format,
+	struct span raw, int64_t *start_s, struct err *e)
 {
 	char text[DATE_RAW_MAX];
 	const char *why = "it is too long for a date";
@@ -102,18 +150,18 @@ static int period_of_date(const struct row_dates *d, const struct event *ev, str
 
 	if (raw.n > sizeof text)
 		return no_period(d, raw, why, e);
-	ssize_t n = urlenc_decode(text, raw, &bad);
+	const struct span column = span_of(d->dest->part_field);
+	ssize_t n = format_decode(text, format, raw, &bad);
 	if (n < 0)
-		return err_set(e, ERR_DATA, "column %s: bad escape at byte %zu of ev_data",
-			d->dest->part_field, (size_t)(raw.p - ev->data.p) + bad);
+		return format_refuse(format, ev->data, raw, bad, &column, e);
 	const struct span date = { text, (size_t)n };
 	if (period_of_text(&d->dest->period, date, start_s, &why) < 0)
 		return no_period(d, date, why, e);
 	return 0;
 }
 
-int row_period(struct row_dates *d, const struct event *ev, struct span raw, int64_t *start_s,
-	struct err *e)
+int row_period(struct row_dates *d, const struct event *ev, enum format format, struct span raw,
+	int64_t *start_s, struct err *e)
 {
 	const struct period_rule *rule = &d->dest->period;
 	const char *why;
@@ -121,10 +169,12 @@ int row_period(struct row_dates *d, const struct event *ev, struct span raw, int
 	*start_s = 0;
 	if (rule->method == PERIOD_NONE)
 		return 0;
-	if (d->dest->part_by == PART_BY_EVTIME) {
-		if (period_of_usecs(rule, rule->zoned ? ev->time : ev->local_time, start_s,
-		    &why) < 0)
-			return no_period(d, span_of("the event's time"), why, e);
+	if (d->dest->part_by != PART_BY_COLUMN) {
+		bool batch = d->dest->part_by == PART_BY_BATCHTIME;
+		int64_t us = !rule->zoned ? ev->local_time : batch ? ev->batch_time : ev->time;
+		if (period_of_usecs(rule, us, start_s, &why) < 0)
+			return no_period(d, span_of(batch ? "the batch's time" :
+				"the event's time"), why, e);
 		return 0;
 	}
 	if (!raw.p)
@@ -132,7 +182,7 @@ int row_period(struct row_dates *d, const struct event *ev, struct span raw, int
 			d->dest->part_field);
 	if (period_recall(&d->memo, raw, start_s))
 		return 0;
-	if (period_of_date(d, ev, raw, start_s, e) == 0)
+	if (period_of_date(d, ev, format, raw, start_s, e) == 0)
 		period_remember(&d->memo, raw, *start_s);
 	return e->code;
 }

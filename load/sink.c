@@ -114,6 +114,8 @@ struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t sha
 		sweep(s);
 	assert(lane < LANES_MAX && s->nstream < STREAMS_MAX);
 	count_for(s, of);
+	for (size_t i = 0; i < s->nstream && !s->beside; i++)
+		s->beside = s->stream[i]->start_s == start_s && s->stream[i]->of == of;
 	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
 		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
@@ -177,6 +179,16 @@ void sink_free(struct sink *s)
 bool sink_full(const struct sink *s)
 {
 	return s->pool.used >= POOL_BYTES;
+}
+
+bool sink_has_beside(const struct sink *s, const struct stream *st)
+{
+	for (size_t i = 0; i < s->nstream && s->beside; i++) {
+		const struct stream *other = s->stream[i];
+		if (other != st && other->start_s == st->start_s && other->of == st->of && is_in_use(s, other))
+			return true;
+	}
+	return false;
 }
 
 bool sink_idle(const struct sink *s)

@@ -53,6 +53,7 @@ struct sink {
 	struct lane lane[LANES_MAX];
 	struct sink_types types;
 	bool careful;
+	bool beside;                    /* some partition has had two streams */
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
 	struct sink_done *done;         /* by destination */
 	size_t ndone, done_cap;

@@ -59,38 +59,51 @@ static void give_up(struct sink *s, const struct stream *st, struct block *b)
 
 /* Bytes that a line of text needs at most. A column may be asked for twice, so the length of the
  * event is no bound. */
-static size_t text_room(const struct shape *shape, const struct span *values)
+static size_t text_room(const struct shape *shape, const struct span *values,
+	const struct event *ev)
 {
-	size_t most = 0;
+	size_t most = 0, own = shape->n - shape->nword;
 
-	for (size_t i = 0; i < shape->n; i++)
+	for (size_t i = 0; i < own; i++)
 		most += 2 * values[i].n + 3;
+	for (size_t i = 0; i < shape->nword; i++)
+		most += told_room(ev, shape->word[i].told) + 1;
 	return most;
 }
 
-static int put_text(struct sink *s, struct stream *st, const struct shape *shape,
-	const struct span *values, const struct event *ev, struct err *e)
+static char *put_words(char *out, const struct shape *shape, const struct event *ev)
 {
-	size_t most = text_room(shape, values);
+	for (size_t i = 0; i < shape->nword; i++) {
+		out += told_copy(out, ev, shape->word[i].told);
+		*out++ = '\t';
+	}
+	return out;
+}
+
+static int put_text(struct sink *s, struct stream *st, const struct shape *shape,
+	enum format format, const struct span *values, const struct event *ev, struct err *e)
+{
+	size_t most = text_room(shape, values, ev), own = shape->n - shape->nword;
 	struct block *b = room(s, st, most, false);
 	char *start = b->data + b->len, *out = start;
 
-	for (size_t i = 0; i < shape->n; i++) {
+	for (size_t i = 0; i < own; i++) {
 		size_t bad;
 		ssize_t n = 2;
 		if (values[i].p)
-			n = urlenc_copy(out, values[i], &bad);
+			n = format_copy(out, format, values[i], &bad);
 		else
 			memcpy(out, "\\N", 2);
 		if (n < 0) {
 			give_up(s, st, b);
-			bad += (size_t)(values[i].p - ev->data.p);
-			return err_set(e, ERR_DATA, "column %.*s: bad escape at byte %zu of"
-				" ev_data", (int)shape->target[i].n, shape->target[i].p, bad);
+			return format_refuse(format, ev->data, values[i], bad, &shape->target[i],
+				e);
 		}
 		out += n;
-		*out++ = i + 1 < shape->n ? '\t' : '\n';
+		*out++ = '\t';
 	}
+	out = put_words(out, shape, ev);
+	out[-1] = '\n';
 	size_t n = (size_t)(out - start);
 	assert(n <= most);
 	st->text_left -= st->text_left < n ? st->text_left : n;
@@ -99,17 +112,20 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 }
 
 /* false, and nothing is appended, when the row must go as text. */
-static bool put_binary(struct sink *s, struct stream *st, size_t columns,
-	const struct span *values, const struct event *ev)
+static bool put_binary(struct sink *s, struct stream *st, const struct shape *shape,
+	enum format format, const struct span *values, const struct event *ev)
 {
-	size_t most = sizeof(uint16_t);
+	size_t most = sizeof(uint16_t), own = shape->n - shape->nword;
 
-	for (size_t i = 0; i < columns; i++)
+	for (size_t i = 0; i < own; i++)
 		most += binary_room(values[i]);
+	for (size_t i = 0; i < shape->nword; i++)
+		most += BINARY_WORD + told_room(ev, shape->word[i].told);
 	struct block *b = room(s, st, most, true);
-	char *start = b->data + b->len, *out = start + binary_begin_row(start, columns);
-	for (size_t i = 0; i < columns; i++) {
-		ssize_t n = binary_put(out, st->kinds[i], values[i]);
+	char *start = b->data + b->len, *out = start + binary_begin_row(start, shape->n);
+	for (size_t i = 0; i < shape->n; i++) {
+		ssize_t n = i < own ? binary_put(out, st->kinds[i], format, values[i]) :
+			told_binary(out, st->kinds[i], ev, shape->word[i - own].told);
 		if (n < 0) {
 			give_up(s, st, b);
 			return false;
@@ -144,16 +160,16 @@ static bool takes_binary(struct sink *s, struct stream *st, const struct shape *
 	return st->typed && st->text_left == 0;
 }
 
-int stream_put(struct sink *s, struct stream *st, const struct shape *shape,
+int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enum format format,
 	const struct span *values, const struct event *ev, struct err *e)
 {
 	if (takes_binary(s, st, shape)) {
-		if (put_binary(s, st, shape->n, values, ev))
+		if (put_binary(s, st, shape, format, values, ev))
 			return 0;
 		st->text_left = st->text_run;
 		st->text_run *= 2;
 	}
-	return put_text(s, st, shape, values, ev, e);
+	return put_text(s, st, shape, format, values, ev, e);
 }
 
 /* ---- the chain of blocks */

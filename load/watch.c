@@ -137,6 +137,7 @@ static void add_load(struct load *sum, const struct load *load)
 {
 	sum->events += load->events;
 	sum->rows += load->rows;
+	sum->passed += load->passed;
 	sum->partitions += load->partitions;
 	sum->took_ms += load->took_ms;
 	sum->lag_ms = load->lag_ms;
@@ -148,12 +149,18 @@ static void tell_sum(struct watch *w)
 	int64_t now_ms = clock_ms();
 	const struct load *sum = &w->sum;
 
+	struct buf passed = { 0 };
+
+	if (sum->passed)
+		buf_fmt(&passed, " passed=%" PRId64, sum->passed);
 	if (sum->events)
 		log_info("queue %s in %.0f s: batches=%" PRId64 " events=%" PRId64 " rows=%" PRId64
-			" partitions_created=%" PRId64 " seconds=%.3f lag=%.1f",
+			" partitions_created=%" PRId64 " seconds=%.3f lag=%.1f%s",
 			w->report.conf->queue_name, (double)(now_ms - w->sum_ms) / 1000,
 			w->batches, sum->events, sum->rows, sum->partitions,
-			(double)sum->took_ms / 1000, (double)sum->lag_ms / 1000);
+			(double)sum->took_ms / 1000, (double)sum->lag_ms / 1000,
+			buf_cstr(&passed));
+	buf_free(&passed);
 	w->sum = (struct load){ 0 };
 	w->batches = 0;
 	w->sum_ms = now_ms;

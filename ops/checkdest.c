@@ -16,17 +16,6 @@ static bool has_column(struct look *l, struct span name)
 	return e.code || which;
 }
 
-/* The target's name of the column that picks the partition, or nothing. */
-static struct span part_column(const struct dest *dest)
-{
-	struct span source = dest_part_column(dest);
-
-	for (size_t i = 0; i < dest->nfield; i++)
-		if (source.p && span_eq(dest->field[i].source, source))
-			return dest->field[i].target;
-	return source;
-}
-
 /* ---- columns */
 
 /* With fields = * each column of an event is written, so that one which picks the partition must
@@ -34,14 +23,14 @@ static struct span part_column(const struct dest *dest)
 static void check_part_field(struct look *l)
 {
 	const struct dest *dest = l->dest;
-	struct span column = part_column(dest);
+	struct span column = dest_part_target(dest);
 
 	for (size_t i = 0; i < dest->nfield; i++)
 		if (span_is(dest->field[i].source, dest->part_field ? dest->part_field : ""))
 			return;         /* it was looked for with the others */
 	if (!column.n || has_column(l, column))
 		return;
-	if (!dest->nfield && table_is_model(dest, &l->table, column))
+	if (dest->all && table_is_model(dest, &l->table, column))
 		finding_wrong(l->found, "%s has no column %s, which part_field names: check"
 			" part_field", dest->dest_table, dest->part_field);
 	else
@@ -79,7 +68,7 @@ static void check_fields(struct look *l)
 /* Is the column that picks the partition of these types? Its type is the only row then. */
 static bool ask_part_type(struct look *l, const char *types)
 {
-	struct span column = part_column(l->dest);
+	struct span column = dest_part_target(l->dest);
 	struct buf sql = { 0 };
 
 	if (!column.n)
@@ -92,7 +81,7 @@ static bool ask_part_type(struct look *l, const char *types)
 
 static void check_part_zone(struct look *l)
 {
-	struct span column = part_column(l->dest);
+	struct span column = dest_part_target(l->dest);
 
 	if (!l->dest->period.zoned && ask_part_type(l, "atttypid = 'timestamptz'::regtype"))
 		finding_warning("%.*s is a timestamptz and part_timezone is text: a producer in"
@@ -103,7 +92,7 @@ static void check_part_zone(struct look *l)
 /* A row goes to the partition of its date as the event writes it. */
 static void check_rounding(struct look *l)
 {
-	struct span column = part_column(l->dest);
+	struct span column = dest_part_target(l->dest);
 
 	if (ask_part_type(l, "atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)"
 	    " AND atttypmod BETWEEN 0 AND 5"))
@@ -117,7 +106,7 @@ static void check_rounding(struct look *l)
  * but for offsets; a text may hold them. Declarative partitions refuse them. */
 static void check_odd_times(struct look *l)
 {
-	struct span column = part_column(l->dest);
+	struct span column = dest_part_target(l->dest);
 	bool zoned = l->dest->period.zoned, text = l->feed->part == FEED_TEXT;
 
 	if (l->table.partitioned || l->feed->part == FEED_CLOCK ||

@@ -21,8 +21,8 @@ static bool is_true(struct pq *q, int row, int col)
 	" JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = " oid ")"
 
 /* The CTE feed: the triggers of PgQ's functions that have the queue as their first argument, with
- * their table, function and arguments. tables: only theirs; empty: all. */
-static void add_triggers(struct buf *sql, const struct pq *src, const char *queue,
+ * their table, function and arguments. tables: only theirs; empty: all that key tables names. */
+static void add_triggers(struct buf *sql, const struct pq *src, const struct conf *c,
 	const struct tally *tables)
 {
 	buf_str(sql, "WITH feed AS (SELECT t.tgname, t.tgenabled, t.tgrelid, p.proname, a.args"
@@ -35,7 +35,11 @@ static void add_triggers(struct buf *sql, const struct pq *src, const char *queu
 		" WHERE NOT t.tgisinternal AND n.nspname = ");
 	buf_literal(sql, span_of(queue_schema(src)));
 	buf_str(sql, " AND a.args[1] = ");
-	buf_literal(sql, span_of(queue));
+	buf_literal(sql, span_of(c->queue_name));
+	if (c->tables) {
+		buf_str(sql, " AND ");
+		queue_add_tables(sql, NAME_OF("t.tgrelid"), c->tables);
+	}
 	for (size_t i = 0; i < tables->n; i++) {
 		buf_str(sql, i ? "," : " AND " NAME_OF("t.tgrelid") " = ANY (ARRAY[");
 		buf_literal(sql, span_of(tables->at[i].name));
@@ -48,12 +52,12 @@ static void add_triggers(struct buf *sql, const struct pq *src, const char *queu
 	" FROM unnest(args) x WHERE x LIKE '" name "=%' LIMIT 1)"
 
 /* The columns that all events have: those that no table lacks, and no trigger ignores. */
-static int find_columns(struct pq *src, const char *queue, struct feed *feed, struct err *e)
+static int find_columns(struct pq *src, const struct conf *c, struct feed *feed, struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, queue, &feed->tables);
+	add_triggers(&sql, src, c, &feed->tables);
 	buf_str(&sql, "SELECT attname FROM feed JOIN pg_attribute ON attrelid = tgrelid"
 		" AND attnum > 0 AND NOT attisdropped"
 		" AND attname::text <> ALL (coalesce(" LIST_OF("ignore") ", '{}'))"
@@ -66,7 +70,7 @@ static int find_columns(struct pq *src, const char *queue, struct feed *feed, st
 }
 
 /* Of what type is the column that picks the partition, in all tables? */
-static int find_part(struct pq *src, const char *queue, const struct dest *d, struct feed *feed,
+static int find_part(struct pq *src, const struct conf *c, const struct dest *d, struct feed *feed,
 	struct err *e)
 {
 	struct span column = dest_part_column(d);
@@ -75,7 +79,7 @@ static int find_part(struct pq *src, const char *queue, const struct dest *d, st
 	if (!column.n)
 		return 0;
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, queue, &feed->tables);
+	add_triggers(&sql, src, c, &feed->tables);
 	buf_fmt(&sql, "SELECT CASE WHEN count(*) < (SELECT count(*) FROM feed) THEN %d"
 		" WHEN bool_or(atttypid = 'timestamptz'::regtype) THEN %d ELSE %d END FROM feed"
 		" JOIN pg_attribute ON attrelid = tgrelid AND NOT attisdropped WHERE atttypid IN"
@@ -89,13 +93,13 @@ static int find_part(struct pq *src, const char *queue, const struct dest *d, st
 }
 
 /* A row for each trigger: name, table, function, is it disabled, the primary key that it names. */
-static int list_triggers(struct pq *src, const char *queue, const struct tally *tables,
+static int list_triggers(struct pq *src, const struct conf *c, const struct tally *tables,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, src, queue, tables);
+	add_triggers(&sql, src, c, tables);
 	buf_str(&sql, "SELECT tgname, tgrelid::regclass, proname, tgenabled = 'D',"
 		" array_to_string(coalesce((SELECT array_agg(trim(x)) FROM"
 		" unnest(" LIST_OF("pkey") ") x),"
@@ -134,17 +138,17 @@ static void add_tables(const struct dests *ds, const struct way *way, struct tal
 
 int checksource_feed(struct job *j, const struct way *way, struct feed *feed, struct err *e)
 {
-	const char *queue = j->conf->queue_name;
+	const struct conf *c = j->conf;
 
 	if (way->rule)
 		add_tables(&j->dests, way, &feed->tables);
 	if (!j->src || (way->rule && !feed->tables.n) ||
-	    list_triggers(j->src, queue, &feed->tables, e) < 0 || pq_rows(j->src) == 0)
+	    list_triggers(j->src, c, &feed->tables, e) < 0 || pq_rows(j->src) == 0)
 		return e->code;
 	feed->known = true;
 	take_key(j->src, feed);
-	if (find_columns(j->src, queue, feed, e) == 0)
-		find_part(j->src, queue, way->dest, feed, e);
+	if (find_columns(j->src, c, feed, e) == 0)
+		find_part(j->src, c, way->dest, feed, e);
 	return e->code;
 }
 
@@ -167,7 +171,7 @@ int checksource_meet(struct job *j, struct findings *found, struct err *e)
 	if (!j->conf->nrule || !j->src)
 		return 0;
 	buf_str(&sql, PQ_OWN_PATH);
-	add_triggers(&sql, j->src, j->conf->queue_name, &all_tables);
+	add_triggers(&sql, j->src, j->conf, &all_tables);
 	buf_str(&sql, "SELECT DISTINCT " NAME_OF("tgrelid") " FROM feed ORDER BY 1");
 	if (pq_query(j->src, buf_cstr(&sql), e) == 0)
 		meet_rows(j, found);
@@ -175,18 +179,28 @@ int checksource_meet(struct job *j, struct findings *found, struct err *e)
 	return e->code;
 }
 
-static void check_trigger(struct findings *found, struct pq *src, const char *queue, int row)
+/* Does the function write events that event_format takes? */
+static bool writes_rows(const char *function, enum event_format format)
+{
+	bool json = strcmp(function, "jsontriga") == 0;
+
+	return (json && format != EVENT_URLENC) ||
+		(strcmp(function, "logutriga") == 0 && format != EVENT_JSON);
+}
+
+static void check_trigger(struct findings *found, struct pq *src, const struct conf *c, int row)
 {
 	const char *name = pq_value(src, row, 0), *table = pq_value(src, row, 1);
 	const char *function = pq_value(src, row, 2), *schema = queue_schema(src);
 
-	if (strcmp(function, "logutriga") != 0)
+	if (!writes_rows(function, c->event_format))
 		finding_wrong(found, "trigger %s on %s feeds queue %s by %s.%s, whose events are"
-			" no rows: create it with %s.logutriga", name, table, queue, schema,
-			function, schema);
+			" no rows%s: create it with %s.%s", name, table, c->queue_name, schema,
+			function, c->event_format == EVENT_AUTO ? "" : " by event_format", schema,
+			c->event_format == EVENT_JSON ? "jsontriga" : "logutriga");
 	else if (is_true(src, row, 3))
 		finding_warning("trigger %s on %s, which feeds queue %s, is disabled", name, table,
-			queue);
+			c->queue_name);
 }
 
 static void check_triggers(struct findings *found, struct pq *src, const struct conf *c)
@@ -194,9 +208,9 @@ static void check_triggers(struct findings *found, struct pq *src, const struct 
 	const char *queue = c->queue_name, *schema = queue_schema(src);
 	struct err e = { 0 };
 
-	if (list_triggers(src, queue, &all_tables, &e) == 0)
+	if (list_triggers(src, c, &all_tables, &e) == 0)
 		for (int row = 0; row < pq_rows(src); row++)
-			check_trigger(found, src, queue, row);
+			check_trigger(found, src, c, row);
 	if (e.code)
 		finding_missing(found, "%s", e.msg);
 	else if (!pq_rows(src))

@@ -300,11 +300,11 @@ static const char needs_sequences[] =
 static bool is_brought(const struct dest *d, const struct feed *feed, const char *column,
 	bool *sure)
 {
-	*sure = d->nfield || feed->known;
+	*sure = !d->all || feed->known;
 	for (size_t i = 0; i < d->nfield; i++)
 		if (span_is(d->field[i].target, column))
 			return true;
-	return !d->nfield && tally_find(&feed->columns, column);
+	return d->all && tally_find(&feed->columns, column);
 }
 
 /* Leaves out sequences that no row needs; from: the first right of the destination. */

@@ -298,6 +298,24 @@ int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct er
 	return e->code;
 }
 
+int dead_has_parts(struct pq *dst, unsigned parts, struct err *e)
+{
+	static const unsigned needs[LATER] = {
+		EVENT_BATCH_TIME | EVENT_LOCAL_BATCH_TIME, EVENT_TXID,
+	};
+	unsigned lacks;
+
+	if (ask_columns(dst, &lacks, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < LATER; i++)
+		if (lacks & 1u << i && needs[i] & parts)
+			err_set(e, ERR_CONF, "dead letters have no %s, which fields or part_field"
+				" asks"
+				" for: --install adds it, for letters that come from then on",
+				later[i].name);
+	return e->code;
+}
+
 /* A column that is not there is not in the query: what needs it fails, and reads no NULL for it. */
 char *dead_event_sql(struct pq *dst, const struct conf *c, int64_t batch, struct err *e)
 {
@@ -306,7 +324,8 @@ char *dead_event_sql(struct pq *dst, const struct conf *c, int64_t batch, struct
 
 	if (ask_columns(dst, &lacks, e) < 0)
 		return NULL;
-	buf_str(&sql, "SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1");
+	buf_fmt(&sql, "SELECT ev_id, ev_time, ev_type, ev_data, ev_extra1, tick_id%s",
+		lacks & 1 ? "" : ", tick_time");
 	add_later(&sql, lacks);
 	add_whose(&sql, c);
 	buf_fmt(&sql, " AND batch_id = %" PRId64, batch);

@@ -21,34 +21,14 @@ void part_name(struct buf *name, const struct dest *d, int64_t start_s)
 	buf_str(name, suffix);
 }
 
-/* The name without blanks around it, as the trigger's argument "pkey=id, day" has them. */
-static struct span trim(struct span name)
+/* The columns of the event's primary key as the target names them; returns their number. */
+static size_t pkey_columns(const struct part_want *want, struct buf *text,
+	struct span pkey[PKEY_MAX])
 {
-	struct span all = name;
+	size_t n = type_pkey(want->ev_type, text, pkey, PKEY_MAX);
 
-	while (name.n && name.p[name.n - 1] == ' ')
-		name.n--;
-	while (name.n && *name.p == ' ') {
-		name.p++;
-		name.n--;
-	}
-	return name.n ? name : all;     /* a column's name may be a single blank */
-}
-
-/* Splits the columns after the colon of "I:id,day" and renames them as the target does; returns
- * their number. */
-static size_t pkey_columns(const struct part_want *want, struct span pkey[PKEY_MAX])
-{
-	const char *p = want->ev_type.n ? memchr(want->ev_type.p, ':', want->ev_type.n) : NULL;
-	const char *end = want->ev_type.p + want->ev_type.n;
-	size_t n = 0;
-
-	while (p && p + 1 < end && n < PKEY_MAX) {
-		const char *start = p + 1;
-		p = memchr(start, ',', (size_t)(end - start));
-		struct span name = { start, (size_t)((p ? p : end) - start) };
-		pkey[n++] = route_target(want->route, trim(name));
-	}
+	for (size_t i = 0; i < n; i++)
+		pkey[i] = route_target(want->route, pkey[i]);
 	return n;
 }
 
@@ -57,9 +37,10 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 	const struct dest *d = want->dest;
 	struct span pkey[PKEY_MAX];
 	char start[PERIOD_LITERAL_MAX], end[PERIOD_LITERAL_MAX];
+	struct buf text = { 0 };
 	struct template_words words = {
 		.schema = d->schema, .parent = d->table, .part = want->name,
-		.pkey = pkey, .npkey = pkey_columns(want, pkey),
+		.pkey = pkey, .npkey = pkey_columns(want, &text, pkey),
 	};
 
 	if (d->part_by != PART_BY_NOTHING) {
@@ -67,10 +48,11 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 		period_literal(&d->period, want->end_s, end);
 		words.start = span_of(start);
 		words.end = span_of(end);
-		if (d->part_by == PART_BY_COLUMN)
-			words.part_field = route_target(want->route, span_of(d->part_field));
+		words.part_field = dest_part_target(d);
 	}
-	if (template_expand(sql, span_of(d->part_template), &words, e) == 0)
+	int rc = template_expand(sql, span_of(d->part_template), &words, e);
+	buf_free(&text);
+	if (rc == 0)
 		return 0;
 	struct err why = *e;
 	*e = (struct err){ 0 };

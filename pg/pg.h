@@ -283,9 +283,17 @@ int queue_times(struct pq *, const char *queue, struct position *, size_t n, int
 
 struct queue_want {                     /* what is read of a batch */
 	unsigned parts;                 /* of each event: enum event_part */
+	bool by_id;                     /* in the order of ev_id; else in no particular order */
+	const char *tables, *types;     /* filters: keys tables and event_types, or NULL */
 };
 
-/* Starts reading a batch's events, in no particular order. A batch without a tick has dead letters,
+/* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and
+ * no
+ * other event's is. It leaves no event in that the tables leave out. */
+bool queue_filters(const struct queue_want *);
+/* Appends the condition that a name schema.table is one of the key tables' list. */
+void queue_add_tables(struct buf *sql, const char *column, const char *list);
+/* Starts reading a batch's events. A batch without a tick has dead letters,
  * which know their own. */
 int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);
 /* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
@@ -581,8 +589,10 @@ int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, i
 /* Finds the consumer's first batch after `after` with letters. *letters: how many; 0: no batch. */
 int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch,
 	int64_t *letters, struct err *);
-/* A query that returns a batch's letters in the form of PgQ's query for events; caller frees.
- * NULL on error. */
+/* 0, or ERR_CONF if the letters' table lacks one of these parts of events. */
+int dead_has_parts(struct pq *dst, unsigned parts, struct err *);
+/* A query that returns a batch's letters in the form of PgQ's query for events, with their ticks;
+ * caller frees. NULL on error. */
 char *dead_event_sql(struct pq *dst, const struct conf *, int64_t batch, struct err *);
 int dead_count(struct pq *dst, const struct conf *, int64_t *letters, struct err *);
 int dead_require(struct pq *dst, struct err *);         /* ERR_SHAPE if the table is missing */

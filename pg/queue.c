@@ -520,17 +520,90 @@ static void add_parts(struct buf *sql, const struct queue_batch *batch, unsigned
 		add_batch_time(sql, batch, "timestamp");
 }
 
+/* A pattern of LIKE, if there is a star; else the name, with the schema that it lacks. */
+static void add_pattern(struct buf *sql, const char *column, struct span item)
+{
+	bool pattern = memchr(item.p, '*', item.n);
+	struct buf text = { 0 };
+
+	buf_add(&text, filter_schema(item).p, filter_schema(item).n);
+	for (size_t i = 0; i < item.n; i++) {
+		if (pattern && strchr("%_\\", item.p[i]))
+			buf_str(&text, "\\");
+		buf_add(&text, item.p[i] == '*' ? "%" : item.p + i, 1);
+	}
+	buf_fmt(sql, "%s %s ", column, pattern ? "LIKE" : "=");
+	buf_literal(sql, (struct span){ text.p, text.len });
+	buf_free(&text);
+}
+
+void queue_add_tables(struct buf *sql, const char *column, const char *list)
+{
+	const char *before = "(";
+	struct span item;
+
+	while (filter_next(&list, &item)) {
+		buf_str(sql, before);
+		add_pattern(sql, column, item);
+		before = " OR ";
+	}
+	buf_str(sql, ")");
+}
+
+/* A type may be all of ev_type, where ev_data is JSON; and one that is JSON is not looked into. */
+static void add_types(struct buf *sql, const char *list)
+{
+	struct buf in = { 0 };
+	struct span item;
+
+	while (filter_next(&list, &item)) {
+		buf_str(&in, in.len ? ", " : "");
+		buf_literal(&in, item);
+	}
+	buf_cstr(&in);
+	buf_fmt(sql, "(split_part(ev_type, ':', 1) IN (%s) OR ev_type IN (%s) OR ev_type LIKE"
+		" '{%%')",
+		in.p, in.p);
+	buf_free(&in);
+}
+
+bool queue_filters(const struct queue_want *want)
+{
+	return want->tables || want->types;
+}
+
+static void add_filtered(struct buf *sql, const struct queue_want *want)
+{
+	struct buf filter = { 0 };
+
+	if (want->tables)
+		queue_add_tables(&filter, "ev_extra1", want->tables);
+	if (want->types) {
+		buf_str(&filter, want->tables ? " AND " : "");
+		add_types(&filter, want->types);
+	}
+	buf_cstr(&filter);
+	buf_fmt(sql, "CASE WHEN %s THEN coalesce(ev_type, '') END, CASE WHEN %s THEN ev_data END",
+		filter.p, filter.p);
+	buf_free(&filter);
+}
+
 int queue_read(struct pq *src, const struct queue_batch *batch, const struct queue_want *want,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
 	add_begin(&sql, src);
-	buf_str(&sql, "COPY (SELECT ev_id, ev_type, ev_data");
+	buf_str(&sql, "COPY (SELECT ev_id, ");
+	if (queue_filters(want))
+		add_filtered(&sql, want);
+	else
+		buf_str(&sql, "ev_type, ev_data");
 	add_parts(&sql, batch, want->parts);
 	buf_str(&sql, " FROM (");
 	add_events(&sql, batch);
-	buf_str(&sql, ") e) TO STDOUT (FORMAT binary); COMMIT");
+	buf_fmt(&sql, ") e%s) TO STDOUT (FORMAT binary); COMMIT",
+		want->by_id ? " ORDER BY ev_id" : "");
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;

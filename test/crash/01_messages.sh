@@ -8,14 +8,14 @@ START=$(((STEP + 1) / 2))
 POINTS_MAX=$((150 / STEP + 5))
 
 # What the source has: so many rows of so many bytes, on day 0, 1 or 2.
-ROWS=80 BYTES=700 DAY='i % 3'
+ROWS=80 BYTES=700 DAY='i % 3' TRIGGER=logutriga
 
 # fill QUEUE TICKS
 fill() {
 	local i
 	src "set client_min_messages = warning;
 		truncate orders; drop trigger if exists to_queue on orders;
-		create trigger to_queue after insert on orders for each row execute function pgq.logutriga('$1')"
+		create trigger to_queue after insert on orders for each row execute function pgq.$TRIGGER('$1')"
 	for ((i = 0; i < $2; i++)); do
 		src "insert into orders select i, date '2026-01-01' + $DAY, repeat('z', $BYTES)
 			from generate_series($((i * ROWS / $2 + 1)), $(((i + 1) * ROWS / $2))) i"
@@ -157,6 +157,13 @@ case_binary_rows() {
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
 	kill_each sendto
 	expect_match killed.err "go as binary values"
+}
+
+# JSON events, in two lanes, and the filters of both sides.
+case_json() {
+	TRIGGER=jsontriga
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" lanes=2 tables=public.orders event_types=I
+	kill_loads
 }
 
 case_two_lanes() {

@@ -90,7 +90,7 @@ json_trigger() {
 		create trigger t after insert on jsoned for each row execute function pgq.jsontriga('q$N');
 		insert into jsoned values (1, '2026-02-03')"
 	tick "q$N"
-	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_exit 1 "$TDISPATCH" --once job.ini --set event_format=urlencoded
 	expect_match err "jsontriga"
 	expect_nothing_written
 }
@@ -136,7 +136,7 @@ bad escape_in_date 'byte|offset' I:id 'id=3&day=2026%2g01-31&note=a'
 bad escape_listed 'byte|offset' I:id 'id=3&day=2026-01-31&note=a%4z' fields=id,note
 special null_data
 bad empty_data . I:id ''
-bad json_type 'json' '{"op":"INSERT"}' '{"id":3}'
+bad json_type 'ev_type is no JSON object with the op' '{"op":"CREATE"}' '{"id":3}'
 special json_trigger
 special other_datestyle
 

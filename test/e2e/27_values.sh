@@ -316,9 +316,12 @@ case_check_triggers() {
 	check_trigger "sqltriga('q')"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out '^WRONG +trigger to_queue on public.t feeds queue q by pgq.sqltriga'
+	expect_exit 0 "$TDISPATCH" --check job.ini --set tables=others
 	check_trigger "jsontriga('q')"
-	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini --set event_format=urlencoded
 	expect_match out '^WRONG +trigger to_queue on public.t feeds queue q by pgq.jsontriga'
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out 'trigger'
 	check_trigger "sqltriga('other')"
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	expect_match out '^warning +no trigger in src_db feeds queue q'

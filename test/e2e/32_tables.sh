@@ -236,6 +236,87 @@ part_timezone = UTC"
 	expect_match err "part_timezone: it differs from that of .public.orders."
 }
 
+# An event has one time by the source's clock.
+case_two_times() {
+	local two='[public.orders]
+dest_table = orders
+part_field = _EVTIME
+[public.log_*]
+dest_table = archive.%(table)s
+part_field = _BATCHTIME'
+	INVALID=1 tables_pair "$two"
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "part_field: with part_timezone = text, _EVTIME and _BATCHTIME cannot"
+	config dest_table= part_timezone=UTC
+	sections "$two"
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	config dest_table= part_timezone=UTC lanes=2
+	sections "$two"
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "line [0-9]+: part_field: _BATCHTIME needs lanes = 1"
+}
+
+# What a row tells, and which events and columns count, is each section's own.
+case_filters_of_sections() {
+	tables_pair '[public.orders]
+dest_table = orders
+event_types = I, U
+fields = *, _OP:op, _EVID:ev_id
+[public.log_*]
+dest_table = archive.%(table)s
+skip_fields = note
+fields = *, _TABLE:source
+[public.scratch]
+ignore = 1
+[type order.*]
+dest_table = orders
+event_types =
+fields = id, day, _OP:op' event_types=I
+	dst "alter table orders add op text, add ev_id bigint; alter table archive.log_a add source text; alter table archive.log_b add source text"
+	some_of_all
+	src "update orders set note = 'u' where id = 1; delete from orders where id = 2; update log_a set note = 'u'; truncate orders"
+	src "select pgq.insert_event('q', 'order.created', '{\"id\": 99, \"day\": \"2026-01-31\"}')" >/dev/null
+	tick q
+	once
+	expect_eq "$(dst "select count(*) from orders")" 12
+	expect_eq "$(dst "select string_agg(op, '' order by ev_id) from orders where id = 1")" IU
+	expect_eq "$(dst "select op from orders where id = 99")" order.created
+	expect_rows 7 archive.log_a
+	expect_eq "$(dst "select distinct note is null, source from archive.log_a")" "t|public.log_a"
+	expect_match err "events=34 rows=22 .*passed=12"
+}
+
+# Only these tables are read; of them each has its section.
+case_tables_and_sections() {
+	tables_pair "$ORDERS
+$LOGS" "tables=orders, log_a"
+	some_of_all
+	once
+	expect_rows 10
+	expect_rows 7 archive.log_a
+	expect_rows 0 archive.log_b
+	expect_match err "events=24 rows=17 .*passed=7"
+}
+
+# Rows of one table keep their order across column sets and sections; other tables have theirs.
+case_order_of_ids() {
+	tables_pair '[public.log_b]
+dest_table = archive.log_a
+fields = day, note, _EVID:id
+[public.*]
+dest_table = archive.%(table)s
+fields = *, _EVID:id
+skip_fields = id' event_order=id part_field= part_template=
+	dst "drop table archive.log_a; create table archive.log_a (id bigint, day date, note text, nr serial); create table archive.orders (id bigint, day date, note text, nr serial)"
+	src "do \$\$ begin for i in 1..600 loop
+		insert into log_a values (i, '2026-01-31', 'a'); insert into orders values (i, '2026-01-31', 'o'); insert into log_b values (i, '2026-01-31', 'b');
+		perform pgq.insert_event('q', 'I:id', 'id=1&day=2026-01-31', 'public.log_a', null, null, null); end loop; end \$\$"
+	tick q
+	once
+	expect_eq "$(dst "select count(*), count(*) filter (where id < before) from (select id, lag(id) over (order by nr) as before from archive.log_a) x")" "1800|0"
+	expect_eq "$(dst "select count(*), count(*) filter (where id < before) from (select id, lag(id) over (order by nr) as before from archive.orders) x")" "600|0"
+}
+
 case_keys_of_the_job() {
 	INVALID=1 tables_pair "$ORDERS
 lanes = 2"
@@ -305,7 +386,7 @@ $SCRATCH"
 	expect_exit 0 "$TDISPATCH" --dry-run job.ini
 	expect_match out "^  orders_2026_01_31: 5 rows, would be created"
 	expect_match out "^  archive.log_a_2026_01_31: 7 rows, would be created"
-	expect_match out "^4 events would be passed over"
+	expect_match out "^4 events would be left out by filters"
 	rows log_b 4 4
 	src "create table t (id int primary key); create trigger q after insert on t for each row execute function pgq.logutriga('q'); insert into t values (1)"
 	tick q

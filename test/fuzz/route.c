@@ -7,10 +7,11 @@
 
 #define NAME(constant) { constant, sizeof (constant) - 1 }
 
-static const struct field plain[] = { { NAME("id"), NAME("id") }, { NAME("day"), NAME("day") } },
-	renamed[] = { { NAME("id"), NAME("a") }, { NAME("day"), NAME("Day \"x\"") },
-		{ NAME("id"), NAME("b") } },
-	odd[] = { { NAME("\xc3\x96" "dd col"), NAME("select") } };
+static const struct field plain[] = { { NAME("id"), NAME("id"), 0 }, { NAME("day"), NAME("day"),
+	0 } },
+	renamed[] = { { NAME("id"), NAME("a"), 0 }, { NAME("day"), NAME("Day \"x\""), 0 },
+		{ NAME("id"), NAME("b"), 0 } },
+	odd[] = { { NAME("\xc3\x96" "dd col"), NAME("select"), 0 } };
 
 static const struct { const struct field *field; size_t n; const char *part_field, *left_out;
 	} choices[] = {
@@ -43,18 +44,18 @@ static ssize_t find_name(struct span name)
 
 static bool is_listed(const struct route *r, struct span name)
 {
-	for (size_t i = 0; i < r->nfield; i++)
-		if (span_eq(r->field[i].source, name))
+	for (size_t i = 0; i < r->nlist; i++)
+		if (span_eq(r->c.field[i].source, name))
 			return true;
-	return r->part_field && span_is(name, r->part_field);
+	return r->c.part_field && span_is(name, r->c.part_field);
 }
 
 static bool has_all_listed(const struct route *r)
 {
-	for (size_t i = 0; i < r->nfield; i++)
-		if (find_name(r->field[i].source) < 0)
+	for (size_t i = 0; i < r->nlist; i++)
+		if (find_name(r->c.field[i].source) < 0)
 			return false;
-	return !r->part_field || find_name(span_of(r->part_field)) >= 0;
+	return !r->c.part_field || find_name(span_of(r->c.part_field)) >= 0;
 }
 
 /* Takes a field into the row; false for what no table can hold. With a list, columns that it does
@@ -68,9 +69,9 @@ static bool take_field(const struct route *r, struct span source, struct span va
 	if (!slow_decode(name, source, &bad))
 		return false;
 	struct span decoded = { name->p, name->len };
-	if (r->field && !is_listed(r, decoded))
+	if (!r->c.all && !is_listed(r, decoded))
 		return true;
-	if ((!r->field && (decoded.n == 0 || decoded.n > NAME_BYTES_MAX)) ||
+	if ((r->c.all && (decoded.n == 0 || decoded.n > NAME_BYTES_MAX)) ||
 	    find_name(decoded) >= 0)
 		return false;
 	row.source[row.n] = source;
@@ -86,9 +87,10 @@ static bool slow_read(const struct route *r, struct span data)
 	while (slow_next(&data, &name, &value))
 		if (row.n == COLUMNS_MAX || !take_field(r, name, value))
 			return false;
-	if (r->field)
+	if (!r->c.all)
 		return has_all_listed(r);
-	return row.n > 0 && (!r->part_field || find_name(span_of(r->part_field)) >= 0);
+	size_t left_out = r->left_out.n && find_name(span_of(r->left_out.at[0].name)) >= 0;
+	return row.n > left_out && (!r->c.part_field || find_name(span_of(r->c.part_field)) >= 0);
 }
 
 static void check_value(struct span got, ssize_t at)
@@ -96,28 +98,33 @@ static void check_value(struct span got, ssize_t at)
 	CHECK(at >= 0 && got.p == row.value[at].p && got.n == row.value[at].n);
 }
 
+/* With `*` the columns may stand in another order than in the event. */
 static void check_row(const struct route *r, const struct shape *shape, const struct span *values,
 	struct span part)
 {
 	struct buf columns = { 0 };
-	size_t all = r->field ? r->nfield : row.n, n = 0;
+	size_t all = !r->c.all ? r->nlist : row.n, n = 0;
 
 	CHECK(shape->nsource == all);
 	for (size_t i = 0; i < all; i++) {
-		struct span source = r->field ? r->field[i].source : name_of(i);
-		struct span target = r->field ? r->field[i].target : name_of(i);
-		CHECK(span_eq(shape->source[i], r->field ? source : row.source[i]));
-		if (r->left_out.n && span_is(source, r->left_out.at[0].name))
-			continue;
-		CHECK(n < shape->n && span_eq(shape->target[n], target));
-		check_value(values[n], find_name(source));
-		buf_str(&columns, n++ ? ", " : "");
-		buf_ident(&columns, target);
+		struct span name = !r->c.all ? r->c.field[i].source : name_of(i);
+		CHECK(span_eq(shape->source[i], !r->c.all ? name : row.source[i]));
+		n += !(r->c.all && r->left_out.n && span_is(name, r->left_out.at[0].name));
 	}
 	CHECK(shape->n == n);
+	for (size_t i = 0; i < n; i++) {
+		struct span source = !r->c.all ? r->c.field[i].source : shape->target[i];
+		CHECK(r->c.all || span_eq(shape->target[i], r->c.field[i].target));
+		CHECK(!r->c.all || !r->left_out.n || !span_is(source, r->left_out.at[0].name));
+		check_value(values[i], find_name(source));
+		buf_str(&columns, i ? ", " : "");
+		buf_ident(&columns, shape->target[i]);
+		for (size_t k = 0; k < i; k++)
+			CHECK(!span_eq(shape->target[i], shape->target[k]));
+	}
 	CHECK(strcmp(shape->columns, buf_cstr(&columns)) == 0);
-	if (r->part_field)
-		check_value(part, find_name(span_of(r->part_field)));
+	if (r->c.part_field)
+		check_value(part, find_name(span_of(r->c.part_field)));
 	else
 		CHECK(!part.p && part.n == 0);
 	buf_free(&columns);
@@ -152,7 +159,7 @@ static void check_events(struct route *r, struct span rest)
 			continue;
 		}
 		bool good = slow_read(r, data);
-		CHECK((route_row(r, data, &shape, &values, &part, &e) == 0) == good);
+		CHECK((route_row(r, FORMAT_URLENC, data, &shape, &values, &part, &e) == 0) == good);
 		if (good) {
 			check_row(r, shape, values, part);
 			check_shape_id(lists, &known, r, shape);
@@ -169,8 +176,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = { (const char *)data, size };
 	size_t choice = fuzz_byte(&rest) % (sizeof choices / sizeof *choices);
-	struct route *r = route_new(choices[choice].field, choices[choice].n,
-		choices[choice].part_field);
+	const struct columns columns = {
+		.field = choices[choice].field, .n = choices[choice].n,
+		.all = !choices[choice].field, .part_field = choices[choice].part_field,
+	};
+	struct route *r = route_new(&columns);
 
 	struct tally names = { 0 };
 

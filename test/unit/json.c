@@ -232,7 +232,7 @@ static void decode_into(struct buf *got, struct span raw, bool escape)
 {
 	size_t bad = 999999;
 	char *in = unit_exact(raw), *out = mem_alloc(escape ? 2 * raw.n : raw.n);
-	ssize_t n = json_decode(out, (struct span){ in, raw.n }, escape, &bad);
+	ssize_t n = json_decode(out, (struct span){ in, raw.n }, escape ? JSON_COPY : 0, &bad);
 
 	if (n < 0)
 		buf_fmt(got, "!%zu", bad);

@@ -2,7 +2,8 @@
  * Tests of the sink on a server in memory: each row is stored once, those of a table in their
  * order, whatever waits, fails or is refused, and memory is bounded.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/binary.c event/date.c event/period.c
+ * Linked with: base/buf.c base/tally.c urlenc.c event/json.c event/format.c event/told.c
+ * event/binary.c event/date.c event/period.c
  * load/block.c load/stream.c load/fault.c load/lane.c load/sink.c
  */
 #include "unit.h"
@@ -89,7 +90,8 @@ static int put(struct pass_over *p, size_t i, struct err *e)
 	struct event ev = { .id = (int64_t)i, .data = span_of(note) };
 	if (p->peak < p->sink->pool.used)
 		p->peak = p->sink->pool.used;
-	return stream_put(p->sink, stream_of(p, i % p->tables), &shape, values, &ev, e);
+	return stream_put(p->sink, stream_of(p, i % p->tables), &shape, FORMAT_URLENC, values,
+		&ev, e);
 }
 
 /* As a pass does: an event that failed is told, and left out. */
@@ -396,7 +398,8 @@ static void test_undecodable(void)
 
 	prepare(&p, 1, NULL);
 	sink_begin(p.sink, false);
-	check_int("bad escape", stream_put(p.sink, stream_of(&p, 0), &shape, values, &ev, &e),
+	check_int("bad escape", stream_put(p.sink, stream_of(&p, 0), &shape, FORMAT_URLENC,
+		values, &ev, &e),
 		ERR_DATA);
 	check_int("idle", sink_idle(p.sink), true);
 	finish(&p);
