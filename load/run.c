@@ -185,19 +185,15 @@ static bool recover(struct run *r, const struct err *e)
 	return true;
 }
 
-/* --once: at which tick it will end, and about how many events that is. */
+/* --once: at which tick it will end. */
 static int look_ahead(struct run *r, struct err *e)
 {
 	const struct conf *c = r->conf;
-	struct queue_backlog backlog;
 	struct queue_state state;
 
-	if (queue_backlog(r->job.src, c->queue_name, c->consumer_name, -1, &backlog, e) < 0 ||
-	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) < 0)
-		return e->code;
-	r->watch.progress.total = backlog.events;
-	r->until_tick = state.last_tick;
-	return 0;
+	if (queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+		r->until_tick = state.last_tick;
+	return e->code;
 }
 
 static int connect_all(struct run *r, struct err *e)

@@ -120,6 +120,8 @@ int watch_look(struct watch *w, struct pq *src, struct pq *dst, int64_t tick, st
 		if (unless_lost(src, e) < 0)
 			return e->code;
 		report_queue(&w->report, &now);
+		if (!w->progress.batches)
+			w->progress.total = now.events;
 		tell_ticks(w, &now);
 	}
 	if (c->on_error != ON_ERROR_DEAD_LETTER || !report_is_due(&w->dead_due_ms, DEAD_EVERY_MS))

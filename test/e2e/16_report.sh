@@ -859,4 +859,16 @@ case_notify_to_nobody() {
 	expect_rows 1
 }
 
+# A number that is only for show may be denied: the rows are not held up by it.
+case_backlog_denied() {
+	orders_pair
+	sql postgres <<<"create role \"reader_$CASE\" login"
+	src "revoke execute on function pgq.seq_getval(text) from public;
+		grant usage on schema pgq to \"reader_$CASE\"; grant pgq_reader to \"reader_$CASE\""
+	orders 1 3
+	tick q
+	once --set "src_db=dbname=$SRC user=reader_$CASE"
+	expect_rows 3
+}
+
 run_cases
