@@ -602,7 +602,7 @@ struct retry {                          /* zeroed but once, attended */
 	int64_t since_ms;
 	int attempts;                   /* that failed */
 	int reminders;                  /* logged of what lasts */
-	char said[256];                 /* the beginning of the last error */
+	char said[256];                 /* the beginning of the last error, without numbers */
 };
 
 /* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,
