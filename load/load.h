@@ -298,6 +298,8 @@ struct watch {                          /* zeroed before use */
 };
 
 void watch_start(struct watch *, const struct conf *);  /* borrowed; its contents may change */
+/* Call it before conf becomes `to`. What is known of the queue is forgotten. */
+void watch_moves(struct watch *, const struct conf *to);
 /* From now on shows progress. verify: each batch is read twice. */
 void watch_show(struct watch *, enum progress_kind, bool verify);
 /* In the functions that loading calls, NULL: no-op. */

@@ -100,7 +100,7 @@ static void replace_conf(struct run *r, struct conf *conf)
 	batch_free(&r->loader);
 	job_free(&r->job);
 	r->job.upkeep.keep_at_ms = keep_at_ms;
-	report_moves(&r->watch.report, conf);
+	watch_moves(&r->watch, conf);
 	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
 	run_apply_conf(r->asked, r->conf);

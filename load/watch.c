@@ -18,6 +18,12 @@ void watch_show(struct watch *w, enum progress_kind kind, bool verify)
 	w->shown = true;
 }
 
+void watch_moves(struct watch *w, const struct conf *to)
+{
+	report_moves(&w->report, to);
+	w->look_due_ms = w->dead_due_ms = w->no_ticks_ms = 0;
+}
+
 /* The smaller of two limits in ms; negative: no limit. */
 static int64_t sooner(int64_t a, int64_t b)
 {
