@@ -229,6 +229,8 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 			return e->code;
 		}
 		*e = (struct err){ 0 };
+		p->event = -1;          /* an error before the next pass is not about this row */
+		p->fault = (struct sink_fault){ .event = -1 };
 		job_disconnect(j);
 		if (job_connect(j, e) < 0)
 			return e->code;

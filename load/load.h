@@ -334,6 +334,8 @@ struct watch {                          /* zeroed before use */
 };
 
 void watch_start(struct watch *, const struct conf *);  /* borrowed; its contents may change */
+/* Call it before conf becomes `to`. What is known of the queue is forgotten. */
+void watch_moves(struct watch *, const struct conf *to);
 /* From now on shows progress. verify: each batch is read twice. */
 void watch_show(struct watch *, enum progress_kind, bool verify);
 /* In the functions that loading calls, NULL: no-op. */
@@ -640,7 +642,7 @@ struct retry {                          /* zeroed but once, attended */
 	int64_t since_ms;
 	int attempts;                   /* that failed */
 	int reminders;                  /* logged of what lasts */
-	char said[256];                 /* the beginning of the last error */
+	char said[256];                 /* the beginning of the last error, without numbers */
 };
 
 /* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,

@@ -262,6 +262,9 @@ void report_moves(struct report *r, const struct conf *to)
 	leave(r->conf->state_file, to->state_file, r->state_failed || r->silent);
 	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed || r->silent);
 	look_for_another(r, to);
+	r->state.queue = (struct queue_backlog)QUEUE_UNKNOWN;   /* it may be another queue */
+	r->state.looked_ms = 0;
+	r->state.gain = r->metrics.dead_waiting = -1;
 	r->state_failed = r->metrics_failed = false;
 	r->state_due_ms = r->metrics_due_ms = 0;
 }
@@ -299,7 +302,9 @@ void report_partition(struct report *r)
 
 static bool all_is_loaded(const struct report *r, const struct load *load)
 {
-	return load->tick >= r->state.queue.newest_tick;
+	const struct queue_backlog *q = &r->state.queue;
+
+	return q->newest_tick >= 0 && load->tick >= q->newest_tick;
 }
 
 void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)

@@ -101,7 +101,7 @@ static void replace_conf(struct run *r, struct conf *conf)
 	batch_free(&r->loader);
 	job_free(&r->job);
 	r->job.upkeep.keep_at_ms = keep_at_ms;
-	report_moves(&r->watch.report, conf);
+	watch_moves(&r->watch, conf);
 	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
 	run_apply_conf(r->asked, r->conf);
@@ -202,19 +202,15 @@ static bool recover(struct run *r, const struct err *e)
 	return true;
 }
 
-/* --once: at which tick it will end, and about how many events that is. */
+/* --once: at which tick it will end. */
 static int look_ahead(struct run *r, struct err *e)
 {
 	const struct conf *c = r->conf;
-	struct queue_backlog backlog;
 	struct queue_state state;
 
-	if (queue_backlog(r->job.src, c->queue_name, c->consumer_name, -1, &backlog, e) < 0 ||
-	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) < 0)
-		return e->code;
-	r->watch.progress.total = backlog.events;
-	r->until_tick = state.last_tick;
-	return 0;
+	if (queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+		r->until_tick = state.last_tick;
+	return e->code;
 }
 
 static int connect_all(struct run *r, struct err *e)

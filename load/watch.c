@@ -18,6 +18,12 @@ void watch_show(struct watch *w, enum progress_kind kind, bool verify)
 	w->shown = true;
 }
 
+void watch_moves(struct watch *w, const struct conf *to)
+{
+	report_moves(&w->report, to);
+	w->look_due_ms = w->dead_due_ms = w->no_ticks_ms = 0;
+}
+
 /* The smaller of two limits in ms; negative: no limit. */
 static int64_t sooner(int64_t a, int64_t b)
 {
@@ -121,6 +127,8 @@ int watch_look(struct watch *w, struct pq *src, struct pq *dst, int64_t tick, st
 		if (unless_lost(src, e) < 0)
 			return e->code;
 		report_queue(&w->report, &now);
+		if (!w->progress.batches)
+			w->progress.total = now.events;
 		tell_ticks(w, &now);
 	}
 	if (c->on_error != ON_ERROR_DEAD_LETTER || !report_is_due(&w->dead_due_ms, DEAD_EVERY_MS))

@@ -859,4 +859,34 @@ case_notify_to_nobody() {
 	expect_rows 1
 }
 
+# A number that is only for show may be denied: the rows are not held up by it.
+case_backlog_denied() {
+	orders_pair
+	sql postgres <<<"create role \"reader_$CASE\" login"
+	src "revoke execute on function pgq.seq_getval(text) from public;
+		grant usage on schema pgq to \"reader_$CASE\"; grant pgq_reader to \"reader_$CASE\""
+	orders 1 3
+	tick q
+	once --set "src_db=dbname=$SRC user=reader_$CASE" --set metrics_file=job.prom
+	expect_rows 3
+	expect_no_match job.prom "^tdispatch_pending_events"
+}
+
+# After a reload nothing is said of the letters and the queue of the old config.
+case_reload_forgets_the_queue() {
+	orders_pair on_error=dead_letter metrics_file=job.prom
+	src "select pgq.create_queue('r'), pgq.register_consumer('r', 'job')" >/dev/null
+	event I:id "id=a&day=2026-01-31&note=a" >/dev/null
+	tick q
+	start job.ini
+	within 10 grep -q '^tdispatch_dead_letters_waiting{.*} 1$' job.prom
+	src "update pgq.queue set queue_external_ticker = true where queue_name = 'r';
+		update pgq.tick set tick_time = tick_time - interval '1 hour' where tick_queue = (select queue_id from pgq.queue where queue_name = 'r')"
+	config on_error=stop metrics_file=job.prom queue_name=r
+	dst "select pgq_ext.set_last_tick('job', (select null::bigint))" >/dev/null
+	expect_exit 0 "$TDISPATCH" -r job.ini
+	within 5 grep -q 'WARNING.*queue r: no tick for' bg.err
+	within 10 eval '! grep -q dead_letters_waiting job.prom'
+}
+
 run_cases
