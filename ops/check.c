@@ -157,13 +157,21 @@ static void check_files(struct check *c)
 
 /* ---- the source */
 
-static void check_ticks(const char *queue, const struct queue_state *state)
+/* Has the ticker stopped, by the rule of --status? A role that may not ask can run all the same. */
+static void check_ticks(const struct check *c, const struct queue_state *state)
 {
+	const char *queue = c->job->conf->queue_name, *consumer = c->job->conf->consumer_name;
+	struct queue_backlog backlog;
+	struct err e = { 0 }, ignored = { 0 };
+	struct buf line = { 0 };
+
 	if (!state->last_tick)
 		finding_warning("queue %s has no tick yet: does a ticker (pgqd) run?", queue);
-	else if (state->last_tick_age_ms > TICK_IS_OLD_MS)
-		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a"
-			" ticker (pgqd) run?", queue, state->last_tick_age_ms / 1000);
+	else if (queue_backlog(c->job->src, queue, consumer, -1, &backlog, &e) < 0)
+		pq_query(c->job->src, "ROLLBACK", &ignored);
+	else if (health_no_ticks(&backlog, "no tick for ", &line))
+		finding_warning("queue %s: %s", queue, buf_cstr(&line));
+	buf_free(&line);
 }
 
 /* The queue and its consumer. */
@@ -183,7 +191,7 @@ static void check_queue(struct check *c, const struct queue_state *state)
 	c->registered = state->consumer;
 	if (state->consumer)
 		finding_ok("consumer %s is registered", conf->consumer_name);
-	check_ticks(conf->queue_name, state);
+	check_ticks(c, state);
 }
 
 static void check_source(struct check *c)

@@ -26,6 +26,7 @@ enum sqlstate_name {
 	SQLSTATE_BAD_TEXT               /* not the text form of its type */
 };
 
+/* Does a server's SQLSTATE, five characters or "", have that meaning? */
 bool sqlstate_is(const char *state, enum sqlstate_name);
 /* Is the connection of no more use, or are we to stop? Then no statement is to blame. */
 bool sqlstate_is_lost(const struct err *);
@@ -192,8 +193,6 @@ int position_unregistered(const struct conf *, int64_t tick, struct err *);
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
 /* ---- queue.c: the source's side, schema pgq: every line of PgQ's SQL */
-
-#define TICK_IS_OLD_MS 60000            /* newest tick: the ticker may be gone */
 
 struct queue_batch {
 	int64_t id, tick, prev_tick;
@@ -518,6 +517,7 @@ struct dead_list {                      /* zeroed before use */
 	size_t n, cap;
 };
 
+/* Adds an event and its error; all text is copied. place: where it failed, or NULLs. */
 void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
 	const struct err *);
 void dead_clear(struct dead_list *);
