@@ -10,7 +10,7 @@
 #include "conf.h"
 
 #define LETTERS_MAX 40                  /* of a name that is compared with those of keys */
-#define SECONDS_END 1e9                 /* about 30 years */
+#define SECONDS_MAX 999999999           /* about 30 years */
 
 #define AT(member) .at = offsetof(struct conf, member)
 
@@ -172,7 +172,7 @@ static bool parse_seconds(const char *text, int64_t *ms)
 
 	if (end == text || *end || text[strspn(text, "0123456789.eE+-")])
 		return false;
-	if (seconds < 0 || seconds >= SECONDS_END)
+	if (seconds < 0 || seconds > SECONDS_MAX)
 		return false;
 	*ms = (int64_t)(seconds * 1000 + 0.5);
 	if (seconds > 0 && *ms == 0)
@@ -201,7 +201,7 @@ static void say_wanted(const struct key *key, struct buf *why)
 	if (key->type == KEY_INT)
 		buf_fmt(why, "not a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
 	else if (key->type == KEY_SECONDS)
-		buf_str(why, "not a number of seconds");
+		buf_fmt(why, "not a number of seconds from 0 to %d", SECONDS_MAX);
 	for (const char *before = "neither "; key->type == KEY_WORD && *words;) {
 		struct span word = next_word(&words);
 		buf_fmt(why, "%s%.*s", *words ? before : " nor ", (int)word.n, word.p);

@@ -82,7 +82,7 @@ static void still(const struct health *h, int64_t stall_ms, struct buf *line)
 	add_limit(line, stall_ms);
 }
 
-/* Less than 0: unknown. */
+/* Seconds until the backlog is loaded; -1: unknown. */
 static int64_t seconds_to_go(const struct health *h)
 {
 	return h->rate > 0 ? h->queue.events / h->rate : -1;

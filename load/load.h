@@ -154,6 +154,7 @@ struct metrics {                        /* zeroed before use */
 	int64_t success_s;              /* since 1970, 0: never */
 };
 
+/* Counts a loaded batch. */
 void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
 void metrics_retry(struct metrics *, int code); /* after an error of that code */
@@ -214,6 +215,7 @@ struct progress {
 	struct tally rows;
 };
 
+/* verify: each event is read twice. */
 void progress_begin(struct progress *, enum progress_kind, bool verify);
 /* Shows the progress if it is time to. events: read in the current batch. Returns the milliseconds
  * until it wants to be called again. */
@@ -300,7 +302,7 @@ void report_start(struct report *, const struct conf *);
 void report_listen(struct report *, struct listen *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
-/* call it before conf becomes `to` */
+/* The config is about to become `to`: old files are removed if their paths change. */
 void report_moves(struct report *, const struct conf *to);
 /* Called within a batch with the events read and the bytes sent so far: a change is progress.
  * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
@@ -311,7 +313,7 @@ void report_batch(struct report *, const struct load *, const struct dead_list *
 void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
 void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
-/* again: it will be tried */
+/* again: what failed will be tried again */
 void report_error(struct report *, const struct err *, bool again);
 /* As process_sleep_on. */
 void report_sleep(struct report *, const int *fd, unsigned n, int64_t ms);
@@ -338,7 +340,7 @@ void watch_start(struct watch *, const struct conf *);  /* borrowed; its content
 void watch_moves(struct watch *, const struct conf *to);
 /* From now on shows progress. verify: each batch is read twice. */
 void watch_show(struct watch *, enum progress_kind, bool verify);
-/* In the functions that loading calls, NULL: no-op. */
+/* From here to watch_batch: NULL is a no-op. */
 /* Called within a batch with the events read and the bytes sent so far. Returns the milliseconds
  * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
@@ -353,7 +355,7 @@ void watch_batch(struct watch *, const struct load *, const struct tally *rows,
  * and warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is
  * of the connection alone. */
 int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, struct err *);
-/* again: it will be tried */
+/* again: what failed will be tried again */
 void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
 /* The same, but a tick ends it of which we are told: of our own ticker, or by a notification. */

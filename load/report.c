@@ -85,7 +85,7 @@ bool report_is_due(int64_t *next_ms, int64_t every_ms)
 	return true;
 }
 
-/* Warns once, and again only after it has worked in between. */
+/* Warns of a write failure once, and again only after a success. */
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
@@ -207,8 +207,8 @@ static void progress(struct report *r, const char *doing)
 	went_on(r);
 }
 
-/* Two processes may run with one config: --once beside a daemon. The first one's files stay its
- * own. */
+/* Two processes may run with one config: --once beside a daemon. The second leaves the files to the
+ * first. */
 static void look_for_another(struct report *r, const struct conf *conf)
 {
 	struct state other;

@@ -334,7 +334,7 @@ static void show_progress(struct run *r)
 		asked->verify);
 }
 
-/* A finite run is not worth ending for this. */
+/* With --once an address that cannot be used is only a warning. */
 static int begin_to_listen(struct run *r)
 {
 	struct err e = { 0 };

@@ -80,7 +80,7 @@ int64_t watch_partitions(const struct watch *w)
 #define LOOK_EVERY_MS 10000
 #define DEAD_EVERY_MS 60000
 
-/* Warns when the ticker stops and of what lasts, and tells when it ticks again. */
+/* Logs when the ticker stops, reminders while it stays stopped, and when it ticks again. */
 static void tell_ticks(struct watch *w, const struct queue_backlog *q)
 {
 	const char *queue = w->report.conf->queue_name;

@@ -173,20 +173,24 @@ static void check_ticker(struct check *c, const char *queue)
 			" beside it (pgqd, a cron job that calls pgq.ticker)", queue);
 }
 
+/* Has the ticker stopped, by the rule of --status? A role that may not ask can run all the same. */
 static void check_ticks(struct check *c, const struct queue_state *state)
 {
-	const struct conf *conf = c->job->conf;
-	const char *queue = conf->queue_name;
+	const char *queue = c->job->conf->queue_name, *consumer = c->job->conf->consumer_name;
+	struct queue_backlog backlog;
+	struct err e = { 0 }, ignored = { 0 };
+	struct buf line = { 0 };
 
-	if (conf->ticker)
+	if (c->job->conf->ticker)
 		check_ticker(c, queue);
 	else if (!state->last_tick)
 		finding_warning("queue %s has no tick yet: does a ticker run? Set ticker = 1, or"
 			" start pgqd", queue);
-	else if (state->last_tick_age_ms > TICK_IS_OLD_MS)
-		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a"
-			" ticker run? Set ticker = 1, or start pgqd", queue,
-			state->last_tick_age_ms / 1000);
+	else if (queue_backlog(c->job->src, queue, consumer, -1, &backlog, &e) < 0)
+		pq_query(c->job->src, "ROLLBACK", &ignored);
+	else if (health_no_ticks(&backlog, "no tick for ", &line))
+		finding_warning("queue %s: %s", queue, buf_cstr(&line));
+	buf_free(&line);
 }
 
 /* The queue and its consumer. */

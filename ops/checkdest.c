@@ -113,8 +113,9 @@ static void check_rounding(struct look *l)
 			column.p, pq_value(l->dst, 0, 0));
 }
 
-/* What the column stores as another day than that of the partition. No server writes such times,
- * but for offsets; a text may hold them. Declarative partitions refuse them. */
+/* Warns of values that the column stores as a day other than that of their partition. A server
+ * writes no such times except those with an offset; a text column may hold them. Declarative
+ * partitions refuse them. */
 static void check_odd_times(struct look *l)
 {
 	struct span column = part_column(l->dest);

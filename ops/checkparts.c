@@ -61,7 +61,7 @@ static const char *first_right(const struct tally *parts, const struct tally *wr
 	return NULL;
 }
 
-/* Tables of their own that are older than all partitions are an archive, or part_keep's. */
+/* Unattached tables older than all partitions are an archive, or were detached by part_keep. */
 static void tell_wrong(struct look *l, int rows, const char *first)
 {
 	const char *dest_table = l->dest->dest_table;

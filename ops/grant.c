@@ -138,8 +138,8 @@ int grant_say(struct job *j, struct err *e)
 	struct both lacks = { 0 };
 
 	if (find_rights(j, RIGHTS_OF_ANYBODY, &lacks, e) == 0 && say_no_table(j, e) == 0) {
-		puts("a role that runs with this config needs these rights, which"
-			" --install --grant " RIGHTS_OF_ANYBODY " gives it:");
+		puts("rights of a role that runs this config; --install --grant "
+			RIGHTS_OF_ANYBODY " gives them:");
 		print_rights("src_db", &lacks.src);
 		print_rights("dst_db", &lacks.dst);
 	}

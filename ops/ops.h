@@ -59,6 +59,7 @@ struct findings {
 	bool lacking;                   /* rights are among them */
 };
 
+/* Each prints one line; the last two count it. */
 void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -104,12 +105,13 @@ struct look {                           /* at one destination */
 	struct buf words;               /* of part_template, see table_words */
 };
 
-/* Does part_template have these words? Blanks stand around each. */
-bool checktemplate_says(const struct look *, const char *words);
+/* Reports what is wrong with part_template, and what does not fit dest_table if that exists. */
 void checktemplate_run(struct look *);
 
 /* ---- checkparts.c: --check's part about the tables that get rows */
 
+/* Reports what is wrong with existing partitions, or with dest_table if it takes the rows itself.
+ * Errors are findings. */
 void checkparts_run(struct look *);
 
 /* ---- checkdest.c: --check's part about dest_table; calls the two above */

@@ -241,7 +241,8 @@ static const char needs_dead_letters[] =
 	" WHERE nspname = 'tdispatch' AND relname = 'dead_letter'"
 	" AND NOT has_table_privilege(who.oid, t.oid, privilege) GROUP BY t.oid, use";
 
-/* A table is given a child by its owner alone. A superuser's role is not one to be a member of. */
+/* A table is given a child by its owner alone. We never ask for membership in a
+ * superuser's role. */
 static const char needs_owner[] =
 	" UNION ALL SELECT CASE WHEN rolsuper"
 	" THEN 'ALTER TABLE ' || parent.oid::regclass || ' OWNER'"

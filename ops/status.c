@@ -197,7 +197,7 @@ static void say_time(struct status *s, const char *name, int64_t at_s)
 	say_text(s, name, at ? when : NULL);
 }
 
-/* What the servers say now counts before what the process saw. */
+/* What the servers say now replaces what the process last saw. */
 static struct health health(const struct status *s)
 {
 	struct health h = state_health(&s->state);

@@ -26,6 +26,7 @@ enum sqlstate_name {
 	SQLSTATE_BAD_TEXT               /* not the text form of its type */
 };
 
+/* Does a server's SQLSTATE, five characters or "", have that meaning? */
 bool sqlstate_is(const char *state, enum sqlstate_name);
 /* Is the connection of no more use, or are we to stop? Then no statement is to blame. */
 bool sqlstate_is_lost(const struct err *);
@@ -207,8 +208,6 @@ const char *queue_schema(const struct pq *);    /* what was found */
 void queue_expand(struct buf *sql, const struct pq *);
 /* From now on a tick wakes pq_woken, if this PgQ notifies of ticks. */
 int queue_listen(struct pq *, const char *queue, struct err *);
-
-#define TICK_IS_OLD_MS 60000            /* newest tick: the ticker may be gone */
 
 struct queue_batch {
 	int64_t id, tick, prev_tick;
@@ -564,6 +563,7 @@ struct dead_list {                      /* zeroed before use */
 	size_t n, cap;
 };
 
+/* Adds an event and its error; all text is copied. place: where it failed, or NULLs. */
 void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
 	const struct err *);
 void dead_clear(struct dead_list *);

@@ -193,12 +193,12 @@ int queue_state(struct pq *src, const char *queue, const char *consumer,
 	return 0;
 }
 
-/* After more than a minute, and three of the pauses that the queue's ticker makes, it has stopped.
- * The sequence of events tells it, too, whether there are any. */
+/* The ticker has stopped if the newest tick is older than a minute and than three of its pauses:
+ * ticker_max_lag while events wait for a tick, else ticker_idle_period. */
 #define OVERDUE_MS "(extract(epoch FROM greatest(interval '1 minute', 3 * CASE WHEN unticked > 0" \
 	" THEN queue_ticker_max_lag ELSE queue_ticker_idle_period END)) * 1000)::bigint"
 
-/* Asked for are the members of struct queue_backlog, in their order. */
+/* Selects the members of struct queue_backlog, in their order. */
 static const char backlog_sql[] =
 	"SELECT sub_last_tick, " AGE_MS("done.tick_time") ","
 	" last.tick_event_seq - done.tick_event_seq, coalesce(" AGE_MS("next.tick_time") ", 0),"

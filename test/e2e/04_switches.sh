@@ -13,6 +13,7 @@ case_help() {
 	for switch in help version quiet verbose daemon ini set reload stop kill register unregister rewind reset install once verify progress dry-run check show-config; do
 		expect_match out "--$switch"
 	done
+	expect_eq "$(awk 'length($0) > 80' out)" "" "lines wider than 80 columns"
 	cp out short
 	expect_exit 0 "$TDISPATCH" --help
 	cmp out short

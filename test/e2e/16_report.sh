@@ -408,12 +408,15 @@ case_the_ticker_stops() {
 	age_ticks 300
 	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events' bg.err
 	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events'
+	within 10 health_says 'NOT MOVING: no tick for 3'
 	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
 	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
 	expect_exit 1 "$TDISPATCH" --health --max-lag 300 job.ini
 	expect_match err '; lag 3[0-9]+ s \(limit 300 s\)$'
 	within 10 metric_is newest_tick_age_seconds 3
 	within 10 metric_is unticked_events 5
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +queue q: no tick for 3[0-9]+ s: does '
 	tick q
 	within 20 grep -q 'INFO .*queue q ticks again, after 3[0-9][0-9] s' bg.err
 	expect_eq "$(grep -c 'no tick for' bg.err)" 1
