@@ -292,7 +292,7 @@ int batch_run(struct loader *l, struct err *e)
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);
-	return rc;
+	return rc == 0 && txn_idle(j, e) < 0 ? e->code : rc;
 }
 
 int batch_finish(struct loader *l, struct err *e)

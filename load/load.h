@@ -426,6 +426,7 @@ struct job {
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
+	size_t stored_lanes;            /* the target's number; 0: it knows no position */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
 	int64_t single_until;           /* ticks up to this one are not merged */
@@ -468,6 +469,8 @@ enum txn_verdict {
  * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
  * and loads. */
 int txn_begin(struct job *, const struct queue_batch *, struct err *);
+/* On an empty queue: changes the number of lanes to the config's, if all are at its tick. */
+int txn_idle(struct job *, struct err *);
 /* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
  * transaction. The caller calls queue_batch_free, after an error too. */

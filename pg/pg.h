@@ -334,6 +334,7 @@ enum verdict_kind {
 	VERDICT_MOVE,                   /* the target has it up to a tick inside: move there */
 	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: single ticks */
 	VERDICT_LOST,                   /* lost position: write nothing */
+	VERDICT_LEFT,                   /* the same: another program moved lane 0's alone */
 	VERDICT_OTHER,                  /* the same: the queue reused the tick's number */
 	VERDICT_CHANGED                 /* lanes loaded it by another judge_rule: write nothing */
 };
