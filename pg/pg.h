@@ -15,6 +15,7 @@
 
 enum sqlstate_name {
 	SQLSTATE_DENIED,                /* a privilege is missing */
+	SQLSTATE_NO_COLUMN,
 	SQLSTATE_NO_TABLE,
 	SQLSTATE_TAKEN,                 /* the name of a new object is taken */
 	SQLSTATE_LOCKED,                /* lock_timeout expired */
