@@ -114,7 +114,7 @@ static char *value_of(struct loading *l, const struct key *key, struct err *why)
 	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
-/* Appends the variable that can name a file with the secret, where the environment is the config. */
+/* Where the environment is the config: appends the variable that can name a secret's file. */
 static void add_secret(const struct loading *l, const struct key *key, struct buf *text)
 {
 	if (key->type != KEY_CONNINFO || l->values.file || values_find(&l->values, key->name))

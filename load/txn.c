@@ -143,7 +143,8 @@ static int change_if_level(struct job *j, struct queue_batch *b, struct err *e)
 	c.n = j->lanes;
 	if (job_judge(j, &c, pos, &v, e) < 0)
 		return e->code;
-	if (v.kind == VERDICT_LOAD && v.loads[0] && !v.ahead && j->lanes != (size_t)j->conf->lanes) {
+	bool level = v.kind == VERDICT_LOAD && v.loads[0] && !v.ahead;
+	if (level && j->lanes != (size_t)j->conf->lanes) {
 		b->prev_us = pos[0].time_us;
 		return change_number(j, b, e);
 	}

@@ -18,7 +18,8 @@
 #define RULE_VERSION INT64_C(1)
 #define RULE_BITS 56
 
-static const char remedies[] = "Nothing was written. Is dst_db the right target? --rewind sets the queue to the target's tick,"
+static const char remedies[] = "Nothing was written. Is dst_db the right target?"
+	" --rewind sets the queue to the target's tick,"
 	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's";
 
 static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
