@@ -407,7 +407,7 @@ case_install() {
 	expect_match out "^MISSING  table tdispatch.dead_letter in dst_db: let an administrator .*, or $(cat dst.sql)$"
 	sql "$DST" <dst.sql
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "src_db: permission denied for function create_queue .*: let an administrator .*--set src_db=.*, or GRANT .*;$"
+	expect_match err "src_db: permission denied for function create_queue .*: let an administrator .*TDISPATCH_SRC_DB.*, or GRANT .*;$"
 	sed -n 's/.* or \(GRANT .*;\)$/\1/p' err >src.sql
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "^MISSING  queue q: check queue_name, or let an administrator .*, or $(cat src.sql)$"

@@ -38,7 +38,8 @@ static void test_lines(void)
 		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "0.9 s"
 			" behind; whether a process runs is not known: set pidfile or state_file" },
 		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 0) }, 1200, 0, true,
-			"nothing waits; whether a process runs is not known: set pidfile or state_file" },
+			"nothing waits; whether a process runs is not known: set pidfile or"
+				" state_file" },
 
 		/* too far behind */
 		{ { RUNS(7, 500, -1, -1), QUEUE(21000, 1, 900, 900, 0) }, 1200, 10, false,
