@@ -259,7 +259,7 @@ case_disk_is_full() {
 case_state_file_on_a_read_only_disk() {
 	orders_pair
 	PROGRAM=$STATIC running_job
-	strace -qq -o /dev/null -p "$PID" -P "$PWD/job.pid.state.new" -e trace=open,openat -e inject=open,openat:error=EROFS &
+	strace -qq -o /dev/null -p "$PID" -P job.pid.state.new -e trace=open,openat -e inject=open,openat:error=EROFS &
 	STARTED+=($!)
 	within 20 grep -q 'cannot write state_file job.pid.state: Read-only file system: mount a tmpfs there; --health will fail$' bg.err
 	kill -TERM "$PID"
