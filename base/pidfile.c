@@ -57,7 +57,8 @@ static int open_locked(const char *path, char *why, size_t why_size)
 	for (;;) {
 		int fd = file_open(path, O_RDWR, &reason);
 		if (fd < 0) {
-			snprintf(why, why_size, "cannot write pidfile %s: %s", path, reason);
+			snprintf(why, why_size, "cannot write pidfile %s: %s%s", path, reason,
+				strcmp(reason, strerror(ENOENT)) == 0 ? ": create the folder" : "");
 			return -1;
 		}
 		if (lock_file(fd) < 0) {

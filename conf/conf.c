@@ -114,6 +114,16 @@ static char *value_of(struct loading *l, const struct key *key, struct err *why)
 	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
+/* Where the environment is the config: appends the variable that can name a secret's file. */
+static void add_secret(const struct loading *l, const struct key *key, struct buf *text)
+{
+	if (key->type != KEY_CONNINFO || l->values.file || values_find(&l->values, key->name))
+		return;
+	buf_str(text, " or ");
+	values_variable(key->name, text);
+	buf_str(text, "_FILE");
+}
+
 /* One message names all keys that are missing. */
 static int must_be_set(struct loading *l, const char *name)
 {
@@ -121,12 +131,16 @@ static int must_be_set(struct loading *l, const char *name)
 
 	if (!l->missing && l->err->code)
 		return l->err->code;
-	if (l->missing++ == 0)
-		return bad_value(l, name, "must be set");
-	values_where(&l->values, name, &where);
+	const struct value *value = given(l, key_find(name));
+	values_where(&l->values, value ? value->key : name, &where);
+	const char *key = strrchr(buf_cstr(&where), ' ');       /* after the file and line */
+	size_t at = key ? (size_t)(key + 1 - where.p) : 0;
+	add_secret(l, key_find(name), &where);
 	const char *text = buf_cstr(&where);
-	const char *key = strrchr(text, ' ');   /* the word after the file and line */
-	err_add(l->err, "%s%s", l->missing == 2 ? ", and so must " : ", ", key ? key + 1 : text);
+	if (l->missing++ == 0)
+		err_set(l->err, ERR_CONF, "%s: must be set", text);
+	else
+		err_add(l->err, "%s%s", l->missing == 2 ? ", and so must " : ", ", text + at);
 	buf_free(&where);
 	return l->err->code;
 }
@@ -148,6 +162,25 @@ static int read_key(struct loading *l, const struct key *key)
 	return key->required ? must_be_set(l, key->name) : 0;
 }
 
+/* Appends what a name was meant to be, as it is written there: a key, or a variable. */
+static void add_likely(const struct value *value, struct buf *out)
+{
+	const char *like = key_like(value->key), *end = strrchr(value->key, '_');
+	struct buf name = { 0 };
+	bool file = value->from == VALUE_ENV && !like && end && strncmp(end, "_f", 2) == 0;
+
+	if (file) {
+		buf_add(&name, value->key, (size_t)(end - value->key));
+		like = key_find(buf_cstr(&name)) ? buf_cstr(&name) : key_like(buf_cstr(&name));
+	}
+	if (like) {
+		buf_str(out, "; did you mean ");
+		(value->from == VALUE_ENV ? values_variable(like, out) : buf_str(out, like));
+		buf_str(out, file ? "_FILE?" : "?");
+	}
+	buf_free(&name);
+}
+
 /* An unknown key that a known one uses through %(name)s is not a typo. */
 static void warn_unknown(struct loading *l)
 {
@@ -155,10 +188,10 @@ static void warn_unknown(struct loading *l)
 		const struct value *value = &l->values.at[i];
 		if (value->used || is_key(value->key))
 			continue;
-		const char *like = key_like(value->key);
-		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored%s%s%s\n",
-			value->where, like ? "; did you mean " : "", like ? like : "",
-			like ? "?" : "");
+		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored",
+			value->where);
+		add_likely(value, &l->conf->warnings);
+		buf_str(&l->conf->warnings, "\n");
 	}
 }
 

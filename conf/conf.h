@@ -42,6 +42,8 @@ bool values_in_environment(void);               /* has any TDISPATCH_ variable a
 struct value *values_find(const struct values *, const char *key);     /* NULL: not set */
 /* Appends the prefix of a message about the key, which need not be set. */
 void values_where(const struct values *, const char *key, struct buf *);
+/* Appends the key's variable of the environment. */
+void values_variable(const char *key, struct buf *);
 
 /* ---- embed.S: files embedded in the program, NUL-terminated */
 
@@ -140,6 +142,10 @@ extern const size_t key_count;
 const struct key *key_find(const char *name);   /* by its name or its alias; NULL: unknown */
 /* The name or alias that a misspelt one was probably meant to be; NULL: none. */
 const char *key_like(const char *name);
+/* Starts a search for the most similar of some names: the least difference that is none. */
+size_t key_unlike(const char *name);
+/* Takes over a name that is more similar; NULL: none. */
+void key_compare(const char *name, const char *known, size_t *best, const char **like);
 /* The member that holds the key's text; NULL if the key's type is not text. */
 char **key_text(const struct key *, const struct conf *);
 /* Parses value, a malloc'ed string that the conf takes over or that is freed, and stores it. 0, or

@@ -102,7 +102,7 @@ static size_t distance(const char *a, const char *b)
 	return d[n][m];
 }
 
-static void look_at(const char *name, const char *known, size_t *best, const char **like)
+void key_compare(const char *name, const char *known, size_t *best, const char **like)
 {
 	size_t differ = known ? distance(name, known) : *best;
 
@@ -112,14 +112,19 @@ static void look_at(const char *name, const char *known, size_t *best, const cha
 	}
 }
 
+size_t key_unlike(const char *name)
+{
+	return least(strlen(name) / 3, 3) + 1;          /* a letter in three, and three at most */
+}
+
 const char *key_like(const char *name)
 {
-	size_t best = least(strlen(name) / 3, 3) + 1;   /* a letter in three, and three at most */
+	size_t best = key_unlike(name);
 	const char *like = NULL;
 
 	for (size_t i = 0; i < key_count; i++) {
-		look_at(name, key_table[i].name, &best, &like);
-		look_at(name, key_table[i].alias, &best, &like);
+		key_compare(name, key_table[i].name, &best, &like);
+		key_compare(name, key_table[i].alias, &best, &like);
 	}
 	return like;
 }

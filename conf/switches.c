@@ -255,11 +255,28 @@ static int64_t seconds_of(const char *text)
 /* word: the argument that getopt is at; within a group of letters, optopt has the letter. */
 static int refuse(const char *word, const char *why)
 {
-	char text[200], letter[3] = { '-', (char)optopt, 0 };
+	char text[220], letter[3] = { '-', (char)optopt, 0 };
 
 	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word,
 		why);
 	return usage(text);
+}
+
+static int refuse_unknown(const struct options *o, const char *word)
+{
+	static const char unknown[] = "is an unknown or ambiguous option";
+	bool is_long = strncmp(word, "--", 2) == 0;
+	char name[32], why[100];
+	const char *like = NULL;
+
+	snprintf(name, sizeof name, "%.31s", is_long ? word + 2 : word);
+	name[strcspn(name, "=")] = 0;
+	size_t best = key_unlike(name);
+	for (const struct option *at = o->at; at->name && is_long; at++)
+		key_compare(name, at->name, &best, &like);
+	snprintf(why, sizeof why, "%s%s%s%s", unknown, like ? "; did you mean --" : "",
+		like ? like : "", like ? "?" : "");
+	return refuse(word, why);
 }
 
 /* Checks which switches go together, and finds the config. 0, or the exit code. */
@@ -299,9 +316,10 @@ int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, 
 	make_options(&options, modes, nmodes);
 	s->mode = modes;
 	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
-		if (opt == '?' || opt == ':')
-			return refuse(argv[optind - 1], opt == ':' ? "needs a value" :
-				"is an unknown or ambiguous option");
+		if (opt == '?')
+			return refuse_unknown(&options, argv[optind - 1]);
+		if (opt == ':')
+			return refuse(argv[optind - 1], "needs a value");
 		if (opt == 'q') {
 			s->verbosity--;
 		} else if (opt == 'v') {

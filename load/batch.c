@@ -246,8 +246,9 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
-	int verdict = load_or_blame(l, &p, e);
 
+	watch_begin(j->watch, batch);
+	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
 		tell(l, &p, clock_ms() - start_ms);
@@ -292,7 +293,7 @@ int batch_run(struct loader *l, struct err *e)
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);
-	return rc;
+	return rc == 0 && txn_idle(j, e) < 0 ? e->code : rc;
 }
 
 int batch_finish(struct loader *l, struct err *e)

@@ -21,6 +21,18 @@ static void add_remedy(const struct pass *p, struct err *e)
 		"dest_table must be there: create it, or check dest_table");
 }
 
+/* After a missing column: appends what to do. */
+static void add_column(const struct pass *p, struct err *e)
+{
+	const struct dest *d = &p->job->conf->dest;
+	bool inherits = d->period.method == PERIOD_NONE || table_makes_children(d);
+
+	if (!*p->fault.table || !sqlstate_is(e->sqlstate, SQLSTATE_NO_COLUMN))
+		return;
+	err_add(e, "; add it to %s (ALTER TABLE ... ADD COLUMN ...), then start again: nothing is"
+		" lost", inherits ? d->dest_table : p->fault.table);
+}
+
 /* Appends where the rows were to go. The lane's transaction is lost. */
 static void add_place(const struct pass *p, struct buf *place, struct err *e)
 {
@@ -96,6 +108,7 @@ static void name_event(const struct pass *p, struct err *e)
 void blame_batch(const struct pass *p, struct err *e)
 {
 	add_remedy(p, e);
+	add_column(p, e);
 	name_table(p, e);
 	if (p->event < 0 || (e->code != ERR_DATA && e->code != ERR_SHAPE))
 		return;

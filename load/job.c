@@ -157,6 +157,7 @@ static int check_registration(struct job *j, struct err *e)
 	if (job_check_name(c, j->src, j->dst[0], e) < 0 ||
 	    position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
 		return e->code;
+	j->stored_lanes = pos[0].known ? judge_lanes(&pos[0]) : 0;
 	if (state.consumer)
 		return check_position(j, &state, pos, n, e);
 	if (pos[0].known)

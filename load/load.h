@@ -116,6 +116,9 @@ struct health {                         /* what is known; -1 where it is not, al
 	int64_t still_ms;               /* without progress */
 	int64_t failing_ms;             /* since the first of its errors in a row; -1: none */
 	const char *error;              /* of the last one; "" */
+	int64_t from_tick, to_tick;     /* the batch at hand */
+	int64_t batch_ms;               /* since it began; -1: there is none */
+	bool stopping;                  /* after it */
 	struct queue_backlog queue;     /* after what the target has */
 	int64_t rate;                   /* events a second */
 	/* rate: by which the backlog shrinks, 0: it does not; else that are loaded */
@@ -180,6 +183,10 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	int64_t looked_events;          /* `events` then */
 	/* events a second by which the backlog shrank before; -1: unknown */
 	int64_t gain;
+	int64_t batch_ms;               /* when the batch at hand began; 0: there is none */
+	int64_t from_tick, to_tick;     /* of that batch */
+	int64_t stopping;               /* 1: after that batch */
+	char version[24];               /* of the process's program; "": unknown */
 };
 
 void state_begin(struct state *);               /* of this process */
@@ -212,6 +219,7 @@ struct progress {
 	bool verify;                    /* each batch is read a second time, */
 	bool verifying;                 /* and that is going on */
 	bool stopping;                  /* the current batch is the last */
+	bool lost;                      /* the position: the same command would fail again */
 	struct tally rows;
 };
 
@@ -307,6 +315,8 @@ void report_moves(struct report *, const struct conf *to);
 /* Called within a batch with the events read and the bytes sent so far: a change is progress.
  * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
+void report_begin(struct report *, const struct queue_batch *);        /* it is at hand */
+void report_stopping(struct report *);          /* after the batch at hand */
 void report_alive(struct report *);             /* progress of any other kind */
 void report_partition(struct report *);         /* progress: a partition was created */
 void report_batch(struct report *, const struct load *, const struct dead_list *);
@@ -344,6 +354,7 @@ void watch_show(struct watch *, enum progress_kind, bool verify);
 /* Called within a batch with the events read and the bytes sent so far. Returns the milliseconds
  * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
+void watch_begin(struct watch *, const struct queue_batch *);  /* before it is loaded */
 void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
 void watch_alive(struct watch *);               /* progress of any other kind */
 /* A new partition is committed. ahead: by premake. */
@@ -426,6 +437,7 @@ struct job {
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
+	size_t stored_lanes;            /* the target's number; 0: it knows no position */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
 	int64_t single_until;           /* ticks up to this one are not merged */
@@ -468,6 +480,8 @@ enum txn_verdict {
  * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
  * and loads. */
 int txn_begin(struct job *, const struct queue_batch *, struct err *);
+/* On an empty queue: changes the number of lanes to the config's, if all are at its tick. */
+int txn_idle(struct job *, struct err *);
 /* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
  * transaction. The caller calls queue_batch_free, after an error too. */

@@ -89,9 +89,11 @@ bool report_is_due(int64_t *next_ms, int64_t every_ms)
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
-		log_warn("cannot write %s %s: %s", key, path,
+		log_warn("cannot write %s %s: %s%s", key, path,
 			errno == ELOOP ? "it is a symbolic link" :
-			errno == EINVAL ? "it is no regular file" : strerror(errno));
+			errno == EINVAL ? "it is no regular file" : strerror(errno),
+			errno == EROFS && strcmp(key, "state_file") == 0 ?
+			": mount a tmpfs there; --health will fail" : "");
 	*failed = rc < 0;
 }
 
@@ -294,6 +296,28 @@ int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
 	return STATE_EVERY_MS;
 }
 
+/* Whoever looks while the batch waits must not see an idle process. */
+void report_begin(struct report *r, const struct queue_batch *b)
+{
+	struct state *s = &r->state;
+
+	if (strcmp(s->doing, "idle") == 0)
+		r->state_due_ms = 0;
+	if (strcmp(s->doing, "failing") != 0)
+		now_doing(r, "loading");
+	s->batch_ms = clock_ms();
+	s->from_tick = b->prev_tick;
+	s->to_tick = b->tick;
+	write_due(r);
+}
+
+void report_stopping(struct report *r)
+{
+	r->state.stopping = 1;
+	r->state_due_ms = 0;
+	write_due(r);
+}
+
 void report_partition(struct report *r)
 {
 	r->metrics.partitions++;
@@ -354,6 +378,7 @@ void report_success(struct report *r, bool idle)
 {
 	r->metrics.success_s = time(NULL);
 	r->state.events = r->metrics.events;
+	r->state.batch_ms = 0;
 	error_is_over(&r->state);
 	if (idle && r->state.looked_ms)
 		r->state.queue.events = r->state.queue.waiting_ms = 0;
@@ -369,6 +394,7 @@ void report_error(struct report *r, const struct err *e, bool again)
 	if (again)
 		metrics_retry(&r->metrics, e->code);
 	s->events = r->metrics.events;
+	s->batch_ms = 0;
 	s->error_at_s = time(NULL);
 	s->error_over_s = s->error_lasted_ms = 0;
 	s->error[text_line(s->error, sizeof s->error - 1, span_of(e->msg))] = 0;

@@ -247,6 +247,15 @@ static int64_t pause_when_empty(const struct run *r)
 	return r->busy_ms && ms < r->conf->loop_delay ? ms : r->conf->loop_delay;
 }
 
+/* --once: is all in, and also the number of lanes as the config has it? */
+static bool is_complete(const struct run *r)
+{
+	size_t stored = r->job.stored_lanes;
+
+	return r->asked->once && r->loader.last_tick >= r->until_tick &&
+		(!stored || stored == (size_t)r->conf->lanes);
+}
+
 /* 1: there may be more; 0: the queue is empty; else an error. */
 static int work(struct run *r, struct err *e)
 {
@@ -267,7 +276,7 @@ static int work(struct run *r, struct err *e)
 	report_success(&r->watch.report, rc == 0);
 	if (r->loader.events > events)
 		r->busy_ms = clock_ms();
-	return rc && !(r->asked->once && r->loader.last_tick >= r->until_tick);
+	return rc && !is_complete(r);
 }
 
 /* false: the pid file was removed, and another process holds a new one. */

@@ -39,6 +39,7 @@ void state_begin(struct state *s)
 {
 	*s = (struct state){
 		.pid = getpid(), .began = began(getpid()), .queue = QUEUE_UNKNOWN, .gain = -1,
+		.version = TDISPATCH_VERSION,
 	};
 }
 
@@ -57,7 +58,8 @@ static const struct { const char *name; size_t at, size; } lines[] = {
 	{ "looked_events", AT(looked_events) }, { "pending_events", AT(queue.events) },
 	{ "waiting_ms", AT(queue.waiting_ms) }, { "newest_tick_ms", AT(queue.newest_ms) },
 	{ "overdue_ms", AT(queue.overdue_ms) }, { "unticked_events", AT(queue.unticked) },
-	{ "gain", AT(gain) },
+	{ "gain", AT(gain) }, { "batch_ms", AT(batch_ms) }, { "from_tick", AT(from_tick) },
+	{ "to_tick", AT(to_tick) }, { "stopping", AT(stopping) }, { "version", TEXT_AT(version) },
 };
 
 #define LINES (sizeof lines / sizeof *lines)
@@ -119,6 +121,16 @@ bool state_is_live(const struct state *s)
 	return at == s->began || !at || (at > 0 && !s->began);
 }
 
+/* How old the newest tick is now, if there is none newer. But a ticker that was running has not
+ * stopped because nobody has looked since. */
+static int64_t newest(const struct queue_backlog *q, int64_t since_ms)
+{
+	bool stopped = q->overdue_ms >= 0 && q->newest_ms > q->overdue_ms;
+	int64_t ms = q->newest_ms + since_ms;
+
+	return q->overdue_ms < 0 || stopped || ms < q->overdue_ms ? ms : q->overdue_ms;
+}
+
 /* What is known of the backlog, without what was loaded since. */
 static struct queue_backlog backlog(const struct state *s, int64_t now_ms)
 {
@@ -137,6 +149,8 @@ static struct queue_backlog backlog(const struct state *s, int64_t now_ms)
 	}
 	if (!s->looked_ms || since_ms > LOOK_VALID_MS)
 		q.newest_ms = q.unticked = -1;
+	else if (q.newest_ms >= 0)
+		q.newest_ms = newest(&q, since_ms);
 	return q;
 }
 
@@ -149,7 +163,9 @@ struct health state_health(const struct state *s)
 		.still_ms = live ? now_ms - s->progress_ms : -1,
 		.failing_ms = live && failing ? now_ms - s->failing_ms : -1,
 		.error = live || failing ? s->error : "", .queue = backlog(s, now_ms),
-		.rate = s->gain, .gains = s->gain >= 0,
+		.rate = s->gain, .gains = s->gain >= 0, .stopping = s->stopping,
+		.from_tick = s->from_tick, .to_tick = s->to_tick,
+		.batch_ms = live && s->batch_ms > 0 ? now_ms - s->batch_ms : -1,
 	};
 
 	if (!live)

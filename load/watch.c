@@ -35,6 +35,7 @@ static void tell_stopping(struct watch *w)
 	if (w->stopping || !process_stop_after_batch())
 		return;
 	w->stopping = true;
+	report_stopping(&w->report);
 	log_warn("finishing this batch; again: stop now, this batch is rolled back");
 }
 
@@ -46,6 +47,12 @@ int64_t watch_pass(struct watch *w, int64_t events, int64_t bytes)
 	ticker_tend(w->ticker);
 	return sooner(w->shown ? progress_show(&w->progress, events) : -1,
 		report_progress(&w->report, events, bytes));
+}
+
+void watch_begin(struct watch *w, const struct queue_batch *b)
+{
+	if (w)
+		report_begin(&w->report, b);
 }
 
 void watch_verify(struct watch *w, bool on)
@@ -194,6 +201,7 @@ void watch_batch(struct watch *w, const struct load *load, const struct tally *r
 void watch_error(struct watch *w, const struct err *e, bool again)
 {
 	w->progress.errors++;
+	w->progress.lost = e->code == ERR_POSITION;
 	report_error(&w->report, e, again);
 }
 

@@ -86,7 +86,7 @@ int admin_unregister(struct job *j, struct err *e)
 static int check_tick(struct job *j, const struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
-	const struct queue_batch none = { .prev_tick = state->consumer_tick };
+	struct queue_batch none = { .prev_tick = state->consumer_tick };
 	struct position pos[LANES_MAX];
 	struct judge_case judged = { .conf = c, .batch = &none, .pos = pos };
 
@@ -94,7 +94,12 @@ static int check_tick(struct job *j, const struct queue_state *state, struct err
 	    queue_times(j->src, c->queue_name, pos, judged.n, &judged.newest, e) < 0)
 		return e->code;
 	struct verdict v = judge_position(&judged);
-	return v.kind == VERDICT_OTHER ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
+	if (v.kind != VERDICT_OTHER) {
+		none.prev_tick = pos[0].tick;   /* where the queue will be */
+		v = judge_position(&judged);
+	}
+	return v.kind == VERDICT_OTHER || v.kind == VERDICT_LEFT ?
+		err_set(e, ERR_POSITION, "%s", v.words) : 0;
 }
 
 int admin_rewind(struct job *j, struct err *e)

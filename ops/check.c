@@ -14,6 +14,7 @@ struct check {
 	struct job *job;
 	bool registered;                /* PgQ, the queue and the consumer exist, */
 	bool unregistered;              /* or all but the consumer do */
+	int64_t consumer_tick;          /* the queue's; 0: not known */
 	struct style style;             /* of the source */
 	struct feed feed;
 	struct rights rights;           /* that are lacking on a server */
@@ -208,6 +209,7 @@ static void check_queue(struct check *c, const struct queue_state *state)
 	finding_ok("queue %s", conf->queue_name);
 	c->unregistered = !state->consumer;
 	c->registered = state->consumer;
+	c->consumer_tick = state->consumer_tick;
 	if (state->consumer)
 		finding_ok("consumer %s is registered", conf->consumer_name);
 	check_ticks(c, state);
@@ -311,6 +313,9 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
 	else if (known)
 		check_tick(c, tick);
+	else if (c->registered && c->consumer_tick > 1)
+		finding_warning("the queue is at tick %" PRId64 ", the target knows none: what came"
+			" before is not there", c->consumer_tick);
 }
 
 static void check_position(struct check *c)

@@ -2,6 +2,7 @@
  * --check's part about dest_table: is it there, has it the columns that rows bring, and do values
  * mean there what they meant in the source? Changes nothing.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ops.h"
@@ -72,6 +73,32 @@ static void check_fields(struct look *l)
 			finding_missing(l->found, "column %.*s of %s, which fields names",
 				(int)dest->field[i].target.n, dest->field[i].target.p,
 				dest->dest_table);
+}
+
+/* With fields = *: columns that all events bring and the table lacks. */
+static void check_brought(struct look *l)
+{
+	const struct tally *brought = &l->feed->columns;
+	struct span *column = mem_alloc((brought->n + 1) * sizeof *column);
+	struct err e = { 0 };
+	size_t n = 0, at = 0, which;
+
+	for (size_t i = 0; i < brought->n && !l->dest->nfield; i++)
+		if (!span_eq(span_of(brought->at[i].name), dest_part_column(l->dest)))
+			column[n++] = span_of(brought->at[i].name);
+	for (; at < n; at++) {
+		if (table_lacks(l->dst, &l->table, column + at, n - at, &which, &e) < 0)
+			break;
+		at += which;
+		if (at < n)
+			finding_warning("%s has no column %.*s, which events bring (fields = *): a"
+				" run would end. ALTER TABLE %s ADD COLUMN ...",
+				l->dest->dest_table, (int)column[at].n, column[at].p,
+				l->dest->dest_table);
+	}
+	if (e.code)
+		finding_missing(l->found, "%s", e.msg);
+	free(column);
 }
 
 /* ---- dates and other values */
@@ -203,6 +230,7 @@ static void check_table(struct look *l)
 {
 	finding_ok("table %s", l->dest->dest_table);
 	check_fields(l);
+	check_brought(l);
 	check_part_field(l);
 	check_part_zone(l);
 	check_rounding(l);

@@ -225,6 +225,7 @@ static void say_process(struct status *s)
 	bool live = state_is_live(state), failing = live && state->failing_ms;
 
 	say_count(s, "pid", live ? state->pid : -1);
+	say_text(s, "version", live && *state->version ? state->version : NULL);
 	say_text(s, "doing", live ? state->doing : NULL);
 	say_seconds(s, "progress_age_seconds", live, clock_ms() - state->progress_ms);
 	say_seconds(s, "failing_seconds", failing, clock_ms() - state->failing_ms);
@@ -248,7 +249,7 @@ static void say_all(struct status *s)
 	say_count(s, "target_tick", s->target_tick);
 	say_count(s, "pending_events", b->events);
 	say_count(s, "unticked_events", b->unticked);
-	say_seconds(s, "lag_seconds", b->lag_ms >= 0, b->lag_ms);
+	say_seconds(s, "lag_seconds", b->lag_ms >= 0 && s->target_tick >= 0, b->lag_ms);
 	say_process(s);
 	say_count(s, "dead_letters", s->dead);
 	if (s->json || *s->dead_error)

@@ -15,6 +15,7 @@
 
 enum sqlstate_name {
 	SQLSTATE_DENIED,                /* a privilege is missing */
+	SQLSTATE_NO_COLUMN,
 	SQLSTATE_NO_TABLE,
 	SQLSTATE_TAKEN,                 /* the name of a new object is taken */
 	SQLSTATE_LOCKED,                /* lock_timeout expired */
@@ -334,6 +335,7 @@ enum verdict_kind {
 	VERDICT_MOVE,                   /* the target has it up to a tick inside: move there */
 	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: single ticks */
 	VERDICT_LOST,                   /* lost position: write nothing */
+	VERDICT_LEFT,                   /* the same: another program moved lane 0's alone */
 	VERDICT_OTHER,                  /* the same: the queue reused the tick's number */
 	VERDICT_CHANGED                 /* lanes loaded it by another judge_rule: write nothing */
 };

@@ -674,6 +674,49 @@ case_check_finds_what_is_missing() {
 	check_fails "pgq_ext"
 }
 
+# What events bring and the target lacks, and a target that is empty while the queue has moved on.
+case_check_what_a_run_would_lack() {
+	local tick
+	orders_pair
+	check_says '^ready$'
+	expect_no_match out '^warning +(orders has no column|the queue is at tick)'
+	src "alter table orders add colour text, add size int"
+	orders 1 1
+	check_says '^warning  orders has no column colour, which events bring \(fields = \*\): a run would end\. ALTER TABLE orders ADD COLUMN'
+	expect_match out '^warning  orders has no column size,'
+	check_says '^ready$' --set fields=id,day
+	expect_no_match out 'has no column'
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'add it to orders \(ALTER TABLE \.\.\. ADD COLUMN \.\.\.\), then start again: nothing is lost'
+	expect_no_match err 'what was loaded is kept'
+	dst "alter table orders add colour text, add size int"
+	once
+	expect_rows 1
+	dst "delete from pgq_ext.completed_tick"
+	tick=$(consumer_tick)
+	check_says "^warning  the queue is at tick $tick, the target knows none: what came before is not there$"
+}
+
+case_misspelt_switches() {
+	expect_exit 2 "$TDISPATCH" --health --maxlag 5 job.ini
+	expect_match err "--maxlag is an unknown or ambiguous option; did you mean --max-lag\?"
+	expect_exit 2 "$TDISPATCH" --stauts=x job.ini
+	expect_match err "did you mean --status\?"
+	expect_exit 2 "$TDISPATCH" --nothing-like-it job.ini
+	expect_no_match err "did you mean"
+}
+
+# The name of an option is told; what may be a password is not.
+case_misspelt_connection_options() {
+	offline_config
+	expect_exit 2 "$TDISPATCH" --check job.ini --set "dst_db=dbname=a usr=mover"
+	expect_match err "dst_db: 'usr' is no connection option$"
+	expect_exit 2 "$TDISPATCH" --check job.ini --set "dst_db=dbname=a password=very secret=x"
+	expect_match err "dst_db is no valid connection string"
+	expect_no_match err "secret"
+}
+
 case_check_without_pgq() {
 	new_pair "$CASE"
 	config "src_db=dbname=$DST"

@@ -185,7 +185,7 @@ case_strange_pid_files() {
 case_pid_file_cannot_be_written() {
 	orders_pair pidfile=nofolder/job.pid
 	expect_exit 1 "$TDISPATCH" job.ini
-	expect_match err nofolder
+	expect_match err 'nofolder.*No such file or directory: create the folder'
 }
 
 case_pid_file_goes() {

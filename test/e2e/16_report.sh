@@ -256,6 +256,16 @@ case_disk_is_full() {
 	expect_end 0 5
 }
 
+case_state_file_on_a_read_only_disk() {
+	orders_pair
+	PROGRAM=$STATIC running_job
+	strace -qq -o /dev/null -p "$PID" -P job.pid.state.new -e trace=open,openat -e inject=open,openat:error=EROFS &
+	STARTED+=($!)
+	within 20 grep -q 'cannot write state_file job.pid.state: Read-only file system: mount a tmpfs there; --health will fail$' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
 # What ended with an error leaves it to be read.
 case_error_at_the_end_stays() {
 	orders_pair
@@ -349,6 +359,7 @@ case_status() {
 	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_eq "$(said queue)" q
 	expect_eq "$(said consumer)" job
+	expect_eq "$(said version)" "$("$TDISPATCH" --version | cut -d ' ' -f 2)"
 	expect_eq "$(said target_tick)" "$(completed_tick)"
 	expect_eq "$(said source_tick)" "$(src "select max(tick_id) from pgq.tick")"
 	expect_eq "$(said target_tick)" "$(said source_tick)"
@@ -394,7 +405,7 @@ case_status_of_what_waits() {
 	expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	[ "$(field json unticked_events)" -ge 3 ] || fail "without a tick: $(field json unticked_events)"
-	field json verdict | grep -q '^BEHIND: [0-9,]* events, 1[0-9][0-9] s$' || fail "$(cat json)"
+	field json verdict | grep -q "^BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s$" || fail "$(cat json)"
 	expect_exit 0 "$TDISPATCH" --status --set state_file=none job.ini
 	expect_match out '^verdict +no process runs; [0-9,]+ events wait'
 }
@@ -455,12 +466,45 @@ case_behind() {
 	age_ticks 100
 	start job.ini
 	within 20 rows_are_coming 500
-	within 10 health_says 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading [0-9,]*/s: about [0-9]* s$'
-	verdict 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading' || fail "$(cat out)"
+	within 10 health_says "BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s, loading [0-9,]*/s: about [0-9]* s$"
+	verdict "BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s, loading" || fail "$(cat out)"
 	expect_exit 1 "$TDISPATCH" --health --max-lag 60 job.ini
 	expect_match err '^BEHIND: .*; lag 1[0-9][0-9] s \(limit 60 s\)'
 	kill -TERM "$PID"
 	expect_end 0 5
+}
+
+# A batch that waits for a lock is at hand, and being stopped finishes it.
+case_batch_at_hand() {
+	orders_pair
+	running_job
+	within 10 doing idle
+	hold "lock table orders_2026_01_31"
+	orders 10 12
+	tick q
+	within 10 health_says 'OK: loading ticks [0-9]*-[0-9]* for [0-9.]* s$'
+	within 10 health_says 'OK: loading ticks [0-9]*-[0-9]* for [2-9]\.[0-9] s$'
+	expect_exit 1 "$TDISPATCH" --health --max-lag 1 job.ini
+	expect_match err '^TOO FAR BEHIND: lag [0-9.]+ s \(limit 1 s\)$'
+	verdict 'OK: loading ticks' || fail "$(cat out)"
+	kill -INT "$PID"
+	within 10 health_says 'OK: stopping: finishes its batch, ticks [0-9]*-[0-9]* for'
+	end_sleepers
+	expect_end 0 10
+}
+
+# Nobody knows of a process, nor, at first, of a position.
+case_status_without_state_file() {
+	orders_pair pidfile=
+	tick q
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json lag_seconds)" None
+	orders 1 3
+	tick q
+	once
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_eq "$(said verdict)" "nothing waits; whether a process runs is not known: set pidfile or state_file"
 }
 
 health_says() {

@@ -7,9 +7,9 @@ listening_job() {
 	orders_pair
 	config "metrics_listen=127.0.0.1:$PORT" "$@"
 	[ -z "${SECRET:-}" ] || sed -i "s/^src_db.*/& password=$SECRET/" job.ini
-	start job.ini
 	orders 1 3
 	tick q
+	start job.ini
 	within 20 dst_gives 3 "select count(*) from orders"
 	within 10 eval 'get /metrics && grep -q "^tdispatch_rows_total{.*} 3$" answer'
 }
