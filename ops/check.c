@@ -308,7 +308,7 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
 	if (known && c->unregistered)
-		finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
+		finding_missing(c->found, "%s", (queue_unregistered(c->job->src, conf, tick, &e), e.msg));
 	else if (known)
 		check_tick(c, tick);
 }

@@ -141,7 +141,8 @@ int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
 int admin_tick(struct job *, struct err *);
-/* yes: does not ask whoever is at a terminal. */
+/* yes: does not ask whoever is at a terminal, nor whether the consumer is registered on another
+ * queue. */
 int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */
 int admin_install(struct job *, const char *role, struct err *);
