@@ -253,6 +253,9 @@ int queue_unregister(struct pq *, const char *queue, const char *consumer, struc
 /* Appends the names of other queues on which the consumer is registered. */
 int queue_elsewhere(struct pq *, const char *queue, const char *consumer, struct buf *queues,
 	struct err *);
+/* Appends the queue's other consumers, for a message. */
+int queue_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
+	struct err *);
 /* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
  * registered with the queue. */
 int queue_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);

@@ -274,6 +274,24 @@ int queue_elsewhere(struct pq *src, const char *queue, const char *consumer, str
 	return e->code;
 }
 
+int queue_others(struct pq *src, const char *queue, const char *consumer, struct buf *names,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT string_agg(co_name || ' (' || ticks || ' ticks behind)', ', '"
+		" ORDER BY co_name) FROM pgq.queue, pgq.consumer, pgq.subscription,"
+		" LATERAL (SELECT count(*) AS ticks FROM pgq.tick WHERE tick_queue = queue_id"
+		" AND tick_id > sub_last_tick) t WHERE sub_queue = queue_id"
+		" AND sub_consumer = co_id AND queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " AND co_name <> ");
+	buf_literal(&sql, span_of(consumer));
+	if (run(src, &sql, e) == 0 && pq_value(src, 0, 0))
+		buf_str(names, pq_value(src, 0, 0));
+	return e->code;
+}
+
 int queue_unregistered(struct pq *src, const struct conf *c, int64_t tick, struct err *e)
 {
 	struct buf queues = { 0 };
