@@ -180,7 +180,8 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	int64_t looked_events;          /* `events` then */
 	/* events a second by which the backlog shrank before; -1: unknown */
 	int64_t gain;
-	char config[512], consumer_name[128], queue_name[128];  /* of what config it is; "": unknown */
+	/* whose it is; "": unknown */
+	char config[512], consumer_name[128], queue_name[128];
 };
 
 void state_begin(struct state *);               /* of this process */

@@ -313,9 +313,11 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
 	if (known && c->unregistered)
-		finding_missing(c->found, "%s", (queue_unregistered(c->job->src, conf, tick, &e), e.msg));
+		queue_unregistered(c->job->src, conf, tick, &e);
 	else if (known)
 		check_tick(c, tick);
+	if (e.code)
+		finding_missing(c->found, "%s", e.msg);
 }
 
 /* A new name for an old consumer leaves what is pending behind. */

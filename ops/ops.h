@@ -119,8 +119,8 @@ void checkparts_run(struct look *);
 /* ---- checkdest.c: --check's part about dest_table; calls the two above */
 
 /* job: age_look was called. dst: an open connection. Errors are findings. */
-void checkdest_run(struct findings *, const struct job *, struct pq *dst, const struct dest *, const struct style *,
-	const struct feed *);
+void checkdest_run(struct findings *, const struct job *, struct pq *dst, const struct dest *,
+	const struct style *, const struct feed *);
 
 /* ---- check.c: --check */
 

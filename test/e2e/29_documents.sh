@@ -62,6 +62,19 @@ symptoms() {
 	done <commands
 }
 
+# -s does not wait: after the line that README and the page tell to type, the next run starts.
+case_wait_for_the_end() {
+	local wait='while tdispatch --health old.ini; do sleep 1; done'
+	grep -qF "$wait" "$TOP/README.md" || fail "README.md has not: $wait"
+	grep -qF "${wait/old/orders}" "$TOP/dist/man/tdispatch.1" || fail "the page has not: $wait"
+	orders_pair
+	mv job.ini old.ini
+	background job.pid -d old.ini
+	within 10 test -s job.pid.state
+	printf '%s\n' 'tdispatch -s old.ini' "$wait" 'tdispatch --once old.ini' >recipe.sh
+	paste_it recipe.sh
+}
+
 case_once() {
 	local old
 	no_databases warehouse
