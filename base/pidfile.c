@@ -192,8 +192,8 @@ int pidfile_holder(const char *path, char *why, size_t why_size)
 	if (fd >= 0)
 		close(fd);
 	if (old)
-		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs,"
-			" which its own switches stop", path, old);
+		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs:"
+			" table_dispatcher.py has -s to stop it, and the like", path, old);
 	else if (!pid)
 		snprintf(why, why_size, "it is not running: nobody holds pidfile %s", path);
 	return pid;
