@@ -264,7 +264,7 @@ int queue_elsewhere(struct pq *src, const char *queue, const char *consumer, str
 	struct buf sql = { 0 };
 
 	buf_str(&sql, "SELECT string_agg(queue_name, ', ' ORDER BY queue_name)"
-		" FROM " PGQ ".queue, " PGQ ".consumer, " PGQ ".subscription WHERE sub_queue = queue_id"
+		" FROM \1.queue, \1.consumer, \1.subscription WHERE sub_queue = queue_id"
 		" AND sub_consumer = co_id AND queue_name <> ");
 	buf_literal(&sql, span_of(queue));
 	buf_str(&sql, " AND co_name = ");
@@ -280,8 +280,8 @@ int queue_others(struct pq *src, const char *queue, const char *consumer, struct
 	struct buf sql = { 0 };
 
 	buf_str(&sql, "SELECT string_agg(co_name || ' (' || ticks || ' ticks behind)', ', '"
-		" ORDER BY co_name) FROM " PGQ ".queue, " PGQ ".consumer, " PGQ ".subscription,"
-		" LATERAL (SELECT count(*) AS ticks FROM " PGQ ".tick WHERE tick_queue = queue_id"
+		" ORDER BY co_name) FROM \1.queue, \1.consumer, \1.subscription,"
+		" LATERAL (SELECT count(*) AS ticks FROM \1.tick WHERE tick_queue = queue_id"
 		" AND tick_id > sub_last_tick) t WHERE sub_queue = queue_id"
 		" AND sub_consumer = co_id AND queue_name = ");
 	buf_literal(&sql, span_of(queue));
