@@ -151,9 +151,8 @@ case_switching() {
 	expect_match out 'consumer +job'
 	step 'The way back' >back
 	expect_eq "$(wc -l <back)" 3
-	bash -c "$(sed -n 1p back)"
-	within 20 process_gone "${STARTED[-1]}"
-	bash -c "$(sed -n 2p back)"
+	bash -e back
+	within 5 process_gone "${STARTED[-1]}"
 	expect_eq "$(completed_tick)" "$(consumer_tick)" "ticks of target and queue"
 	expect_eq "$(src "select sub_batch is null from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer where co_name = 'job'")" t
 }
