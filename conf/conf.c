@@ -77,8 +77,10 @@ static void check_semicolons(struct loading *l, const struct value *value)
 	if (l->values.old)
 		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in"
 			" table_dispatcher 2.1, and is part of the value today: give the comment a"
-			" line of its own, or where it is no comment name the section [tdispatch]",
-			value->where);
+			" line of its own, or where it is no comment name the section"
+			" [tdispatch]%s", value->where, values_find(&l->values, "job_name") ? "" :
+			", and add job_name = " VALUES_OLD_SECTION ", the consumer's name till"
+			" now");
 	else
 		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line"
 			" of its own\n", value->where);

@@ -74,9 +74,9 @@ static void name_table(const struct pass *p, struct err *e)
 static void add_ways(const struct job *j, struct err *e)
 {
 	if (j->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
-		err_add(e, "; mend the table, or go on without the event: on_error = dead_letter"
-			" keeps it in tdispatch.dead_letter (--install creates that, --replay loads"
-			" it later), on_error = skip leaves it out");
+		err_add(e, "; mend the table or the config, or go on without the event:"
+			" on_error = dead_letter keeps it in tdispatch.dead_letter (--install"
+			" creates that, --replay loads it later), on_error = skip leaves it out");
 }
 
 /* Prefixes the error with the batch, the event, its source table and its partition. */

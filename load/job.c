@@ -161,7 +161,7 @@ static int check_registration(struct job *j, struct err *e)
 	if (state.consumer)
 		return check_position(j, &state, pos, n, e);
 	if (pos[0].known)
-		return position_unregistered(c, pos[0].tick, e);
+		return queue_unregistered(j->src, c, pos[0].tick, e);
 	log_warn("consumer %s was not registered on queue %s: it is now, and gets what comes"
 		" from now on", c->consumer_name, c->queue_name);
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);

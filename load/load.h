@@ -187,9 +187,15 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	int64_t from_tick, to_tick;     /* of that batch */
 	int64_t stopping;               /* 1: after that batch */
 	char version[24];               /* of the process's program; "": unknown */
+	/* whose it is; "": unknown */
+	char config[512], consumer_name[128], queue_name[128];
 };
 
 void state_begin(struct state *);               /* of this process */
+void state_name(struct state *, const struct conf *);   /* whose it is */
+/* Is process pid, which holds the config's pidfile, one of another file, for another consumer or
+ * queue? Then why says so. false in doubt. */
+bool state_is_anothers(const struct conf *, int pid, char *why, size_t why_size);
 /* 0, or -1 with errno. */
 int state_write(const char *path, const struct state *);
 /* 0, or -1 with errno; EINVAL: not a state file. */

@@ -235,6 +235,7 @@ void report_start(struct report *r, const struct conf *conf)
 	};
 	r->metrics.dead_waiting = -1;
 	state_begin(&r->state);
+	state_name(&r->state, conf);
 	look_for_another(r, conf);
 	progress(r, "starting");
 	write_due(r);
@@ -263,6 +264,7 @@ void report_moves(struct report *r, const struct conf *to)
 {
 	leave(r->conf->state_file, to->state_file, r->state_failed || r->silent);
 	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed || r->silent);
+	state_name(&r->state, to);
 	look_for_another(r, to);
 	r->state.queue = (struct queue_backlog)QUEUE_UNKNOWN;   /* it may be another queue */
 	r->state.looked_ms = 0;

@@ -60,6 +60,8 @@ static const struct { const char *name; size_t at, size; } lines[] = {
 	{ "overdue_ms", AT(queue.overdue_ms) }, { "unticked_events", AT(queue.unticked) },
 	{ "gain", AT(gain) }, { "batch_ms", AT(batch_ms) }, { "from_tick", AT(from_tick) },
 	{ "to_tick", AT(to_tick) }, { "stopping", AT(stopping) }, { "version", TEXT_AT(version) },
+	{ "gain", AT(gain) }, { "config", TEXT_AT(config) },
+	{ "consumer_name", TEXT_AT(consumer_name) }, { "queue_name", TEXT_AT(queue_name) },
 };
 
 #define LINES (sizeof lines / sizeof *lines)
@@ -129,6 +131,36 @@ static int64_t newest(const struct queue_backlog *q, int64_t since_ms)
 	int64_t ms = q->newest_ms + since_ms;
 
 	return q->overdue_ms < 0 || stopped || ms < q->overdue_ms ? ms : q->overdue_ms;
+}
+
+/* ---- whose it is */
+
+void state_name(struct state *s, const struct conf *c)
+{
+	char *path = realpath(c->file, NULL);
+
+	snprintf(s->config, sizeof s->config, "%s", path ? path : c->file);
+	snprintf(s->consumer_name, sizeof s->consumer_name, "%s", c->consumer_name);
+	snprintf(s->queue_name, sizeof s->queue_name, "%s", c->queue_name);
+	free(path);
+}
+
+bool state_is_anothers(const struct conf *c, int pid, char *why, size_t why_size)
+{
+	struct state mine = { 0 }, its;
+
+	if (!c->state_file || !c->consumer_name || !c->queue_name ||
+	    state_read(c->state_file, &its) < 0 || its.pid != pid || !*its.config)
+		return false;
+	state_name(&mine, c);
+	if (strcmp(its.config, mine.config) == 0 ||
+	    (strcmp(its.consumer_name, mine.consumer_name) == 0 &&
+	     strcmp(its.queue_name, mine.queue_name) == 0))
+		return false;
+	snprintf(why, why_size, "process %d, which holds pidfile %s, runs with another config, %s,"
+		" for consumer %s of queue %s: give this one a pidfile of its own", pid,
+		c->pidfile, its.config, its.consumer_name, its.queue_name);
+	return true;
 }
 
 /* What is known of the backlog, without what was loaded since. */

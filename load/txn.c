@@ -219,6 +219,15 @@ static size_t names_of_lane(const struct job *j, size_t lane, const struct tally
 	return n;
 }
 
+/* One that part_keep may have detached is no child for sure. */
+static bool has_old(const struct table_name *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (names[i].old)
+			return true;
+	return false;
+}
+
 /* Commits one lane. first: statements to run before, in the same message. b: NULL leaves the
  * position as it is. */
 static int commit_after(struct job *j, const char *first, size_t lane, const struct queue_batch *b,
@@ -255,9 +264,10 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
 	size_t n = names_of_lane(j, lane, rows, names);
 	struct buf first = { 0 };
+	bool children = j->children && !has_old(names, n);
 
-	admit_add_checks(&first, j->dst[lane], d, names, n, j->children, &j->generated);
-	if (!j->children && !e->code)
+	admit_add_checks(&first, j->dst[lane], d, names, n, children, &j->generated);
+	if (!children && !e->code)
 		admit_check(j->dst[lane], d, names, n, &j->children, NULL, e);
 	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0) {
 		admit_explain(j->dst[lane], d, names, n, &j->generated, e);

@@ -106,13 +106,18 @@ static void check_whole_file(const char *key, const char *path)
 	buf_free(&folder);
 }
 
-static void check_old_process(struct check *c, const char *pidfile)
+/* A process that is not this config's keeps a run from starting. */
+static void check_holder(struct check *c, const char *pidfile)
 {
+	char why[1024];
 	int pid = pidfile ? pidfile_old_program(pidfile) : 0;
 
 	if (pid)
 		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that"
 			" runs: stop it, and wait until it is gone", pidfile, pid);
+	pid = !pid && pidfile ? pidfile_holder(pidfile, why, sizeof why) : 0;
+	if (pid > 0 && state_is_anothers(c->job->conf, pid, why, sizeof why))
+		finding_wrong(c->found, "%s", why);
 }
 
 /* The running process of this config may be the one that listens. */
@@ -148,7 +153,7 @@ static void check_files(struct check *c)
 	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
 		state = NULL;           /* next to it, in the same folder */
 	check_kept_file(c, "pidfile", conf->pidfile);
-	check_old_process(c, conf->pidfile);
+	check_holder(c, conf->pidfile);
 	if (conf->logfile && strcmp(conf->logfile, "syslog") != 0)
 		check_kept_file(c, "logfile", conf->logfile);
 	check_whole_file("state_file", state);
@@ -310,12 +315,30 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
 	if (known && c->unregistered)
-		finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
+		queue_unregistered(c->job->src, conf, tick, &e);
 	else if (known)
 		check_tick(c, tick);
 	else if (c->registered && c->consumer_tick > 1)
 		finding_warning("the queue is at tick %" PRId64 ", the target knows none: what came"
 			" before is not there", c->consumer_tick);
+	if (e.code)
+		finding_missing(c->found, "%s", e.msg);
+}
+
+/* A new name for an old consumer leaves what is pending behind. */
+static void tell_unregistered(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf others = { 0 };
+	struct err e = { 0 };
+
+	if (queue_others(c->job->src, conf->queue_name, conf->consumer_name, &others, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	finding_warning("consumer %s is not registered: it will be at start, with --register or"
+		" with --install, and gets what comes from then on%s%s", conf->consumer_name,
+		others.len ? ". If another of the queue's is meant, name it in consumer_name: " :
+		"", buf_cstr(&others));
+	buf_free(&others);
 }
 
 static void check_position(struct check *c)
@@ -333,8 +356,21 @@ static void check_position(struct check *c)
 	else
 		check_known(c, known, tick);
 	if (c->unregistered && !known && !e.code)
-		finding_warning("consumer %s is not registered: it will be at start, with"
-			" --register or with --install", conf->consumer_name);
+		tell_unregistered(c);
+}
+
+/* Which tables part_keep may have detached depends on the time. No further connection is opened. */
+static void look_at_clocks(struct check *c)
+{
+	struct job *j = c->job;
+	struct err e = { 0 };
+
+	if (j->conf->dest.keep.unit == PERIOD_NONE)
+		return;
+	j->ddl = j->dst[0];
+	if (age_look(j, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	j->ddl = NULL;
 }
 
 static void check_target(struct check *c)
@@ -350,7 +386,8 @@ static void check_target(struct check *c)
 		finding_wrong(c->found, "%s", name.msg);
 	if (conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
-	checkdest_run(c->found, dst, &conf->dest, &c->style, &c->feed);
+	look_at_clocks(c);
+	checkdest_run(c->found, c->job, dst, &conf->dest, &c->style, &c->feed);
 }
 
 int check_run(struct job *job)

@@ -250,10 +250,12 @@ static void check_all(struct look *l)
 	check_style(l);
 }
 
-void checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest,
-	const struct style *style, const struct feed *feed)
+void checkdest_run(struct findings *found, const struct job *job, struct pq *dst,
+	const struct dest *dest, const struct style *style, const struct feed *feed)
 {
-	struct look l = { .found = found, .dst = dst, .dest = dest, .style = style, .feed = feed };
+	struct look l = {
+		.found = found, .job = job, .dst = dst, .dest = dest, .style = style, .feed = feed,
+	};
 	struct buf name = { 0 };
 	struct err e = { 0 };
 

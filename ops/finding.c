@@ -91,6 +91,9 @@ static void add_right(struct findings *f, const char *what, const struct right *
 	case RIGHT_REPLAY:
 		finding_optional("right on %s for --replay: %s", what, right->give);
 		break;
+	case RIGHT_KEEP:
+		finding_warning("right on %s for part_keep: %s", what, right->give);
+		break;
 	case RIGHT_VERIFY:
 		finding_optional("right on %s for --verify: %s", what, right->give);
 		break;

@@ -25,7 +25,8 @@ struct feed {                           /* what triggers say of events; zeroed: 
 enum right_use {                        /* these numbers stand in SQL, too */
 	RIGHT_RUN,                      /* a run needs it */
 	RIGHT_PERHAPS,                  /* for events that do not bring a column */
-	RIGHT_REPLAY, RIGHT_VERIFY      /* --replay, --verify */
+	RIGHT_REPLAY, RIGHT_VERIFY,     /* --replay, --verify */
+	RIGHT_KEEP                      /* part_keep, for partitions that another role made */
 };
 
 struct right {
@@ -97,6 +98,7 @@ void checksource_free(struct feed *);
 
 struct look {                           /* at one destination */
 	struct findings *found;
+	const struct job *job;          /* knows what is older than part_keep */
 	struct pq *dst;
 	const struct dest *dest;
 	const struct style *style;      /* of the source; zeroed when it could not be asked */
@@ -116,9 +118,9 @@ void checkparts_run(struct look *);
 
 /* ---- checkdest.c: --check's part about dest_table; calls the two above */
 
-/* dst: an open connection. Errors are findings. */
-void checkdest_run(struct findings *, struct pq *dst, const struct dest *, const struct style *,
-	const struct feed *);
+/* job: age_look was called. dst: an open connection. Errors are findings. */
+void checkdest_run(struct findings *, const struct job *, struct pq *dst, const struct dest *,
+	const struct style *, const struct feed *);
 
 /* ---- check.c: --check */
 
@@ -141,7 +143,8 @@ int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
 int admin_tick(struct job *, struct err *);
-/* yes: does not ask whoever is at a terminal. */
+/* yes: does not ask whoever is at a terminal, nor whether the consumer is registered on another
+ * queue. */
 int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */
 int admin_install(struct job *, const char *role, struct err *);

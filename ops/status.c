@@ -252,7 +252,7 @@ static void say_all(struct status *s)
 	say_seconds(s, "lag_seconds", b->lag_ms >= 0 && s->target_tick >= 0, b->lag_ms);
 	say_process(s);
 	say_count(s, "dead_letters", s->dead);
-	if (s->json || *s->dead_error)
+	if (s->json || (*s->dead_error && c->on_error == ON_ERROR_DEAD_LETTER))
 		say_text(s, "dead_letters_error", *s->dead_error ? s->dead_error : NULL);
 	say_count(s, "partitions", s->partitions);
 	buf_str(&s->out, s->json ? "}\n" : "");

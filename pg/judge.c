@@ -20,7 +20,8 @@
 
 static const char remedies[] = "Nothing was written. Is dst_db the right target?"
 	" --rewind sets the queue to the target's tick,"
-	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's";
+	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's."
+	" If another config has this consumer name, do neither: give one a job_name of its own";
 
 static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

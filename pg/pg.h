@@ -191,9 +191,6 @@ int position_look(struct pq *, const char *consumer, enum position_kind,
 	struct position pos[LANES_MAX], size_t *n, struct err *);
 /* Reads the consumer's tick without a lock, from any pgq_ext. *tick: 0 if it is not known. */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
-/* Returns ERR_POSITION: the target has a tick of a consumer that is not registered with the
- * queue. */
-int position_unregistered(const struct conf *, int64_t tick, struct err *);
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
@@ -254,6 +251,15 @@ int queue_create(struct pq *, const char *queue, struct err *);
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
 /* Removes the consumer from the queue, with its position and its open batch. */
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
+/* Appends the names of other queues on which the consumer is registered. */
+int queue_elsewhere(struct pq *, const char *queue, const char *consumer, struct buf *queues,
+	struct err *);
+/* Appends the queue's other consumers, for a message. */
+int queue_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
+	struct err *);
+/* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
+ * registered with the queue. */
+int queue_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);
 /* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
  * PgQ no longer has the tick. */
 int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick,

@@ -344,6 +344,10 @@ case_default_section() {
 # What was a comment to table_dispatcher 2.1 and is none today, and the other way round.
 case_semicolons() {
 	offline_config job_name= consumer_name=
+	printf 'log_count = 3 ; of them\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'name the section \[tdispatch\], and add job_name = table_dispatcher'
+	sed -i '/; of them/d' job.ini
 	printf 'job_name = orders ; our job\n' >>job.ini
 	expect_exit 2 "$TDISPATCH" --show-config job.ini
 	expect_match err 'line [0-9]+: job_name: .*comment.*\[tdispatch\]'
@@ -825,6 +829,14 @@ case_check_lost_position() {
 	check_says '^ready$'
 	tick q
 	check_says '^ready$'
+}
+
+# A new name for the consumer that the queue has would leave behind what is pending.
+case_check_new_name() {
+	orders_pair job_name=old
+	tick q
+	expect_exit 1 "$TDISPATCH" --check job.ini --set job_name=new --set dst_db="dbname=$SRC"
+	expect_match out 'consumer new is not registered: .* name it in consumer_name: old \([1-9][0-9]* ticks behind\)$'
 }
 
 case_check_changes_nothing() {

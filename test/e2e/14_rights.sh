@@ -329,7 +329,7 @@ case_install_prints() {
 	bare_pair "partition by range (day)" "part_template=$PARTITION_OF" on_error=dead_letter
 	as_admin --install
 	expect_match out '^  src_db: GRANT pgq_reader TO ROLE;$'
-	expect_match out '^  dst_db: GRANT SELECT, DELETE ON tdispatch.dead_letter TO ROLE; \(for --replay\)$'
+	expect_match out '^  dst_db: GRANT SELECT, DELETE ON tdispatch.dead_letter TO ROLE; -- for --replay$'
 	sed -n "s/^  src_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >src.sql
 	sed -n "s/^  dst_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >dst.sql
 	sql "$SRC" <src.sql

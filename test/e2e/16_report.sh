@@ -558,6 +558,8 @@ case_status_without_right_to_letters() {
 	expect_eq "$(said dead_letters)" -
 	expect_match out '^dead_letters_error +.*permission denied for table dead_letter'
 	expect_match out '^partitions +0'
+	expect_exit 0 "$TDISPATCH" --status job.ini --set "dst_db=dbname=$DST user=looker" --set on_error=stop
+	expect_no_match out dead_letters_error
 	dst "drop owned by looker; drop role looker"
 }
 

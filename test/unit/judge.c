@@ -237,7 +237,8 @@ static void test_words(void)
 	check_str("lost", v.words, "lost position: queue q is at tick 10, the target of consumer"
 		" job at tick 9. Nothing was written. Is dst_db the right target? --rewind sets the"
 		" queue to the target's tick, if PgQ still has it; --reset forgets the target's"
-		" tick and goes on from the queue's");
+		" tick and goes on from the queue's. If another config has this consumer name, do"
+		" neither: give one a job_name of its own");
 	pos = at(20, 0);
 	v = judge_position(&c);
 	check_str("is in", v.words, "batch 7 is in the target already");
