@@ -119,6 +119,14 @@ static void unwatched(const struct queue_backlog *q, struct buf *line)
 	buf_str(line, "whether a process runs is not known: set pidfile or state_file");
 }
 
+/* The ticker may be slow, or have stopped not long ago. */
+static void await_tick(const struct queue_backlog *q, struct buf *line)
+{
+	add_events(line, "OK: ", q->unticked);
+	buf_str(line, q->unticked == 1 ? " waits" : " wait");
+	add_seconds(line, " for a tick, the newest is ", q->newest_ms, " old");
+}
+
 static void all_well(const struct health *h, struct buf *line)
 {
 	const struct queue_backlog *q = &h->queue;
@@ -129,6 +137,8 @@ static void all_well(const struct health *h, struct buf *line)
 		at_hand(h, line);
 	else if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
 		add_seconds(line, "OK: nothing waits, the newest tick is ", q->newest_ms, " old");
+	else if (q->events == 0 && q->unticked > 0 && q->newest_ms > BEHIND_MS)
+		await_tick(q, line);
 	else if (q->lag_ms >= 0)
 		add_seconds(line, "OK: ", q->lag_ms, " behind");
 	else
