@@ -89,8 +89,8 @@ static void test_lines(void)
 			true, "OK: 0.9 s behind" },
 
 		/* no ticks */
-		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true, "OK: 1 event waits"
-			" for a tick, the newest is 60 s old" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true,
+			"OK: 1 event waits for a tick, the newest is 60 s old" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
 			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
