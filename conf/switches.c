@@ -307,61 +307,70 @@ static int check_together(struct switches *s, int nfiles, char **files)
 	return 0;
 }
 
+static bool take_flag(struct switches *s, int opt)
+{
+	bool *flag = opt == 'd' ? &s->daemon : opt == OPT_ONCE ? &s->once :
+		opt == OPT_VERIFY ? &s->verify : opt == OPT_JSON ? &s->json :
+		opt == OPT_WATCH ? &s->watch : opt == OPT_YES ? &s->yes : NULL;
+
+	if (opt == 'q' || opt == 'v')
+		s->verbosity += opt == 'v' ? 1 : -1;
+	else if (flag)
+		*flag = true;
+	else
+		return false;
+	return true;
+}
+
+/* 0, or the exit code. */
+static int take_value(struct switches *s, int opt, char *value)
+{
+	switch (opt) {
+	case OPT_PROGRESS:
+		s->progress_json = true;
+		return strcmp(value, "json") == 0 ? 0 : usage("--progress takes only json");
+	case OPT_SET:
+		if (s->nsets == SETS_MAX)
+			return usage("too many --set (at most 64)");
+		s->sets[s->nsets++] = value;
+		return 0;
+	case OPT_GRANT:
+		s->grant = value;
+		return 0;
+	case OPT_COMPLETION:
+		exit(print_completion(value, switches_help) ? 0 :
+			usage("--completion takes bash, zsh or fish"));
+	default:
+		*(opt == OPT_MAX_LAG ? &s->max_lag : &s->max_stall) = seconds_of(value);
+		return seconds_of(value) ? 0 : usage("--max-lag and --max-stall take a whole"
+			" number of seconds, 1 or more");
+	}
+}
+
 int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, int argc,
 	char **argv)
 {
 	struct options options;
-	int opt;
+	int opt, rc = 0;
 
 	make_options(&options, modes, nmodes);
 	s->mode = modes;
-	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
+	while (!rc && (opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
 		if (opt == '?')
 			return refuse_unknown(&options, argv[optind - 1]);
 		if (opt == ':')
 			return refuse(argv[optind - 1], "needs a value");
-		if (opt == 'q') {
-			s->verbosity--;
-		} else if (opt == 'v') {
-			s->verbosity++;
-		} else if (opt == 'd') {
-			s->daemon = true;
-		} else if (opt == OPT_ONCE) {
-			s->once = true;
-		} else if (opt == OPT_VERIFY) {
-			s->verify = true;
-		} else if (opt == OPT_PROGRESS) {
-			if (strcmp(optarg, "json") != 0)
-				return usage("--progress takes only json");
-			s->progress_json = true;
-		} else if (opt == OPT_SET) {
-			if (s->nsets == SETS_MAX)
-				return usage("too many --set (at most 64)");
-			s->sets[s->nsets++] = optarg;
-		} else if (opt == OPT_COMPLETION) {
-			exit(print_completion(optarg, switches_help) ? 0 :
-				usage("--completion takes bash, zsh or fish"));
-		} else if (opt == OPT_JSON) {
-			s->json = true;
-		} else if (opt == OPT_GRANT) {
-			s->grant = optarg;
-		} else if (opt == OPT_WATCH) {
-			s->watch = true;
-		} else if (opt == OPT_YES) {
-			s->yes = true;
-		} else if (opt == OPT_MAX_LAG || opt == OPT_MAX_STALL) {
-			*(opt == OPT_MAX_LAG ? &s->max_lag : &s->max_stall) = seconds_of(optarg);
-			if (seconds_of(optarg) == 0)
-				return usage("--max-lag and --max-stall take a whole number of"
-					" seconds, 1 or more");
-		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
+		if (take_flag(s, opt))
+			continue;
+		if (optarg)
+			rc = take_value(s, opt, optarg);
+		else if (s->mode != modes && s->mode != find_mode(modes, opt))
 			return usage("two switches contradict each other");
-		} else {
+		else
 			s->mode = find_mode(modes, opt);
-		}
 	}
 	s->tick = s->mode->traits & MODE_TICK;
 	if (s->tick && s->once)
 		s->mode = modes;
-	return check_together(s, argc - optind, argv + optind);
+	return rc ? rc : check_together(s, argc - optind, argv + optind);
 }
