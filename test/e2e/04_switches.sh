@@ -724,7 +724,7 @@ case_misspelt_connection_options() {
 case_check_without_pgq() {
 	new_pair "$CASE"
 	config "src_db=dbname=$DST"
-	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\)$'
+	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\), or PgQue$'
 	src "drop extension pgq cascade; create schema pgq"
 	check_fails '^MISSING  src_db has no PgQ' --set "src_db=dbname=$SRC"
 }
