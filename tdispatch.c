@@ -26,16 +26,19 @@ static int refuse(const char *why, int code)
 	return code;
 }
 
+/* -r, -s, -k */
 static int send_signal(struct app *a)
 {
-	char why[512];
+	char why[1024];
 
 	if (!a->conf.pidfile)
 		return refuse("the config has no pidfile, so the running process cannot be found",
 			2);
-	if (pidfile_signal(a->conf.pidfile, a->asked.mode->signal, why, sizeof why) == 0)
-		return 0;
-	return refuse(why, 1);
+	int pid = pidfile_holder(a->conf.pidfile, why, sizeof why);
+	if (pid <= 0 || state_is_anothers(&a->conf, pid, why, sizeof why) ||
+	    pidfile_signal(pid, a->asked.mode->signal, why, sizeof why) < 0)
+		return refuse(why, 1);
+	return 0;
 }
 
 /* --health. Prints one line, for the log of a container engine. */

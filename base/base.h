@@ -230,8 +230,10 @@ void pidfile_unlink(void);
 void pidfile_remove(void);
 /* The pid in path if that process is table_dispatcher, which takes no lock; else 0. */
 int pidfile_old_program(const char *path);
-/* Sends sig to the process that holds the lock on path. 0, or -1 with the reason in why. */
-int pidfile_signal(const char *path, int sig, char *why, size_t why_size);
+/* The process that holds the lock on path. 0: none, or -1, with the reason in why. */
+int pidfile_holder(const char *path, char *why, size_t why_size);
+/* 0, or -1 with the reason in why. */
+int pidfile_signal(int pid, int sig, char *why, size_t why_size);
 
 /* ---- process.c: signals, waiting, going to the background */
 

@@ -267,7 +267,7 @@ static void step(const struct server *s, struct client *c)
 		drain(c);
 }
 
-/* Its time is over, or its place is needed. */
+/* Closes a client whose time is over, or whose place is needed. */
 static void end(const struct server *s, struct client *c, int status)
 {
 	if (!c->out.len && (c->n || status != 408))
@@ -318,7 +318,8 @@ static void accept_one(struct server *s)
 	c->n = c->sent = c->drained = 0;
 }
 
-/* Ends the clients whose time is over. Returns the milliseconds until the next one's is. */
+/* Ends the clients whose time is over. Returns the milliseconds until the
+ * next client's time is over. */
 static int64_t end_late(struct server *s)
 {
 	int64_t now_ms = clock_ms(), wait_ms = CLIENT_MS;

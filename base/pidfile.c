@@ -49,6 +49,26 @@ static int lock_file(int fd)
 	return fcntl(fd, F_SETLK, &lock);
 }
 
+/* The process that holds the lock; 0: none. */
+static int holder_of(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0 ?
+		(int)lock.l_pid : 0;
+}
+
+/* pid 0: it has just ended, or lives in another container. */
+static void say_locked(const char *path, int pid, char *why, size_t why_size)
+{
+	char who[32] = "";
+
+	if (pid)
+		snprintf(who, sizeof who, " by process %d", pid);
+	snprintf(why, why_size, "pidfile %s is locked%s: this config runs already, or another has"
+		" the same pidfile", path, who);
+}
+
 /* The descriptor, -1 or PIDFILE_HELD. */
 static int open_locked(const char *path, char *why, size_t why_size)
 {
@@ -57,14 +77,14 @@ static int open_locked(const char *path, char *why, size_t why_size)
 	for (;;) {
 		int fd = file_open(path, O_RDWR, &reason);
 		if (fd < 0) {
-			snprintf(why, why_size, "cannot write pidfile %s: %s", path, reason);
+			snprintf(why, why_size, "cannot write pidfile %s: %s%s", path, reason,
+				strcmp(reason, strerror(ENOENT)) == 0 ? ": create the folder" : "");
 			return -1;
 		}
 		if (lock_file(fd) < 0) {
 			bool locked = errno == EACCES || errno == EAGAIN;
 			if (locked)
-				snprintf(why, why_size, "pidfile %s is locked: it is running"
-					" already", path);
+				say_locked(path, holder_of(fd), why, why_size);
 			else
 				snprintf(why, why_size, "cannot lock pidfile %s: %s", path,
 					strerror(errno));
@@ -161,27 +181,29 @@ int pidfile_keep(char *why, size_t why_size)
 	return rc;
 }
 
-int pidfile_signal(const char *path, int sig, char *why, size_t why_size)
+int pidfile_holder(const char *path, char *why, size_t why_size)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 && errno != ENOENT) {
 		snprintf(why, why_size, "cannot read pidfile %s: %s", path, strerror(errno));
 		return -1;
 	}
-	bool locked = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
-		lock.l_pid > 0;
+	int pid = fd < 0 ? 0 : holder_of(fd), old = pid ? 0 : pidfile_old_program(path);
 	if (fd >= 0)
 		close(fd);
-	if (!locked) {
+	if (old)
+		snprintf(why, why_size, "pidfile %s names process %d, a table_dispatcher that runs:"
+			" table_dispatcher.py has -s to stop it, and the like", path, old);
+	else if (!pid)
 		snprintf(why, why_size, "it is not running: nobody holds pidfile %s", path);
-		return -1;
-	}
-	if (kill(lock.l_pid, sig) < 0) {
-		snprintf(why, why_size, "cannot signal process %d: %s", (int)lock.l_pid,
-			strerror(errno));
-		return -1;
-	}
-	return 0;
+	return pid;
+}
+
+int pidfile_signal(int pid, int sig, char *why, size_t why_size)
+{
+	if (kill(pid, sig) == 0)
+		return 0;
+	snprintf(why, why_size, "cannot signal process %d: %s", pid, strerror(errno));
+	return -1;
 }

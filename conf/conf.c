@@ -13,6 +13,25 @@ static bool is_key(const char *name)
 	return key_find(name);
 }
 
+/* Appends what a name was meant to be, as it is written there: a key, or a variable. */
+static void add_likely(const struct value *value, struct buf *out)
+{
+	const char *like = key_like(value->key), *end = strrchr(value->key, '_');
+	struct buf name = { 0 };
+	bool file = value->from == VALUE_ENV && !like && end && strncmp(end, "_f", 2) == 0;
+
+	if (file) {
+		buf_add(&name, value->key, (size_t)(end - value->key));
+		like = key_find(buf_cstr(&name)) ? buf_cstr(&name) : key_like(buf_cstr(&name));
+	}
+	if (like) {
+		buf_str(out, "; did you mean ");
+		(value->from == VALUE_ENV ? values_variable(like, out) : buf_str(out, like));
+		buf_str(out, file ? "_FILE?" : "?");
+	}
+	buf_free(&name);
+}
+
 /* An unknown key that a known one uses through %(name)s is not a typo. */
 static void warn_unknown(struct reading *l)
 {
@@ -21,10 +40,10 @@ static void warn_unknown(struct reading *l)
 		bool is_ignore = value->section && strcmp(value->key, "ignore") == 0;
 		if (value->used || is_key(value->key) || is_ignore)
 			continue;
-		const char *like = key_like(value->key);
-		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored%s%s%s\n",
-			value->where, like ? "; did you mean " : "", like ? like : "",
-			like ? "?" : "");
+		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored",
+			value->where);
+		add_likely(value, &l->conf->warnings);
+		buf_str(&l->conf->warnings, "\n");
 	}
 }
 

@@ -48,6 +48,8 @@ struct value *values_find(const struct values *, const char *key);     /* NULL: 
 struct value *values_find_in(const struct values *, const char *section, const char *key);
 /* Appends the prefix of a message about the key, which need not be set. */
 void values_where(const struct values *, const char *key, struct buf *);
+/* Appends the key's variable of the environment. */
+void values_variable(const char *key, struct buf *);
 
 /* ---- embed.S: files embedded in the program, NUL-terminated */
 
@@ -170,6 +172,10 @@ extern const size_t key_count;
 const struct key *key_find(const char *name);   /* by its name or its alias; NULL: unknown */
 /* The name or alias that a misspelt one was probably meant to be; NULL: none. */
 const char *key_like(const char *name);
+/* Starts a search for the most similar of some names: the least difference that is none. */
+size_t key_unlike(const char *name);
+/* Takes over a name that is more similar; NULL: none. */
+void key_compare(const char *name, const char *known, size_t *best, const char **like);
 bool key_is_of_dest(const struct key *);        /* may it stand in a rule's section? */
 /* In all three, dest holds the destination's keys: conf's own or a rule's. */
 /* The member that holds the key's text; NULL if the key's type is not text. */

@@ -10,7 +10,7 @@
 #include "conf.h"
 
 #define LETTERS_MAX 40                  /* of a name that is compared with those of keys */
-#define SECONDS_END 1e9                 /* about 30 years */
+#define SECONDS_MAX 999999999           /* about 30 years */
 
 #define AT(member) .at = offsetof(struct conf, member)
 
@@ -124,7 +124,7 @@ static size_t distance(const char *a, const char *b)
 	return d[n][m];
 }
 
-static void look_at(const char *name, const char *known, size_t *best, const char **like)
+void key_compare(const char *name, const char *known, size_t *best, const char **like)
 {
 	size_t differ = known ? distance(name, known) : *best;
 
@@ -134,14 +134,19 @@ static void look_at(const char *name, const char *known, size_t *best, const cha
 	}
 }
 
+size_t key_unlike(const char *name)
+{
+	return least(strlen(name) / 3, 3) + 1;          /* a letter in three, and three at most */
+}
+
 const char *key_like(const char *name)
 {
-	size_t best = least(strlen(name) / 3, 3) + 1;   /* a letter in three, and three at most */
+	size_t best = key_unlike(name);
 	const char *like = NULL;
 
 	for (size_t i = 0; i < key_count; i++) {
-		look_at(name, key_table[i].name, &best, &like);
-		look_at(name, key_table[i].alias, &best, &like);
+		key_compare(name, key_table[i].name, &best, &like);
+		key_compare(name, key_table[i].alias, &best, &like);
 	}
 	return like;
 }
@@ -194,7 +199,7 @@ static bool parse_seconds(const char *text, int64_t *ms)
 
 	if (end == text || *end || text[strspn(text, "0123456789.eE+-")])
 		return false;
-	if (seconds < 0 || seconds >= SECONDS_END)
+	if (seconds < 0 || seconds > SECONDS_MAX)
 		return false;
 	*ms = (int64_t)(seconds * 1000 + 0.5);
 	if (seconds > 0 && *ms == 0)
@@ -223,7 +228,7 @@ static void say_wanted(const struct key *key, struct buf *why)
 	if (key->type == KEY_INT)
 		buf_fmt(why, "not a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
 	else if (key->type == KEY_SECONDS)
-		buf_str(why, "not a number of seconds");
+		buf_fmt(why, "not a number of seconds from 0 to %d", SECONDS_MAX);
 	for (const char *before = "neither "; key->type == KEY_WORD && *words;) {
 		struct span word = next_word(&words);
 		buf_fmt(why, "%s%.*s", *words ? before : " nor ", (int)word.n, word.p);

@@ -40,17 +40,24 @@ static bool may_be_empty(const struct reading *l, const struct key *key)
 	return l->section || (key->type != KEY_INT && key->type != KEY_SECONDS);
 }
 
-int reading_refuse(struct reading *l, const char *name, const char *why)
+/* Appends where the value of the key is from. */
+static void add_where(const struct reading *l, const char *name, struct buf *where)
 {
 	const struct value *value = reading_given(l, key_find(name));
-	struct buf where = { 0 };
 
 	if (value && value->section)
-		buf_str(&where, value->where);
+		buf_str(where, value->where);
 	else
-		values_where(&l->values, value ? value->key : name, &where);
+		values_where(&l->values, value ? value->key : name, where);
 	if (l->section && !(value && value->section))
-		buf_fmt(&where, " (for section [%.200s])", l->section);
+		buf_fmt(where, " (for section [%.200s])", l->section);
+}
+
+int reading_refuse(struct reading *l, const char *name, const char *why)
+{
+	struct buf where = { 0 };
+
+	add_where(l, name, &where);
 	err_set(l->err, ERR_CONF, "%s: %s", buf_cstr(&where), why);
 	buf_free(&where);
 	return l->err->code;
@@ -79,8 +86,10 @@ static void check_semicolons(struct reading *l, const struct value *value)
 	if (l->values.old)
 		err_set(l->err, ERR_CONF, "%s: a ; after a blank began a comment in"
 			" table_dispatcher 2.1, and is part of the value today: give the comment a"
-			" line of its own, or where it is no comment name the section [tdispatch]",
-			value->where);
+			" line of its own, or where it is no comment name the section"
+			" [tdispatch]%s", value->where, values_find(&l->values, "job_name") ? "" :
+			", and add job_name = " VALUES_OLD_SECTION ", the consumer's name till"
+			" now");
 	else
 		buf_fmt(&l->conf->warnings, "%s: the ; is part of the value: a comment has a line"
 			" of its own\n", value->where);
@@ -119,20 +128,39 @@ char *reading_value(struct reading *l, const struct key *key, struct err *why)
 	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
+/* Where the environment is the config: the end of the variable that can name a secret's file. */
+static const char *secret_suffix(const struct reading *l, const char *name)
+{
+	const struct key *key = key_find(name);
+
+	return key->type == KEY_CONNINFO && !l->values.file && !values_find(&l->values, key->name) ?
+		"_FILE" : NULL;
+}
+
 /* One message names all keys that are missing. */
 static int must_be_set(struct reading *l, const char *name)
 {
-	struct buf where = { 0 };
+	struct buf where = { 0 }, secret = { 0 };
 
 	if (!l->missing && l->err->code)
 		return l->err->code;
-	if (l->missing++ == 0)
-		return reading_refuse(l, name, "must be set");
-	values_where(&l->values, name, &where);
-	const char *text = buf_cstr(&where);
-	const char *key = strrchr(text, ' ');   /* the word after the file and line */
-	err_add(l->err, "%s%s", l->missing == 2 ? ", and so must " : ", ", key ? key + 1 : text);
+	if (secret_suffix(l, name)) {
+		buf_str(&secret, " or ");
+		values_variable(name, &secret);
+		buf_str(&secret, secret_suffix(l, name));
+	}
+	if (l->missing++ == 0) {
+		add_where(l, name, &where);
+		err_set(l->err, ERR_CONF, "%s%s: must be set", buf_cstr(&where), buf_cstr(&secret));
+	} else {
+		values_where(&l->values, name, &where);
+		const char *text = buf_cstr(&where);
+		const char *key = strrchr(text, ' ');   /* the word after the file and line */
+		err_add(l->err, "%s%s%s", l->missing == 2 ? ", and so must " : ", ",
+			key ? key + 1 : text, buf_cstr(&secret));
+	}
 	buf_free(&where);
+	buf_free(&secret);
 	return l->err->code;
 }
 

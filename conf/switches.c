@@ -150,7 +150,7 @@ const char switches_help[] =
 	"      --tick          make a tick, so that all that is committed now is pending;\n"
 	"                      alone, or with --once, which then loads it\n"
 	"      --progress AS   with --once: json prints the progress, one object per line\n"
-	"      --verify        with --once: compare each batch with its events, then commit\n"
+	"      --verify        with --once: compare each batch with its events first\n"
 	"      --set KEY=VALUE override a key of the config; up to 64 times\n"
 	"\n"
 	"      --completion SHELL print the completion of bash, zsh or fish\n"
@@ -158,14 +158,14 @@ const char switches_help[] =
 	"      --show-config   print the effective config, passwords masked\n"
 	"      --show-partitions  list the partitions, and what part_keep would remove\n"
 	"      --check         connect, list what is there and what is missing: ready?\n"
-	"      --dry-run       read one batch and print what would be done; changes nothing\n"
+	"      --dry-run       print what the next batch would do; changes nothing\n"
 	"      --status        show the positions of queue and target, and the process\n"
 	"      --watch         with --status: again each second, until Ctrl-C\n"
 	"      --json          with --status: for programs\n"
-	"      --health        is the running process healthy? 0 yes, 1 no; asks no server\n"
-	"      --max-stall S   with --health: seconds without progress that are healthy (1200)\n"
-	"      --max-lag S     with --health: seconds behind the source that are healthy (any)\n"
-	"      --install       create what is missing: pgq_ext on the target, queue, consumer\n"
+	"      --health        is the process healthy? 0 yes, 1 no; asks no server\n"
+	"      --max-stall S   with --health: seconds without progress allowed (1200)\n"
+	"      --max-lag S     with --health: seconds behind the source allowed (any)\n"
+	"      --install       create what is missing: pgq_ext, queue, consumer\n"
 	"      --grant ROLE    with --install: give that role the rights that a run needs\n"
 	"      --register      register the consumer on the queue\n"
 	"      --unregister    remove the consumer from the queue\n"
@@ -180,8 +180,8 @@ const char switches_help[] =
 	"  -k, --kill          exit at once; the batch will come again (SIGTERM)\n"
 	"\n"
 	"Each key can also come from the environment: TDISPATCH_<KEY>=value, or\n"
-	"TDISPATCH_<KEY>_FILE=file, which holds the value. --set overrides the environment,\n"
-	"which overrides config.ini.\n"
+	"TDISPATCH_<KEY>_FILE=file, which holds the value. --set overrides the\n"
+	"environment, which overrides config.ini.\n"
 	"\n"
 	"Exit codes: 0 done, 1 failed while running, 2 wrong usage or config.\n"
 	"Begin with: tdispatch --ini > my.ini; edit it; tdispatch --check my.ini\n";
@@ -255,11 +255,28 @@ static int64_t seconds_of(const char *text)
 /* word: the argument that getopt is at; within a group of letters, optopt has the letter. */
 static int refuse(const char *word, const char *why)
 {
-	char text[200], letter[3] = { '-', (char)optopt, 0 };
+	char text[220], letter[3] = { '-', (char)optopt, 0 };
 
 	snprintf(text, sizeof text, "%.100s %s", optopt > ' ' && optopt < OPT_FIRST ? letter : word,
 		why);
 	return usage(text);
+}
+
+static int refuse_unknown(const struct options *o, const char *word)
+{
+	static const char unknown[] = "is an unknown or ambiguous option";
+	bool is_long = strncmp(word, "--", 2) == 0;
+	char name[32], why[100];
+	const char *like = NULL;
+
+	snprintf(name, sizeof name, "%.31s", is_long ? word + 2 : word);
+	name[strcspn(name, "=")] = 0;
+	size_t best = key_unlike(name);
+	for (const struct option *at = o->at; at->name && is_long; at++)
+		key_compare(name, at->name, &best, &like);
+	snprintf(why, sizeof why, "%s%s%s%s", unknown, like ? "; did you mean --" : "",
+		like ? like : "", like ? "?" : "");
+	return refuse(word, why);
 }
 
 /* Checks which switches go together, and finds the config. 0, or the exit code. */
@@ -290,60 +307,70 @@ static int check_together(struct switches *s, int nfiles, char **files)
 	return 0;
 }
 
+static bool take_flag(struct switches *s, int opt)
+{
+	bool *flag = opt == 'd' ? &s->daemon : opt == OPT_ONCE ? &s->once :
+		opt == OPT_VERIFY ? &s->verify : opt == OPT_JSON ? &s->json :
+		opt == OPT_WATCH ? &s->watch : opt == OPT_YES ? &s->yes : NULL;
+
+	if (opt == 'q' || opt == 'v')
+		s->verbosity += opt == 'v' ? 1 : -1;
+	else if (flag)
+		*flag = true;
+	else
+		return false;
+	return true;
+}
+
+/* 0, or the exit code. */
+static int take_value(struct switches *s, int opt, char *value)
+{
+	switch (opt) {
+	case OPT_PROGRESS:
+		s->progress_json = true;
+		return strcmp(value, "json") == 0 ? 0 : usage("--progress takes only json");
+	case OPT_SET:
+		if (s->nsets == SETS_MAX)
+			return usage("too many --set (at most 64)");
+		s->sets[s->nsets++] = value;
+		return 0;
+	case OPT_GRANT:
+		s->grant = value;
+		return 0;
+	case OPT_COMPLETION:
+		exit(print_completion(value, switches_help) ? 0 :
+			usage("--completion takes bash, zsh or fish"));
+	default:
+		*(opt == OPT_MAX_LAG ? &s->max_lag : &s->max_stall) = seconds_of(value);
+		return seconds_of(value) ? 0 : usage("--max-lag and --max-stall take a whole"
+			" number of seconds, 1 or more");
+	}
+}
+
 int switches_parse(struct switches *s, const struct mode *modes, size_t nmodes, int argc,
 	char **argv)
 {
 	struct options options;
-	int opt;
+	int opt, rc = 0;
 
 	make_options(&options, modes, nmodes);
 	s->mode = modes;
-	while ((opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
-		if (opt == '?' || opt == ':')
-			return refuse(argv[optind - 1], opt == ':' ? "needs a value" :
-				"is an unknown or ambiguous option");
-		if (opt == 'q') {
-			s->verbosity--;
-		} else if (opt == 'v') {
-			s->verbosity++;
-		} else if (opt == 'd') {
-			s->daemon = true;
-		} else if (opt == OPT_ONCE) {
-			s->once = true;
-		} else if (opt == OPT_VERIFY) {
-			s->verify = true;
-		} else if (opt == OPT_PROGRESS) {
-			if (strcmp(optarg, "json") != 0)
-				return usage("--progress takes only json");
-			s->progress_json = true;
-		} else if (opt == OPT_SET) {
-			if (s->nsets == SETS_MAX)
-				return usage("too many --set (at most 64)");
-			s->sets[s->nsets++] = optarg;
-		} else if (opt == OPT_COMPLETION) {
-			exit(print_completion(optarg, switches_help) ? 0 :
-				usage("--completion takes bash, zsh or fish"));
-		} else if (opt == OPT_JSON) {
-			s->json = true;
-		} else if (opt == OPT_GRANT) {
-			s->grant = optarg;
-		} else if (opt == OPT_WATCH) {
-			s->watch = true;
-		} else if (opt == OPT_YES) {
-			s->yes = true;
-		} else if (opt == OPT_MAX_LAG || opt == OPT_MAX_STALL) {
-			*(opt == OPT_MAX_LAG ? &s->max_lag : &s->max_stall) = seconds_of(optarg);
-			if (seconds_of(optarg) == 0)
-				return usage("--max-lag and --max-stall take a whole number of"
-					" seconds, 1 or more");
-		} else if (s->mode != modes && s->mode != find_mode(modes, opt)) {
+	while (!rc && (opt = getopt_long(argc, argv, options.letters, options.at, NULL)) != -1) {
+		if (opt == '?')
+			return refuse_unknown(&options, argv[optind - 1]);
+		if (opt == ':')
+			return refuse(argv[optind - 1], "needs a value");
+		if (take_flag(s, opt))
+			continue;
+		if (optarg)
+			rc = take_value(s, opt, optarg);
+		else if (s->mode != modes && s->mode != find_mode(modes, opt))
 			return usage("two switches contradict each other");
-		} else {
+		else
 			s->mode = find_mode(modes, opt);
-		}
 	}
 	s->tick = s->mode->traits & MODE_TICK;
 	if (s->tick && s->once)
 		s->mode = modes;
-	return check_together(s, argc - optind, argv + optind);
+	return rc ? rc : check_together(s, argc - optind, argv + optind);
 }

@@ -359,6 +359,13 @@ struct value *values_find_in(const struct values *v, const char *section, const 
 	return NULL;
 }
 
+void values_variable(const char *key, struct buf *out)
+{
+	buf_str(out, ENV_PREFIX);
+	for (const char *c = key; *c; c++)
+		buf_fmt(out, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+}
+
 void values_where(const struct values *v, const char *key, struct buf *out)
 {
 	const struct value *value = values_find(v, key);
@@ -368,8 +375,6 @@ void values_where(const struct values *v, const char *key, struct buf *out)
 	} else if (v->file) {
 		buf_fmt(out, "%s: %s", v->file, key);
 	} else {
-		buf_str(out, ENV_PREFIX);
-		for (const char *c = key; *c; c++)
-			buf_fmt(out, "%c", *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+		values_variable(key, out);
 	}
 }

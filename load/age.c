@@ -9,7 +9,6 @@
 
 #include "load.h"
 
-#define HOUR_S 3600
 #define APART_S HOUR_S                  /* clocks that differ by this much are not trusted */
 
 /* ---- the servers' clocks */

@@ -272,6 +272,8 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 			return e->code;
 		}
 		*e = (struct err){ 0 };
+		p->event = -1;          /* an error before the next pass is not about this row */
+		p->fault = (struct sink_fault){ .event = -1 };
 		job_disconnect(j);
 		if (job_connect(j, e) < 0)
 			return e->code;
@@ -287,8 +289,9 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
-	int verdict = load_or_blame(l, &p, e);
 
+	watch_begin(j->watch, batch);
+	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
 		tell(l, &p, clock_ms() - start_ms);
@@ -340,7 +343,7 @@ int batch_run(struct loader *l, struct err *e)
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);
-	return rc;
+	return rc == 0 && txn_idle(j, e) < 0 ? e->code : rc;
 }
 
 int batch_finish(struct loader *l, struct err *e)

@@ -28,6 +28,18 @@ static void add_remedy(const struct pass *p, struct err *e)
 		"dest_table must be there: create it, or check dest_table");
 }
 
+/* After a missing column: appends what to do. */
+static void add_column(const struct pass *p, struct err *e)
+{
+	const struct dest *d = &p->job->conf->dest;
+	bool inherits = d->period.method == PERIOD_NONE || table_makes_children(d);
+
+	if (!*p->fault.table || !sqlstate_is(e->sqlstate, SQLSTATE_NO_COLUMN))
+		return;
+	err_add(e, "; add it to %s (ALTER TABLE ... ADD COLUMN ...), then start again: nothing is"
+		" lost", inherits ? d->dest_table : p->fault.table);
+}
+
 /* Appends where the rows were to go. The lane's transaction is lost. */
 static void add_place(const struct pass *p, struct buf *place, struct err *e)
 {
@@ -69,9 +81,9 @@ static void name_table(const struct pass *p, struct err *e)
 static void add_ways(const struct job *j, struct err *e)
 {
 	if (j->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
-		err_add(e, "; mend the table, or go on without the event: on_error = dead_letter"
-			" keeps it in tdispatch.dead_letter (--install creates that, --replay loads"
-			" it later), on_error = skip leaves it out");
+		err_add(e, "; mend the table or the config, or go on without the event:"
+			" on_error = dead_letter keeps it in tdispatch.dead_letter (--install"
+			" creates that, --replay loads it later), on_error = skip leaves it out");
 }
 
 /* Prefixes the error with the batch, the event, its source table and its partition. */
@@ -103,6 +115,7 @@ static void name_event(const struct pass *p, struct err *e)
 void blame_batch(const struct pass *p, struct err *e)
 {
 	add_remedy(p, e);
+	add_column(p, e);
 	name_table(p, e);
 	if (p->event < 0 || (e->code != ERR_DATA && e->code != ERR_SHAPE))
 		return;

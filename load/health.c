@@ -82,7 +82,7 @@ static void still(const struct health *h, int64_t stall_ms, struct buf *line)
 	add_limit(line, stall_ms);
 }
 
-/* Less than 0: unknown. */
+/* Seconds until the backlog is loaded; -1: unknown. */
 static int64_t seconds_to_go(const struct health *h)
 {
 	return h->rate > 0 ? h->queue.events / h->rate : -1;
@@ -92,8 +92,8 @@ static void behind(const struct health *h, struct buf *line)
 {
 	int64_t left_s = seconds_to_go(h);
 
-	add_events(line, "BEHIND: ", h->queue.events);
-	add_seconds(line, ", ", h->queue.lag_ms, "");
+	add_events(line, "BEHIND: about ", h->queue.events);
+	add_seconds(line, " by PgQ's estimate, ", h->queue.lag_ms, "");
 	if (h->rate == 0)
 		buf_str(line, ", not catching up");
 	if (left_s < 0)
@@ -102,21 +102,66 @@ static void behind(const struct health *h, struct buf *line)
 	buf_fmt(line, ": about %" PRId64 " s", left_s > 0 ? left_s : 1);
 }
 
+static void at_hand(const struct health *h, struct buf *line)
+{
+	buf_fmt(line, "OK: %s ticks %" PRId64 "-%" PRId64 " for", h->stopping ?
+		"stopping: finishes its batch," : "loading", h->from_tick, h->to_tick);
+	add_seconds(line, " ", h->batch_ms, "");
+}
+
+/* Without pidfile and state_file: of the queue and the target alone. */
+static void unwatched(const struct queue_backlog *q, struct buf *line)
+{
+	if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
+		buf_str(line, "nothing waits; ");
+	else if (q->lag_ms >= 0)
+		add_seconds(line, "", q->lag_ms, " behind; ");
+	buf_str(line, "whether a process runs is not known: set pidfile or state_file");
+}
+
+/* The ticker may be slow, or have stopped not long ago. */
+static void await_tick(const struct queue_backlog *q, struct buf *line)
+{
+	add_events(line, "OK: ", q->unticked);
+	buf_str(line, q->unticked == 1 ? " waits" : " wait");
+	add_seconds(line, " for a tick, the newest is ", q->newest_ms, " old");
+}
+
 static void all_well(const struct health *h, struct buf *line)
 {
 	const struct queue_backlog *q = &h->queue;
 
-	if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
+	if (h->pid < 0)
+		unwatched(q, line);
+	else if (h->batch_ms >= 0)
+		at_hand(h, line);
+	else if (q->newest_ms >= 0 && q->events == 0 && q->unticked == 0)
 		add_seconds(line, "OK: nothing waits, the newest tick is ", q->newest_ms, " old");
+	else if (q->events == 0 && q->unticked > 0 && q->newest_ms > BEHIND_MS)
+		await_tick(q, line);
 	else if (q->lag_ms >= 0)
 		add_seconds(line, "OK: ", q->lag_ms, " behind");
-	else if (h->pid > 0)
-		buf_fmt(line, "OK: process %" PRId64 " is %s", h->pid, h->doing);
 	else
-		buf_str(line, "not known");
+		buf_fmt(line, "OK: process %" PRId64 " is %s", h->pid, h->doing);
 }
 
-static void say(const struct health *h, int64_t stall_ms, struct buf *line)
+static void add_lag(const struct health *h, const char *before, int64_t limit_ms, struct buf *line)
+{
+	add_seconds(line, before, h->queue.lag_ms, "");
+	add_limit(line, limit_ms);
+}
+
+/* Nothing is wrong but that the limit is exceeded. */
+static void well_or_late(const struct health *h, int64_t lag_limit_ms, struct buf *line)
+{
+	if (lag_limit_ms && h->queue.lag_ms > lag_limit_ms)
+		add_lag(h, "TOO FAR BEHIND: lag ", lag_limit_ms, line);
+	else
+		all_well(h, line);
+}
+
+/* true: the lag is said. */
+static bool say(const struct health *h, int64_t stall_ms, int64_t lag_limit_ms, struct buf *line)
 {
 	if (h->pid == 0)
 		no_process(h, line);
@@ -125,19 +170,20 @@ static void say(const struct health *h, int64_t stall_ms, struct buf *line)
 	else if (h->still_ms > (stall_ms < STILL_MS ? stall_ms : STILL_MS))
 		still(h, stall_ms, line);
 	else if (!health_no_ticks(&h->queue, "NOT MOVING: no tick for ", line)) {
-		bool waits = h->queue.events > 0 && h->queue.waiting_ms > BEHIND_MS;
-		(waits ? behind : all_well)(h, line);
+		if (h->queue.events <= 0 || h->queue.waiting_ms <= BEHIND_MS) {
+			well_or_late(h, lag_limit_ms, line);
+			return true;
+		}
+		behind(h, line);
 	}
+	return false;
 }
 
 bool health_line(const struct health *h, int64_t stall_ms, int64_t lag_limit_ms, struct buf *line)
 {
 	bool late = lag_limit_ms && h->queue.lag_ms > lag_limit_ms;
 
-	say(h, stall_ms, line);
-	if (late) {
-		add_seconds(line, "; lag ", h->queue.lag_ms, "");
-		add_limit(line, lag_limit_ms);
-	}
+	if (!say(h, stall_ms, lag_limit_ms, line) && late)
+		add_lag(h, "; lag ", lag_limit_ms, line);
 	return h->pid != 0 && h->still_ms <= stall_ms && !late;
 }

@@ -154,10 +154,11 @@ static int check_registration(struct job *j, struct err *e)
 	if (job_check_name(c, j->src, j->dst[0], e) < 0 ||
 	    position_look(j->dst[0], c->consumer_name, j->kind, pos, &n, e) < 0)
 		return e->code;
+	j->stored_lanes = pos[0].known ? judge_lanes(&pos[0]) : 0;
 	if (state.consumer)
 		return check_position(j, &state, pos, n, e);
 	if (pos[0].known)
-		return position_unregistered(c, pos[0].tick, e);
+		return queue_unregistered(j->src, c, pos[0].tick, e);
 	log_warn("consumer %s was not registered on queue %s: it is now, and gets what comes"
 		" from now on", c->consumer_name, c->queue_name);
 	return queue_register(j->src, c->queue_name, c->consumer_name, e);

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 
 #define METRICS_MAX 65536               /* bytes of the page */
 #define RESTART_MS 60000                /* least time between two starts of the child */
+#define IN_USE_MS 2000                  /* an address may be in use for so long before we give up */
+#define IN_USE_PAUSE_MS 20              /* between two attempts */
 #define CHILD_NAME "tdispatch: metrics_listen"          /* its argv[0] */
 #define CHILD_LISTENER 3                /* its descriptors */
 #define CHILD_PAGES 4
@@ -191,17 +194,29 @@ static int open_pages(struct listen *l)
 	return 0;
 }
 
-int listen_open(struct listen *l, const char *address, struct err *e)
+/* The descriptor, or -1 with errno. Waits for an address in use: the child of a process that was
+ * killed just now ends a moment after it. */
+static int open_socket(const char *address)
 {
 	struct socket_address a;
+	int64_t end_ms = clock_ms() + IN_USE_MS;
+	int fd;
 
+	if (!socket_address(address, &a)) {
+		errno = EINVAL;
+		return -1;
+	}
+	while ((fd = socket_listen(&a)) < 0 && errno == EADDRINUSE && clock_ms() < end_ms)
+		poll(NULL, 0, IN_USE_PAUSE_MS);
+	return fd;
+}
+
+int listen_open(struct listen *l, const char *address, struct err *e)
+{
 	if (!address)
 		return 0;
 	l->address = mem_str(address, strlen(address));
-	if (socket_address(address, &a))
-		l->fd = socket_listen(&a);
-	else
-		errno = EINVAL;
+	l->fd = open_socket(address);
 	if (l->fd <= 0 || open_pages(l) < 0) {
 		err_set(e, ERR_CONF, "cannot listen on metrics_listen %s: %s", address,
 			errno == EADDRINUSE ? "another process listens there" : strerror(errno));

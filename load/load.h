@@ -124,6 +124,9 @@ struct health {                         /* what is known; -1 where it is not, al
 	int64_t still_ms;               /* without progress */
 	int64_t failing_ms;             /* since the first of its errors in a row; -1: none */
 	const char *error;              /* of the last one; "" */
+	int64_t from_tick, to_tick;     /* the batch at hand */
+	int64_t batch_ms;               /* since it began; -1: there is none */
+	bool stopping;                  /* after it */
 	struct queue_backlog queue;     /* after what the target has */
 	int64_t rate;                   /* events a second */
 	/* rate: by which the backlog shrinks, 0: it does not; else that are loaded */
@@ -166,6 +169,7 @@ struct metrics {                        /* zeroed before use */
 	struct tally dests;             /* rows by dest_table, with sections */
 };
 
+/* Counts a loaded batch. */
 void metrics_batch(struct metrics *, const struct load *);
 void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
 void metrics_retry(struct metrics *, int code); /* after an error of that code */
@@ -192,9 +196,19 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	int64_t looked_events;          /* `events` then */
 	/* events a second by which the backlog shrank before; -1: unknown */
 	int64_t gain;
+	int64_t batch_ms;               /* when the batch at hand began; 0: there is none */
+	int64_t from_tick, to_tick;     /* of that batch */
+	int64_t stopping;               /* 1: after that batch */
+	char version[24];               /* of the process's program; "": unknown */
+	/* whose it is; "": unknown */
+	char config[512], consumer_name[128], queue_name[128];
 };
 
 void state_begin(struct state *);               /* of this process */
+void state_name(struct state *, const struct conf *);   /* whose it is */
+/* Is process pid, which holds the config's pidfile, one of another file, for another consumer or
+ * queue? Then why says so. false in doubt. */
+bool state_is_anothers(const struct conf *, int pid, char *why, size_t why_size);
 /* 0, or -1 with errno. */
 int state_write(const char *path, const struct state *);
 /* 0, or -1 with errno; EINVAL: not a state file. */
@@ -225,9 +239,11 @@ struct progress {
 	bool verify;                    /* each batch is read a second time, */
 	bool verifying;                 /* and that is going on */
 	bool stopping;                  /* the current batch is the last */
+	bool lost;                      /* the position: the same command would fail again */
 	struct tally rows;
 };
 
+/* verify: each event is read twice. */
 void progress_begin(struct progress *, enum progress_kind, bool verify);
 /* Shows the progress if it is time to. events: read in the current batch. Returns the milliseconds
  * until it wants to be called again. */
@@ -314,18 +330,20 @@ void report_start(struct report *, const struct conf *);
 void report_listen(struct report *, struct listen *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
-/* call it before conf becomes `to` */
+/* The config is about to become `to`: old files are removed if their paths change. */
 void report_moves(struct report *, const struct conf *to);
 /* Called within a batch with the events read and the bytes sent so far: a change is progress.
  * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
 int64_t report_progress(struct report *, int64_t events, int64_t bytes);
+void report_begin(struct report *, const struct queue_batch *);        /* it is at hand */
+void report_stopping(struct report *);          /* after the batch at hand */
 void report_alive(struct report *);             /* progress of any other kind */
 void report_partition(struct report *);         /* progress: a partition was created */
 void report_batch(struct report *, const struct load *, const struct dead_list *);
 void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
 void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
-/* again: it will be tried */
+/* again: what failed will be tried again */
 void report_error(struct report *, const struct err *, bool again);
 /* As process_sleep_on. */
 void report_sleep(struct report *, const int *fd, unsigned n, int64_t ms);
@@ -348,12 +366,15 @@ struct watch {                          /* zeroed before use */
 };
 
 void watch_start(struct watch *, const struct conf *);  /* borrowed; its contents may change */
+/* Call it before conf becomes `to`. What is known of the queue is forgotten. */
+void watch_moves(struct watch *, const struct conf *to);
 /* From now on shows progress. verify: each batch is read twice. */
 void watch_show(struct watch *, enum progress_kind, bool verify);
-/* In the functions that loading calls, NULL: no-op. */
+/* From here to watch_batch: NULL is a no-op. */
 /* Called within a batch with the events read and the bytes sent so far. Returns the milliseconds
  * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
+void watch_begin(struct watch *, const struct queue_batch *);  /* before it is loaded */
 void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
 void watch_alive(struct watch *);               /* progress of any other kind */
 /* A new partition is committed. ahead: by premake. */
@@ -365,7 +386,7 @@ void watch_batch(struct watch *, const struct load *, const struct tally *rows,
  * and warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is
  * of the connection alone. */
 int watch_look(struct watch *, struct pq *src, struct pq *dst, int64_t tick, struct err *);
-/* again: it will be tried */
+/* again: what failed will be tried again */
 void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
 /* The same, but a tick ends it of which we are told: of our own ticker, or by a notification. */
@@ -520,6 +541,7 @@ struct job {
 	struct pq *src, *ddl;           /* NULL while not connected */
 	struct pq *dst[LANES_MAX];
 	size_t lanes;                   /* in use for this batch, 1 or more */
+	size_t stored_lanes;            /* the target's number; 0: it knows no position */
 	bool loads[LANES_MAX];          /* false: the lane has the batch already */
 	enum position_kind kind;
 	int64_t single_until;           /* ticks up to this one are not merged */
@@ -563,6 +585,8 @@ enum txn_verdict {
  * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
  * and loads. */
 int txn_begin(struct job *, const struct queue_batch *, struct err *);
+/* On an empty queue: changes the number of lanes to the config's, if all are at its tick. */
+int txn_idle(struct job *, struct err *);
 /* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
  * transaction. The caller calls queue_batch_free, after an error too. */
@@ -716,7 +740,7 @@ struct retry {                          /* zeroed but once, attended */
 	int64_t since_ms;
 	int attempts;                   /* that failed */
 	int reminders;                  /* logged of what lasts */
-	char said[256];                 /* the beginning of the last error */
+	char said[256];                 /* the beginning of the last error, without numbers */
 };
 
 /* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,

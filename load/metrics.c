@@ -237,7 +237,7 @@ void metrics_text(const struct metrics *m, const struct health *h, const struct 
 	add_count(out, "unstored_rows_total", labels, m->unstored,
 		"Rows that the target took and a trigger there left out.");
 	add_count(out, "bytes_total", labels, m->bytes,
-		"Bytes of rows sent to the target, as COPY text.");
+		"Bytes of rows sent to the target.");
 	add_count(out, "batches_total", labels, m->batches,
 		"Batches loaded, those without events too.");
 	add_count(out, "dead_letters_total", labels, m->dead,

@@ -230,7 +230,7 @@ static void end_text(const struct progress *p, const char *how, bool failed, int
 		add_count(&line, "", p->rows.at[i].rows, "row", "");
 		say(p, &line);
 	}
-	if (failed)
+	if (failed && p->events && !p->lost)
 		say_kept(p, &line);
 	buf_free(&line);
 }

@@ -85,13 +85,15 @@ bool report_is_due(int64_t *next_ms, int64_t every_ms)
 	return true;
 }
 
-/* Warns once, and again only after it has worked in between. */
+/* Warns of a write failure once, and again only after a success. */
 static void tell_written(bool *failed, int rc, const char *key, const char *path)
 {
 	if (rc < 0 && !*failed)
-		log_warn("cannot write %s %s: %s", key, path,
+		log_warn("cannot write %s %s: %s%s", key, path,
 			errno == ELOOP ? "it is a symbolic link" :
-			errno == EINVAL ? "it is no regular file" : strerror(errno));
+			errno == EINVAL ? "it is no regular file" : strerror(errno),
+			errno == EROFS && strcmp(key, "state_file") == 0 ?
+			": mount a tmpfs there; --health will fail" : "");
 	*failed = rc < 0;
 }
 
@@ -207,8 +209,8 @@ static void progress(struct report *r, const char *doing)
 	went_on(r);
 }
 
-/* Two processes may run with one config: --once beside a daemon. The first one's files stay its
- * own. */
+/* Two processes may run with one config: --once beside a daemon. The second leaves the files to the
+ * first. */
 static void look_for_another(struct report *r, const struct conf *conf)
 {
 	struct state other;
@@ -233,6 +235,7 @@ void report_start(struct report *r, const struct conf *conf)
 	};
 	r->metrics.dead_waiting = -1;
 	state_begin(&r->state);
+	state_name(&r->state, conf);
 	look_for_another(r, conf);
 	progress(r, "starting");
 	write_due(r);
@@ -261,7 +264,11 @@ void report_moves(struct report *r, const struct conf *to)
 {
 	leave(r->conf->state_file, to->state_file, r->state_failed || r->silent);
 	leave(r->conf->metrics_file, to->metrics_file, r->metrics_failed || r->silent);
+	state_name(&r->state, to);
 	look_for_another(r, to);
+	r->state.queue = (struct queue_backlog)QUEUE_UNKNOWN;   /* it may be another queue */
+	r->state.looked_ms = 0;
+	r->state.gain = r->metrics.dead_waiting = -1;
 	r->state_failed = r->metrics_failed = false;
 	r->state_due_ms = r->metrics_due_ms = 0;
 }
@@ -291,6 +298,28 @@ int64_t report_progress(struct report *r, int64_t events, int64_t bytes)
 	return STATE_EVERY_MS;
 }
 
+/* Whoever looks while the batch waits must not see an idle process. */
+void report_begin(struct report *r, const struct queue_batch *b)
+{
+	struct state *s = &r->state;
+
+	if (strcmp(s->doing, "idle") == 0)
+		r->state_due_ms = 0;
+	if (strcmp(s->doing, "failing") != 0)
+		now_doing(r, "loading");
+	s->batch_ms = clock_ms();
+	s->from_tick = b->prev_tick;
+	s->to_tick = b->tick;
+	write_due(r);
+}
+
+void report_stopping(struct report *r)
+{
+	r->state.stopping = 1;
+	r->state_due_ms = 0;
+	write_due(r);
+}
+
 void report_partition(struct report *r)
 {
 	r->metrics.partitions++;
@@ -299,7 +328,9 @@ void report_partition(struct report *r)
 
 static bool all_is_loaded(const struct report *r, const struct load *load)
 {
-	return load->tick >= r->state.queue.newest_tick;
+	const struct queue_backlog *q = &r->state.queue;
+
+	return q->newest_tick >= 0 && load->tick >= q->newest_tick;
 }
 
 void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
@@ -349,6 +380,7 @@ void report_success(struct report *r, bool idle)
 {
 	r->metrics.success_s = time(NULL);
 	r->state.events = r->metrics.events;
+	r->state.batch_ms = 0;
 	error_is_over(&r->state);
 	if (idle && r->state.looked_ms)
 		r->state.queue.events = r->state.queue.waiting_ms = 0;
@@ -364,6 +396,7 @@ void report_error(struct report *r, const struct err *e, bool again)
 	if (again)
 		metrics_retry(&r->metrics, e->code);
 	s->events = r->metrics.events;
+	s->batch_ms = 0;
 	s->error_at_s = time(NULL);
 	s->error_over_s = s->error_lasted_ms = 0;
 	s->error[text_line(s->error, sizeof s->error - 1, span_of(e->msg))] = 0;

@@ -73,13 +73,28 @@ static bool is_passing(int code)
 	return code == ERR_CONN || code == ERR_CONFLICT || code == ERR_READONLY;
 }
 
+/* The beginning of a message without its numbers: server processes and seconds differ from try to
+ * try. */
+static void words_of(const char *message, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *message && n + 1 < size; message++)
+		if (*message < '0' || *message > '9')
+			out[n++] = *message;
+	out[n] = 0;
+}
+
 /* Is it another error, or are there other words for it? Those of lost connections and conflicts
  * differ from try to try. */
 static bool is_news(const struct retry *r, const struct err *e)
 {
+	char words[sizeof r->said];
+
 	if (r->tries == 1 || (e->code == ERR_TIMEOUT && r->tries == TIMEOUT_TRIES))
 		return true;
-	return !is_passing(e->code) && strncmp(r->said, e->msg, sizeof r->said - 1) != 0;
+	words_of(e->msg, words, sizeof words);
+	return !is_passing(e->code) && strcmp(r->said, words) != 0;
 }
 
 /* The error, and what comes next. ms: until the next try. */
@@ -112,7 +127,7 @@ static void tell(struct retry *r, const struct err *e, bool news, int64_t ms)
 		(!news ? log_debug : is_passing(e->code) ? log_warn : log_error)("%s",
 			buf_cstr(&line));
 	}
-	memcpy(r->said, e->msg, sizeof r->said - 1);
+	words_of(e->msg, r->said, sizeof r->said);
 	buf_free(&line);
 }
 

@@ -102,7 +102,7 @@ static void replace_conf(struct run *r, struct conf *conf)
 
 	batch_free(&r->loader);
 	job_free(&r->job);
-	report_moves(&r->watch.report, conf);
+	watch_moves(&r->watch, conf);
 	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
 	if (keeps) {                    /* the next look for old partitions is when it was to be */
@@ -207,19 +207,15 @@ static bool recover(struct run *r, const struct err *e)
 	return true;
 }
 
-/* --once: at which tick it will end, and about how many events that is. */
+/* --once: at which tick it will end. */
 static int look_ahead(struct run *r, struct err *e)
 {
 	const struct conf *c = r->conf;
-	struct queue_backlog backlog;
 	struct queue_state state;
 
-	if (queue_backlog(r->job.src, c->queue_name, c->consumer_name, -1, &backlog, e) < 0 ||
-	    queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) < 0)
-		return e->code;
-	r->watch.progress.total = backlog.events;
-	r->until_tick = state.last_tick;
-	return 0;
+	if (queue_state(r->job.src, c->queue_name, c->consumer_name, &state, e) == 0)
+		r->until_tick = state.last_tick;
+	return e->code;
 }
 
 static int connect_all(struct run *r, struct err *e)
@@ -256,6 +252,15 @@ static int64_t pause_when_empty(const struct run *r)
 	return r->busy_ms && ms < r->conf->loop_delay ? ms : r->conf->loop_delay;
 }
 
+/* --once: is all in, and also the number of lanes as the config has it? */
+static bool is_complete(const struct run *r)
+{
+	size_t stored = r->job.stored_lanes;
+
+	return r->asked->once && r->loader.last_tick >= r->until_tick &&
+		(!stored || stored == (size_t)r->conf->lanes);
+}
+
 /* 1: there may be more; 0: the queue is empty; else an error. */
 static int work(struct run *r, struct err *e)
 {
@@ -276,7 +281,7 @@ static int work(struct run *r, struct err *e)
 	report_success(&r->watch.report, rc == 0);
 	if (r->loader.events > events)
 		r->busy_ms = clock_ms();
-	return rc && !(r->asked->once && r->loader.last_tick >= r->until_tick);
+	return rc && !is_complete(r);
 }
 
 /* false: the pid file was removed, and another process holds a new one. */
@@ -343,7 +348,7 @@ static void show_progress(struct run *r)
 		asked->verify);
 }
 
-/* A finite run is not worth ending for this. */
+/* With --once an address that cannot be used is only a warning. */
 static int begin_to_listen(struct run *r)
 {
 	struct err e = { 0 };

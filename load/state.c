@@ -39,6 +39,7 @@ void state_begin(struct state *s)
 {
 	*s = (struct state){
 		.pid = getpid(), .began = began(getpid()), .queue = QUEUE_UNKNOWN, .gain = -1,
+		.version = TDISPATCH_VERSION,
 	};
 }
 
@@ -57,7 +58,10 @@ static const struct { const char *name; size_t at, size; } lines[] = {
 	{ "looked_events", AT(looked_events) }, { "pending_events", AT(queue.events) },
 	{ "waiting_ms", AT(queue.waiting_ms) }, { "newest_tick_ms", AT(queue.newest_ms) },
 	{ "overdue_ms", AT(queue.overdue_ms) }, { "unticked_events", AT(queue.unticked) },
-	{ "gain", AT(gain) },
+	{ "gain", AT(gain) }, { "batch_ms", AT(batch_ms) }, { "from_tick", AT(from_tick) },
+	{ "to_tick", AT(to_tick) }, { "stopping", AT(stopping) }, { "version", TEXT_AT(version) },
+	{ "gain", AT(gain) }, { "config", TEXT_AT(config) },
+	{ "consumer_name", TEXT_AT(consumer_name) }, { "queue_name", TEXT_AT(queue_name) },
 };
 
 #define LINES (sizeof lines / sizeof *lines)
@@ -119,6 +123,46 @@ bool state_is_live(const struct state *s)
 	return at == s->began || !at || (at > 0 && !s->began);
 }
 
+/* How old the newest tick is now, if there is none newer. But a ticker that was running has not
+ * stopped because nobody has looked since. */
+static int64_t newest(const struct queue_backlog *q, int64_t since_ms)
+{
+	bool stopped = q->overdue_ms >= 0 && q->newest_ms > q->overdue_ms;
+	int64_t ms = q->newest_ms + since_ms;
+
+	return q->overdue_ms < 0 || stopped || ms < q->overdue_ms ? ms : q->overdue_ms;
+}
+
+/* ---- whose it is */
+
+void state_name(struct state *s, const struct conf *c)
+{
+	char *path = realpath(c->file, NULL);
+
+	snprintf(s->config, sizeof s->config, "%s", path ? path : c->file);
+	snprintf(s->consumer_name, sizeof s->consumer_name, "%s", c->consumer_name);
+	snprintf(s->queue_name, sizeof s->queue_name, "%s", c->queue_name);
+	free(path);
+}
+
+bool state_is_anothers(const struct conf *c, int pid, char *why, size_t why_size)
+{
+	struct state mine = { 0 }, its;
+
+	if (!c->state_file || !c->consumer_name || !c->queue_name ||
+	    state_read(c->state_file, &its) < 0 || its.pid != pid || !*its.config)
+		return false;
+	state_name(&mine, c);
+	if (strcmp(its.config, mine.config) == 0 ||
+	    (strcmp(its.consumer_name, mine.consumer_name) == 0 &&
+	     strcmp(its.queue_name, mine.queue_name) == 0))
+		return false;
+	snprintf(why, why_size, "process %d, which holds pidfile %s, runs with another config, %s,"
+		" for consumer %s of queue %s: give this one a pidfile of its own", pid,
+		c->pidfile, its.config, its.consumer_name, its.queue_name);
+	return true;
+}
+
 /* What is known of the backlog, without what was loaded since. */
 static struct queue_backlog backlog(const struct state *s, int64_t now_ms)
 {
@@ -137,6 +181,8 @@ static struct queue_backlog backlog(const struct state *s, int64_t now_ms)
 	}
 	if (!s->looked_ms || since_ms > LOOK_VALID_MS)
 		q.newest_ms = q.unticked = -1;
+	else if (q.newest_ms >= 0)
+		q.newest_ms = newest(&q, since_ms);
 	return q;
 }
 
@@ -149,7 +195,9 @@ struct health state_health(const struct state *s)
 		.still_ms = live ? now_ms - s->progress_ms : -1,
 		.failing_ms = live && failing ? now_ms - s->failing_ms : -1,
 		.error = live || failing ? s->error : "", .queue = backlog(s, now_ms),
-		.rate = s->gain, .gains = s->gain >= 0,
+		.rate = s->gain, .gains = s->gain >= 0, .stopping = s->stopping,
+		.from_tick = s->from_tick, .to_tick = s->to_tick,
+		.batch_ms = live && s->batch_ms > 0 ? now_ms - s->batch_ms : -1,
 	};
 
 	if (!live)

@@ -82,6 +82,7 @@ static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err
 	    position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &pos[0], e) < 0)
 		return e->code;
 	j->lanes = judge_lanes(&pos[0]);
+	j->stored_lanes = pos[0].known ? j->lanes : 0;
 	if (job_open_lanes(j, j->lanes, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < j->lanes && !e->code; i++)
@@ -102,6 +103,8 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 	pos.rule = judge_rule(j->conf, j->lanes);
 	if (position_set_lanes(j->dst[0], j->conf->consumer_name, j->lanes, &pos, e) < 0)
 		return e->code;
+	j->stored_lanes = j->lanes;
+	log_info("lanes: %zu from now on", j->lanes);
 	for (size_t i = 1; i < others && !e->code; i++)
 		pq_query(j->dst[i], "ROLLBACK", e);
 	return e->code;
@@ -126,6 +129,41 @@ int txn_begin(struct job *j, const struct queue_batch *b, struct err *e)
 	if (v.ahead || j->lanes == (size_t)j->conf->lanes)
 		return TXN_TO_LOAD;
 	return change_number(j, b, e) < 0 ? e->code : txn_begin(j, b, e);
+}
+
+/* As follows from judge_position for a queue that is empty. */
+static int change_if_level(struct job *j, struct queue_batch *b, struct err *e)
+{
+	struct position pos[LANES_MAX];
+	struct judge_case c = { .conf = j->conf, .batch = b, .pos = pos };
+	struct verdict v;
+
+	if (begin_lanes(j, pos, e) < 0)
+		return e->code;
+	c.n = j->lanes;
+	if (job_judge(j, &c, pos, &v, e) < 0)
+		return e->code;
+	bool level = v.kind == VERDICT_LOAD && v.loads[0] && !v.ahead;
+	if (level && j->lanes != (size_t)j->conf->lanes) {
+		b->prev_us = pos[0].time_us;
+		return change_number(j, b, e);
+	}
+	roll_back(j, j->lanes, e);
+	return v.stops && !e->code ? err_set(e, ERR_POSITION, "%s", v.words) : e->code;
+}
+
+int txn_idle(struct job *j, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct queue_state state;
+	struct queue_batch none = { 0 };
+
+	if (!j->stored_lanes || j->stored_lanes == (size_t)c->lanes || j->kind != POSITION_LANES)
+		return 0;
+	if (queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0)
+		return e->code;
+	none.prev_tick = state.consumer_tick;
+	return change_if_level(j, &none, e);
 }
 
 /* ---- what a run would find */
@@ -165,6 +203,15 @@ int txn_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 
 /* ---- the commit */
 
+/* One that part_keep may have detached is no child for sure. */
+static bool has_old(const struct table_name *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (names[i].old)
+			return true;
+	return false;
+}
+
 /* The place's tables that got rows on that lane. The caller frees names. */
 static struct admit tables_of_lane(const struct job *j, size_t lane, const struct place *k,
 	const struct sink *sink)
@@ -181,7 +228,7 @@ static struct admit tables_of_lane(const struct job *j, size_t lane, const struc
 	}
 	return (struct admit){
 		.dest = k->dest, .number = k->number, .names = names, .n = n,
-		.columns = &k->generated, .children = k->children,
+		.columns = &k->generated, .children = k->children && !has_old(names, n),
 	};
 }
 
@@ -217,7 +264,7 @@ static int check_place(struct job *j, struct place *k, size_t lane, const struct
 	struct buf *first, struct err *e)
 {
 	admit_add_checks(first, j->dst[lane], a);
-	if (!k->children)
+	if (!a->children)
 		admit_check(j->dst[lane], a->dest, a->names, a->n, &k->children, NULL, e);
 	return e->code;
 }

@@ -74,10 +74,11 @@ int64_t upkeep_tell_late(struct job *j, const struct place *k, int64_t batch,
 	if (n)
 		log_warn("batch %" PRId64 ": %" PRId64 " row%s older than part_keep = %s: %s; they"
 			" will be %s with their partitions in about %" PRId64 " minute%s, or when"
-			" a process starts (part_late = create)", batch, n, text_s(n),
+			" a process starts%s (part_late = create)", batch, n, text_s(n),
 			d->part_keep, buf_cstr(&text),
 			d->part_keep_action == KEEP_DETACH ? "detached" : "dropped",
-			min, text_s(min));
+			min, text_s(min), d->part_keep_action == KEEP_DETACH ?
+			", where they are not yet" : "");
 	buf_free(&text);
 	return n;
 }

@@ -18,6 +18,12 @@ void watch_show(struct watch *w, enum progress_kind kind, bool verify)
 	w->shown = true;
 }
 
+void watch_moves(struct watch *w, const struct conf *to)
+{
+	report_moves(&w->report, to);
+	w->look_due_ms = w->dead_due_ms = w->no_ticks_ms = 0;
+}
+
 /* The smaller of two limits in ms; negative: no limit. */
 static int64_t sooner(int64_t a, int64_t b)
 {
@@ -29,6 +35,7 @@ static void tell_stopping(struct watch *w)
 	if (w->stopping || !process_stop_after_batch())
 		return;
 	w->stopping = true;
+	report_stopping(&w->report);
 	log_warn("finishing this batch; again: stop now, this batch is rolled back");
 }
 
@@ -40,6 +47,12 @@ int64_t watch_pass(struct watch *w, int64_t events, int64_t bytes)
 	ticker_tend(w->ticker);
 	return sooner(w->shown ? progress_show(&w->progress, events) : -1,
 		report_progress(&w->report, events, bytes));
+}
+
+void watch_begin(struct watch *w, const struct queue_batch *b)
+{
+	if (w)
+		report_begin(&w->report, b);
 }
 
 void watch_verify(struct watch *w, bool on)
@@ -74,7 +87,7 @@ int64_t watch_partitions(const struct watch *w)
 #define LOOK_EVERY_MS 10000
 #define DEAD_EVERY_MS 60000
 
-/* Warns when the ticker stops and of what lasts, and tells when it ticks again. */
+/* Logs when the ticker stops, reminders while it stays stopped, and when it ticks again. */
 static void tell_ticks(struct watch *w, const struct queue_backlog *q)
 {
 	const char *queue = w->report.conf->queue_name;
@@ -121,6 +134,8 @@ int watch_look(struct watch *w, struct pq *src, struct pq *dst, int64_t tick, st
 		if (unless_lost(src, e) < 0)
 			return e->code;
 		report_queue(&w->report, &now);
+		if (!w->progress.batches)
+			w->progress.total = now.events;
 		tell_ticks(w, &now);
 	}
 	if (c->on_error != ON_ERROR_DEAD_LETTER || !report_is_due(&w->dead_due_ms, DEAD_EVERY_MS))
@@ -193,6 +208,7 @@ void watch_batch(struct watch *w, const struct load *load, const struct tally *r
 void watch_error(struct watch *w, const struct err *e, bool again)
 {
 	w->progress.errors++;
+	w->progress.lost = e->code == ERR_POSITION;
 	report_error(&w->report, e, again);
 }
 

@@ -10,7 +10,8 @@
 
 static int open_source(struct job *j, struct err *e)
 {
-	j->src = queue_open(j->conf, NULL, e);
+	if (!j->src)
+		j->src = queue_open(j->conf, NULL, e);
 	return j->src ? conf_fits(j->conf, pq_server(j->src)->encoding, e) : e->code;
 }
 
@@ -47,7 +48,7 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 		e) == 0 && j->kind != POSITION_NONE)
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
 	if (known)
-		return position_unregistered(c, tick, e);
+		return queue_unregistered(j->src, c, tick, e);
 	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name,
 		e) < 0))
 		return e->code;
@@ -86,7 +87,7 @@ int admin_unregister(struct job *j, struct err *e)
 static int check_tick(struct job *j, const struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
-	const struct queue_batch none = { .prev_tick = state->consumer_tick };
+	struct queue_batch none = { .prev_tick = state->consumer_tick };
 	struct position pos[LANES_MAX];
 	struct judge_case judged = { .conf = c, .batch = &none, .pos = pos };
 
@@ -94,7 +95,12 @@ static int check_tick(struct job *j, const struct queue_state *state, struct err
 	    queue_times(j->src, c->queue_name, pos, judged.n, &judged.newest, e) < 0)
 		return e->code;
 	struct verdict v = judge_position(&judged);
-	return v.kind == VERDICT_OTHER ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
+	if (v.kind != VERDICT_OTHER) {
+		none.prev_tick = pos[0].tick;   /* where the queue will be */
+		v = judge_position(&judged);
+	}
+	return v.kind == VERDICT_OTHER || v.kind == VERDICT_LEFT ?
+		err_set(e, ERR_POSITION, "%s", v.words) : 0;
 }
 
 int admin_rewind(struct job *j, struct err *e)
@@ -144,6 +150,27 @@ static int refuse_half(struct job *j, struct err *e)
 	return 0;
 }
 
+/* Refuses when the position may be that of a config for another queue. */
+static int refuse_elsewhere(struct job *j, struct err *e)
+{
+	const struct conf *c = j->conf;
+	struct queue_state state = { 0 };
+	struct buf queues = { 0 };
+
+	if (open_source(j, e) < 0 ||
+	    queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
+	    (state.pgq &&
+	     queue_elsewhere(j->src, c->queue_name, c->consumer_name, &queues, e) < 0))
+		err_add(e, "; --reset --yes does not ask src_db");
+	else if (queues.len)
+		err_set(e, ERR_POSITION, "consumer %s is registered on queue %s: the target's"
+			" position may be that of another config, which would be lost. Give this"
+			" one a job_name of its own; --reset --yes forgets the position all the"
+			" same", c->consumer_name, buf_cstr(&queues));
+	buf_free(&queues);
+	return e->code;
+}
+
 static bool is_ahead(const struct position *pos, size_t lane)
 {
 	return pos[lane].known && pos[lane].tick > pos[0].tick;
@@ -181,6 +208,8 @@ int admin_reset(struct job *j, bool yes, struct err *e)
 	for (size_t i = 1; i < n; i++)
 		ahead += is_ahead(pos, i);
 	if (ahead && refuse_half(j, e) < 0)
+		return e->code;
+	if (!yes && refuse_elsewhere(j, e) < 0)
 		return e->code;
 	if (!yes && is_refused(j, pos)) {
 		print_line(stdout, "nothing is changed\n");

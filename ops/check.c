@@ -14,6 +14,7 @@ struct check {
 	struct job *job;
 	bool registered;                /* PgQ, the queue and the consumer exist, */
 	bool unregistered;              /* or all but the consumer do */
+	int64_t consumer_tick;          /* the queue's; 0: not known */
 	struct style style;             /* of the source */
 	bool fed;                       /* the source can say which triggers feed the queue */
 	struct rights rights;           /* that are lacking on a server */
@@ -105,13 +106,18 @@ static void check_whole_file(const char *key, const char *path)
 	buf_free(&folder);
 }
 
-static void check_old_process(struct check *c, const char *pidfile)
+/* A process that is not this config's keeps a run from starting. */
+static void check_holder(struct check *c, const char *pidfile)
 {
+	char why[1024];
 	int pid = pidfile ? pidfile_old_program(pidfile) : 0;
 
 	if (pid)
 		finding_wrong(c->found, "pidfile %s names process %d, a table_dispatcher that"
 			" runs: stop it, and wait until it is gone", pidfile, pid);
+	pid = !pid && pidfile ? pidfile_holder(pidfile, why, sizeof why) : 0;
+	if (pid > 0 && state_is_anothers(c->job->conf, pid, why, sizeof why))
+		finding_wrong(c->found, "%s", why);
 }
 
 /* The running process of this config may be the one that listens. */
@@ -147,7 +153,7 @@ static void check_files(struct check *c)
 	if (state && conf->pidfile && strncmp(state, conf->pidfile, strlen(conf->pidfile)) == 0)
 		state = NULL;           /* next to it, in the same folder */
 	check_kept_file(c, "pidfile", conf->pidfile);
-	check_old_process(c, conf->pidfile);
+	check_holder(c, conf->pidfile);
 	if (conf->logfile && strcmp(conf->logfile, "syslog") != 0)
 		check_kept_file(c, "logfile", conf->logfile);
 	check_whole_file("state_file", state);
@@ -173,20 +179,24 @@ static void check_ticker(struct check *c, const char *queue)
 			" beside it (pgqd, a cron job that calls pgq.ticker)", queue);
 }
 
+/* Has the ticker stopped, by the rule of --status? A role that may not ask can run all the same. */
 static void check_ticks(struct check *c, const struct queue_state *state)
 {
-	const struct conf *conf = c->job->conf;
-	const char *queue = conf->queue_name;
+	const char *queue = c->job->conf->queue_name, *consumer = c->job->conf->consumer_name;
+	struct queue_backlog backlog;
+	struct err e = { 0 }, ignored = { 0 };
+	struct buf line = { 0 };
 
-	if (conf->ticker)
+	if (c->job->conf->ticker)
 		check_ticker(c, queue);
 	else if (!state->last_tick)
 		finding_warning("queue %s has no tick yet: does a ticker run? Set ticker = 1, or"
 			" start pgqd", queue);
-	else if (state->last_tick_age_ms > TICK_IS_OLD_MS)
-		finding_warning("the last tick of queue %s is %" PRId64 " seconds old: does a"
-			" ticker run? Set ticker = 1, or start pgqd", queue,
-			state->last_tick_age_ms / 1000);
+	else if (queue_backlog(c->job->src, queue, consumer, -1, &backlog, &e) < 0)
+		pq_query(c->job->src, "ROLLBACK", &ignored);
+	else if (health_no_ticks(&backlog, "no tick for ", &line))
+		finding_warning("queue %s: %s", queue, buf_cstr(&line));
+	buf_free(&line);
 }
 
 /* The queue and its consumer. */
@@ -204,6 +214,7 @@ static void check_queue(struct check *c, const struct queue_state *state)
 	finding_ok("queue %s", conf->queue_name);
 	c->unregistered = !state->consumer;
 	c->registered = state->consumer;
+	c->consumer_tick = state->consumer_tick;
 	if (state->consumer)
 		finding_ok("consumer %s is registered", conf->consumer_name);
 	check_ticks(c, state);
@@ -306,9 +317,30 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
 	if (known && c->unregistered)
-		finding_missing(c->found, "%s", (position_unregistered(conf, tick, &e), e.msg));
+		queue_unregistered(c->job->src, conf, tick, &e);
 	else if (known)
 		check_tick(c, tick);
+	else if (c->registered && c->consumer_tick > 1)
+		finding_warning("the queue is at tick %" PRId64 ", the target knows none: what came"
+			" before is not there", c->consumer_tick);
+	if (e.code)
+		finding_missing(c->found, "%s", e.msg);
+}
+
+/* A new name for an old consumer leaves what is pending behind. */
+static void tell_unregistered(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct buf others = { 0 };
+	struct err e = { 0 };
+
+	if (queue_others(c->job->src, conf->queue_name, conf->consumer_name, &others, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	finding_warning("consumer %s is not registered: it will be at start, with --register or"
+		" with --install, and gets what comes from then on%s%s", conf->consumer_name,
+		others.len ? ". If another of the queue's is meant, name it in consumer_name: " :
+		"", buf_cstr(&others));
+	buf_free(&others);
 }
 
 static void check_position(struct check *c)
@@ -326,8 +358,21 @@ static void check_position(struct check *c)
 	else
 		check_known(c, known, tick);
 	if (c->unregistered && !known && !e.code)
-		finding_warning("consumer %s is not registered: it will be at start, with"
-			" --register or with --install", conf->consumer_name);
+		tell_unregistered(c);
+}
+
+/* Which tables part_keep may have detached depends on the time. No further connection is opened. */
+static void look_at_clocks(struct check *c)
+{
+	struct job *j = c->job;
+	struct err e = { 0 };
+
+	if (!conf_keeps(j->conf))
+		return;
+	j->ddl = j->dst[0];
+	if (age_look(j, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	j->ddl = NULL;
 }
 
 /* Fills what is known of the events that go that way. */
@@ -362,7 +407,7 @@ static void check_dests(struct check *c)
 	for (size_t i = 0; i < ds->nway; i++) {
 		struct feed feed = { 0 };
 		feed_of(c, ds->way[i], &feed);
-		checkdest_run(c->found, c->job->dst[0], ds->way[i]->dest, &c->style, &feed);
+		checkdest_run(c->found, c->job, c->job->dst[0], ds->way[i]->dest, &c->style, &feed);
 		checksource_free(&feed);
 	}
 }
@@ -389,6 +434,7 @@ static void check_target(struct check *c)
 		finding_wrong(c->found, "%s", name.msg);
 	if (conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
+	look_at_clocks(c);
 	check_dests(c);
 }
 

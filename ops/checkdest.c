@@ -2,6 +2,7 @@
  * --check's part about dest_table: is it there, has it the columns that rows bring, and do values
  * mean there what they meant in the source? Changes nothing.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ops.h"
@@ -63,6 +64,32 @@ static void check_fields(struct look *l)
 				dest->dest_table);
 }
 
+/* With fields = *: columns that all events bring and the table lacks. */
+static void check_brought(struct look *l)
+{
+	const struct tally *brought = &l->feed->columns;
+	struct span *column = mem_alloc((brought->n + 1) * sizeof *column);
+	struct err e = { 0 };
+	size_t n = 0, at = 0, which;
+
+	for (size_t i = 0; i < brought->n && !l->dest->nfield; i++)
+		if (!span_eq(span_of(brought->at[i].name), dest_part_column(l->dest)))
+			column[n++] = span_of(brought->at[i].name);
+	for (; at < n; at++) {
+		if (table_lacks(l->dst, &l->table, column + at, n - at, &which, &e) < 0)
+			break;
+		at += which;
+		if (at < n)
+			finding_warning("%s has no column %.*s, which events bring (fields = *): a"
+				" run would end. ALTER TABLE %s ADD COLUMN ...",
+				l->dest->dest_table, (int)column[at].n, column[at].p,
+				l->dest->dest_table);
+	}
+	if (e.code)
+		finding_missing(l->found, "%s", e.msg);
+	free(column);
+}
+
 /* ---- dates and other values */
 
 /* Is the column that picks the partition of these types? Its type is the only row then. */
@@ -102,8 +129,9 @@ static void check_rounding(struct look *l)
 			column.p, pq_value(l->dst, 0, 0));
 }
 
-/* What the column stores as another day than that of the partition. No server writes such times,
- * but for offsets; a text may hold them. Declarative partitions refuse them. */
+/* Warns of values that the column stores as a day other than that of their partition. A server
+ * writes no such times except those with an offset; a text column may hold them. Declarative
+ * partitions refuse them. */
 static void check_odd_times(struct look *l)
 {
 	struct span column = dest_part_target(l->dest);
@@ -191,6 +219,7 @@ static void check_table(struct look *l)
 {
 	finding_ok("table %s", l->dest->dest_table);
 	check_fields(l);
+	check_brought(l);
 	check_part_field(l);
 	check_part_zone(l);
 	check_rounding(l);
@@ -210,10 +239,12 @@ static void check_all(struct look *l)
 	check_style(l);
 }
 
-void checkdest_run(struct findings *found, struct pq *dst, const struct dest *dest,
-	const struct style *style, const struct feed *feed)
+void checkdest_run(struct findings *found, const struct job *job, struct pq *dst,
+	const struct dest *dest, const struct style *style, const struct feed *feed)
 {
-	struct look l = { .found = found, .dst = dst, .dest = dest, .style = style, .feed = feed };
+	struct look l = {
+		.found = found, .job = job, .dst = dst, .dest = dest, .style = style, .feed = feed,
+	};
 	struct buf name = { 0 };
 	struct err e = { 0 };
 

@@ -61,17 +61,20 @@ static const char *first_right(const struct tally *parts, const struct tally *wr
 	return NULL;
 }
 
-/* Tables of their own that are older than all partitions are an archive, or part_keep's. */
+/* Unattached tables older than all partitions are an archive, or were detached by part_keep. */
 static void tell_wrong(struct look *l, int rows, const char *first)
 {
-	const char *dest_table = l->dest->dest_table;
-	int told = 0, archived = 0;
+	const char *dest_table = l->dest->dest_table, *name;
+	int told = 0, archived = 0, detached = 0;
 	bool loose;
 
 	for (int row = 0; row < rows; row++) {
 		struct err e = { 0 };
 		admit_fault(l->dst, l->dest, row, &loose, &e);
-		if (loose && first && strcmp(pq_value(l->dst, row, 0), first) < 0)
+		name = pq_value(l->dst, row, 0);
+		if (loose && age_may_be_loose(l->job, l->dest, span_of(name)))
+			detached++;
+		else if (loose && first && strcmp(name, first) < 0)
 			archived++;
 		else if (e.code != ERR_CONFLICT && told++ < SHOWN_MAX)
 			finding_wrong(l->found, "%s", e.msg);
@@ -79,6 +82,10 @@ static void tell_wrong(struct look *l, int rows, const char *first)
 	if (told > SHOWN_MAX)
 		finding_wrong(l->found, "and %d tables more under names of partitions of %s",
 			told - SHOWN_MAX, dest_table);
+	if (detached)
+		finding_ok("%d table%s older than part_keep %s detached%s", detached,
+			text_s(detached), detached == 1 ? "is" : "are",
+			l->dest->part_late == PART_LATE_CREATE ? ": late rows go there" : "");
 	if (archived && l->dest->part_keep_action != KEEP_DETACH)
 		finding_warning("%d table%s older than the partitions of %s and under such names"
 			" are none of its children: a row for one of them would be refused",
@@ -145,25 +152,15 @@ static void check_unlogged(struct look *l)
 		*more == '0' ? "" : more, *more == '0' ? "" : " more)");
 }
 
-/* Only an owner can drop or detach a table. By the length of the name, which is near enough. */
 static void check_keep(struct look *l)
 {
 	const struct dest *dest = l->dest;
-	struct buf sql = { 0 };
 
 	if (dest->keep.unit == PERIOD_NONE || !*l->table.oid)
 		return;
 	if (dest->part_template && !table_makes_children(dest))
 		finding_warning("part_keep removes only children of %s, and part_template seems to"
 			" make none", dest->dest_table);
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT relname FROM pg_inherits JOIN pg_class c ON c.oid ="
-		" inhrelid WHERE inhparent = '%s' AND octet_length(relname::text) = %zu"
-		" AND NOT pg_has_role(relowner, 'USAGE') LIMIT 1", l->table.oid,
-		dest->table.n + period_suffix_len(dest->period.method));
-	if (finding_ask(l->found, l->dst, &sql) > 0)
-		finding_warning("some partitions of %s have another owner: part_keep cannot remove"
-			" them. --show-partitions says which; ALTER TABLE ... OWNER TO the user of"
-			" dst_db", dest->dest_table);
 }
 
 void checkparts_run(struct look *l)

@@ -246,8 +246,8 @@ static void check_setting(const char *name, const char *value, const char *whose
 			" are written with fewer digits than they have", value, whose);
 }
 
-/* What producers' sessions begin with, where ours does not; what they set themselves nobody can
- * know. */
+/* Settings with which producers' sessions begin and ours does not. What they set themselves is
+ * unknown. */
 static void check_settings(struct findings *found, struct pq *src)
 {
 	struct buf sql = { 0 };

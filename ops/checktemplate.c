@@ -1,13 +1,13 @@
 /*
  * --check's part about part_template: does it make partitions of the kind that dest_table takes,
-	and
- * does it add what they have already? Changes nothing.
+ * and does it add what they have already? Changes nothing.
  */
 #include <string.h>
 
 #include "ops.h"
 
-bool checktemplate_says(const struct look *l, const char *words)
+/* Does part_template have these words? Blanks stand around each. */
+static bool says(const struct look *l, const char *words)
 {
 	return strstr(l->words.p, words);
 }
@@ -34,7 +34,7 @@ static void check_name(struct look *l)
 static void check_kind(struct look *l)
 {
 	const char *table = l->dest->dest_table;
-	bool of = checktemplate_says(l, " partition of "), attach = checktemplate_says(l,
+	bool of = says(l, " partition of "), attach = says(l,
 		" attach partition ");
 
 	if ((of || attach) && !l->table.partitioned)
@@ -51,7 +51,7 @@ static void check_kind(struct look *l)
 
 static void check_unlogged(struct look *l)
 {
-	if (checktemplate_says(l, " create unlogged table "))
+	if (says(l, " create unlogged table "))
 		finding_warning("part_template makes unlogged tables: after a crash of their"
 			" server they are empty, and no event comes again");
 }
@@ -88,7 +88,7 @@ static void check_attached_key(struct look *l, const char *parent_key)
 	struct buf key = { 0 };
 
 	add_key(l, &key);
-	if (!l->feed->one_key || !checktemplate_says(l, " primary key _pkey "))
+	if (!l->feed->one_key || !says(l, " primary key _pkey "))
 		finding_warning("table %s has a primary key already, of %s: a partition cannot be"
 			" attached if part_template gives it another", name, parent_key);
 	else if (strcmp(buf_cstr(&key), parent_key) != 0)
@@ -100,15 +100,15 @@ static void check_attached_key(struct look *l, const char *parent_key)
 
 static bool copies(const struct look *l, const char *what, const char *but)
 {
-	return (checktemplate_says(l, " including all ") || checktemplate_says(l, what)) &&
-		!checktemplate_says(l, but);
+	return (says(l, " including all ") || says(l, what)) &&
+		!says(l, but);
 }
 
 static void check_key(struct look *l)
 {
 	struct buf sql = { 0 };
 
-	if (!checktemplate_says(l, " primary key "))
+	if (!says(l, " primary key "))
 		return;
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT string_agg(attname::text, ',' ORDER BY i)"
 		" FROM pg_constraint, unnest(conkey) WITH ORDINALITY AS k (n, i), pg_attribute"
@@ -117,11 +117,11 @@ static void check_key(struct look *l)
 		l->table.oid);
 	if (finding_ask(l->found, l->dst, &sql) == 0)
 		return;
-	if (checktemplate_says(l, " partition of ") ||
+	if (says(l, " partition of ") ||
 	    copies(l, " including indexes ", " excluding indexes "))
 		finding_wrong(l->found, "table %s has a primary key already, which its partitions"
 			" get, and part_template adds another: take that out", l->dest->dest_table);
-	else if (checktemplate_says(l, " attach partition "))
+	else if (says(l, " attach partition "))
 		check_attached_key(l, pq_value(l->dst, 0, 0));
 }
 
@@ -130,7 +130,7 @@ static void check_identity(struct look *l)
 {
 	struct buf sql = { 0 };
 
-	if (!l->table.partitioned || !checktemplate_says(l, " attach partition ") ||
+	if (!l->table.partitioned || !says(l, " attach partition ") ||
 	    !copies(l, " including identity ", " excluding identity "))
 		return;
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = '%s'"

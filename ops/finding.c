@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops.h"
 
@@ -90,6 +91,9 @@ static void add_right(struct findings *f, const char *what, const struct right *
 	case RIGHT_REPLAY:
 		finding_optional("right on %s for --replay: %s", what, right->give);
 		break;
+	case RIGHT_KEEP:
+		finding_warning("right on %s for part_keep: %s", what, right->give);
+		break;
 	case RIGHT_VERIFY:
 		finding_optional("right on %s for --verify: %s", what, right->give);
 		break;
@@ -105,7 +109,9 @@ void finding_rights(struct findings *f, const char *what, struct rights *rights)
 
 void finding_installer(struct buf *text, const char *what, const struct rights *rights)
 {
-	buf_fmt(text, "let an administrator run --install once (--set %s=...)", what);
+	buf_fmt(text, "let an administrator run --install --grant ROLE once, with %s in the"
+		" environment or with a config of his own",
+		strcmp(what, "src_db") == 0 ? "TDISPATCH_SRC_DB" : "TDISPATCH_DST_DB");
 	for (size_t i = 0; i < rights->n; i++)
 		buf_fmt(text, ", or %s", rights->at[i].give);
 }

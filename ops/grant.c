@@ -131,8 +131,9 @@ int grant_give(struct job *j, const char *role, struct err *e)
 static void print_rights(const char *what, const struct rights *lacks)
 {
 	static const char *const use[] = {
-		[RIGHT_RUN] = "", [RIGHT_PERHAPS] = " (for events without that column)",
-		[RIGHT_REPLAY] = " (for --replay)", [RIGHT_VERIFY] = " (for --verify)",
+		[RIGHT_RUN] = "", [RIGHT_PERHAPS] = " -- for events without that column",
+		[RIGHT_REPLAY] = " -- for --replay", [RIGHT_VERIFY] = " -- for --verify",
+		[RIGHT_KEEP] = " -- for part_keep",
 	};
 
 	for (size_t i = 0; i < lacks->n; i++)
@@ -144,8 +145,8 @@ int grant_say(struct job *j, struct err *e)
 	struct both lacks = { 0 };
 
 	if (find_rights(j, RIGHTS_OF_ANYBODY, &lacks, e) == 0 && say_no_table(j, e) == 0) {
-		puts("a role that runs with this config needs these rights, which"
-			" --install --grant " RIGHTS_OF_ANYBODY " gives it:");
+		puts("rights of a role that runs this config; --install --grant "
+			RIGHTS_OF_ANYBODY " gives them:");
 		print_rights("src_db", &lacks.src);
 		print_rights("dst_db", &lacks.dst);
 	}

@@ -26,7 +26,8 @@ struct feed {                           /* what triggers say of events; zeroed: 
 enum right_use {                        /* these numbers stand in SQL, too */
 	RIGHT_RUN,                      /* a run needs it */
 	RIGHT_PERHAPS,                  /* for events that do not bring a column */
-	RIGHT_REPLAY, RIGHT_VERIFY      /* --replay, --verify */
+	RIGHT_REPLAY, RIGHT_VERIFY,     /* --replay, --verify */
+	RIGHT_KEEP                      /* part_keep, for partitions that another role made */
 };
 
 struct right {
@@ -60,6 +61,7 @@ struct findings {
 	bool lacking;                   /* rights are among them */
 };
 
+/* Each prints one line; the last two count it. */
 void finding_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void finding_missing(struct findings *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -101,6 +103,7 @@ void checksource_free(struct feed *);
 
 struct look {                           /* at one destination */
 	struct findings *found;
+	const struct job *job;          /* knows what is older than part_keep */
 	struct pq *dst;
 	const struct dest *dest;
 	const struct style *style;      /* of the source; zeroed when it could not be asked */
@@ -109,19 +112,20 @@ struct look {                           /* at one destination */
 	struct buf words;               /* of part_template, see table_words */
 };
 
-/* Does part_template have these words? Blanks stand around each. */
-bool checktemplate_says(const struct look *, const char *words);
+/* Reports what is wrong with part_template, and what does not fit dest_table if that exists. */
 void checktemplate_run(struct look *);
 
 /* ---- checkparts.c: --check's part about the tables that get rows */
 
+/* Reports what is wrong with existing partitions, or with dest_table if it takes the rows itself.
+ * Errors are findings. */
 void checkparts_run(struct look *);
 
 /* ---- checkdest.c: --check's part about dest_table; calls the two above */
 
-/* dst: an open connection. Errors are findings. */
-void checkdest_run(struct findings *, struct pq *dst, const struct dest *, const struct style *,
-	const struct feed *);
+/* job: age_look was called. dst: an open connection. Errors are findings. */
+void checkdest_run(struct findings *, const struct job *, struct pq *dst, const struct dest *,
+	const struct style *, const struct feed *);
 
 /* ---- check.c: --check */
 
@@ -144,7 +148,8 @@ int admin_register(struct job *, struct err *);
 int admin_unregister(struct job *, struct err *);
 int admin_rewind(struct job *, struct err *);
 int admin_tick(struct job *, struct err *);
-/* yes: does not ask whoever is at a terminal. */
+/* yes: does not ask whoever is at a terminal, nor whether the consumer is registered on another
+ * queue. */
 int admin_reset(struct job *, bool yes, struct err *);
 /* role: who is to run it and gets the rights for that; NULL: they are printed. */
 int admin_install(struct job *, const char *role, struct err *);

@@ -251,12 +251,28 @@ static const char needs_dead_letters[] =
 	" WHERE nspname = 'tdispatch' AND relname = 'dead_letter'"
 	" AND NOT has_table_privilege(who.oid, t.oid, privilege) GROUP BY t.oid, use";
 
-/* A table is given a child by its owner alone. A superuser's role is not one to be a member of. */
+/* A table is given a child by its owner alone. We never ask for membership in a
+ * superuser's role. */
 static const char needs_owner[] =
 	" UNION ALL SELECT CASE WHEN rolsuper"
 	" THEN 'ALTER TABLE ' || parent.oid::regclass || ' OWNER'"
 	" ELSE 'GRANT ' || quote_ident(rolname) END, 0, NULL FROM who, owner, parent"
 	" WHERE NOT pg_has_role(who.oid, owner.oid, 'USAGE')";
+
+/* Only an owner can drop or detach a table. By the length of the name, which is near enough. What
+ * the membership above gives is left out. */
+static void add_keep(struct buf *sql, const struct dest *d)
+{
+	buf_fmt(sql, " UNION ALL SELECT DISTINCT CASE WHEN o.rolsuper"
+		" THEN 'ALTER TABLE ' || c.oid::regclass || ' OWNER'"
+		" ELSE 'GRANT ' || quote_ident(o.rolname) END, %d, NULL::name FROM who, parent"
+		" JOIN pg_inherits ON inhparent = parent.oid JOIN pg_class c ON c.oid = inhrelid"
+		" JOIN pg_roles o ON o.oid = c.relowner WHERE who.oid <> 0"
+		" AND octet_length(c.relname::text) = %zu"
+		" AND NOT pg_has_role(who.oid, o.oid, 'USAGE')"
+		" AND NOT EXISTS (SELECT 1 FROM owner WHERE owner.oid = o.oid AND NOT o.rolsuper)",
+		RIGHT_KEEP, d->table.n + period_suffix_len(d->period.method));
+}
 
 static const char needs_schema[] =
 	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA ' || quote_ident(nspname), 0, NULL FROM home"
@@ -348,6 +364,8 @@ int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const 
 	buf_str(&sql, needs_rows);
 	buf_str(&sql, needs_sequences);
 	buf_str(&sql, needs_verify);
+	if (d->keep.unit != PERIOD_NONE)
+		add_keep(&sql, d);
 	buf_str(&sql, ") SELECT give, name, use, col FROM needs, who ORDER BY use, give");
 	if (add_rows(r, dst, &sql, e) == 0)
 		judge_sequences(r, before, d, feed);

@@ -212,7 +212,7 @@ static void say_time(struct status *s, const char *name, int64_t at_s)
 	say_text(s, name, at ? when : NULL);
 }
 
-/* What the servers say now counts before what the process saw. */
+/* What the servers say now replaces what the process last saw. */
 static struct health health(const struct status *s)
 {
 	struct health h = state_health(&s->state);
@@ -240,6 +240,7 @@ static void say_process(struct status *s)
 	bool live = state_is_live(state), failing = live && state->failing_ms;
 
 	say_count(s, "pid", live ? state->pid : -1);
+	say_text(s, "version", live && *state->version ? state->version : NULL);
 	say_text(s, "doing", live ? state->doing : NULL);
 	say_seconds(s, "progress_age_seconds", live, clock_ms() - state->progress_ms);
 	say_seconds(s, "failing_seconds", failing, clock_ms() - state->failing_ms);
@@ -263,10 +264,10 @@ static void say_all(struct status *s)
 	say_count(s, "target_tick", s->target_tick);
 	say_count(s, "pending_events", b->events);
 	say_count(s, "unticked_events", b->unticked);
-	say_seconds(s, "lag_seconds", b->lag_ms >= 0, b->lag_ms);
+	say_seconds(s, "lag_seconds", b->lag_ms >= 0 && s->target_tick >= 0, b->lag_ms);
 	say_process(s);
 	say_count(s, "dead_letters", s->dead);
-	if (s->json || *s->dead_error)
+	if (s->json || (*s->dead_error && c->on_error == ON_ERROR_DEAD_LETTER))
 		say_text(s, "dead_letters_error", *s->dead_error ? s->dead_error : NULL);
 	say_count(s, "partitions", s->partitions);
 	buf_str(&s->out, s->json ? "}\n" : "");

@@ -250,6 +250,8 @@ int admit_explain(struct pq *dst, const struct admit *a, struct err *e)
 	if (pq_query(dst, "ROLLBACK", e) == 0 &&
 	    admit_check(dst, a->dest, a->names, a->n, &children, NULL, e) == 0)
 		table_generated(dst, a->dest, &now, e);
+	if (e->code == ERR_CONFLICT)            /* a table that the rolled back transaction made */
+		*e = (struct err){ 0 };
 	if (!e->code && generated && now.n == a->columns->n)
 		err_set(e, ERR_SHAPE, "column %s of %s is generated, and one of its partitions has"
 			" it as a column like others, so that it would get no value",

@@ -163,6 +163,21 @@ static void check_values(const char *what, const PQconninfoOption *options, stru
 	PQfinish(conn);
 }
 
+/* Names a keyword that libpq does not know, if no password can be a part of it: one with blanks
+ * reads as keywords. */
+static void name_keyword(const char *what, const char *conninfo, const char *why, struct err *e)
+{
+	static const char refused[] = "invalid connection option \"";
+	const char *at = why ? strstr(why, refused) : NULL;
+	const char *name = at ? at + sizeof refused - 1 : "";
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz_");
+	const char *there = n ? memmem(conninfo, strlen(conninfo), name, n) : NULL;
+
+	if (there && name[n] == '"' && !strstr(conninfo, "://") &&
+	    !memmem(conninfo, (size_t)(there - conninfo), "pass", 4))
+		err_set(e, ERR_CONF, "%s: '%.*s' is no connection option", what, (int)n, name);
+}
+
 int connect_check(const char *what, const char *conninfo, struct err *e)
 {
 	char *why = NULL;
@@ -173,6 +188,8 @@ int connect_check(const char *what, const char *conninfo, struct err *e)
 			" and %%2f (in the config file %%%%40 and %%%%2f)", what);
 	if (!options)
 		check_keyword(what, why, e);
+	if (!options)
+		name_keyword(what, conninfo, why, e);
 	if (!options)   /* libpq's reason may quote the string, and a password with it */
 		err_set(e, ERR_CONF, "%s is no valid connection string (key=value pairs or a"
 			" postgresql:// URI)", what);

@@ -18,8 +18,10 @@
 #define RULE_VERSION INT64_C(1)
 #define RULE_BITS 56
 
-static const char remedies[] = "Nothing was written. --rewind sets the queue to the target's tick,"
-	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's";
+static const char remedies[] = "Nothing was written. Is dst_db the right target?"
+	" --rewind sets the queue to the target's tick,"
+	" if PgQ still has it; --reset forgets the target's tick and goes on from the queue's."
+	" If another config has this consumer name, do neither: give one a job_name of its own";
 
 static void say(struct verdict *v, enum verdict_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -66,6 +68,22 @@ static int64_t time_there(const struct judge_case *c, const struct position *pos
 	return b->tick_us && pos->tick == b->tick ? b->tick_us : pos->source_us;
 }
 
+/* A program that knows no lanes has moved the consumer's position. */
+static bool is_left_behind(const struct judge_case *c, size_t lane)
+{
+	const struct position *pos = &c->pos[lane], *first = &c->pos[0];
+
+	return lane && pos->known && first->tick == c->batch->prev_tick && pos->tick < first->tick;
+}
+
+static void leave_behind(const struct judge_case *c, struct verdict *v, size_t lane)
+{
+	say(v, VERDICT_LEFT, "lost position: lane %zu of the target of consumer %s was left at tick"
+		" %" PRId64 " while another program loaded up to tick %" PRId64 ". Nothing was"
+		" written. If that program has ended its batch: --reset, nothing comes twice",
+		lane, c->conf->consumer_name, c->pos[lane].tick, c->pos[0].tick);
+}
+
 static void lose(const struct judge_case *c, struct verdict *v, size_t lane)
 {
 	const struct position *pos = &c->pos[lane];
@@ -73,6 +91,10 @@ static void lose(const struct judge_case *c, struct verdict *v, size_t lane)
 	struct buf whose = { 0 }, time = { 0 };
 	int64_t at = c->batch->prev_tick;
 
+	if (is_left_behind(c, lane)) {
+		leave_behind(c, v, lane);
+		return;
+	}
 	add_whose(&whose, c, lane);
 	add_time(&time, pos->time_us);
 	buf_cstr(&time);
@@ -82,7 +104,7 @@ static void lose(const struct judge_case *c, struct verdict *v, size_t lane)
 	else if (c->newest && pos->tick > c->newest)
 		say(v, VERDICT_LOST, "lost position: the newest tick of queue %s is %" PRId64
 			", its consumer is at %" PRId64 ", %s is at tick %" PRId64
-			"%s. Is it the right queue and target? %s", queue, c->newest, at,
+			"%s. Is it the right queue? %s", queue, c->newest, at,
 			buf_cstr(&whose), pos->tick, buf_cstr(&time), remedies);
 	else if (time_there(c, pos) == QUEUE_NO_TICK)
 		say(v, VERDICT_LOST, "lost position: queue %s, at tick %" PRId64

@@ -15,6 +15,7 @@
 
 enum sqlstate_name {
 	SQLSTATE_DENIED,                /* a privilege is missing */
+	SQLSTATE_NO_COLUMN,
 	SQLSTATE_NO_TABLE,
 	SQLSTATE_TAKEN,                 /* the name of a new object is taken */
 	SQLSTATE_LOCKED,                /* lock_timeout expired */
@@ -26,6 +27,7 @@ enum sqlstate_name {
 	SQLSTATE_BAD_TEXT               /* not the text form of its type */
 };
 
+/* Does a server's SQLSTATE, five characters or "", have that meaning? */
 bool sqlstate_is(const char *state, enum sqlstate_name);
 /* Is the connection of no more use, or are we to stop? Then no statement is to blame. */
 bool sqlstate_is_lost(const struct err *);
@@ -189,9 +191,6 @@ int position_look(struct pq *, const char *consumer, enum position_kind,
 	struct position pos[LANES_MAX], size_t *n, struct err *);
 /* Reads the consumer's tick without a lock, from any pgq_ext. *tick: 0 if it is not known. */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
-/* Returns ERR_POSITION: the target has a tick of a consumer that is not registered with the
- * queue. */
-int position_unregistered(const struct conf *, int64_t tick, struct err *);
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
@@ -207,8 +206,6 @@ const char *queue_schema(const struct pq *);    /* what was found */
 void queue_expand(struct buf *sql, const struct pq *);
 /* From now on a tick wakes pq_woken, if this PgQ notifies of ticks. */
 int queue_listen(struct pq *, const char *queue, struct err *);
-
-#define TICK_IS_OLD_MS 60000            /* newest tick: the ticker may be gone */
 
 struct queue_batch {
 	int64_t id, tick, prev_tick;
@@ -254,6 +251,15 @@ int queue_create(struct pq *, const char *queue, struct err *);
 int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
 /* Removes the consumer from the queue, with its position and its open batch. */
 int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
+/* Appends the names of other queues on which the consumer is registered. */
+int queue_elsewhere(struct pq *, const char *queue, const char *consumer, struct buf *queues,
+	struct err *);
+/* Appends the queue's other consumers, for a message. */
+int queue_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
+	struct err *);
+/* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
+ * registered with the queue. */
+int queue_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);
 /* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
  * PgQ no longer has the tick. */
 int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick,
@@ -341,6 +347,7 @@ enum verdict_kind {
 	VERDICT_MOVE,                   /* the target has it up to a tick inside: move there */
 	VERDICT_SINGLE,                 /* a lane has it up to a tick inside: single ticks */
 	VERDICT_LOST,                   /* lost position: write nothing */
+	VERDICT_LEFT,                   /* the same: another program moved lane 0's alone */
 	VERDICT_OTHER,                  /* the same: the queue reused the tick's number */
 	VERDICT_CHANGED                 /* lanes loaded it by another judge_rule: write nothing */
 };
@@ -577,6 +584,7 @@ struct dead_list {                      /* zeroed before use */
 	size_t n, cap;
 };
 
+/* Adds an event and its error; all text is copied. place: where it failed, or NULLs. */
 void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
 	const struct err *);
 void dead_clear(struct dead_list *);

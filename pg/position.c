@@ -306,14 +306,6 @@ int position_look(struct pq *dst, const char *consumer, enum position_kind kind,
 	return 0;
 }
 
-int position_unregistered(const struct conf *c, int64_t tick, struct err *e)
-{
-	return err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target"
-		" has loaded it up to tick %" PRId64 ": somebody unregistered it. --rewind"
-		" registers it at that tick; --reset forgets the tick, then it starts with what"
-		" comes from now on", c->consumer_name, c->queue_name, tick);
-}
-
 int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
 {
 	struct position pos;

@@ -193,12 +193,12 @@ int queue_state(struct pq *src, const char *queue, const char *consumer,
 	return 0;
 }
 
-/* After more than a minute, and three of the pauses that the queue's ticker makes, it has stopped.
- * The sequence of events tells it, too, whether there are any. */
+/* The ticker has stopped if the newest tick is older than a minute and than three of its pauses:
+ * ticker_max_lag while events wait for a tick, else ticker_idle_period. */
 #define OVERDUE_MS "(extract(epoch FROM greatest(interval '1 minute', 3 * CASE WHEN unticked > 0" \
 	" THEN queue_ticker_max_lag ELSE queue_ticker_idle_period END)) * 1000)::bigint"
 
-/* Asked for are the members of struct queue_backlog, in their order. */
+/* Selects the members of struct queue_backlog, in their order. */
 static const char backlog_sql[] =
 	"SELECT sub_last_tick, " AGE_MS("done.tick_time") ","
 	" last.tick_event_seq - done.tick_event_seq, coalesce(" AGE_MS("next.tick_time") ", 0),"
@@ -254,6 +254,64 @@ int queue_require(const struct queue_state *state, const char *queue, struct err
 		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create"
 			" it with --install", queue);
 	return 0;
+}
+
+/* ---- registrations */
+
+int queue_elsewhere(struct pq *src, const char *queue, const char *consumer, struct buf *queues,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT string_agg(queue_name, ', ' ORDER BY queue_name)"
+		" FROM \1.queue, \1.consumer, \1.subscription WHERE sub_queue = queue_id"
+		" AND sub_consumer = co_id AND queue_name <> ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " AND co_name = ");
+	buf_literal(&sql, span_of(consumer));
+	if (run(src, &sql, e) == 0 && pq_value(src, 0, 0))
+		buf_str(queues, pq_value(src, 0, 0));
+	return e->code;
+}
+
+int queue_others(struct pq *src, const char *queue, const char *consumer, struct buf *names,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT string_agg(co_name || ' (' || ticks || ' ticks behind)', ', '"
+		" ORDER BY co_name) FROM \1.queue, \1.consumer, \1.subscription,"
+		" LATERAL (SELECT count(*) AS ticks FROM \1.tick WHERE tick_queue = queue_id"
+		" AND tick_id > sub_last_tick) t WHERE sub_queue = queue_id"
+		" AND sub_consumer = co_id AND queue_name = ");
+	buf_literal(&sql, span_of(queue));
+	buf_str(&sql, " AND co_name <> ");
+	buf_literal(&sql, span_of(consumer));
+	if (run(src, &sql, e) == 0 && pq_value(src, 0, 0))
+		buf_str(names, pq_value(src, 0, 0));
+	return e->code;
+}
+
+int queue_unregistered(struct pq *src, const struct conf *c, int64_t tick, struct err *e)
+{
+	struct buf queues = { 0 };
+
+	if (queue_elsewhere(src, c->queue_name, c->consumer_name, &queues, e) < 0)
+		return e->code;
+	err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has"
+		" loaded it up to tick %" PRId64, c->consumer_name, c->queue_name, tick);
+	if (queues.len)
+		err_add(e, ", and it is registered on queue %s. If another config loads that, the"
+			" tick is that one's, and must not be forgotten: give this config a"
+			" job_name of its own. If somebody unregistered it: --rewind registers it"
+			" at that tick; --reset --yes forgets the tick", buf_cstr(&queues));
+	else
+		err_add(e, ": somebody unregistered it, or another config, of another source, has"
+			" this consumer name: then give this one a job_name of its own. --rewind"
+			" registers it at that tick; --reset forgets the tick, then it starts with"
+			" what comes from now on");
+	buf_free(&queues);
+	return e->code;
 }
 
 int queue_create(struct pq *src, const char *queue, struct err *e)

@@ -119,6 +119,7 @@ int sqlstate_judge(const struct sqlstate_error *error, enum sqlstate_answers to)
 static const struct { enum sqlstate_name name; const char *prefix; } named[] = {
 	{ SQLSTATE_DENIED, "42501" },
 	{ SQLSTATE_NO_TABLE, "42P01" },
+	{ SQLSTATE_NO_COLUMN, "42703" },
 	{ SQLSTATE_TAKEN, "42P07" }, { SQLSTATE_TAKEN, "42710" },
 	{ SQLSTATE_LOCKED, "55P03" },
 	{ SQLSTATE_DUPLICATE, "23505" },

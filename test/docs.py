@@ -97,6 +97,8 @@ def range_of(name, kind):
     said = complaint(name)
     if kind == "INT":
         return "Integer, " + re.search(r"from (\d+ to \d+)", said).group(1)
+    if kind == "SECONDS":
+        return "Seconds, " + re.search(r"from (\d+ to \d+)", said).group(1)
     if kind == "WORD":
         words = re.search(r"neither (.*)", said).group(1)
         return "Word, " + re.sub(r",? nor ", " or ", words)

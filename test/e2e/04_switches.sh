@@ -13,6 +13,7 @@ case_help() {
 	for switch in help version quiet verbose daemon ini set reload stop kill register unregister rewind reset install once verify progress dry-run check show-config; do
 		expect_match out "--$switch"
 	done
+	expect_eq "$(awk 'length($0) > 80' out)" "" "lines wider than 80 columns"
 	cp out short
 	expect_exit 0 "$TDISPATCH" --help
 	cmp out short
@@ -344,6 +345,10 @@ case_default_section() {
 # What was a comment to table_dispatcher 2.1 and is none today, and the other way round.
 case_semicolons() {
 	offline_config job_name= consumer_name=
+	printf 'log_count = 3 ; of them\n' >>job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err 'name the section \[tdispatch\], and add job_name = table_dispatcher'
+	sed -i '/; of them/d' job.ini
 	printf 'job_name = orders ; our job\n' >>job.ini
 	expect_exit 2 "$TDISPATCH" --show-config job.ini
 	expect_match err 'line [0-9]+: job_name: .*comment.*\[tdispatch\]'
@@ -674,10 +679,53 @@ case_check_finds_what_is_missing() {
 	check_fails "pgq_ext"
 }
 
+# What events bring and the target lacks, and a target that is empty while the queue has moved on.
+case_check_what_a_run_would_lack() {
+	local tick
+	orders_pair
+	check_says '^ready$'
+	expect_no_match out '^warning +(orders has no column|the queue is at tick)'
+	src "alter table orders add colour text, add size int"
+	orders 1 1
+	check_says '^warning  orders has no column colour, which events bring \(fields = \*\): a run would end\. ALTER TABLE orders ADD COLUMN'
+	expect_match out '^warning  orders has no column size,'
+	check_says '^ready$' --set fields=id,day
+	expect_no_match out 'has no column'
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'add it to orders \(ALTER TABLE \.\.\. ADD COLUMN \.\.\.\), then start again: nothing is lost'
+	expect_no_match err 'what was loaded is kept'
+	dst "alter table orders add colour text, add size int"
+	once
+	expect_rows 1
+	dst "delete from pgq_ext.completed_tick"
+	tick=$(consumer_tick)
+	check_says "^warning  the queue is at tick $tick, the target knows none: what came before is not there$"
+}
+
+case_misspelt_switches() {
+	expect_exit 2 "$TDISPATCH" --health --maxlag 5 job.ini
+	expect_match err "--maxlag is an unknown or ambiguous option; did you mean --max-lag\?"
+	expect_exit 2 "$TDISPATCH" --stauts=x job.ini
+	expect_match err "did you mean --status\?"
+	expect_exit 2 "$TDISPATCH" --nothing-like-it job.ini
+	expect_no_match err "did you mean"
+}
+
+# The name of an option is told; what may be a password is not.
+case_misspelt_connection_options() {
+	offline_config
+	expect_exit 2 "$TDISPATCH" --check job.ini --set "dst_db=dbname=a usr=mover"
+	expect_match err "dst_db: 'usr' is no connection option$"
+	expect_exit 2 "$TDISPATCH" --check job.ini --set "dst_db=dbname=a password=very secret=x"
+	expect_match err "dst_db is no valid connection string"
+	expect_no_match err "secret"
+}
+
 case_check_without_pgq() {
 	new_pair "$CASE"
 	config "src_db=dbname=$DST"
-	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\)$'
+	check_fails '^MISSING  src_db has no PgQ: install it there \(create extension pgq\), or PgQue$'
 	src "drop extension pgq cascade; create schema pgq"
 	check_fails '^MISSING  src_db has no PgQ' --set "src_db=dbname=$SRC"
 }
@@ -782,6 +830,14 @@ case_check_lost_position() {
 	check_says '^ready$'
 	tick q
 	check_says '^ready$'
+}
+
+# A new name for the consumer that the queue has would leave behind what is pending.
+case_check_new_name() {
+	orders_pair job_name=old
+	tick q
+	expect_exit 1 "$TDISPATCH" --check job.ini --set job_name=new --set dst_db="dbname=$SRC"
+	expect_match out 'consumer new is not registered: .* name it in consumer_name: old \([1-9][0-9]* ticks behind\)$'
 }
 
 case_check_changes_nothing() {

@@ -49,6 +49,8 @@ case_old_program_runs() {
 	expect_eq "$(cat job.pid)" "$PID"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "wrong.*job.pid names process $PID"
+	expect_exit 1 "$TDISPATCH" -s job.ini
+	expect_match err "pidfile job.pid names process $PID, a table_dispatcher that runs"
 	kill "$PID"
 	within 5 process_gone "$PID"
 	once
@@ -166,6 +168,29 @@ case_nobody_to_signal() {
 }
 
 # Pid files that name nobody, or somebody else: never a signal to a stranger.
+# A copy of a config with the pidfile of the first: no switch of it reaches the first's process.
+case_pid_file_of_another_config() {
+	local switch
+	orders_pair
+	src "select pgq.create_queue('q2')" >/dev/null
+	sed 's/^queue_name = q$/queue_name = q2/; s/^job_name = .*/job_name = second/' job.ini >second.ini
+	background job.pid -d job.ini
+	within 10 test -s job.pid.state
+	for switch in -s -r -k; do
+		expect_exit 1 "$TDISPATCH" $switch second.ini
+		expect_match err "process $PID, which holds pidfile job.pid, .*job.ini, for consumer job of queue q: .* pidfile of its own"
+	done
+	expect_exit 1 "$TDISPATCH" --check second.ini
+	expect_match out "^WRONG +process $PID, which holds pidfile"
+	expect_exit 1 "$TDISPATCH" second.ini
+	expect_match err "pidfile job.pid is locked by process $PID: this config runs already, or another"
+	cp job.ini moved.ini
+	sed -i 's/^job_name = .*/job_name = changed/' job.ini
+	expect_exit 0 "$TDISPATCH" -r moved.ini
+	expect_exit 0 "$TDISPATCH" -s job.ini
+	within 20 process_gone "$PID"
+}
+
 case_strange_pid_files() {
 	local content stranger
 	orders_pair
@@ -185,7 +210,7 @@ case_strange_pid_files() {
 case_pid_file_cannot_be_written() {
 	orders_pair pidfile=nofolder/job.pid
 	expect_exit 1 "$TDISPATCH" job.ini
-	expect_match err nofolder
+	expect_match err 'nofolder.*No such file or directory: create the folder'
 }
 
 case_pid_file_goes() {

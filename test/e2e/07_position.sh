@@ -228,6 +228,27 @@ case_unregistered_then_reset() {
 	expect_rows 40
 }
 
+# A config for another queue with the consumer name of this one: the position is not its own.
+case_another_queue_has_the_consumer() {
+	local switch
+	three_batches
+	src "select pgq.create_queue('q2')" >/dev/null
+	for switch in --once --register --install; do
+		expect_exit 1 "$TDISPATCH" $switch job.ini --set queue_name=q2
+		expect_match err 'not registered on queue q2, .* it is registered on queue q\. .*must not be forgotten: give this config a job_name'
+	done
+	expect_exit 1 "$TDISPATCH" --check job.ini --set queue_name=q2
+	expect_match out '^MISSING .*registered on queue q\. '
+	expect_exit 1 "$TDISPATCH" --reset job.ini --set queue_name=q2
+	expect_match err 'consumer job is registered on queue q: .* job_name of its own; --reset --yes'
+	once
+	expect_rows 40
+	expect_exit 1 "$TDISPATCH" --reset job.ini --set queue_name=q2 --set src_db="dbname=$SRC port=1"
+	expect_match err 'does not ask src_db'
+	expect_exit 0 "$TDISPATCH" --reset --yes job.ini --set queue_name=q2 --set src_db="dbname=$SRC port=1"
+	expect_eq "$(completed_tick)" ""
+}
+
 case_registers_by_itself() {
 	new_pair "$CASE"
 	config

@@ -74,6 +74,61 @@ case_numbers_of_lanes_change() {
 	expect_eq "$(dst "select count(*) from pgq_ext.completed_tick where subconsumer_id !~ 'identity'")" 1 "positions of one lane"
 }
 
+# Without a batch that would be loaded by them.
+case_number_changes_on_an_empty_queue() {
+	orders_pair
+	ticks 1 0
+	once --set lanes=2
+	expect_eq "$(lane_tick lanes)" 2
+	once --set lanes=1
+	expect_match err "lanes: 1 from now on"
+	expect_match err "done: 0 events"
+	expect_eq "$(lanes_stored)" "" "positions of lanes"
+	once --set lanes=1
+	expect_no_match err "lanes:"
+	once --set lanes=3
+	expect_eq "$(lane_tick 'lane 2 of 3')" "$(completed_tick)"
+	ticks 1 10
+	once --set lanes=3
+	expect_no_match err "lanes:"
+	expect_rows 20
+}
+
+lanes_stored() {
+	dst "select string_agg(subconsumer_id, ',') from pgq_ext.completed_tick where subconsumer_id ~ 'lane'"
+}
+
+# The run ends after the batch that the old number had to finish.
+case_number_changes_after_a_half() {
+	half_a_batch
+	once --set lanes=1
+	expect_rows 20
+	expect_eq "$(lanes_stored)" "" "positions of lanes"
+	expect_eq "$(consumer_tick)" "$(completed_tick)"
+}
+
+# Another program, which knows no lanes, has loaded a batch.
+case_lane_left_behind() {
+	local switch left
+	orders_pair
+	ticks 1 0
+	once --set lanes=2
+	left=$(lane_tick 'lane 1 of 2')
+	ticks 1 10
+	dst "select pgq_ext.set_last_tick('job', $(src "select last_tick_id from pgq.get_queue_info('q')"))" >/dev/null
+	once --set lanes=2
+	expect_match err "is in the target already"
+	for switch in --once --check --rewind; do
+		expect_exit 1 "$TDISPATCH" $switch job.ini
+		cat out err >both
+		expect_match both "lane 1 of the target of consumer job was left at tick $left while another program loaded up to tick $(completed_tick)\..*--reset, nothing comes twice"
+	done
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	ticks 1 20
+	once
+	expect_rows 20
+}
+
 # Stops before lane 0's commit: a commit trigger there fails, the other lane's rows are in.
 half_committed() {
 	dst "create function refuse() returns trigger language plpgsql as

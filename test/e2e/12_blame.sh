@@ -90,6 +90,32 @@ case_copy_in_the_template() {
 	expect_match bg.err "has no place here"
 }
 
+# A bad row, and then an error before its batch is read again: that one is about no partition.
+case_error_before_the_second_pass() {
+	local day
+	orders_pair lanes=2
+	orders 1 1
+	tick q
+	once
+	dst "create sequence begun;
+		create or replace function pgq_ext.get_last_tick(a_consumer text) returns bigint language plpgsql as
+		\$\$ begin
+			if current_setting('tdispatch.locked', true) = 'true' and nextval('begun') % 2 = 0 then
+				raise exception using errcode = '53100', message = 'no room here';
+			end if;
+			return pgq_ext.get_last_tick(a_consumer, '');
+		end \$\$"
+	event I:id "id=a&day=2026-01-30&note=a" >/dev/null
+	tick q
+	for day in 30 31; do
+		dst "alter sequence begun restart"
+		expect_exit 1 "$TDISPATCH" --once job.ini --set batch_min_events=0
+		expect_match err "no room here"
+		expect_no_match err "partition orders_2026_01_$day: "
+		src "update $(src "select pgq.current_event_table('q')") set ev_data = 'id=a&day=2026-01-31&note=a' where ev_data ~ 'id=a'"
+	done
+}
+
 case_idle_session_timeout() {
 	orders_pair loop_delay=0.3
 	sql postgres <<<"alter database \"$DST\" set idle_session_timeout = '1s'"

@@ -329,7 +329,7 @@ case_install_prints() {
 	bare_pair "partition by range (day)" "part_template=$PARTITION_OF" on_error=dead_letter
 	as_admin --install
 	expect_match out '^  src_db: GRANT pgq_reader TO ROLE;$'
-	expect_match out '^  dst_db: GRANT SELECT, DELETE ON tdispatch.dead_letter TO ROLE; \(for --replay\)$'
+	expect_match out '^  dst_db: GRANT SELECT, DELETE ON tdispatch.dead_letter TO ROLE; -- for --replay$'
 	sed -n "s/^  src_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >src.sql
 	sed -n "s/^  dst_db: \(.*;\).*/\1/p" out | sed "s/ROLE/\"$ROLE\"/" >dst.sql
 	sql "$SRC" <src.sql
@@ -397,7 +397,7 @@ case_install() {
 	sql postgres <<<"create role \"$role\" login"
 	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "dst_db: permission denied for database .*: let an administrator run --install once \(--set dst_db=\.\.\.\), or GRANT .*;$"
+	expect_match err "dst_db: permission denied for database .*: let an administrator run --install --grant ROLE once, with TDISPATCH_DST_DB in the environment or with a config of his own, or GRANT .*;$"
 	expect_eq "$(grep -c . err)" 1 "lines"
 	sed -n 's/.* or \(GRANT .*;\)$/\1/p' err >dst.sql
 	src "grant usage on schema pgq to \"$role\"; grant pgq_reader to \"$role\""
@@ -407,7 +407,7 @@ case_install() {
 	expect_match out "^MISSING  table tdispatch.dead_letter in dst_db: let an administrator .*, or $(cat dst.sql)$"
 	sql "$DST" <dst.sql
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "src_db: permission denied for function create_queue .*: let an administrator .*--set src_db=.*, or GRANT .*;$"
+	expect_match err "src_db: permission denied for function create_queue .*: let an administrator .*TDISPATCH_SRC_DB.*, or GRANT .*;$"
 	sed -n 's/.* or \(GRANT .*;\)$/\1/p' err >src.sql
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "^MISSING  queue q: check queue_name, or let an administrator .*, or $(cat src.sql)$"
@@ -427,7 +427,7 @@ case_install_beside_a_schema() {
 	dst "create schema pgq_ext"
 	config "src_db=dbname=$SRC user=$role" "dst_db=dbname=$DST user=$role"
 	expect_exit 1 "$TDISPATCH" --install job.ini
-	expect_match err "permission denied for schema pgq_ext .*: let an administrator run --install once \(--set dst_db=\.\.\.\)$"
+	expect_match err "permission denied for schema pgq_ext .*: let an administrator run --install --grant ROLE once, with TDISPATCH_DST_DB in the environment or with a config of his own$"
 }
 
 run_cases

@@ -256,6 +256,16 @@ case_disk_is_full() {
 	expect_end 0 5
 }
 
+case_state_file_on_a_read_only_disk() {
+	orders_pair
+	PROGRAM=$STATIC running_job
+	strace -qq -o /dev/null -p "$PID" -P job.pid.state.new -e trace=open,openat -e inject=open,openat:error=EROFS &
+	STARTED+=($!)
+	within 20 grep -q 'cannot write state_file job.pid.state: Read-only file system: mount a tmpfs there; --health will fail$' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
 # What ended with an error leaves it to be read.
 case_error_at_the_end_stays() {
 	orders_pair
@@ -349,6 +359,7 @@ case_status() {
 	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_eq "$(said queue)" q
 	expect_eq "$(said consumer)" job
+	expect_eq "$(said version)" "$("$TDISPATCH" --version | cut -d ' ' -f 2)"
 	expect_eq "$(said target_tick)" "$(completed_tick)"
 	expect_eq "$(said source_tick)" "$(src "select max(tick_id) from pgq.tick")"
 	expect_eq "$(said target_tick)" "$(said source_tick)"
@@ -394,7 +405,7 @@ case_status_of_what_waits() {
 	expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	[ "$(field json unticked_events)" -ge 3 ] || fail "without a tick: $(field json unticked_events)"
-	field json verdict | grep -q '^BEHIND: [0-9,]* events, 1[0-9][0-9] s$' || fail "$(cat json)"
+	field json verdict | grep -q "^BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s$" || fail "$(cat json)"
 	expect_exit 0 "$TDISPATCH" --status --set state_file=none job.ini
 	expect_match out '^verdict +no process runs; [0-9,]+ events wait'
 }
@@ -408,12 +419,15 @@ case_the_ticker_stops() {
 	age_ticks 300
 	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events' bg.err
 	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events'
+	within 10 health_says 'NOT MOVING: no tick for 3'
 	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
 	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
 	expect_exit 1 "$TDISPATCH" --health --max-lag 300 job.ini
 	expect_match err '; lag 3[0-9]+ s \(limit 300 s\)$'
 	within 10 metric_is newest_tick_age_seconds 3
 	within 10 metric_is unticked_events 5
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning +queue q: no tick for 3[0-9]+ s: does '
 	tick q
 	within 20 grep -q 'INFO .*queue q ticks again, after 3[0-9][0-9] s' bg.err
 	expect_eq "$(grep -c 'no tick for' bg.err)" 1
@@ -452,12 +466,45 @@ case_behind() {
 	age_ticks 100
 	start job.ini
 	within 20 rows_are_coming 500
-	within 10 health_says 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading [0-9,]*/s: about [0-9]* s$'
-	verdict 'BEHIND: [0-9,]* events, 1[0-9][0-9] s, loading' || fail "$(cat out)"
+	within 10 health_says "BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s, loading [0-9,]*/s: about [0-9]* s$"
+	verdict "BEHIND: about [0-9,]* events by PgQ's estimate, 1[0-9][0-9] s, loading" || fail "$(cat out)"
 	expect_exit 1 "$TDISPATCH" --health --max-lag 60 job.ini
 	expect_match err '^BEHIND: .*; lag 1[0-9][0-9] s \(limit 60 s\)'
 	kill -TERM "$PID"
 	expect_end 0 5
+}
+
+# A batch that waits for a lock is at hand, and being stopped finishes it.
+case_batch_at_hand() {
+	orders_pair
+	running_job
+	within 10 doing idle
+	hold "lock table orders_2026_01_31"
+	orders 10 12
+	tick q
+	within 10 health_says 'OK: loading ticks [0-9]*-[0-9]* for [0-9.]* s$'
+	within 10 health_says 'OK: loading ticks [0-9]*-[0-9]* for [2-9]\.[0-9] s$'
+	expect_exit 1 "$TDISPATCH" --health --max-lag 1 job.ini
+	expect_match err '^TOO FAR BEHIND: lag [0-9.]+ s \(limit 1 s\)$'
+	verdict 'OK: loading ticks' || fail "$(cat out)"
+	kill -INT "$PID"
+	within 10 health_says 'OK: stopping: finishes its batch, ticks [0-9]*-[0-9]* for'
+	end_sleepers
+	expect_end 0 10
+}
+
+# Nobody knows of a process, nor, at first, of a position.
+case_status_without_state_file() {
+	orders_pair pidfile=
+	tick q
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	cp out json
+	expect_eq "$(field json lag_seconds)" None
+	orders 1 3
+	tick q
+	once
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_eq "$(said verdict)" "nothing waits; whether a process runs is not known: set pidfile or state_file"
 }
 
 health_says() {
@@ -511,6 +558,8 @@ case_status_without_right_to_letters() {
 	expect_eq "$(said dead_letters)" -
 	expect_match out '^dead_letters_error +.*permission denied for table dead_letter'
 	expect_match out '^partitions +0'
+	expect_exit 0 "$TDISPATCH" --status job.ini --set "dst_db=dbname=$DST user=looker" --set on_error=stop
+	expect_no_match out dead_letters_error
 	dst "drop owned by looker; drop role looker"
 }
 
@@ -857,6 +906,36 @@ case_notify_to_nobody() {
 		NOTIFY_SOCKET=$name expect_exit 0 "$TDISPATCH" --once job.ini
 	done
 	expect_rows 1
+}
+
+# A number that is only for show may be denied: the rows are not held up by it.
+case_backlog_denied() {
+	orders_pair
+	sql postgres <<<"create role \"reader_$CASE\" login"
+	src "revoke execute on function pgq.seq_getval(text) from public;
+		grant usage on schema pgq to \"reader_$CASE\"; grant pgq_reader to \"reader_$CASE\""
+	orders 1 3
+	tick q
+	once --set "src_db=dbname=$SRC user=reader_$CASE" --set metrics_file=job.prom
+	expect_rows 3
+	expect_no_match job.prom "^tdispatch_pending_events"
+}
+
+# After a reload nothing is said of the letters and the queue of the old config.
+case_reload_forgets_the_queue() {
+	orders_pair on_error=dead_letter metrics_file=job.prom
+	src "select pgq.create_queue('r'), pgq.register_consumer('r', 'job')" >/dev/null
+	event I:id "id=a&day=2026-01-31&note=a" >/dev/null
+	tick q
+	start job.ini
+	within 10 grep -q '^tdispatch_dead_letters_waiting{.*} 1$' job.prom
+	src "update pgq.queue set queue_external_ticker = true where queue_name = 'r';
+		update pgq.tick set tick_time = tick_time - interval '1 hour' where tick_queue = (select queue_id from pgq.queue where queue_name = 'r')"
+	config on_error=stop metrics_file=job.prom queue_name=r
+	dst "select pgq_ext.set_last_tick('job', (select null::bigint))" >/dev/null
+	expect_exit 0 "$TDISPATCH" -r job.ini
+	within 5 grep -q 'WARNING.*queue r: no tick for' bg.err
+	within 10 eval '! grep -q dead_letters_waiting job.prom'
 }
 
 run_cases

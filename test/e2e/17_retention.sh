@@ -718,9 +718,31 @@ case_late_after_detach() {
 	once
 	expect_rows 1 orders_2001_01_01
 	expect_rows 0
+	expect_match err 'WARNING.*: 1 into orders_2001_01_01; they will be detached .*, where they are not yet'
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^ok +1 table older than part_keep is detached: late rows go there$'
 	batch 2 2001-01-01
 	once --set part_late=skip
 	expect_rows 1 orders_2001_01_01
+	expect_exit 1 "$TDISPATCH" --check job.ini --set part_keep_action=drop
+	expect_match out '^WRONG .*orders_2001_01_01 is no child of orders'
+}
+
+# One batch with a row for a table that was detached and one for a new partition; the batch before
+# it wrote to children alone.
+case_late_after_detach_beside_a_new_partition() {
+	keep_pair part_keep_action=detach batch_min_events=0
+	make_days 2001-01-01
+	once
+	expect_eq "$(partitions)" ""
+	batch 1 2099-01-01
+	orders 2 2 2001-01-01
+	orders 3 3 2099-01-02
+	tick q
+	once
+	expect_rows 1 orders_2001_01_01
+	expect_rows 2
+	expect_no_match err 'trying again|working again|no more under that name|changed at this moment'
 }
 
 # The running program knows a partition that it removes itself.
@@ -906,7 +928,7 @@ case_another_owner() {
 	dst "alter table orders owner to \"$role\"; alter table orders_2001_01_02 owner to \"$role\"; grant create on schema public to \"$role\";
 		grant all on schema pgq_ext to \"$role\"; grant all on all tables in schema pgq_ext to \"$role\""
 	expect_exit 0 "$TDISPATCH" --check job.ini --set "dst_db=dbname=$DST user=$role"
-	expect_match out '^warning +some partitions of orders have another owner'
+	expect_match out "^warning +right on dst_db for part_keep: ALTER TABLE public.orders_2001_01_01 OWNER TO \"$role\";$"
 	expect_exit 0 "$TDISPATCH" --show-partitions job.ini --set "dst_db=dbname=$DST user=$role"
 	expect_match out '^orders_2001_01_01 .* drop, but has another owner$'
 	expect_match out '^orders_2001_01_02 .* drop$'
@@ -915,9 +937,12 @@ case_another_owner() {
 	expect_match err 'warning.*orders_2001_01_01 .*cannot be dropped now: dst_db: (permission denied|must be owner)'
 	expect_eq "$(partitions)" "orders_2001_01_01 orders_2099_05_05"
 	expect_rows 1
-	dst "drop table orders_2001_01_01"
+	expect_exit 0 "$TDISPATCH" --install --grant "$role" job.ini
+	expect_match out 'dst_db: ALTER TABLE public.orders_2001_01_01 OWNER TO'
 	expect_exit 0 "$TDISPATCH" --check job.ini --set "dst_db=dbname=$DST user=$role"
-	expect_no_match out 'another owner'
+	expect_no_match out 'for part_keep'
+	once --set "dst_db=dbname=$DST user=$role"
+	expect_eq "$(partitions)" orders_2099_05_05
 	expect_exit 0 "$TDISPATCH" --check job.ini --set "part_template=create table _DEST_TABLE (like _PARENT)"
 	expect_match out '^warning +part_keep removes only children'
 	dst "drop owned by \"$role\" cascade" || :

@@ -141,11 +141,11 @@ case_required() {
 		(
 			offline_environment
 			unset "TDISPATCH_$key"
-			refused "TDISPATCH_$key: must be set$"
+			refused "TDISPATCH_$key( or TDISPATCH_${key}_FILE)?: must be set$"
 		)
 	done
 	TDISPATCH_SRC_DB="dbname=a" refused \
-		"^tdispatch: TDISPATCH_JOB_NAME: must be set, and so must TDISPATCH_QUEUE_NAME, TDISPATCH_DST_DB, TDISPATCH_DEST_TABLE$"
+		"^tdispatch: TDISPATCH_JOB_NAME: must be set, and so must TDISPATCH_QUEUE_NAME, TDISPATCH_DST_DB or TDISPATCH_DST_DB_FILE, TDISPATCH_DEST_TABLE$"
 }
 
 case_nothing_at_all() {
@@ -164,13 +164,16 @@ case_bad_values() {
 case_unknown_variable_warns() {
 	offline_environment
 	TDISPATCH_PART_FEILD=day expect_exit 0 "$TDISPATCH" --show-config
-	expect_match err "TDISPATCH_PART_FEILD: .*; did you mean part_field\?$"
+	expect_match err "TDISPATCH_PART_FEILD: .*; did you mean TDISPATCH_PART_FIELD\?$"
 	expect_eq "$(wc -l <err)" 1
 	unset TDISPATCH_SRC_DB
 	TDISPATCH_SCR_DB=x TDISPATCH_SRC_DB_FLIE=y expect_exit 2 "$TDISPATCH" --show-config
-	expect_match err "TDISPATCH_SCR_DB"
-	expect_match err "TDISPATCH_SRC_DB_FLIE"
-	expect_match err "TDISPATCH_SRC_DB: must be set"
+	expect_match err "TDISPATCH_SCR_DB: .*; did you mean TDISPATCH_SRC_DB\?$"
+	expect_match err "TDISPATCH_SRC_DB_FLIE: .*; did you mean TDISPATCH_SRC_DB_FILE\?$"
+	expect_match err "TDISPATCH_SRC_DB or TDISPATCH_SRC_DB_FILE: must be set"
+	TDISPATCH_SRC_DB_FILES=y TDISPATCH_JOBNAME=x expect_exit 2 "$TDISPATCH" --show-config
+	expect_match err "TDISPATCH_SRC_DB_FILES: .*; did you mean TDISPATCH_SRC_DB_FILE\?$"
+	expect_match err "TDISPATCH_JOBNAME: .*; did you mean TDISPATCH_JOB_NAME\?$"
 	TDISPATCH_NOTHING_FILE=/nowhere TDISPATCH__FILE=x TDISPATCH_=y expect_exit 2 "$TDISPATCH" --show-config
 	expect_match err "TDISPATCH_NOTHING_FILE: "
 }

@@ -234,6 +234,24 @@ case_errors_have_a_place() {
 	expect_end 0 5
 }
 
+# The same words with another number are no news; other words are.
+case_numbers_are_no_news() {
+	orders_pair exception_sleep=0.2
+	failing_target 53100
+	dst "create sequence tries; create or replace function refuse() returns trigger language plpgsql as
+		\$\$ begin raise exception 'no room for %, try %', current_setting('look.what'), nextval('tries') using errcode = '53100'; end \$\$"
+	sql postgres <<<"alter database \"$DST\" set look.what = 'rows'"
+	orders 1 3
+	tick q
+	start job.ini
+	within 20 dst_gives t "select last_value > 5 from tries"
+	expect_eq "$(grep -c 'no room' bg.err)" 1 "lines"
+	sql postgres <<<"alter database \"$DST\" set look.what = 'us'"
+	within 10 grep -q 'no room for us' bg.err
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
 # Who holds a lock that rows wait for, and for how long.
 case_lock_has_a_holder() {
 	orders_pair

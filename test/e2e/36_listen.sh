@@ -7,9 +7,9 @@ listening_job() {
 	orders_pair
 	config "metrics_listen=127.0.0.1:$PORT" "$@"
 	[ -z "${SECRET:-}" ] || sed -i "s/^src_db.*/& password=$SECRET/" job.ini
-	start job.ini
 	orders 1 3
 	tick q
+	start job.ini
 	within 20 dst_gives 3 "select count(*) from orders"
 	within 10 eval 'get /metrics && grep -q "^tdispatch_rows_total{.*} 3$" answer'
 }
@@ -260,6 +260,21 @@ ask_local() {
 		s.sendall(b"GET /health HTTP/1.0\r\n\r\n")
 		assert s.recv(4096).startswith(b"HTTP/1.1 200")
 	END
+}
+
+# The child of a killed process ends a moment after it: who starts in that moment waits for it.
+case_start_after_a_kill() {
+	listening_job
+	kill -KILL "$PID"
+	within 5 process_gone "$PID"
+	within 5 port_is_free "$PORT"
+	python3 -c "import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', $PORT)); s.listen(); time.sleep(1)" &
+	STARTED+=($!)
+	within 5 eval '! port_is_free '"$PORT"
+	start job.ini
+	within 10 eval '[ "$(status /health 2>/dev/null)" = "200 OK" ]'
+	kill -TERM "$PID"
+	expect_end 0 5
 }
 
 # To another port, to one that is taken, to none, and back.

@@ -89,7 +89,7 @@ case_hung_while_committing() {
 	orders_pair server_timeout=4
 	dst "create function slow_commit() returns trigger language plpgsql as \$\$ begin perform pg_sleep(2); return new; end \$\$;
 		create constraint trigger slow_commit after insert or update on pgq_ext.completed_tick
-			deferrable initially deferred for each row execute function slow_commit()"
+			deferrable initially deferred for each row when (new.subconsumer_id = '') execute function slow_commit()"
 	orders 1 500
 	tick q
 	start job.ini

@@ -13,7 +13,7 @@ case_50_starts_at_once() {
 	within 30 running 1
 	within 10 dst_gives 100 "select count(*) from orders"
 	running 1 || fail "not one is running"
-	expect_eq "$(grep -c 'running already' bg.err)" 49 "refusals"
+	expect_eq "$(grep -c 'runs already' bg.err)" 49 "refusals"
 	expect_exit 0 "$STATIC" -s job.ini
 	within 10 running 0
 	expect_rows 100

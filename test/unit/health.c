@@ -12,7 +12,9 @@ int64_t clock_ms(void)
 }
 
 #define RUNS(pid_, still, failing, rate_) .pid = pid_, .still_ms = still, .failing_ms = failing, \
-	.rate = rate_
+	.rate = rate_, .batch_ms = -1
+#define LOADS(since, stopping_) .pid = 7, .still_ms = 500, .failing_ms = -1, .rate = -1, \
+	.batch_ms = since, .from_tick = 72, .to_tick = 73, .stopping = stopping_
 #define QUEUE(lag, n, waiting, newest, new) \
 	.queue = { .lag_ms = lag, .events = n, .waiting_ms = waiting, .newest_ms = newest, \
 		.unticked = new, .overdue_ms = 60000 }
@@ -31,9 +33,27 @@ static void test_lines(void)
 			" behind" },
 		{ { RUNS(7, 500, -1, -1), .doing = "starting", .queue = QUEUE_UNKNOWN }, 1200, 0,
 			true, "OK: process 7 is starting" },
-		{ { RUNS(-1, 500, -1, -1), .queue = QUEUE_UNKNOWN }, 1200, 0, true, "not known" },
-		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "OK: 0.9 s"
-			" behind" },
+		{ { RUNS(-1, 500, -1, -1), .queue = QUEUE_UNKNOWN }, 1200, 0, true,
+			"whether a process runs is not known: set pidfile or state_file" },
+		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 1) }, 1200, 0, true, "0.9 s"
+			" behind; whether a process runs is not known: set pidfile or state_file" },
+		{ { RUNS(-1, -1, -1, -1), QUEUE(900, 0, 0, 900, 0) }, 1200, 0, true,
+			"nothing waits; whether a process runs is not known: set pidfile or"
+				" state_file" },
+
+		/* too far behind */
+		{ { RUNS(7, 500, -1, -1), QUEUE(21000, 1, 900, 900, 0) }, 1200, 10, false,
+			"TOO FAR BEHIND: lag 21 s (limit 10 s)" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(10000, 1, 900, 900, 0) }, 1200, 10, true,
+			"OK: 10 s behind" },
+
+		/* a batch is at hand */
+		{ { LOADS(21000, false), QUEUE(900, 0, 0, 900, 0) }, 1200, 0,
+			true, "OK: loading ticks 72-73 for 21 s" },
+		{ { LOADS(900, true), QUEUE(900, 0, 0, 900, 0) }, 1200, 0,
+			true, "OK: stopping: finishes its batch, ticks 72-73 for 0.9 s" },
+		{ { LOADS(900, false), QUEUE(21000, 1, 900, 900, 0) }, 1200,
+			10, false, "TOO FAR BEHIND: lag 21 s (limit 10 s)" },
 
 		/* no process */
 		{ { RUNS(0, -1, -1, -1), .error = "", .queue = QUEUE_UNKNOWN,  }, 1200, 0, false,
@@ -57,6 +77,8 @@ static void test_lines(void)
 		/* it does not go on */
 		{ { RUNS(7, 30000, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
 			0, true, "OK: 0.9 s behind" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(36000, 0, 0, 36000, 10) }, 1200, 0, true,
+			"OK: 10 events wait for a tick, the newest is 36 s old" },
 		{ { RUNS(7, 30001, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
 			0, true,
 			"NOT MOVING: process 7 is loading, without progress for 30 s (limit 1200"
@@ -67,8 +89,8 @@ static void test_lines(void)
 			true, "OK: 0.9 s behind" },
 
 		/* no ticks */
-		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true, "OK: 0.9 s"
-			" behind" },
+		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true,
+			"OK: 1 event waits for a tick, the newest is 60 s old" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
 			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
@@ -85,18 +107,22 @@ static void test_lines(void)
 		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 5, 10000, 900, 0) }, 1200, 0, true, "OK: 50"
 			" s behind" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(50000, 1, 10001, 900, 0) }, 1200, 0, true,
-			"BEHIND: 1 event, 50 s" },
+			"BEHIND: about 1 event by PgQ's estimate, 50 s" },
 		{ { RUNS(7, 500, -1, 80000), .gains = true, QUEUE(310000, 1200000, 300000, 900,
 			0) },
-			1200, 0, true, "BEHIND: 1,200,000 events, 310 s, catching up at 80,000/s:"
+			1200, 0, true, "BEHIND: about 1,200,000 events by PgQ's"
+				" estimate, 310 s, catching up at 80,000/s:"
 				" about 15 s" },
 		{ { RUNS(7, 500, -1, 80000), QUEUE(310000, 1200000, 300000, 900, 0) },
-			1200, 300, false, "BEHIND: 1,200,000 events, 310 s, loading 80,000/s:"
+			1200, 300, false, "BEHIND: about 1,200,000 events by PgQ's"
+				" estimate, 310 s, loading 80,000/s:"
 				" about 15 s; lag 310 s (limit 300 s)" },
 		{ { RUNS(7, 500, -1, 0), .gains = true, QUEUE(310000, 12, 300000, 900, 0) },
-			1200, 310, true, "BEHIND: 12 events, 310 s, not catching up" },
+			1200, 310, true, "BEHIND: about 12 events by PgQ's estimate, 310 s,"
+				" not catching up" },
 		{ { RUNS(7, 500, -1, 1000), .gains = true, QUEUE(310000, 12, 300000, 900, 0) },
-			1200, 0, true, "BEHIND: 12 events, 310 s, catching up at 1,000/s: about 1"
+			1200, 0, true, "BEHIND: about 12 events by PgQ's estimate, 310 s,"
+				" catching up at 1,000/s: about 1"
 				" s" },
 	};
 	struct buf line = { 0 };
@@ -130,7 +156,7 @@ static void test_state(void)
 	s.events = 700;
 	s.looked_events = 500;
 	s.queue = (struct queue_backlog){ .lag_ms = 5000, .events = 1000, .waiting_ms = 4000,
-		.newest_ms = 100, .unticked = 3 };
+		.newest_ms = 100, .unticked = 3, .overdue_ms = -1 };
 	struct health h = state_health(&s);
 	check_int("pid", h.pid, getpid());
 	check_int("still", h.still_ms, 1000);
@@ -140,7 +166,14 @@ static void test_state(void)
 	check_int("less is pending", h.queue.events, 800);
 	check_int("the rate since", h.rate, 20);
 	check_int("is of loading", h.gains, false);
-	check_int("the tick", h.queue.newest_ms, 100);
+	check_int("the tick grows older", h.queue.newest_ms, 10100);
+	check_int("no batch is at hand", h.batch_ms, -1);
+	s.queue.overdue_ms = 6000;
+	check_int("not too old", state_health(&s).queue.newest_ms, 6000);
+	s.queue.newest_ms = 7000;
+	check_int("it was", state_health(&s).queue.newest_ms, 17000);
+	s.batch_ms = 999500;
+	check_int("a batch is at hand", state_health(&s).batch_ms, 500);
 	s.gain = 0;
 	s.queue.waiting_ms = 90000;
 	s.events = 5000;

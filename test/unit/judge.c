@@ -12,6 +12,7 @@ static void verdict_text(const struct verdict *v, size_t n, char *text, size_t s
 	static const char *const kind[] = {
 		[VERDICT_LOAD] = "load", [VERDICT_IS_IN] = "is in", [VERDICT_MOVE] = "move",
 		[VERDICT_SINGLE] = "single", [VERDICT_LOST] = "lost", [VERDICT_OTHER] = "other",
+		[VERDICT_LEFT] = "left",
 		[VERDICT_CHANGED] = "changed",
 	};
 	int at = snprintf(text, size, "%s%s", kind[v->kind], v->ahead && v->kind == VERDICT_LOAD ?
@@ -68,15 +69,17 @@ static const struct {
 	{ "tick by tick, but the tick is not met", "lost", 20, 0, 10, 15, 10, 10, false, true },
 	{ "tick by tick, met", "load ahead 02", 11, 0, 10, 11, 10, 10, false, true },
 	{ "tick by tick, under way", "load ahead 02", 11, 0, 10, 15, 10, 10, false, true },
-	{ "lane 1 is behind", "lost", 20, 0, 10, 9, 5, 10, false, false },
+	{ "lane 1 is behind", "left", 20, 0, 10, 9, 5, 10, false, false },
 	{ "lane 1 has none", "lost", 20, 0, 10, NONE, 0, 10, false, false },
-	{ "lane 2 is behind", "lost", 20, 0, 10, 20, 10, 9, false, false },
+	{ "lane 2 is behind", "left", 20, 0, 10, 20, 10, 9, false, false },
 	{ "lane 1 is ahead of the queue", "lost", 20, 20, 10, 21, 10, 10, false, false },
 	{ "lane 0 is at the end, whatever lane 1", "is in", 20, 0, 20, 20, 10, 30, false, false },
 	{ "empty queue, all lanes at its end", "load 012", 0, 10, 10, 10, 5, 10, false, false },
 	{ "not asked, lane 1 is ahead", "load ahead 02", 0, 20, 10, 15, 10, 10, false, false },
 	{ "empty queue, lane 1 is ahead", "lost", 0, 10, 10, 15, 10, 10, false, false },
-	{ "empty queue, lane 1 is behind", "lost", 0, 10, 10, 9, 5, 10, false, false },
+	{ "empty queue, lane 1 is behind", "left", 0, 10, 10, 9, 5, 10, false, false },
+	{ "empty queue, all are behind", "lost", 0, 10, 8, 7, 5, 8, false, false },
+	{ "lane 0 is at the end, lane 1 behind", "is in", 20, 0, 20, 10, 5, 20, false, false },
 };
 
 static void test_table(void)
@@ -174,6 +177,8 @@ static const struct {
 		POS(.tick = 15, .source_us = QUEUE_NO_TICK), false },
 	{ "lane 0 has the batch, lane 1 another one", "other", 20, 0,
 		POS(.tick = 20, .time_us = 2000), POS(.tick = 20, .time_us = 2001), false },
+	{ "lane 1 is behind, at a tick that the queue lost", "left", 20, 30, POS(.tick = 10),
+		POS(.tick = 7, .time_us = 700, .source_us = QUEUE_NO_TICK), false },
 };
 
 static void test_identities(void)
@@ -230,9 +235,10 @@ static void test_words(void)
 	struct verdict v = judge_position(&c);
 
 	check_str("lost", v.words, "lost position: queue q is at tick 10, the target of consumer"
-		" job at tick 9. Nothing was written. --rewind sets the queue to the target's tick,"
-		" if PgQ still has it; --reset forgets the target's tick and goes on from the"
-		" queue's");
+		" job at tick 9. Nothing was written. Is dst_db the right target? --rewind sets the"
+		" queue to the target's tick, if PgQ still has it; --reset forgets the target's"
+		" tick and goes on from the queue's. If another config has this consumer name, do"
+		" neither: give one a job_name of its own");
 	pos = at(20, 0);
 	v = judge_position(&c);
 	check_str("is in", v.words, "batch 7 is in the target already");
@@ -353,7 +359,7 @@ static void test_changed(void)
 		{ rule, 15, 20, "single 15" }, { rule + 1, 15, 20, "changed" },
 		{ rule + 1, 10, 20, "load 01" },
 		{ rule + (INT64_C(1) << RULE_BITS), 20, 20, "changed" },
-		{ rule + 1, 9, 20, "lost" },
+		{ rule + 1, 9, 20, "left" },
 		/* another process may be loading just now */
 		{ rule + 1, 20, 0, "load ahead 0" },
 	};
@@ -370,6 +376,21 @@ static void test_changed(void)
 		check_int("its version is named", strstr(v.words, "another version") != NULL,
 			changes[i].rule > rule + 1);
 	}
+}
+
+static void test_left(void)
+{
+	char name_q[] = "q", name_c[] = "job";
+	struct conf conf = { .queue_name = name_q, .consumer_name = name_c };
+	struct queue_batch batch = { .prev_tick = 8 };
+	struct position pos[] = { at(8, 0), at(7, 6) };
+	struct judge_case c = { .conf = &conf, .batch = &batch, .newest = 8, .pos = pos, .n = 2 };
+
+	pos[0].lanes = 2;
+	check_str("left", judge_position(&c).words, "lost position: lane 1 of the target of"
+		" consumer job was left at tick 7 while another program loaded up to tick 8."
+		" Nothing was written. If that program has ended its batch: --reset, nothing comes"
+		" twice");
 }
 
 /* The longest names fit with all that is to be done. */
@@ -401,6 +422,7 @@ int main(void)
 	test_rule();
 	test_sections();
 	test_changed();
+	test_left();
 	test_long_words();
 	return unit_end();
 }

@@ -134,6 +134,7 @@ static void test_predicates(void)
 	} cases[] = {
 		{ SQLSTATE_DENIED, { "42501" }, "" },
 		{ SQLSTATE_NO_TABLE, { "42P01" }, "42703" },
+		{ SQLSTATE_NO_COLUMN, { "42703" }, "42P01" },
 		{ SQLSTATE_TAKEN, { "42P07", "42710" }, "23505" },
 		{ SQLSTATE_LOCKED, { "55P03" }, "55006" },
 		{ SQLSTATE_DUPLICATE, { "23505" }, "23503" },
