@@ -73,13 +73,13 @@ static bool is_passing(int code)
 	return code == ERR_CONN || code == ERR_CONFLICT || code == ERR_READONLY;
 }
 
-/* The beginning of a message without its numbers: server processes and seconds differ from try to
- * try. */
-static void words_of(const char *message, char *out, size_t size)
+/* The error's SQLSTATE and the beginning of its message without numbers: server processes and
+ * seconds differ from try to try. */
+static void words_of(const struct err *e, char *out, size_t size)
 {
-	size_t n = 0;
+	size_t n = (size_t)snprintf(out, size, "%s ", e->sqlstate);
 
-	for (; *message && n + 1 < size; message++)
+	for (const char *message = e->msg; *message && n + 1 < size; message++)
 		if (*message < '0' || *message > '9')
 			out[n++] = *message;
 	out[n] = 0;
@@ -93,7 +93,7 @@ static bool is_news(const struct retry *r, const struct err *e)
 
 	if (r->tries == 1 || (e->code == ERR_TIMEOUT && r->tries == TIMEOUT_TRIES))
 		return true;
-	words_of(e->msg, words, sizeof words);
+	words_of(e, words, sizeof words);
 	return !is_passing(e->code) && strcmp(r->said, words) != 0;
 }
 
@@ -127,7 +127,7 @@ static void tell(struct retry *r, const struct err *e, bool news, int64_t ms)
 		(!news ? log_debug : is_passing(e->code) ? log_warn : log_error)("%s",
 			buf_cstr(&line));
 	}
-	words_of(e->msg, r->said, sizeof r->said);
+	words_of(e, r->said, sizeof r->said);
 	buf_free(&line);
 }
 

@@ -18,10 +18,11 @@ static void check_read_only(struct findings *found, const char *what, struct pq 
 			" is a standby", what);
 }
 
-struct pq *checkserver_open(struct findings *found, const char *what, const char *conninfo)
+struct pq *checkserver_open(struct findings *found, const char *what, const char *conninfo,
+	const char *encoding)
 {
 	struct err e = { 0 };
-	struct pq *q = pq_open(what, conninfo, NULL, &e);
+	struct pq *q = pq_open(what, conninfo, encoding, &e);
 
 	if (!q) {
 		finding_missing(found, "%s", e.msg);

@@ -80,8 +80,9 @@ void finding_installer(struct buf *, const char *what, const struct rights *);
 
 /* ---- checkserver.c: --check's part about a server */
 
-/* NULL: not connected, which is a finding. */
-struct pq *checkserver_open(struct findings *, const char *what, const char *conninfo);
+/* encoding: of the client; NULL: the server's own. NULL: not connected, which is a finding. */
+struct pq *checkserver_open(struct findings *, const char *what, const char *conninfo,
+	const char *encoding);
 /* May a run have all its connections? NULL: a server that is not connected. */
 void checkserver_connections(struct findings *, const struct conf *, struct pq *src,
 	struct pq *dst);

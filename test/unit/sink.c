@@ -117,18 +117,25 @@ static int pump_all(struct pass_over *p, enum sink_until until, struct err *e)
 	return 0;
 }
 
+/* A sink that never makes room, or never comes to rest, is an error. */
+#define PUMPS_MAX 100000
+
 static int run(struct pass_over *p, bool careful, struct err *e)
 {
+	int pumps = 0;
+
 	p->ntold = p->peak = 0;
 	sink_begin(p->sink, careful);
 	for (size_t i = 0; i < p->rows && !e->code; i++) {
 		if (put(p, i, e) == 0 && (i % 256 == 255 || sink_full(p->sink)))
 			pump_all(p, SINK_FULL, e);
-		while (!e->code && sink_full(p->sink))
-			pump_all(p, SINK_FULL, e);
+		for (; !e->code && sink_full(p->sink); pumps++)
+			if (pump_all(p, SINK_FULL, e) == 0 && pumps > PUMPS_MAX)
+				err_set(e, ERR_OTHER, "the sink stays full");
 	}
-	while (!e->code && !sink_idle(p->sink))
-		pump_all(p, SINK_EMPTY, e);
+	for (; !e->code && !sink_idle(p->sink); pumps++)
+		if (pump_all(p, SINK_EMPTY, e) == 0 && pumps > PUMPS_MAX)
+			err_set(e, ERR_OTHER, "the sink does not come to rest");
 	return e->code;
 }
 
