@@ -185,7 +185,8 @@ bool sink_has_beside(const struct sink *s, const struct stream *st)
 {
 	for (size_t i = 0; i < s->nstream && s->beside; i++) {
 		const struct stream *other = s->stream[i];
-		if (other != st && other->start_s == st->start_s && other->of == st->of && is_in_use(s, other))
+		if (other != st && other->of == st->of && other->start_s == st->start_s &&
+		    is_in_use(s, other))
 			return true;
 	}
 	return false;
