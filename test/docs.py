@@ -165,7 +165,7 @@ def check_switches():
 def check_sample():
     sample = read("tdispatch.ini")
     expect(run("--ini").stdout == sample, "--ini does not print tdispatch.ini")
-    there = re.findall(r"^(?:# )?([a-z]+_\w+|fields|pidfile|logfile|lanes|ticker) =(?: |$)", sample, re.M)
+    there = re.findall(r"^(?:# )?([a-z]+_\w+|fields|tables|pidfile|logfile|lanes|ticker) =(?: |$)", sample, re.M)
     expect_same(there, [name for name, _, _ in real_keys()], "tdispatch.ini")
     for name, _, kind in real_keys():
         first = re.search(rf"^# {name} = (.*)$", sample, re.M)
