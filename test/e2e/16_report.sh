@@ -912,7 +912,7 @@ case_notify_to_nobody() {
 case_backlog_denied() {
 	orders_pair
 	sql postgres <<<"create role \"reader_$CASE\" login"
-	src "revoke execute on function pgq.seq_getval(text) from public;
+	src "revoke execute on function pg_catalog.pg_sequence_last_value(regclass) from public;
 		grant usage on schema pgq to \"reader_$CASE\"; grant pgq_reader to \"reader_$CASE\""
 	orders 1 3
 	tick q
