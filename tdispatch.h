@@ -2,10 +2,11 @@
  * tdispatch: moves row events from a PgQ queue into partitioned tables, exactly once.
  *
  * A row's way: load/batch.c takes a batch of the queue (pg/queue.c), load/pass.c reads its events
- * by COPY from the source (pg/copy.c). event/route.c finds the columns in a row (urlenc.c is its
- * grammar), event/period.c the partition in a date, pg/part.c creates the partition (its SQL:
- * event/template.c), load/sink.c sends the rows by COPY to the target. The target's commit records
- * the position too (pg/position.c); only then is the queue told that the batch is done.
+ * by COPY from the source (pg/copy.c). load/dests.c finds the destination of the event's table,
+ * event/route.c the columns in its row (urlenc.c and event/json.c are the grammars), event/period.c
+ * the partition in a date, pg/part.c creates the partition (its SQL: event/template.c), load/sink.c
+ * sends the rows by COPY to the target. The target's commit records the position too (load/txn.c,
+ * pg/position.c); only then is the queue told that the batch is done.
  *
  * Which folder answers, from the lowest level up:
  *
@@ -16,7 +17,8 @@
  *   load/    what happens to a batch, in which order, and how is it reported?
  *   ops/     what do the switches that inspect and set up do?
  *
- * tdispatch.c is main: the loop of connecting, working and sleeping, and the exit codes.
+ * tdispatch.c is main: what each switch does, and the exit codes. load/run.c is the loop of
+ * connecting, working and sleeping.
  *
  * A file includes the header of its own folder, which includes those of the folders below, so it
  * cannot call upward. ini.c and urlenc.c know base/ alone. Within a folder a file calls only those
