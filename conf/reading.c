@@ -10,20 +10,20 @@
 /* The value set for the key in the rule's section, under its name or its alias. */
 static struct value *given_in_section(const struct reading *l, const struct key *key)
 {
-	struct value *value = NULL;
+	if (!l->section || !key_is_of_dest(key))
+		return NULL;
+	struct value *value = values_find_in(&l->values, l->section, key->name);
 
-	if (l->section && key_is_of_dest(key))
-		value = values_find_in(&l->values, l->section, key->name);
-	if (l->section && key_is_of_dest(key) && !value && key->alias)
-		value = values_find_in(&l->values, l->section, key->alias);
-	return value;
+	return value || !key->alias ? value : values_find_in(&l->values, l->section, key->alias);
 }
 
 struct value *reading_given(const struct reading *l, const struct key *key)
 {
-	if (given_in_section(l, key))
-		return given_in_section(l, key);
-	struct value *value = values_find(&l->values, key->name);
+	struct value *value = given_in_section(l, key);
+
+	if (value)
+		return value;
+	value = values_find(&l->values, key->name);
 	struct value *alias = key->alias ? values_find(&l->values, key->alias) : NULL;
 
 	return alias && (!value || alias->from > value->from) ? alias : value;
@@ -128,13 +128,14 @@ char *reading_value(struct reading *l, const struct key *key, struct err *why)
 	return raw ? ini_interpolate(raw, lookup, l, why) : NULL;
 }
 
-/* Where the environment is the config: the end of the variable that can name a secret's file. */
-static const char *secret_suffix(const struct reading *l, const char *name)
+/* Where the environment is the config: appends the variable that can name a secret's file. */
+static void add_secret(const struct reading *l, const char *name, struct buf *text)
 {
-	const struct key *key = key_find(name);
-
-	return key->type == KEY_CONNINFO && !l->values.file && !values_find(&l->values, key->name) ?
-		"_FILE" : NULL;
+	if (key_find(name)->type != KEY_CONNINFO || l->values.file || values_find(&l->values, name))
+		return;
+	buf_str(text, " or ");
+	values_variable(name, text);
+	buf_str(text, "_FILE");
 }
 
 /* One message names all keys that are missing. */
@@ -144,11 +145,7 @@ static int must_be_set(struct reading *l, const char *name)
 
 	if (!l->missing && l->err->code)
 		return l->err->code;
-	if (secret_suffix(l, name)) {
-		buf_str(&secret, " or ");
-		values_variable(name, &secret);
-		buf_str(&secret, secret_suffix(l, name));
-	}
+	add_secret(l, name, &secret);
 	if (l->missing++ == 0) {
 		add_where(l, name, &where);
 		err_set(l->err, ERR_CONF, "%s%s: must be set", buf_cstr(&where), buf_cstr(&secret));

@@ -275,23 +275,9 @@ int listen_child(void);
 
 /* ---- ticker.c: the ticker inside, in a child process, and ticks on request */
 
-enum ticker_role { TICKER_UNKNOWN, TICKER_TICKS, TICKER_STANDS_BY, TICKER_PAUSED };
-
-struct ticker_mind {                    /* what the child knows; zeroed before use */
-	enum ticker_role role;
-	int64_t seen;                   /* the newest tick at the last look, or made since */
-	int64_t since_ms;               /* clock_ms() of the first look */
-	bool other;                     /* another ticker was seen at work, or its pgqd */
-};
-
-/* After a look: is it on us to tick? Not while others do; then only when they have been silent for
- * longer than the queue allows. At the start a ticker that others run would make itself known,
- * unless the queue has never had one, so we need not wait as long. Pure. */
-enum ticker_role ticker_judge(struct ticker_mind *, const struct ticker_look *, int64_t now_ms);
-
 struct ticker {                         /* zeroed before use */
 	const struct conf *conf;        /* borrowed */
-	struct ticker_mind *mind;       /* shared with the child; NULL: there is none */
+	struct ticker_mind *mind;       /* private; shared with the child; NULL: there is none */
 	pid_t child;                    /* 0: none */
 	int fd;                         /* from which its log lines come; not over 0: none */
 	int64_t started_ms;

@@ -27,6 +27,15 @@
 
 /* ---- who ticks? */
 
+enum ticker_role { TICKER_UNKNOWN, TICKER_TICKS, TICKER_STANDS_BY, TICKER_PAUSED };
+
+struct ticker_mind {                    /* what the child knows; zeroed before use */
+	enum ticker_role role;
+	int64_t seen;                   /* the newest tick at the last look, or made since */
+	int64_t since_ms;               /* clock_ms() of the first look */
+	bool other;                     /* another ticker was seen at work, or its pgqd */
+};
+
 static bool may_take_over(const struct ticker_mind *m, const struct ticker_look *l, int64_t now_ms)
 {
 	if (l->age_ms > l->idle_ms + OTHER_IDLE_MS)
@@ -36,7 +45,10 @@ static bool may_take_over(const struct ticker_mind *m, const struct ticker_look 
 	return l->only || (l->unticked > 0 && now_ms - m->since_ms > l->lag_ms + OTHER_BUSY_MS);
 }
 
-enum ticker_role ticker_judge(struct ticker_mind *m, const struct ticker_look *l, int64_t now_ms)
+/* After a look: is it on us to tick? Not while others do; then only when they have been silent for
+ * longer than the queue allows. At the start a ticker that others run would make itself known,
+ * unless the queue has never had one, so we need not wait as long. Pure. */
+static enum ticker_role judge(struct ticker_mind *m, const struct ticker_look *l, int64_t now_ms)
 {
 	bool other = m->seen && l->tick != m->seen;
 
@@ -106,7 +118,7 @@ static int work(struct ticking *t, struct err *e)
 		return e->code;
 	if (!l.may_tick)
 		return ticker_denied(t->src, e);
-	if (ticker_judge(t->mind, &l, clock_ms()) != before)
+	if (judge(t->mind, &l, clock_ms()) != before)
 		tell_role(t, &l);
 	if (t->mind->role != TICKER_TICKS)
 		return 0;

@@ -110,18 +110,24 @@ static int change_number(struct job *j, const struct queue_batch *b, struct err 
 	return e->code;
 }
 
-int txn_begin(struct job *j, const struct queue_batch *b, struct err *e)
+/* Begins the lanes' transactions, and judges the batch by the positions that they find. */
+static int begin_and_judge(struct job *j, const struct queue_batch *b, bool single,
+	struct position pos[LANES_MAX], struct verdict *v, struct err *e)
 {
-	struct position pos[LANES_MAX];
-	struct judge_case c = {
-		.conf = j->conf, .batch = b, .pos = pos, .single = b->prev_tick < j->single_until,
-	};
-	struct verdict v;
+	struct judge_case c = { .conf = j->conf, .batch = b, .pos = pos, .single = single };
 
 	if (begin_lanes(j, pos, e) < 0)
 		return e->code;
 	c.n = j->lanes;
-	if (job_judge(j, &c, pos, &v, e) < 0)
+	return job_judge(j, &c, pos, v, e);
+}
+
+int txn_begin(struct job *j, const struct queue_batch *b, struct err *e)
+{
+	struct position pos[LANES_MAX];
+	struct verdict v;
+
+	if (begin_and_judge(j, b, b->prev_tick < j->single_until, pos, &v, e) < 0)
 		return e->code;
 	if (v.kind != VERDICT_LOAD)
 		return follow(j, b, &v, e);
@@ -135,13 +141,9 @@ int txn_begin(struct job *j, const struct queue_batch *b, struct err *e)
 static int change_if_level(struct job *j, struct queue_batch *b, struct err *e)
 {
 	struct position pos[LANES_MAX];
-	struct judge_case c = { .conf = j->conf, .batch = b, .pos = pos };
 	struct verdict v;
 
-	if (begin_lanes(j, pos, e) < 0)
-		return e->code;
-	c.n = j->lanes;
-	if (job_judge(j, &c, pos, &v, e) < 0)
+	if (begin_and_judge(j, b, false, pos, &v, e) < 0)
 		return e->code;
 	bool level = v.kind == VERDICT_LOAD && v.loads[0] && !v.ahead;
 	if (level && j->lanes != (size_t)j->conf->lanes) {

@@ -447,9 +447,8 @@ int check_run(struct job *job)
 	check_files(&c);
 	job->src = checkserver_open(&found, "src_db", job->conf->src_db, NULL);
 	/* names of the source's columns are looked for on the target, as a run sends them */
-	const char *encoding = job->src ? pq_server(job->src)->encoding : "SQL_ASCII";
-	job->dst[0] = checkserver_open(&found, "dst_db", job->conf->dst_db,
-		strcmp(encoding, "SQL_ASCII") == 0 ? NULL : encoding);
+	job->dst[0] = checkserver_open(&found, "dst_db", job->conf->dst_db, job->src ?
+		style_client_encoding(pq_server(job->src)->encoding) : NULL);
 	checkserver_connections(&found, job->conf, job->src, job->dst[0]);
 	if (job->src)
 		check_source(&c);

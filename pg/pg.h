@@ -139,6 +139,8 @@ struct style {                          /* of the source's session; zeroed: not 
 /* Asks the source. If PgQ's triggers write UTF8 in a database of another encoding, it also sets the
  * connection's client_encoding to UTF8. */
 int style_ask(struct pq *src, const struct conf *, struct style *, struct err *);
+/* The target's client_encoding for text from a source in that encoding; NULL: its own. */
+const char *style_client_encoding(const char *source);
 /* Opens *dst, a connection to the target, unless it is open. The server then checks that text is
  * valid in the style's encoding, and reads times without an offset by its zone, and money by its
  * locale. Errors of pq_open. */

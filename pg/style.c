@@ -129,13 +129,19 @@ static int match(struct pq *dst, const struct style *style, struct err *e)
 
 /* With client_encoding = SQL_ASCII a server checks nothing, with its own encoding it checks that
  * text is valid. */
+const char *style_client_encoding(const char *source)
+{
+	return strcmp(source, "SQL_ASCII") == 0 ? NULL : source;
+}
+
 int style_open(struct pq **dst, const struct conf *c, const struct style *style, struct err *e)
 {
-	bool known = *style->encoding, any = strcmp(style->encoding, "SQL_ASCII") == 0;
+	bool known = *style->encoding;
 
 	if (*dst)
 		return 0;
-	*dst = pq_open("dst_db", c->dst_db, any ? NULL : known ? style->encoding : "UTF8", e);
+	*dst = pq_open("dst_db", c->dst_db,
+		style_client_encoding(known ? style->encoding : "UTF8"), e);
 	if (*dst && known && match(*dst, style, e) < 0) {
 		pq_close(*dst);
 		*dst = NULL;

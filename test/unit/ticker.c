@@ -87,7 +87,7 @@ static void play(const char *name, const struct step *s)
 		};
 		char what[80];
 		snprintf(what, sizeof what, "%s, step %d", name, i);
-		check_int(what, ticker_judge(&m, &l, s->at_s * 1000), s->wanted);
+		check_int(what, judge(&m, &l, s->at_s * 1000), s->wanted);
 		if (m.role == TICKER_TICKS)
 			m.seen = l.tick + 1;
 	}
