@@ -10,7 +10,6 @@
 #include "event.h"
 
 #define SHAPES_MAX 64                   /* column lists remembered at a time */
-#define NO_SOURCE (COLUMNS_MAX + 1)     /* index of a value that is NULL */
 
 struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */
@@ -34,11 +33,15 @@ struct route {
 	size_t *same_as;                /* first wanted column with the same source; at most i */
 	uint64_t row, *seen;            /* seen[i] == row: this row has column i */
 	bool *missing;                  /* the list's columns that this row lacks */
-	struct hint hint[COLUMNS_MAX];
+	struct hint *hint;              /* by position */
+	size_t nhint, hint_cap;
 
-	struct span name[COLUMNS_MAX];  /* with `*`: this row's, encoded */
-	struct span value[COLUMNS_MAX + 2];
-	struct span picked[2 * COLUMNS_MAX];
+	/* Each destination has a route: these are as long as its rows need. */
+	struct span *name;              /* with `*`: this row's, encoded */
+	struct span *value;             /* behind the row's: one that is NULL */
+	size_t cap;                     /* of both */
+	struct span *picked;
+	size_t picked_cap;
 };
 
 /* memcmp is slow for the few bytes of a name. */
@@ -82,6 +85,11 @@ static void remember(struct route *r, struct shape *s)
 	while (same < r->nshape && !shape_arrange(s, r->shape[same]))
 		same++;
 	shape_finish(s);
+	if (r->picked_cap < s->n) {
+		free(r->picked);
+		r->picked_cap = s->n;
+		r->picked = mem_alloc(s->n * sizeof *r->picked);
+	}
 	r->current = r->nshape;
 	r->shape_id[r->nshape] = same < r->nshape ? r->shape_id[same] : r->next_id++ & INT32_MAX;
 	r->shape[r->nshape++] = s;
@@ -183,8 +191,10 @@ struct route *route_new(const struct columns *columns)
 	r->seen = mem_alloc((n + 1) * sizeof *r->seen);
 	r->missing = mem_alloc(n + 1);
 	memset(r->seen, 0, (n + 1) * sizeof *r->seen);
-	if (!r->c.all)
+	if (!r->c.all) {
 		prepare_list(r);
+		r->value = mem_alloc((r->nwanted + 1) * sizeof *r->value);
+	}
 	return r;
 }
 
@@ -194,8 +204,12 @@ void route_free(struct route *r)
 		return;
 	forget(r);
 	tally_clear(&r->left_out);
-	for (size_t i = 0; i < COLUMNS_MAX; i++)
+	for (size_t i = 0; i < r->nhint; i++)
 		free(r->hint[i].name);
+	free(r->hint);
+	free(r->name);
+	free(r->value);
+	free(r->picked);
 	free(r->same_as);
 	free(r->seen);
 	free(r->missing);
@@ -237,14 +251,19 @@ static int find_wanted(struct route *r, const struct cursor *c, struct span raw,
 static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct span raw,
 	ssize_t *wanted, struct err *e)
 {
-	struct hint *h = at < COLUMNS_MAX ? &r->hint[at] : NULL;
+	struct hint *h = at < r->nhint ? &r->hint[at] : NULL;
 
-	if (h && h->name && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
+	if (h && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
 		*wanted = h->wanted;
 		return 0;
 	}
 	if (find_wanted(r, c, raw, wanted, e) < 0)
 		return e->code;
+	if (!h && r->nhint < COLUMNS_MAX) {
+		r->hint = mem_grow(r->hint, r->nhint, &r->hint_cap, sizeof *r->hint);
+		h = &r->hint[r->nhint++];
+		h->name = NULL;
+	}
 	if (h) {
 		free(h->name);
 		*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, *wanted };
@@ -258,7 +277,7 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 {
 	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
 
-	if (!h->name || rest->n < n || rest->p[n - 1] != '=' ||
+	if (rest->n < n || rest->p[n - 1] != '=' ||
 	    !same_bytes(rest->p + at, h->name, h->n))
 		return false;
 	*rest = (struct span){ rest->p + n, rest->n - n };
@@ -271,7 +290,7 @@ static bool next_field(struct route *r, size_t at, struct cursor *c, struct span
 {
 	struct span name;
 
-	if (c->format == FORMAT_URLENC && at < COLUMNS_MAX &&
+	if (c->format == FORMAT_URLENC && at < r->nhint &&
 	    next_is(&r->hint[at], at == 0, &c->rest)) {
 		*wanted = r->hint[at].wanted;
 		*value = urlenc_value(&c->rest);
@@ -387,7 +406,7 @@ static int add_missing(const struct route *r, struct shape *s, const struct span
 			return err_set(e, ERR_DATA, "the event lacks column %.*s, which fields"
 				" names", (int)source.n, source.p);
 		if (r->c.on_missing == ON_MISSING_NULL)
-			shape_add(s, r->c.field[i].target, NO_SOURCE);
+			shape_add(s, r->c.field[i].target, n);
 	}
 	return 0;
 }
@@ -455,16 +474,33 @@ static bool same_names(const struct route *r, const struct shape *s, bool json, 
 	return true;
 }
 
+static void more_room(struct route *r)
+{
+	size_t cap = r->cap;
+
+	r->name = mem_grow(r->name, r->cap, &cap, sizeof *r->name);
+	r->value = mem_grow(r->value, r->cap, &r->cap, sizeof *r->value);
+}
+
+/* Splits the row, up to COLUMNS_MAX columns of it; returns their number. */
+static size_t split(struct route *r, struct cursor *c, struct err *e)
+{
+	for (size_t n = 0;; n++) {
+		if (n == r->cap)
+			more_room(r);
+		if (n < COLUMNS_MAX && format_next(c, &r->name[n], &r->value[n], e))
+			continue;
+		r->value[n] = (struct span){ NULL, 0 };
+		return n;
+	}
+}
+
 static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 {
 	bool json = c->format != FORMAT_URLENC;
 	struct span more;
-	size_t n = 0;
+	size_t n = split(r, c, e);
 
-	while (n < COLUMNS_MAX && !json && urlenc_next(&c->rest, &r->name[n], &r->value[n]))
-		n++;
-	while (n < COLUMNS_MAX && json && format_next(c, &r->name[n], &r->value[n], e))
-		n++;
 	if (e->code)
 		return e->code;
 	if (n == 0 && !json)
