@@ -3,7 +3,7 @@
 #
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
-#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide one poison latency start
+#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
@@ -71,6 +71,15 @@ workload_wide() {
 		FIELDS+=", c$n"
 		DATA+="||'&c$n=value+of+column+$n+'||md5((i*$n)::text)"
 	done
+}
+
+# Values whose text costs the target more than those of orders.
+workload_types() {
+	orders "i % 10"
+	EVENTS=500000
+	COLUMNS_SQL+=", u uuid, n numeric, doc jsonb, bytes bytea"
+	FIELDS+=", u, n, doc, bytes"
+	DATA+="||'&u='||md5(i::text)::uuid||'&n='||i*7||'.'||i%89||'&doc=%7b\"i\":'||i||',\"a\":[1,null]%7d&bytes=%5cx'||md5(i::text)"
 }
 
 put_events() {
@@ -295,12 +304,13 @@ goals() {
 			if (rounds["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
 			if (rounds["long", "one"] && rounds["batch", "one"]) goal("long, seconds an event x batch", 1.1,
 				middle(sec, "long", "one") / events["long"] * events["batch"] / middle(sec, "batch", "one"))
-			for (i = 1; i <= split("batch ticks many", w, " "); i++) {
+			for (i = 1; i <= split("batch ticks many types", w, " "); i++) {
 				goal(w[i] ", one connection, x before", 1.05, ratio(w[i], "one", "before"))
 				goal(w[i] ", two lanes, x before", 1.05, ratio(w[i], "two", "before2"))
 			}
 			goal("many, x FLOOR", 1.3, ratio("many", "one", "floor"))
 			goal("wide, x FLOOR", 1.15, ratio("wide", "one", "floor"))
+			goal("types, x FLOOR", 0.8, ratio("types", "one", "floor"))
 			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
 			goal("poison, x all good", 3, ratio("poison", "bad", "one"))
 			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
@@ -419,10 +429,10 @@ main() {
 	if [ "${1:-}" = quick ]; then
 		quick=1 ROUNDS=1 SCALE=20
 		shift
-		set -- batch ticks many wide one poison "$@"
+		set -- batch ticks many wide types one poison "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch ticks single-ticks long many wide one poison latency start
+		set -- batch ticks single-ticks long many wide types one poison latency start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM

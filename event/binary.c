@@ -5,6 +5,7 @@
  * row goes as text, and the server judges it.
  */
 #include <endian.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +15,17 @@
 #define DAYS_TO_2000 10957              /* from 1970-01-01, where date.c counts from */
 #define DAY_US INT64_C(86400000000)
 #define SECOND_US 1000000
+#define NUMERIC_NEGATIVE 0x4000         /* the sign's word, in numeric_recv's format */
+#define NUMERIC_TEXT_MAX 1000           /* digits of a number; longer ones are left to the server */
+#define JSONB_VERSION 1
 
 enum binary_kind binary_kind(const char *type_oid)
 {
 	static const struct { unsigned long oid; enum binary_kind kind; } types[] = {
 		{ 16, BINARY_BOOL }, { 20, BINARY_INT8 }, { 21, BINARY_INT2 }, { 23, BINARY_INT4 },
 		{ 25, BINARY_TEXT }, { 1042, BINARY_TEXT }, { 1043, BINARY_TEXT },
+		{ 114, BINARY_TEXT }, { 3802, BINARY_JSONB }, { 17, BINARY_BYTEA },
+		{ 700, BINARY_FLOAT4 }, { 701, BINARY_FLOAT8 }, { 1700, BINARY_NUMERIC },
 		{ 1082, BINARY_DATE }, { 1114, BINARY_TIMESTAMP },
 		{ 1184, BINARY_TIMESTAMPTZ }, { 2950, BINARY_UUID },
 	};
@@ -62,6 +68,119 @@ static ssize_t put_int(char *out, struct span text, size_t bytes)
 		n = 10 * n + (text.p[i] - '0');
 	}
 	return n <= most ? put_number(out, minus ? -n : n, bytes) : -1;
+}
+
+static size_t count_digits(struct span text, size_t from)
+{
+	size_t at = from;
+
+	while (at < text.n && text.p[at] >= '0' && text.p[at] <= '9')
+		at++;
+	return at - from;
+}
+
+struct decimal { bool minus; struct span whole, fraction; };    /* both are digits alone */
+
+/* Finds a minus, digits and perhaps a point and more digits. Returns where they end; 0: there are
+ * none. */
+static size_t find_decimal(struct span text, struct decimal *d)
+{
+	size_t at = d->minus = text.n > 0 && text.p[0] == '-';
+
+	d->whole = (struct span){ text.p + at, count_digits(text, at) };
+	d->fraction = (struct span){ text.p, 0 };
+	at += d->whole.n;
+	if (d->whole.n == 0 || at == text.n || text.p[at] != '.')
+		return d->whole.n ? at : 0;
+	at++;
+	d->fraction = (struct span){ text.p + at, count_digits(text, at) };
+	return d->fraction.n ? at + d->fraction.n : 0;
+}
+
+static void put16(char **out, size_t n)
+{
+	uint16_t be = htobe16((uint16_t)n);
+
+	memcpy(*out, &be, sizeof be);
+	*out += sizeof be;
+}
+
+/* Digits in groups of four, of which the first lacks `lack` in front, and the last what it lacks at
+ * its end. */
+static void put_groups(char **out, struct span digits, size_t lack)
+{
+	for (size_t i = 0; i < digits.n + lack; i += 4) {
+		size_t group = 0;
+		for (size_t k = i; k < i + 4; k++)
+			group = 10 * group + (k >= lack && k < digits.n + lack ?
+				(size_t)(digits.p[k - lack] - '0') : 0);
+		put16(out, group);
+	}
+}
+
+/* The server strips groups of zeros. */
+static ssize_t put_numeric(char *out, struct span text)
+{
+	struct decimal d;
+	char *at = out + BINARY_WORD;
+
+	if (find_decimal(text, &d) != text.n || text.n == 0 || text.n > NUMERIC_TEXT_MAX)
+		return -1;
+	size_t whole = (d.whole.n + 3) / 4, fraction = (d.fraction.n + 3) / 4;
+	put16(&at, whole + fraction);
+	put16(&at, whole - 1);
+	put16(&at, d.minus ? NUMERIC_NEGATIVE : 0);
+	put16(&at, d.fraction.n);
+	put_groups(&at, d.whole, 4 * whole - d.whole.n);
+	put_groups(&at, d.fraction, 0);
+	put32(out, (int32_t)(at - out - BINARY_WORD));
+	return at - out;
+}
+
+/* Where the exponent behind a decimal ends: text.n, or elsewhere if there is something else. */
+static size_t find_exponent(struct span text, size_t at)
+{
+	if (at == text.n || (text.p[at] != 'e' && text.p[at] != 'E'))
+		return at;
+	at++;
+	at += at < text.n && (text.p[at] == '-' || text.p[at] == '+');
+	size_t digits = count_digits(text, at);
+	return digits ? at + digits : 0;
+}
+
+static bool is_zero(const struct decimal *d)
+{
+	for (size_t i = 0; i < d->whole.n; i++)
+		if (d->whole.p[i] != '0')
+			return false;
+	for (size_t i = 0; i < d->fraction.n; i++)
+		if (d->fraction.p[i] != '0')
+			return false;
+	return true;
+}
+
+/* The C library rounds as the server's does; older servers round a float4 twice. What overflows, or
+ * is so small that bits are lost, is the server's to judge. */
+static ssize_t put_float(char *out, struct span text, size_t bytes)
+{
+	char copy[SCALAR_RAW_MAX + 1];
+	struct decimal d;
+	size_t at = find_decimal(text, &d);
+	int64_t bits8;
+	int32_t bits4;
+
+	if (at == 0 || text.n >= sizeof copy || find_exponent(text, at) != text.n)
+		return -1;
+	memcpy(copy, text.p, text.n);
+	copy[text.n] = 0;
+	double wide = strtod(copy, NULL);
+	float narrow = strtof(copy, NULL);
+	bool exact = bytes == 8 ? isnormal(wide) : isnormal(narrow) && (float)wide == narrow;
+	if (!exact && !is_zero(&d))
+		return -1;
+	memcpy(&bits8, &wide, sizeof bits8);
+	memcpy(&bits4, &narrow, sizeof bits4);
+	return put_number(out, bytes == 4 ? bits4 : bits8, bytes);
 }
 
 static ssize_t put_bool(char *out, struct span text)
@@ -121,6 +240,35 @@ static ssize_t put_text(char *out, enum format format, struct span raw)
 	return BINARY_WORD + n;
 }
 
+/* The server's own output, \\x and digits; the digits become bytes where they stand. */
+static ssize_t put_bytea(char *out, enum format format, struct span raw)
+{
+	ssize_t n = put_text(out, format, raw);
+	char *hex = out + BINARY_WORD, *byte = hex;
+
+	if (n < BINARY_WORD + 2 || n % 2 != 0 || hex[0] != '\\' || hex[1] != 'x')
+		return -1;
+	for (const char *p = hex + 2; p < out + n; p += 2) {
+		int value = urlenc_hex(p);
+		if (value < 0)
+			return -1;
+		*byte++ = (char)value;
+	}
+	put32(out, (int32_t)(byte - hex));
+	return byte - out;
+}
+
+static ssize_t put_jsonb(char *out, enum format format, struct span raw)
+{
+	ssize_t n = put_text(out + 1, format, raw);
+
+	if (n < 0)
+		return -1;
+	put32(out, (int32_t)(n + 1 - BINARY_WORD));
+	out[BINARY_WORD] = JSONB_VERSION;
+	return n + 1;
+}
+
 static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text, bool json)
 {
 	switch (kind) {
@@ -138,18 +286,32 @@ static ssize_t put_scalar(char *out, enum binary_kind kind, struct span text, bo
 		return put_moment(out, text, kind, json);
 	case BINARY_UUID:
 		return put_uuid(out, text);
+	case BINARY_NUMERIC:
+		return put_numeric(out, text);
+	case BINARY_FLOAT4:
+		return put_float(out, text, 4);
+	case BINARY_FLOAT8:
+		return put_float(out, text, 8);
 	case BINARY_TEXT:
+	case BINARY_JSONB:
+	case BINARY_BYTEA:
 	case BINARY_NONE:
 		break;
 	}
 	return -1;
 }
 
-/* Most need no decoding; only in a timestamptz can a + be a space. */
+/* Can a + stand in the value, which is encoded, or means a space? */
+static bool has_plus(enum binary_kind kind)
+{
+	return kind == BINARY_TIMESTAMPTZ || kind == BINARY_FLOAT4 || kind == BINARY_FLOAT8;
+}
+
+/* Most need no decoding. */
 static ssize_t put_as_it_is(char *out, enum binary_kind kind, enum format format, struct span raw)
 {
 	if (format == FORMAT_URLENC)
-		return kind == BINARY_TIMESTAMPTZ ? -1 : put_scalar(out, kind, raw, false);
+		return has_plus(kind) ? -1 : put_scalar(out, kind, raw, false);
 	if (raw.n >= 2 && *raw.p == '"')
 		raw = (struct span){ raw.p + 1, raw.n - 2 };
 	return put_scalar(out, kind, raw, true);
@@ -166,6 +328,10 @@ ssize_t binary_put(char *out, enum binary_kind kind, enum format format, struct 
 	}
 	if (kind == BINARY_TEXT)
 		return put_text(out, format, raw);
+	if (kind == BINARY_JSONB)
+		return put_jsonb(out, format, raw);
+	if (kind == BINARY_BYTEA)
+		return put_bytea(out, format, raw);
 	ssize_t n = put_as_it_is(out, kind, format, raw);
 	if (n >= 0 || raw.n > sizeof decoded)
 		return n;

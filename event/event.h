@@ -288,15 +288,16 @@ struct span filter_schema(struct span table);           /* what a name without a
 
 enum binary_kind {
 	BINARY_NONE, BINARY_BOOL, BINARY_INT2, BINARY_INT4, BINARY_INT8, BINARY_TEXT, BINARY_DATE,
-	BINARY_TIMESTAMP, BINARY_TIMESTAMPTZ, BINARY_UUID
+	BINARY_TIMESTAMP, BINARY_TIMESTAMPTZ, BINARY_UUID, BINARY_NUMERIC, BINARY_FLOAT4,
+	BINARY_FLOAT8, BINARY_JSONB, BINARY_BYTEA
 };
 
-/* From pg_attribute.atttypid. BINARY_NONE: values of this type go as text. */
+/* From pg_type.oid. BINARY_NONE: values of this type go as text. */
 enum binary_kind binary_kind(const char *type_oid);
 /* The most bytes that binary_put writes. */
 static inline size_t binary_room(struct span raw)
 {
-	return BINARY_WORD + (raw.n > 16 ? raw.n : 16);
+	return BINARY_WORD + 16 + raw.n;
 }
 /* Both return the number of bytes written at out. raw is encoded; -1: send the row as text, so that
  * the server judges the value. */

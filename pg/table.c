@@ -78,13 +78,20 @@ int table_lacks(struct pq *dst, const struct table *t, const struct span *column
 	return e->code;
 }
 
+/* An enum's binary form is that of a text, and a domain's that of its base type: the server makes
+ * the domain's checks then too. */
 int table_columns(struct pq *dst, const struct dest *d, struct span table,
 	struct table_columns **columns, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT a.attname, a.atttypid"
+	buf_str(&sql, "SELECT a.attname, CASE WHEN b.typtype" PQ_OWN("=") "'e'::pg_catalog.\"char\""
+		" THEN 25::pg_catalog.oid ELSE b.oid END"
 		" FROM pg_catalog.pg_attribute a"
+		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid"
+		" JOIN pg_catalog.pg_type b ON b.oid" PQ_OWN("=") "CASE"
+		" WHEN t.typtype" PQ_OWN("=") "'d'::pg_catalog.\"char\" THEN t.typbasetype"
+		" ELSE t.oid END"
 		" WHERE NOT a.attisdropped AND a.attnum" PQ_OWN(">") "0"
 		" AND a.attrelid" PQ_OWN("="));
 	buf_regclass(&sql, d->schema, table);

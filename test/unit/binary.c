@@ -100,6 +100,47 @@ static const struct { enum binary_kind kind; struct span raw; const char *wanted
 	{ BINARY_UUID, TEXT("00112233445566778899aabbccddeeff"), "-" },
 	{ BINARY_UUID, TEXT("00112233-4455-6677-8899-aabbccddeef"), "-" },
 	{ BINARY_UUID, TEXT("00112233-4455-6677-8899aabbccddeeff-"), "-" },
+	{ BINARY_NUMERIC, TEXT("0"), "0000000a" "00010000" "00000000" "0000" },
+	{ BINARY_NUMERIC, TEXT("12345.678"), "0000000e" "00030001" "00000003" "0001" "0929"
+		"1a7c" },
+	{ BINARY_NUMERIC, TEXT("-0.05"), "0000000c" "00020000" "40000002" "0000" "01f4" },
+	{ BINARY_NUMERIC, TEXT("%31%2e5"), "0000000c" "00020000" "00000001" "0001" "1388" },
+	{ BINARY_NUMERIC, TEXT(""), "-" },
+	{ BINARY_NUMERIC, TEXT("-"), "-" },
+	{ BINARY_NUMERIC, TEXT("1."), "-" },
+	{ BINARY_NUMERIC, TEXT(".5"), "-" },
+	{ BINARY_NUMERIC, TEXT("1e5"), "-" },
+	{ BINARY_NUMERIC, TEXT("NaN"), "-" },
+	{ BINARY_NUMERIC, TEXT("1 "), "-" },
+	{ BINARY_NUMERIC, TEXT("--1"), "-" },
+	{ BINARY_FLOAT8, TEXT("1.5"), "00000008" "3ff8000000000000" },
+	{ BINARY_FLOAT8, TEXT("0"), "00000008" "0000000000000000" },
+	{ BINARY_FLOAT8, TEXT("-0.0e5"), "00000008" "8000000000000000" },
+	{ BINARY_FLOAT8, TEXT("1e-7"), "00000008" "3e7ad7f29abcaf48" },
+	{ BINARY_FLOAT8, TEXT("1e%2b22"), "00000008" "4480f0cf064dd592" },
+	{ BINARY_FLOAT8, TEXT("1e+22"), "-" },
+	{ BINARY_FLOAT8, TEXT("1e400"), "-" },
+	{ BINARY_FLOAT8, TEXT("1e-400"), "-" },
+	{ BINARY_FLOAT8, TEXT("4e-320"), "-" },
+	{ BINARY_FLOAT8, TEXT("1e"), "-" },
+	{ BINARY_FLOAT8, TEXT("e1"), "-" },
+	{ BINARY_FLOAT8, TEXT("0x10"), "-" },
+	{ BINARY_FLOAT8, TEXT("NaN"), "-" },
+	{ BINARY_FLOAT8, TEXT("Infinity"), "-" },
+	{ BINARY_FLOAT8, TEXT("1 "), "-" },
+	{ BINARY_FLOAT4, TEXT("1.5"), "00000004" "3fc00000" },
+	{ BINARY_FLOAT4, TEXT("1e39"), "-" },
+	{ BINARY_FLOAT4, TEXT("1.00000017881393432617187499"), "-" },
+	{ BINARY_JSONB, TEXT("%7b%7d"), "00000003" "01" "7b7d" },
+	{ BINARY_JSONB, TEXT(""), "00000001" "01" },
+	{ BINARY_JSONB, TEXT("%00"), "-" },
+	{ BINARY_BYTEA, TEXT("%5cx"), "00000000" },
+	{ BINARY_BYTEA, TEXT("%5Cx00fF"), "00000002" "00ff" },
+	{ BINARY_BYTEA, TEXT("\\x0"), "-" },
+	{ BINARY_BYTEA, TEXT("\\x0g"), "-" },
+	{ BINARY_BYTEA, TEXT("\\x00 0"), "-" },
+	{ BINARY_BYTEA, TEXT("ab"), "-" },
+	{ BINARY_BYTEA, TEXT(""), "-" },
 	{ BINARY_NONE, TEXT("1"), "-" },
 };
 
@@ -127,7 +168,8 @@ static void test_row(void)
 static void test_kinds(void)
 {
 	check_int("int4", binary_kind("23"), BINARY_INT4);
-	check_int("numeric", binary_kind("1700"), BINARY_NONE);
+	check_int("numeric", binary_kind("1700"), BINARY_NUMERIC);
+	check_int("interval", binary_kind("1186"), BINARY_NONE);
 }
 
 /* ---- for a server to compare */
@@ -146,6 +188,11 @@ static const struct { enum binary_kind kind; const char *type; const char *like;
 	{ BINARY_TIMESTAMPTZ, "timestamptz", "1999-12-31 23:59:59-15:59:59" },
 	{ BINARY_TIMESTAMPTZ, "timestamptz", "0001-01-01 00:20:30-0730" },
 	{ BINARY_UUID, "uuid", "01234567-89ab-cdef-ABCD-0123456789ab" },
+	{ BINARY_FLOAT8, "float8", "-12.345678901234567" },
+	{ BINARY_FLOAT8, "float8", "1.7976931348623157e+308" },
+	{ BINARY_FLOAT8, "float8", "2.2250738585072014e-308" },
+	{ BINARY_FLOAT4, "float4", "1.17549435e-38" }, { BINARY_FLOAT4, "float4", "123456.79" },
+	{ BINARY_BYTEA, "bytea", "\\x00ff1234567890aF" },
 };
 
 /* A few characters of `like` become others: of its own kind mostly, else any that may stand in
@@ -179,8 +226,8 @@ static void print_values(void)
 			buf_fmt(&raw, *p == '+' ? "%%2b" : "%c", *p);
 		put(&hex, types[t].kind, (struct span){ raw.p, raw.len });
 		if (!span_is((struct span){ hex.p, hex.len }, "-"))
-			printf("%s\t%s\t%s\n", types[t].type, text, buf_cstr(&hex) +
-				2 * BINARY_WORD);
+			printf("%s\t%s%s\t%s\n", types[t].type, *text == '\\' ? "\\" : "",
+				text, buf_cstr(&hex) + 2 * BINARY_WORD);
 		buf_free(&raw);
 		buf_free(&hex);
 	}
