@@ -217,7 +217,7 @@ case_metrics_are_documented() {
 case_false_documents_are_found() {
 	local what
 	mkdir copy
-	cp -r "$TOP"/{README.md,CHANGELOG.md,tdispatch.ini,tdispatch.c,conf,dist,bench,deps,test} copy/ 2>/dev/null
+	cp -r "$TOP"/{README.md,CHANGELOG.md,tdispatch.ini,tdispatch.c,conf,event,dist,bench,deps,test} copy/ 2>/dev/null
 	while IFS='|' read -r what file change; do
 		cp "$TOP/$file" "copy/$file"
 		sed -i "$change" "copy/$file"
@@ -232,6 +232,10 @@ case_false_documents_are_found() {
 		switches|dist/man/tdispatch.1|s/| -unregister //
 		sample|tdispatch.ini|s/^# lanes = 1/# lanes = 2/
 		sample|tdispatch.ini|/^# retry_limit/d
+		sample|tdispatch.ini|s/  _TXID//
+		sample|tdispatch.ini|s/^# event_types = .*/# event_types = ,/
+		sample|tdispatch.ini|s/^# ignore = 1/# lanes = 1/
+		sample|tdispatch.ini|s/^part_field = .*/&\nlanes = 1/
 		examples|dist/man/tdispatch.ini.5|s/^part_method = monthly/part_method = mothly/
 		readme|README.md|s/^## Rows/\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n&/
 	END
