@@ -20,7 +20,8 @@ case_files() {
 	expect_eq "$(cd root && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')" "./usr/bin/tdispatch ./$UNIT \
 ./usr/share/bash-completion/completions/tdispatch \
 ./usr/share/doc/tdispatch/CHANGELOG.md.gz ./usr/share/doc/tdispatch/README.md.gz ./usr/share/doc/tdispatch/changelog.gz \
-./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/tdispatch.ini \
+./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/cube_dispatcher.md \
+./usr/share/doc/tdispatch/examples/queue_loader.md ./usr/share/doc/tdispatch/examples/tdispatch.ini \
 ./usr/share/fish/vendor_completions.d/tdispatch.fish ./usr/share/lintian/overrides/tdispatch \
 ./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz ./usr/share/zsh/vendor-completions/_tdispatch "
 	cmp root/usr/bin/tdispatch "$TDISPATCH"
