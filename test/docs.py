@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Holds the documents to the program: prints a line for each thing that differs, and fails if any does.
 #
-#	test/docs.py PROGRAM keys|switches|sample|examples|readme
+#	test/docs.py PROGRAM keys|switches|sample|words|examples|readme
 #	test/docs.py PROGRAM metrics FILE
 #
 # To be run in the top folder. What keys and switches there are is read from the program's source;
@@ -220,6 +220,26 @@ def check_sample():
     expect(once.returncode == 0 and not once.stderr, f"tdispatch.ini: {once.stderr.strip()}")
     again = shown("[tdispatch]\n" + once.stdout)
     expect(again.stdout == once.stdout and not again.stderr, "what --show-config prints of tdispatch.ini does not give itself")
+
+
+# ---- what fuzzers and shells know
+
+def dictionary(name):
+    return [word.encode().decode("unicode_escape") for word in re.findall(r'^"(.*)"$', read(f"test/fuzz/{name}.dict"), re.M)]
+
+
+def check_words():
+    names = [name for key in real_keys() for name in key[:2] if name]
+    for word in names + real_words() + ["ignore", "%(table)s", "%(schema)s"]:
+        expect(word in dictionary("conf"), f"test/fuzz/conf.dict has no {word}")
+    for word in re.findall(r'"(_[A-Z_]+)"', re.search(r"template_text\[\w*\] = \{(.*?)\n\};", read("event/template.c"), re.S).group(1)):
+        expect(word in dictionary("template"), f"test/fuzz/template.dict has no {word}")
+    for shell in "bash", "zsh", "fish":
+        words = run("--completion", shell).stdout
+        for name, _, _ in real_keys():
+            expect(re.search(rf"\b{name}=(?=[ '])", words), f"--completion {shell} does not know {name}")
+        for name in real_switches():
+            expect(re.search(rf"(?:--|-l ){name}(?![\w-])", words), f"--completion {shell} does not know --{name}")
 
 
 # ---- examples

@@ -261,6 +261,11 @@ case_sample_is_printed_and_whole() {
 	documents sample
 }
 
+# A new key is known to fuzzers and shells too.
+case_words_are_known() {
+	documents words
+}
+
 case_examples_are_accepted() {
 	documents examples
 }
@@ -302,6 +307,9 @@ case_false_documents_are_found() {
 		sample|tdispatch.ini|s/^# event_types = .*/# event_types = ,/
 		sample|tdispatch.ini|s/^# ignore = 1/# lanes = 1/
 		sample|tdispatch.ini|s/^part_field = .*/&\nlanes = 1/
+		words|test/fuzz/conf.dict|/"ticker_period"/d
+		words|test/fuzz/conf.dict|/"_BATCHTIME"/d
+		words|conf/key.c|s/"lanes", "workers"/"laned", "workers"/
 		examples|dist/man/tdispatch.ini.5|s/^part_method = monthly/part_method = mothly/
 		readme|README.md|s/^## Rows/\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n&/
 	END
