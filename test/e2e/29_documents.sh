@@ -171,9 +171,10 @@ case_demo() {
 	[ ! -e "$(sed -n 's/.*--clean //p' last)" ] || fail "the demo's folder is left"
 	[ $played = 0 ] || fail "$(tail -n 3 err)"
 	expect_eq "$(wc -l <play)" 6 "lines to play with"
-	expect_match out 'orders_20[0-9_]+ .* 1$'
+	expect_match out 'orders_20[0-9_]+ .* 1 [|] I +[|] +[0-9]+$'
 	expect_eq "$(awk 'length($0) > 80' demo)" "" "lines wider than 80 columns"
 	expect_match demo '^Equal: '
+	expect_eq "$(sed -n 's/^ orders_2026_03_01 | *0 | *\([0-9]*\) | \([IUD]\)$/\1\2/p' demo | paste -sd ' ')" "10I 20U 20D" "one order's events"
 	expect_match demo 'new: 2026_03_0'
 }
 
