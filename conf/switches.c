@@ -1,6 +1,6 @@
 /*
  * The command line, its help text, and shell completion. Completion is generated from the help
- * text: each line that begins with a switch defines one.
+ * text, each line of which that begins with a switch defines one, and from the keys.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -69,6 +69,13 @@ static void put(struct span s, const char *special)
 	}
 }
 
+/* Prints the keys, for --set, each followed by behind. */
+static void keys(const char *before, const char *behind)
+{
+	for (size_t i = 0; i < key_count; i++)
+		printf("%s%s%s", i ? before : "", key_table[i].name, behind);
+}
+
 static void bash_word(const struct word *w)
 {
 	printf(" --%.*s", (int)w->name.n, w->name.p);
@@ -80,7 +87,9 @@ static void bash(const char *help)
 		"\tcase ${COMP_WORDS[COMP_CWORD - 1]},${COMP_WORDS[COMP_CWORD]} in\n"
 		"\t--completion,*) words='bash zsh fish' ;;\n"
 		"\t--progress,*) words=json ;;\n"
-		"\t*,-*) words='", stdout);
+		"\t--set,*) compopt -o nospace 2>/dev/null; words='", stdout);
+	keys(" ", "=");
+	fputs("' ;;\n\t*,-*) words='", stdout);
 	each(help, bash_word);
 	fputs("' ;;\n\tesac\n"
 		"\tCOMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
@@ -100,6 +109,10 @@ static void zsh_word(const struct word *w)
 	fputs("]", stdout);
 	if (w->argument.n)
 		printf(":%.*s:", (int)w->argument.n, w->argument.p);
+	if (span_is(w->name, "set")) {
+		fputs("compadd -S \"\" -- ", stdout);
+		keys(" ", "=");
+	}
 	fputs("'", stdout);
 }
 
@@ -117,7 +130,13 @@ static void fish_word(const struct word *w)
 		printf(" -s %c", w->letter);
 	printf(" -l %.*s%s -d '", (int)w->name.n, w->name.p, w->argument.n ? " -x" : "");
 	put(w->text, "\\");
-	fputs("'\n", stdout);
+	fputs("'", stdout);
+	if (span_is(w->name, "set")) {
+		fputs(" -a '", stdout);
+		keys(" ", "=");
+		fputs("'", stdout);
+	}
+	fputs("\n", stdout);
 }
 
 /* false: unknown shell. */

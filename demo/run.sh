@@ -1,6 +1,7 @@
 #!/bin/bash
 # The story in 20 seconds and 80 columns: an empty parent table, a stream of orders, ticks,
-# partitions that appear, a kill -9, equal sums. To be run by `make demo`.
+# partitions that appear, a kill -9, equal sums; and an insert, an update and a delete, which
+# are rows too. To be run by `make demo`.
 #
 #	demo/run.sh                  starts a throw-away PostgreSQL, which stays to be played with
 #	demo/run.sh --clean FOLDER   ends it, and removes its folder
@@ -35,7 +36,7 @@ source_sql() {
 	cat <<-'END'
 		create table orders (id serial primary key, order_date timestamptz,
 		    customer text, amount numeric);
-		create trigger to_queue after insert on orders
+		create trigger to_queue after insert or update or delete on orders
 		    for each row execute function pgq.logutriga('orders');
 	END
 }
@@ -43,7 +44,8 @@ source_sql() {
 target_sql() {
 	cat <<-'END'
 		create table orders (id int, order_date timestamptz,
-		    customer text, amount numeric) partition by range (order_date);
+		    customer text, amount numeric, op text, ev_id bigint)
+		    partition by range (order_date);
 	END
 }
 
@@ -59,11 +61,11 @@ config() {
 		pidfile       = %(config_dir)s/demo.pid
 		logfile       = %(config_dir)s/demo.log
 		dest_table    = orders
+		fields        = *, _OP:op, _EVID:ev_id
 		part_field    = order_date
 		part_timezone = UTC
 		part_template =
 		    create table _DEST_TABLE (like _PARENT);
-		    alter table _DEST_TABLE add primary key (_PKEY);
 		    alter table _PARENT attach partition _DEST_TABLE
 		        for values from (_PART_START) to (_PART_END);
 	END
@@ -73,7 +75,7 @@ set_up() {
 	SRC=shop DST=archive
 	sql postgres <<<"create database shop; create database archive"
 	src "set client_min_messages = warning; create extension pgq"
-	headline "database shop: a table; its trigger puts each new row into a queue"
+	headline "database shop: a table; its trigger puts each change into a queue"
 	source_sql | tee source.sql
 	sql shop <source.sql
 	headline "database archive: an empty parent, with no partition"
@@ -175,6 +177,22 @@ show_result() {
 	say "Equal: nothing lost, nothing doubled."
 }
 
+# type_sql DATABASE SQL
+type_sql() {
+	say "\$ psql $1 -c \"$2\"" | fold -s -w 78 | sed '2,$s/^/  /'
+	PGOPTIONS=-ctimezone=UTC "$PGBIN/psql" -X -d "$1" -c "$2"
+}
+
+# One order's life: three events, which are three rows.
+show_changes() {
+	headline "each event tells what it was: op is I, U or D"
+	type_sql shop "insert into orders values (0, '2026-03-01', 'Ann', 10)"
+	type_sql shop "update orders set amount = 20 where id = 0"
+	type_sql shop "delete from orders where id = 0"
+	type_and_run "$TDISPATCH" -q --once --tick demo.ini
+	type_sql archive "select tableoid::regclass, id, amount, op from orders where id = 0 order by ev_id"
+}
+
 # whats_next FOLDER
 whats_next() {
 	headline "to play with: server and config stay, in $1"
@@ -214,6 +232,7 @@ main() {
 	watch_stream
 	finish
 	show_result
+	show_changes
 	whats_next "$CLUSTER"
 	trap - EXIT
 }

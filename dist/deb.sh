@@ -65,6 +65,8 @@ put 644 $ROOT/usr/share/man/man5/tdispatch.ini.5.gz dist/man/tdispatch.ini.5
 put 644 $ROOT/usr/lib/systemd/system/tdispatch@.service dist/tdispatch@.service
 dist/completions.sh $ROOT/usr/share vendor-completions
 put 644 $DOC/examples/tdispatch.ini tdispatch.ini
+put 644 $DOC/examples/cube_dispatcher.md dist/examples/cube_dispatcher.md
+put 644 $DOC/examples/queue_loader.md dist/examples/queue_loader.md
 put 644 $DOC/copyright dist/debian/copyright LICENSE dist/licenses/musl.txt dist/licenses/postgresql.txt
 put 644 $DOC/changelog.gz dist/debian/changelog
 put 644 $DOC/CHANGELOG.md.gz CHANGELOG.md

@@ -20,6 +20,8 @@ mkdir -p "$DIR"
 cp dist/man/* tdispatch.ini dist/tdispatch@.service README.md CHANGELOG.md LICENSE "$DIR/"
 cp "$PROGRAM" "$DIR/tdispatch"
 cp -r dist/licenses "$DIR/"
+mkdir "$DIR/examples"
+cp dist/examples/*.md "$DIR/examples/"
 dist/completions.sh "$DIR/completions" site-functions
 awk -v version="$VERSION" -v arch="$ARCH" -f dist/sbom.awk "$VERSIONS" >"$DIR/tdispatch.spdx.json"
 chmod -R u=rwX,go=rX "$DIR"

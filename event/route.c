@@ -14,6 +14,7 @@
 struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */
 	size_t n;
+	bool json;                      /* "id" is id there, and "id" in a urlencoded row */
 	ssize_t wanted;                 /* index of the column wanted, or -1 */
 };
 
@@ -252,8 +253,9 @@ static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct 
 	ssize_t *wanted, struct err *e)
 {
 	struct hint *h = at < r->nhint ? &r->hint[at] : NULL;
+	bool json = c->format != FORMAT_URLENC;
 
-	if (h && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
+	if (h && h->json == json && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
 		*wanted = h->wanted;
 		return 0;
 	}
@@ -266,7 +268,7 @@ static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct 
 	}
 	if (h) {
 		free(h->name);
-		*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, *wanted };
+		*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, json, *wanted };
 	}
 	return 0;
 }
@@ -277,7 +279,7 @@ static bool next_is(const struct hint *h, bool first, struct span *rest)
 {
 	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
 
-	if (rest->n < n || rest->p[n - 1] != '=' ||
+	if (h->json || rest->n < n || rest->p[n - 1] != '=' ||
 	    !same_bytes(rest->p + at, h->name, h->n))
 		return false;
 	*rest = (struct span){ rest->p + n, rest->n - n };

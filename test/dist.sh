@@ -59,6 +59,8 @@ installs() {
 		./bin/tdispatch
 		./lib/systemd/system/tdispatch@.service
 		./share/bash-completion/completions/tdispatch
+		./share/doc/tdispatch/examples/cube_dispatcher.md
+		./share/doc/tdispatch/examples/queue_loader.md
 		./share/doc/tdispatch/tdispatch.ini
 		./share/fish/vendor_completions.d/tdispatch.fish
 		./share/man/man1/tdispatch.1
@@ -85,6 +87,8 @@ tarball_has_its_files() {
 		./completions/bash-completion/completions/tdispatch
 		./completions/fish/vendor_completions.d/tdispatch.fish
 		./completions/zsh/site-functions/_tdispatch
+		./examples/cube_dispatcher.md
+		./examples/queue_loader.md
 		./licenses/musl.txt
 		./licenses/openssl.txt
 		./licenses/postgresql.txt

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Holds the documents to the program: prints a line for each thing that differs, and fails if any does.
 #
-#	test/docs.py PROGRAM keys|switches|sample|examples|readme
+#	test/docs.py PROGRAM keys|switches|sample|words|examples|readme
 #	test/docs.py PROGRAM metrics FILE
 #
 # To be run in the top folder. What keys and switches there are is read from the program's source;
@@ -16,6 +16,7 @@ import tempfile
 PROGRAM, CHECK, *MORE = sys.argv[1:]
 MAN1, MAN5 = "dist/man/tdispatch.1", "dist/man/tdispatch.ini.5"
 README_LINES = 150
+SAMPLE_LINES = 13
 LEAST = {"job_name": "x", "src_db": "dbname=a", "dst_db": "dbname=b", "queue_name": "q", "dest_table": "t"}
 # what some keys need beside them
 BESIDE = {"part_keep": ["part_field = day"], "part_late": ["part_field = day", "part_keep = 3 days"],
@@ -162,20 +163,83 @@ def check_switches():
 
 # ---- sample
 
+# The sample's lines that count, and what stands below them.
+def parts_of_sample():
+    head, _, reference = read("tdispatch.ini").partition("\n# ---- ")
+    return [line for line in head.splitlines() if line and not line.startswith("#")], "# " + reference
+
+
+# The commented-out "key = value" lines of the reference with those that continue them, by key; a key may stand there twice.
+def reference_of(text):
+    return re.findall(r"^# (\w+) = ?((?:.*)(?:\n#  .*)*)$", text.partition("\n# ---- several")[0], re.M)
+
+
+# Words that values can have, as the program's source names them.
+def real_words():
+    told = re.search(r"words\[\] = \{(.*?)\n\};", read("event/told.c"), re.S).group(1)
+    template = re.search(r"template_text\[\w*\] = \{(.*?)\n\};", read("event/template.c"), re.S).group(1)
+    of_keys = re.findall(r'\.words = "([a-z_ ]+)"', read("conf/key.c"))
+    return re.findall(r'"(_[A-Z_]+)"', told + template) + " ".join(of_keys).split()
+
+
+def check_reference(reference):
+    there = reference_of(reference)
+    expect_same([name for name, _ in there], [name for name, _, _ in real_keys()], "tdispatch.ini")
+    expect(all(not line or line.startswith("#") for line in reference.splitlines()), "tdispatch.ini: a line of the reference counts")
+    for name, value in there:
+        lines = [f"{k} = {v}" for k, v in LEAST.items() if k != name] + BESIDE.get(name, []) + \
+            ([] if name == "part_field" else ["part_field = day"] if name == "part_template" else [])
+        said = shown("[tdispatch]\n" + "\n".join(lines) + f"\n{name} = " + value.replace("\n#", "\n") + "\n")
+        expect(said.returncode == 0 and not said.stderr, f"tdispatch.ini: its {name}: {said.stderr.strip()}")
+        default = default_of(name)
+        if default.startswith("default: ") and default[len("default: "):] not in ("none", LEAST["job_name"]):
+            expect(value == default[len("default: "):], f"tdispatch.ini: the default of {name} is {default}, not {value}")
+    for word in real_words():
+        expect(re.search(rf"(?<!\w){word}(?!\w)", reference), f"tdispatch.ini does not say {word}")
+    for _, alias, _ in real_keys():
+        expect(not alias or alias in reference, f"tdispatch.ini: the other name {alias} is missing")
+
+
+# Sections of the reference, as a config: what stands there is accepted.
+def check_sections_of_sample(reference):
+    sections = reference.partition("\n# ---- several")[2]
+    lines = sections[sections.index("\n# [") + 1:].replace("# ", "")
+    said = shown("[tdispatch]\n" + "".join(f"{k} = {v}\n" for k, v in LEAST.items()) + lines)
+    expect(said.returncode == 0 and not said.stderr, f"tdispatch.ini: its sections: {said.stderr.strip()}")
+    expect(said.stdout.count("\n[") >= 4, "tdispatch.ini: its sections are not found")
+
+
 def check_sample():
     sample = read("tdispatch.ini")
+    short, reference = parts_of_sample()
     expect(run("--ini").stdout == sample, "--ini does not print tdispatch.ini")
-    there = re.findall(r"^(?:# )?([a-z]+_\w+|fields|tables|pidfile|logfile|lanes|ticker) =(?: |$)", sample, re.M)
-    expect_same(there, [name for name, _, _ in real_keys()], "tdispatch.ini")
-    for name, _, kind in real_keys():
-        first = re.search(rf"^# {name} = (.*)$", sample, re.M)
-        default = default_of(name)[len("default: "):]
-        if first and default not in ("none", LEAST["job_name"]):
-            expect(first.group(1) == default, f"tdispatch.ini: the default of {name} is {default}, not {first.group(1)}")
+    expect(8 <= len(short) <= SAMPLE_LINES, f"tdispatch.ini: the short sample has {len(short)} lines")
+    check_reference(reference)
+    check_sections_of_sample(reference)
     once = shown(sample)
     expect(once.returncode == 0 and not once.stderr, f"tdispatch.ini: {once.stderr.strip()}")
     again = shown("[tdispatch]\n" + once.stdout)
     expect(again.stdout == once.stdout and not again.stderr, "what --show-config prints of tdispatch.ini does not give itself")
+
+
+# ---- what fuzzers and shells know
+
+def dictionary(name):
+    return [word.encode().decode("unicode_escape") for word in re.findall(r'^"(.*)"$', read(f"test/fuzz/{name}.dict"), re.M)]
+
+
+def check_words():
+    names = [name for key in real_keys() for name in key[:2] if name]
+    for word in names + real_words() + ["ignore", "%(table)s", "%(schema)s"]:
+        expect(word in dictionary("conf"), f"test/fuzz/conf.dict has no {word}")
+    for word in re.findall(r'"(_[A-Z_]+)"', re.search(r"template_text\[\w*\] = \{(.*?)\n\};", read("event/template.c"), re.S).group(1)):
+        expect(word in dictionary("template"), f"test/fuzz/template.dict has no {word}")
+    for shell in "bash", "zsh", "fish":
+        words = run("--completion", shell).stdout
+        for name, _, _ in real_keys():
+            expect(re.search(rf"\b{name}=(?=[ '])", words), f"--completion {shell} does not know {name}")
+        for name in real_switches():
+            expect(re.search(rf"(?:--|-l ){name}(?![\w-])", words), f"--completion {shell} does not know --{name}")
 
 
 # ---- examples

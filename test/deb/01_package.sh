@@ -20,7 +20,8 @@ case_files() {
 	expect_eq "$(cd root && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')" "./usr/bin/tdispatch ./$UNIT \
 ./usr/share/bash-completion/completions/tdispatch \
 ./usr/share/doc/tdispatch/CHANGELOG.md.gz ./usr/share/doc/tdispatch/README.md.gz ./usr/share/doc/tdispatch/changelog.gz \
-./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/tdispatch.ini \
+./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/cube_dispatcher.md \
+./usr/share/doc/tdispatch/examples/queue_loader.md ./usr/share/doc/tdispatch/examples/tdispatch.ini \
 ./usr/share/fish/vendor_completions.d/tdispatch.fish ./usr/share/lintian/overrides/tdispatch \
 ./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz ./usr/share/zsh/vendor-completions/_tdispatch "
 	cmp root/usr/bin/tdispatch "$TDISPATCH"
@@ -93,7 +94,7 @@ stand_ins() {
 		#!/bin/sh
 		sed -i 's/^src_db.*/src_db = host=127.0.0.1 port=$PGPORT user=postgres dbname=$SRC/
 			s/^dst_db.*/dst_db = host=127.0.0.1 port=$PGPORT user=postgres dbname=$DST/
-			s/^part_field.*/part_field = day/; s/^# \(state_file\|loop_delay\|logfile\)/\1/; s/^fields.*/fields = */' "\$1"
+			s/^part_field.*/part_field = day/; s/^# \(state_file\|loop_delay\|logfile\)/\1/' "\$1"
 	END
 	cat >root/usr/bin/systemctl <<-'END'
 		#!/bin/sh
@@ -147,7 +148,7 @@ case_recipe() {
 	orders 1 3
 	tick orders
 	within 20 dst_gives 3 "select count(*) from orders"
-	expect_match root/var/log/tdispatch/orders_to_archive.log 'config /etc/tdispatch/orders\.ini read again'
+	expect_match root/var/log/tdispatch/orders.log 'config /etc/tdispatch/orders\.ini read again'
 	expect_eq "$("${IN_ROOT[@]}" stat -c '%U %G %a' /etc/tdispatch)" "root tdispatch 750"
 	expect_exit 0 "${IN_ROOT[@]}" sudo -u tdispatch tdispatch --health /etc/tdispatch/orders.ini
 	expect_exit 1 "${IN_ROOT[@]}" sudo -u nobody cat /etc/tdispatch/orders.ini

@@ -31,6 +31,7 @@ case_completion() {
 	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --re) COMP_CWORD=1; _tdispatch; echo "${COMPREPLY[*]}"')" \
 		"--register --rewind --reset --replay --reload"
 	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --completion z) COMP_CWORD=2; _tdispatch; echo "${COMPREPLY[*]}"')" zsh
+	expect_eq "$(bash -c '. ./complete.bash; COMP_WORDS=(tdispatch --set tick) COMP_CWORD=2; _tdispatch; echo "${COMPREPLY[*]}"')" "ticker= ticker_period="
 	expect_eq "$(grep -c '^complete -c tdispatch' complete.fish)" "$("$TDISPATCH" --help | grep -Ec '^ +(-.,)? *--')"
 	expect_exit 2 "$TDISPATCH" --completion tcsh
 	expect_match err 'bash, zsh or fish'

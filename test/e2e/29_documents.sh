@@ -171,10 +171,77 @@ case_demo() {
 	[ ! -e "$(sed -n 's/.*--clean //p' last)" ] || fail "the demo's folder is left"
 	[ $played = 0 ] || fail "$(tail -n 3 err)"
 	expect_eq "$(wc -l <play)" 6 "lines to play with"
-	expect_match out 'orders_20[0-9_]+ .* 1$'
+	expect_match out 'orders_20[0-9_]+ .* 1 [|] I +[|] +[0-9]+$'
 	expect_eq "$(awk 'length($0) > 80' demo)" "" "lines wider than 80 columns"
 	expect_match demo '^Equal: '
+	expect_eq "$(sed -n 's/^ orders_2026_03_01 | *0 | *\([0-9]*\) | \([IUD]\)$/\1\2/p' demo | paste -sd ' ')" "10I 20U 20D" "one order's events"
 	expect_match demo 'new: 2026_03_0'
+}
+
+# ---- pages about other programs' jobs
+
+# block PAGE KIND: what stands on a page of dist/examples between ```KIND and ```.
+block() {
+	sed -n "/^\`\`\`$2\$/,/^\`\`\`\$/{/^\`\`\`/!p}" "$TOP/dist/examples/$1.md"
+}
+
+# The tables and the new config of a page; it is job.ini, and the consumer is registered.
+page_pair() {
+	local kind
+	for kind in 'sql source' 'sql target' 'ini old' 'ini new'; do
+		[ -n "$(block "$1" "$kind")" ] || fail "the page has no $kind"
+	done
+	new_pair "$CASE"
+	src "select pgq.create_queue('shop')" >/dev/null
+	src "$(block "$1" 'sql source')"
+	dst "$(block "$1" 'sql target')"
+	export HOME=$WORK
+	mkdir log pid
+	block "$1" 'ini new' | sed "s/dbname=shop/dbname=$SRC/; s/dbname=\(archive\|cube\)/dbname=$DST/" >job.ini
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_eq "$(block "$1" 'ini old' | grep -c '^\[')" "$2" "sections of the old config"
+}
+
+# The batch's and the event's time are moved to days of their own.
+at_known_times() {
+	src "update pgq.event_template set ev_time = '2026-03-31 23:30+00'"
+	tick shop
+	src "update pgq.tick set tick_time = '2026-01-31 12:00+00' where tick_id = (select max(tick_id) from pgq.tick)"
+}
+
+case_cube_dispatcher() {
+	page_pair cube_dispatcher 1
+	src "insert into customers values (1, 'Ann'), (2, 'Bob'); insert into orders values (1, 1, 9.5);
+		update customers set name = 'Eve' where id = 2; delete from orders"
+	at_known_times
+	once
+	expect_eq "$(dst "select tableoid::regclass, id, name, op from customers order by id, op")" \
+		"$(printf 'customers_2026_01_31|%s\n' '1|Ann|I' '2|Bob|I' '2|Eve|U')"
+	expect_eq "$(dst "select tableoid::regclass, * from orders")" "orders_2026_01_31|1|1|9.5|I"
+	expect_match log/shop_to_cube.log 'events=5 rows=4 .*passed=1'
+	# what the page's table tells to change
+	sed -i 's/_BATCHTIME/_EVTIME/; s/^event_types/# &/; s/^fields.*/&, _EVID:ev_id/; s/^part_method.*/&\nlanes = 2/' job.ini
+	dst "alter table customers add ev_id bigint; alter table orders add ev_id bigint"
+	src "update customers set name = 'Zoe' where id = 1; delete from customers"
+	at_known_times
+	once
+	expect_eq "$(dst "select distinct on (id) id, name, op from customers where tableoid = 'customers_2026_03_31'::regclass order by id, ev_id desc")" \
+		$'1|Zoe|D\n2|Eve|D'
+}
+
+case_queue_loader() {
+	page_pair queue_loader 6
+	src "insert into visits values (1, '/'); update visits set page = '/a'; delete from visits;
+		insert into payments values (1, 5); insert into scratch values (1); insert into countries values ('ee', 'Estonia');
+		insert into orders values (1, '2026-02-01 00:30+02', 'Ann', 'x'), (2, '2026-02-02 00:00+00', 'Bob', null)"
+	at_known_times
+	once
+	expect_eq "$(dst "select tableoid::regclass, * from visits order by page")" $'visits_2026_01_31|1|/\nvisits_2026_01_31|1|/a'
+	expect_eq "$(dst "select tableoid::regclass, * from payments")" "payments_2026_03|1|5"
+	expect_eq "$(dst "select tableoid::regclass, id, customer_name from orders order by id")" $'orders_2026_01_31|1|Ann\norders_2026_02_02|2|Bob'
+	expect_eq "$(dst "select tableoid::regclass, * from countries")" "countries|ee|Estonia"
+	expect_match log/shop_to_archive.log 'events=8 rows=6 .*passed=2'
 }
 
 # ---- the pages
@@ -193,6 +260,11 @@ case_switches_are_documented() {
 
 case_sample_is_printed_and_whole() {
 	documents sample
+}
+
+# A new key is known to fuzzers and shells too.
+case_words_are_known() {
+	documents words
 }
 
 case_examples_are_accepted() {
@@ -217,7 +289,7 @@ case_metrics_are_documented() {
 case_false_documents_are_found() {
 	local what
 	mkdir copy
-	cp -r "$TOP"/{README.md,CHANGELOG.md,tdispatch.ini,tdispatch.c,conf,dist,bench,deps,test} copy/ 2>/dev/null
+	cp -r "$TOP"/{README.md,CHANGELOG.md,tdispatch.ini,tdispatch.c,conf,event,dist,bench,deps,test} copy/ 2>/dev/null
 	while IFS='|' read -r what file change; do
 		cp "$TOP/$file" "copy/$file"
 		sed -i "$change" "copy/$file"
@@ -232,6 +304,13 @@ case_false_documents_are_found() {
 		switches|dist/man/tdispatch.1|s/| -unregister //
 		sample|tdispatch.ini|s/^# lanes = 1/# lanes = 2/
 		sample|tdispatch.ini|/^# retry_limit/d
+		sample|tdispatch.ini|s/  _TXID//
+		sample|tdispatch.ini|s/^# event_types = .*/# event_types = ,/
+		sample|tdispatch.ini|s/^# ignore = 1/# lanes = 1/
+		sample|tdispatch.ini|s/^part_field = .*/&\nlanes = 1/
+		words|test/fuzz/conf.dict|/"ticker_period"/d
+		words|test/fuzz/conf.dict|/"_BATCHTIME"/d
+		words|conf/key.c|s/"lanes", "workers"/"laned", "workers"/
 		examples|dist/man/tdispatch.ini.5|s/^part_method = monthly/part_method = mothly/
 		readme|README.md|s/^## Rows/\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n&/
 	END

@@ -1,30 +1,47 @@
 /*
  * Fuzzes the finding of columns against the slow way. The input is a byte that picks the fields
- * list and the partition's column, and events divided by newlines, which all go through one route.
+ * list, the partition's column and what becomes of columns that lack, and events divided by
+ * newlines, which all go through one route: urlencoded rows, and JSON where they begin with `{`.
  */
 #include "../../event/route.c"
-#include "slow.h"
+#include "slowjson.h"
 
-#define NAME(constant) { constant, sizeof (constant) - 1 }
+#define ITEM(from, to) { { from, sizeof (from) - 1 }, { to, sizeof (to) - 1 }, TOLD_NOTHING }
+#define WORD(from, to, word) { { from, sizeof (from) - 1 }, { to, sizeof (to) - 1 }, word }
 
-static const struct field plain[] = { { NAME("id"), NAME("id"), 0 }, { NAME("day"), NAME("day"),
-	0 } },
-	renamed[] = { { NAME("id"), NAME("a"), 0 }, { NAME("day"), NAME("Day \"x\""), 0 },
-		{ NAME("id"), NAME("b"), 0 } },
-	odd[] = { { NAME("\xc3\x96" "dd col"), NAME("select"), 0 } };
+static const struct field plain[] = { ITEM("id", "id"), ITEM("day", "day"),
+	WORD("_OP", "op", TOLD_OP), WORD("_EVID", "ev id", TOLD_EVID) },
+	renamed[] = { ITEM("id", "a"), ITEM("day", "Day \"x\""), ITEM("id", "b"),
+		WORD("_TABLE", "x", TOLD_TABLE) },
+	odd[] = { ITEM("\xc3\x96" "dd col", "select"), WORD("_TICK", "y", TOLD_TICK) };
 
-static const struct { const struct field *field; size_t n; const char *part_field, *left_out;
-	} choices[] = {
-	{ NULL, 0, NULL, NULL }, { NULL, 0, "day", NULL },
-	{ NULL, 0, NULL, "id" }, { NULL, 0, "day", "day" },
-	{ plain, 2, NULL, NULL }, { plain, 2, "day", NULL }, { plain, 2, "at", NULL },
-	{ renamed, 3, "id", NULL }, { renamed, 3, "at", NULL }, { odd, 1, "id", NULL },
+static const struct choice {
+	const struct field *field;
+	size_t n, nword;
+	bool all;
+	const char *part_field, *left_out, *skip;
+} choices[] = {
+	{ .all = true }, { .all = true, .part_field = "day" },
+	{ .all = true, .left_out = "id" },
+	{ .all = true, .part_field = "day", .left_out = "day" },
+	{ plain, 2, 0, false, NULL, NULL, NULL }, { plain, 2, 0, false, "day", NULL, NULL },
+	{ plain, 2, 0, false, "at", NULL, NULL },
+	{ renamed, 3, 0, false, "id", NULL, NULL }, { renamed, 3, 0, false, "at", NULL, NULL },
+	{ odd, 1, 0, false, "id", NULL, NULL },
+	{ plain, 4, 2, false, "at", NULL, NULL }, { plain, 4, 2, true, "day", NULL, "at, b" },
+	{ renamed, 4, 1, true, NULL, "b", NULL }, { renamed, 4, 1, false, "id", NULL, NULL },
+	{ odd, 2, 1, true, NULL, NULL, "id" }, { plain + 2, 2, 2, true, NULL, "id", "day" },
 };
 
+#define CHOICES (sizeof choices / sizeof *choices)
+
 struct slow_row {
-	struct buf name[COLUMNS_MAX];   /* decoded */
-	struct span source[COLUMNS_MAX], value[COLUMNS_MAX];
+	struct buf name[COLUMNS_MAX + 1];       /* decoded */
+	struct span source[COLUMNS_MAX + 1], value[COLUMNS_MAX + 1];
 	size_t n;
+	/* what is to be written: */
+	struct span target[2 * COLUMNS_MAX], written[2 * COLUMNS_MAX];
+	size_t ntarget;
 };
 
 static struct slow_row row;
@@ -50,23 +67,15 @@ static bool is_listed(const struct route *r, struct span name)
 	return r->c.part_field && span_is(name, r->c.part_field);
 }
 
-static bool has_all_listed(const struct route *r)
-{
-	for (size_t i = 0; i < r->nlist; i++)
-		if (find_name(r->c.field[i].source) < 0)
-			return false;
-	return !r->c.part_field || find_name(span_of(r->c.part_field)) >= 0;
-}
-
 /* Takes a field into the row; false for what no table can hold. With a list, columns that it does
  * not name are nobody's business. */
-static bool take_field(const struct route *r, struct span source, struct span value)
+static bool take_field(const struct route *r, bool json, struct span source, struct span value)
 {
 	struct buf *name = &row.name[row.n];
 	size_t bad;
 
 	name->len = 0;
-	if (!slow_decode(name, source, &bad))
+	if (json ? !slow_json(name, source, &bad) : !slow_decode(name, source, &bad))
 		return false;
 	struct span decoded = { name->p, name->len };
 	if (!r->c.all && !is_listed(r, decoded))
@@ -79,55 +88,127 @@ static bool take_field(const struct route *r, struct span source, struct span va
 	return true;
 }
 
-static bool slow_read(const struct route *r, struct span data)
+static bool take_fields(const struct route *r, bool json, struct span data)
 {
-	struct span name, value;
+	struct span name, value, rest = data;
 
 	row.n = 0;
-	while (slow_next(&data, &name, &value))
-		if (row.n == COLUMNS_MAX || !take_field(r, name, value))
+	if (json && !slow_is_object(data))
+		return false;
+	for (; json && *rest.p != '{'; rest.p++, rest.n--)
+		;
+	if (json)
+		rest = (struct span){ rest.p + 1, rest.n - 1 };
+	while (json ? slow_next_json(&rest, &name, &value) : slow_next(&rest, &name, &value))
+		if (row.n == COLUMNS_MAX || !take_field(r, json, name, value))
 			return false;
-	if (!r->c.all)
-		return has_all_listed(r);
-	size_t left_out = r->left_out.n && find_name(span_of(r->left_out.at[0].name)) >= 0;
-	return row.n > left_out && (!r->c.part_field || find_name(span_of(r->c.part_field)) >= 0);
+	return json || row.n || !r->c.all;
 }
 
-static void check_value(struct span got, ssize_t at)
+static void write_target(struct span target, struct span value)
 {
-	CHECK(at >= 0 && got.p == row.value[at].p && got.n == row.value[at].n);
+	row.target[row.ntarget] = target;
+	row.written[row.ntarget++] = value;
 }
 
-/* With `*` the columns may stand in another order than in the event. */
-static void check_row(const struct route *r, const struct shape *shape, const struct span *values,
-	struct span part)
+/* A column of the event that the list does not name, or else what the list makes of it. */
+static void write_column(const struct route *r, size_t i)
+{
+	bool listed = false;
+
+	if (filter_has(r->c.skip, name_of(i)))
+		return;
+	for (size_t k = 0; k < r->nlist; k++)
+		if (span_eq(r->c.field[k].source, name_of(i))) {
+			write_target(r->c.field[k].target, row.value[i]);
+			listed = true;
+		}
+	if (!listed && r->c.all && !(r->left_out.n && span_is(name_of(i), r->left_out.at[0].name)))
+		write_target(name_of(i), row.value[i]);
+}
+
+/* Columns of the list that the event lacks. */
+static bool write_missing(const struct route *r)
+{
+	const struct span null = { NULL, 0 };
+
+	for (size_t k = 0; k < r->nlist; k++) {
+		if (find_name(r->c.field[k].source) >= 0)
+			continue;
+		if (r->c.on_missing == ON_MISSING_ERROR)
+			return false;
+		if (r->c.on_missing == ON_MISSING_NULL)
+			write_target(r->c.field[k].target, null);
+	}
+	return true;
+}
+
+static ssize_t find_target(struct span target)
+{
+	for (size_t i = 0; i < row.ntarget; i++)
+		if (span_eq(row.target[i], target))
+			return (ssize_t)i;
+	return -1;
+}
+
+static bool slow_read(const struct route *r, bool json, struct span data)
+{
+	row.ntarget = 0;
+	if (!take_fields(r, json, data))
+		return false;
+	for (size_t i = 0; i < row.n; i++)
+		write_column(r, i);
+	if (!write_missing(r) || row.ntarget + r->c.nword == 0)
+		return false;
+	for (size_t i = 0; i < row.ntarget; i++)
+		if (find_target(row.target[i]) != (ssize_t)i)
+			return false;
+	for (size_t k = r->nlist; k < r->c.n; k++)
+		if (find_target(r->c.field[k].target) >= 0)
+			return false;
+	return !r->c.part_field || find_name(span_of(r->c.part_field)) >= 0;
+}
+
+static void check_value(struct span got, struct span want)
+{
+	CHECK(got.p == want.p && got.n == want.n);
+}
+
+/* The columns stand in any order, and the words behind them. */
+static void check_columns_of(const struct route *r, const struct shape *shape,
+	const struct span *values)
 {
 	struct buf columns = { 0 };
-	size_t all = !r->c.all ? r->nlist : row.n, n = 0;
 
-	CHECK(shape->nsource == all);
-	for (size_t i = 0; i < all; i++) {
-		struct span name = !r->c.all ? r->c.field[i].source : name_of(i);
-		CHECK(span_eq(shape->source[i], !r->c.all ? name : row.source[i]));
-		n += !(r->c.all && r->left_out.n && span_is(name, r->left_out.at[0].name));
-	}
-	CHECK(shape->n == n);
-	for (size_t i = 0; i < n; i++) {
-		struct span source = !r->c.all ? r->c.field[i].source : shape->target[i];
-		CHECK(r->c.all || span_eq(shape->target[i], r->c.field[i].target));
-		CHECK(!r->c.all || !r->left_out.n || !span_is(source, r->left_out.at[0].name));
-		check_value(values[i], find_name(source));
+	CHECK(shape->n == row.ntarget + r->c.nword && shape->nword == r->c.nword);
+	for (size_t i = 0; i < shape->n; i++) {
+		ssize_t at = i < row.ntarget ? find_target(shape->target[i]) : 0;
+		CHECK(at >= 0);
+		if (i < row.ntarget)
+			check_value(values[i], row.written[at]);
+		else
+			CHECK(span_eq(shape->target[i],
+				r->c.field[r->nlist + i - row.ntarget].target));
 		buf_str(&columns, i ? ", " : "");
 		buf_ident(&columns, shape->target[i]);
 		for (size_t k = 0; k < i; k++)
 			CHECK(!span_eq(shape->target[i], shape->target[k]));
 	}
 	CHECK(strcmp(shape->columns, buf_cstr(&columns)) == 0);
+	buf_free(&columns);
+}
+
+static void check_row(const struct route *r, const struct shape *shape, const struct span *values,
+	struct span part)
+{
+	CHECK(shape->nsource == (r->c.all ? row.n : r->nlist));
+	for (size_t i = 0; i < shape->nsource; i++)
+		CHECK(span_eq(shape->source[i], r->c.all ? row.source[i] : r->c.field[i].source));
+	check_columns_of(r, shape, values);
 	if (r->c.part_field)
-		check_value(part, find_name(span_of(r->c.part_field)));
+		check_value(part, row.value[find_name(span_of(r->c.part_field))]);
 	else
 		CHECK(!part.p && part.n == 0);
-	buf_free(&columns);
 }
 
 /* A number is that of one list of names, for the life of the route. */
@@ -158,8 +239,9 @@ static void check_events(struct route *r, struct span rest)
 			fuzz_free(data);
 			continue;
 		}
-		bool good = slow_read(r, data);
-		CHECK((route_row(r, FORMAT_URLENC, data, &shape, &values, &part, &e) == 0) == good);
+		enum format format = *data.p == '{' ? FORMAT_JSON : FORMAT_URLENC;
+		bool good = slow_read(r, format == FORMAT_JSON, data);
+		CHECK((route_row(r, format, data, &shape, &values, &part, &e) == 0) == good);
 		if (good) {
 			check_row(r, shape, values, part);
 			check_shape_id(lists, &known, r, shape);
@@ -175,17 +257,18 @@ static void check_events(struct route *r, struct span rest)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = { (const char *)data, size };
-	size_t choice = fuzz_byte(&rest) % (sizeof choices / sizeof *choices);
+	unsigned byte = fuzz_byte(&rest);
+	const struct choice *choice = &choices[byte % CHOICES];
 	const struct columns columns = {
-		.field = choices[choice].field, .n = choices[choice].n,
-		.all = !choices[choice].field, .part_field = choices[choice].part_field,
+		.field = choice->field, .n = choice->n, .nword = choice->nword, .all = choice->all,
+		.on_missing = byte / CHOICES % 3, .skip = choice->skip,
+		.part_field = choice->part_field,
 	};
 	struct route *r = route_new(&columns);
-
 	struct tally names = { 0 };
 
-	if (choices[choice].left_out)
-		tally_add(&names, choices[choice].left_out, 0);
+	if (choice->left_out)
+		tally_add(&names, choice->left_out, 0);
 	route_leave_out(r, &names);
 	tally_clear(&names);
 	check_events(r, rest);

@@ -127,7 +127,7 @@ case_readme() {
 		create trigger to_queue after insert on orders for each row execute function pgq.logutriga('orders')" >/dev/null
 	sed '1,/^## In a container/d; /^## /,$d' "$TOP/README.md" | sed '1,/^```sh/d; /^```/,$d' >recipe
 	[ -s recipe ] || fail "README.md has no recipe"
-	"$IMAGE/root/tdispatch" --ini | sed "s/^src_db.*/src_db = $at dbname=$SRC $who/; s/^dst_db.*/dst_db = $at dbname=$DST $who/; s/^fields.*/fields = */" >orders.ini
+	"$IMAGE/root/tdispatch" --ini | sed "s/^src_db.*/src_db = $at dbname=$SRC $who/; s/^dst_db.*/dst_db = $at dbname=$DST $who/" >orders.ini
 	sed '/^docker logs/,$d' recipe >begin
 	sed -n '/^docker logs/,$p' recipe >end
 	sed -i 's/^mkdir.*/&; cp server.crt secrets\/ca.pem/' begin
