@@ -71,6 +71,7 @@ int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
  * (or the connection is lost). No statement may be under way. */
 int pq_socket(const struct pq *);
 bool pq_woken(struct pq *);
+bool pq_notified(const struct pq *);            /* has pq_woken ever seen one? */
 bool pq_blocked(const struct pq *);             /* its socket was full at the last try */
 
 /* ---- connect.c: connection strings; opening and closing a connection */

@@ -27,6 +27,7 @@ struct pq {
 	int64_t copied;                 /* rows of the last COPY */
 	short want;                     /* poll events to wait for; 0: none */
 	bool readable;                  /* the last wait saw input */
+	bool notified;                  /* pq_woken has seen a notification */
 	const char *schema;             /* of PgQ, on the source */
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */

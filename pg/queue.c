@@ -410,20 +410,19 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	return e->code;
 }
 
-/* Appends the number of pending events, which PgQ's counters of ticks estimate. */
+/* Appends the number of pending events, which PgQ's counters of ticks estimate. It is asked at each
+ * look at the queue, and to plan a join takes longer than to run these. */
 static void add_pending(struct buf *sql, const char *queue, const char *consumer)
 {
-	buf_str(sql, "(SELECT last.tick_event_seq - done.tick_event_seq"
-		" FROM \1.queue q, \1.consumer c, \1.subscription s, \1.tick done,"
-		" LATERAL (SELECT tick_event_seq FROM \1.tick"
-		" WHERE tick_queue = q.queue_id ORDER BY tick_id DESC LIMIT 1) last"
-		" WHERE s.sub_queue = q.queue_id AND s.sub_consumer = c.co_id"
-		" AND done.tick_queue = q.queue_id AND done.tick_id = s.sub_last_tick"
-		" AND q.queue_name = ");
+	buf_str(sql, "(SELECT (SELECT tick_event_seq FROM \1.tick WHERE tick_queue = sub_queue"
+		" ORDER BY tick_id DESC LIMIT 1) - (SELECT tick_event_seq FROM \1.tick"
+		" WHERE tick_queue = sub_queue AND tick_id = sub_last_tick)"
+		" FROM \1.subscription WHERE sub_queue ="
+		" (SELECT queue_id FROM \1.queue WHERE queue_name = ");
 	buf_literal(sql, span_of(queue));
-	buf_str(sql, " AND c.co_name = ");
+	buf_str(sql, ") AND sub_consumer = (SELECT co_id FROM \1.consumer WHERE co_name = ");
 	buf_literal(sql, span_of(consumer));
-	buf_str(sql, ")");
+	buf_str(sql, "))");
 }
 
 /* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
