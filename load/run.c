@@ -33,8 +33,8 @@ int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e
 		return e->code;
 	if (asked->mode->traits & MODE_NO_SERVERS)
 		return 0;
-	if (connect_check("src_db", conf->src_db, e) < 0 ||
-	    connect_check("dst_db", conf->dst_db, e) < 0)
+	if (conninfo_check("src_db", conf->src_db, e) < 0 ||
+	    conninfo_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (asked->daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);

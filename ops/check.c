@@ -317,7 +317,7 @@ static void check_known(struct check *c, bool known, int64_t tick)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
 	if (known && c->unregistered)
-		queue_unregistered(c->job->src, conf, tick, &e);
+		consumer_unregistered(c->job->src, conf, tick, &e);
 	else if (known)
 		check_tick(c, tick);
 	else if (c->registered && c->consumer_tick > 1)
@@ -334,7 +334,7 @@ static void tell_unregistered(struct check *c)
 	struct buf others = { 0 };
 	struct err e = { 0 };
 
-	if (queue_others(c->job->src, conf->queue_name, conf->consumer_name, &others, &e) < 0)
+	if (consumer_others(c->job->src, conf->queue_name, conf->consumer_name, &others, &e) < 0)
 		finding_missing(c->found, "%s", e.msg);
 	finding_warning("consumer %s is not registered: it will be at start, with --register or"
 		" with --install, and gets what comes from then on%s%s", conf->consumer_name,
