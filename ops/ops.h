@@ -78,6 +78,10 @@ int finding_conclude(const struct findings *);
 /* Appends who can run --install on that database. rights: those that this role lacks to do it. */
 void finding_installer(struct buf *, const char *what, const struct rights *);
 
+/* ---- checkfiles.c: --check's part about files and metrics_listen */
+
+void checkfiles_run(struct findings *, const struct conf *);
+
 /* ---- checkserver.c: --check's part about a server */
 
 /* encoding: of the client; NULL: the server's own. NULL: not connected, which is a finding. */

@@ -1,7 +1,7 @@
 /*
  * The two servers: connections, and every line of SQL about queue, position, partitions and dead
- * letters. Only connect.c, pq.c and copy.c call libpq. What the files of this folder share and
- * nobody above may call is in pq.h.
+ * letters. Only conninfo.c, connect.c, pq.c and copy.c call libpq. What the files of this folder
+ * share and nobody above may call is in pq.h.
  *
  * Unless a contract says otherwise, a function that takes a struct err returns 0 or its code: any
  * error of pq_query. Functions that append SQL to a struct buf send nothing.

@@ -1,6 +1,6 @@
 /*
- * What pg's own files share and nobody above may call. connect.c, pq.c and copy.c alone include
- * libpq-fe.h, so no other file can use libpq: to them its types are names.
+ * What pg's own files share and nobody above may call. conninfo.c, connect.c, pq.c and
+ * copy.c alone include libpq-fe.h, so no other file can use libpq: to them its types are names.
  */
 #ifndef PQ_H
 #define PQ_H
