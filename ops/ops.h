@@ -27,7 +27,8 @@ enum right_use {                        /* these numbers stand in SQL, too */
 	RIGHT_RUN,                      /* a run needs it */
 	RIGHT_PERHAPS,                  /* for events that do not bring a column */
 	RIGHT_REPLAY, RIGHT_VERIFY,     /* --replay, --verify */
-	RIGHT_KEEP                      /* part_keep, for partitions that another role made */
+	RIGHT_KEEP,                     /* part_keep, for partitions that another role made */
+	RIGHT_TICK                      /* --tick */
 };
 
 struct right {

@@ -269,6 +269,11 @@ case_rights() {
 	sed -i "s/^src_db.*/src_db = dbname=$SRC user=tick_reader/" job.ini
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out 'GRANT pgq_admin TO tick_reader;'
+	src "revoke pgq_reader from tick_reader"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'GRANT pgq_admin TO tick_reader;'
+	expect_match out '^not ready: 1 thing$'
+	src "grant pgq_reader to tick_reader"
 	start job.ini
 	within 20 grep -q 'WARNING job: ticker: src_db: our role may make no ticks: GRANT pgq_admin TO tick_reader;' bg.err
 	sleep 1

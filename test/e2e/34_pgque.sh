@@ -108,6 +108,8 @@ case_rights() {
 	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.batch_event_sql\(bigint\) TO que_reader;'
 	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.batch_event_tables\(bigint\) TO que_reader;'
 	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.quote_fqname\(text\) TO que_reader;'
+	expect_match out 'optional +right on src_db for --tick: GRANT EXECUTE ON FUNCTION pgque.force_tick\(text\) TO que_reader;'
+	expect_match out '^not ready: 3 things'
 	expect_no_match out 'GRANT pgque_reader'
 	grep -o 'GRANT .* TO que_reader;' out | sql "$SRC"
 	expect_exit 0 "$TDISPATCH" --check job.ini
@@ -118,6 +120,17 @@ case_rights() {
 	src "revoke pgque_reader from que_reader"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out 'GRANT pgque_reader TO que_reader;'
+	# as an administrator would give them
+	expect_exit 0 env TDISPATCH_SRC_DB="dbname=$SRC" "$TDISPATCH" --install job.ini
+	expect_match out 'src_db: GRANT EXECUTE ON FUNCTION pgque.force_tick\(text\) TO ROLE; -- for --tick'
+	src "revoke execute on function pgque.force_tick(text) from que_reader"
+	expect_exit 0 env TDISPATCH_SRC_DB="dbname=$SRC" "$TDISPATCH" --install --grant que_reader job.ini
+	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.force_tick'
+	for _ in {1..100}; do say "select pgque.ticker('q'), pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
+	STARTED+=($!)
+	orders 3 4
+	once --tick
+	rows_are 4 || fail "not 4 rows"
 }
 
 # ticks_and_rows SCHEMA: an order and its tick, TICKS times, a while apart; prints the milliseconds
