@@ -141,8 +141,11 @@ valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
 model-test: tdispatch dev ## random operations on real servers beside an oracle, SECONDS=3600; writes test/MODEL.md (long)
 	test/model.sh $(SECONDS)
 
-ticker-soak: tdispatch ## ten minutes of ticks and rotation each second, and two of ours beside a pgqd
-	ROTATION_S=600 RACE_S=120 TDISPATCH=./tdispatch test/e2e.sh 33:rotation 33:race
+ticker-soak: tdispatch ## ten minutes of ticks and rotation each second, and two of ours beside a pgqd; writes test/TICKER.md
+	test/soak.sh
+
+latency: tdispatch ## from a tick to its rows on the target: median and p99, woken by PgQue, and with PgQ (a minute)
+	TICKS=$${TICKS:-200} TDISPATCH=./tdispatch test/e2e.sh 34:a_tick_wakes 34:a_tick_is_found
 
 model-mutate: dev ## put faults into a copy, one at a time: does the model test find each? (half an hour)
 	test/mutants.sh model

@@ -61,7 +61,7 @@ static int show_config(struct app *a)
 {
 	struct buf out = { 0 };
 
-	conf_show(&a->conf, &out, connect_mask);
+	conf_show(&a->conf, &out, conninfo_mask);
 	fputs(buf_cstr(&out), stdout);
 	buf_free(&out);
 	return 0;
@@ -120,8 +120,8 @@ static int version(struct app *a)
 	puts("tdispatch " TDISPATCH_VERSION);
 	if (a->asked.verbosity > 0)
 		fputs(conf_versions, stdout);
-	if (a->asked.verbosity > 0 && connect_lacks())
-		printf("this libpq does not know %s\n", connect_lacks());
+	if (a->asked.verbosity > 0 && conninfo_lacks())
+		printf("this libpq does not know %s\n", conninfo_lacks());
 	return 0;
 }
 

@@ -96,7 +96,7 @@ static void name_event(const struct pass *p, struct err *e)
 
 	pq_close(j->src);
 	if (job_source(j, &reconnect) == 0)
-		table = queue_event_table(j->src, p->batch, p->event);
+		table = events_table(j->src, p->batch, p->event);
 	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
 	if (table)
 		buf_fmt(&text, ", source table %.200s", table);

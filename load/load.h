@@ -664,7 +664,7 @@ struct pass {
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
-	struct queue_want want;
+	struct events_want want;
 };
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the

@@ -151,24 +151,29 @@ static void add_dests(struct buf *out, const struct metrics *m, const char *labe
 }
 
 /* n less than 0: unknown, and left out. */
+/* false: it is not known. */
+static bool begin_gauge(struct buf *out, const char *name, const char *labels, bool known,
+	const char *help)
+{
+	if (known) {
+		add_head(out, name, "gauge", help);
+		add_name(out, name, labels, "");
+	}
+	return known;
+}
+
 static void add_gauge(struct buf *out, const char *name, const char *labels, int64_t n,
 	const char *help)
 {
-	if (n < 0)
-		return;
-	add_head(out, name, "gauge", help);
-	add_name(out, name, labels, "");
-	buf_fmt(out, "%" PRId64 "\n", n);
+	if (begin_gauge(out, name, labels, n >= 0, help))
+		buf_fmt(out, "%" PRId64 "\n", n);
 }
 
 static void add_age(struct buf *out, const char *name, const char *labels, int64_t ms,
 	const char *help)
 {
-	if (ms < 0)
-		return;
-	add_head(out, name, "gauge", help);
-	add_name(out, name, labels, "");
-	add_seconds(out, ms);
+	if (begin_gauge(out, name, labels, ms >= 0, help))
+		add_seconds(out, ms);
 }
 
 static void add_version(struct buf *out, const char *labels)

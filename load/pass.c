@@ -363,7 +363,7 @@ static bool is_passed(struct pass *p, const struct event *ev, struct source **so
 	const char *types;
 
 	*source = NULL;
-	if (queue_filters(&p->want) && !ev->type.p)
+	if (events_filters(&p->want) && !ev->type.p)
 		return true;
 	*source = places_source(p->job, ev);
 	types = (*source)->way ? (*source)->way->dest->event_types : NULL;
@@ -405,14 +405,14 @@ static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
 	return bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
 }
 
-/* Takes up to BURST events while they are available and there is room. As queue_event. */
+/* Takes up to BURST events while they are available and there is room. As events_next. */
 static int take_burst(struct pass *p, struct err *e)
 {
 	struct event ev;
 	int step = PQ_READY;
 
 	for (int i = 0; i < BURST && !sink_full(p->sink); i++) {
-		step = queue_event(p->from, p->want.parts, &ev, e);
+		step = events_next(p->from, p->want.parts, &ev, e);
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
@@ -430,7 +430,7 @@ static int begin(struct pass *p, struct err *e)
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	p->want = (struct queue_want){
+	p->want = (struct events_want){
 		.parts = row_parts(j->conf), .by_id = j->conf->event_order,
 		.tables = j->conf->tables,
 		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
@@ -439,7 +439,7 @@ static int begin(struct pass *p, struct err *e)
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);
 	sink_begin(p->sink, p->careful);
-	return queue_read(p->from, p->batch, &p->want, e);
+	return events_read(p->from, p->batch, &p->want, e);
 }
 
 /* Waits only if neither the source nor a lane can proceed. */

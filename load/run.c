@@ -33,8 +33,8 @@ int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e
 		return e->code;
 	if (asked->mode->traits & MODE_NO_SERVERS)
 		return 0;
-	if (connect_check("src_db", conf->src_db, e) < 0 ||
-	    connect_check("dst_db", conf->dst_db, e) < 0)
+	if (conninfo_check("src_db", conf->src_db, e) < 0 ||
+	    conninfo_check("dst_db", conf->dst_db, e) < 0)
 		return e->code;
 	if (asked->daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
@@ -241,15 +241,17 @@ static int connect_all(struct run *r, struct err *e)
 		look_ahead(r, e);
 }
 
-/* loop_delay is for a quiet queue. After events we poll often, so that the next tick's rows do not
- * wait, and less often the longer nothing comes. */
+/* loop_delay is for a quiet queue, and for one whose ticks wake us. After events of another we poll
+ * often, so that the next tick's rows do not wait, and less often the longer nothing comes. */
 static int64_t pause_when_empty(const struct run *r)
 {
 	int64_t ms = (clock_ms() - r->busy_ms) / POLL_SHARE;
 
 	if (ms < POLL_MS)
 		ms = POLL_MS;
-	return r->busy_ms && ms < r->conf->loop_delay ? ms : r->conf->loop_delay;
+	if (!r->busy_ms || pq_notified(r->job.src) || ms > r->conf->loop_delay)
+		return r->conf->loop_delay;
+	return ms;
 }
 
 /* --once: is all in, and also the number of lanes as the config has it? */

@@ -38,7 +38,7 @@ static int move_queue(struct job *j, int64_t tick, struct err *e)
 {
 	const struct conf *c = j->conf;
 
-	if (queue_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0)
+	if (consumer_rewind(j->src, c->queue_name, c->consumer_name, tick, e) < 0)
 		return e->code;
 	return TXN_MOVED;
 }

@@ -48,8 +48,8 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 		e) == 0 && j->kind != POSITION_NONE)
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
 	if (known)
-		return queue_unregistered(j->src, c, tick, e);
-	if (e->code || (!state->consumer && queue_register(j->src, c->queue_name, c->consumer_name,
+		return consumer_unregistered(j->src, c, tick, e);
+	if (e->code || (!state->consumer && consumer_register(j->src, c->queue_name, c->consumer_name,
 		e) < 0))
 		return e->code;
 	print_line(stdout, "consumer %s %s on queue %s\n", c->consumer_name,
@@ -75,7 +75,7 @@ int admin_unregister(struct job *j, struct err *e)
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 ||
 	    queue_require(&state, c->queue_name, e) < 0 || job_check_name(c, j->src, NULL, e) < 0)
 		return e->code;
-	if (state.consumer && queue_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
+	if (state.consumer && consumer_unregister(j->src, c->queue_name, c->consumer_name, e) < 0)
 		return e->code;
 	print_line(stdout, "consumer %s %s queue %s\n", c->consumer_name,
 		state.consumer ? "unregistered from" : "was not registered on", c->queue_name);
@@ -119,7 +119,7 @@ int admin_rewind(struct job *j, struct err *e)
 		return err_set(e, ERR_POSITION, "the target knows no position of consumer %s:"
 			" there is nothing to rewind to", c->consumer_name);
 	if (check_tick(j, &state, e) < 0 ||
-	    queue_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
+	    consumer_rewind(j->src, c->queue_name, c->consumer_name, pos.tick, e) < 0 ||
 	    pq_query(j->dst[0], "ROLLBACK", e) < 0)
 		return e->code;
 	print_line(stdout, "consumer %s on queue %s set to the target's tick %" PRId64 "\n",
@@ -160,7 +160,7 @@ static int refuse_elsewhere(struct job *j, struct err *e)
 	if (open_source(j, e) < 0 ||
 	    queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
 	    (state.pgq &&
-	     queue_elsewhere(j->src, c->queue_name, c->consumer_name, &queues, e) < 0))
+	     consumer_elsewhere(j->src, c->queue_name, c->consumer_name, &queues, e) < 0))
 		err_add(e, "; --reset --yes does not ask src_db");
 	else if (queues.len)
 		err_set(e, ERR_POSITION, "consumer %s is registered on queue %s: the target's"

@@ -38,7 +38,7 @@ static void add_triggers(struct buf *sql, const struct pq *src, const struct con
 	buf_literal(sql, span_of(c->queue_name));
 	if (c->tables) {
 		buf_str(sql, " AND ");
-		queue_add_tables(sql, NAME_OF("t.tgrelid"), c->tables);
+		events_add_tables(sql, NAME_OF("t.tgrelid"), c->tables);
 	}
 	for (size_t i = 0; i < tables->n; i++) {
 		buf_str(sql, i ? "," : " AND " NAME_OF("t.tgrelid") " = ANY (ARRAY[");

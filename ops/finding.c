@@ -69,8 +69,7 @@ void finding_error(struct findings *f, const struct err *e, const char *thing)
 {
 	if (f->lacking && sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
 		finding_warning("%s: cannot be looked at without the rights above", thing);
-	else if (e->code == ERR_RIGHTS && !*e->sqlstate)        /* exists,
-		but another role owns it */
+	else if (e->code == ERR_RIGHTS && !*e->sqlstate)        /* another role owns it */
 		finding_wrong(f, "%s", e->msg);
 	else
 		finding_missing(f, "%s", e->msg);
@@ -93,6 +92,9 @@ static void add_right(struct findings *f, const char *what, const struct right *
 		break;
 	case RIGHT_KEEP:
 		finding_warning("right on %s for part_keep: %s", what, right->give);
+		break;
+	case RIGHT_TICK:
+		finding_optional("right on %s for --tick: %s", what, right->give);
 		break;
 	case RIGHT_VERIFY:
 		finding_optional("right on %s for --verify: %s", what, right->give);

@@ -133,7 +133,7 @@ static void print_rights(const char *what, const struct rights *lacks)
 	static const char *const use[] = {
 		[RIGHT_RUN] = "", [RIGHT_PERHAPS] = " -- for events without that column",
 		[RIGHT_REPLAY] = " -- for --replay", [RIGHT_VERIFY] = " -- for --verify",
-		[RIGHT_KEEP] = " -- for part_keep",
+		[RIGHT_KEEP] = " -- for part_keep", [RIGHT_TICK] = " -- for --tick",
 	};
 
 	for (size_t i = 0; i < lacks->n; i++)

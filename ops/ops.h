@@ -27,7 +27,8 @@ enum right_use {                        /* these numbers stand in SQL, too */
 	RIGHT_RUN,                      /* a run needs it */
 	RIGHT_PERHAPS,                  /* for events that do not bring a column */
 	RIGHT_REPLAY, RIGHT_VERIFY,     /* --replay, --verify */
-	RIGHT_KEEP                      /* part_keep, for partitions that another role made */
+	RIGHT_KEEP,                     /* part_keep, for partitions that another role made */
+	RIGHT_TICK                      /* --tick */
 };
 
 struct right {
@@ -77,6 +78,10 @@ int finding_ask(struct findings *, struct pq *, struct buf *sql);
 int finding_conclude(const struct findings *);
 /* Appends who can run --install on that database. rights: those that this role lacks to do it. */
 void finding_installer(struct buf *, const char *what, const struct rights *);
+
+/* ---- checkfiles.c: --check's part about files and metrics_listen */
+
+void checkfiles_run(struct findings *, const struct conf *);
 
 /* ---- checkserver.c: --check's part about a server */
 

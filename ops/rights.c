@@ -83,35 +83,45 @@ void rights_free(struct rights *r)
 	" 'quote_fqname', 'finish_batch', 'get_batch_info', 'register_consumer'," \
 	" 'register_consumer_at')"
 
-/* Has the role that PgQ gives to consumers the right to call the function? */
-#define READER_MAY "coalesce(has_function_privilege(to_regrole('" PGQ "_reader')::oid, p.oid," \
-	" 'EXECUTE'), p.proname <> ALL (ARRAY['batch_event_sql', 'batch_event_tables'," \
-	" 'quote_fqname']))"
-
-/* Rows of PgQ's for everything that a run needs, most of which its role for consumers may do. */
-static const char needs_pgq[] =
-	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA " PGQ "', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = '" PGQ "' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
-	" UNION ALL SELECT 'GRANT " PGQ "_reader', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = '" PGQ "' AND (EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
-	" AND proname IN " CALLED " AND " READER_MAY
-	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
-	" OR EXISTS (SELECT 1 FROM pg_class t WHERE relnamespace = n.oid"
-	" AND relname IN ('queue', 'consumer', 'subscription', 'tick')"
-	" AND NOT has_table_privilege(who.oid, t.oid, 'SELECT')))"
-	" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure, 0, NULL"
-	" FROM who, pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
-	" WHERE nspname = '" PGQ "' AND proname IN " CALLED " AND NOT " READER_MAY
-	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
-	" SELECT give, name, use, col FROM needs, who";
-
-/* A row for what ticker = 1 needs besides. */
-static const char needs_ticker[] =
-	" UNION ALL SELECT 'GRANT " PGQ "_admin', 0, NULL FROM who, pg_namespace n"
-	" WHERE nspname = '" PGQ "' AND EXISTS (SELECT 1 FROM pg_proc p WHERE pronamespace = n.oid"
-	" AND proname IN ('ticker', 'maint_operations', 'maint_rotate_tables_step1',"
+/* Those that ticker = 1 calls besides, which are PgQ's administrator's. */
+#define TICKS "('ticker', 'maint_operations', 'maint_rotate_tables_step1'," \
 	" 'maint_rotate_tables_step2', 'maint_retry_events')"
-	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))";
+
+/* Has a role of PgQ's the right to call function p? If there is no such role, as in PgQue. */
+#define ROLE_MAY(role) "coalesce(has_function_privilege(to_regrole(" role ")::oid, p.oid," \
+	" 'EXECUTE'), p.proname <> ALL (ARRAY['batch_event_sql', 'batch_event_tables'," \
+	" 'quote_fqname', 'force_tick']))"
+
+/* SQL: a function of PgQ's that our role may not call. */
+#define DENIED " FROM pg_proc p WHERE pronamespace = n.oid" \
+	" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE') AND proname IN "
+
+/* The CTE `giver`: the one role of PgQ's that brings most of what is lacking, or NULL. */
+static void add_giver(struct buf *sql, bool ticks)
+{
+	buf_fmt(sql, ", giver AS (SELECT n.oid, CASE WHEN %s AND EXISTS (SELECT 1" DENIED TICKS ")"
+		" THEN '" PGQ "_admin' WHEN EXISTS (SELECT 1" DENIED CALLED
+		" AND " ROLE_MAY("'" PGQ "_reader'") ") OR EXISTS (SELECT 1 FROM pg_class t"
+		" WHERE relnamespace = n.oid AND relname IN ('queue', 'consumer', 'subscription',"
+		" 'tick') AND NOT has_table_privilege(who.oid, t.oid, 'SELECT'))"
+		" THEN '" PGQ "_reader' END AS name"
+		" FROM who, pg_namespace n WHERE nspname = '" PGQ "')", ticks ? "true" : "false");
+}
+
+/* Rows of PgQ's for everything that a run and --tick need. */
+static void add_needs_pgq(struct buf *sql)
+{
+	buf_fmt(sql, " UNION ALL SELECT 'GRANT USAGE ON SCHEMA " PGQ "', 0, NULL FROM who, giver"
+		" WHERE NOT has_schema_privilege(who.oid, giver.oid, 'USAGE')"
+		" UNION ALL SELECT 'GRANT ' || name, 0, NULL FROM giver WHERE name IS NOT NULL"
+		" UNION ALL SELECT 'GRANT EXECUTE ON FUNCTION ' || p.oid::regprocedure,"
+		" CASE WHEN proname = 'force_tick' THEN %d ELSE 0 END, NULL"
+		" FROM who, giver, pg_proc p WHERE pronamespace = giver.oid"
+		" AND (proname IN " CALLED " OR proname = 'force_tick')"
+		" AND (giver.name IS NULL OR NOT " ROLE_MAY("giver.name") ")"
+		" AND NOT has_function_privilege(who.oid, p.oid, 'EXECUTE'))"
+		" SELECT give, who.name, use, col FROM needs, who", RIGHT_TICK);
+}
 
 /* Event tables that pgq_reader, whose right to them was taken away, would not bring. */
 static int add_event_tables(struct rights *r, struct pq *src, const char *queue, const char *role,
@@ -138,9 +148,9 @@ int rights_source(struct rights *r, struct pq *src, const struct conf *conf, con
 
 	buf_str(&sql, PQ_OWN_PATH);
 	add_who(&sql, role);
+	add_giver(&sql, conf->ticker);
 	buf_str(&sql, NEEDS_CONNECT);
-	buf_str(&sql, conf->ticker ? needs_ticker : "");
-	buf_str(&sql, needs_pgq);
+	add_needs_pgq(&sql);
 	if (add_rows(r, src, &sql, e) < 0)
 		return e->code;
 	/* the queue's tables can be found by those alone who can read pgq.queue */

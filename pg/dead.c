@@ -130,7 +130,7 @@ struct writing {
 	unsigned lacks;                 /* columns that the table does not have */
 };
 
-/* row: a line of queue_read_some, which begins with the event's id. */
+/* row: a line of events_read_some, which begins with the event's id. */
 static int write_letter(const struct writing *w, struct span row, struct pq *dst, struct err *e)
 {
 	struct dead key = { .event = strtoll(row.p, NULL, 10) };
@@ -215,7 +215,7 @@ static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, co
 			time ? "tick_time, " : "",
 			lacks & 1u << LATER_COLUMN ? "" : "column_name, ",
 				lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
-		if (queue_read_some(src, b, more.p, ids, e) == 0 &&
+		if (events_read_some(src, b, more.p, ids, e) == 0 &&
 		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
 			write_letters(&(struct writing){ list, buf_cstr(&batch), lacks }, src, dst,
 				n, e);

@@ -1,7 +1,7 @@
 /*
  * The two servers: connections, and every line of SQL about queue, position, partitions and dead
- * letters. Only connect.c, pq.c and copy.c call libpq. What the files of this folder share and
- * nobody above may call is in pq.h.
+ * letters. Only conninfo.c, connect.c, pq.c and copy.c call libpq. What the files of this folder
+ * share and nobody above may call is in pq.h.
  *
  * Unless a contract says otherwise, a function that takes a struct err returns 0 or its code: any
  * error of pq_query. Functions that append SQL to a struct buf send nothing.
@@ -33,6 +33,14 @@ bool sqlstate_is(const char *state, enum sqlstate_name);
 bool sqlstate_is_lost(const struct err *);
 /* The setting of the role or database that is probably too short if the error recurs; or NULL. */
 const char *sqlstate_setting(const char *state);
+
+/* ---- conninfo.c: connection strings */
+
+/* Checks the connection string, called what in messages. 0, or ERR_CONF with a message that shows
+ * no secret. */
+int conninfo_check(const char *what, const char *conninfo, struct err *);
+char *conninfo_mask(const char *conninfo);       /* malloc'ed copy with secrets hidden */
+const char *conninfo_lacks(void);                /* what this libpq is too old to support, or NULL */
 
 /* ---- pq.c: a connection at work */
 
@@ -71,17 +79,12 @@ int pq_wait(struct pq *const *, size_t n, int64_t timeout_ms, struct err *);
  * (or the connection is lost). No statement may be under way. */
 int pq_socket(const struct pq *);
 bool pq_woken(struct pq *);
+bool pq_notified(const struct pq *);            /* has pq_woken ever seen one? */
 bool pq_blocked(const struct pq *);             /* its socket was full at the last try */
 
-/* ---- connect.c: connection strings; opening and closing a connection */
+/* ---- connect.c: opening and closing a connection */
 
-/* Checks the connection string, called what in messages. 0, or ERR_CONF with a message that shows
- * no secret. */
-int connect_check(const char *what, const char *conninfo, struct err *);
 bool connect_failed(const struct err *);        /* an error of pq_open: not connected */
-char *connect_mask(const char *conninfo);       /* malloc'ed copy with secrets hidden */
-const char *connect_lacks(void);                /* what this libpq is too old to support, or NULL */
-
 /* Connects, with signals unblocked and within connect_timeout; pq_close frees it. NULL on error.
  * what ("src_db") names the connection in messages and must outlive it. encoding: the
  * client_encoding; NULL: the server's. */
@@ -196,7 +199,7 @@ int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, 
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
-/* ---- queue.c: the source's side: every line of PgQ's SQL */
+/* ---- queue.c: the source's side: a queue and its batches */
 
 /* Opens src_db as pq_open, and finds the schema of PgQ: pgq, or pgque, which has the same tables
  * and functions. */
@@ -249,23 +252,6 @@ int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t 
 	struct queue_backlog *, struct err *);
 /* Creates the queue. ERR_RIGHTS without a right of PgQ's administrator. */
 int queue_create(struct pq *, const char *queue, struct err *);
-/* Registers the consumer at the newest tick, unless it is registered. */
-int queue_register(struct pq *, const char *queue, const char *consumer, struct err *);
-/* Removes the consumer from the queue, with its position and its open batch. */
-int queue_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
-/* Appends the names of other queues on which the consumer is registered. */
-int queue_elsewhere(struct pq *, const char *queue, const char *consumer, struct buf *queues,
-	struct err *);
-/* Appends the queue's other consumers, for a message. */
-int queue_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
-	struct err *);
-/* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
- * registered with the queue. */
-int queue_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);
-/* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
- * PgQ no longer has the tick. */
-int queue_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick,
-	struct err *);
 /* 1 with the next batch, 0 if there is none, or an error. min_events: ticks are merged until the
  * batch has about that many events, or all pending ones; 0: one tick per batch. finish: a batch to
  * finish in the same transaction, or 0. The caller calls queue_batch_free. ERR_CONFLICT: another
@@ -289,7 +275,29 @@ int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
 int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest,
 	struct err *);
 
-struct queue_want {                     /* what is read of a batch */
+/* ---- consumer.c: a consumer's registration with its queue */
+
+/* Registers the consumer at the newest tick, unless it is registered. */
+int consumer_register(struct pq *, const char *queue, const char *consumer, struct err *);
+/* Removes the consumer from the queue, with its position and its open batch. */
+int consumer_unregister(struct pq *, const char *queue, const char *consumer, struct err *);
+/* Appends the names of other queues on which the consumer is registered. */
+int consumer_elsewhere(struct pq *, const char *queue, const char *consumer, struct buf *queues,
+	struct err *);
+/* Appends the queue's other consumers, for a message. */
+int consumer_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
+	struct err *);
+/* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
+ * registered with the queue. */
+int consumer_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);
+/* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
+ * PgQ no longer has the tick. */
+int consumer_rewind(struct pq *, const char *queue, const char *consumer, int64_t tick,
+	struct err *);
+
+/* ---- events.c: the events of a batch */
+
+struct events_want {                     /* what is read of a batch */
 	unsigned parts;                 /* of each event: enum event_part */
 	bool by_id;                     /* in the order of ev_id; else in no particular order */
 	const char *tables, *types;     /* filters: keys tables and event_types, or NULL */
@@ -298,17 +306,17 @@ struct queue_want {                     /* what is read of a batch */
 /* Does the query filter? Then the type of an event that it leaves out is NULL, as is the data, and
  * no
  * other event's is. It leaves no event in that the tables leave out. */
-bool queue_filters(const struct queue_want *);
+bool events_filters(const struct events_want *);
 /* Appends the condition that a name schema.table is one of the key tables' list. */
-void queue_add_tables(struct buf *sql, const char *column, const char *list);
+void events_add_tables(struct buf *sql, const char *column, const char *list);
 /* Starts reading a batch's events. A batch without a tick has dead letters,
  * which know their own. */
-int queue_read(struct pq *, const struct queue_batch *, const struct queue_want *, struct err *);
+int events_read(struct pq *, const struct queue_batch *, const struct events_want *, struct err *);
 /* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
  * the last, or an error. */
-int queue_event(struct pq *, unsigned parts, struct event *, struct err *);
+int events_next(struct pq *, unsigned parts, struct event *, struct err *);
 /* ev_extra1 of one event of a batch, for a message; malloc'ed, NULL if unknown. */
-char *queue_event_table(struct pq *, const struct queue_batch *, int64_t id);
+char *events_table(struct pq *, const struct queue_batch *, int64_t id);
 
 /* ---- ticker.c: ticks and maintenance, which pgqd makes otherwise */
 

@@ -341,7 +341,12 @@ bool pq_woken(struct pq *q)
 	struct err ignored = { 0 };
 	bool woken = pq_consume(q, &ignored) < 0;
 
-	for (PGnotify *n; (n = PQnotifies(q->conn)); woken = true)
+	for (PGnotify *n; (n = PQnotifies(q->conn)); woken = q->notified = true)
 		PQfreemem(n);
 	return woken;
+}
+
+bool pq_notified(const struct pq *q)
+{
+	return q->notified;
 }

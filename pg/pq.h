@@ -1,6 +1,6 @@
 /*
- * What pg's own files share and nobody above may call. connect.c, pq.c and copy.c alone include
- * libpq-fe.h, so no other file can use libpq: to them its types are names.
+ * What pg's own files share and nobody above may call. conninfo.c, connect.c, pq.c and
+ * copy.c alone include libpq-fe.h, so no other file can use libpq: to them its types are names.
  */
 #ifndef PQ_H
 #define PQ_H
@@ -27,6 +27,7 @@ struct pq {
 	int64_t copied;                 /* rows of the last COPY */
 	short want;                     /* poll events to wait for; 0: none */
 	bool readable;                  /* the last wait saw input */
+	bool notified;                  /* pq_woken has seen a notification */
 	const char *schema;             /* of PgQ, on the source */
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
@@ -48,6 +49,11 @@ struct sqlstate_error {                 /* as the server sent it; "" where it se
 
 /* Returns the ERR_ code. ERR_DATA only in answer to rows: a value may be the cause. */
 int sqlstate_judge(const struct sqlstate_error *, enum sqlstate_answers);
+
+/* ---- conninfo.c */
+
+/* Does libpq's error blame a value in the connection string? */
+bool conninfo_is_blamed(const char *text);
 
 /* ---- pq.c */
 
@@ -103,10 +109,19 @@ void style_add_settings(struct buf *sql);
 
 /* ---- queue.c */
 
+/* Begins a transaction of a statement about the queue. */
+void queue_begin(struct buf *sql, const struct pq *src);
+/* Runs sql, with PGQ in it, in a transaction of its own, and frees it. */
+int queue_run(struct pq *src, struct buf *sql, struct err *);
+/* Appends both as literals, separated by a comma. */
+void queue_add_names(struct buf *sql, const char *queue, const char *consumer);
+
+/* ---- events.c */
+
 /* Starts a COPY in text format of ev_id, ev_time, ev_type, ev_data, ev_extra1 and more
  * (", ev_txid", or "") for the batch's events in ids, which commas separate; pq_copy_row returns
  * the lines. 0, or an error. */
-int queue_read_some(struct pq *src, const struct queue_batch *, const char *more, const char *ids,
+int events_read_some(struct pq *src, const struct queue_batch *, const char *more, const char *ids,
 	struct err *);
 
 /* ---- ddl.c */

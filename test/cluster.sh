@@ -65,6 +65,7 @@ cluster_settings() {
 		full_page_writes = off
 		jit = off
 		autovacuum = off
+		track_commit_timestamp = on
 		max_connections = 150
 		max_wal_size = 4GB
 		shared_buffers = 64MB

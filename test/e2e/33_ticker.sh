@@ -231,7 +231,7 @@ rotating() {
 	expect_rows $n
 	within 30 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
 	src_gives t "select queue_switch_time > now() - interval '10 s' from pgq.queue" || fail "the tables do not rotate"
-	told "$n events, $(src "select count(*) from pgq.event_template") are left, $(src "select count(*) from pgq.tick") ticks"
+	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid)) / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
 }
 
 case_rotation() {
@@ -269,6 +269,11 @@ case_rights() {
 	sed -i "s/^src_db.*/src_db = dbname=$SRC user=tick_reader/" job.ini
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out 'GRANT pgq_admin TO tick_reader;'
+	src "revoke pgq_reader from tick_reader"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'GRANT pgq_admin TO tick_reader;'
+	expect_match out '^not ready: 1 thing$'
+	src "grant pgq_reader to tick_reader"
 	start job.ini
 	within 20 grep -q 'WARNING job: ticker: src_db: our role may make no ticks: GRANT pgq_admin TO tick_reader;' bg.err
 	sleep 1
