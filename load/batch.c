@@ -252,7 +252,8 @@ static int split(struct pass *p, struct err *e)
 	j->single_until = b->tick;
 	job_disconnect(j);
 	if (job_connect(j, e) < 0 ||
-	    consumer_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, b->prev_tick, e) < 0)
+	    consumer_rewind(j->src, j->conf->queue_name, j->conf->consumer_name, b->prev_tick,
+		e) < 0)
 		return e->code;
 	return TXN_MOVED;
 }

@@ -49,8 +49,8 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
 	if (known)
 		return consumer_unregistered(j->src, c, tick, e);
-	if (e->code || (!state->consumer && consumer_register(j->src, c->queue_name, c->consumer_name,
-		e) < 0))
+	if (e->code || (!state->consumer &&
+	    consumer_register(j->src, c->queue_name, c->consumer_name, e) < 0))
 		return e->code;
 	print_line(stdout, "consumer %s %s on queue %s\n", c->consumer_name,
 		state->consumer ? "was registered already" : "registered", c->queue_name);

@@ -40,7 +40,7 @@ const char *sqlstate_setting(const char *state);
  * no secret. */
 int conninfo_check(const char *what, const char *conninfo, struct err *);
 char *conninfo_mask(const char *conninfo);       /* malloc'ed copy with secrets hidden */
-const char *conninfo_lacks(void);                /* what this libpq is too old to support, or NULL */
+const char *conninfo_lacks(void);       /* what this libpq is too old to support, or NULL */
 
 /* ---- pq.c: a connection at work */
 

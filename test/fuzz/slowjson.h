@@ -1,6 +1,6 @@
 /*
- * The grammar and the strings of JSON once more, a byte at a time and without any trick: what json.c
- * and route.c are compared with.
+ * The grammar and the strings of JSON once more, a byte at a time and without any trick: what
+ * json.c and route.c are compared with.
  */
 #ifndef SLOWJSON_H
 #define SLOWJSON_H
