@@ -8,7 +8,7 @@
 
 #define STREAMS_MAX 4096                /* most streams at a time */
 #define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
-#define POOL_BYTES (8 * 1024 * 1024)    /* all blocks together */
+#define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together */
 #define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
 #define BUCKETS (2 * STREAMS_MAX)
 
