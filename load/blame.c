@@ -86,6 +86,16 @@ static void add_ways(const struct job *j, struct err *e)
 			" creates that, --replay loads it later), on_error = skip leaves it out");
 }
 
+/* After a missing table that a pattern leads the source table to. */
+static void add_section(const struct conf *c, const char *table, struct err *e)
+{
+	const struct rule *rule = rule_find(c, span_of(table), span_of(NULL));
+
+	if (rule && rule->by_name && sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE))
+		err_add(e, "; section [%.100s] leads there: ignore = 1 in a section [%.130s] would"
+			" pass the table's events over", rule->section, table);
+}
+
 /* Prefixes the error with the batch, the event, its source table and its partition. */
 static void name_event(const struct pass *p, struct err *e)
 {
@@ -97,6 +107,8 @@ static void name_event(const struct pass *p, struct err *e)
 	pq_close(j->src);
 	if (job_source(j, &reconnect) == 0)
 		table = events_table(j->src, p->batch, p->event);
+	if (table)
+		add_section(j->conf, table, e);
 	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
 	if (table)
 		buf_fmt(&text, ", source table %.200s", table);

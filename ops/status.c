@@ -20,16 +20,19 @@ struct status {
 	bool json;
 	struct buf out;
 	struct buf problems;            /* lines for standard error */
+	bool failed;                    /* there are some */
 	struct state state;      /* of the running process; pid 0: none */
 	struct queue_state queue;
 	struct queue_backlog backlog;
 	int64_t target_tick, dead, partitions;  /* -1: unknown, as in the backlog */
 	char dead_error[1024];          /* why dead is unknown; "" */
+	char partitions_error[256];     /* the same of partitions */
 };
 
 /* ---- looking */
 
-static void problem(struct status *s, struct err *e)
+/* Takes e down, if it is one. */
+static void tell(struct status *s, struct err *e)
 {
 	if (!e->code)
 		return;
@@ -37,7 +40,15 @@ static void problem(struct status *s, struct err *e)
 	buf_line(&s->problems, e->msg);
 	buf_str(&s->problems, "\n");
 	*e = (struct err){ 0 };
-	job_disconnect(s->job);
+	s->failed = true;
+}
+
+/* As tell; a connection may not be at rest after that. */
+static void problem(struct status *s, struct err *e)
+{
+	tell(s, e);
+	if (s->failed)
+		job_disconnect(s->job);
 }
 
 /* Appends " OR ..." for tables with a partition's name, in dest_table's schema or on
@@ -84,17 +95,38 @@ static int count_of(struct pq *dst, const struct dest *d, int64_t *n, struct err
 	return e->code;
 }
 
-/* Those of all destinations whose names the config says. */
-static void count_partitions(struct status *s, struct pq *dst, struct err *e)
+/* The section whose destinations follow the events' names, and of which none is known; or NULL. */
+static const struct rule *unknown_rule(const struct job *j)
 {
-	struct dests *ds = &s->job->dests;
+	for (size_t i = 0; i < j->conf->nrule; i++) {
+		const struct rule *rule = &j->conf->rule[i];
+		size_t n = 0;
+		while (n < j->dests.nway && j->dests.way[n]->rule != rule)
+			n++;
+		if (rule->by_name && n == j->dests.nway)
+			return rule;
+	}
+	return NULL;
+}
+
+/* Those of all destinations that the config names, or patterns lead to by the triggers that feed
+ * the queue. */
+static void count_partitions(struct status *s, struct err *e)
+{
+	struct job *j = s->job;
 	int64_t sum = 0, n = 0;
 
-	dests_open(ds, s->job->conf, &s->job->style);
-	for (size_t i = 0; i < ds->nplace && !e->code; i++)
-		if (count_of(dst, ds->place[i]->dest, &n, e) == 0)
+	if (!j->dst[0] || checksource_meet(j, NULL, e) < 0)
+		return;
+	const struct rule *unknown = unknown_rule(j);
+	for (size_t i = 0; i < j->dests.nplace && !unknown && !e->code; i++)
+		if (count_of(j->dst[0], j->dests.place[i]->dest, &n, e) == 0)
 			sum += n;
-	if (!e->code)
+	if (unknown)
+		snprintf(s->partitions_error, sizeof s->partitions_error, "the tables of section"
+			" [%.130s] are not known: %s", unknown->section, !j->src ?
+			"src_db could not be asked" : "no trigger in src_db tells them");
+	else if (!e->code)
 		s->partitions = sum;
 }
 
@@ -125,8 +157,6 @@ static void look_at_target(struct status *s, struct err *e)
 	if (known)
 		s->target_tick = tick;
 	count_dead(s, *dst, c, e);
-	if (!e->code)
-		count_partitions(s, *dst, e);
 }
 
 static void look_at_source(struct status *s, struct err *e)
@@ -149,6 +179,12 @@ static void look(struct status *s)
 	look_at_target(s, &e);
 	problem(s, &e);
 	look_at_source(s, &e);
+	if (e.code) {
+		tell(s, &e);
+		pq_close(s->job->src);
+		s->job->src = NULL;
+	}
+	count_partitions(s, &e);
 	problem(s, &e);
 	if (s->job->conf->state_file)
 		state_read(s->job->conf->state_file, &s->state);
@@ -270,6 +306,8 @@ static void say_all(struct status *s)
 	if (s->json || (*s->dead_error && c->on_error == ON_ERROR_DEAD_LETTER))
 		say_text(s, "dead_letters_error", *s->dead_error ? s->dead_error : NULL);
 	say_count(s, "partitions", s->partitions);
+	if (s->json || *s->partitions_error)
+		say_text(s, "partitions_error", *s->partitions_error ? s->partitions_error : NULL);
 	buf_str(&s->out, s->json ? "}\n" : "");
 }
 

@@ -210,6 +210,17 @@ static void undo(struct pq *ddl, struct part_new *list, size_t n)
 		list[i].there = list[i].made = false;
 }
 
+/* Is the template at fault because dest_table is not there? */
+static bool lacks_parent(struct pq *ddl, const struct dest *d, const struct err *cause)
+{
+	struct table parent;
+	struct err e = { 0 };
+
+	return sqlstate_is(cause->sqlstate, SQLSTATE_NO_TABLE) &&
+		strstr(d->part_template, template_text[PARENT]) &&
+		table_find(ddl, d, d->table, &parent, &e) == 0 && !*parent.oid;
+}
+
 /* Rewords e, the reason why a partition cannot be created: a lock or a race becomes ERR_TIMEOUT, a
  * fault of the template ERR_SHAPE. */
 static int explain(struct pq *ddl, const struct dest *d, const char *name, struct err *e)
@@ -222,6 +233,10 @@ static int explain(struct pq *ddl, const struct dest *d, const char *name, struc
 
 	*e = (struct err){ 0 };
 	memcpy(e->sqlstate, cause.sqlstate, sizeof e->sqlstate);
+	if (lacks_parent(ddl, d, &cause))
+		return err_set(e, ERR_SHAPE, "partition %s cannot be created: dst_db has no table"
+			" %s, which part_template needs (_PARENT): create it, or check dest_table",
+			name, d->dest_table);
 	err_set(e, wait ? ERR_TIMEOUT : as_it_is ? cause.code : ERR_SHAPE,
 		"partition %s cannot be created by part_template: %.800s", name, cause.msg);
 	if (wait)

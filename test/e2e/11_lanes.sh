@@ -196,6 +196,13 @@ case_config_changed_after_a_half() {
 		done
 		expect_rows "$HALF"
 	done
+	# times of the event and of its batch are two more; the latter needs one lane, which has to finish first
+	for change in _EVTIME _BATCHTIME; do
+		expect_exit 1 "$TDISPATCH" --once job.ini --set part_template= --set part_field=$change
+		expect_match err "batch [0-9]+ is in a part of the target already, .*old values back, let them finish the batch"
+		expect_rows "$HALF"
+	done
+	expect_exit 2 "$TDISPATCH" --once job.ini --set lanes=2 --set part_template= --set part_field=_BATCHTIME
 	expect_eq "$(dst "select count(*) from others")" 0 "rows elsewhere"
 	# what does not tell the lane may change
 	once --set lanes=2 --set "part_template=$ATTACH" --set fields=id,day,note

@@ -347,6 +347,31 @@ part_template =" on_error=dead_letter
 	expect_eq "$(dst 'select id from archive."x.y"')" 2
 }
 
+# Nor are those of a section, of columns in fields, or in JSON, in the template too.
+case_hostile_sections() {
+	local evil='a"b); drop table victim; --' switch
+	tables_pair "[public.$evil]
+dest_table = archive.$evil
+fields = id, day, $evil:x', \$\$ \"_PKEY
+[public.j*]
+dest_table = archive.%(table)s
+fields = *, _TABLE:source"
+	dst "create table victim (); create table archive.\"a\"\"b); drop table victim; --\" (id int, day date, \"x', \$\$ \"\"_PKEY\" text) partition by range (day);
+		create table archive.\"j'; drop table victim; --\" (id int, day date, \"$(printf '%s' "$evil" | sed 's/\"/\"\"/g')\" text, source text) partition by range (day)"
+	event 'I:id' 'id=1&day=2026-01-31&a%22b%29%3b+drop+table+victim%3b+--=v' "public.$evil" >/dev/null
+	event '{"op":"INSERT","table":["public","x"],"pkey":["id\"; drop table victim; --"]}' \
+		'{"id": 2, "day": "2026-01-31", "a\"b); drop table victim; --": "\\.\n"}' "public.j'; drop table victim; --" >/dev/null
+	tick q
+	once --verify
+	expect_eq "$(dst "select count(*) from victim")" 0 "victim"
+	expect_eq "$(dst 'select id from archive."a""b); drop table victim; --"')" 1
+	expect_eq "$(dst "select id, source from archive.\"j'; drop table victim; --\"")" "2|public.j'; drop table victim; --"
+	for switch in --check --status --show-partitions --dry-run; do
+		timeout 30 "$TDISPATCH" $switch job.ini >out 2>err || :
+	done
+	expect_eq "$(dst "select count(*) from victim")" 0 "victim"
+}
+
 # A row that the target refuses is its own table's dead letter.
 case_dead_letters_and_replay() {
 	tables_pair "$ORDERS
@@ -361,6 +386,56 @@ $SCRATCH" on_error=dead_letter lanes=2
 		alter table archive.log_a_2026_01_31 drop constraint if exists log_a_id_check" || :
 	expect_exit 0 "$TDISPATCH" --replay job.ini
 	expect_all
+}
+
+# Filters and sections are the same to a batch, to --verify, and to --replay: letters of rows that a filter leaves out
+# by then stay. trigger: the one that writes the events of orders and log_a.
+filters_and_replay() {
+	tables_pair '[public.orders]
+dest_table = orders
+event_types = I, U
+skip_fields = secret
+fields = *, _OP:op, _TABLE:source
+[public.log_*]
+dest_table = archive.%(table)s
+fields = id, day, note, _EVID:ev_id
+[public.scratch]
+ignore = 1' on_error=dead_letter "tables=orders, log_a, scratch" "${@:2}"
+	src "alter table orders add secret text; create or replace trigger to_queue after insert or update or delete on orders for each row execute function pgq.$1('q');
+		create or replace trigger to_queue after insert or update or delete on log_a for each row execute function pgq.$1('q')"
+	dst "alter table orders add op text, add source text, add check (note <> 'bad'); alter table archive.log_a add ev_id bigint, add check (id <> 2)"
+	rows orders 1 3
+	rows log_a 1 3
+	rows log_b 1 2
+	rows scratch 1 2
+	src "update orders set note = 'bad', secret = 's' where id = 1; update orders set secret = 'x' where id = 2; delete from orders where id = 3"
+	tick q
+	once --verify
+	expect_match err "events=13 rows=6 .*passed=5"
+	expect_eq "$(dst "select string_agg(concat_ws(',', id, op, source, note), ' ' order by id, op) from orders")" \
+		"1,I,public.orders,n1 2,I,public.orders,n2 2,U,public.orders,n2 3,I,public.orders,n3"
+	expect_eq "$(dst "select string_agg(id::text, ' ' order by id) from archive.log_a")" "1 3"
+	replay_filtered
+}
+
+replay_filtered() {
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 2 "letters"
+	dst "alter table orders drop constraint orders_note_check; alter table archive.log_a drop constraint log_a_id_check"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(dst "select op, source, note from orders where id = 1 and op = 'U'")" "U|public.orders|bad"
+	expect_eq "$(dst "select ev_id from archive.log_a where id = 2")" \
+		"$(src "select ev_id from pgq.event_template where ev_extra1 = 'public.log_a' order by ev_id limit 1 offset 1")"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 0 "letters"
+	expect_eq "$(dst "select count(*) from orders")" 5
+}
+
+case_filters_and_replay() {
+	filters_and_replay logutriga
+}
+
+case_filters_and_replay_of_json() {
+	filters_and_replay jsontriga lanes=2
 }
 
 case_new_table_while_it_runs() {
@@ -441,6 +516,26 @@ $SCRATCH"
 	expect_match out "2 children of orders"
 }
 
+# Those of patterns are known by the triggers; where these tell nothing, no number is better than a wrong one.
+case_status_counts_those_of_patterns() {
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH"
+	some_of_all
+	once
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out "^partitions +4$"
+	expect_no_match out "partitions_error"
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	expect_match out '"partitions":4,"partitions_error":null}'
+	expect_exit 1 "$TDISPATCH" --status job.ini --set src_db=port=1
+	expect_match out "^partitions +-$"
+	expect_match out "^partitions_error +the tables of section .public.log_\*. are not known: src_db could not be asked"
+	src "drop trigger to_queue on log_a; drop trigger to_queue on log_b"
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	expect_match out '"partitions":null,"partitions_error":"the tables of section .public.log_\*. are not known: no trigger in src_db tells them"'
+}
+
 case_metrics() {
 	tables_pair "$ORDERS
 $LOGS
@@ -478,6 +573,36 @@ $SCRATCH"
 	expect_exit 1 "$TDISPATCH" --once job.ini
 	expect_match err "log_a_2026_01_31 is a child of .*log_b, not of archive.log_a"
 	expect_rows 0
+}
+
+# Its destination is looked at when it is first met: one line says all, and nothing is tried again.
+case_pattern_leads_to_no_table() {
+	local change want="event [0-9]+ of batch [0-9]+, source table public.log_b.*archive.log_b.*create it, or check dest_table; section .public.log_\*. leads there: ignore = 1 in a section .public.log_b. "
+	tables_pair "$ORDERS
+$LOGS
+$SCRATCH" on_error=dead_letter
+	install
+	dst "alter table archive.log_b rename to kept"
+	rows log_b 1 3
+	tick q
+	start job.ini
+	expect_end 1 20
+	expect_eq "$(grep -c ERROR bg.err)" 1 "errors"
+	expect_match bg.err "$want"
+	expect_match bg.err "partition log_b_2026_01_31 cannot be created: dst_db has no table archive.log_b, which part_template needs"
+	for change in lanes=2 part_template= part_template=$'\npart_field='; do
+		config dest_table= "part_template=$ATTACH" on_error=dead_letter "${change#*$'\n'}" "${change%$'\n'*}"
+		sections "$ORDERS
+$LOGS"
+		expect_exit 1 "$TDISPATCH" --once job.ini
+		[ "$change" = part_template= ] || expect_match err "$want"
+		expect_match err "archive.log_b"
+	done
+	config dest_table= "part_template=$ATTACH"
+	sections "$LOGS"
+	dst "alter table archive.kept rename to log_b"
+	once
+	expect_rows 3 archive.log_b
 }
 
 case_many_tables() {
