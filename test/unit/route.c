@@ -83,6 +83,11 @@ static const struct sequence sequences[] = {
 		{ TEXT("id=1&day+=2"), "data: the event lacks column day, which fields names" },
 		{ TEXT("id=3&day=4"), "(id, day) [3], [4]" },
 	} },
+	{ "a list: JSON and urlencoded names that look alike", "id, day", NULL, {
+		{ TEXT("{\"id\": 1, \"day\": 2}"), "(id, day) [1], [2]" },
+		{ TEXT("\"id\"=3&day=4&id=5"), "(id, day) [5], [4]" },
+		{ TEXT("{\"id\": 1, \"day\": 2}"), "(id, day) [1], [2]" },
+	} },
 	{ "a list: names as in the event before, or nearly", "id, day", NULL, {
 		{ TEXT("id=1&day=2"), "(id, day) [1], [2]" },
 		{ TEXT("id=3&day"), "(id, day) [3], NULL" },
