@@ -352,11 +352,11 @@ case_hostile_sections() {
 	local evil='a"b); drop table victim; --' switch
 	tables_pair "[public.$evil]
 dest_table = archive.$evil
-fields = id, day, $evil:x', \$\$ \"_PKEY
+fields = id, day, $evil:x' \$\$ \"_PKEY
 [public.j*]
 dest_table = archive.%(table)s
 fields = *, _TABLE:source"
-	dst "create table victim (); create table archive.\"a\"\"b); drop table victim; --\" (id int, day date, \"x', \$\$ \"\"_PKEY\" text) partition by range (day);
+	dst "create table victim (); create table archive.\"a\"\"b); drop table victim; --\" (id int, day date, \"x' \$\$ \"\"_PKEY\" text) partition by range (day);
 		create table archive.\"j'; drop table victim; --\" (id int, day date, \"$(printf '%s' "$evil" | sed 's/\"/\"\"/g')\" text, source text) partition by range (day)"
 	event 'I:id' 'id=1&day=2026-01-31&a%22b%29%3b+drop+table+victim%3b+--=v' "public.$evil" >/dev/null
 	event '{"op":"INSERT","table":["public","x"],"pkey":["id\"; drop table victim; --"]}' \
