@@ -286,6 +286,20 @@ case_rights() {
 	expect_end 0 5
 }
 
+# What the missing role keeps from being looked at is no further thing.
+case_rights_are_one_thing() {
+	orders_pair
+	orders 1 2
+	once --tick
+	sql postgres <<<"select 'create role tick_stranger login' where to_regrole('tick_stranger') is null \gexec"
+	dst "grant usage on schema pgq_ext to tick_stranger; grant create on schema public to tick_stranger; alter table orders owner to tick_stranger"
+	sed -i "s/^src_db.*/src_db = dbname=$SRC user=tick_stranger/" job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'GRANT pgq_reader TO tick_stranger;'
+	expect_match out '^warning +the next batch cannot be looked at without the rights above'
+	expect_match out '^not ready: 1 thing$'
+}
+
 # ---- --tick
 
 case_tick_alone_and_with_once() {
