@@ -231,7 +231,7 @@ rotating() {
 	expect_rows $n
 	within 30 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
 	src_gives t "select queue_switch_time > now() - interval '10 s' from pgq.queue" || fail "the tables do not rotate"
-	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid)) / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
+	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid))::bigint / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
 }
 
 case_rotation() {

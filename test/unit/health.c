@@ -95,15 +95,18 @@ static void test_lines(void)
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true,
 			"OK: 1 event waits for a tick, the newest is 60 s old" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does a ticker run (ticker = 1, pgqd or pg_cron)?" },
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does a ticker run (ticker = 1, pgqd or pg_cron)?"
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?"
 			" It would bring 1,234 events" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, -1), .queue.paused = true },
 			1200, 0, true,
 			"NOT MOVING: no tick for 146 s: the queue's ticker is paused" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(146000, 0, 0, 146000, -1) }, 1200, 100, false,
-			"NOT MOVING: no tick for 146 s: does a ticker run (ticker = 1, pgqd or pg_cron)?;"
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?;"
 			" lag 146 s (limit 100 s)" },
 
 		/* behind */
