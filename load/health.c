@@ -39,9 +39,9 @@ static void add_seconds(struct buf *line, const char *before, int64_t ms, const 
 		buf_fmt(line, "%s%" PRId64 " s%s", before, ms / 1000, after);
 }
 
-static void add_limit(struct buf *line, int64_t ms)
+static void add_stall(struct buf *line, int64_t ms)
 {
-	buf_fmt(line, " (limit %" PRId64 " s)", ms / 1000);
+	buf_fmt(line, " (--health fails after %" PRId64 " s)", ms / 1000);
 }
 
 bool health_no_ticks(const struct queue_backlog *q, const char *before, struct buf *line)
@@ -50,7 +50,7 @@ bool health_no_ticks(const struct queue_backlog *q, const char *before, struct b
 		return false;
 	add_seconds(line, before, q->newest_ms, ": ");
 	buf_str(line, q->paused ? "the queue's ticker is paused" :
-		"does a ticker run (pgqd, or ticker = 1)?");
+		"does a ticker run (ticker = 1, pgqd or pg_cron)?");
 	if (q->unticked > 0)
 		add_events(line, " It would bring ", q->unticked);
 	return true;
@@ -70,7 +70,7 @@ static void no_process(const struct health *h, struct buf *line)
 static void failing(const struct health *h, int64_t stall_ms, struct buf *line)
 {
 	add_seconds(line, "FAILING for ", h->failing_ms, "");
-	add_limit(line, stall_ms);
+	add_stall(line, stall_ms);
 	buf_fmt(line, ": %s", h->error);
 }
 
@@ -79,7 +79,7 @@ static void still(const struct health *h, int64_t stall_ms, struct buf *line)
 	buf_fmt(line, "NOT MOVING: process %" PRId64 " is %s, without progress for", h->pid,
 		h->doing);
 	add_seconds(line, " ", h->still_ms, "");
-	add_limit(line, stall_ms);
+	add_stall(line, stall_ms);
 }
 
 /* Seconds until the backlog is loaded; -1: unknown. */
@@ -148,7 +148,7 @@ static void all_well(const struct health *h, struct buf *line)
 static void add_lag(const struct health *h, const char *before, int64_t limit_ms, struct buf *line)
 {
 	add_seconds(line, before, h->queue.lag_ms, "");
-	add_limit(line, limit_ms);
+	buf_fmt(line, " (limit %" PRId64 " s)", limit_ms / 1000);
 }
 
 /* Nothing is wrong but that the limit is exceeded. */

@@ -271,8 +271,8 @@ static int nobody_ticks(const struct conf *c, struct pq *src, struct err *e)
 	struct err why = { 0 };
 
 	ticker_denied(src, &why);
-	return err_set(e, ERR_RIGHTS, "queue %s got no tick in %d s: no ticker runs (ticker = 1, or"
-		" pgqd), and %s", c->queue_name, FORCE_MS / 1000, why.msg);
+	return err_set(e, ERR_RIGHTS, "queue %s got no tick in %d s: no ticker runs (ticker = 1,"
+		" pgqd or pg_cron), and %s", c->queue_name, FORCE_MS / 1000, why.msg);
 }
 
 int ticker_run(const struct conf *c, struct pq *src, int64_t *tick, struct err *e)

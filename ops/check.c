@@ -15,6 +15,7 @@ struct check {
 	int64_t consumer_tick;          /* the queue's; 0: not known */
 	struct style style;             /* of the source */
 	bool fed;                       /* the source can say which triggers feed the queue */
+	bool blind;                     /* rights on the source are lacking */
 	struct rights rights;           /* that are lacking on a server */
 	struct findings *found;
 };
@@ -58,7 +59,8 @@ static void check_ticker(struct check *c, const char *queue)
 			" it does. One of them is enough");
 	else
 		finding_ok("ticker = 1: a run makes the ticks of queue %s. Let no other ticker run"
-			" beside it (pgqd, a cron job that calls pgq.ticker)", queue);
+			" beside it (pgqd, a cron job that calls %s.ticker)", queue,
+			queue_schema(c->job->src));
 }
 
 /* Has the ticker stopped, by the rule of --status? A role that may not ask can run all the same. */
@@ -72,8 +74,8 @@ static void check_ticks(struct check *c, const struct queue_state *state)
 	if (c->job->conf->ticker)
 		check_ticker(c, queue);
 	else if (!state->last_tick)
-		finding_warning("queue %s has no tick yet: does a ticker run? Set ticker = 1, or"
-			" start pgqd", queue);
+		finding_warning("queue %s has no tick yet: does a ticker run (ticker = 1, pgqd"
+			" or pg_cron)?", queue);
 	else if (queue_backlog(c->job->src, queue, consumer, -1, &backlog, &e) < 0)
 		pq_query(c->job->src, "ROLLBACK", &ignored);
 	else if (health_no_ticks(&backlog, "no tick for ", &line))
@@ -114,6 +116,7 @@ static void check_source(struct check *c)
 		return;
 	}
 	check_rights(c, "src_db", rights_source(&c->rights, src, conf, NULL, &e), &e);
+	c->blind = c->found->lacking;
 	if (e.code)
 		return;
 	if (conf_fits(conf, pq_server(src)->encoding, &e) < 0 ||
@@ -163,6 +166,20 @@ static void check_dead_letter(struct check *c)
 			" dst_db: ");
 }
 
+/* Why the next batch could not be asked for. */
+static void tell_no_look(struct check *c, const struct err *e)
+{
+	struct err ignored = { 0 };
+
+	pq_query(c->job->src, "ROLLBACK", &ignored);
+	if (e->code == ERR_CONFLICT)
+		finding_ok("%s", e->msg);
+	else if (c->blind && sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
+		finding_warning("the next batch cannot be looked at without the rights above");
+	else
+		finding_missing(c->found, "%s", e->msg);
+}
+
 static void check_tick(struct check *c, int64_t tick)
 {
 	struct queue_batch batch = { 0 };
@@ -173,10 +190,8 @@ static void check_tick(struct check *c, int64_t tick)
 		c->job->conf->consumer_name, tick);
 	if (!c->registered)
 		return;
-	if (txn_look(c->job, c->job->dst[0], &batch, &v, &e) < 0 && e.code == ERR_CONFLICT)
-		finding_ok("%s", e.msg);
-	else if (e.code)
-		finding_missing(c->found, "%s", e.msg);
+	if (txn_look(c->job, c->job->dst[0], &batch, &v, &e) < 0)
+		tell_no_look(c, &e);
 	else if (v.stops)
 		finding_wrong(c->found, "%s", v.words);
 	else if (*v.words)

@@ -262,10 +262,14 @@ static struct health health(const struct status *s)
 
 static void say_verdict(struct status *s)
 {
+	const char *pidfile = s->job->conf->pidfile;
+	int old = pidfile ? pidfile_old_program(pidfile) : 0;
 	struct health h = health(s);
 	struct buf line = { 0 };
 
 	health_line(&h, HEALTH_STALL_S * 1000, 0, &line);
+	if (old)
+		buf_fmt(&line, "; process %d of the pidfile is a table_dispatcher", old);
 	say_text(s, "verdict", buf_cstr(&line));
 	buf_free(&line);
 }

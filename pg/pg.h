@@ -39,7 +39,7 @@ const char *sqlstate_setting(const char *state);
 /* Checks the connection string, called what in messages. 0, or ERR_CONF with a message that shows
  * no secret. */
 int conninfo_check(const char *what, const char *conninfo, struct err *);
-char *conninfo_mask(const char *conninfo);       /* malloc'ed copy with secrets hidden */
+char *conninfo_mask(const char *conninfo);      /* malloc'ed copy with secrets hidden */
 const char *conninfo_lacks(void);       /* what this libpq is too old to support, or NULL */
 
 /* ---- pq.c: a connection at work */

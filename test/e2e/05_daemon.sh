@@ -49,6 +49,8 @@ case_old_program_runs() {
 	expect_eq "$(cat job.pid)" "$PID"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "wrong.*job.pid names process $PID"
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out "^verdict +no process runs; process $PID of the pidfile is a table_dispatcher$"
 	expect_exit 1 "$TDISPATCH" -s job.ini
 	expect_match err "pidfile job.pid names process $PID, a table_dispatcher that runs"
 	kill "$PID"

@@ -49,7 +49,7 @@ case_health_without_progress() {
 	within 10 doing idle
 	kill -STOP "$PID"
 	within 20 not_healthy 2
-	expect_match err "^NOT MOVING: process $PID is idle, without progress for [0-9.]+ s \(limit 2 s\)"
+	expect_match err "^NOT MOVING: process $PID is idle, without progress for [0-9.]+ s \(--health fails after 2 s\)"
 	expect_exit 0 "$TDISPATCH" --health job.ini
 	kill -CONT "$PID"
 	within 20 healthy 2
@@ -128,9 +128,9 @@ case_health_of_a_failing_job() {
 	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x"
 	within 10 doing failing
 	within 20 not_healthy 2
-	expect_match err "^FAILING for [0-9.]+ s \(limit 2 s\): cannot connect to dst_db"
+	expect_match err "^FAILING for [0-9.]+ s \(--health fails after 2 s\): cannot connect to dst_db"
 	expect_exit 0 "$TDISPATCH" --health job.ini
-	expect_match out "^FAILING for [0-9.]+ s \(limit 1200 s\): cannot connect to dst_db"
+	expect_match out "^FAILING for [0-9.]+ s \(--health fails after 1200 s\): cannot connect to dst_db"
 	kill -TERM "$PID"
 	expect_end 0 5
 }
@@ -417,8 +417,8 @@ case_the_ticker_stops() {
 	within 10 doing idle
 	orders 4 8
 	age_ticks 300
-	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events' bg.err
-	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .pgqd, or ticker = 1.. It would bring 5 events'
+	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .ticker = 1, pgqd or pg_cron.. It would bring 5 events' bg.err
+	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .ticker = 1, pgqd or pg_cron.. It would bring 5 events'
 	within 10 health_says 'NOT MOVING: no tick for 3'
 	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
 	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
@@ -517,7 +517,7 @@ case_an_error_is_over() {
 	orders_pair
 	sql postgres <<<"alter database \"$DST\" allow_connections false"
 	start job.ini
-	within 10 health_says 'FAILING for [0-9.]* s (limit 1200 s): cannot connect to dst_db'
+	within 10 health_says 'FAILING for [0-9.]* s (--health fails after 1200 s): cannot connect to dst_db'
 	sql postgres <<<"alter database \"$DST\" allow_connections true"
 	within 20 grep -Eq 'INFO .*working again after [0-9]+ s and [0-9]+ attempts?$' bg.err
 	within 10 doing idle

@@ -231,7 +231,7 @@ rotating() {
 	expect_rows $n
 	within 30 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
 	src_gives t "select queue_switch_time > now() - interval '10 s' from pgq.queue" || fail "the tables do not rotate"
-	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid)) / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
+	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid))::bigint / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
 }
 
 case_rotation() {
@@ -284,6 +284,20 @@ case_rights() {
 	src "revoke pgq_admin from tick_reader"
 	kill -TERM "$PID"
 	expect_end 0 5
+}
+
+# What the missing role keeps from being looked at is no further thing.
+case_rights_are_one_thing() {
+	orders_pair
+	orders 1 2
+	once --tick
+	sql postgres <<<"select 'create role tick_stranger login' where to_regrole('tick_stranger') is null \gexec"
+	dst "grant usage on schema pgq_ext to tick_stranger; grant create on schema public to tick_stranger; alter table orders owner to tick_stranger"
+	sed -i "s/^src_db.*/src_db = dbname=$SRC user=tick_stranger/" job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'GRANT pgq_reader TO tick_stranger;'
+	expect_match out '^warning +the next batch cannot be looked at without the rights above'
+	expect_match out '^not ready: 1 thing$'
 }
 
 # ---- --tick

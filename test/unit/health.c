@@ -68,11 +68,13 @@ static void test_lines(void)
 		/* it fails */
 		{ { RUNS(7, 500, 47000, -1), .error = "dst_db: disk full", QUEUE(900, 5, 50000,
 			900, 0) },
-			1200, 0, true, "FAILING for 47 s (limit 1200 s): dst_db: disk full" },
+			1200, 0, true,
+			"FAILING for 47 s (--health fails after 1200 s): dst_db: disk full" },
 		{ { RUNS(7, 1201000, 1201000, -1), .error = "gone", QUEUE(900, 5, 0, 900, 0) },
-			1200, 0, false, "FAILING for 1201 s (limit 1200 s): gone" },
+			1200, 0, false,
+			"FAILING for 1201 s (--health fails after 1200 s): gone" },
 		{ { RUNS(7, 500, 0, -1), .error = "gone", .queue = QUEUE_UNKNOWN }, 1200, 0, true,
-			"FAILING for 0.0 s (limit 1200 s): gone" },
+			"FAILING for 0.0 s (--health fails after 1200 s): gone" },
 
 		/* it does not go on */
 		{ { RUNS(7, 30000, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
@@ -81,10 +83,11 @@ static void test_lines(void)
 			"OK: 10 events wait for a tick, the newest is 36 s old" },
 		{ { RUNS(7, 30001, -1, -1), .doing = "loading", QUEUE(900, 0, 0, 900, 1) }, 1200,
 			0, true,
-			"NOT MOVING: process 7 is loading, without progress for 30 s (limit 1200"
-			" s)" },
+			"NOT MOVING: process 7 is loading, without progress for 30 s"
+			" (--health fails after 1200 s)" },
 		{ { RUNS(7, 2001, -1, -1), .doing = "idle", QUEUE(900, 0, 0, 900, 1) }, 2, 0, false,
-			"NOT MOVING: process 7 is idle, without progress for 2.0 s (limit 2 s)" },
+			"NOT MOVING: process 7 is idle, without progress for 2.0 s"
+			" (--health fails after 2 s)" },
 		{ { RUNS(7, 2000, -1, -1), .doing = "idle", QUEUE(900, 0, 0, 900, 1) }, 2, 0,
 			true, "OK: 0.9 s behind" },
 
@@ -92,15 +95,18 @@ static void test_lines(void)
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 60000, 1) }, 1200, 0, true,
 			"OK: 1 event waits for a tick, the newest is 60 s old" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 0) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?" },
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, 1234) }, 1200, 0, true,
-			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?"
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?"
 			" It would bring 1,234 events" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(900, 0, 0, 146000, -1), .queue.paused = true },
 			1200, 0, true,
 			"NOT MOVING: no tick for 146 s: the queue's ticker is paused" },
 		{ { RUNS(7, 500, -1, -1), QUEUE(146000, 0, 0, 146000, -1) }, 1200, 100, false,
-			"NOT MOVING: no tick for 146 s: does a ticker run (pgqd, or ticker = 1)?;"
+			"NOT MOVING: no tick for 146 s: does a ticker run"
+			" (ticker = 1, pgqd or pg_cron)?;"
 			" lag 146 s (limit 100 s)" },
 
 		/* behind */
