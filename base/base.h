@@ -78,6 +78,36 @@ static inline size_t word_first(uint64_t mask)
 	return (size_t)__builtin_ctzll(mask) >> 3;
 }
 
+/* memcmp is slow for the few bytes of a name. */
+static inline bool same_bytes(const char *a, const char *b, size_t n)
+{
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8)
+		if (word_load(a + i) != word_load(b + i))
+			return false;
+	if (n >= 8)
+		return word_load(a + n - 8) == word_load(b + n - 8);
+	while (i < n && a[i] == b[i])
+		i++;
+	return i == n;
+}
+
+/* A hash for tables in memory. */
+static inline uint64_t word_hash(const char *p, size_t n)
+{
+	uint64_t h = n;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		h = (h ^ word_load(p)) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 32;
+	}
+	for (; n; n--, p++)
+		h = (h << 8 ^ h >> 56) ^ (unsigned char)*p;
+	h *= UINT64_C(0x9e3779b97f4a7c15);
+	return h ^ h >> 32;
+}
+
 /* ---- text.c: arbitrary bytes as text that programs can read */
 
 #define TEXT_GROWTH 6                   /* one byte becomes at most this many */

@@ -3,7 +3,8 @@
 #
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
-#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison latency start
+#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison
+#	                          section tables json latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
@@ -48,7 +49,7 @@ orders() {
 	COLUMNS_SQL="id int, order_date date, customer_name text, qty int"
 	FIELDS="id, order_date, customer_name, qty"
 	DATA="'id='||i||'&order_date='||(date '2026-03-01' + $1)||'&customer_name=name+of+customer+'||i||'+%c3%96dd&qty='||i%7||'&note=a+column+that+nobody+wants'"
-	TICKS=1 EXTRA= FLOOR=floor
+	TICKS=1 EXTRA= FLOOR=floor TABLE="'public.orders'" JSON=
 }
 
 workload_batch() { orders "i % 10"; EVENTS=1000000; }
@@ -61,6 +62,16 @@ workload_one() { orders 0; EVENTS=1000000; }
 workload_poison() {
 	workload_batch
 	DATA="'id='||i||'&order_date='||(date '2026-03-01' + i % 10)||'&customer_name=name+of+customer+'||i||'&qty='||i%7||'&note='||case when i % 1000 = 0 then 'bad' else (i%7)::text end"
+}
+# Long, since a few per cent of CPU time are to be seen.
+workload_section() { orders "i % 10"; EVENTS=3000000 FLOOR=nothing; }
+# The events of fifty tables alternate.
+workload_tables() { orders 0; EVENTS=1000000 TABLE="'public.orders_'||i%50" FLOOR=nothing; }
+# The same rows a second time, as pgq.jsontriga writes them.
+workload_json() {
+	workload_batch
+	JSON="json_build_object('id', i, 'order_date', date '2026-03-01' + i % 10, 'customer_name', 'name of customer '||i||' Ödd', 'qty', i%7, 'note', 'a column that nobody wants')::jsonb::text"
+	JSON="replace(replace($JSON, '\": ', '\":'), ', \"', ',\"')" FLOOR=nothing
 }
 workload_wide() {
 	local n
@@ -82,13 +93,15 @@ workload_types() {
 	DATA+="||'&u='||md5(i::text)::uuid||'&n='||i*7||'.'||i%89||'&doc=%7b\"i\":'||i||',\"a\":[1,null]%7d&bytes=%5cx'||md5(i::text)"
 }
 
+# put_events FROM TO [QUEUE TYPE DATA]
 put_events() {
+	local queue=${3:-q} type=${4:-I:id} data=${5:-$DATA}
 	src "do \$do\$ begin
-		execute format('insert into %s (ev_time, ev_type, ev_data, ev_extra1) select now(), ''I:id'', %s, ''public.orders''
-			from generate_series($1::int, $2::int) i', pgq.current_event_table('q'), \$data\$$DATA\$data\$);
+		execute format('insert into %s (ev_time, ev_type, ev_data, ev_extra1) select now(), %L, %s, %s
+			from generate_series($1::int, $2::int) i', pgq.current_event_table('$queue'), '$type', \$data\$$data\$data\$, \$data\$$TABLE\$data\$);
 		end \$do\$;
 		insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
-			select queue_id, nextval(queue_tick_seq::regclass), $2 from pgq.queue where queue_name = 'q'"
+			select queue_id, nextval(queue_tick_seq::regclass), $2 from pgq.queue where queue_name = '$queue'"
 }
 
 fill_queue() {
@@ -98,6 +111,7 @@ fill_queue() {
 	for ((i = 0; i < TICKS; i++)); do
 		put_events $((i * step + 1)) $(((i + 1) * step))
 	done
+	[ -z "$JSON" ] || put_events 1 "$EVENTS" json '{"op":"INSERT","table":["public","orders"],"pkey":["id"]}' "$JSON"
 }
 
 TEMPLATE="create table _DEST_TABLE () inherits (_PARENT); alter table only _DEST_TABLE add primary key (id);"
@@ -111,6 +125,9 @@ job_config() {
 config() {
 	job_config table_dispatcher "$EXTRA" >job.ini
 	job_config peer "loop_delay = 0" "pgq_autocommit = 0" >peer.ini
+	{ grep -v '^dest_table' job.ini; lines "[public.orders]" "dest_table = orders"; } >section.ini
+	{ grep -v '^dest_table' job.ini; lines "[public.orders_*]" "dest_table = many.%(table)s"; } >tables.ini
+	sed 's/^queue_name = .*/queue_name = json/' job.ini >json.ini
 }
 
 # floor.sql and its files, from what tdispatch has loaded.
@@ -148,19 +165,21 @@ make_floor_of_ticks() {
 	mv ticks.sql floor.sql
 }
 
+make_nothing() { :; }
+
 set_up() {
 	new_pair "bench"
 	rm -f ./*.copy
-	src "set client_min_messages = warning; select pgq.create_queue('q')" >/dev/null
+	src "set client_min_messages = warning; select pgq.create_queue('q'), pgq.create_queue('json')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL)"
 	config
 	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
-	FIRST_TICK=$(src "select max(tick_id) from pgq.tick")
+	FIRST_TICK=$(src "select max(tick_id) from pgq.tick where tick_queue = (select queue_id from pgq.queue where queue_name = 'q')")
 	fill_queue
 	src "vacuum analyze"
 	"$TDISPATCH" -q --once job.ini
 	"make_$FLOOR"
-	WANT=$(fingerprint)
+	WANT=$(fingerprint) ROWS=$(rows_of orders)
 }
 
 # The target empty, the queue at its beginning.
@@ -169,18 +188,30 @@ reset() {
 	drop=$(dst "select string_agg(format('drop table %s;', inhrelid::regclass), ' ') from pg_inherits where inhparent = 'orders'::regclass")
 	dst "$drop delete from pgq_ext.completed_tick; delete from tdispatch.dead_letter; checkpoint;"
 	src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
+	[ -z "$JSON" ] || src "select pgq.register_consumer_at('json', 'bench', 1)" >/dev/null
+	[ "$1" != tables ] || fifty_tables
+}
+
+# All that tables.ini names; their rows are every's too.
+fifty_tables() {
+	dst "set client_min_messages = warning; drop schema if exists many cascade; create schema many; create table many.every (like orders);
+		do \$\$ begin for i in 0..49 loop execute format('create table many.orders_%s () inherits (many.every)', i); end loop; end \$\$"
 }
 
 fingerprint() {
 	dst "select tableoid::regclass, count(*), sum(hashtextextended(t::text, 0)) from orders t group by 1 order by tableoid::regclass::text" | md5sum
 }
 
+rows_of() {
+	dst "select count(*), sum(hashtextextended(t::text, 0)) from $1 t"
+}
 
 # Are the tables what they must be after NAME's run?
 right_result() {
 	case $1 in
 	bad) [ "$(dst "select count(*), count(distinct id), (select count(*) from tdispatch.dead_letter) from orders")" = \
 		"$((EVENTS - EVENTS / 1000))|$((EVENTS - EVENTS / 1000))|$((EVENTS / 1000))" ] ;;
+	tables) [ "$(rows_of many.every)" = "$ROWS" ] ;;
 	*) [ "$(fingerprint)" = "$WANT" ] ;;
 	esac
 }
@@ -194,6 +225,7 @@ command_of() {
 	two) say "$TDISPATCH -q --once --set lanes=2 job.ini" ;;
 	four) say "$TDISPATCH -q --once --set lanes=4 job.ini" ;;
 	eight) say "$TDISPATCH -q --once --set lanes=8 job.ini" ;;
+	section | tables | json) say "$TDISPATCH -q --once $1.ini" ;;
 	before) say "$BEFORE -q --once job.ini" ;;
 	before2) say "$BEFORE -q --once --set lanes=2 job.ini" ;;
 	peer) say "/usr/bin/python3 $TOP/bench/peer.py -q peer.ini" ;;
@@ -204,7 +236,7 @@ command_of() {
 # latency and start have a line each as well, without the last two.
 measure() {
 	local workload=$1 name=$2 round=$3 rc=0
-	reset
+	reset "$name"
 	# shellcheck disable=SC2046
 	/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of "$name") >out 2>err || rc=$?
 	if [ $rc != 0 ] || ! right_result "$name"; then
@@ -219,10 +251,10 @@ measure() {
 contestants() {
 	local cores
 	cores=$(nproc)
-	if [ "$1" = poison ]; then
-		say one bad
-		return
-	fi
+	case $1 in
+	poison) say one bad; return ;;
+	section | tables | json) say one "$1"; return ;;
+	esac
 	say floor ${BEFORE:+before} one ${BEFORE:+before2} two
 	[ "$cores" -lt 8 ] || say four
 	[ "$cores" -lt 16 ] || say eight
@@ -230,7 +262,7 @@ contestants() {
 
 # The Python consumer holds a whole batch in memory: the long one is left out.
 with_peer() {
-	[ "${PEER:-1}" = 1 ] && [[ $1 != @(long|single-ticks|poison) ]] && [ "$2" -le $PEER_ROUNDS ] &&
+	[ "${PEER:-1}" = 1 ] && [[ $1 != @(long|single-ticks|poison|section|tables|json) ]] && [ "$2" -le $PEER_ROUNDS ] &&
 		/usr/bin/python3 -c 'import pgq, skytools' 2>/dev/null
 }
 
@@ -268,7 +300,7 @@ table() {
 			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at[order[1], r[name, i]]
 				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
 			m = median(sec, n)
-			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
+			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
 	' "$CLUSTER/measures"
 }
 
@@ -283,11 +315,12 @@ goals() {
 			for (i = 1; i <= rounds[w, n]; i++) if ((w, n, i) in from) a[++k] = from[w, n, i]
 			return k ? median(a, k) : 0
 		}
-		function ratio(w, n, base,   i, k, a) {
+		function paired(from, w, n, base,   i, k, a) {
 			for (i = 1; i <= rounds[w, n]; i++)
-				if ((w, n, i) in sec && (w, base, i) in sec) a[++k] = sec[w, n, i] / sec[w, base, i]
+				if ((w, n, i) in from && (w, base, i) in from) a[++k] = from[w, n, i] / from[w, base, i]
 			return k ? median(a, k) : 0
 		}
+		function ratio(w, n, base) { return paired(sec, w, n, base) }
 		function goal(name, most, got) {
 			if (got > 0) printf "| %s | %.3g | %.3g | %s |\n", name, most, got, got <= most ? "" : "missed"
 		}
@@ -313,6 +346,12 @@ goals() {
 			goal("types, x FLOOR", 0.8, ratio("types", "one", "floor"))
 			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
 			goal("poison, x all good", 3, ratio("poison", "bad", "one"))
+			goal("section, client CPU x without sections", 1.03, paired(cpu, "section", "section", "one"))
+			goal("section, seconds x without sections", 1.03, ratio("section", "section", "one"))
+			goal("tables, seconds x one table", 1.2, ratio("tables", "tables", "one"))
+			if (rounds["tables", "one"]) goal("tables, peak RSS x one table", 1.1, rss["tables", "tables"] / rss["tables", "one"])
+			goal("json, client CPU x urlencoded", 1.5, paired(cpu, "json", "json", "one"))
+			goal("json, seconds x urlencoded", 1.5, ratio("json", "json", "one"))
 			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
 			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
 		}' "$CLUSTER/measures"
@@ -429,10 +468,10 @@ main() {
 	if [ "${1:-}" = quick ]; then
 		quick=1 ROUNDS=1 SCALE=20
 		shift
-		set -- batch ticks many wide types one poison "$@"
+		set -- batch ticks many wide types one poison section tables json "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch ticks single-ticks long many wide types one poison latency start
+		set -- batch ticks single-ticks long many wide types one poison section tables json latency start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM

@@ -189,6 +189,7 @@ int nesting_check(struct span text, struct err *);
 struct json {                           /* a cursor in one object or array */
 	const char *p, *end;
 	const char *why;                /* after -1: what is wrong at p, a string constant */
+	int depth;                      /* 1: the outermost */
 	char close;                     /* the byte that ends it */
 	bool first;
 };
@@ -199,6 +200,8 @@ int json_open(struct json *, struct span text, char open);
  * strings with their quotes; value->p is NULL for null. 1; 0: the text ends here; -1: it is no
  * JSON. Names may come twice. */
 int json_next(struct json *, struct span *name, struct span *value);
+/* The value alone, where p stands before it. why is set if it is no JSON. */
+struct span json_value(struct json *);
 enum { JSON_COPY = 1, JSON_ASCII = 2 };
 /* Decodes a string into its characters, in UTF-8; any other value is its own text. out has room for
  * raw.n bytes, or with JSON_COPY, escaped for COPY's text format, for 2 * raw.n. Returns the
@@ -244,6 +247,30 @@ static inline bool format_next(struct cursor *c, struct span *name, struct span 
 	return format_next_json(c, name, value, e);
 }
 
+bool format_next_is_json(struct cursor *, struct span name);
+
+/* Has the next field this name, as format_next returned it? Then it is taken, and format_value must
+ * come next. false: it seems not. first: no field was taken yet. */
+static inline bool format_next_is(struct cursor *c, struct span name, bool first)
+{
+	size_t at = !first, n = at + name.n + 1;
+
+	if (c->format != FORMAT_URLENC)
+		return format_next_is_json(c, name);
+	if (c->rest.n < n || c->rest.p[n - 1] != '=' ||
+	    !same_bytes(c->rest.p + at, name.p, name.n))
+		return false;
+	c->rest.p += n;
+	c->rest.n -= n;
+	return true;
+}
+
+/* What is wrong with it is format_next's to say. */
+static inline struct span format_value(struct cursor *c)
+{
+	return c->format == FORMAT_URLENC ? urlenc_value(&c->rest) : json_value(&c->json);
+}
+
 /* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. */
 static inline ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
 {
@@ -268,6 +295,16 @@ bool type_is_json(struct span type);            /* does it come from pgq.jsontri
 /* I, U, D, R, or an application's. payload: ev_data is JSON. The NULL span: the type is JSON and
  * says none of these. */
 struct span type_op(struct span type, bool payload);
+
+#define TYPE_MEMO_BYTES 232
+
+/* A cache of what type_op returned for types that are JSON: they recur. A zeroed memo is empty. */
+struct type_memo {
+	struct { size_t n; struct span op; char text[TYPE_MEMO_BYTES]; } at[64];
+	size_t last;
+};
+
+struct span type_recall(struct type_memo *, struct span type);  /* type_op of a type that is JSON */
 /* Splits the primary key's columns, at most max; returns their number. text holds them where they
  * have to be decoded; it must be empty. */
 size_t type_pkey(struct span type, struct buf *text, struct span *names, size_t max);

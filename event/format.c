@@ -15,6 +15,21 @@ bool format_next_json(struct cursor *c, struct span *name, struct span *value, s
 	return rc > 0;
 }
 
+bool format_next_is_json(struct cursor *c, struct span name)
+{
+	struct json *j = &c->json;
+	const char *p = j->p + !j->first;
+
+	if (p < j->end && *p == ' ')
+		p++;
+	if (j->why || j->end - p <= (ptrdiff_t)name.n || p[name.n] != ':' ||
+	    (!j->first && *j->p != ',') || !same_bytes(p, name.p, name.n))
+		return false;
+	j->p = p + name.n + 1;
+	j->first = false;
+	return true;
+}
+
 static const char *why(enum format format, struct span raw, size_t bad)
 {
 	size_t first;

@@ -100,22 +100,23 @@ static int check_number(struct json *j)
 	return check_digits(j);
 }
 
-static int step(struct json *, struct span *name, struct span *value, int depth);
+static int step(struct json *, struct span *name, struct span *value);
 
-static int check_list(struct json *j, int depth)
+static int check_list(struct json *j)
 {
 	struct json list;
 	struct span name, value;
 	json_open(&list, (struct span){ j->p, (size_t)(j->end - j->p) }, *j->p);
-	int rc = depth < DEPTH_MAX ? 1 : fail(&list, "values are nested too deeply");
+	list.depth = j->depth + 1;
+	int rc = j->depth < DEPTH_MAX ? 1 : fail(&list, "values are nested too deeply");
 	while (rc > 0)
-		rc = step(&list, &name, &value, depth + 1);
+		rc = step(&list, &name, &value);
 	j->p = list.p;
 	j->why = list.why;
 	return rc;
 }
 
-static int check_value(struct json *j, int depth)
+static int check_value(struct json *j)
 {
 	char c = j->p < j->end ? *j->p : 0;
 	const char *word = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : NULL;
@@ -123,7 +124,7 @@ static int check_value(struct json *j, int depth)
 	if (c == '"')
 		return check_string(j);
 	if (c == '{' || c == '[')
-		return check_list(j, depth);
+		return check_list(j);
 	if (!word)
 		return check_number(j);
 	size_t n = strlen(word);
@@ -133,8 +134,16 @@ static int check_value(struct json *j, int depth)
 	return 0;
 }
 
+struct span json_value(struct json *j)
+{
+	skip_blanks(j);
+	const char *start = j->p;
+	bool none = check_value(j) < 0 || *start == 'n';
+	return none ? (struct span){ NULL, 0 } : (struct span){ start, (size_t)(j->p - start) };
+}
+
 /* As json_next; after 0 the text may continue. */
-static int step(struct json *j, struct span *name, struct span *value, int depth)
+static int step(struct json *j, struct span *name, struct span *value)
 {
 	if (take_token(j, j->close))
 		return 0;
@@ -148,25 +157,20 @@ static int step(struct json *j, struct span *name, struct span *value, int depth
 	*name = (struct span){ start, (size_t)(j->p - start) };
 	if (j->close == '}' && !take_token(j, ':'))
 		return fail(j, "a colon is expected");
-	skip_blanks(j);
-	start = j->p;
-	if (check_value(j, depth) < 0)
-		return -1;
-	*value = (struct span){ *start == 'n' ? NULL : start, *start == 'n' ? 0 :
-		(size_t)(j->p - start) };
-	return 1;
+	*value = json_value(j);
+	return j->why ? -1 : 1;
 }
 
 int json_open(struct json *j, struct span text, char open)
 {
-	*j = (struct json){ .p = text.p, .end = text.p + text.n, .first = true };
+	*j = (struct json){ .p = text.p, .end = text.p + text.n, .depth = 1, .first = true };
 	j->close = open == '{' ? '}' : ']';
 	return take_token(j, open) ? 0 : fail(j, "another kind of value is expected");
 }
 
 int json_next(struct json *j, struct span *name, struct span *value)
 {
-	int rc = step(j, name, value, 1);
+	int rc = step(j, name, value);
 
 	if (rc == 0)
 		skip_blanks(j);
@@ -178,14 +182,10 @@ int json_next(struct json *j, struct span *name, struct span *value)
 /* Copies whole words from p on until one holds a backslash or a control character. */
 static inline const char *copy_words(char **out, const char *p, const char *end)
 {
-	while (end - p >= 8) {
+	for (size_t n = 8; n == 8 && end - p >= 8; p += n, *out += n) {
 		uint64_t x = word_load(p), special = special_bytes(x);
 		memcpy(*out, &x, sizeof x);     /* the rest is overwritten later */
-		size_t n = special ? word_first(special) : 8;
-		*out += n;
-		p += n;
-		if (special)
-			break;
+		n = special ? word_first(special) : 8;
 	}
 	return p;
 }
@@ -223,12 +223,12 @@ static char *put_utf8(char *out, long c)
 
 static inline char *put_byte(char *out, char c, bool escape)
 {
-	if (escape && (c == '\\' || (c >= '\b' && c <= '\r'))) {
-		*out++ = '\\';
-		c = c == '\\' ? c : "btnvfr"[c - '\b'];
-	}
-	*out++ = c;
-	return out;
+	bool special = escape && (c == '\\' || (c >= '\b' && c <= '\r'));
+
+	*out = '\\';
+	out += special;
+	*out = special && c != '\\' ? "btnvfr"[c - '\b'] : c;
+	return out + 1;
 }
 
 ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad)

@@ -45,24 +45,6 @@ struct route {
 	size_t picked_cap;
 };
 
-/* memcmp is slow for the few bytes of a name. */
-static inline bool same_bytes(const char *a, const char *b, size_t n)
-{
-	for (; n >= 8; n -= 8, a += 8, b += 8) {
-		uint64_t x, y;
-		memcpy(&x, a, 8);
-		memcpy(&y, b, 8);
-		if (x != y)
-			return false;
-	}
-	while (n && *a == *b) {
-		n--;
-		a++;
-		b++;
-	}
-	return n == 0;
-}
-
 static const struct field *words(const struct route *r)
 {
 	return r->c.nword ? r->c.field + r->nlist : NULL;
@@ -273,32 +255,24 @@ static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct 
 	return 0;
 }
 
-/* Does the next field have the same name as this one of the previous event? Then moves *rest to its
- * value. */
-static bool next_is(const struct hint *h, bool first, struct span *rest)
-{
-	size_t at = first ? 0 : strlen("&"), n = at + h->n + strlen("=");
-
-	if (h->json || rest->n < n || rest->p[n - 1] != '=' ||
-	    !same_bytes(rest->p + at, h->name, h->n))
-		return false;
-	*rest = (struct span){ rest->p + n, rest->n - n };
-	return true;
-}
-
-/* As format_next, with the index of the wanted column or -1. */
-static bool next_field(struct route *r, size_t at, struct cursor *c, struct span *value,
+/* As format_next, with the index of the wanted column or -1. The usual case keeps the value in
+ * registers: a struct that was just written in halves is slow to copy. */
+static inline bool next_field(struct route *r, size_t at, struct cursor *c, struct span *value,
 	ssize_t *wanted, struct err *e)
 {
-	struct span name;
+	struct span name, other;
 
-	if (c->format == FORMAT_URLENC && at < r->nhint &&
-	    next_is(&r->hint[at], at == 0, &c->rest)) {
-		*wanted = r->hint[at].wanted;
-		*value = urlenc_value(&c->rest);
+	const struct hint *h = at < r->nhint ? &r->hint[at] : NULL;
+	if (h && h->json == (c->format != FORMAT_URLENC) &&
+	    format_next_is(c, (struct span){ h->name, h->n }, at == 0)) {
+		*wanted = h->wanted;
+		*value = format_value(c);
 		return true;
 	}
-	return format_next(c, &name, value, e) && wanted_at(r, at, c, name, wanted, e) == 0;
+	if (!format_next(c, &name, &other, e) || wanted_at(r, at, c, name, wanted, e) < 0)
+		return false;
+	*value = other;
+	return true;
 }
 
 /* The row lacks columns of the list: chooses its shape. */

@@ -42,6 +42,24 @@ static struct span json_op(struct span type)
 	return (struct span){ NULL, 0 };
 }
 
+struct span type_recall(struct type_memo *m, struct span type)
+{
+	size_t last = m->last, at;
+
+	if (type.n == m->at[last].n && same_bytes(m->at[last].text, type.p, type.n))
+		return m->at[last].op;
+	if (type.n > sizeof m->at->text)
+		return json_op(type);
+	at = word_hash(type.p, type.n) % (sizeof m->at / sizeof *m->at);
+	if (type.n != m->at[at].n || !same_bytes(m->at[at].text, type.p, type.n)) {
+		m->at[at].n = type.n;
+		memcpy(m->at[at].text, type.p, type.n);
+		m->at[at].op = json_op(type);
+	}
+	m->last = at;
+	return m->at[at].op;
+}
+
 struct span type_op(struct span type, bool payload)
 {
 	const char *colon = !payload && type.n ? memchr(type.p, ':', type.n) : NULL;

@@ -182,7 +182,6 @@ static void forget_sources(struct dests *ds)
 		while (ds->bucket[i]) {
 			struct source *s = ds->bucket[i];
 			ds->bucket[i] = s->next;
-			free((char *)(uintptr_t)s->name.p);
 			free(s->why);
 			free(s);
 		}
@@ -193,12 +192,11 @@ static void forget_sources(struct dests *ds)
 static struct source *add_source(struct dests *ds, struct source **bucket, struct span name,
 	bool by_type)
 {
-	struct source *s = mem_alloc(sizeof *s);
+	struct source *s = mem_alloc(sizeof *s + name.n);
+	char *copy = (char *)(s + 1);
 
-	*s = (struct source){
-		.next = *bucket, .name = { mem_str(name.p ? name.p : "", name.n), name.n },
-		.by_type = by_type,
-	};
+	memcpy(copy, name.p, name.n);
+	*s = (struct source){ .next = *bucket, .name = { copy, name.n }, .by_type = by_type };
 	*bucket = s;
 	ds->nsource++;
 	return s;
@@ -207,13 +205,13 @@ static struct source *add_source(struct dests *ds, struct source **bucket, struc
 static bool is_of(const struct source *s, struct span name, bool by_type)
 {
 	return s->name.n == name.n && s->by_type == by_type &&
-		memcmp(s->name.p, name.p, name.n) == 0;
+		same_bytes(s->name.p, name.p, name.n);
 }
 
 static struct source *look_up(struct dests *ds, const struct conf *conf, struct span name,
 	bool by_type)
 {
-	struct source **bucket = &ds->bucket[span_hash("source table", name) % DESTS_BUCKETS];
+	struct source **bucket = &ds->bucket[word_hash(name.p, name.n) % DESTS_BUCKETS];
 	struct source *s = *bucket;
 
 	while (s && !is_of(s, name, by_type))

@@ -451,6 +451,7 @@ struct dests {                          /* zeroed before use */
 	struct source *bucket[DESTS_BUCKETS];
 	size_t nsource;
 	struct source *last;            /* of the last event */
+	struct type_memo types;         /* of events */
 	const struct style *style;      /* of the events */
 	struct sink *sink;              /* their rows; NULL before places_open */
 };
@@ -621,7 +622,7 @@ void places_committed(struct dests *, struct watch *);  /* reports what was crea
 /* What is read of each event, for all destinations: enum event_part. */
 unsigned row_parts(const struct conf *);
 /* Finds the format of the event's data, and what its type says: ev->op. */
-void row_tell(const struct job *, struct event *, enum format *);
+void row_tell(struct job *, struct event *, enum format *);
 /* In all three ERR_DATA is the only error. */
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, enum format, struct err *);

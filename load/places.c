@@ -361,10 +361,12 @@ void places_open(struct job *j)
 
 struct source *places_source(struct job *j, const struct event *ev)
 {
-	struct source *s = dests_source(&j->dests, j->conf, ev);
+	struct dests *ds = &j->dests;
+	size_t known = ds->nplace;
+	struct source *s = dests_source(ds, j->conf, ev);
 
-	if (s->way)
-		open_parts(s->way->place);
+	while (known < ds->nplace)
+		open_parts(ds->place[known++]);
 	return s;
 }
 

@@ -47,7 +47,7 @@ static int check_parts(const struct event *ev, struct err *e)
 	return e->code;
 }
 
-void row_tell(const struct job *j, struct event *ev, enum format *format)
+void row_tell(struct job *j, struct event *ev, enum format *format)
 {
 	bool object = ev->data.n && *ev->data.p == '{';
 	bool json = j->conf->event_format == EVENT_JSON ||
@@ -55,7 +55,8 @@ void row_tell(const struct job *j, struct event *ev, enum format *format)
 
 	*format = !json ? FORMAT_URLENC : strcmp(j->style.encoding, "UTF8") == 0 ? FORMAT_JSON :
 		FORMAT_JSON_ASCII;
-	ev->op = type_op(ev->type, json);
+	ev->op = type_is_json(ev->type) ? type_recall(&j->dests.types, ev->type) :
+		type_op(ev->type, json);
 }
 
 int row_check(const struct event *ev, enum format format, struct err *e)

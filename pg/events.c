@@ -205,28 +205,29 @@ static inline bool take_part(struct span *row, unsigned parts, unsigned part, st
 	return take_int64(row, value);
 }
 
+/* All but the table. */
 static bool parse_parts(struct span *row, unsigned parts, struct event *event)
 {
 	const unsigned local = EVENT_LOCAL_TIME | EVENT_LOCAL_BATCH_TIME;
 
-	return (!(parts & EVENT_TABLE) || take_field(row, &event->table)) &&
-		take_part(row, parts, EVENT_TXID, event, &event->txid) &&
+	return take_part(row, parts, EVENT_TXID, event, &event->txid) &&
 		take_part(row, parts, EVENT_TIME, event, &event->time) &&
 		take_part(row, parts, EVENT_TICK, event, &event->tick) &&
 		take_part(row, parts, EVENT_BATCH_TIME, event, &event->batch_time) &&
 		take_part(row, parts, local, event, &event->local_time);
 }
 
-static bool parse_event(struct span row, unsigned parts, struct event *event)
+static bool parse_event(struct span *row, unsigned parts, struct event *event)
 {
-	if (row.n < 2)
+	if (row->n < 2)
 		return false;
-	row.p += 2;                     /* the number of columns, which our query decides */
-	row.n -= 2;
+	row->p += 2;                    /* the number of columns, which our query decides */
+	row->n -= 2;
 	event->lacks = 0;
-	return take_int64(&row, &event->id) &&
-		take_field(&row, &event->type) && take_field(&row, &event->data) &&
-		(!parts || parse_parts(&row, parts, event)) && row.n == 0;
+	return take_int64(row, &event->id) &&
+		take_field(row, &event->type) && take_field(row, &event->data) &&
+		(!(parts & EVENT_TABLE) || take_field(row, &event->table)) &&
+		(!(parts & ~EVENT_TABLE) || parse_parts(row, parts, event)) && row->n == 0;
 }
 
 int events_next(struct pq *src, unsigned parts, struct event *event, struct err *e)
@@ -234,7 +235,7 @@ int events_next(struct pq *src, unsigned parts, struct event *event, struct err 
 	struct span row;
 	int step = pq_copy_row(src, &row, e);
 
-	if (step == PQ_READY && !parse_event(row, parts, event))
+	if (step == PQ_READY && !parse_event(&row, parts, event))
 		return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");
 	return step;
 }
