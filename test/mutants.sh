@@ -33,7 +33,9 @@ mutants() {
 		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
 		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
 		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
-		any column is the one that was there | event/route.c | s/!same_bytes(rest->p + at, h->name, h->n)/0/ | unit route
+		any column is the one that was there | event/event.h | s/!same_bytes(c->rest.p + at, name.p, name.n)/0/ | unit route
+		any name of JSON is the one that was there | event/format.c | s/!same_bytes(p, name.p, name.n)/0/ | unit route
+		any type of that length is the one before | event/type.c | s/same_bytes(m->at\[last\].text, type.p, type.n)/1/ | unit filter
 
 		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
 		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge

@@ -53,9 +53,39 @@ static void test_ops(void)
 			NULL },
 	};
 
+	struct type_memo memo = { 0 };
+
 	for (size_t i = 0; i < COUNT(table); i++)
 		check_span("op", table[i].type, type_op(table[i].type, table[i].payload),
 			span_of(table[i].op));
+	for (size_t i = 0; i < 4 * COUNT(table); i++) {
+		struct span type = table[i / 2 % COUNT(table)].type;
+		if (type_is_json(type))
+			check_span("op recalled", type, type_recall(&memo, type),
+				type_op(type, true));
+	}
+}
+
+/* More types than are remembered, and some that are too long for it. */
+static void test_many_ops(void)
+{
+	static const char *const ops[][2] = {
+		{ "INSERT", "I" }, { "UPDATE", "U" }, { "DELETE", "D" }, { "UPSERT", NULL },
+	};
+	struct type_memo memo = { 0 };
+	struct buf type = { 0 };
+
+	for (size_t i = 0; i < 5000; i++) {
+		type.len = 0;
+		buf_fmt(&type, "{\"op\":\"%s\",\"table\":[\"public\",\"%0*zu\"]}",
+			ops[i % 4][0], (int)(i % 251), i % 117);
+		char *exact = unit_exact((struct span){ type.p, type.len });
+		check_span("op of many", (struct span){ type.p, type.len },
+			type_recall(&memo, (struct span){ exact, type.len }),
+			span_of(ops[i % 4][1]));
+		free(exact);
+	}
+	buf_free(&type);
 }
 
 static void test_keys(void)
@@ -166,6 +196,7 @@ int main(void)
 {
 	test_lists();
 	test_ops();
+	test_many_ops();
 	test_keys();
 	test_words();
 	test_binary();

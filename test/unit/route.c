@@ -601,6 +601,12 @@ static const struct {
 		{ TEXT("x=1&id=2&note=3&day=4"), "(order_id, note, op) [2], [3] | 4" },
 		{ TEXT("{\"day\": \"5\", \"x\": [1], \"note\": \"a\", \"id\": 6}"),
 			"(order_id, note, op) [6], [\"a\"] | \"5\"" },
+		{ TEXT("{\"day\":\"5\",\"x\":{},\"note\":null,\"id\":6.5}"),
+			"(order_id, note, op) [6.5], NULL | \"5\"" },
+		{ TEXT("{\"day\": \"5\", \"x\": , \"note\": 1}"), "data: ev_data is no JSON object:"
+			" a value or a digit is expected, at byte 18" },
+		{ TEXT("{\"dax\": \"5\", \"x\": 1, \"note\": \"a\", \"id\": 6}"),
+			"data: the event lacks column day, which part_field names" },
 		{ TEXT("{\"day\": \"5\", \"x\": [1], \"note\": \"a\", \"id\": 6, \"\\u0069d\": 7}"),
 			"data: the event has column id twice" },
 		{ TEXT("{\"day\": \"5\", \"note\": \"a\", \"id\": 6"), "data: ev_data is no JSON"
