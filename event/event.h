@@ -69,7 +69,7 @@ struct zone_bound {                     /* a midnight at which a period may begi
 	int64_t gap_s;                  /* and by how much they were; 0: they were not */
 };
 
-struct zone {                           /* zeroed but name and ask; zone_clear frees what it holds */
+struct zone {                           /* zeroed but name and ask; zone_clear frees the rest */
 	const char *name;
 	bool known;                     /* the server knows it: set by whoever asks */
 	/* Asks the server for n midnights, whose local_s is set: sets the rest. */
@@ -504,6 +504,26 @@ ssize_t shape_find(const struct shape *, struct span target, size_t from, size_t
  * Then they are put in the model's order. */
 bool shape_arrange(struct shape *, const struct shape *model);
 void shape_finish(struct shape *);              /* all columns are there: adds words, columns */
+
+/* ---- wanted.c: the columns that a list names, found in an event */
+
+struct wanted;
+
+/* Those of the list, without words; behind them part_field's, if the list lacks it. The columns are
+ * borrowed and must outlive it. wanted_free frees it, and takes NULL. */
+struct wanted *wanted_new(const struct columns *);
+void wanted_free(struct wanted *);
+size_t wanted_count(const struct wanted *);
+struct span wanted_source(const struct wanted *, size_t i);
+/* The index of the first with that source; the count: none. */
+size_t wanted_find(const struct wanted *, struct span source);
+/* Reads a row: values[i], encoded, is that of source i. *complete: it lacks none; else wanted_lacks
+ * tells which. ERR_DATA: a wanted column occurs twice, or it is not a row. */
+int wanted_row(struct wanted *, struct cursor *, struct span *values, bool *complete,
+	struct err *);
+bool wanted_lacks(const struct wanted *, size_t i);
+/* ERR_DATA: the event has the column twice. The name may hold anything. */
+int wanted_twice(struct span name, struct err *);
 
 /* ---- route.c: a row's columns, found in the event */
 

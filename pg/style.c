@@ -171,8 +171,8 @@ int style_open(struct pq **dst, const struct conf *c, const struct style *style,
 	return e->code;
 }
 
-/* Where clocks were put forward up to the midnight l or across it, the microsecond b before it never
- * was: the server reads a later time. g: since how many seconds before l there were no times. */
+/* Where clocks were put forward up to the midnight l or across it, the microsecond b before it
+ * never was: the server reads a later time. g: how long before l the first such time is. */
 static const char midnights_sql[] =
 	"SELECT date_part('epoch', l::timestamptz)::int8,"
 	" date_part('epoch', (b::timestamptz)::timestamp - b)::int8, coalesce(g, 0)::int8"
