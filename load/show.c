@@ -68,7 +68,8 @@ static bool show_child(struct job *j, const struct dest *d, const struct child_l
 	bool goes = foretell(j, d, list, child, &fate);
 	add_name(&name, d, child);
 	print_line(stdout, LINE, name_width, buf_cstr(&name), time_width, from,
-		*to ? time_width : 0, to, child->rows ? child->rows : "?", child->size ? child->size : "?", buf_cstr(&fate));
+		*to ? time_width : 0, to, child->rows ? child->rows : "?",
+		child->size ? child->size : "?", buf_cstr(&fate));
 	buf_free(&name);
 	buf_free(&fate);
 	return goes;

@@ -1,8 +1,9 @@
 /*
  * Tests of rules: which one an event has, and which destination.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/date.c event/zone.c event/list.c event/period.c
- * event/sql.c event/template.c event/nesting.c event/filter.c event/told.c conf/dest.c conf/key.c conf/rule.c
+ * Linked with: base/buf.c base/tally.c urlenc.c event/date.c event/zone.c event/list.c
+ * event/period.c event/sql.c event/template.c event/nesting.c event/filter.c event/told.c
+ * conf/dest.c conf/key.c conf/rule.c
  */
 #include "unit.h"
 
