@@ -163,6 +163,7 @@ install: tdispatch ## install under $(DESTDIR)$(PREFIX): program, man pages, sam
 	install -D -m 755 tdispatch $(DESTDIR)$(PREFIX)/bin/tdispatch
 	install -D -m 644 dist/man/tdispatch.1 $(DESTDIR)$(PREFIX)/share/man/man1/tdispatch.1
 	install -D -m 644 dist/man/tdispatch.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/tdispatch.ini.5
+	install -D -m 644 dist/man/tdispatch-examples.7 $(DESTDIR)$(PREFIX)/share/man/man7/tdispatch-examples.7
 	install -D -m 644 tdispatch.ini $(DESTDIR)$(PREFIX)/share/doc/tdispatch/tdispatch.ini
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tdispatch/examples dist/examples/*.md
 	install -D -m 644 dist/tdispatch@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/tdispatch@.service

@@ -143,6 +143,27 @@ static int check_events(struct reading *l)
 	return l->err->code;
 }
 
+static void share_with(struct conf *c, struct dest *d)
+{
+	d->period.list = c->list;
+	if (!d->period.named)
+		return;
+	c->zone->name = d->part_timezone;
+	d->period.zone = c->zone;
+}
+
+/* Gives all destinations what they share. */
+static void share(struct conf *c)
+{
+	c->zone = mem_alloc(sizeof *c->zone);
+	*c->zone = (struct zone){ 0 };
+	c->list = mem_alloc(sizeof *c->list);
+	*c->list = (struct list){ 0 };
+	share_with(c, &c->dest);
+	for (size_t i = 0; i < c->nrule; i++)
+		share_with(c, &c->rule[i].dest);
+}
+
 static int load_keys(struct reading *l)
 {
 	struct err why = { 0 };
@@ -159,6 +180,7 @@ static int load_keys(struct reading *l)
 	find_base_names(l);
 	warn_part_column(l);
 	key = l->conf->nrule ? NULL : dest_complete(l->dest, &why);
+	share(l->conf);
 	return key ? reading_refuse(l, key, why.msg) : check_events(l);
 }
 
@@ -207,6 +229,12 @@ int conf_fits(const struct conf *conf, const char *encoding, struct err *e)
 
 void conf_free(struct conf *conf)
 {
+	if (conf->zone)
+		zone_clear(conf->zone);
+	if (conf->list)
+		list_clear(conf->list);
+	free(conf->zone);
+	free(conf->list);
 	for (size_t i = 0; i < key_count; i++)
 		if (key_text(&key_table[i], conf, &conf->dest))
 			free(*key_text(&key_table[i], conf, &conf->dest));

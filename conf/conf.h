@@ -69,11 +69,11 @@ enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 struct dest {                           /* members are named as keys; a string not set is NULL */
 	char *dest_table, *fields, *skip_fields, *event_types;
 	enum on_missing on_missing;
-	char *part_field, *part_timezone, *part_template, *part_keep;
-	enum period_method part_method;
+	char *part_field, *part_method, *part_timezone, *part_template, *part_keep;
 	enum keep_action part_keep_action;
 	enum part_late part_late;
 	int64_t part_premake;           /* periods */
+	int64_t part_list_max;          /* new partitions in a batch */
 
 	/* derived by dest_complete */
 	struct span schema, table;      /* dest_table's parts; schema may be empty */
@@ -81,7 +81,8 @@ struct dest {                           /* members are named as keys; a string n
 	size_t nfield, nword;           /* all; how many of them, at the end, are words */
 	bool all;                       /* fields has `*` */
 	enum part_by part_by;
-	struct period_rule period;      /* PERIOD_NONE with PART_BY_NOTHING */
+	/* PERIOD_NONE with PART_BY_NOTHING; its zone and list are the conf's */
+	struct period_rule period;
 	struct period_age keep;         /* part_keep */
 };
 
@@ -147,6 +148,11 @@ struct conf {                           /* the job's keys, and its destination's
 	 * [table_dispatcher] without these keys; base_consumer is NULL if it would be the same. */
 	char *base_name, *base_consumer;
 	struct buf warnings;            /* one per line, each ending with '\n' */
+
+	/* What the process comes to know, for all destinations: the zone that part_timezone names,
+	 * whose name is NULL if it names none, and the values of lists. */
+	struct zone *zone;
+	struct list *list;
 };
 
 enum key_type {

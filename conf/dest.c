@@ -27,7 +27,7 @@ static const char *split_dest_table(struct dest *d, struct err *e)
 		return bad(e, "dest_table", "it must be name or schema.name");
 	if (d->schema.n > NAME_BYTES_MAX || d->table.n > NAME_BYTES_MAX)
 		return bad(e, "dest_table", "a name over 63 bytes, more than the server takes");
-	if (d->table.n + period_suffix_len(d->period.method) > NAME_BYTES_MAX)
+	if (d->table.n + period_suffix_min(d->period.method) > NAME_BYTES_MAX)
 		return bad(e, "dest_table", "its partitions' names would be over 63 bytes,"
 			" more than the server takes");
 	return NULL;
@@ -125,15 +125,43 @@ static const char *check_lists(struct dest *d, struct err *e)
 
 /* ---- part_... */
 
+/* Is the table cut by the value of a column, and not by a time? */
+static bool is_by_value(const struct dest *d)
+{
+	return d->period.method == PERIOD_LIST || d->period.method == PERIOD_NUMBER;
+}
+
+static const char *choose_method(struct dest *d, struct err *e)
+{
+	if (!period_method(&d->period, d->part_method))
+		return bad(e, "part_method", "neither yearly, monthly, weekly, daily nor hourly,"
+			" nor list, nor number N with N from 1");
+	if (is_by_value(d) && d->part_by == PART_BY_NOTHING)
+		return bad(e, "part_method", "list and number need part_field: the column that"
+			" picks the partition");
+	if (is_by_value(d) && d->part_by != PART_BY_COLUMN)
+		return bad(e, "part_field", "with part_method = list and number it must be a"
+			" column of the event");
+	return NULL;
+}
+
 static const char *choose_period(struct dest *d, struct err *e)
 {
+	const char *key;
+
 	d->part_by = !d->part_field ? PART_BY_NOTHING :
 		strcmp(d->part_field, "_EVTIME") == 0 ? PART_BY_EVTIME :
 		strcmp(d->part_field, "_BATCHTIME") == 0 ? PART_BY_BATCHTIME : PART_BY_COLUMN;
+	if ((key = choose_method(d, e)))
+		return key;
 	if (!period_zone(&d->period, d->part_timezone))
 		return bad(e, "part_timezone", "neither text, UTC nor a fixed offset such as"
-			" +02:00");
-	d->period.method = d->part_by == PART_BY_NOTHING ? PERIOD_NONE : d->part_method;
+			" +02:00, nor the name of a zone such as Europe/Berlin");
+	if (d->part_by == PART_BY_NOTHING)
+		d->period.method = PERIOD_NONE;
+	if (d->period.named && d->period.method == PERIOD_HOURLY)
+		return bad(e, "part_timezone", "part_method = hourly needs UTC or an offset: where"
+			" clocks are put back, two hours have one name");
 	return NULL;
 }
 
@@ -145,6 +173,10 @@ static const char *choose_keep(struct dest *d, struct err *e)
 	if (d->part_keep && !d->part_field)
 		return bad(e, "part_keep", "it needs part_field: there are no partitions without"
 			" it");
+	if (d->part_keep && is_by_value(d))
+		return bad(e, "part_keep", "part_method = list and number tell no age");
+	if (d->part_premake && d->period.method == PERIOD_LIST)
+		return bad(e, "part_premake", "part_method = list has no next value");
 	if (!d->part_keep && d->part_late != PART_LATE_CREATE)
 		return bad(e, "part_late", "it needs part_keep: without it no row is late");
 	if (d->part_premake && (!d->part_field || !d->part_template))
@@ -177,24 +209,38 @@ struct span dest_part_target(const struct dest *d)
 	return column;
 }
 
+/* Sets what a partition's bounds would be. */
+static void try_bounds(const struct dest *d, struct template_words *words)
+{
+	struct span at = span_of(!d->part_field ? NULL : d->period.method == PERIOD_NUMBER ? "0" :
+		"2000-01-01");
+
+	words->numbers = d->period.method == PERIOD_NUMBER;
+	if (d->period.method == PERIOD_LIST)
+		words->value = span_of("x");
+	else
+		words->start = words->end = at;
+}
+
 /* Expands part_template once, to find errors that do not depend on the event. */
 static const char *try_template(struct dest *d, struct err *e)
 {
 	struct buf part = { 0 }, out = { 0 };
 	struct err why = { 0 };
-	struct span pkey = span_of("id"), at = span_of(d->part_field ? "2000-01-01" : NULL);
-	char suffix[PERIOD_SUFFIX_MAX];
+	struct span pkey = span_of("id");
+	char suffix[PERIOD_SUFFIX_MAX] = "_x";
 	const char *key = NULL;
 
 	if (!d->part_template)
 		return NULL;
-	period_suffix(&d->period, 0, suffix);
+	if (d->period.method != PERIOD_LIST)
+		period_suffix(&d->period, 0, suffix);
 	buf_fmt(&part, "%.*s%s", (int)d->table.n, d->table.p, suffix);
 	struct template_words words = {
 		.schema = d->schema, .parent = d->table, .part = { part.p, part.len },
 		.pkey = &pkey, .npkey = 1, .part_field = dest_part_target(d),
-		.start = at, .end = at,
 	};
+	try_bounds(d, &words);
 	if (nesting_check(span_of(d->part_template), &why) < 0 ||
 	    template_expand(&out, span_of(d->part_template), &words, &why) < 0) {
 		const char *what = why.msg;

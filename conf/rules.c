@@ -78,6 +78,12 @@ static void drop_inherited(struct reading *l, struct dest *d)
 {
 	if (d->part_field)
 		return;
+	struct period_rule rule = { 0 };
+	if (is_inherited(l, "part_method") && period_method(&rule, d->part_method) &&
+	    !period_is_dated(&rule)) {
+		free(d->part_method);
+		d->part_method = mem_str("daily", strlen("daily"));
+	}
 	if (d->part_template && is_inherited(l, "part_template") &&
 	    strstr(d->part_template, "_PART_")) {
 		free(d->part_template);
@@ -166,7 +172,8 @@ static int check_zone(struct reading *l, const struct rule *a, const struct rule
 	    is_told(&b->dest))
 		return reading_refuse(l, "part_field", "with part_timezone = text, _EVTIME and"
 			" _BATCHTIME cannot both be used: set part_timezone = UTC");
-	if (x->zoned == y->zoned && x->zone_s == y->zone_s)
+	if (period_same_zone(x, y) && (!x->named ||
+	    strcmp(a->dest.part_timezone, b->dest.part_timezone) == 0))
 		return 0;
 	buf_fmt(&why, "it differs from that of [%.200s]: all sections have one, which may stand in"
 		" [tdispatch]", a->section);

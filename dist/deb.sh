@@ -62,6 +62,7 @@ rm -rf $ROOT
 put 755 $ROOT/usr/bin/tdispatch tdispatch
 put 644 $ROOT/usr/share/man/man1/tdispatch.1.gz dist/man/tdispatch.1
 put 644 $ROOT/usr/share/man/man5/tdispatch.ini.5.gz dist/man/tdispatch.ini.5
+put 644 $ROOT/usr/share/man/man7/tdispatch-examples.7.gz dist/man/tdispatch-examples.7
 put 644 $ROOT/usr/lib/systemd/system/tdispatch@.service dist/tdispatch@.service
 dist/completions.sh $ROOT/usr/share vendor-completions
 put 644 $DOC/examples/tdispatch.ini tdispatch.ini

@@ -59,25 +59,94 @@ static inline int64_t date_floor(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
+/* ---- zone.c: the midnights of a named time zone, as the target's server tells them */
+
+struct zone_bound {                     /* a midnight at which a period may begin */
+	int64_t local_s;                /* by the zone's clock, in seconds since 1970 */
+	int64_t at_s;                   /* the same moment in UTC */
+	/* Where clocks were put forward from a time before it to that midnight or a later time: */
+	int64_t gap_local_s;            /* the first local time that there never was, */
+	int64_t gap_s;                  /* and by how much they were; 0: they were not */
+};
+
+struct zone {                           /* zeroed but name and ask; zone_clear frees the rest */
+	const char *name;
+	bool known;                     /* the server knows it: set by whoever asks */
+	/* Asks the server for n midnights, whose local_s is set: sets the rest. */
+	int (*ask)(void *arg, struct zone_bound *, size_t n, struct err *);
+	void *arg;
+
+	/* private to zone.c: */
+	struct zone_bound *bound;       /* by local_s, and so by at_s */
+	size_t n, cap;
+	/* private to local.c, by enum period_method: the last periods found */
+	struct { int64_t start_s, from_s, to_s; } last[6];
+	struct { int64_t start_s; bool known; } plain[6];       /* their dates alone tell them */
+};
+
+/* What the server told of that midnight; NULL: it was not asked. Valid until the next zone_ask. */
+const struct zone_bound *zone_find(const struct zone *, int64_t local_s);
+/* Asks for n midnights, whose local_s is set, and keeps the answers for good. */
+int zone_ask(struct zone *, struct zone_bound *, size_t n, struct err *);
+void zone_clear(struct zone *);
+
+/* ---- list.c: the values by which part_method = list cuts */
+
+#define LIST_VALUE_MAX 30               /* bytes */
+
+struct list {                           /* values, each with a number; zeroed: empty */
+	char (*value)[LIST_VALUE_MAX + 1];
+	size_t n, cap;
+	uint32_t *slot;                 /* by hash: a value's number and 1; 0: none */
+	size_t nslot;                   /* a power of two, or 0 */
+};
+
+/* Can a partition be named by it? 1 to LIST_VALUE_MAX of ASCII letters, digits and _. */
+bool list_takes(struct span value);
+/* The number of a value that list_takes, from 0; the same for as long as the list lives. */
+int64_t list_number(struct list *, struct span value);
+void list_clear(struct list *);
+
 /* ---- period.c: from a date to the period, whose partition takes the row */
 
+/* Not only a date's: a period is what one partition takes, identified by start_s. By PERIOD_LIST it
+ * is a value, by its number in the list; by PERIOD_NUMBER a range, by its first number. */
 enum period_method {
-	PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY
+	PERIOD_NONE, PERIOD_YEARLY, PERIOD_MONTHLY, PERIOD_WEEKLY, PERIOD_DAILY, PERIOD_HOURLY,
+	PERIOD_LIST, PERIOD_NUMBER
 };
 
 struct period_rule {
 	enum period_method method;
 	bool zoned;                     /* false: the date as written decides */
 	int zone_s;                     /* the zone's offset in seconds east of UTC */
+	bool named;                     /* by its name: of these zone_s is 0, */
+	struct zone *zone;              /* and this is not NULL once the config is read */
+	struct list *list;              /* of PERIOD_LIST */
+	int64_t step;                   /* of PERIOD_NUMBER: how many numbers a range has */
 };
 
-#define PERIOD_SUFFIX_MAX 16            /* bytes of "_YYYY_MM_DD_HH" and a NUL */
+static inline bool period_is_dated(const struct period_rule *rule)
+{
+	return rule->method >= PERIOD_YEARLY && rule->method <= PERIOD_HOURLY;
+}
+
+static inline bool period_same_zone(const struct period_rule *a, const struct period_rule *b)
+{
+	return a->zoned == b->zoned && a->zone_s == b->zone_s && a->named == b->named;
+}
+
+#define PERIOD_SUFFIX_MAX 32            /* bytes of "_", the longest value of a list and a NUL */
 #define PERIOD_LITERAL_MAX 48
 
-/* Parses part_timezone: text, UTC, +HH, +HH:MM. false: none of these. */
+/* Parses part_method: a word, or "number N". false: none of these. */
+bool period_method(struct period_rule *, const char *text);
+/* Parses part_timezone: text, UTC, +HH, +HH:MM, or what may be the name of a zone. false: none of
+ * these. */
 bool period_zone(struct period_rule *, const char *text);
 /* Finds the start of the period, in seconds since 1970 by the rule's own clock. 0, or -1 with the
- * reason (a string constant) in *why: not an ISO date, or not in the years 1 to 9999. */
+ * reason (a string constant) in *why: not an ISO date, or not in the years 1 to 9999. Dates in a
+ * named zone: local.c. */
 int period_of_text(const struct period_rule *, struct span text, int64_t *start_s,
 	const char **why);
 /* The same for a moment in microseconds since 2000-01-01, the server's binary timestamp. */
@@ -87,23 +156,31 @@ int period_of_clock(const struct period_rule *, int64_t at_s, int64_t *start_s, 
 
 #define PERIOD_MEMO_BITS 6
 
-/* A cache from dates as they stand in events, still encoded, to what period_of_text returned by one
+/* A cache from values as they stand in events, still encoded, to what was found for them by one
  * rule: days recur. A zeroed memo is empty. */
 struct period_memo {
 	struct { uint64_t first, last; size_t n; int64_t start_s; } at[1 << PERIOD_MEMO_BITS];
 };
 
-/* Stores only dates of 8 to 16 bytes: longer ones have a time of day and seldom recur. */
+/* Stores only texts of 8 to 16 bytes: longer dates have a time of day and seldom recur. */
 void period_remember(struct period_memo *, struct span raw, int64_t start_s);
 /* false: not stored. */
 bool period_recall(const struct period_memo *, struct span raw, int64_t *start_s);
 
-int64_t period_end(const struct period_rule *, int64_t start_s);        /* start of the next one */
+/* Start of the next one. Days that never were are passed over, where local_know was called. */
+int64_t period_end(const struct period_rule *, int64_t start_s);
+/* Is it a day that never was, between two midnights that are one moment? After local_know. */
+bool period_is_empty(const struct period_rule *, int64_t start_s);
 /* What the name of the period's partition ends with, and a NUL. */
 void period_suffix(const struct period_rule *, int64_t start_s, char out[PERIOD_SUFFIX_MAX]);
-/* Date or timestamp text for SQL, with the offset if the rule is zoned; no quotes. */
+/* Date or timestamp text for SQL, with the offset if the rule is zoned (and, in a named zone, if
+ * local_know was called); a number; or a list's value. No quotes. */
 void period_literal(const struct period_rule *, int64_t at_s, char out[PERIOD_LITERAL_MAX]);
+/* The least and the most bytes of a suffix. */
+size_t period_suffix_min(enum period_method);
 size_t period_suffix_len(enum period_method);
+/* A regular expression that all suffixes match, and little else that is so long. */
+const char *period_pattern(enum period_method);
 /* The inverse of period_suffix. false: no period has this suffix. */
 bool period_of_suffix(const struct period_rule *, struct span suffix, int64_t *start_s);
 
@@ -116,6 +193,25 @@ struct period_age {                     /* a calendar interval: 12 months */
 bool period_age(struct period_age *, const char *text);
 /* at_s minus the age, both in seconds by the rule's own clock. */
 int64_t period_before(struct period_age, int64_t at_s);
+
+/* ---- local.c: periods in a named zone */
+
+/* As period_of_text and period_of_usecs. -1 with *why NULL: the server could not be asked, which is
+ * err's. Asks at most once for a period that was not met before. */
+int local_of_text(const struct period_rule *, struct span text, int64_t *start_s, const char **why,
+	struct err *);
+int local_of_usecs(const struct period_rule *, int64_t usecs, int64_t *start_s, const char **why,
+	struct err *);
+/* Makes the bounds of the period and the next one known. Without a named zone a no-op. */
+int local_know(const struct period_rule *, int64_t start_s, struct err *);
+
+/* ---- number.c: ranges of numbers */
+
+/* The first number of the range that the integer's text lies in. As period_of_text; a range beyond
+ * bigint is refused too. */
+int number_of_text(const struct period_rule *, struct span text, int64_t *start, const char **why);
+/* Is there a range behind that one? */
+bool number_has_next(const struct period_rule *, int64_t start);
 
 /* ---- sql.c: where the tokens of SQL text begin and end. limit: the end of the text */
 
@@ -154,7 +250,8 @@ const char *sql_continuation(const char *p, const char *limit);
 /* ---- template.c: the words of part_template */
 
 enum template_word {
-	DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, TEMPLATE_WORDS
+	DEST_TABLE, SCHEMA_TABLE, PARENT, PKEY, PART_FIELD, PART_START, PART_END, PART_VALUE,
+	TEMPLATE_WORDS
 };
 
 struct template_words {                 /* all unquoted */
@@ -164,7 +261,9 @@ struct template_words {                 /* all unquoted */
 	const struct span *pkey;        /* target names of the primary key's columns */
 	size_t npkey;
 	struct span part_field;         /* target name, or empty */
-	struct span start, end;         /* text of the literals, or empty */
+	struct span start, end;         /* text of the literals, or empty; */
+	bool numbers;                   /* they are numbers */
+	struct span value;              /* the same of a list's value */
 };
 
 extern const char *const template_text[TEMPLATE_WORDS];
@@ -405,6 +504,26 @@ ssize_t shape_find(const struct shape *, struct span target, size_t from, size_t
  * Then they are put in the model's order. */
 bool shape_arrange(struct shape *, const struct shape *model);
 void shape_finish(struct shape *);              /* all columns are there: adds words, columns */
+
+/* ---- wanted.c: the columns that a list names, found in an event */
+
+struct wanted;
+
+/* Those of the list, without words; behind them part_field's, if the list lacks it. The columns are
+ * borrowed and must outlive it. wanted_free frees it, and takes NULL. */
+struct wanted *wanted_new(const struct columns *);
+void wanted_free(struct wanted *);
+size_t wanted_count(const struct wanted *);
+struct span wanted_source(const struct wanted *, size_t i);
+/* The index of the first with that source; the count: none. */
+size_t wanted_find(const struct wanted *, struct span source);
+/* Reads a row: values[i], encoded, is that of source i. *complete: it lacks none; else wanted_lacks
+ * tells which. ERR_DATA: a wanted column occurs twice, or it is not a row. */
+int wanted_row(struct wanted *, struct cursor *, struct span *values, bool *complete,
+	struct err *);
+bool wanted_lacks(const struct wanted *, size_t i);
+/* ERR_DATA: the event has the column twice. The name may hold anything. */
+int wanted_twice(struct span name, struct err *);
 
 /* ---- route.c: a row's columns, found in the event */
 

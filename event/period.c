@@ -1,7 +1,10 @@
 /*
  * From a date to the period, whose partition takes the row, and to its name and bounds.
  */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "event.h"
@@ -39,6 +42,8 @@ int period_of_clock(const struct period_rule *rule, int64_t at_s, int64_t *start
 		return 0;
 	case PERIOD_DAILY:
 	case PERIOD_NONE:
+	case PERIOD_LIST:
+	case PERIOD_NUMBER:
 		break;
 	}
 	*start_s = days * DAY_S;
@@ -105,7 +110,7 @@ bool period_recall(const struct period_memo *memo, struct span raw, int64_t *sta
 	return true;
 }
 
-int64_t period_end(const struct period_rule *rule, int64_t start_s)
+static int64_t next_start(const struct period_rule *rule, int64_t start_s)
 {
 	int64_t days = date_floor(start_s, DAY_S);
 	int year, month, day;
@@ -120,6 +125,10 @@ int64_t period_end(const struct period_rule *rule, int64_t start_s)
 		return start_s + 7 * DAY_S;
 	case PERIOD_HOURLY:
 		return start_s + HOUR_S;
+	case PERIOD_LIST:
+		return start_s + 1;
+	case PERIOD_NUMBER:
+		return start_s + rule->step;
 	case PERIOD_DAILY:
 	case PERIOD_NONE:
 		break;
@@ -127,11 +136,43 @@ int64_t period_end(const struct period_rule *rule, int64_t start_s)
 	return start_s + DAY_S;
 }
 
+bool period_is_empty(const struct period_rule *rule, int64_t start_s)
+{
+	const struct zone_bound *from = rule->zone ? zone_find(rule->zone, start_s) : NULL;
+	const struct zone_bound *to = from ? zone_find(rule->zone, next_start(rule, start_s)) :
+		NULL;
+
+	return to && from->at_s >= to->at_s;
+}
+
+int64_t period_end(const struct period_rule *rule, int64_t start_s)
+{
+	do
+		start_s = next_start(rule, start_s);
+	while (period_is_empty(rule, start_s));
+	return start_s;
+}
+
+/* Of a list's value or of a range of numbers. */
+static void suffix_of_value(const struct period_rule *rule, int64_t start,
+	char out[PERIOD_SUFFIX_MAX])
+{
+	if (rule->method == PERIOD_LIST)
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%s", rule->list->value[start]);
+	else
+		snprintf(out, PERIOD_SUFFIX_MAX, "_%s%" PRIu64, start < 0 ? "m" : "",
+			start < 0 ? -(uint64_t)start : (uint64_t)start);
+}
+
 void period_suffix(const struct period_rule *rule, int64_t start_s, char out[PERIOD_SUFFIX_MAX])
 {
 	int64_t days = date_floor(start_s, DAY_S);
 	int year, month, day, unused;
 
+	if (rule->method == PERIOD_LIST || rule->method == PERIOD_NUMBER) {
+		suffix_of_value(rule, start_s, out);
+		return;
+	}
 	date_of_days(days, &year, &month, &day);
 	unsigned y = (unsigned)year % 10000, m = (unsigned)month % 100, d = (unsigned)day % 100;
 	unsigned h = (unsigned)((start_s - days * DAY_S) / HOUR_S) % 100;
@@ -154,14 +195,17 @@ void period_suffix(const struct period_rule *rule, int64_t start_s, char out[PER
 		snprintf(out, PERIOD_SUFFIX_MAX, "_%04u_%02u_%02u_%02u", y, m, d, h);
 		break;
 	case PERIOD_NONE:
+	case PERIOD_LIST:
+	case PERIOD_NUMBER:
 		out[0] = 0;
 		break;
 	}
 }
 
 /* Parses loosely, then makes the suffix again: it must be the same. */
-bool period_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start_s)
+static bool date_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start_s)
 {
+	const struct period_rule plain = { .method = rule->method };
 	char text[] = "YYYY-01-01 00:00", again[PERIOD_SUFFIX_MAX];
 	bool weekly = rule->method == PERIOD_WEEKLY;
 	const char *why;
@@ -173,37 +217,144 @@ bool period_of_suffix(const struct period_rule *rule, struct span suffix, int64_
 			text[i - 1] = suffix.p[i];
 	if (weekly)
 		text[9] = '4';          /* 4 January is always in the first week */
-	if (period_of_text(rule, span_of(text), start_s, &why) < 0)
+	if (period_of_text(&plain, span_of(text), start_s, &why) < 0)
 		return false;
 	if (weekly)
 		*start_s += ((suffix.p[7] - '0') * 10 + (suffix.p[8] - '0') - 1) * 7 * DAY_S;
-	period_suffix(rule, *start_s, again);
+	period_suffix(&plain, *start_s, again);
 	return span_is(suffix, again);
+}
+
+static bool number_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start)
+{
+	char text[PERIOD_SUFFIX_MAX], again[PERIOD_SUFFIX_MAX];
+	bool minus = suffix.n > 1 && suffix.p[1] == 'm';
+
+	if (suffix.n < 2 || suffix.n >= sizeof text)
+		return false;
+	memcpy(text, suffix.p + 1, suffix.n - 1);
+	text[suffix.n - 1] = 0;
+	if (minus)
+		text[0] = '-';
+	errno = 0;
+	*start = strtoll(text, NULL, 10);
+	period_suffix(rule, *start, again);
+	return !errno && span_is(suffix, again) && *start % rule->step == 0;
+}
+
+bool period_of_suffix(const struct period_rule *rule, struct span suffix, int64_t *start_s)
+{
+	if (rule->method == PERIOD_NUMBER)
+		return number_of_suffix(rule, suffix, start_s);
+	if (rule->method != PERIOD_LIST)
+		return date_of_suffix(rule, suffix, start_s);
+	struct span value = { suffix.p + 1, suffix.n - 1 };
+	if (suffix.n < 2 || *suffix.p != '_' || !list_takes(value))
+		return false;
+	*start_s = list_number(rule->list, value);
+	return true;
 }
 
 size_t period_suffix_len(enum period_method method)
 {
 	static const size_t len[] = {
 		[PERIOD_NONE] = 0, [PERIOD_YEARLY] = 5, [PERIOD_MONTHLY] = 8, [PERIOD_WEEKLY] = 9,
-		[PERIOD_DAILY] = 11, [PERIOD_HOURLY] = 14,
+		[PERIOD_DAILY] = 11, [PERIOD_HOURLY] = 14, [PERIOD_LIST] = 1 + LIST_VALUE_MAX,
+		[PERIOD_NUMBER] = 21,
 	};
 
 	return len[method];
 }
 
+size_t period_suffix_min(enum period_method method)
+{
+	return method == PERIOD_LIST || method == PERIOD_NUMBER ? 2 : period_suffix_len(method);
+}
+
+const char *period_pattern(enum period_method method)
+{
+	return method == PERIOD_LIST ? "^_[A-Za-z0-9_]+$" :
+		method == PERIOD_NUMBER ? "^_m?[0-9]+$" : "^_[0-9]{4}[w0-9_]*$";
+}
+
+/* Appends "+01:00"; zones had seconds before there was standard time. */
+static void put_offset(char *out, size_t size, int64_t offset_s)
+{
+	int s = (int)(offset_s < 0 ? -offset_s : offset_s);
+	size_t n = strlen(out);
+
+	n += (size_t)snprintf(out + n, size - n, "%c%02d:%02d", offset_s < 0 ? '-' : '+',
+		s / HOUR_S, s % HOUR_S / 60);
+	if (s % 60)
+		snprintf(out + n, size - n, ":%02d", s % 60);
+}
+
+/* Of a list's value or a number. */
+static void literal_of_value(const struct period_rule *rule, int64_t at,
+	char out[PERIOD_LITERAL_MAX])
+{
+	if (rule->method == PERIOD_LIST)
+		snprintf(out, PERIOD_LITERAL_MAX, "%s", rule->list->value[at]);
+	else
+		snprintf(out, PERIOD_LITERAL_MAX, "%" PRId64, at);
+}
+
 void period_literal(const struct period_rule *rule, int64_t at_s, char out[PERIOD_LITERAL_MAX])
 {
 	int64_t days = date_floor(at_s, DAY_S);
-	int year, month, day, zone = rule->zone_s < 0 ? -rule->zone_s : rule->zone_s;
+	const struct zone_bound *bound = rule->zone ? zone_find(rule->zone, at_s) : NULL;
+	int year, month, day;
 
+	if (rule->method == PERIOD_LIST || rule->method == PERIOD_NUMBER) {
+		literal_of_value(rule, at_s, out);
+		return;
+	}
 	date_of_days(days, &year, &month, &day);
 	int n = snprintf(out, PERIOD_LITERAL_MAX, "%04d-%02d-%02d", year, month, day);
 	if (rule->method == PERIOD_HOURLY || rule->zoned)
-		n += snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, " %02d:00:00",
+		snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, " %02d:00:00",
 			(int)((at_s - days * DAY_S) / HOUR_S));
-	if (rule->zoned)
-		snprintf(out + n, PERIOD_LITERAL_MAX - (size_t)n, "%c%02d:%02d",
-			rule->zone_s < 0 ? '-' : '+', zone / HOUR_S, zone % HOUR_S / 60);
+	if (bound)
+		put_offset(out, PERIOD_LITERAL_MAX, at_s - bound->at_s);
+	else if (rule->zoned && !rule->zone)
+		put_offset(out, PERIOD_LITERAL_MAX, rule->zone_s);
+}
+
+/* ---- from the config's text */
+
+bool period_method(struct period_rule *rule, const char *text)
+{
+	static const char *const words[] = {
+		[PERIOD_YEARLY] = "yearly", [PERIOD_MONTHLY] = "monthly",
+		[PERIOD_WEEKLY] = "weekly", [PERIOD_DAILY] = "daily", [PERIOD_HOURLY] = "hourly",
+		[PERIOD_LIST] = "list", [PERIOD_NUMBER] = "number",
+	};
+	size_t n = strcspn(text, " \t");
+	const char *rest = text + n + strspn(text + n, " \t");
+	char *end;
+
+	rule->method = PERIOD_NUMBER;
+	while (rule->method != PERIOD_NONE && !span_is((struct span){ text, n },
+	       words[rule->method]))
+		rule->method--;
+	if (rule->method != PERIOD_NUMBER)
+		return rule->method != PERIOD_NONE && !*rest;
+	errno = 0;
+	rule->step = *rest >= '1' && *rest <= '9' ? strtoll(rest, &end, 10) : 0;
+	return rule->step > 0 && !errno && !*end;
+}
+
+/* As the server's zones are called: Europe/Berlin, Etc/GMT+5. */
+static bool is_zone_name(const char *text)
+{
+	static const char more[] = "0123456789_/+-";
+
+	for (const char *p = text; *p; p++) {
+		bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
+		if (!letter && (p == text || !strchr(more, *p)))
+			return false;
+	}
+	return *text && strlen(text) < 64;
 }
 
 bool period_zone(struct period_rule *rule, const char *text)
@@ -212,10 +363,14 @@ bool period_zone(struct period_rule *rule, const char *text)
 
 	rule->zone_s = 0;
 	rule->zoned = strcmp(text, "text") != 0;
+	rule->named = false;
 	if (!rule->zoned || strcmp(text, "UTC") == 0)
 		return true;
-	return *p != 'Z' && date_offset(&p, end, &rule->zone_s) && p == end &&
-		rule->zone_s % 60 == 0;
+	if (*p != 'Z' && date_offset(&p, end, &rule->zone_s) && p == end)
+		return rule->zone_s % 60 == 0;
+	rule->zone_s = 0;
+	rule->named = is_zone_name(text);
+	return rule->named;
 }
 
 bool period_age(struct period_age *age, const char *text)
@@ -266,6 +421,8 @@ int64_t period_before(struct period_age age, int64_t at_s)
 		return at_s - age.n * DAY_S;
 	case PERIOD_HOURLY:
 	case PERIOD_NONE:
+	case PERIOD_LIST:
+	case PERIOD_NUMBER:
 		break;
 	}
 	return at_s - age.n * HOUR_S;

@@ -1,8 +1,6 @@
 /*
- * A row's columns, and where they stand in the event. Pure text work.
- *
- * Encoded names are compared with those of the previous event first: a table's events name their
- * columns in one order, so nearly every first comparison matches.
+ * A row's columns, and where they stand in the event: which of its columns are wanted, under which
+ * names, and which column lists (shapes) come of that. Pure text work.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +8,6 @@
 #include "event.h"
 
 #define SHAPES_MAX 64                   /* column lists remembered at a time */
-
-struct hint {                           /* the field at one position of the previous event */
-	char *name;                     /* encoded, owned */
-	size_t n;
-	bool json;                      /* "id" is id there, and "id" in a urlencoded row */
-	ssize_t wanted;                 /* index of the column wanted, or -1 */
-};
 
 struct route {
 	struct columns c;
@@ -27,15 +18,9 @@ struct route {
 	size_t nshape, current;
 	uint32_t next_id;
 
-	/* without `*`: */
 	size_t nlist;                   /* columns of the list */
-	size_t nwanted;                 /* the same and part_field's */
-	size_t ndistinct;               /* number of different sources among them */
-	size_t *same_as;                /* first wanted column with the same source; at most i */
-	uint64_t row, *seen;            /* seen[i] == row: this row has column i */
-	bool *missing;                  /* the list's columns that this row lacks */
-	struct hint *hint;              /* by position */
-	size_t nhint, hint_cap;
+	struct wanted *wanted;          /* without `*`: these, found */
+	bool *missing;                  /* those that this row lacks */
 
 	/* Each destination has a route: these are as long as its rows need. */
 	struct span *name;              /* with `*`: this row's, encoded */
@@ -95,27 +80,12 @@ static int check_columns(const struct route *r, const struct shape *s, struct er
 
 /* ---- a list without `*` */
 
-static struct span wanted_source(const struct route *r, size_t i)
-{
-	return i < r->nlist ? r->c.field[i].source : span_of(r->c.part_field);
-}
-
-/* Index of the first wanted column with that source, or nwanted. */
-static size_t find_source(const struct route *r, struct span source)
-{
-	size_t i = 0;
-
-	while (i < r->nwanted && !span_eq(source, wanted_source(r, i)))
-		i++;
-	return i;
-}
-
 /* Adds the shape of rows that lack these columns of the list, and no others. */
 static int shape_of_list(struct route *r, const bool *missing, struct err *e)
 {
 	struct shape *s = shape_new(r->nlist, r->nlist, r->c.nword, words(r));
 
-	s->part_at = r->c.part_field ? find_source(r, span_of(r->c.part_field)) : r->nlist;
+	s->part_at = r->c.part_field ? wanted_find(r->wanted, span_of(r->c.part_field)) : r->nlist;
 	for (size_t i = 0; i < r->nlist; i++) {
 		s->source[i] = shape_span(r->c.field[i].source.p, r->c.field[i].source.n);
 		if (!missing || !missing[i])
@@ -149,19 +119,6 @@ static int choose_list(struct route *r, const bool *missing, struct err *e)
 	return shape_of_list(r, missing, e);
 }
 
-static void prepare_list(struct route *r)
-{
-	struct span part = span_of(r->c.part_field);
-
-	r->nwanted = r->nlist;
-	if (part.p && find_source(r, part) == r->nlist)
-		r->nwanted++;
-	for (size_t i = 0; i < r->nwanted; i++) {
-		r->same_as[i] = find_source(r, wanted_source(r, i));
-		r->ndistinct += r->same_as[i] == i;
-	}
-}
-
 struct route *route_new(const struct columns *columns)
 {
 	struct route *r = mem_alloc(sizeof *r);
@@ -170,13 +127,10 @@ struct route *route_new(const struct columns *columns)
 	memset(r, 0, sizeof *r);
 	r->c = *columns;
 	r->nlist = n;
-	r->same_as = mem_alloc((n + 1) * sizeof *r->same_as);
-	r->seen = mem_alloc((n + 1) * sizeof *r->seen);
-	r->missing = mem_alloc(n + 1);
-	memset(r->seen, 0, (n + 1) * sizeof *r->seen);
 	if (!r->c.all) {
-		prepare_list(r);
-		r->value = mem_alloc((r->nwanted + 1) * sizeof *r->value);
+		r->wanted = wanted_new(&r->c);
+		r->missing = mem_alloc(n + 1);
+		r->value = mem_alloc((wanted_count(r->wanted) + 1) * sizeof *r->value);
 	}
 	return r;
 }
@@ -187,14 +141,10 @@ void route_free(struct route *r)
 		return;
 	forget(r);
 	tally_clear(&r->left_out);
-	for (size_t i = 0; i < r->nhint; i++)
-		free(r->hint[i].name);
-	free(r->hint);
+	wanted_free(r->wanted);
 	free(r->name);
 	free(r->value);
 	free(r->picked);
-	free(r->same_as);
-	free(r->seen);
 	free(r->missing);
 	free(r);
 }
@@ -213,77 +163,15 @@ struct span route_target(const struct route *r, struct span source)
 	return source;
 }
 
-/* Index of the wanted column with this encoded name; -1: not wanted. */
-static int find_wanted(struct route *r, const struct cursor *c, struct span raw, ssize_t *wanted,
-	struct err *e)
-{
-	size_t bad;
-	char *name = mem_alloc(raw.n);
-	ssize_t n = format_decode(name, c->format, raw, &bad);
-
-	if (n < 0) {
-		format_refuse(c->format, c->data, raw, bad, NULL, e);
-	} else {
-		size_t at = find_source(r, (struct span){ name, (size_t)n });
-		*wanted = at < r->nwanted ? (ssize_t)at : -1;
-	}
-	free(name);
-	return e->code;
-}
-
-static int wanted_at(struct route *r, size_t at, const struct cursor *c, struct span raw,
-	ssize_t *wanted, struct err *e)
-{
-	struct hint *h = at < r->nhint ? &r->hint[at] : NULL;
-	bool json = c->format != FORMAT_URLENC;
-
-	if (h && h->json == json && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
-		*wanted = h->wanted;
-		return 0;
-	}
-	if (find_wanted(r, c, raw, wanted, e) < 0)
-		return e->code;
-	if (!h && r->nhint < COLUMNS_MAX) {
-		r->hint = mem_grow(r->hint, r->nhint, &r->hint_cap, sizeof *r->hint);
-		h = &r->hint[r->nhint++];
-		h->name = NULL;
-	}
-	if (h) {
-		free(h->name);
-		*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, json, *wanted };
-	}
-	return 0;
-}
-
-/* As format_next, with the index of the wanted column or -1. The usual case keeps the value in
- * registers: a struct that was just written in halves is slow to copy. */
-static inline bool next_field(struct route *r, size_t at, struct cursor *c, struct span *value,
-	ssize_t *wanted, struct err *e)
-{
-	struct span name, other;
-
-	const struct hint *h = at < r->nhint ? &r->hint[at] : NULL;
-	if (h && h->json == (c->format != FORMAT_URLENC) &&
-	    format_next_is(c, (struct span){ h->name, h->n }, at == 0)) {
-		*wanted = h->wanted;
-		*value = format_value(c);
-		return true;
-	}
-	if (!format_next(c, &name, &other, e) || wanted_at(r, at, c, name, wanted, e) < 0)
-		return false;
-	*value = other;
-	return true;
-}
-
 /* The row lacks columns of the list: chooses its shape. */
 static int without(struct route *r, struct err *e)
 {
 	enum on_missing how = r->c.on_missing;
 	struct span part = span_of(r->c.part_field);
 
-	for (size_t i = 0; i < r->nwanted; i++) {
-		struct span name = wanted_source(r, i);
-		bool lacks = r->seen[r->same_as[i]] != r->row;
+	for (size_t i = 0; i < wanted_count(r->wanted); i++) {
+		struct span name = wanted_source(r->wanted, i);
+		bool lacks = wanted_lacks(r->wanted, i);
 		if (i < r->nlist)
 			r->missing[i] = lacks;
 		if (lacks && (how == ON_MISSING_ERROR || (part.p && span_eq(name, part))))
@@ -296,41 +184,15 @@ static int without(struct route *r, struct err *e)
 	return choose_list(r, how == ON_MISSING_DEFAULT ? r->missing : NULL, e);
 }
 
-/* The name comes from the event: it may hold anything. */
-static int twice(struct span name, struct err *e)
-{
-	struct buf shown = { 0 };
-
-	buf_printable(&shown, name, NAME_BYTES_MAX);
-	err_set(e, ERR_DATA, "the event has column %s twice", buf_cstr(&shown));
-	buf_free(&shown);
-	return e->code;
-}
-
-/* Reads the whole row, because a column that occurs twice is an error: which one is meant? */
 static int row_of_list(struct route *r, struct cursor *c, struct err *e)
 {
-	struct span value;
-	size_t left = r->ndistinct;
-	ssize_t wanted = -1;
+	bool complete;
 
-	r->row++;
-	for (size_t at = 0; next_field(r, at, c, &value, &wanted, e); at++) {
-		if (wanted < 0)
-			continue;
-		if (r->seen[wanted] == r->row)
-			return twice(wanted_source(r, (size_t)wanted), e);
-		left--;
-		r->seen[wanted] = r->row;
-		r->value[wanted] = value;
-	}
-	bool other = left || r->current >= r->nshape || r->shape[r->current]->missing;
-	if (e->code || (other && (left ? without(r, e) : choose_list(r, NULL, e)) < 0))
+	if (wanted_row(r->wanted, c, r->value, &complete, e) < 0)
 		return e->code;
-	if (r->ndistinct < r->nwanted)
-		for (size_t i = 0; i < r->nwanted; i++)
-			r->value[i] = r->value[r->same_as[i]];
-	return 0;
+	if (complete && r->current < r->nshape && !r->shape[r->current]->missing)
+		return 0;
+	return complete ? choose_list(r, NULL, e) : without(r, e);
 }
 
 /* ---- with `*` */
@@ -396,7 +258,7 @@ static int decode_names(struct route *r, const struct cursor *c, size_t all, str
 			continue;
 		for (size_t k = 0; k < *n; k++)
 			if (span_eq(names[*n], names[k]))
-				twice(names[*n], e);
+				wanted_twice(names[*n], e);
 	}
 	return e->code;
 }

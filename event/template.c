@@ -23,7 +23,7 @@ struct expansion {
 
 const char *const template_text[TEMPLATE_WORDS] = {
 	"_DEST_TABLE", "_SCHEMA_TABLE", "_PARENT", "_PKEY", "_PART_FIELD", "_PART_START",
-	"_PART_END",
+	"_PART_END", "_PART_VALUE",
 };
 
 static enum template_word word_at(const char *p, const char *end)
@@ -65,8 +65,9 @@ static int missing(struct expansion *x, enum template_word w)
 		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no"
 			" primary key: give the source's trigger one (pkey=...), or leave _PKEY"
 			" out");
-	return err_set(x->err, ERR_CONF, "part_template uses %s, but no part_field names a column",
-		template_text[w]);
+	return err_set(x->err, ERR_CONF, "part_template uses %s, but %s", template_text[w],
+		w == PART_VALUE ? "part_method is not list" : x->words->value.n ? "part_method = "
+		"list has no bounds: write _PART_VALUE" : "no part_field names a column");
 }
 
 /* The word's unquoted text, for part of a longer identifier or the inside of a quoted one. */
@@ -119,7 +120,8 @@ static int add_sql(struct expansion *x, enum template_word w)
 {
 	const struct template_words *words = x->words;
 	struct buf name = { 0 };
-	struct span literal = w == PART_START ? words->start : words->end;
+	struct span literal = w == PART_VALUE ? words->value : w == PART_START ? words->start :
+		words->end;
 
 	switch (w) {
 	case DEST_TABLE:
@@ -152,7 +154,11 @@ static int add_sql(struct expansion *x, enum template_word w)
 	default:
 		if (!literal.n)
 			return missing(x, w);
-		buf_literal(&x->piece, literal);
+		if (words->numbers)     /* a blank, for a minus may stand before it */
+			buf_fmt(&x->piece, "%s%.*s", *literal.p == '-' ? " " : "",
+				(int)literal.n, literal.p);
+		else
+			buf_literal(&x->piece, literal);
 		return 0;
 	}
 }

@@ -44,36 +44,45 @@ static bool are_apart(int64_t src_s, int64_t dst_s, int64_t between_s)
 	return ahead_s >= APART_S || ahead_s <= -APART_S;
 }
 
-/* Asks for the server's clock in seconds since 1970: of UTC, and as the session's zone shows it. */
-static int ask_clock(struct pq *q, int64_t *now_s, int64_t *local_s, struct err *e)
+/* Asks for the server's clock in seconds since 1970: of UTC, and as the rule's named zone shows it,
+ * or else the session's. */
+static int ask_clock(struct pq *q, const struct period_rule *rule, int64_t *now_s,
+	int64_t *local_s, struct err *e)
 {
-	if (pq_query(q, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch',"
-	    " pg_catalog.now()))::pg_catalog.int8,"
-	    " pg_catalog.floor(pg_catalog.date_part('epoch', LOCALTIMESTAMP))::pg_catalog.int8",
-	    e) < 0)
-		return e->code;
-	*now_s = pq_int(q, 0, 0, 0);
-	*local_s = pq_int(q, 0, 1, 0);
-	return 0;
+	struct buf sql = { 0 };
+
+	style_add_zone(&sql, rule);
+	buf_str(&sql, "SELECT pg_catalog.floor(pg_catalog.date_part('epoch',"
+		" pg_catalog.now()))::pg_catalog.int8,"
+		" pg_catalog.floor(pg_catalog.date_part('epoch',"
+		" LOCALTIMESTAMP))::pg_catalog.int8");
+	if (pq_query(q, buf_cstr(&sql), e) == 0) {
+		*now_s = pq_int(q, 0, 0, 0);
+		*local_s = pq_int(q, 0, 1, 0);
+	}
+	buf_free(&sql);
+	return e->code;
 }
 
 int age_look(struct job *j, struct err *e)
 {
 	const struct dest *any = conf_dest(j->conf, 0);
 	const struct period_rule *rule = &(any ? any : &j->conf->dest)->period;
+	const struct period_rule utc = { .zoned = true };
 	struct clocks *r = &j->clocks;
 	int64_t src_s, dst_s, local_s, ignored_s;
 
 	if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
-	    (j->src && ask_clock(j->src, &src_s, &ignored_s, e) < 0))
+	    (j->src && ask_clock(j->src, &utc, &src_s, &ignored_s, e) < 0))
 		return e->code;
 	int64_t asked_ms = clock_ms();
-	if (ask_clock(j->ddl, &dst_s, &local_s, e) < 0)
+	if (style_check_zone(j->ddl, j->conf->zone, e) < 0 ||
+	    ask_clock(j->ddl, rule, &dst_s, &local_s, e) < 0)
 		return e->code;
 	r->apart = j->src && are_apart(src_s, dst_s, (clock_ms() - asked_ms) / 1000);
 	if (r->apart)
 		warn_apart(src_s, dst_s);
-	r->now_s = rule->zoned ? dst_s + rule->zone_s : local_s;
+	r->now_s = rule->zoned && !rule->zone ? dst_s + rule->zone_s : local_s;
 	r->known = true;
 	return 0;
 }

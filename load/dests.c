@@ -32,14 +32,15 @@ static struct place *find_place(const struct dests *ds, const char *dest_table)
 static const char *disagree(const struct dest *a, const struct dest *b)
 {
 	return !same_text(a->part_field, b->part_field) ? "part_field" :
-		a->part_method != b->part_method ? "part_method" :
-		a->period.zoned != b->period.zoned || a->period.zone_s != b->period.zone_s ?
-		"part_timezone" :
+		a->period.method != b->period.method || a->period.step != b->period.step ?
+		"part_method" :
+		!period_same_zone(&a->period, &b->period) ? "part_timezone" :
 		!same_text(a->part_template, b->part_template) ? "part_template" :
 		!same_text(a->part_keep, b->part_keep) ? "part_keep" :
 		a->part_keep_action != b->part_keep_action ? "part_keep_action" :
 		a->part_late != b->part_late ? "part_late" :
-		a->part_premake != b->part_premake ? "part_premake" : NULL;
+		a->part_premake != b->part_premake ? "part_premake" :
+		a->part_list_max != b->part_list_max ? "part_list_max" : NULL;
 }
 
 static struct place *add_place(struct dests *ds, const struct way *w)

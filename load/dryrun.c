@@ -84,6 +84,11 @@ static int plan_creation(struct pass *p, struct plan_place *at, const struct des
 	bool first = !at->create.n;
 
 	tally_add(&at->create, part, 0);
+	if (d->period.method == PERIOD_LIST && (int64_t)at->create.n == d->part_list_max + 1) {
+		buf_fmt(&plan->faults, "  more new partitions of %s than part_list_max = %" PRId64
+			"\n", d->dest_table, d->part_list_max);
+		plan->nfaults++;
+	}
 	if (*at->parent.oid)
 		return plan_columns(p, at, d, &at->parent, d->dest_table, shape, e);
 	if (first && strstr(d->part_template, "_PARENT")) {

@@ -181,8 +181,25 @@ int job_ask_generated(struct place *k, struct pq *dst, struct err *e)
 	return e->code;
 }
 
+/* A zone's ask. */
+static int ask_midnights(void *arg, struct zone_bound *bound, size_t n, struct err *e)
+{
+	struct job *j = arg;
+
+	if (style_open(&j->ddl, j->conf, &j->style, e) < 0)
+		return e->code;
+	return style_ask_midnights(j->ddl, j->conf->zone, bound, n, e);
+}
+
+void job_open_zone(struct job *j)
+{
+	j->conf->zone->ask = ask_midnights;
+	j->conf->zone->arg = j;
+}
+
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {
+	job_open_zone(j);
 	dests_open(&j->dests, j->conf, &j->style);
 	for (size_t i = 0; i < j->dests.nplace && !e->code; i++)
 		if (has_star(&j->dests, j->dests.place[i]))

@@ -417,6 +417,10 @@ struct place {                          /* a dest_table, as far as it is known *
 	bool children;                  /* the last batch went to children of dest_table alone */
 
 	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which upkeep looks again */
+	/* By numbers: the highest range that got rows, and the one after which ranges were made
+	 * ahead; none of the process, before the first. */
+	bool has_newest, premade;
+	int64_t newest, premade_from;
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
 	struct tally stay;              /* old by their names, and not removed in the last look */
 };
@@ -513,12 +517,6 @@ bool upkeep_run(struct job *, const struct sink *);
 int64_t upkeep_tell_late(struct job *, const struct place *, int64_t batch,
 	const struct tally *rows);
 
-/* ---- show.c: --show-partitions */
-
-/* Prints the children of each dest_table and what is to become of them. ERR_CONF: the config has no
- * partitions; ERR_SHAPE: a dest_table does not exist. */
-int show_partitions(struct job *, struct err *);
-
 /* ---- job.c: the connections to both servers, and what is checked when they are new */
 
 struct job {
@@ -553,13 +551,22 @@ size_t job_lane_of(const struct job *, struct span partition);  /* which lane lo
 /* 0, or ERR_CONF if the consumer's name is a default and a server knows the other name that the
  * default may mean, conf's base_consumer. src or dst may be NULL: not asked. */
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
-/* With fields = *: asks which columns each dest_table generates, so that rows leave them out. */
+/* Lets the zone that part_timezone names ask the target, on ddl. */
+void job_open_zone(struct job *);
+/* That, and with fields = *: asks which columns each dest_table generates, so that rows leave them
+ * out. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
 /* The same for one of them. */
 int job_ask_generated(struct place *, struct pq *dst, struct err *);
 /* judge_position, after asking src for the times of ticks if these are needed. position: the
  * case's, which get the times. */
 int job_judge(struct job *, struct judge_case *, struct position *, struct verdict *, struct err *);
+
+/* ---- show.c: --show-partitions */
+
+/* Prints the children of each dest_table and what is to become of them. ERR_CONF: the config has no
+ * partitions; ERR_SHAPE: a dest_table does not exist. */
+int show_partitions(struct job *, struct err *);
 
 /* ---- txn.c: the lanes' data transactions, and their positions */
 
@@ -601,6 +608,11 @@ int places_ready(struct job *, struct way *, struct err *);
  * template needs, so the partition is looked up, but not created. */
 int places_want(struct place *, const struct part_want *, int64_t event, struct err *);
 bool places_wants(const struct place *);        /* is a partition requested, and not created? */
+/* Is the number of new ones limited, so that none is created before the batch is read? */
+bool places_counts(const struct place *);
+/* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do
+ * not. */
+int places_look(struct place *, struct job *, int64_t *event, struct err *);
 /* Is it so, and may it be created inside the only lane's transaction? */
 bool places_may_enter(const struct place *, const struct job *);
 
@@ -623,7 +635,7 @@ void places_committed(struct dests *, struct watch *);  /* reports what was crea
 unsigned row_parts(const struct conf *);
 /* Finds the format of the event's data, and what its type says: ev->op. */
 void row_tell(struct job *, struct event *, enum format *);
-/* In all three ERR_DATA is the only error. */
+/* In all three ERR_DATA is the only error, but those of asking the target about a named zone. */
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, enum format, struct err *);
 /* Can the target's encoding express the names of its columns, and its type? */
@@ -664,6 +676,7 @@ struct pass {
 	/* private to pass.c */
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
+	bool read;                      /* all events were read */
 	bool judged;                    /* the error is not about the current event */
 	struct events_want want;
 };

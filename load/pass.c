@@ -89,6 +89,19 @@ static int enter(struct pass *p, struct place *k, struct err *e)
 	return 1;
 }
 
+/* Where new partitions are counted, the whole batch is read before the first is created: of a batch
+ * with too many none is. 0: nothing is to be created yet; 1; or an error. */
+static int count_new(struct pass *p, struct place *k, int64_t *event, struct err *e)
+{
+	if (places_look(k, p->job, event, e) < 0)
+		return e->code;
+	if (!places_wants(k))
+		return 0;
+	if (!p->scan && !p->read)
+		begin_scan(p);
+	return p->read;
+}
+
 /* Makes sure that the place's partitions exist for which rows wait. */
 static int settle_place(struct pass *p, struct place *k, struct err *e)
 {
@@ -97,6 +110,8 @@ static int settle_place(struct pass *p, struct place *k, struct err *e)
 
 	if (!p->scan && !p->outside && places_may_enter(k, p->job))
 		rc = enter(p, k, e);
+	if (rc > 0 && places_counts(k))
+		rc = count_new(p, k, &event, e);
 	/* what waits in our transactions may be what is in the way */
 	bool held = !p->scan && (sink_begun(p->sink) || places_inside(&p->job->dests));
 	if (rc > 0)
@@ -426,7 +441,7 @@ static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
-	p->scan = p->judged = false;
+	p->scan = p->judged = p->read = false;
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
@@ -454,6 +469,7 @@ int pass_run(struct pass *p, struct err *e)
 			step = take_burst(p, e);
 		if (step < 0)
 			return step;
+		p->read = step == PQ_END;
 		if (settle(p, e) < 0 || pump(p, step == PQ_END, e) < 0)
 			return e->code;
 		const struct sink *sink = p->sink;

@@ -25,6 +25,7 @@
  * for its partitions, and the batch starts over. After a kill between the two transactions a
  * partition exists without rows, and the next attempt finds it.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,9 @@ int places_want(struct place *at, const struct part_want *w, int64_t event, stru
 	struct parts *k = at->parts;
 	struct buf sql = { 0 };
 
+	if (!at->has_newest || w->start_s > at->newest)
+		at->newest = w->start_s;
+	at->has_newest = true;
 	if (!w->dest->part_template || known_has(&at->known, w->start_s) ||
 	    is_wanted(k, w->start_s))
 		return 0;
@@ -100,6 +104,11 @@ int places_want(struct place *at, const struct part_want *w, int64_t event, stru
 	buf_cstr(&sql);
 	want(k, w, event, sql.p);
 	return 0;
+}
+
+bool places_counts(const struct place *at)
+{
+	return at->dest->period.method == PERIOD_LIST;
 }
 
 bool places_wants(const struct place *at)
@@ -131,6 +140,19 @@ static int blame(const struct parts *k, size_t at, int64_t *event, const struct 
 	return e->code;
 }
 
+/* Are there more than part_list_max that do not exist? That is a list gone wild. */
+static int check_number(const struct place *at, struct err *e)
+{
+	const struct parts *k = at->parts;
+	int64_t max = at->dest->part_list_max;
+
+	if (!places_counts(at) || (int64_t)k->nwant <= max)
+		return 0;
+	return err_set(e, ERR_SHAPE, "the batch needs more new partitions of %s than part_list_max"
+		" = %" PRId64 ", %s is one of them: has part_field = %s so many values?",
+		at->dest->dest_table, max, k->want[k->nwant - 1].name, at->dest->part_field);
+}
+
 /* Asks the server which of the wanted partitions exist. */
 static int look(struct place *at, struct pq *pq, int64_t *event, struct err *e)
 {
@@ -140,7 +162,14 @@ static int look(struct place *at, struct pq *pq, int64_t *event, struct err *e)
 	if (part_look(pq, at->dest, k->want + from, k->nwant - from, &which, e) < 0)
 		return blame(k, from + which, event, e);
 	sort_out(at, from);
-	return 0;
+	return check_number(at, e);
+}
+
+int places_look(struct place *at, struct job *j, int64_t *event, struct err *e)
+{
+	if (style_open(&j->ddl, j->conf, &j->style, e) < 0)
+		return e->code;
+	return look(at, j->ddl, event, e);
 }
 
 /* Did somebody else stand in the way for a while? */

@@ -136,17 +136,45 @@ static int no_period(const struct row_dates *d, struct span raw, const char *why
 	buf_printable(&shown, raw, 60);
 	err_set(e, ERR_DATA, "column %s: \"%s\" picks no partition: %s", d->dest->part_field,
 		buf_cstr(&shown), why);
-	style_explain(d->style, e);
+	if (period_is_dated(&d->dest->period))
+		style_explain(d->style, e);
 	buf_free(&shown);
 	return e->code;
 }
 
-/* Decodes a date and finds its period. */
-static int period_of_date(const struct row_dates *d, const struct event *ev, enum format format,
+static int number_in_list(const struct dest *d, struct span value, int64_t *start, const char **why)
+{
+	*why = "it must be 1 to 30 of ASCII letters, digits and _";
+	if (!list_takes(value))
+		return -1;
+	*why = "the partition's name would be over 63 bytes, more than the server takes";
+	if (d->table.n + strlen("_") + value.n > NAME_BYTES_MAX)
+		return -1;
+	*start = list_number(d->period.list, value);
+	return 0;
+}
+
+/* As local_of_text. */
+static int period_of_value(const struct dest *d, struct span value, int64_t *start_s,
+	const char **why, struct err *e)
+{
+	const struct period_rule *rule = &d->period;
+
+	if (rule->method == PERIOD_LIST)
+		return number_in_list(d, value, start_s, why);
+	if (rule->method == PERIOD_NUMBER)
+		return number_of_text(rule, value, start_s, why);
+	return rule->zone ? local_of_text(rule, value, start_s, why, e) :
+		period_of_text(rule, value, start_s, why);
+}
+
+/* Decodes a value and finds its period. */
+static int period_of_raw(const struct row_dates *d, const struct event *ev, enum format format,
 	struct span raw, int64_t *start_s, struct err *e)
 {
 	char text[DATE_RAW_MAX];
-	const char *why = "it is too long for a date";
+	const char *why = period_is_dated(&d->dest->period) ? "it is too long for a date" :
+		"it is too long";
 	size_t bad;
 
 	if (raw.n > sizeof text)
@@ -155,35 +183,42 @@ static int period_of_date(const struct row_dates *d, const struct event *ev, enu
 	ssize_t n = format_decode(text, format, raw, &bad);
 	if (n < 0)
 		return format_refuse(format, ev->data, raw, bad, &column, e);
-	const struct span date = { text, (size_t)n };
-	if (period_of_text(&d->dest->period, date, start_s, &why) < 0)
-		return no_period(d, date, why, e);
-	return 0;
+	const struct span value = { text, (size_t)n };
+	if (period_of_value(d->dest, value, start_s, &why, e) == 0)
+		return 0;
+	return why ? no_period(d, value, why, e) : e->code;
+}
+
+/* The same for a time of the event itself. */
+static int period_of_told(const struct row_dates *d, const struct event *ev, int64_t *start_s,
+	struct err *e)
+{
+	const struct period_rule *rule = &d->dest->period;
+	bool batch = d->dest->part_by == PART_BY_BATCHTIME;
+	int64_t us = !rule->zoned ? ev->local_time : batch ? ev->batch_time : ev->time;
+	const char *why;
+
+	if ((rule->zone ? local_of_usecs(rule, us, start_s, &why, e) :
+	    period_of_usecs(rule, us, start_s, &why)) == 0)
+		return 0;
+	return !why ? e->code : no_period(d, span_of(batch ? "the batch's time" :
+		"the event's time"), why, e);
 }
 
 int row_period(struct row_dates *d, const struct event *ev, enum format format, struct span raw,
 	int64_t *start_s, struct err *e)
 {
-	const struct period_rule *rule = &d->dest->period;
-	const char *why;
-
 	*start_s = 0;
-	if (rule->method == PERIOD_NONE)
+	if (d->dest->period.method == PERIOD_NONE)
 		return 0;
-	if (d->dest->part_by != PART_BY_COLUMN) {
-		bool batch = d->dest->part_by == PART_BY_BATCHTIME;
-		int64_t us = !rule->zoned ? ev->local_time : batch ? ev->batch_time : ev->time;
-		if (period_of_usecs(rule, us, start_s, &why) < 0)
-			return no_period(d, span_of(batch ? "the batch's time" :
-				"the event's time"), why, e);
-		return 0;
-	}
+	if (d->dest->part_by != PART_BY_COLUMN)
+		return period_of_told(d, ev, start_s, e);
 	if (!raw.p)
 		return err_set(e, ERR_DATA, "column %s is NULL: it picks no partition",
 			d->dest->part_field);
 	if (period_recall(&d->memo, raw, start_s))
 		return 0;
-	if (period_of_date(d, ev, format, raw, start_s, e) == 0)
+	if (period_of_raw(d, ev, format, raw, start_s, e) == 0)
 		period_remember(&d->memo, raw, *start_s);
 	return e->code;
 }

@@ -54,16 +54,22 @@ static bool show_child(struct job *j, const struct dest *d, const struct child_l
 {
 	char from[PERIOD_LITERAL_MAX] = "-", to[PERIOD_LITERAL_MAX] = "-";
 	struct buf name = { 0 }, fate = { 0 };
+	struct err ignored = { 0 };
 	int64_t start_s;
 
 	if (keep_is_partition(d, child, &start_s)) {
+		local_know(&d->period, start_s, &ignored);      /* else without an offset */
 		period_literal(&d->period, start_s, from);
-		period_literal(&d->period, period_end(&d->period, start_s), to);
+		if (d->period.method != PERIOD_LIST)
+			period_literal(&d->period, period_end(&d->period, start_s), to);
 	}
+	if (d->period.method == PERIOD_LIST)
+		*to = 0;
 	bool goes = foretell(j, d, list, child, &fate);
 	add_name(&name, d, child);
-	print_line(stdout, LINE, name_width, buf_cstr(&name), time_width, from, time_width, to,
-		child->rows ? child->rows : "?", child->size ? child->size : "?", buf_cstr(&fate));
+	print_line(stdout, LINE, name_width, buf_cstr(&name), time_width, from,
+		*to ? time_width : 0, to, child->rows ? child->rows : "?",
+		child->size ? child->size : "?", buf_cstr(&fate));
 	buf_free(&name);
 	buf_free(&fate);
 	return goes;
@@ -85,11 +91,13 @@ static int width_of_names(const struct dest *d, const struct child_list *list)
 
 static void show_list(struct job *j, const struct dest *d, struct child_list *list)
 {
-	bool hourly = d->period.method == PERIOD_HOURLY;
-	int time_width = d->period.zoned ? 25 : hourly ? 19 : 10;
+	bool by_value = d->period.method == PERIOD_LIST, dated = period_is_dated(&d->period);
+	int time_width = !dated ? 20 : d->period.zoned ? 25 :
+		d->period.method == PERIOD_HOURLY ? 19 : 10;
 	int name_width = width_of_names(d, list), old = 0;
 
-	print_line(stdout, LINE, name_width, "name", time_width, "from", time_width, "to",
+	print_line(stdout, LINE, name_width, "name", time_width, by_value ? "value" : "from",
+		by_value ? 0 : time_width, by_value ? "" : "to",
 		"rows, about", "size", "what will be done");
 	for (size_t i = 0; i < list->n; i++)
 		old += show_child(j, d, list, &list->at[i], name_width, time_width);
@@ -97,7 +105,7 @@ static void show_list(struct job *j, const struct dest *d, struct child_list *li
 	if (d->part_keep)
 		print_line(stdout, ", %d older than part_keep = %s\n", old, d->part_keep);
 	else
-		print_line(stdout, "; part_keep is not set\n");
+		print_line(stdout, dated ? "; part_keep is not set\n" : "\n");
 }
 
 /* Lists names and sizes, in a transaction of its own for the lock timeout. */
@@ -148,6 +156,7 @@ int show_partitions(struct job *j, struct err *e)
 	size_t shown = 0;
 
 	dests_open(&j->dests, j->conf, &j->style);
+	job_open_zone(j);
 	connect_source(j);
 	for (size_t i = 0; i < j->dests.nplace; i++) {
 		const struct dest *d = j->dests.place[i]->dest;

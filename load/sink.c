@@ -23,7 +23,7 @@ struct sink *sink_new(const struct sink_types *types)
 
 static struct stream **bucket_of(struct sink *s, int64_t start_s, uint64_t shape)
 {
-	uint64_t h = (uint64_t)start_s / 3600 + shape * 7919;
+	uint64_t h = (uint64_t)start_s + shape * 7919;
 
 	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return &s->bucket[(h >> 32) % BUCKETS];

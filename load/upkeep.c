@@ -87,6 +87,10 @@ int64_t upkeep_tell_late(struct job *j, const struct place *k, int64_t batch,
 
 static bool is_premake_due(const struct place *k)
 {
+	bool numbers = k->dest->period.method == PERIOD_NUMBER;
+
+	if (numbers && (!k->has_newest || (k->premade && k->premade_from == k->newest)))
+		return false;
 	return k->dest->part_premake && clock_ms() >= k->premake_at_ms &&
 		(k->ev_type || !strstr(k->dest->part_template, "_PKEY"));
 }
@@ -115,6 +119,8 @@ static int make_ahead(struct job *j, const struct place *k, int64_t start_s, str
 	struct buf name = { 0 };
 	bool created = false;
 
+	if (local_know(&k->dest->period, start_s, e) < 0)
+		return e->code;
 	part_name(&name, k->dest, start_s);
 	struct part_want want = {
 		.dest = k->dest, .name = { name.p, name.len }, .start_s = start_s,
@@ -148,6 +154,8 @@ static int make_all(struct job *j, struct place *k, int64_t start_s, int *failed
 
 	for (; left > 0 && !process_stop_after_batch(); left--) {
 		struct err own = { 0 };
+		if (rule->method == PERIOD_NUMBER && !number_has_next(rule, start_s))
+			break;
 		start_s = period_end(rule, start_s);
 		if (make_ahead(j, k, start_s, &own) == 0)
 			continue;
@@ -162,27 +170,46 @@ static int make_all(struct job *j, struct place *k, int64_t start_s, int *failed
 	return 0;
 }
 
+/* Begins with the period of now, or by numbers with the highest range that got rows. *next_ms:
+ * when there will be a new one. */
+static int begin_premake(const struct job *j, struct place *k, int64_t *start_s, int64_t *next_ms,
+	struct err *e)
+{
+	const struct period_rule *rule = &k->dest->period;
+	int64_t now_s = j->clocks.now_s;
+	const char *why;
+
+	*start_s = k->newest;
+	*next_ms = clock_ms();
+	if (rule->method == PERIOD_NUMBER)
+		return 0;
+	if (period_of_clock(rule, now_s, start_s, &why) < 0)
+		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
+	if (local_know(rule, *start_s, e) < 0)
+		return e->code;
+	*next_ms += (period_end(rule, *start_s) - now_s) * 1000;
+	return 0;
+}
+
 /* Makes the partitions that part_premake asks for. A period whose partition cannot be created is a
  * warning, and no reason to leave out the later ones; what fails for all periods is an error. */
 static int premake(struct job *j, struct place *k, struct err *e)
 {
-	const struct period_rule *rule = &k->dest->period;
-	const struct clocks *r = &j->clocks;
-	int64_t start_s;
-	const char *why;
+	int64_t start_s, next_ms;
 	int failed = 0;
 
-	if (r->apart)
+	if (j->clocks.apart && k->dest->period.method != PERIOD_NUMBER)
 		return 0;
-	if (period_of_clock(rule, r->now_s, &start_s, &why) < 0)
-		return err_set(e, ERR_OTHER, "dst_db: its clock is wrong: %s", why);
-	int64_t next_ms = clock_ms() + (period_end(rule, start_s) - r->now_s) * 1000;
-	if (make_all(j, k, start_s, &failed, e) < 0)
+	if (begin_premake(j, k, &start_s, &next_ms, e) < 0 ||
+	    make_all(j, k, start_s, &failed, e) < 0)
 		return e->code;
 	if (failed > WARNED_MAX)
 		log_warn("part_premake: %d more partitions cannot be created", failed - WARNED_MAX);
-	if (!failed && !process_stop_after_batch())
+	if (!failed && !process_stop_after_batch()) {
 		k->premake_at_ms = next_ms;
+		k->premade = true;
+		k->premade_from = start_s;
+	}
 	return 0;
 }
 

@@ -317,6 +317,16 @@ static void meet_dests(struct check *c)
 		finding_missing(c->found, "%s", e.msg);
 }
 
+static void check_zone(struct check *c)
+{
+	struct err e = { 0 };
+
+	if (style_check_zone(c->job->dst[0], c->job->conf->zone, &e) == ERR_CONF)
+		finding_wrong(c->found, "%s", e.msg);
+	else if (e.code)
+		finding_missing(c->found, "%s", e.msg);
+}
+
 static void check_target(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -324,6 +334,7 @@ static void check_target(struct check *c)
 	struct err name = { 0 };
 
 	c->found->lacking = false;
+	check_zone(c);
 	meet_dests(c);
 	check_target_rights(c);
 	check_position(c);

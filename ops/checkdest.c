@@ -179,7 +179,7 @@ static void check_style(struct look *l)
 		finding_missing(l->found, "%s", e.msg);
 		return;
 	}
-	if (!zone)
+	if (!zone && !l->dest->period.named)
 		finding_warning("dst_db does not know time zone %s: times without an offset are"
 			" read by its own", style->zone);
 	if (!money && *l->table.oid)
@@ -221,9 +221,11 @@ static void check_table(struct look *l)
 	check_fields(l);
 	check_brought(l);
 	check_part_field(l);
-	check_part_zone(l);
-	check_rounding(l);
-	check_odd_times(l);
+	if (l->dest->period.method == PERIOD_NONE || period_is_dated(&l->dest->period)) {
+		check_part_zone(l);
+		check_rounding(l);
+		check_odd_times(l);
+	}
 	check_parent_policies(l);
 }
 

@@ -13,8 +13,6 @@
 static void add_written(struct buf *sql, const struct look *l, const char *columns)
 {
 	const struct dest *d = l->dest;
-	size_t n = period_suffix_len(d->period.method);
-
 	buf_fmt(sql, "SELECT pg_catalog.set_config('tdispatch.schemas',"
 		" pg_catalog.current_schemas(false)::pg_catalog.text, true);"
 		PQ_OWN_PATH "SELECT %s FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
@@ -23,10 +21,7 @@ static void add_written(struct buf *sql, const struct look *l, const char *colum
 		buf_fmt(sql, "c.oid = '%s'", *l->table.oid ? l->table.oid : "0");
 		return;
 	}
-	buf_fmt(sql, "right(relname::text, %zu) ~ '^_[0-9]{4}[w0-9_]*$' AND left(relname::text,"
-		" -%zu) = ",
-		n, n);
-	buf_literal(sql, d->table);
+	table_add_named(sql, d, "c.oid");
 	buf_str(sql, " AND nspname = ");
 	if (d->schema.n)
 		buf_literal(sql, d->schema);

@@ -96,7 +96,7 @@ static bool needs_another(const struct conf *c, const struct dest *d)
 	bool inside = d->part_template && c->lanes == 1 && attach_is_all(span_of(d->part_template));
 
 	return (d->part_template && d->period.method != PERIOD_NONE && !inside) ||
-		d->keep.unit != PERIOD_NONE || d->part_premake > 0;
+		d->keep.unit != PERIOD_NONE || d->part_premake > 0 || d->period.zone;
 }
 
 /* How many the target gets: lanes, and one to create and remove partitions. */

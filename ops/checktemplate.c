@@ -36,17 +36,19 @@ static void check_kind(struct look *l)
 	const char *table = l->dest->dest_table;
 	bool of = says(l, " partition of "), attach = says(l,
 		" attach partition ");
+	bool list = l->dest->period.method == PERIOD_LIST;
 
 	if ((of || attach) && !l->table.partitioned)
 		finding_wrong(l->found, "table %s is not partitioned, and part_template says %s:"
-			" create it with PARTITION BY RANGE (...), or let part_template say create"
+			" create it with PARTITION BY %s (...), or let part_template say create"
 			" table _DEST_TABLE () inherits (_PARENT)", table, of ? "partition of" :
-			"attach partition");
+			"attach partition", list ? "LIST" : "RANGE");
 	else if (strcasestr(l->dest->part_template, "inherits (_PARENT)") && l->table.partitioned &&
 	    !of && !attach)
 		finding_wrong(l->found, "table %s is partitioned, which nothing inherits from: let"
 			" part_template say create table _DEST_TABLE partition of _PARENT for"
-			" values from (_PART_START) to (_PART_END)", table);
+			" values %s", table, list ? "in (_PART_VALUE)" : "from (_PART_START) to"
+			" (_PART_END)");
 }
 
 static void check_unlogged(struct look *l)

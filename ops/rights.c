@@ -197,17 +197,14 @@ static void add_schemas(struct buf *sql, const struct dest *d)
 /* The CTE `written`: the tables that rows go to, dest_table or what is there of its partitions. */
 static void add_written(struct buf *sql, const struct dest *d)
 {
-	size_t n = period_suffix_len(d->period.method);
-
 	if (d->period.method == PERIOD_NONE) {
 		buf_str(sql, ", written AS (SELECT oid, relname FROM parent)");
 		return;
 	}
-	buf_fmt(sql, ", written AS (SELECT t.oid, relname FROM pg_class t"
+	buf_str(sql, ", written AS (SELECT t.oid, relname FROM pg_class t"
 		" JOIN home ON home.oid = relnamespace WHERE relkind IN ('r', 'p', 'f', 'v', 'm')"
-		" AND right(relname::text, %zu) ~ '^_[0-9]{4}[w0-9_]*$'"
-		" AND left(relname::text, -%zu) = ", n, n);
-	buf_literal(sql, d->table);
+		" AND ");
+	table_add_named(sql, d, "t.oid");
 	buf_str(sql, ")");
 }
 

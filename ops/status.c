@@ -63,8 +63,10 @@ static void add_named(struct buf *sql, const struct dest *d)
 		" pg_catalog.length(%s::pg_catalog.text))" PQ_OWN("=") "%s::pg_catalog.text"
 		" AND pg_catalog.substr(c.relname::pg_catalog.text,"
 		" pg_catalog.length(%s::pg_catalog.text)" PQ_OWN("+") "1)" PQ_OWN("~")
-		"'^_[0-9]{4}(_w?[0-9]{2}){0,3}$'::pg_catalog.text AND ",
-		buf_cstr(&table), buf_cstr(&table), buf_cstr(&table));
+		"'%s'::pg_catalog.text AND ",
+		buf_cstr(&table), buf_cstr(&table), buf_cstr(&table),
+		period_is_dated(&d->period) ? "^_[0-9]{4}(_w?[0-9]{2}){0,3}$" :
+		period_pattern(d->period.method));
 	if (d->schema.n) {
 		buf_str(sql, "n.nspname::pg_catalog.text" PQ_OWN("="));
 		buf_literal(sql, d->schema);
@@ -87,7 +89,7 @@ static int count_of(struct pq *dst, const struct dest *d, int64_t *n, struct err
 	buf_regclass(&sql, d->schema, d->table);
 	buf_fmt(&sql, PQ_OWN("=") "%s", !parted ? "c.oid" : "ANY (SELECT inhparent"
 		" FROM pg_catalog.pg_inherits WHERE inhrelid" PQ_OWN("=") "c.oid)");
-	if (parted)
+	if (parted && d->period.method != PERIOD_LIST)
 		add_named(&sql, d);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
 		*n = pq_int(dst, 0, 0, -1);

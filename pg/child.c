@@ -189,8 +189,10 @@ static void add_moment(struct buf *sql, const struct child_question *ask, enum c
 	char text[PERIOD_LITERAL_MAX];
 
 	rule.method = kind == CHILD_DATE ? PERIOD_DAILY : PERIOD_HOURLY;
-	if (kind != CHILD_TIMESTAMPTZ)
+	if (kind != CHILD_TIMESTAMPTZ) {
 		rule.zoned = false;
+		rule.zone = NULL;
+	}
 	int64_t day_s = 86400, at_s = ask->kept_s;
 	if (kind == CHILD_DATE)         /* the first day that begins after it */
 		at_s = (at_s / day_s + (at_s % day_s > 0)) * day_s;
@@ -205,7 +207,9 @@ static int is_refuted(const struct child_question *ask, const struct child *c,
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off;"
+	buf_str(&sql, PQ_OWN_PATH);
+	style_add_zone(&sql, ask->rule);
+	buf_fmt(&sql, "SET LOCAL row_security = off;"
 		" SET LOCAL constraint_exclusion = on;"
 		"EXPLAIN (COSTS OFF) SELECT FROM %s WHERE ", c->table);
 	buf_ident(&sql, span_of(c->column));
@@ -266,7 +270,8 @@ static void add_youngest(struct buf *sql, const struct period_rule *rule, const 
 	}
 	buf_str(sql, "date_part('epoch', max(");
 	buf_ident(sql, span_of(c->column));
-	buf_fmt(sql, c->kind == CHILD_TEXT ? "::%s))" : ")::%s)", type);
+	buf_fmt(sql, c->kind == CHILD_TEXT ? "::%s)%s)" : ")::%s%s)", type,
+		rule->zone ? "::timestamp" : "");
 	buf_fmt(sql, " + %d, max(", zoned ? rule->zone_s : 0);
 	buf_ident(sql, span_of(c->column));
 	buf_str(sql, ")::text");
@@ -305,7 +310,8 @@ int child_rows(const struct child_question *ask, const struct child *c, enum chi
 	buf_fmt(&sql, PQ_OWN_PATH "SET LOCAL row_security = off;"
 		" SET LOCAL DateStyle = 'ISO, YMD';"
 		"SET LOCAL statement_timeout = %d;", ROWS_TIMEOUT_MS);
-	if (rule->zoned)
+	style_add_zone(&sql, rule);
+	if (rule->zoned && !rule->zone)
 		buf_fmt(&sql, "SET LOCAL TIME ZONE INTERVAL '%c%02d:%02d' HOUR TO MINUTE;",
 			zone_min < 0 ? '-' : '+', abs_min / 60, abs_min % 60);
 	buf_str(&sql, "SELECT ");

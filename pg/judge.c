@@ -184,6 +184,10 @@ static void add_dest(struct buf *inputs, const struct dest *d)
 	buf_str(inputs, " ");
 	buf_literal(inputs, span_of(d->part_field ? d->part_field : ""));
 	buf_fmt(inputs, " %d %d %d", d->period.method, d->period.zoned, d->period.zone_s);
+	if (d->period.named)
+		buf_literal(inputs, span_of(d->part_timezone));
+	if (d->period.method == PERIOD_NUMBER)
+		buf_fmt(inputs, " %" PRId64, d->period.step);
 }
 
 static void add_rule(struct buf *inputs, const struct rule *rule)

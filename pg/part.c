@@ -45,9 +45,14 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 
 	if (d->part_by != PART_BY_NOTHING) {
 		period_literal(&d->period, want->start_s, start);
-		period_literal(&d->period, want->end_s, end);
-		words.start = span_of(start);
-		words.end = span_of(end);
+		if (d->period.method != PERIOD_LIST)
+			period_literal(&d->period, want->end_s, end);
+		words.numbers = d->period.method == PERIOD_NUMBER;
+		words.value = span_of(d->period.method == PERIOD_LIST ? start : NULL);
+		if (!words.value.p) {
+			words.start = span_of(start);
+			words.end = span_of(end);
+		}
 		words.part_field = dest_part_target(d);
 	}
 	int rc = template_expand(sql, span_of(d->part_template), &words, e);

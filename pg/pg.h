@@ -148,6 +148,12 @@ const char *style_client_encoding(const char *source);
  * valid in the style's encoding, and reads times without an offset by its zone, and money by its
  * locale. Errors of pq_open. */
 int style_open(struct pq **dst, const struct conf *, const struct style *, struct err *);
+/* 0, or ERR_CONF if the target knows no zone of that name. Asks once. */
+int style_check_zone(struct pq *dst, struct zone *, struct err *);
+/* Asks the target for n midnights of the zone, as struct zone's ask. */
+int style_ask_midnights(struct pq *dst, struct zone *, struct zone_bound *, size_t n, struct err *);
+/* Appends a statement that makes the transaction's time zone that of the rule, if it is named. */
+void style_add_zone(struct buf *sql, const struct period_rule *);
 /* *zone, *money: does the target know the source's time zone, and the locale of its money? */
 int style_takes(struct pq *dst, const struct style *, bool *zone, bool *money, struct err *);
 /* Appends the source's settings to the error of a date, time or interval that the server refused,
@@ -419,6 +425,10 @@ bool table_is_model(const struct dest *, const struct table *, struct span colum
 /* Appends an expression: the size in bytes of table c.oid, with its partitions, indexes and
  * TOAST. */
 void table_add_size(struct buf *sql, const struct pq *);
+/* Appends a condition of relname, on PostgreSQL's own search_path: may it be the name of one of
+ * dest_table's partitions? oid: the table's. By a list only children of some table are meant: its
+ * values may be anything. */
+void table_add_named(struct buf *sql, const struct dest *, const char *oid);
 
 /* Appends the words of part_template, in lower case, with a blank for everything that is neither a
  * name nor a key word. */

@@ -9,6 +9,7 @@
  * IntervalStyle = sql_standard: it reads all four styles as they were meant; it alone applies a
  * leading minus to all fields, which is how it prints negative intervals.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,7 +70,9 @@ int style_ask(struct pq *src, const struct conf *c, struct style *style, struct 
 	keep(style->interval, sizeof style->interval, pq_value(src, 0, 1));
 	keep(style->zone, sizeof style->zone, pq_value(src, 0, 2));
 	const struct dest *d = conf_dest(c, 0);         /* all have one zone */
-	if (d && d->period.zoned)
+	if (d && d->period.named)
+		keep(style->zone, sizeof style->zone, d->part_timezone);
+	else if (d && d->period.zoned)
 		set_zone(style, d->period.zone_s);
 	keep(style->money, sizeof style->money, pq_value(src, 0, 3));
 	keep(style->encoding, sizeof style->encoding, pq_server(src)->encoding);
@@ -108,13 +111,32 @@ static void add(struct buf *sql, const char *name, const char *value)
 	buf_str(sql, ";");
 }
 
+/* A name that is none may still be a setting: POSIX, where UTC+3 is three hours west. */
+int style_check_zone(struct pq *dst, struct zone *z, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (!z || !z->name || z->known)
+		return 0;
+	buf_str(&sql, PQ_OWN_PATH "SELECT 1 FROM pg_timezone_names WHERE lower(name) = lower(");
+	buf_literal(&sql, span_of(z->name));
+	buf_str(&sql, ") LIMIT 1");
+	if (pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) == 0)
+		err_set(e, ERR_CONF, "part_timezone: dst_db knows no time zone %s (see its view"
+			" pg_timezone_names)", z->name);
+	z->known = !e->code;
+	buf_free(&sql);
+	return e->code;
+}
+
 /* Makes the target's transactions read times and money as the source prints them. */
-static int match(struct pq *dst, const struct style *style, struct err *e)
+static int match(struct pq *dst, const struct conf *c, const struct style *style, struct err *e)
 {
 	struct buf sql = { 0 };
 	bool zone = false, money = false;
 
-	if (style_takes(dst, style, &zone, &money, e) < 0)
+	if (style_check_zone(dst, c->zone, e) < 0 ||
+	    style_takes(dst, style, &zone, &money, e) < 0)
 		return e->code;
 	if (zone)
 		add(&sql, "TimeZone", style->zone);
@@ -142,10 +164,60 @@ int style_open(struct pq **dst, const struct conf *c, const struct style *style,
 		return 0;
 	*dst = pq_open("dst_db", c->dst_db,
 		style_client_encoding(known ? style->encoding : "UTF8"), e);
-	if (*dst && known && match(*dst, style, e) < 0) {
+	if (*dst && known && match(*dst, c, style, e) < 0) {
 		pq_close(*dst);
 		*dst = NULL;
 	}
+	return e->code;
+}
+
+/* Where clocks were put forward up to the midnight l or across it, the microsecond b before it
+ * never was: the server reads a later time. g: how long before l the first such time is. */
+static const char midnights_sql[] =
+	"SELECT date_part('epoch', l::timestamptz)::int8,"
+	" date_part('epoch', (b::timestamptz)::timestamp - b)::int8, coalesce(g, 0)::int8"
+	" FROM (SELECT i, l, l - '1 us'::interval AS b FROM"
+	" (SELECT i, '1970-01-01'::timestamp + make_interval(days => d) AS l FROM"
+	" unnest('{";
+static const char midnights_end[] = "}'::int4[]) WITH ORDINALITY AS u (d, i)) m) n"
+	" LEFT JOIN LATERAL (SELECT max(s) AS g FROM generate_series(1, 86400) s"
+	" WHERE ((l - make_interval(secs => s))::timestamptz)::timestamp"
+	" <> l - make_interval(secs => s)) f ON (b::timestamptz)::timestamp <> b"
+	" ORDER BY i";
+
+static void take_midnights(const struct pq *dst, struct zone_bound *bound, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		bound[i].at_s = pq_int(dst, (int)i, 0, 0);
+		bound[i].gap_s = pq_int(dst, (int)i, 1, 0);
+		bound[i].gap_local_s = bound[i].local_s - pq_int(dst, (int)i, 2, 0);
+	}
+}
+
+void style_add_zone(struct buf *sql, const struct period_rule *rule)
+{
+	if (rule->zone)
+		add(sql, "TimeZone", rule->zone->name);
+}
+
+int style_ask_midnights(struct pq *dst, struct zone *z, struct zone_bound *bound, size_t n,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (style_check_zone(dst, z, e) < 0)
+		return e->code;
+	buf_str(&sql, PQ_OWN_PATH);
+	add(&sql, "TimeZone", z->name);
+	buf_str(&sql, midnights_sql);
+	for (size_t i = 0; i < n; i++)
+		buf_fmt(&sql, "%s%" PRId64, i ? "," : "", bound[i].local_s / DAY_S);
+	buf_str(&sql, midnights_end);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) == (int)n)
+		take_midnights(dst, bound, n);
+	else if (!e->code)
+		err_set(e, ERR_OTHER, "dst_db did not tell when days begin in %s", z->name);
+	buf_free(&sql);
 	return e->code;
 }
 

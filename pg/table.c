@@ -123,6 +123,25 @@ void table_add_size(struct buf *sql, const struct pq *dst)
 		buf_str(sql, total);
 }
 
+void table_add_named(struct buf *sql, const struct dest *d, const char *oid)
+{
+	size_t n = period_suffix_len(d->period.method);
+	struct buf table = { 0 };
+
+	buf_literal(&table, d->table);
+	const char *name = buf_cstr(&table);
+	if (period_is_dated(&d->period))
+		buf_fmt(sql, "right(relname::text, %zu) ~ '%s' AND left(relname::text, -%zu) = %s",
+			n, period_pattern(d->period.method), n, name);
+	else
+		buf_fmt(sql, "left(relname::text, length(%s)) = %s AND substr(relname::text,"
+			" length(%s) + 1) ~ '%s'", name, name, name,
+			period_pattern(d->period.method));
+	if (d->period.method == PERIOD_LIST)
+		buf_fmt(sql, " AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = %s)", oid);
+	buf_free(&table);
+}
+
 /* Does a partition generate the columns that dest_table generates? Children do, and so do copies of
  * it if part_template says so. */
 static bool is_inherited(const struct dest *d)

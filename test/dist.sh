@@ -65,6 +65,7 @@ installs() {
 		./share/fish/vendor_completions.d/tdispatch.fish
 		./share/man/man1/tdispatch.1
 		./share/man/man5/tdispatch.ini.5
+		./share/man/man7/tdispatch-examples.7
 		./share/zsh/site-functions/_tdispatch
 		END
 		grep -qx 'ExecStart=/opt/td/bin/tdispatch /etc/tdispatch/%i.ini' "$WORK/root/opt/td/lib/systemd/system/tdispatch@.service"
@@ -93,6 +94,7 @@ tarball_has_its_files() {
 		./licenses/openssl.txt
 		./licenses/postgresql.txt
 		./tdispatch
+		./tdispatch-examples.7
 		./tdispatch.1
 		./tdispatch.ini
 		./tdispatch.ini.5

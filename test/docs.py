@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 PROGRAM, CHECK, *MORE = sys.argv[1:]
-MAN1, MAN5 = "dist/man/tdispatch.1", "dist/man/tdispatch.ini.5"
+MAN1, MAN5, MAN7 = "dist/man/tdispatch.1", "dist/man/tdispatch.ini.5", "dist/man/tdispatch-examples.7"
 README_LINES = 150
 SAMPLE_LINES = 13
 LEAST = {"job_name": "x", "src_db": "dbname=a", "dst_db": "dbname=b", "queue_name": "q", "dest_table": "t"}
@@ -250,13 +250,13 @@ def blocks(page):
 
 
 def check_examples():
-    configs = [b for b in blocks(MAN5) if re.search(r"^part_field = ", b, re.M)]
-    expect(len(configs) >= 3, f"{MAN5}: its examples are not found")
+    configs = [b for b in blocks(MAN5) + blocks(MAN7) if re.search(r"^part_field = ", b, re.M)]
+    expect(len(configs) >= 9, f"{MAN5}: its examples are not found")
     for block in configs:
         if not block.startswith("["):
             block = "[tdispatch]\n" + "".join(f"{k} = {v}\n" for k, v in LEAST.items()) + block
         said = shown(block)
-        expect(said.returncode == 0 and not said.stderr, f"{MAN5}: an example: {said.stderr.strip()}")
+        expect(said.returncode == 0 and not said.stderr, f"an example: {said.stderr.strip()}")
     known = real_switches()
     for line in "".join(blocks(MAN1)).splitlines():
         for name in re.findall(r" --(\w[\w-]*)", line) if line.startswith("tdispatch ") else []:

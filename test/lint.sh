@@ -47,7 +47,7 @@ long_lines() {
 report "clang warns of nothing" "$(objects clang)"
 report "gcc warns of nothing" "$(objects gcc)"
 report "layers are in order" "$(test/layers.sh build/lint/*.o 2>&1 | grep -v '^layers are in order')"
-for page in dist/man/tdispatch.1 dist/man/tdispatch.ini.5; do
+for page in dist/man/*.[157]; do
 	report "$page: mandoc" "$(mandoc -T lint $page 2>&1 | grep -v 'referenced manual not found')" # before it is installed
 	report "$page: man" "$(LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null)"
 done

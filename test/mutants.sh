@@ -31,7 +31,7 @@ mutants() {
 		a name in a template is not quoted | event/template.c | s/buf_ident(&x->piece, name)/buf_add(\&x->piece, name.p, name.n)/ | unit template
 		a quote within a string is not doubled | event/template.c | s/(place != SQL_CODE/(0 \&\& place != SQL_CODE/ | unit template
 		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
-		an event may name a column twice | event/route.c | s/r->seen\[wanted\] == r->row/0/ | unit route
+		an event may name a column twice | event/wanted.c | s/w->seen\[wanted\] == w->row/0/ | unit route
 		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
 		any column is the one that was there | event/event.h | s/!same_bytes(c->rest.p + at, name.p, name.n)/0/ | unit route
 		any name of JSON is the one that was there | event/format.c | s/!same_bytes(p, name.p, name.n)/0/ | unit route

@@ -23,7 +23,7 @@ case_files() {
 ./usr/share/doc/tdispatch/copyright ./usr/share/doc/tdispatch/examples/cube_dispatcher.md \
 ./usr/share/doc/tdispatch/examples/queue_loader.md ./usr/share/doc/tdispatch/examples/tdispatch.ini \
 ./usr/share/fish/vendor_completions.d/tdispatch.fish ./usr/share/lintian/overrides/tdispatch \
-./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz ./usr/share/zsh/vendor-completions/_tdispatch "
+./usr/share/man/man1/tdispatch.1.gz ./usr/share/man/man5/tdispatch.ini.5.gz ./usr/share/man/man7/tdispatch-examples.7.gz ./usr/share/zsh/vendor-completions/_tdispatch "
 	cmp root/usr/bin/tdispatch "$TDISPATCH"
 	expect_eq "$(root/usr/bin/tdispatch --ini)" "$(cat root/usr/share/doc/tdispatch/examples/tdispatch.ini)"
 	for word in 'ISC licence' musl PostgreSQL Apache; do

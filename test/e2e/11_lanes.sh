@@ -188,7 +188,7 @@ case_config_changed_after_a_half() {
 	local change switch
 	half_a_batch
 	dst "create table others (id int, day date, note text) partition by range (day)"
-	for change in part_method=monthly part_method=weekly part_field= part_timezone=UTC dest_table=public.orders dest_table=others; do
+	for change in part_method=monthly part_method=weekly part_field= part_timezone=UTC part_timezone=Europe/Berlin part_method=list dest_table=public.orders dest_table=others; do
 		for switch in --check --dry-run --once; do
 			expect_exit 1 "$TDISPATCH" $switch job.ini --set lanes=2 --set part_template= --set $change
 			cat out err >both

@@ -3,7 +3,8 @@
  * and what binary_put makes of it in hexadecimal digits, for a server to compare; those that are
  * left to the server are left out.
  *
- * Linked with: base/buf.c event/date.c event/period.c urlenc.c event/json.c event/format.c
+ * Linked with: base/buf.c event/date.c event/zone.c event/list.c event/period.c urlenc.c
+ * event/json.c event/format.c
  */
 #include <ctype.h>
 

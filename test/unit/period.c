@@ -1,6 +1,8 @@
 /* Tests of period.c: which period a date's text falls into, its name and its bounds. */
 #include "../../base/buf.c"
 #include "../../event/date.c"
+#include "../../event/list.c"
+#include "../../event/zone.c"
 #include "../../event/period.c"
 #include "unit.h"
 
@@ -527,13 +529,14 @@ static void test_moments(void)
 
 /* ---- part_timezone */
 
-static const struct { const char *text; int offset_s; } zones[] = {       /* 99: refused */
+/* 99: refused; 77: it may be a zone's name */
+static const struct { const char *text; int offset_s; } zones[] = {
 	{ "UTC", 0 }, { "+00", 0 }, { "-00:00", 0 }, { "+02", 7200 }, { "+02:00", 7200 },
 	{ "-05:00", -18000 },
 	{ "+05:45", 20700 }, { "-03:30", -12600 }, { "+14:00", 50400 }, { "-12", -43200 },
-	{ "", 99 }, { "utc", 99 }, { "UTC ", 99 }, { "Z", 99 }, { "GMT", 99 }, { "Text", 99 },
+	{ "", 99 }, { "utc", 77 }, { "UTC ", 99 }, { "Z", 77 }, { "GMT", 77 }, { "Text", 77 },
 	{ "text ", 99 },
-	{ "Europe/Berlin", 99 }, { "UTC+2", 99 }, { "2", 99 }, { "02:00", 99 }, { "+2", 99 },
+	{ "Europe/Berlin", 77 }, { "UTC+2", 77 }, { "2", 99 }, { "02:00", 99 }, { "+2", 99 },
 	{ "+", 99 },
 	{ "+02:", 99 }, { "+02:0", 99 }, { "+02:60", 99 }, { "+16", 99 }, { "+99", 99 },
 	{ "+02:00:30", 99 },
@@ -547,10 +550,10 @@ static void test_zones(void)
 	for (size_t i = 0; i < COUNT(zones); i++) {
 		struct period_rule rule = { .zone_s = 12345 };
 		bool ok = period_zone(&rule, zones[i].text);
-		snprintf(got, sizeof got, ok ? "%s %d" : "refused", rule.zoned ? "zoned" :
-			"as written", rule.zone_s);
-		snprintf(wanted, sizeof wanted, zones[i].offset_s == 99 ? "refused" : "zoned %d",
-			zones[i].offset_s);
+		snprintf(got, sizeof got, ok ? "%s %d" : "refused", rule.named ? "named" :
+			rule.zoned ? "zoned" : "as written", rule.zone_s);
+		snprintf(wanted, sizeof wanted, zones[i].offset_s == 99 ? "refused" :
+			zones[i].offset_s == 77 ? "named 0" : "zoned %d", zones[i].offset_s);
 		check_span("zone", span_of(zones[i].text), span_of(got), span_of(wanted));
 	}
 	struct period_rule rule = { .zoned = true, .zone_s = 7200 };

@@ -2,7 +2,7 @@
  * Tests of route.c: which columns a row has, and where in the event they stand.
  *
  * Linked with: base/buf.c base/tally.c urlenc.c event/json.c event/format.c event/filter.c
- * event/shape.c
+ * event/shape.c event/wanted.c
  */
 #include "../../event/route.c"
 #include "unit.h"

@@ -1,20 +1,21 @@
 /*
  * Tests of rules: which one an event has, and which destination.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/date.c event/period.c event/sql.c
- * event/template.c event/nesting.c event/filter.c event/told.c conf/dest.c conf/key.c conf/rule.c
+ * Linked with: base/buf.c base/tally.c urlenc.c event/date.c event/zone.c event/list.c
+ * event/period.c event/sql.c event/template.c event/nesting.c event/filter.c event/told.c
+ * conf/dest.c conf/key.c conf/rule.c
  */
 #include "unit.h"
 
 static struct rule rule_of(char *section, bool by_type, char *dest_table)
 {
-	static char fields[] = "*", zone[] = "text", day[] = "day";
+	static char fields[] = "*", zone[] = "text", day[] = "day", daily[] = "daily";
 
 	return (struct rule){
 		.section = section, .pattern = span_of(section), .by_type = by_type,
 		.by_name = strstr(dest_table, "%(") != NULL,
 		.dest = { .dest_table = dest_table, .fields = fields, .part_timezone = zone,
-			.part_field = day, .part_method = PERIOD_DAILY },
+			.part_field = day, .part_method = daily },
 	};
 }
 

@@ -3,7 +3,7 @@
  * order, whatever waits, fails or is refused, and memory is bounded.
  *
  * Linked with: base/buf.c base/tally.c urlenc.c event/json.c event/format.c event/told.c
- * event/binary.c event/date.c event/period.c
+ * event/binary.c event/date.c event/zone.c event/list.c event/period.c
  * load/block.c load/stream.c load/fault.c load/lane.c load/sink.c
  */
 #include "unit.h"
