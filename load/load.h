@@ -27,7 +27,9 @@ struct stream {                         /* of one partition and column list */
 
 	/* for others to read */
 	unsigned char lane;
+	bool staged;                    /* its rows go to a staging table, with these numbers: */
 	uint32_t of;                    /* the number of its destination */
+	int32_t part, kind;
 	char table[NAME_BYTES_MAX + 1]; /* the partition, without schema */
 
 	/* private again */
@@ -44,6 +46,9 @@ struct stream {                         /* of one partition and column list */
  * ERR_DATA: the event cannot be decoded, and nothing is added. */
 int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
 	const struct span *values, const struct event *, struct err *);
+/* Removes the row that the last stream_put has added to the stream. No lane_pump may have come in
+ * between. */
+void stream_take_back(struct sink *, struct stream *);
 
 /* ---- fault.c: finding the row that made a COPY fail */
 
@@ -81,6 +86,13 @@ struct sink_types {                     /* where the sink learns column types; a
 	/* Are the types of all columns of the shape known? If so, sets their kinds. */
 	bool (*kinds)(void *arg, size_t of, int64_t start_s, const struct shape *,
 		enum binary_kind *);
+	/* Rows for the table will go to the destination's staging table: makes that, unless the
+	 * lane's transaction has it: *made. */
+	int (*stage)(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,
+		bool *made, struct err *);
+	/* As kinds, of the columns of that staging table. */
+	bool (*stage_kinds)(void *arg, size_t lane, size_t of, const struct shape *,
+		enum binary_kind *);
 };
 
 struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
@@ -92,6 +104,10 @@ struct stream *sink_find(struct sink *, int64_t start_s, uint64_t shape);
  * All are copied. The sink may forget a stream in which no rows wait, when another is added. */
 struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shape, size_t lane,
 	struct span table, const char *target, const char *columns);
+/* The stream, just added, is for a staging table, whose rows are counted by sink_count. part, kind:
+ * what its rows say besides. */
+void sink_stage(struct stream *, size_t part, size_t kind);
+void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);
 void sink_forget(struct sink *);                /* drops all streams and rows */
 /* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
  * savepoint, so that an error can be traced to a row. */
@@ -397,6 +413,24 @@ void known_clear(struct known *);               /* forgets and frees everything 
 /* As those of struct sink_types. */
 int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
 bool known_kinds(const struct known *, int64_t start_s, const struct shape *, enum binary_kind *);
+/* The same for a table with these columns. */
+bool known_kinds_of(const struct table_columns *, const struct shape *, enum binary_kind *);
+
+/* ---- action.c: what an event does to a table that keeps the latest row of each key */
+
+#define ACTION_KEY_MAX 32               /* columns: no index of the target has more */
+
+struct way;
+struct action_keys;
+void action_free(struct action_keys *);         /* takes NULL */
+/* The indexes in shape, which is the route's last one, of the n columns of the event's key, in the
+ * order of their names. Valid until the next call. ERR_DATA: there is no key, or one of its columns
+ * is not written. */
+int action_key(struct way *, const struct route *, const struct event *, const struct shape *,
+	const size_t **at, size_t *n, struct err *);
+/* Their values. ERR_DATA: one is NULL. */
+int action_values(const struct shape *, const size_t *at, size_t n, const struct span *values,
+	struct span *key, struct err *);
 
 /* ---- dests.c: a job's destinations, and which of them an event's row goes to */
 
@@ -418,6 +452,7 @@ struct place {                          /* a dest_table, as far as it is known *
 
 	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which upkeep looks again */
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
+	char *source;                   /* keep_latest: the one source table, or NULL */
 	struct tally stay;              /* old by their names, and not removed in the last look */
 };
 
@@ -430,6 +465,11 @@ struct way {                            /* to a place, from the source tables of
 	bool ready;                     /* private to places.c */
 	struct route *route;
 	struct row_dates dates;
+
+	/* keep_latest: */
+	struct route *old;              /* of rows that are to go */
+	struct row_dates old_dates;
+	struct action_keys *keys;       /* private to action.c */
 };
 
 struct source {                         /* a source table, or a type of events that name none */
@@ -453,6 +493,7 @@ struct dests {                          /* zeroed before use */
 	struct source *last;            /* of the last event */
 	const struct style *style;      /* of the events */
 	struct sink *sink;              /* their rows; NULL before places_open */
+	struct stagings *stagings;      /* the same */
 };
 
 /* Adds the destinations whose names the config says, unless it was done. style: of the events, and
@@ -462,6 +503,47 @@ void dests_free(struct dests *);                /* and zeroes it; all but `parts
 /* Where the event's table leads, without rules the only source. Adds the destination if a pattern
  * leads to it for the first time. Valid until the next call. */
 struct source *dests_source(struct dests *, const struct conf *, const struct event *);
+
+/* ---- staging.c: what waits in staging tables, with row_mode = keep_latest */
+
+struct staging {                        /* of a destination */
+	const struct place *place;
+	bool used;                      /* in this pass */
+	struct shape *key;              /* the key's columns, and what a delete consists of */
+	uint32_t key_id;                /* tells keys apart */
+	struct staged_part { int64_t start_s; size_t lane; char *name; } *part; /* by number */
+	size_t npart, part_cap;
+	char **kind;                    /* column lists, by number - 1 */
+	size_t nkind, kind_cap;
+	struct stage stage[LANES_MAX];  /* of the lanes; without columns: not there */
+
+	/* private */
+	size_t *sorted, sorted_cap;     /* part, by start_s */
+};
+
+struct stagings;                        /* of all destinations */
+
+/* prefix: of the names of its tables. stagings_free takes NULL. */
+struct stagings *stagings_new(const struct dests *, const char *prefix);
+void stagings_free(struct stagings *);
+void stagings_begin(struct stagings *);         /* a pass, in new transactions */
+void stagings_forget(struct stagings *);        /* all but the keys; takes NULL */
+/* The place's; added if it is not there. */
+struct staging *stagings_at(struct stagings *, const struct place *);
+/* The next one from *i on, NULL after the last. */
+struct staging *stagings_next(const struct stagings *, size_t *i);
+/* Appends the table's name for COPY. */
+void stagings_name(const struct stagings *, const struct staging *, struct buf *name);
+/* The number of a partition; of a column list. */
+size_t staging_part(struct staging *, int64_t start_s, size_t lane, struct span name);
+size_t staging_kind(struct staging *, const char *columns);
+/* From now on the key has these columns, which are sorted. false: rows wait that have another. */
+bool staging_key(struct staging *, const struct span *names, size_t n);
+/* As those of struct sink_types. */
+int stagings_make(struct stagings *, struct pq *dst, size_t lane, size_t of, const char *table,
+	bool *made, struct err *);
+bool stagings_kinds(const struct stagings *, size_t lane, size_t of, const struct shape *,
+	enum binary_kind *);
 
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
@@ -622,7 +704,9 @@ void places_committed(struct dests *, struct watch *);  /* reports what was crea
 unsigned row_parts(const struct conf *);
 /* Finds the format of the event's data, and what its type says: ev->op. */
 void row_tell(const struct job *, struct event *, enum format *);
-/* In all three ERR_DATA is the only error. */
+/* In all four ERR_DATA is the only error. */
+/* Does the destination's row_mode take events of the type? */
+int row_check_mode(const struct dest *, const struct event *, struct err *);
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, enum format, struct err *);
 /* Can the target's encoding express the names of its columns, and its type? */
@@ -647,6 +731,7 @@ struct pass {
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
+	struct stagings *stagings;      /* NULL: the job's */
 	bool dry;                       /* rows are made and counted, not sent */
 	pass_place *place;              /* NULL: the partition itself, created if missing */
 	void *place_for;                /* for place */
@@ -670,6 +755,12 @@ struct pass {
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
+
+/* ---- merge.c: the end of a batch with row_mode = keep_latest */
+
+/* Called after pass_run, in the open transactions: the last rows of the keys replace the target's.
+ * Events that the target refuses become dead letters. */
+int merge_run(struct pass *, struct err *);
 
 /* ---- verify.c: comparing a batch with its events */
 

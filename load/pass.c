@@ -177,6 +177,44 @@ static uint64_t shape_id(const struct way *w, const struct shape *shape)
 	return (uint64_t)w->number << 32 | route_shape_id(w->route, shape);
 }
 
+static struct stagings *stagings_of(const struct pass *p)
+{
+	return p->stagings ? p->stagings : p->job->dests.stagings;
+}
+
+/* Adds a stream into the place's staging table. kind: of its rows, 0 for deletes. */
+static struct stream *add_staged(struct pass *p, struct place *k, const struct part_want *want,
+	uint64_t id, size_t kind, const char *columns)
+{
+	struct stagings *all = stagings_of(p);
+	struct staging *g = stagings_at(all, k);
+	struct buf table = { 0 }, list = { 0 };
+	size_t lane = job_lane_of(p->job, want->name);
+
+	stagings_name(all, g, &table);
+	buf_str(&list, columns);
+	stage_add_columns(&list);
+	struct stream *stream = sink_add(p->sink, k->number, want->start_s, id, lane, want->name,
+		buf_cstr(&table), buf_cstr(&list));
+	sink_stage(stream, staging_part(g, want->start_s, lane, want->name), kind);
+	buf_free(&table);
+	buf_free(&list);
+	return stream;
+}
+
+static struct stream *add_stream(struct pass *p, const struct way *w, const struct part_want *want,
+	const struct shape *shape, const char *table)
+{
+	uint64_t id = shape_id(w, shape);
+
+	if (w->dest->row_mode == ROWS_KEEP_LATEST)
+		return add_staged(p, w->place, want, id,
+			staging_kind(stagings_at(stagings_of(p), w->place), shape->columns),
+			shape->columns);
+	return sink_add(p->sink, w->place->number, want->start_s, id,
+		job_lane_of(p->job, want->name), want->name, table, shape->columns);
+}
+
 /* Adds the stream for the period and shape. NULL: an error. */
 static struct stream *open_stream(struct pass *p, const struct way *w, const struct event *ev,
 	int64_t start_s, const struct shape *shape, struct err *e)
@@ -194,9 +232,7 @@ static struct stream *open_stream(struct pass *p, const struct way *w, const str
 	};
 	want.old = age_may_be_loose(p->job, d, want.name);
 	if (find_place(p, w->place, &want, ev, shape, &table, e) == 0)
-		stream = sink_add(p->sink, w->place->number, start_s, shape_id(w, shape),
-			job_lane_of(p->job, want.name), want.name, buf_cstr(&table),
-			shape->columns);
+		stream = add_stream(p, w, &want, shape, buf_cstr(&table));
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
@@ -290,11 +326,13 @@ static int no_stream(struct pass *p, const struct dest *d, const struct event *e
 	return e->code;
 }
 
-/* Skips and counts truncates, and the events of PgQ's own programs. */
-static bool skip_rowless(struct pass *p, const struct event *ev)
+/* Skips and counts truncates, and the events of PgQ's own programs. d: where the event goes, or
+ * NULL. */
+static bool skip_rowless(struct pass *p, const struct event *ev, const struct dest *d)
 {
 	bool json = type_is_json(ev->type);
-	bool truncate = span_is(json ? ev->op : ev->type, "R");
+	bool truncate = span_is(json ? ev->op : ev->type, "R") &&
+		(!d || d->row_mode == ROWS_LOG || d->on_truncate == ON_TRUNCATE_SKIP);
 	bool own = ev->type.n >= 4 && memcmp(ev->type.p, "pgq.", 4) == 0;
 
 	p->truncates += truncate;
@@ -332,6 +370,229 @@ static int take_event(struct pass *p, struct way *w, const struct event *ev, enu
 	return e->code;
 }
 
+/* ---- row_mode = keep_latest */
+
+struct goner {                          /* a row that is to go */
+	struct event event;             /* its data is that row */
+	int64_t start_s;
+	struct span key[ACTION_KEY_MAX];
+	size_t n;
+};
+
+/* The one key of the batch's rows for the place. */
+static int check_key(struct pass *p, struct way *w, const struct shape *shape, const size_t *at,
+	size_t n, struct err *e)
+{
+	struct staging *g = stagings_at(stagings_of(p), w->place);
+	struct span names[ACTION_KEY_MAX];
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = shape->target[at[i]];
+	if (!staging_key(g, names, n))
+		return err_set(e, ERR_DATA, "the event has another key than those before it in the"
+			" batch: %s", g->key->columns);
+	g->used = true;
+	return 0;
+}
+
+/* The key's columns and values in a row of the way, found by the route. */
+static int find_key(struct pass *p, struct way *w, const struct route *route,
+	const struct event *ev, const struct shape *shape, const struct span *values,
+	struct span *key, size_t *n, struct err *e)
+{
+	const size_t *at;
+
+	if (action_key(w, route, ev, shape, &at, n, e) < 0 ||
+	    check_key(p, w, shape, at, *n, e) < 0)
+		return e->code;
+	return action_values(shape, at, *n, values, key, e);
+}
+
+/* data: the row that is to go; its other columns do not matter. */
+static int read_goner(struct pass *p, struct way *w, const struct event *ev, struct span data,
+	enum format format, struct goner *g, struct err *e)
+{
+	const struct shape *shape;
+	const struct span *values;
+	struct span part;
+
+	g->event = *ev;
+	g->event.data = data;
+	if (row_check(&g->event, format, e) < 0 ||
+	    route_row(w->old, format, data, &shape, &values, &part, e) < 0 ||
+	    row_period(&w->old_dates, &g->event, format, part, &g->start_s, e) < 0)
+		return e->code;
+	return find_key(p, w, w->old, &g->event, shape, values, g->key, &g->n, e);
+}
+
+/* Adds the stream of the keys that are to go from the period. Their partition is not created for
+ * them. */
+static struct stream *open_goners(struct pass *p, const struct way *w, int64_t start_s, uint64_t id,
+	const struct shape *key)
+{
+	struct buf name = { 0 };
+
+	part_name(&name, w->dest, start_s);
+	const struct part_want want = {
+		.name = { name.p, name.len }, .start_s = start_s,
+	};
+	struct stream *stream = add_staged(p, w->place, &want, id, 0, key->columns);
+	buf_free(&name);
+	return stream;
+}
+
+/* Is the lane's part of the event read? A lane that has the batch already reads it again where it
+ * may find bad events: what another lane has of these must be left out, too. */
+static bool reads_lane(const struct pass *p, size_t lane)
+{
+	return p->job->loads[lane] || p->keep;
+}
+
+/* *stream: where it was put, also if it was not. */
+static int put_goner(struct pass *p, struct way *w, const struct goner *g, enum format format,
+	struct stream **stream, struct err *e)
+{
+	const struct staging *staging = stagings_at(stagings_of(p), w->place);
+	uint64_t id = (uint64_t)w->number << 32 | UINT32_C(1) << 31 | staging->key_id;
+
+	*stream = sink_find(p->sink, g->start_s, id);
+	if (!*stream)
+		*stream = open_goners(p, w, g->start_s, id, staging->key);
+	if (p->scan || !reads_lane(p, (*stream)->lane))
+		return 0;
+	return stream_put(p->sink, *stream, staging->key, format, g->key, &g->event, e);
+}
+
+static bool is_same_row(const struct goner *g, int64_t start_s, const struct span *key)
+{
+	bool same = g->start_s == start_s;
+
+	for (size_t i = 0; i < g->n && same; i++)
+		same = span_eq(g->key[i], key[i]);
+	return same;
+}
+
+static int take_delete(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	struct stream **stream, struct err *e)
+{
+	struct goner g;
+
+	if (read_goner(p, w, ev, ev->data, format, &g, e) == 0 &&
+	    put_goner(p, w, &g, format, stream, e) == 0 && !p->scan)
+		p->rows++;
+	return e->code;
+}
+
+/* A row of the event, and what becomes of it. */
+struct upsert {
+	const struct shape *shape;
+	const struct span *values;
+	int64_t start_s;
+	struct span key[ACTION_KEY_MAX];
+	size_t n;
+};
+
+static int read_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	struct upsert *u, struct err *e)
+{
+	struct span part;
+
+	if (row_check(ev, format, e) < 0 ||
+	    route_row(w->route, format, ev->data, &u->shape, &u->values, &part, e) < 0 ||
+	    row_period(&w->dates, ev, format, part, &u->start_s, e) < 0)
+		return e->code;
+	return find_key(p, w, w->route, ev, u->shape, u->values, u->key, &u->n, e);
+}
+
+/* The stream of the new row. NULL: it goes nowhere, as *late says, or there is an error. */
+static struct stream *stream_of_upsert(struct pass *p, struct way *w, const struct event *ev,
+	const struct upsert *u, bool *late, struct err *e)
+{
+	struct stream *stream = sink_find(p->sink, u->start_s, shape_id(w, u->shape));
+
+	*late = !stream && is_late(p, w->dest, ev, u->start_s, e);
+	if (!stream && !*late)
+		stream = open_stream(p, w, ev, u->start_s, u->shape, e);
+	return stream;
+}
+
+/* Puts the new row, and before it the old one of a move, which goes: both or none. *stream: of the
+ * new one, NULL if it goes nowhere. */
+static int put_both(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	const struct goner *g, const struct upsert *u, struct stream **stream, struct err *e)
+{
+	struct stream *from = NULL;
+	bool comes = *stream && reads_lane(p, (*stream)->lane), goes = false;
+
+	if (g) {
+		int rc = put_goner(p, w, g, format, &from, e);
+		goes = reads_lane(p, from->lane);
+		if (*stream)            /* the sink may have forgotten it for the other */
+			*stream = sink_find(p->sink, u->start_s, shape_id(w, u->shape));
+		if (comes && !*stream)
+			*stream = open_stream(p, w, ev, u->start_s, u->shape, e);
+		if (rc < 0)
+			return rc;
+	}
+	if (e->code || p->scan || !comes)
+		return e->code;
+	if (stream_put(p->sink, *stream, u->shape, format, u->values, ev, e) < 0 && goes)
+		stream_take_back(p->sink, from);
+	return e->code;
+}
+
+static int take_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	struct stream **stream, struct err *e)
+{
+	struct upsert u;
+	struct goner g;
+	bool moved = false, late;
+
+	if (read_upsert(p, w, ev, format, &u, e) < 0)
+		return e->code;
+	if (ev->old.p && span_is(ev->op, "U")) {
+		if (read_goner(p, w, ev, ev->old, format, &g, e) < 0)
+			return e->code;
+		moved = !is_same_row(&g, u.start_s, u.key);
+	}
+	*stream = stream_of_upsert(p, w, ev, &u, &late, e);
+	if (!*stream && !late)
+		return no_stream(p, w->dest, ev, u.start_s, e);
+	if (e->code || (late && w->dest->part_late == PART_LATE_ERROR))
+		return e->code;
+	if (put_both(p, w, ev, format, moved ? &g : NULL, &u, stream, e) == 0 && !p->scan)
+		p->rows++;
+	return e->code;
+}
+
+/* A table has one source, or rows of two would have one key. */
+static int check_source(struct place *k, const struct event *ev, struct err *e)
+{
+	struct span table = ev->table.p ? ev->table : span_of("");
+	struct buf shown = { 0 };
+
+	if (!k->source)
+		k->source = mem_str(table.p, table.n);
+	if (span_is(table, k->source))
+		return 0;
+	buf_printable(&shown, table, 2 * NAME_BYTES_MAX);
+	err_set(e, ERR_DATA, "it is of source table %s, and %s has the rows of %s: with row_mode ="
+		" keep_latest a table has one source table", buf_cstr(&shown), k->dest->dest_table,
+		k->source);
+	buf_free(&shown);
+	return e->code;
+}
+
+/* As take_event. */
+static int take_latest(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	struct stream **stream, struct err *e)
+{
+	if (check_source(w->place, ev, e) < 0)
+		return e->code;
+	return span_is(ev->op, "D") ? take_delete(p, w, ev, format, stream, e) :
+		take_upsert(p, w, ev, format, stream, e);
+}
+
 /* No section tells where the table's events go, or what it tells is wrong. */
 static int no_way(struct pass *p, struct source *s, struct err *e)
 {
@@ -353,7 +614,10 @@ static int dispatch(struct pass *p, struct source *source, const struct event *e
 		p->judged = true;
 		return e->code;
 	}
-	return take_event(p, w, ev, format, stream, e);
+	if (row_check_mode(w->dest, ev, e) < 0)
+		return e->code;
+	return w->dest->row_mode == ROWS_KEEP_LATEST ? take_latest(p, w, ev, format, stream, e) :
+		take_event(p, w, ev, format, stream, e);
 }
 
 /* Do filters leave the event out, or does its section ignore its table? The query has marked those
@@ -374,7 +638,11 @@ static bool is_passed(struct pass *p, const struct event *ev, struct source **so
 static bool is_done(struct pass *p, const struct event *ev, struct source **source)
 {
 	bool passed = is_passed(p, ev, source);
-	bool done = passed || skip_rowless(p, ev);
+	const struct dest *d = *source && (*source)->way ? (*source)->way->dest : NULL;
+	bool done = passed || skip_rowless(p, ev, d);
+
+	if (!done && d && d->row_mode == ROWS_KEEP_ALL && ev->op.p && span_is(ev->op, "D"))
+		passed = done = true;
 	bool ignored = !done && !(*source)->way && !(*source)->why;
 
 	p->passed += passed || ignored;
@@ -436,6 +704,8 @@ static int begin(struct pass *p, struct err *e)
 		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
 	};
 	dead_clear(&p->dead);
+	if (p->stagings)
+		stagings_begin(p->stagings);
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);
 	sink_begin(p->sink, p->careful);

@@ -66,7 +66,7 @@ static int load_letters(struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
+	if (merge_run(p, e) < 0 || dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
 	if (txn_commit(j, NULL, p->sink, e) == 0)
 		places_committed(&j->dests, j->watch);

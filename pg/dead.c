@@ -301,7 +301,7 @@ int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct er
 int dead_has_parts(struct pq *dst, unsigned parts, struct err *e)
 {
 	static const unsigned needs[LATER] = {
-		EVENT_BATCH_TIME | EVENT_LOCAL_BATCH_TIME, EVENT_TXID,
+		EVENT_BATCH_TIME | EVENT_LOCAL_BATCH_TIME, EVENT_TXID, 0, EVENT_OLD,
 	};
 	unsigned lacks;
 

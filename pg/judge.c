@@ -184,6 +184,10 @@ static void add_dest(struct buf *inputs, const struct dest *d)
 	buf_str(inputs, " ");
 	buf_literal(inputs, span_of(d->part_field ? d->part_field : ""));
 	buf_fmt(inputs, " %d %d %d", d->period.method, d->period.zoned, d->period.zone_s);
+	if (d->row_mode != ROWS_LOG) {
+		buf_fmt(inputs, " %d ", d->row_mode);
+		buf_literal(inputs, span_of(d->row_key ? d->row_key : ""));
+	}
 }
 
 static void add_rule(struct buf *inputs, const struct rule *rule)
@@ -222,8 +226,8 @@ static void refuse_change(const struct judge_case *c, struct verdict *v, size_t 
 		" batch (--once), and change after that", c->batch->id,
 		version ?
 		"by another version of tdispatch, with another rule for the lanes of rows" :
-		"with other sections or other values of dest_table, part_field, part_method or"
-		" part_timezone",
+		"with other sections or other values of dest_table, row_mode, row_key, part_field,"
+		" part_method or part_timezone",
 		version ? "Let that version" : "Put the old values back, let them");
 }
 

@@ -426,6 +426,48 @@ void table_words(struct buf *, const struct dest *);
 /* Does part_template make children of a table, by partition of, attach partition or inherits? */
 bool table_makes_children(const struct dest *);
 
+/* ---- stage.c: rows of a batch that wait for its end, where only a key's last row counts */
+
+struct stage {                          /* a temporary table of one data transaction */
+	char name[40];                  /* without schema */
+	struct stage_key { struct span name; char *equals; } *key;      /* names are borrowed */
+	size_t nkey;
+	struct table_columns *columns;  /* the target's; NULL before stage_create */
+};
+
+/* Creates it, with the columns of table model and those of stage_add_columns. */
+int stage_create(struct pq *, struct stage *, const struct dest *, struct span model,
+	struct err *);
+void stage_free(struct stage *);                /* what is in it but the name */
+/* Appends what follows the target's columns in the list of a COPY: id, the event's; part, a
+ * partition's number; kind, that of the column list, 0 for a delete, which has the key alone. */
+#define STAGE_COLUMNS 3
+void stage_add_columns(struct buf *columns);
+
+struct stage_part {                     /* a partition, and its number in the staging table */
+	struct span schema, table;
+	size_t number;
+	bool ordered;                   /* its rows are inserted in the order of ev_id */
+};
+
+struct stage_range { int64_t first, last; };    /* of ev_id */
+
+/* All append statements. The last rows of each partition and key are collected first; many: there
+ * are many partitions, or ranges. */
+void stage_add_last(struct buf *sql, const struct stage *, bool many);
+/* Appends a query for what there is: part, kind, number of rows. */
+void stage_add_count(struct buf *sql, const struct stage *);
+/* From now on the events in ids, which commas separate, count as not having been. */
+void stage_add_forget(struct buf *sql, const struct stage *, const char *ids);
+/* Deletes the keys' rows from the partition, and inserts their last ones of one kind. range: only
+ * those; NULL: all. */
+void stage_add_delete(struct buf *sql, const struct stage *, const struct stage_part *,
+	const struct stage_range *);
+void stage_add_insert(struct buf *sql, const struct stage *, const struct stage_part *,
+	size_t kind, const char *columns, const struct stage_range *);
+/* Runs them. ERR_DATA: a row is at fault. *rows: of the last statement. */
+int stage_run(struct pq *, const char *sql, int64_t *rows, struct err *);
+
 /* ---- admit.c: may rows go to a table? */
 
 struct table_name {
