@@ -755,6 +755,29 @@ struct pass {
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
+/* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
+ * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
+int pass_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+
+/* ---- narrow.c: finding the event whose row a table refuses at the end of a batch */
+
+struct narrow {                         /* a statement for many rows */
+	struct pass *pass;
+	struct pq *dst;
+	size_t lane, of;                /* of: the destination's number */
+	const struct stage *stage;
+	struct stage_part part;
+	size_t kind;                    /* of the rows that it inserts; 0: it deletes */
+	const char *columns;            /* of the kind */
+	int64_t stored;                 /* rows */
+};
+
+/* Appends it, for a range, or for all rows. */
+void narrow_add(struct buf *sql, const struct narrow *, const struct stage_range *);
+/* Runs it in ranges; rows that are refused become dead letters. ERR_DATA: the pass keeps none. */
+int narrow_run(struct narrow *, struct err *);
+/* It has failed with e: the pass's fault says where. Returns e's code. */
+int narrow_blame(const struct narrow *, const struct err *);
 
 /* ---- merge.c: the end of a batch with row_mode = keep_latest */
 

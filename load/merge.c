@@ -1,11 +1,11 @@
 /*
  * The end of a batch with row_mode = keep_latest: the last row of each key replaces the one that
- * the target has, in the data transactions, before the positions are written.
+ * the target has, in the data transactions, before the positions are written. The lanes do it at
+ * the same time.
  *
- * Where the target refuses a row, its event is found by halving ranges of ev_id under savepoints.
- * Then all lanes go back to where the rows were only staged, and merge again without the event: it
- * counts as not having been, so that the event before it may be the key's last one, and the other
- * half of a move is left out in its lane, too.
+ * An event whose row the target refuses counts as not having been: the event before it may be its
+ * key's last one then, and the other half of a move is left out in its lane, too. So when one is
+ * found (narrow.c), all lanes go back to where rows were only staged, and merge again without it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,8 +16,20 @@
 #define MANY 4                          /* partitions, from which on an index finds their rows */
 
 struct group {                          /* rows of one partition and kind */
-	size_t part, kind;
-	int64_t rows;
+	size_t part, kind;              /* kind 0: deletes */
+	int64_t rows, stored;           /* stored: -1: not yet */
+	size_t statement;               /* which of the lane's */
+};
+
+struct lane_work {                      /* what a lane does for one destination */
+	struct buf sql;
+	size_t done;                    /* statements that are */
+	int64_t *rows;                  /* of each */
+	size_t cap;
+	struct group *group;            /* by part and kind */
+	size_t n;
+	bool open;                      /* it is not over */
+	struct err e;
 };
 
 struct merged {                         /* what became of a partition's rows */
@@ -29,114 +41,327 @@ struct merged {                         /* what became of a partition's rows */
 
 struct merge {
 	struct pass *p;
-	struct staging *g;              /* at hand, as all that follows: */
-	size_t lane;
-	struct group *group;
-	size_t n;
+	struct staging *g;              /* at hand, with this work: */
+	struct lane_work lane[LANES_MAX];
+	size_t told;                    /* dead letters that all lanes have left out */
+	bool again;                     /* it is not the first round */
 	struct merged *done;            /* of this round, in lanes that load */
 };
 
-static struct pq *connection(const struct merge *m)
+static bool has_stage(const struct merge *m, size_t lane)
 {
-	return m->p->job->dst[m->lane];
+	return m->g->stage[lane].columns;
 }
 
-static const struct stage *stage_of(const struct merge *m)
+/* ---- statements of all lanes at the same time */
+
+static void keep_rows(struct lane_work *l, int64_t rows)
 {
-	return &m->g->stage[m->lane];
+	l->rows = mem_grow(l->rows, l->done, &l->cap, sizeof *l->rows);
+	l->rows[l->done++] = rows;
 }
 
-static struct stage_part part_of(const struct merge *m, size_t number)
+/* Takes the answers that have come. */
+static void take_answers(struct merge *m, size_t lane)
 {
-	return (struct stage_part){
-		.schema = m->g->place->dest->schema, .table = span_of(m->g->part[number].name),
-		.number = number, .ordered = m->p->job->conf->event_order,
-	};
+	struct lane_work *l = &m->lane[lane];
+	struct pq *dst = m->p->job->dst[lane];
+	int64_t rows;
+	int step;
+
+	while ((step = stage_step(dst, &rows, &l->e)) == PQ_READY)
+		keep_rows(l, rows);
+	l->open = step == PQ_WAIT;
 }
 
-/* Says where an error was. Returns its code. */
-static int blame(const struct merge *m, size_t part, const struct err *e)
+static bool is_open(const struct merge *m, size_t lanes)
 {
-	struct pass *p = m->p;
-	struct pq_fault found;
-	const char *table = m->g->part[part].name;
+	for (size_t i = 0; i < lanes; i++)
+		if (m->lane[i].open)
+			return true;
+	return false;
+}
 
-	pq_copy_fault(connection(m), span_of(table), &found);
-	p->fault = (struct sink_fault){ .event = -1, .of = m->g->place->number };
-	snprintf(p->fault.table, sizeof p->fault.table, "%s", table);
-	memcpy(p->fault.column, found.column, sizeof p->fault.column);
-	p->event = -1;
+/* Sends the lanes' statements, and waits for all answers. An error is the lane's own, but for one
+ * of waiting. */
+static int run_lanes(struct merge *m, struct err *e)
+{
+	struct job *j = m->p->job;
+
+	for (size_t i = 0; i < j->lanes; i++) {
+		struct lane_work *l = &m->lane[i];
+		l->done = 0;
+		l->open = l->sql.len && stage_send(j->dst[i], buf_cstr(&l->sql), &l->e) == 0;
+		l->sql.len = 0;
+	}
+	for (;;) {
+		for (size_t i = 0; i < j->lanes; i++)
+			if (m->lane[i].open)
+				take_answers(m, i);
+		if (!is_open(m, j->lanes))
+			return 0;
+		int64_t most_ms = watch_pass(j->watch, m->p->events, sink_bytes(m->p->sink));
+		if (pq_wait(j->dst, j->lanes, most_ms, e) < 0)
+			return e->code;
+	}
+}
+
+/* The first error of a lane, other than one of rows, which is dealt with later. */
+static int first_error(struct merge *m, bool rows_too, struct err *e)
+{
+	for (size_t i = 0; i < m->p->job->lanes && !e->code; i++)
+		if (m->lane[i].e.code && (rows_too || m->lane[i].e.code != ERR_DATA))
+			*e = m->lane[i].e;
 	return e->code;
 }
 
 /* ---- what there is to do */
 
+static void take_groups(struct lane_work *l, const struct pq *dst)
+{
+	free(l->group);
+	l->n = (size_t)pq_rows(dst);
+	l->group = mem_alloc((l->n + 1) * sizeof *l->group);
+	for (size_t i = 0; i < l->n; i++)
+		l->group[i] = (struct group){
+			.part = (size_t)pq_int(dst, (int)i, 0, 0),
+			.kind = (size_t)pq_int(dst, (int)i, 1, 0),
+			.rows = pq_int(dst, (int)i, 2, 0), .stored = -1,
+		};
+}
+
 /* Collects the last rows, and asks which partitions they are of. */
 static int collect(struct merge *m, struct err *e)
 {
-	struct pq *dst = connection(m);
-	struct buf sql = { 0 };
-	int64_t rows;
+	struct job *j = m->p->job;
 
-	stage_add_last(&sql, stage_of(m), m->g->npart > MANY);
-	stage_add_count(&sql, stage_of(m));
-	if (stage_run(dst, buf_cstr(&sql), &rows, e) == 0) {
-		m->n = (size_t)pq_rows(dst);
-		m->group = mem_alloc((m->n + 1) * sizeof *m->group);
-		for (size_t i = 0; i < m->n; i++)
-			m->group[i] = (struct group){
-				(size_t)pq_int(dst, (int)i, 0, 0),
-				(size_t)pq_int(dst, (int)i, 1, 0), pq_int(dst, (int)i, 2, 0),
-			};
+	for (size_t i = 0; i < j->lanes; i++) {
+		m->lane[i].n = 0;
+		if (!has_stage(m, i))
+			continue;
+		stage_add_last(&m->lane[i].sql, &m->g->stage[i], m->g->npart > MANY);
+		stage_add_count(&m->lane[i].sql, &m->g->stage[i]);
 	}
-	buf_free(&sql);
-	return e->code;
+	if (run_lanes(m, e) < 0 || first_error(m, true, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes; i++)
+		if (has_stage(m, i))
+			take_groups(&m->lane[i], j->dst[i]);
+	return 0;
 }
 
-/* Has the partition none but deletes? */
-static bool only_goes(const struct merge *m, size_t i)
+/* Has the partition of the i-th group none but deletes? */
+static bool only_goes(const struct lane_work *l, size_t i)
 {
-	bool last = i + 1 == m->n || m->group[i + 1].part != m->group[i].part;
+	bool last = i + 1 == l->n || l->group[i + 1].part != l->group[i].part;
+	bool first = i == 0 || l->group[i - 1].part != l->group[i].part;
 
-	return m->group[i].kind == 0 && last;
+	return l->group[i].kind == 0 && first && last;
 }
 
 /* Leaves out partitions that are not there, of which nothing can go. */
-static int leave_out_absent(struct merge *m, struct err *e)
+static int leave_out_absent(struct merge *m, size_t lane, struct err *e)
 {
-	struct part_new *list = mem_alloc((m->n + 1) * sizeof *list);
+	struct lane_work *l = &m->lane[lane];
+	struct part_new *list = mem_alloc((l->n + 1) * sizeof *list);
 	size_t n = 0, kept = 0, at;
 
-	for (size_t i = 0; i < m->n; i++)
-		if (only_goes(m, i))
-			list[n++] = (struct part_new){ .name = m->g->part[m->group[i].part].name };
-	if (n && part_look(connection(m), m->g->place->dest, list, n, &at, e) < 0)
-		blame(m, 0, e);
-	for (size_t i = 0, k = 0; i < m->n && n && !e->code; i++) {
-		bool there = !only_goes(m, i) || list[k++].there;
-		if (there)
-			m->group[kept++] = m->group[i];
-	}
+	for (size_t i = 0; i < l->n; i++)
+		if (only_goes(l, i))
+			list[n++] = (struct part_new){ .name = m->g->part[l->group[i].part].name };
 	if (n)
-		m->n = kept;
+		part_look(m->p->job->dst[lane], m->g->place->dest, list, n, &at, e);
+	bool *stays = mem_alloc(l->n + 1);
+	for (size_t i = 0, k = 0; i < l->n; i++)
+		stays[i] = !only_goes(l, i) || list[k++].there;
+	for (size_t i = 0; i < l->n; i++)
+		if (stays[i])
+			l->group[kept++] = l->group[i];
+	l->n = kept;
+	free(stays);
 	free(list);
 	return e->code;
 }
 
 /* ---- doing it */
 
-static void count(struct merge *m, size_t part, int64_t stored, int64_t unstored)
+static struct narrow work_on(const struct merge *m, size_t lane, const struct group *group)
 {
-	struct merged *one = mem_alloc(sizeof *one);
+	const struct staging *g = m->g;
 
-	if (!m->p->job->loads[m->lane]) {
-		free(one);
-		return;
-	}
-	*one = (struct merged){
-		m->done, m->g->place->number, m->g->part[part].name, stored, unstored,
+	return (struct narrow){
+		.pass = m->p, .dst = m->p->job->dst[lane], .lane = lane, .of = g->place->number,
+		.stage = &g->stage[lane], .kind = group->kind,
+		.columns = group->kind ? g->kind[group->kind - 1] : "",
+		.part = {
+			.schema = g->place->dest->schema,
+			.table = span_of(g->part[group->part].name), .number = group->part,
+			.ordered = m->p->job->conf->event_order,
+		},
 	};
-	m->done = one;
+}
+
+/* Appends the statements of the partition whose groups begin there: the keys of all kinds go, then
+ * rows come. Returns where the next one's groups begin. */
+static size_t add_part(struct merge *m, size_t lane, size_t i, size_t *statement)
+{
+	struct lane_work *l = &m->lane[lane];
+	size_t part = l->group[i].part;
+	struct group all = { .part = part };
+	struct narrow goes = work_on(m, lane, &all);
+
+	narrow_add(&l->sql, &goes, NULL);
+	++*statement;
+	for (; i < l->n && l->group[i].part == part; i++) {
+		l->group[i].statement = *statement;
+		if (!l->group[i].kind)
+			continue;
+		struct narrow comes = work_on(m, lane, &l->group[i]);
+		narrow_add(&l->sql, &comes, NULL);
+		++*statement;
+	}
+	return i;
+}
+
+static void add_all(struct merge *m, size_t lane)
+{
+	struct lane_work *l = &m->lane[lane];
+	size_t statement = 1;           /* after the savepoint */
+
+	buf_str(&l->sql, "SAVEPOINT tdispatch_part;");
+	for (size_t i = 0; i < l->n;)
+		i = add_part(m, lane, i, &statement);
+}
+
+static void take_stored(struct lane_work *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->group[i].kind && l->group[i].statement < l->done)
+			l->group[i].stored = l->rows[l->group[i].statement];
+}
+
+/* Some row of the lane is refused: finds out which. */
+static int narrow_lane(struct merge *m, size_t lane, struct err *e)
+{
+	struct lane_work *l = &m->lane[lane];
+	struct buf sql = { 0 };
+
+	l->e = (struct err){ 0 };
+	buf_str(&sql, "ROLLBACK TO SAVEPOINT tdispatch_part;");
+	stage_add_index(&sql, &m->g->stage[lane]);
+	pq_query(m->p->job->dst[lane], buf_cstr(&sql), e);
+	buf_free(&sql);
+	for (size_t i = 0; i < l->n && !e->code; i++) {
+		bool first = i == 0 || l->group[i - 1].part != l->group[i].part;
+		struct group all = { .part = l->group[i].part };
+		struct narrow goes = work_on(m, lane, &all);
+		if (first && narrow_run(&goes, e) < 0)
+			return e->code;
+		struct narrow comes = work_on(m, lane, &l->group[i]);
+		if (l->group[i].kind && narrow_run(&comes, e) == 0)
+			l->group[i].stored = comes.stored;
+	}
+	return e->code;
+}
+
+/* Where the lane's statements failed, with an error that no event is to blame for. */
+static void blame(struct merge *m, size_t lane, const struct err *e)
+{
+	const struct lane_work *l = &m->lane[lane];
+	size_t i = 0;
+
+	while (i + 1 < l->n && l->group[i + 1].statement <= l->done)
+		i++;
+	if (!l->n)
+		return;
+	struct narrow at = work_on(m, lane, &l->group[i]);
+	narrow_blame(&at, e);
+}
+
+static void count(struct merge *m, size_t lane)
+{
+	const struct lane_work *l = &m->lane[lane];
+
+	for (size_t i = 0; i < l->n && m->p->job->loads[lane]; i++) {
+		const struct group *g = &l->group[i];
+		struct merged *one = mem_alloc(sizeof *one);
+		*one = (struct merged){
+			m->done, m->g->place->number, m->g->part[g->part].name,
+			g->kind ? g->stored : 0, g->kind ? g->rows - g->stored : 0,
+		};
+		m->done = one;
+	}
+}
+
+/* Merges what waits for one destination. */
+static int merge_place(struct merge *m, struct err *e)
+{
+	struct job *j = m->p->job;
+
+	if (collect(m, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		if (m->lane[i].n && leave_out_absent(m, i, e) == 0 && m->lane[i].n)
+			add_all(m, i);
+	if (e->code || run_lanes(m, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes; i++) {
+		struct lane_work *l = &m->lane[i];
+		if (l->e.code && l->e.code != ERR_DATA)
+			blame(m, i, &l->e);
+		take_stored(l);
+	}
+	if (first_error(m, false, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes && !e->code; i++) {
+		if (m->lane[i].e.code)
+			narrow_lane(m, i, e);
+		count(m, i);
+	}
+	return e->code;
+}
+
+/* ---- rounds */
+
+/* Appends the ids of the dead letters from `from` on. */
+static size_t add_dead(struct buf *ids, const struct dead_list *dead, size_t from)
+{
+	for (size_t i = from; i < dead->n; i++)
+		buf_fmt(ids, "%s%" PRId64, i > from ? "," : "", dead->at[i].event);
+	return dead->n - from;
+}
+
+static void add_begin(struct merge *m, size_t lane, const char *ids)
+{
+	struct buf *sql = &m->lane[lane].sql;
+	bool any = false;
+
+	for (size_t i = 0; (m->g = stagings_next(m->p->job->dests.stagings, &i));) {
+		if (!has_stage(m, lane))
+			continue;
+		if (!any && m->again)
+			buf_str(sql, "ROLLBACK TO SAVEPOINT tdispatch_merge;"
+				"RELEASE SAVEPOINT tdispatch_merge;");
+		any = true;
+		if (*ids)
+			stage_add_forget(sql, &m->g->stage[lane], ids);
+	}
+	if (any)
+		buf_str(sql, "SAVEPOINT tdispatch_merge");
+}
+
+/* All lanes leave out the events that are dead by now. */
+static int begin_round(struct merge *m, struct err *e)
+{
+	struct buf ids = { 0 };
+
+	add_dead(&ids, &m->p->dead, m->told);
+	for (size_t i = 0; i < m->p->job->lanes; i++)
+		add_begin(m, i, buf_cstr(&ids));
+	buf_free(&ids);
+	m->told = m->p->dead.n;
+	m->again = true;
+	return run_lanes(m, e) < 0 ? e->code : first_error(m, true, e);
 }
 
 static void forget_counts(struct merge *m)
@@ -148,99 +373,46 @@ static void forget_counts(struct merge *m)
 	}
 }
 
-/* Deletes the keys of the group's partition. */
-static int delete_keys(struct merge *m, size_t part, const struct stage_range *range, struct err *e)
+static int merge_round(struct merge *m, struct err *e)
 {
-	struct buf sql = { 0 };
-	struct stage_part at = part_of(m, part);
-	int64_t rows;
-
-	stage_add_delete(&sql, stage_of(m), &at, range);
-	if (stage_run(connection(m), buf_cstr(&sql), &rows, e) < 0)
-		blame(m, part, e);
-	buf_free(&sql);
-	return e->code;
-}
-
-static int insert_rows(struct merge *m, const struct group *g, const struct stage_range *range,
-	int64_t *rows, struct err *e)
-{
-	struct buf sql = { 0 };
-	struct stage_part at = part_of(m, g->part);
-
-	stage_add_insert(&sql, stage_of(m), &at, g->kind, m->g->kind[g->kind - 1], range);
-	if (stage_run(connection(m), buf_cstr(&sql), rows, e) < 0)
-		blame(m, g->part, e);
-	buf_free(&sql);
-	return e->code;
-}
-
-/* The groups of one partition, from the i-th on. Returns where the next partition's begin. */
-static size_t next_part(const struct merge *m, size_t i)
-{
-	size_t part = m->group[i].part;
-
-	while (i < m->n && m->group[i].part == part)
-		i++;
-	return i;
-}
-
-static int merge_part(struct merge *m, size_t i, struct err *e)
-{
-	size_t part = m->group[i].part, end = next_part(m, i);
-	int64_t stored = 0, sent = 0, rows;
-
-	if (delete_keys(m, part, NULL, e) < 0)
-		return e->code;
-	for (; i < end && !e->code; i++)
-		if (m->group[i].kind && insert_rows(m, &m->group[i], NULL, &rows, e) == 0) {
-			stored += rows;
-			sent += m->group[i].rows;
-		}
-	if (!e->code)
-		count(m, part, stored, sent - stored);
-	return e->code;
-}
-
-static int merge_all(struct merge *m, struct err *e)
-{
-	for (size_t i = 0; i < m->n && !e->code; i = next_part(m, i))
-		merge_part(m, i, e);
-	return e->code;
-}
-
-/* ---- */
-
-/* Merges what waits for one destination in one lane. */
-static int merge_one(struct merge *m, struct err *e)
-{
-	if (collect(m, e) == 0 && leave_out_absent(m, e) == 0)
-		merge_all(m, e);
-	free(m->group);
-	m->group = NULL;
-	m->n = 0;
-	return e->code;
-}
-
-static int merge_lanes(struct merge *m, struct err *e)
-{
-	const struct job *j = m->p->job;
 	size_t i = 0;
 
-	while ((m->g = stagings_next(j->dests.stagings, &i)))
-		for (m->lane = 0; m->lane < j->lanes && !e->code; m->lane++)
-			if (m->g->stage[m->lane].columns)
-				merge_one(m, e);
+	forget_counts(m);
+	if (begin_round(m, e) < 0)
+		return e->code;
+	while (!e->code && (m->g = stagings_next(m->p->job->dests.stagings, &i)))
+		merge_place(m, e);
 	return e->code;
+}
+
+static bool is_used(const struct stagings *all)
+{
+	const struct staging *g;
+
+	for (size_t i = 0; (g = stagings_next(all, &i));)
+		if (g->used)
+			return true;
+	return false;
 }
 
 int merge_run(struct pass *p, struct err *e)
 {
 	struct merge m = { .p = p };
 
-	merge_lanes(&m, e);
+	if (!is_used(p->job->dests.stagings))
+		return 0;
+	do
+		merge_round(&m, e);
+	while (!e->code && m.told < p->dead.n);
 	for (const struct merged *one = m.done; one && !e->code; one = one->next)
 		sink_count(p->sink, one->of, one->table, one->stored, one->unstored);
 	forget_counts(&m);
+	for (size_t i = 0; i < LANES_MAX; i++) {
+		buf_free(&m.lane[i].sql);
+		free(m.lane[i].rows);
+		free(m.lane[i].group);
+		if (i < p->job->lanes && !p->job->loads[i])
+			dead_leave(&p->dead, i);        /* the lane has stored its letters */
+	}
 	return e->code;
 }

@@ -10,9 +10,7 @@
 
 #define BURST 256                       /* events taken before the lanes are pumped again */
 
-/* After an error of the event: lists the event as a dead letter, if it is at fault and the list has
- * room. Then returns 0 and clears e; else the error, and p->event is the event. */
-static int bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
+int pass_bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
 	const struct dead_place place = { partition, p->fault.column, p->fault.value };
 	char why[sizeof e->msg];
@@ -43,7 +41,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 	       (open = lane_pump(sink, lane, dst, until, &p->fault, e)) < 0) {
 		style_explain(&p->job->style, e);
 		p->event = p->fault.event;
-		if (p->event < 0 || bury(p, p->event, lane, p->fault.table, e) < 0)
+		if (p->event < 0 || pass_bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
 		p->fault = (struct sink_fault){ .event = -1 };
@@ -301,7 +299,7 @@ static bool is_late(struct pass *p, const struct dest *d, const struct event *ev
 	if (ours && d->part_late == PART_LATE_ERROR) {
 		err_set(e, ERR_DATA, "its partition %s is older than part_keep = %s",
 			buf_cstr(&name), d->part_keep);
-		bury(p, ev->id, lane, buf_cstr(&name), e);
+		pass_bury(p, ev->id, lane, buf_cstr(&name), e);
 	}
 	buf_free(&name);
 	return true;
@@ -319,7 +317,7 @@ static int no_stream(struct pass *p, const struct dest *d, const struct event *e
 	part_name(&name, d, start_s);
 	size_t lane = job_lane_of(p->job, (struct span){ name.p, name.len });
 	if (p->job->loads[lane])
-		bury(p, ev->id, lane, "", e);
+		pass_bury(p, ev->id, lane, "", e);
 	else
 		*e = (struct err){ 0 };
 	buf_free(&name);
@@ -670,7 +668,7 @@ static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
 		p->event = ev->id;
 		return e->code;
 	}
-	return bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
+	return pass_bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
 }
 
 /* Takes up to BURST events while they are available and there is room. As events_next. */

@@ -41,14 +41,30 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct d
 	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
 }
 
+static void free_letter(struct dead *d)
+{
+	free(d->partition);
+	free(d->column);
+	free(d->value);
+	free(d->message);
+}
+
+void dead_leave(struct dead_list *list, size_t lane)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (list->at[i].lane == lane)
+			free_letter(&list->at[i]);
+		else
+			list->at[kept++] = list->at[i];
+	list->n = kept;
+}
+
 void dead_clear(struct dead_list *list)
 {
-	for (size_t i = 0; i < list->n; i++) {
-		free(list->at[i].partition);
-		free(list->at[i].column);
-		free(list->at[i].value);
-		free(list->at[i].message);
-	}
+	for (size_t i = 0; i < list->n; i++)
+		free_letter(&list->at[i]);
 	free(list->at);
 	*list = (struct dead_list){ 0 };
 }

@@ -465,8 +465,15 @@ void stage_add_delete(struct buf *sql, const struct stage *, const struct stage_
 	const struct stage_range *);
 void stage_add_insert(struct buf *sql, const struct stage *, const struct stage_part *,
 	size_t kind, const char *columns, const struct stage_range *);
-/* Runs them. ERR_DATA: a row is at fault. *rows: of the last statement. */
+/* An index by which ranges of ev_id are found; the least and the greatest of a partition's. */
+void stage_add_index(struct buf *sql, const struct stage *);
+void stage_add_ids(struct buf *sql, const struct stage *, const struct stage_part *);
+/* Runs statements. ERR_DATA: a row is at fault. *rows: of the last one. */
 int stage_run(struct pq *, const char *sql, int64_t *rows, struct err *);
+/* The same without waiting: sends them; then PQ_READY for each that is done, PQ_WAIT, PQ_END after
+ * the last, or its error. The rows of a query among them stay readable. */
+int stage_send(struct pq *, const char *sql, struct err *);
+int stage_step(struct pq *, int64_t *rows, struct err *);
 
 /* ---- admit.c: may rows go to a table? */
 
@@ -640,6 +647,7 @@ struct dead_list {                      /* zeroed before use */
 void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
 	const struct err *);
 void dead_clear(struct dead_list *);
+void dead_leave(struct dead_list *, size_t lane);       /* drops those of the lane */
 /* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
 int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
 	const struct queue_batch *, struct err *);

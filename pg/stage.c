@@ -9,7 +9,6 @@
  * type's default operator class, wherever that is, as GROUP BY does.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,23 +20,24 @@
 
 /* ---- the table */
 
-/* A row for each column: its name, type, and operator of equality. */
-static const char columns_sql[] =
-	"SELECT a.attname, a.atttypid, coalesce((WITH RECURSIVE base (oid) AS ("
-	"SELECT a.atttypid UNION ALL SELECT y.typbasetype FROM base"
+/* A row for each column that has another equality than pg_catalog's: its name, and the operator. */
+static const char equality_sql[] =
+	"SELECT a.attname, x.equals FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL ("
+	"WITH RECURSIVE base (oid) AS (SELECT a.atttypid"
+	" UNION ALL SELECT y.typbasetype FROM base"
 	" JOIN pg_catalog.pg_type y ON y.oid" PQ_OWN("=") "base.oid"
 	" WHERE y.typtype" PQ_OWN("=") "'d'::pg_catalog.\"char\")"
-	" SELECT pg_catalog.format('%I.%s', n.nspname, o.oprname) FROM base"
+	" SELECT pg_catalog.format('%I.%s', n.nspname, o.oprname) AS equals FROM base"
 	" JOIN pg_catalog.pg_opclass c ON c.opcintype" PQ_OWN("=") "base.oid"
 	" JOIN pg_catalog.pg_amop m ON m.amopfamily" PQ_OWN("=") "c.opcfamily"
 	" AND m.amoplefttype" PQ_OWN("=") "base.oid AND m.amoprighttype" PQ_OWN("=") "base.oid"
 	" JOIN pg_catalog.pg_operator o ON o.oid" PQ_OWN("=") "m.amopopr"
 	" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "o.oprnamespace"
 	" WHERE c.opcdefault AND m.amopstrategy" PQ_OWN("=") "3::pg_catalog.int2"
-	" AND c.opcmethod" PQ_OWN("=") "403::pg_catalog.oid LIMIT 1),"      /* btree */
-	" 'pg_catalog.=') FROM pg_catalog.pg_attribute a"
-	" WHERE NOT a.attisdropped AND a.attnum" PQ_OWN(">") "3::pg_catalog.int2"   /* STAGE_COLUMNS */
-	" AND a.attrelid" PQ_OWN("=") "pg_catalog.to_regclass('pg_temp.%s')";
+	" AND c.opcmethod" PQ_OWN("=") "403::pg_catalog.oid"        /* btree */
+	" AND n.nspname" PQ_OWN("<>") "'pg_catalog'::pg_catalog.name) x"
+	" WHERE NOT a.attisdropped AND a.attnum" PQ_OWN(">") "0::pg_catalog.int2"
+	" AND a.attrelid" PQ_OWN("=");
 
 static void keep_equality(struct stage *s, struct span column, const char *operator)
 {
@@ -48,24 +48,10 @@ static void keep_equality(struct stage *s, struct span column, const char *opera
 		}
 }
 
-static void take_columns(struct pq *dst, struct stage *s)
-{
-	size_t n = (size_t)pq_rows(dst);
-	size_t size = sizeof *s->columns + n * sizeof *s->columns->at;
-
-	free(s->columns);
-	s->columns = memset(mem_alloc(size), 0, size);
-	for (size_t i = 0; i < n; i++) {
-		struct table_column *column = &s->columns->at[s->columns->n++];
-		snprintf(column->name, sizeof column->name, "%s", pq_value(dst, (int)i, 0));
-		column->kind = binary_kind(pq_value(dst, (int)i, 1));
-		keep_equality(s, span_of(column->name), pq_value(dst, (int)i, 2));
-	}
-}
-
 int stage_create(struct pq *dst, struct stage *s, const struct dest *d, struct span model,
 	struct err *e)
 {
+	const struct dest temporary = { .schema = span_of("pg_temp") };
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "CREATE TEMPORARY TABLE pg_temp.%s ON COMMIT DROP AS"
@@ -73,15 +59,15 @@ int stage_create(struct pq *dst, struct stage *s, const struct dest *d, struct s
 		", 0::pg_catalog.int4 AS " KIND ", t.* FROM ", s->name);
 	buf_qualified(&sql, d->schema, model);
 	buf_str(&sql, " t WITH NO DATA;");
-	const char *at = strstr(columns_sql, "'pg_temp.%s'");
-	buf_add(&sql, columns_sql, (size_t)(at - columns_sql));
-	buf_fmt(&sql, "'pg_temp.%s')", s->name);
-	if (pq_query(dst, buf_cstr(&sql), e) == 0)
-		take_columns(dst, s);
-	else
+	buf_str(&sql, equality_sql);
+	buf_regclass(&sql, temporary.schema, span_of(s->name));
+	if (pq_query(dst, buf_cstr(&sql), e) < 0)
 		pq_judge(dst, SQLSTATE_COPY, e);
 	buf_free(&sql);
-	return e->code;
+	for (int row = 0; row < pq_rows(dst) && !e->code; row++)
+		keep_equality(s, span_of(pq_value(dst, row, 0)), pq_value(dst, row, 1));
+	return e->code ? e->code :
+		table_columns(dst, &temporary, span_of(s->name), &s->columns, e);
 }
 
 void stage_add_columns(struct buf *columns)
@@ -190,12 +176,45 @@ void stage_add_insert(struct buf *sql, const struct stage *s, const struct stage
 	buf_str(sql, p->ordered ? " ORDER BY l." ID ";" : ";");
 }
 
-/* Runs statements that change the target, which judges the rows as those of a COPY. */
+void stage_add_index(struct buf *sql, const struct stage *s)
+{
+	buf_fmt(sql, "CREATE INDEX ON pg_temp.%s_last (" PART ", " ID ")", s->name);
+}
+
+void stage_add_ids(struct buf *sql, const struct stage *s, const struct stage_part *p)
+{
+	buf_fmt(sql, "SELECT pg_catalog.min(" ID "), pg_catalog.max(" ID ") FROM pg_temp.%s_last"
+		" WHERE " PART PQ_OWN("=") "%zu", s->name, p->number);
+}
+
+/* ---- running statements: the target judges rows as it does those of a COPY */
+
+static int64_t rows_of(const struct pq *dst)
+{
+	const char *n = strrchr(dst->tag, ' ');
+
+	return n ? strtoll(n, NULL, 10) : 0;
+}
+
 int stage_run(struct pq *dst, const char *sql, int64_t *rows, struct err *e)
 {
 	if (pq_query(dst, sql, e) < 0)
 		pq_judge(dst, SQLSTATE_ROWS, e);
-	const char *n = strrchr(dst->tag, ' ');
-	*rows = n && !e->code ? strtoll(n, NULL, 10) : 0;
+	*rows = e->code ? 0 : rows_of(dst);
 	return e->code;
+}
+
+int stage_send(struct pq *dst, const char *sql, struct err *e)
+{
+	return pq_send(dst, sql, e);
+}
+
+int stage_step(struct pq *dst, int64_t *rows, struct err *e)
+{
+	int step = pq_step(dst, e);
+
+	if (step < 0)
+		pq_judge(dst, SQLSTATE_ROWS, e);
+	*rows = step == PQ_READY ? rows_of(dst) : 0;
+	return step < 0 ? e->code : step;
 }
