@@ -52,6 +52,12 @@ static int try(struct narrow *w, const struct stage_range *range, struct err *e)
 	return e->code;
 }
 
+static int bury(struct narrow *w, int64_t event, struct err *e)
+{
+	w->pass->rows--;
+	return pass_bury(w->pass, event, w->lane, w->pass->fault.table, e);
+}
+
 static int halve(struct narrow *w, int64_t first, int64_t last, struct err *e)
 {
 	const struct stage_range range = { first, last };
@@ -59,7 +65,7 @@ static int halve(struct narrow *w, int64_t first, int64_t last, struct err *e)
 	if (try(w, &range, e) != ERR_DATA)
 		return e->code;
 	if (first == last)
-		return pass_bury(w->pass, first, w->lane, w->pass->fault.table, e);
+		return bury(w, first, e);
 	*e = (struct err){ 0 };
 	int64_t middle = first + (last - first) / 2;
 	return halve(w, first, middle, e) < 0 ? e->code : halve(w, middle + 1, last, e);

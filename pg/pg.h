@@ -468,6 +468,18 @@ void stage_add_insert(struct buf *sql, const struct stage *, const struct stage_
 /* An index by which ranges of ev_id are found; the least and the greatest of a partition's. */
 void stage_add_index(struct buf *sql, const struct stage *);
 void stage_add_ids(struct buf *sql, const struct stage *, const struct stage_part *);
+/* Appends a query for staged events that may be older than what the target has of their keys, with
+ * the key and the newest event that its row is of, NULL where there is none. parts: the n staged
+ * partitions that exist; evid: their column with an event's id, the NULL span if there is none. */
+void stage_add_unsure(struct buf *sql, const struct stage *, const struct stage_part *parts,
+	size_t n, struct span evid);
+void stage_add_parts(struct buf *sql, const struct stage *);    /* a query: staged partitions */
+/* For comparing: appends a FROM item, the last rows of the partition's keys; a condition on its row
+ * t, that its key is staged; a condition that l, a staged row, is none of a delete. */
+void stage_add_analyze(struct buf *sql, const struct stage *);
+void stage_add_latest(struct buf *sql, const struct stage *, size_t part);
+void stage_add_touched(struct buf *sql, const struct stage *, size_t part);
+void stage_add_comes(struct buf *sql);
 /* Runs statements. ERR_DATA: a row is at fault. *rows: of the last one. */
 int stage_run(struct pq *, const char *sql, int64_t *rows, struct err *);
 /* The same without waiting: sends them; then PQ_READY for each that is done, PQ_WAIT, PQ_END after

@@ -187,6 +187,88 @@ void stage_add_ids(struct buf *sql, const struct stage *s, const struct stage_pa
 		" WHERE " PART PQ_OWN("=") "%zu", s->name, p->number);
 }
 
+/* ---- which of them may be old */
+
+void stage_add_parts(struct buf *sql, const struct stage *s)
+{
+	buf_fmt(sql, "SELECT DISTINCT " PART " FROM pg_temp.%s", s->name);
+}
+
+/* Appends a FROM item: the keys of all parts' rows, and of which event they are. */
+static void add_present(struct buf *sql, const struct stage *s, const struct stage_part *parts,
+	size_t n, struct span evid)
+{
+	for (size_t i = 0; i < n; i++) {
+		buf_fmt(sql, "%sSELECT %zu AS " PART ", true AS found, ", i ? " UNION ALL " : "(",
+			parts[i].number);
+		buf_ident(sql, evid);
+		buf_str(sql, "::pg_catalog.int8 AS evid");
+		add_key(sql, s, ", ");
+		buf_str(sql, " FROM ");
+		buf_qualified(sql, parts[i].schema, parts[i].table);
+	}
+	buf_str(sql, ")");
+}
+
+/* A column that a row does not have may tell of a newer event. */
+#define OLDER "coalesce(t.evid" PQ_OWN("<") "s." ID ", false)"
+
+void stage_add_unsure(struct buf *sql, const struct stage *s, const struct stage_part *parts,
+	size_t n, struct span evid)
+{
+	bool knows = evid.p && n;
+
+	add_analyze(sql, s, "");
+	buf_str(sql, "SELECT s." ID ", pg_catalog.min(ROW(");
+	for (size_t i = 0; i < s->nkey; i++) {
+		buf_str(sql, i ? ", s." : "s.");
+		buf_ident(sql, s->key[i].name);
+	}
+	buf_fmt(sql, ")::pg_catalog.text), %s FROM pg_temp.%s s", knows ?
+		"pg_catalog.max(coalesce(t.evid, CASE WHEN t.found THEN 0 END))" : "NULL", s->name);
+	if (knows) {
+		buf_str(sql, " LEFT JOIN ");
+		add_present(sql, s, parts, n, evid);
+		buf_str(sql, " t ON t." PART PQ_OWN("=") "s." PART);
+		add_equal(sql, s, "t", "s");
+	}
+	buf_str(sql, " GROUP BY s." ID);
+	if (knows)
+		buf_str(sql, " HAVING NOT pg_catalog.bool_and(t.found IS NULL OR " OLDER ")"
+			" OR NOT pg_catalog.bool_or(" OLDER ")");
+	buf_str(sql, " ORDER BY 1");
+}
+
+/* ---- what there should be, worked out in another way */
+
+void stage_add_analyze(struct buf *sql, const struct stage *s)
+{
+	add_analyze(sql, s, "");
+}
+
+void stage_add_latest(struct buf *sql, const struct stage *s, size_t part)
+{
+	buf_str(sql, "(SELECT DISTINCT ON (" PART);
+	add_key(sql, s, ", ");
+	buf_fmt(sql, ") * FROM pg_temp.%s WHERE " PART PQ_OWN("=") "%zu ORDER BY " PART, s->name,
+		part);
+	add_key(sql, s, ", ");
+	buf_str(sql, ", " ID " DESC, " KIND " DESC)");
+}
+
+void stage_add_touched(struct buf *sql, const struct stage *s, size_t part)
+{
+	buf_fmt(sql, "EXISTS (SELECT 1 FROM pg_temp.%s s WHERE s." PART PQ_OWN("=") "%zu", s->name,
+		part);
+	add_equal(sql, s, "t", "s");
+	buf_str(sql, ")");
+}
+
+void stage_add_comes(struct buf *sql)
+{
+	buf_str(sql, "l." KIND PQ_OWN(">") "0");
+}
+
 /* ---- running statements: the target judges rows as it does those of a COPY */
 
 static int64_t rows_of(const struct pq *dst)

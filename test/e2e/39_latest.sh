@@ -415,4 +415,121 @@ case_a_table_that_takes_no_rows() {
 	expect_eq "$(letters | wc -l)" 0
 }
 
+# ---- --verify, --dry-run, --replay
+
+case_verify() {
+	local lanes
+	for lanes in 1 2; do
+		latest_pair lanes=$lanes
+		some_history
+		load --verify
+		expect_match err "verified, [0-9] partitions"
+		more_history
+		load --verify
+		src "delete from orders where day > '2026-01-02'"
+		load --verify
+	done
+}
+
+case_verify_sees_what_a_trigger_does() {
+	latest_pair
+	some_history
+	load
+	dst "create function changes() returns trigger language plpgsql as 'begin new.note := new.note || new.id; return new; end';
+		create trigger changes before insert on orders_2026_01_02 for each row execute function changes()"
+	src "update orders set note = 'new'"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	expect_match err "verify: partition orders_2026_01_02 got [0-9]+ rows, and their values are not those of the events"
+	dst "drop trigger changes on orders_2026_01_02;
+		create function keeps() returns trigger language plpgsql as 'begin return null; end';
+		create trigger keeps before delete on orders_2026_01_03 for each row execute function keeps()"
+	src "delete from orders where id = 2"
+	sed -i '/^on_error/d' job.ini
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	dst "drop trigger keeps on orders_2026_01_03"
+	load --verify
+}
+
+# replay_pair [KEY=VALUE]...: orders 1 to 6, of which the last update is a letter, since the note was
+# too long.
+replay_pair() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "$@"
+	install
+	orders 1 5
+	tick q
+	once
+	src "update orders set note = 'longer' where id < 4; insert into orders values (6, '2026-01-31', 'longer')"
+	tick q
+	once
+	src "update orders set note = 'x' where id = 2; delete from orders where id = 3"
+	tick q
+	once
+	dst "alter table orders drop constraint orders_note_check"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
+}
+
+notes() {
+	dst "select string_agg(id || note, ' ' order by id) from orders"
+}
+
+case_replay_never_writes_over_newer_rows() {
+	replay_pair "fields=*, _EVID:ev"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out "1 of 4 dead letters went in"
+	expect_match out "event [0-9]+: key \(2\) of orders: its row is newer, of event [0-9]+"
+	expect_match out "event [0-9]+: key \(3\) of orders is not there: it may have been deleted since"
+	expect_match out "event [0-9]+: key \(6\) of orders is not there"
+	expect_eq "$(notes)" "1longer 2x 4n4 5n5"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 3
+}
+
+case_replay_without_evid_refuses() {
+	replay_pair
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out "0 of 4 dead letters went in"
+	expect_match out "key \(1\) of orders: its row may be newer, and fields has no _EVID that would tell"
+	expect_eq "$(notes)" "1n1 2x 4n4 5n5"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
+}
+
+# Of a move, the row to go tells.
+case_replay_of_a_move() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, day date, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup');" >/dev/null
+	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "fields=*, _EVID:ev"
+	install
+	orders 1 3
+	tick q
+	once
+	src "update orders set note = 'longer', day = '2026-02-01' where id = 2"
+	tick q
+	once
+	expect_eq "$(notes)" "1n1 2n2 3n3"
+	dst "alter table orders drop constraint orders_note_check;
+		alter table orders_2026_02_01 drop constraint if exists orders_note_check"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(notes)" "1n1 2longer 3n3"
+	expect_rows 3
+}
+
+case_dry_run() {
+	latest_pair
+	some_history
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	cp out dry
+	expect_match dry "orders_2026_01_01: [0-9]+ rows, would be created"
+	expect_eq "$(partitions)" ""
+	load
+}
+
 run_cases
