@@ -634,9 +634,12 @@ size_t job_lane_of(const struct job *, struct span partition);  /* which lane lo
 /* 0, or ERR_CONF if the consumer's name is a default and a server knows the other name that the
  * default may mean, conf's base_consumer. src or dst may be NULL: not asked. */
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
-/* With fields = *: asks which columns each dest_table generates, so that rows leave them out. */
+/* With fields = *: asks which columns each dest_table generates, so that rows leave them out. And
+ * job_ask_references. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
-/* The same for one of them. */
+/* With row_mode = keep_latest: ERR_SHAPE if a foreign key points to the place's table. */
+int job_ask_references(struct place *, struct pq *dst, struct err *);
+/* Asks which columns it generates. */
 int job_ask_generated(struct place *, struct pq *dst, struct err *);
 /* judge_position, after asking src for the times of ticks if these are needed. position: the
  * case's, which get the times. */

@@ -393,8 +393,10 @@ int places_ready(struct job *j, struct way *w, struct err *e)
 
 	if (w->ready)
 		return 0;
-	if (!at->asked && w->dest->all && (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
-	    job_ask_generated(at, j->ddl, e) < 0))
+	bool latest = w->dest->row_mode == ROWS_KEEP_LATEST;
+	if (!at->asked && (w->dest->all || latest) &&
+	    (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	    job_ask_references(at, j->ddl, e) < 0 || job_ask_generated(at, j->ddl, e) < 0))
 		return e->code;
 	route_leave_out(w->route, &at->generated);
 	if (w->old)

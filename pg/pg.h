@@ -402,6 +402,11 @@ int table_find(struct pq *, const struct dest *, struct span name, struct table 
 int table_lacks(struct pq *, const struct table *, const struct span *column, size_t n,
 	size_t *which, struct err *);
 
+struct table_name {
+	struct span name;               /* a partition, without schema */
+	bool old;                       /* it is older than part_keep, which may have detached it */
+};
+
 struct table_columns {
 	size_t n;
 	struct table_column { char name[NAME_BYTES_MAX + 1]; enum binary_kind kind; } at[];
@@ -435,6 +440,9 @@ struct stage {                          /* a temporary table of one data transac
 	struct table_columns *columns;  /* the target's; NULL before stage_create */
 };
 
+/* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
+int stage_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	struct err *);
 /* Creates it, with the columns of table model and those of stage_add_columns. */
 int stage_create(struct pq *, struct stage *, const struct dest *, struct span model,
 	struct err *);
@@ -488,11 +496,6 @@ int stage_send(struct pq *, const char *sql, struct err *);
 int stage_step(struct pq *, int64_t *rows, struct err *);
 
 /* ---- admit.c: may rows go to a table? */
-
-struct table_name {
-	struct span name;               /* a partition, without schema */
-	bool old;                       /* it is older than part_keep, which may have detached it */
-};
 
 /* Rows may go to a table that is a child, at any level, of dest_table, or of a table that
  * part_template names. A table that is nobody's child is admitted if part_template makes no

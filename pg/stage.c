@@ -18,6 +18,37 @@
 #define PART "\"tdispatch.part\""
 #define KIND "\"tdispatch.kind\""
 
+/* ---- may rows be replaced? */
+
+/* Foreign keys to the tables whose oids are in `asked`, or to their children. */
+static const char references_sql[] =
+	", tree (oid) AS (SELECT oid FROM asked UNION"
+	" SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i"
+	" ON i.inhparent" PQ_OWN("=") "tree.oid)"
+	" SELECT k.conname, k.conrelid::pg_catalog.regclass, k.confrelid::pg_catalog.regclass"
+	" FROM pg_catalog.pg_constraint k JOIN tree ON tree.oid" PQ_OWN("=") "k.confrelid"
+	" WHERE k.contype" PQ_OWN("=") "'f'::pg_catalog.\"char\" LIMIT 1";
+
+int stage_referenced(struct pq *dst, const struct dest *d, const struct table_name *names,
+	size_t n, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "WITH RECURSIVE asked (oid) AS (VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(&sql, i ? "), (" : "(");
+		buf_regclass(&sql, d->schema, names[i].name);
+	}
+	buf_fmt(&sql, "))%s", references_sql);
+	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
+		err_set(e, ERR_SHAPE, "foreign key %s of %s points to %s, where row_mode ="
+			" keep_latest replaces rows: deleting them would delete or refuse those of"
+			" %s. Drop it", pq_value(dst, 0, 0), pq_value(dst, 0, 1),
+			pq_value(dst, 0, 2), pq_value(dst, 0, 1));
+	buf_free(&sql);
+	return e->code;
+}
+
 /* ---- the table */
 
 /* A row for each column that has another equality than pg_catalog's: its name, and the operator. */

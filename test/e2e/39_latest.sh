@@ -415,6 +415,57 @@ case_a_table_that_takes_no_rows() {
 	expect_eq "$(letters | wc -l)" 0
 }
 
+# ---- --check
+
+case_foreign_keys_to_the_target_are_refused() {
+	latest_pair
+	dst "create table lines (id int, day date, foreign key (id, day) references orders on delete cascade)"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "WRONG.*foreign key lines_id_day_fkey of lines points to orders, where row_mode = keep_latest replaces rows"
+	some_history
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "foreign key lines_id_day_fkey of lines points to orders"
+	dst "drop table lines"
+	load
+}
+
+case_check_tells_of_moves_and_keys() {
+	latest_pair
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out "backup|index of orders"
+	src "drop trigger to_queue on orders;
+		create trigger to_queue after insert or update or delete on orders for each row execute function pgq.logutriga('q')"
+	dst "alter table orders drop constraint orders_pkey"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out "part_field day is not in the key \(id\), and the trigger that feeds orders has no argument backup"
+	expect_match out "no index of orders begins with a column of the key \(id\)"
+	source_table other "id int, day date"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "several source tables feed orders"
+	expect_match out "names no primary key, which row_mode = keep_latest needs"
+}
+
+case_rights() {
+	latest_pair
+	some_history
+	dst "select 'drop role latest_runner' where to_regrole('latest_runner') is not null" | sql postgres
+	dst "drop owned by latest_runner" 2>/dev/null || :
+	sql postgres <<<"drop role if exists latest_runner; create role latest_runner login"
+	dst "revoke temporary on database \"$DST\" from public; alter table orders owner to latest_runner;
+		grant create on schema public to latest_runner"
+	sed -i "s/^src_db.*/& user=latest_runner/; s/^dst_db.*/& user=latest_runner/" job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "GRANT TEMPORARY ON DATABASE"
+	sed -i 's/ user=latest_runner//' job.ini
+	install --grant latest_runner
+	sed -i "s/^src_db.*/& user=latest_runner/; s/^dst_db.*/& user=latest_runner/" job.ini
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	load
+	more_history
+	load
+}
+
 # ---- --verify, --dry-run, --replay
 
 case_verify() {
