@@ -211,12 +211,19 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		return e->code;
 	}
 	places_committed(&j->dests, j->watch);
+	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }
 
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (p->direct && (p->mixed || sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE)) &&
+	    stagings_not_direct(p->job->dests.stagings)) {
+		log_debug("inserts are staged as all others are: %s", e->msg);
+		p->direct = p->careful = false;
+		return true;
+	}
 	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !p->fault.table[0])
 		return false;
 	if (p->event < 0 && !p->careful) {
@@ -285,7 +292,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 {
 	struct job *j = l->job;
 	struct pass p = {
-		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1,
+		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();

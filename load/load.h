@@ -509,6 +509,11 @@ struct source *dests_source(struct dests *, const struct conf *, const struct ev
 struct staging {                        /* of a destination */
 	const struct place *place;
 	bool used;                      /* in this pass */
+	/* Inserts go straight to the partitions, where a unique key refuses those of keys that have
+	 * a row: true until another event comes. pure: no other has come. */
+	bool begun, direct, pure;
+	bool directed;                  /* some have gone there */
+	uint32_t skip;                  /* pure batches until that is tried again */
 	struct shape *key;              /* the key's columns, and what a delete consists of */
 	uint32_t key_id;                /* tells keys apart */
 	struct staged_part { int64_t start_s; size_t lane; char *name; } *part; /* by number */
@@ -521,6 +526,8 @@ struct staging {                        /* of a destination */
 	size_t *sorted, sorted_cap;     /* part, by start_s */
 };
 
+#define STAGING_NEVER UINT32_MAX        /* as skip */
+
 struct stagings;                        /* of all destinations */
 
 /* prefix: of the names of its tables. stagings_free takes NULL. */
@@ -528,6 +535,10 @@ struct stagings *stagings_new(const struct dests *, const char *prefix);
 void stagings_free(struct stagings *);
 void stagings_begin(struct stagings *);         /* a pass, in new transactions */
 void stagings_forget(struct stagings *);        /* all but the keys; takes NULL */
+/* A batch is committed. */
+void stagings_committed(struct stagings *);
+/* Inserts that went straight in did not stay. false: there were none. */
+bool stagings_not_direct(struct stagings *);
 /* The place's; added if it is not there. */
 struct staging *stagings_at(struct stagings *, const struct place *);
 /* The next one from *i on, NULL after the last. */
@@ -732,6 +743,7 @@ struct pass {
 	const struct queue_batch *batch;        /* with this batch's query */
 	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
+	bool direct;                    /* with keep_latest, tries to write inserts at once */
 	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
 	struct stagings *stagings;      /* NULL: the job's */
@@ -752,6 +764,8 @@ struct pass {
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
+	bool mixed;                     /* inserts were written at once, and others came */
+	bool all_load;                  /* each lane does */
 	struct events_want want;
 };
 

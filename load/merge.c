@@ -183,6 +183,21 @@ static int leave_out_absent(struct merge *m, size_t lane, struct err *e)
 	return e->code;
 }
 
+/* No foreign key may have come to point to them. */
+static int check_references(struct merge *m, size_t lane, struct err *e)
+{
+	const struct lane_work *l = &m->lane[lane];
+	struct table_name *names = mem_alloc((l->n + 1) * sizeof *names);
+
+	for (size_t i = 0; i < l->n; i++)
+		names[i] = (struct table_name){
+			span_of(m->g->part[l->group[i].part].name), false,
+		};
+	stage_referenced(m->p->job->dst[lane], m->g->place->dest, names, l->n, e);
+	free(names);
+	return e->code;
+}
+
 /* ---- doing it */
 
 static struct narrow work_on(const struct merge *m, size_t lane, const struct group *group)
@@ -301,7 +316,8 @@ static int merge_place(struct merge *m, struct err *e)
 	if (collect(m, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes && !e->code; i++)
-		if (m->lane[i].n && leave_out_absent(m, i, e) == 0 && m->lane[i].n)
+		if (m->lane[i].n && leave_out_absent(m, i, e) == 0 &&
+		    check_references(m, i, e) == 0 && m->lane[i].n)
 			add_all(m, i);
 	if (e->code || run_lanes(m, e) < 0)
 		return e->code;
@@ -317,6 +333,43 @@ static int merge_place(struct merge *m, struct err *e)
 		if (m->lane[i].e.code)
 			narrow_lane(m, i, e);
 		count(m, i);
+	}
+	return e->code;
+}
+
+/* ---- inserts that went straight to their partitions */
+
+/* The partitions must have refused rows of keys that had one. */
+static int check_unique(struct merge *m, size_t lane, bool *yes, struct err *e)
+{
+	const struct job *j = m->p->job;
+	const struct tally *rows = &sink_done(m->p->sink, m->g->place->number)->rows;
+	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n; i++)
+		if (job_lane_of(j, span_of(rows->at[i].name)) == lane)
+			names[n++] = (struct table_name){ span_of(rows->at[i].name), false };
+	stage_unique(j->dst[lane], m->g->place->dest, names, n, m->g->key->target, m->g->key->n,
+		yes, e);
+	free(names);
+	return e->code;
+}
+
+static int check_direct(struct merge *m, struct err *e)
+{
+	const struct job *j = m->p->job;
+	bool yes = true;
+
+	for (size_t i = 0; (m->g = stagings_next(j->dests.stagings, &i)) && yes && !e->code;) {
+		for (size_t lane = 0; m->g->directed && lane < j->lanes && yes && !e->code; lane++)
+			check_unique(m, lane, &yes, e);
+		if (yes)
+			continue;
+		m->g->skip = STAGING_NEVER;
+		m->p->mixed = true;
+		err_set(e, ERR_DATA, "partitions of %s have no unique key of the columns %s",
+			m->g->place->dest->dest_table, m->g->key->columns);
 	}
 	return e->code;
 }
@@ -399,8 +452,8 @@ int merge_run(struct pass *p, struct err *e)
 {
 	struct merge m = { .p = p };
 
-	if (!is_used(p->job->dests.stagings))
-		return 0;
+	if (!is_used(p->job->dests.stagings) || check_direct(&m, e) < 0)
+		return e->code;
 	do
 		merge_round(&m, e);
 	while (!e->code && m.told < p->dead.n);

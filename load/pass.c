@@ -30,6 +30,15 @@ int pass_bury(struct pass *p, int64_t event, size_t lane, const char *partition,
 	return 0;
 }
 
+/* Was an insert refused that went straight to its partition, because the key has a row? */
+static bool is_of_key(const struct pass *p, const struct err *e)
+{
+	const struct dest *d = p->job->dests.place[p->fault.of]->dest;
+
+	return p->direct && d->row_mode == ROWS_KEEP_LATEST &&
+		sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE);
+}
+
 /* As lane_pump; rows that the target refuses become dead letters. */
 static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct err *e)
 {
@@ -41,7 +50,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 	       (open = lane_pump(sink, lane, dst, until, &p->fault, e)) < 0) {
 		style_explain(&p->job->style, e);
 		p->event = p->fault.event;
-		if (p->event < 0 || pass_bury(p, p->event, lane, p->fault.table, e) < 0)
+		if (p->event < 0 || is_of_key(p, e) || pass_bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
 		p->fault = (struct sink_fault){ .event = -1 };
@@ -200,12 +209,18 @@ static struct stream *add_staged(struct pass *p, struct place *k, const struct p
 	return stream;
 }
 
-static struct stream *add_stream(struct pass *p, const struct way *w, const struct part_want *want,
-	const struct shape *shape, const char *table)
+/* A number of the shape's streams. staged: of those that go to a staging table. */
+static uint64_t stream_id(const struct way *w, const struct shape *shape, bool staged)
 {
-	uint64_t id = shape_id(w, shape);
+	return shape_id(w, shape) | (uint64_t)staged << 63;
+}
 
-	if (w->dest->row_mode == ROWS_KEEP_LATEST)
+static struct stream *add_stream(struct pass *p, const struct way *w, const struct part_want *want,
+	const struct shape *shape, const char *table, bool staged)
+{
+	uint64_t id = stream_id(w, shape, staged);
+
+	if (staged)
 		return add_staged(p, w->place, want, id,
 			staging_kind(stagings_at(stagings_of(p), w->place), shape->columns),
 			shape->columns);
@@ -215,7 +230,7 @@ static struct stream *add_stream(struct pass *p, const struct way *w, const stru
 
 /* Adds the stream for the period and shape. NULL: an error. */
 static struct stream *open_stream(struct pass *p, const struct way *w, const struct event *ev,
-	int64_t start_s, const struct shape *shape, struct err *e)
+	int64_t start_s, const struct shape *shape, bool staged, struct err *e)
 {
 	const struct dest *d = w->dest;
 	struct buf name = { 0 }, table = { 0 };
@@ -230,7 +245,7 @@ static struct stream *open_stream(struct pass *p, const struct way *w, const str
 	};
 	want.old = age_may_be_loose(p->job, d, want.name);
 	if (find_place(p, w->place, &want, ev, shape, &table, e) == 0)
-		stream = add_stream(p, w, &want, shape, buf_cstr(&table));
+		stream = add_stream(p, w, &want, shape, buf_cstr(&table), staged);
 	buf_free(&name);
 	buf_free(&table);
 	return stream;
@@ -356,7 +371,7 @@ static int take_event(struct pass *p, struct way *w, const struct event *ev, enu
 	if (!*stream && is_late(p, w->dest, ev, start_s, e))
 		return e->code;
 	if (!*stream)
-		*stream = open_stream(p, w, ev, start_s, shape, e);
+		*stream = open_stream(p, w, ev, start_s, shape, false, e);
 	if (!*stream)
 		return no_stream(p, w->dest, ev, start_s, e);
 	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
@@ -488,6 +503,7 @@ struct upsert {
 	int64_t start_s;
 	struct span key[ACTION_KEY_MAX];
 	size_t n;
+	bool staged;                    /* else it goes straight to its partition */
 };
 
 static int read_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
@@ -506,11 +522,11 @@ static int read_upsert(struct pass *p, struct way *w, const struct event *ev, en
 static struct stream *stream_of_upsert(struct pass *p, struct way *w, const struct event *ev,
 	const struct upsert *u, bool *late, struct err *e)
 {
-	struct stream *stream = sink_find(p->sink, u->start_s, shape_id(w, u->shape));
+	struct stream *stream = sink_find(p->sink, u->start_s, stream_id(w, u->shape, u->staged));
 
 	*late = !stream && is_late(p, w->dest, ev, u->start_s, e);
 	if (!stream && !*late)
-		stream = open_stream(p, w, ev, u->start_s, u->shape, e);
+		stream = open_stream(p, w, ev, u->start_s, u->shape, u->staged, e);
 	return stream;
 }
 
@@ -526,9 +542,10 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 		int rc = put_goner(p, w, g, format, &from, e);
 		goes = reads_lane(p, from->lane);
 		if (*stream)            /* the sink may have forgotten it for the other */
-			*stream = sink_find(p->sink, u->start_s, shape_id(w, u->shape));
+			*stream = sink_find(p->sink, u->start_s,
+				stream_id(w, u->shape, true));
 		if (comes && !*stream)
-			*stream = open_stream(p, w, ev, u->start_s, u->shape, e);
+			*stream = open_stream(p, w, ev, u->start_s, u->shape, true, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -539,10 +556,32 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 	return e->code;
 }
 
-static int take_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
-	struct stream **stream, struct err *e)
+/* Where the event's row goes: an insert may go straight to its partition while no other event has
+ * come. After that the batch is loaded again, since its events come in any order. */
+static int choose_way(struct pass *p, struct way *w, const struct event *ev, bool *staged,
+	struct err *e)
 {
-	struct upsert u;
+	struct staging *g = stagings_at(stagings_of(p), w->place);
+	bool insert = span_is(ev->op, "I");
+
+	if (!g->begun) {
+		g->direct = p->direct && p->all_load && !p->dry && !p->stagings && !g->skip;
+		g->begun = g->pure = true;
+	}
+	g->pure = g->pure && insert;
+	*staged = !g->direct || !insert;
+	if (!g->direct || insert || !g->directed) {
+		g->direct = g->direct && insert;
+		return 0;
+	}
+	p->mixed = p->judged = true;
+	return err_set(e, ERR_DATA, "%s gets more than inserts", w->dest->dest_table);
+}
+
+static int take_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	bool staged, struct stream **stream, struct err *e)
+{
+	struct upsert u = { .staged = staged };
 	struct goner g;
 	bool moved = false, late;
 
@@ -558,6 +597,11 @@ static int take_upsert(struct pass *p, struct way *w, const struct event *ev, en
 		return no_stream(p, w->dest, ev, u.start_s, e);
 	if (e->code || (late && w->dest->part_late == PART_LATE_ERROR))
 		return e->code;
+	if (!u.staged && *stream) {
+		stagings_at(stagings_of(p), w->place)->directed = true;
+		if (p->want.by_id && sink_has_beside(p->sink, *stream) && drain(p, e) < 0)
+			return e->code;
+	}
 	if (put_both(p, w, ev, format, moved ? &g : NULL, &u, stream, e) == 0 && !p->scan)
 		p->rows++;
 	return e->code;
@@ -585,10 +629,12 @@ static int check_source(struct place *k, const struct event *ev, struct err *e)
 static int take_latest(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	struct stream **stream, struct err *e)
 {
-	if (check_source(w->place, ev, e) < 0)
+	bool staged;
+
+	if (check_source(w->place, ev, e) < 0 || choose_way(p, w, ev, &staged, e) < 0)
 		return e->code;
 	return span_is(ev->op, "D") ? take_delete(p, w, ev, format, stream, e) :
-		take_upsert(p, w, ev, format, stream, e);
+		take_upsert(p, w, ev, format, staged, stream, e);
 }
 
 /* No section tells where the table's events go, or what it tells is wrong. */
@@ -692,7 +738,10 @@ static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
-	p->scan = p->judged = false;
+	p->scan = p->judged = p->mixed = false;
+	p->all_load = true;
+	for (size_t i = 0; i < j->lanes; i++)
+		p->all_load = p->all_load && j->loads[i];
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };

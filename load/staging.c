@@ -10,6 +10,8 @@
 
 #include "load.h"
 
+#define PURE_BATCHES 4                  /* of inserts alone, before they go straight in again */
+
 struct stagings {
 	const struct dests *dests;
 	const char *prefix;             /* of the tables' names */
@@ -222,11 +224,36 @@ void stagings_name(const struct stagings *all, const struct staging *g, struct b
 
 void stagings_begin(struct stagings *all)
 {
-	for (size_t i = 0; i < all->n; i++)
-		if (all->at[i]) {
-			drop_tables(all->at[i]);
-			all->at[i]->used = false;
-		}
+	struct staging *g;
+
+	for (size_t i = 0; (g = stagings_next(all, &i));) {
+		drop_tables(g);
+		g->used = g->begun = g->direct = g->directed = false;
+	}
+}
+
+void stagings_committed(struct stagings *all)
+{
+	struct staging *g;
+
+	for (size_t i = 0; (g = stagings_next(all, &i));)
+		if (g->used && !g->pure)
+			g->skip = PURE_BATCHES;
+		else if (g->used && g->skip > 0 && g->skip < STAGING_NEVER)
+			g->skip--;
+}
+
+bool stagings_not_direct(struct stagings *all)
+{
+	struct staging *g;
+	bool any = false;
+
+	for (size_t i = 0; (g = stagings_next(all, &i));) {
+		any |= g->directed;
+		if (g->directed && g->skip < PURE_BATCHES)
+			g->skip = PURE_BATCHES;
+	}
+	return any;
 }
 
 void stagings_forget(struct stagings *all)

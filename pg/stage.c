@@ -20,6 +20,18 @@
 
 /* ---- may rows be replaced? */
 
+/* Appends the names as WITH asked (oid). */
+static void add_asked(struct buf *sql, const struct dest *d, const struct table_name *names,
+	size_t n)
+{
+	buf_str(sql, "asked (oid) AS (VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? "), (" : "(");
+		buf_regclass(sql, d->schema, names[i].name);
+	}
+	buf_str(sql, "))");
+}
+
 /* Foreign keys to the tables whose oids are in `asked`, or to their children. */
 static const char references_sql[] =
 	", tree (oid) AS (SELECT oid FROM asked UNION"
@@ -34,17 +46,47 @@ int stage_referenced(struct pq *dst, const struct dest *d, const struct table_na
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "WITH RECURSIVE asked (oid) AS (VALUES ");
-	for (size_t i = 0; i < n; i++) {
-		buf_str(&sql, i ? "), (" : "(");
-		buf_regclass(&sql, d->schema, names[i].name);
-	}
-	buf_fmt(&sql, "))%s", references_sql);
+	buf_str(&sql, "WITH RECURSIVE ");
+	add_asked(&sql, d, names, n);
+	buf_str(&sql, references_sql);
 	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
 		err_set(e, ERR_SHAPE, "foreign key %s of %s points to %s, where row_mode ="
 			" keep_latest replaces rows: deleting them would delete or refuse those of"
 			" %s. Drop it", pq_value(dst, 0, 0), pq_value(dst, 0, 1),
 			pq_value(dst, 0, 2), pq_value(dst, 0, 1));
+	buf_free(&sql);
+	return e->code;
+}
+
+/* A unique key refuses a second row at once, among all rows of the table and its children. */
+static const char unique_sql[] =
+	" SELECT 1 FROM asked WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i"
+	" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.indrelid"
+	" WHERE i.indrelid" PQ_OWN("=") "asked.oid AND i.indisunique AND i.indimmediate"
+	" AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
+	" AND (c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\" OR NOT EXISTS (SELECT 1"
+	" FROM pg_catalog.pg_inherits h WHERE h.inhparent" PQ_OWN("=") "c.oid))"
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a"
+	" WHERE a.attrelid" PQ_OWN("=") "i.indrelid"
+	" AND a.attnum" PQ_OWN("=") "ANY (i.indkey::pg_catalog.int2[])"
+	" AND a.attname::pg_catalog.text" PQ_OWN("<>") "ALL (ARRAY[";
+
+int stage_unique(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
+	const struct span *key, size_t nkey, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*yes = true;
+	buf_str(&sql, "WITH ");
+	add_asked(&sql, d, names, n);
+	buf_str(&sql, unique_sql);
+	for (size_t i = 0; i < nkey; i++) {
+		buf_str(&sql, i ? ", " : "");
+		buf_literal(&sql, key[i]);
+	}
+	buf_str(&sql, "]::pg_catalog.text[]))) LIMIT 1");
+	if (n && pq_query(dst, buf_cstr(&sql), e) == 0)
+		*yes = pq_rows(dst) == 0;
 	buf_free(&sql);
 	return e->code;
 }
@@ -146,8 +188,17 @@ static void add_analyze(struct buf *sql, const struct stage *s, const char *tabl
 	buf_str(sql, ");");
 }
 
+/* Memory for the batch's rows, where the role's setting is less; and a sample that is enough for the
+ * number of keys. */
+static const char memory_sql[] =
+	"SELECT pg_catalog.set_config('work_mem', greatest(setting::pg_catalog.int8, 65536)"
+	"::pg_catalog.text, true) FROM pg_catalog.pg_settings"
+	" WHERE name" PQ_OWN("=") "'work_mem';"
+	"SET LOCAL default_statistics_target = 20;";
+
 void stage_add_last(struct buf *sql, const struct stage *s, bool many)
 {
+	buf_str(sql, memory_sql);
 	add_analyze(sql, s, "");
 	buf_fmt(sql, "CREATE TEMPORARY TABLE pg_temp.%s_last ON COMMIT DROP AS SELECT s.* FROM"
 		" pg_temp.%s s JOIN (SELECT " PART, s->name, s->name);
