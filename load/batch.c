@@ -218,6 +218,12 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (p->rekeyed && !p->ordered) {
+		log_debug("events are read by ev_id: %s", e->msg);
+		p->ordered = true;
+		p->direct = p->careful = false;
+		return true;
+	}
 	if (p->direct && (p->mixed || sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE)) &&
 	    stagings_not_direct(p->job->dests.stagings)) {
 		log_debug("inserts are staged as all others are: %s", e->msg);
@@ -293,6 +299,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct job *j = l->job;
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
+		.merge = merge_run,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();

@@ -107,6 +107,8 @@ struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shap
 /* The stream, just added, is for a staging table, whose rows are counted by sink_count. part, kind:
  * what its rows say besides. */
 void sink_stage(struct stream *, size_t part, size_t kind);
+/* The destination's staging tables are gone. */
+void sink_unstage(struct sink *, size_t of);
 void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);
 void sink_forget(struct sink *);                /* drops all streams and rows */
 /* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
@@ -744,6 +746,9 @@ struct pass {
 	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
+	bool ordered;                   /* reads events by ev_id, whatever event_order is */
+	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
+	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
 	struct stagings *stagings;      /* NULL: the job's */
@@ -765,6 +770,7 @@ struct pass {
 	bool outside;                   /* creates partitions outside our transaction */
 	bool judged;                    /* the error is not about the current event */
 	bool mixed;                     /* inserts were written at once, and others came */
+	bool rekeyed;                   /* events have two keys, and are not ordered */
 	bool all_load;                  /* each lane does */
 	struct events_want want;
 };

@@ -392,6 +392,42 @@ struct goner {                          /* a row that is to go */
 	size_t n;
 };
 
+static int drop_stages(struct pass *p, struct err *e)
+{
+	struct staging *g;
+
+	for (size_t i = 0; (g = stagings_next(stagings_of(p), &i)) && !e->code;) {
+		for (size_t k = 0; k < p->job->lanes && !e->code; k++)
+			if (g->stage[k].columns)
+				stage_drop(p->job->dst[k], &g->stage[k], e);
+		sink_unstage(p->sink, g->place->number);
+	}
+	return e->code;
+}
+
+/* The source table has got another primary key. What came before it by ev_id is merged by the old
+ * one; for that events must come in that order, or the batch is read again. */
+static int change_key(struct pass *p, struct staging *g, const struct span *names, size_t n,
+	struct err *e)
+{
+	if (!p->ordered || !p->merge) {
+		p->rekeyed = p->judged = true;
+		return err_set(e, ERR_DATA, "%s gets events with another key than %s",
+			g->place->dest->dest_table, g->key->columns);
+	}
+	if (drain(p, e) < 0 || p->scan)
+		return e->code;
+	if (p->merge(p, e) < 0) {
+		p->judged = true;
+		return e->code;
+	}
+	if (drop_stages(p, e) < 0)
+		return e->code;
+	g->used = false;
+	staging_key(g, names, n);
+	return e->code;
+}
+
 /* The one key of the batch's rows for the place. */
 static int check_key(struct pass *p, struct way *w, const struct shape *shape, const size_t *at,
 	size_t n, struct err *e)
@@ -401,9 +437,8 @@ static int check_key(struct pass *p, struct way *w, const struct shape *shape, c
 
 	for (size_t i = 0; i < n; i++)
 		names[i] = shape->target[at[i]];
-	if (!staging_key(g, names, n))
-		return err_set(e, ERR_DATA, "the event has another key than those before it in the"
-			" batch: %s", g->key->columns);
+	if (!staging_key(g, names, n) && change_key(p, g, names, n, e) < 0)
+		return e->code;
 	g->used = true;
 	return 0;
 }
@@ -415,6 +450,8 @@ static int find_key(struct pass *p, struct way *w, const struct route *route,
 {
 	const size_t *at;
 
+	if (p->scan)
+		return *n = 0;
 	if (action_key(w, route, ev, shape, &at, n, e) < 0 ||
 	    check_key(p, w, shape, at, *n, e) < 0)
 		return e->code;
@@ -490,6 +527,8 @@ static int take_delete(struct pass *p, struct way *w, const struct event *ev, en
 {
 	struct goner g;
 
+	if (p->scan)
+		return 0;
 	if (read_goner(p, w, ev, ev->data, format, &g, e) == 0 &&
 	    put_goner(p, w, &g, format, stream, e) == 0 && !p->scan)
 		p->rows++;
@@ -587,7 +626,7 @@ static int take_upsert(struct pass *p, struct way *w, const struct event *ev, en
 
 	if (read_upsert(p, w, ev, format, &u, e) < 0)
 		return e->code;
-	if (ev->old.p && span_is(ev->op, "U")) {
+	if (ev->old.p && span_is(ev->op, "U") && !p->scan) {
 		if (read_goner(p, w, ev, ev->old, format, &g, e) < 0)
 			return e->code;
 		moved = !is_same_row(&g, u.start_s, u.key);
@@ -738,7 +777,7 @@ static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
-	p->scan = p->judged = p->mixed = false;
+	p->scan = p->judged = p->mixed = p->rekeyed = false;
 	p->all_load = true;
 	for (size_t i = 0; i < j->lanes; i++)
 		p->all_load = p->all_load && j->loads[i];
@@ -746,7 +785,7 @@ static int begin(struct pass *p, struct err *e)
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
 	p->want = (struct events_want){
-		.parts = row_parts(j->conf), .by_id = j->conf->event_order,
+		.parts = row_parts(j->conf), .by_id = j->conf->event_order || p->ordered,
 		.tables = j->conf->tables,
 		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
 	};

@@ -201,6 +201,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	struct pass p = {
 		.job = j, .from = r->letters, .batch = &batch, .sink = j->dests.sink,
 		.careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1,
+		.ordered = true, .merge = merge,
 	};
 
 	if (batch.event_sql && load_letters(&p, e) == 0) {

@@ -136,6 +136,13 @@ void sink_stage(struct stream *st, size_t part, size_t kind)
 	st->kind = (int32_t)kind;
 }
 
+void sink_unstage(struct sink *s, size_t of)
+{
+	for (size_t i = 0; i < s->nstream; i++)
+		if (s->stream[i]->staged && s->stream[i]->of == of)
+			s->stream[i]->looked = 0;
+}
+
 void sink_count(struct sink *s, size_t of, const char *table, int64_t stored, int64_t unstored)
 {
 	struct sink_done *done = &s->done[of];

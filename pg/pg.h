@@ -450,6 +450,8 @@ int stage_unique(struct pq *, const struct dest *, const struct table_name *, si
 int stage_create(struct pq *, struct stage *, const struct dest *, struct span model,
 	struct err *);
 void stage_free(struct stage *);                /* what is in it but the name */
+/* Drops the table. */
+int stage_drop(struct pq *, struct stage *, struct err *);
 /* Appends what follows the target's columns in the list of a COPY: id, the event's; part, a
  * partition's number; kind, that of the column list, 0 for a delete, which has the key alone. */
 #define STAGE_COLUMNS 3

@@ -159,6 +159,17 @@ void stage_free(struct stage *s)
 	s->nkey = 0;
 }
 
+int stage_drop(struct pq *dst, struct stage *s, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name, s->name);
+	pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	stage_free(s);
+	return e->code;
+}
+
 /* ---- the last row of each key */
 
 static void add_key(struct buf *sql, const struct stage *s, const char *before)

@@ -237,6 +237,25 @@ case_a_key_that_is_not_written() {
 	expect_letter "column id is of the key, and not among those that are written"
 }
 
+# The source's primary key changes within a batch: the rows before it have the old one.
+case_the_key_changes() {
+	local lanes
+	for lanes in 1 2; do
+		latest_pair lanes=$lanes
+		some_history
+		src "alter table orders drop constraint orders_pkey, add primary key (id, day)"
+		src "insert into orders select id, day + 10, note from orders where id < 9;
+			update orders set note = 'x' where id % 2 = 0; delete from orders where id = 7"
+		src "delete from orders where day > '2026-01-10';
+			alter table orders drop constraint orders_pkey, add primary key (id)"
+		src "update orders set note = 'y' where id < 6"
+		tick q
+		once --verify -vv
+		expect_match err "events are read by ev_id"
+		expect_same
+	done
+}
+
 case_row_key() {
 	latest_pair row_key=id
 	event I '{"id": 1, "day": "2026-01-01", "note": "a"}'
@@ -319,6 +338,47 @@ case_configs_that_cannot_be() {
 	INVALID=1 latest_pair row_mode=keep
 	expect_exit 2 "$TDISPATCH" --show-config job.ini
 	expect_match err "row_mode: neither log, keep_all nor keep_latest"
+}
+
+# ---- inserts alone
+
+stages() {
+	grep -c 'COPY pg_temp.tdispatch_stage' err || :
+}
+
+# Inserts go straight to the partitions, until another event comes or a key has a row.
+case_inserts_alone() {
+	latest_pair part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text)"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(1, 2000) i"
+	load -vv
+	expect_eq "$(stages)" 0
+	dst "insert into orders values (2001, '2026-01-01', 'not in the source')"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(2001, 3000) i"
+	load -vv
+	expect_match err "inserts are staged as all others are: .*duplicate key"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(3001, 9000) i; update orders set note = 'u' where id > 8000"
+	load -vv
+	expect_match err "inserts are staged as all others are: orders gets more than inserts"
+	expect_eq "$(dst "select count(*) from orders where note = 'u'")" 1000
+}
+
+# With bad events too: a row that is refused for its key is none.
+case_inserts_alone_with_bad_events() {
+	bad_events part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text check (note <> 'bad'))"
+	src "insert into orders select i, '2026-01-01', case when i % 100 = 0 then 'bad' else 'n' end from generate_series(1, 1000) i"
+	tick q
+	once -vv
+	expect_eq "$(stages)" 0
+	expect_rows 990
+	dst "insert into orders values (1001, '2026-01-01', 'not in the source')"
+	src "insert into orders select i, '2026-01-01', case when i % 100 = 0 then 'bad' else 'n' end from generate_series(1001, 2000) i"
+	tick q
+	once
+	expect_rows 1980
+	expect_eq "$(dst "select note from orders where id = 1001")" n
+	expect_eq "$(letters | wc -l)" 20
 }
 
 # ---- bad events
