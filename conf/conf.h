@@ -63,12 +63,21 @@ enum part_by {                          /* what part_field names */
 	PART_BY_NOTHING, PART_BY_COLUMN,
 	PART_BY_EVTIME, PART_BY_BATCHTIME       /* the event's time, and its batch's tick's */
 };
+enum row_mode {                         /* what becomes of an event */
+	ROWS_LOG,                       /* a row, whatever its op */
+	ROWS_KEEP_ALL,                  /* a row, unless it is a delete */
+	ROWS_KEEP_LATEST                /* a key's last event is its row, or that it has none */
+};
+enum on_truncate { ON_TRUNCATE_ERROR, ON_TRUNCATE_SKIP };
 enum keep_action { KEEP_DROP, KEEP_DETACH };
 enum part_late { PART_LATE_CREATE, PART_LATE_SKIP, PART_LATE_ERROR };
 
 struct dest {                           /* members are named as keys; a string not set is NULL */
 	char *dest_table, *fields, *skip_fields, *event_types;
 	enum on_missing on_missing;
+	enum row_mode row_mode;
+	char *row_key;
+	enum on_truncate on_truncate;   /* of a row_mode that keeps */
 	char *part_field, *part_method, *part_timezone, *part_template, *part_keep;
 	enum keep_action part_keep_action;
 	enum part_late part_late;

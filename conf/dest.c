@@ -123,6 +123,45 @@ static const char *check_lists(struct dest *d, struct err *e)
 	return NULL;
 }
 
+/* ---- row_... */
+
+/* Is the event's column among those that are written, as far as the config tells? */
+static bool is_written(const struct dest *d, struct span source)
+{
+	if (filter_has(d->skip_fields, source))
+		return false;
+	for (size_t i = 0; i < d->nfield - d->nword; i++)
+		if (span_eq(d->field[i].source, source))
+			return true;
+	return d->all;
+}
+
+static const char *check_row_key(struct dest *d, struct err *e)
+{
+	const char *list = d->row_key;
+	struct span item;
+
+	if (list && d->row_mode != ROWS_KEEP_LATEST)
+		return bad(e, "row_key", "it needs row_mode = keep_latest");
+	if (!filter_is_list(list))
+		return bad(e, "row_key", "an empty name in the list");
+	while (filter_next(&list, &item))
+		if (!is_written(d, item))
+			return bad(e, "row_key", "a column that is not written, by fields and"
+				" skip_fields");
+	return NULL;
+}
+
+/* A key's row must be found again by each of its events. */
+static const char *check_row_mode(struct dest *d, struct err *e)
+{
+	if (d->row_mode == ROWS_KEEP_LATEST &&
+	    (d->part_by == PART_BY_EVTIME || d->part_by == PART_BY_BATCHTIME))
+		return bad(e, "part_field", "with row_mode = keep_latest it must be a column: the"
+			" time of an event is not that of its key's row");
+	return check_row_key(d, e);
+}
+
 /* ---- part_... */
 
 /* Is the table cut by the value of a column, and not by a time? */
@@ -278,7 +317,7 @@ const char *dest_complete(struct dest *d, struct err *e)
 {
 	static const char *(*const steps[])(struct dest *, struct err *) = {
 		choose_period, choose_keep, split_dest_table, check_lists, split_fields,
-		try_template,
+		check_row_mode, try_template,
 	};
 	const char *key = NULL;
 

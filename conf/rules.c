@@ -73,9 +73,13 @@ static bool is_inherited(const struct reading *l, const char *key)
 	return !value || !value->section;
 }
 
-/* A section without partitions needs not unset what others say of theirs. */
+/* A section of another kind needs not unset what others say of theirs. */
 static void drop_inherited(struct reading *l, struct dest *d)
 {
+	if (d->row_key && d->row_mode != ROWS_KEEP_LATEST && is_inherited(l, "row_key")) {
+		free(d->row_key);
+		d->row_key = NULL;
+	}
 	if (d->part_field)
 		return;
 	struct period_rule rule = { 0 };
@@ -124,7 +128,15 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Two rules may share a table, but not cut it into partitions in two ways. */
+/* Must rules that share a table have the same value of the key? */
+static bool is_shared(const struct key *key)
+{
+	return strncmp(key->name, "part_", strlen("part_")) == 0 ||
+		strcmp(key->name, "row_mode") == 0;
+}
+
+/* Two rules may share a table, but not cut it into partitions in two ways; and where it keeps the
+ * latest rows, there is one source of them. */
 static int check_shared(struct reading *l, const struct rule *a, const struct rule *b)
 {
 	struct buf x = { 0 }, y = { 0 };
@@ -133,9 +145,13 @@ static int check_shared(struct reading *l, const struct rule *a, const struct ru
 	if (a->ignore || b->ignore || a->by_name || b->by_name ||
 	    !same_text(a->dest.dest_table, b->dest.dest_table))
 		return 0;
+	if (a->dest.row_mode == ROWS_KEEP_LATEST || b->dest.row_mode == ROWS_KEEP_LATEST)
+		return err_set(l->err, ERR_CONF, "%s: dest_table is that of [%.200s]: with row_mode"
+			" = keep_latest a table has one source table",
+			values_find_in(&l->values, l->section, "")->where, a->section);
 	for (size_t i = 0; i < key_count && !l->err->code; i++) {
 		const struct key *key = &key_table[i];
-		if (!key_is_of_dest(key) || strncmp(key->name, "part_", strlen("part_")) != 0)
+		if (!key_is_of_dest(key) || !is_shared(key))
 			continue;
 		char **text[] = { key_text(key, NULL, &a->dest), key_text(key, NULL, &b->dest) };
 		x.len = y.len = 0;

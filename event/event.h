@@ -18,12 +18,14 @@ enum event_part {
 	EVENT_TICK = 1 << 3,
 	EVENT_BATCH_TIME = 1 << 4,      /* the time of the batch's tick */
 	EVENT_LOCAL_TIME = 1 << 5,      /* local_time is of EVENT_TIME */
-	EVENT_LOCAL_BATCH_TIME = 1 << 6 /* or of EVENT_BATCH_TIME */
+	EVENT_LOCAL_BATCH_TIME = 1 << 6,        /* or of EVENT_BATCH_TIME */
+	EVENT_OLD = 1 << 7              /* ev_extra2 */
 };
 
 struct event {                          /* spans are valid until the next event is read */
 	int64_t id, txid, tick;
 	struct span type, data, table;
+	struct span old;                /* the row before an update, where the trigger tells it */
 	struct span op;                 /* what type says, by type_op; not read */
 	int64_t time, batch_time;       /* in microseconds since 2000-01-01, UTC */
 	int64_t local_time;             /* the same by the source session's zone */
@@ -452,6 +454,9 @@ unsigned told_part(enum told);                  /* what must be read for it: enu
 /* The most bytes that either of these writes. */
 size_t told_room(const struct event *, enum told);
 size_t told_copy(char *out, const struct event *, enum told);   /* for COPY's text format */
+/* A number's text, of at most 20 bytes; and in binary as 4 or 8 of them, after their length. */
+size_t told_number(char *out, int64_t n);
+size_t told_binary_number(char *out, int64_t n, size_t bytes);
 /* As binary_put. */
 ssize_t told_binary(char *out, enum binary_kind, const struct event *, enum told);
 

@@ -99,7 +99,7 @@ static size_t put_escaped(char *out, struct span text)
 	return (size_t)(out - start);
 }
 
-static size_t put_decimal(char *out, int64_t n)
+size_t told_number(char *out, int64_t n)
 {
 	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
 	char digits[20];
@@ -118,7 +118,7 @@ size_t told_copy(char *out, const struct event *ev, enum told t)
 	if (is_time(t))
 		return put_time(out, number_of(ev, t));
 	if (!is_text(t))
-		return put_decimal(out, number_of(ev, t));
+		return told_number(out, number_of(ev, t));
 	struct span text = text_of(ev, t);
 	if (text.p)
 		return put_escaped(out, text);
@@ -142,6 +142,11 @@ static ssize_t put_low_bytes(char *out, int64_t n, size_t bytes)
 	uint64_t be = htobe64((uint64_t)n);
 
 	return put_bytes(out, (const char *)&be + sizeof be - bytes, bytes);
+}
+
+size_t told_binary_number(char *out, int64_t n, size_t bytes)
+{
+	return (size_t)put_low_bytes(out, n, bytes);
 }
 
 /* The number's text in a text column is what the server would make of it. */

@@ -203,7 +203,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
+	if (merge_run(p, e) < 0 || keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	if (txn_commit(j, p->batch, p->sink, e) < 0) {
 		keep_half(l, p);
@@ -211,12 +211,25 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		return e->code;
 	}
 	places_committed(&j->dests, j->watch);
+	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }
 
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (p->rekeyed && !p->ordered) {
+		log_debug("events are read by ev_id: %s", e->msg);
+		p->ordered = true;
+		p->direct = p->careful = false;
+		return true;
+	}
+	if (p->direct && (p->mixed || sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE)) &&
+	    stagings_not_direct(p->job->dests.stagings)) {
+		log_debug("inserts are staged as all others are: %s", e->msg);
+		p->direct = p->careful = false;
+		return true;
+	}
 	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !p->fault.table[0])
 		return false;
 	if (p->event < 0 && !p->careful) {
@@ -286,7 +299,8 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 {
 	struct job *j = l->job;
 	struct pass p = {
-		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1,
+		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
+		.merge = merge_run,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();

@@ -31,7 +31,8 @@ static struct place *find_place(const struct dests *ds, const char *dest_table)
 /* The first key in which the two would cut one table in two ways; NULL: they agree. */
 static const char *disagree(const struct dest *a, const struct dest *b)
 {
-	return !same_text(a->part_field, b->part_field) ? "part_field" :
+	return a->row_mode != b->row_mode ? "row_mode" :
+		!same_text(a->part_field, b->part_field) ? "part_field" :
 		a->period.method != b->period.method || a->period.step != b->period.step ?
 		"part_method" :
 		!period_same_zone(&a->period, &b->period) ? "part_timezone" :
@@ -61,6 +62,8 @@ static void free_way(struct way *w)
 	if (w->dest == &w->own)
 		rule_dest_free(&w->own);
 	route_free(w->route);
+	route_free(w->old);
+	action_free(w->keys);
 	free(w);
 }
 
@@ -73,6 +76,12 @@ static struct way *add_way(struct dests *ds, struct way *w, const struct style *
 	w->number = ds->nway;
 	w->route = route_new(&columns);
 	w->dates = (struct row_dates){ .dest = d, .style = style };
+	if (d->row_mode == ROWS_KEEP_LATEST) {
+		struct columns old = columns;
+		old.on_missing = ON_MISSING_NULL;       /* of a row that goes only the key counts */
+		w->old = route_new(&old);
+		w->old_dates = w->dates;
+	}
 	w->place = find_place(ds, d->dest_table);
 	if (!w->place)
 		w->place = add_place(ds, w);
@@ -251,6 +260,7 @@ void dests_free(struct dests *ds)
 		tally_clear(&k->generated);
 		tally_clear(&k->stay);
 		free(k->ev_type);
+		free(k->source);
 		free(k);
 	}
 	for (size_t i = 0; i < ds->nway; i++)

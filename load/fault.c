@@ -105,7 +105,7 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 	struct pq_fault found;
 	struct buf shown = { 0 };
 
-	pq_copy_fault(dst, span_of(l->current->table), &found);
+	pq_copy_fault(dst, stream_copied(l->current), &found);
 	*fault = (struct sink_fault){ .event = -1 };
 	fault->of = l->current->of;
 	memcpy(fault->table, l->current->table, sizeof fault->table);

@@ -197,12 +197,21 @@ void job_open_zone(struct job *j)
 	j->conf->zone->arg = j;
 }
 
+int job_ask_references(struct place *k, struct pq *dst, struct err *e)
+{
+	const struct table_name table = { .name = k->dest->table };
+
+	return k->dest->row_mode != ROWS_KEEP_LATEST ? 0 :
+		stage_referenced(dst, k->dest, &table, 1, e);
+}
+
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)
 {
 	job_open_zone(j);
 	dests_open(&j->dests, j->conf, &j->style);
 	for (size_t i = 0; i < j->dests.nplace && !e->code; i++)
-		if (has_star(&j->dests, j->dests.place[i]))
+		if (job_ask_references(j->dests.place[i], dst, e) == 0 &&
+		    has_star(&j->dests, j->dests.place[i]))
 			job_ask_generated(j->dests.place[i], dst, e);
 	return e->code;
 }

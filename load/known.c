@@ -117,17 +117,22 @@ static enum binary_kind kind_of(const struct table_columns *list, struct span co
 	return BINARY_NONE;
 }
 
+bool known_kinds_of(const struct table_columns *list, const struct shape *shape,
+	enum binary_kind *kinds)
+{
+	for (size_t i = 0; i < shape->n; i++) {
+		kinds[i] = kind_of(list, shape->target[i]);
+		if (kinds[i] == BINARY_NONE)
+			return false;
+	}
+	return true;
+}
+
 bool known_kinds(const struct known *k, int64_t start_s, const struct shape *shape,
 	enum binary_kind *kinds)
 {
 	const struct known_part *part = find(k, start_s);
 
-	if (!part || part->typed != k->pass)
-		return false;
-	for (size_t i = 0; i < shape->n; i++) {
-		kinds[i] = kind_of(part->columns->list, shape->target[i]);
-		if (kinds[i] == BINARY_NONE)
-			return false;
-	}
-	return true;
+	return part && part->typed == k->pass &&
+		known_kinds_of(part->columns->list, shape, kinds);
 }

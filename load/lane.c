@@ -94,7 +94,8 @@ static int plan_more(struct buf *sql, struct sink *s, struct lane *l, size_t lea
 
 	for (size_t i = 0; i < s->nstream && copies < PLAN_MAX; i++) {
 		struct stream *st = s->stream[i];
-		if (st->lane != l->current->lane || st->bytes < least || st == l->current)
+		if (st->lane != l->current->lane || st->bytes < least || st == l->current ||
+		    (st->staged && st->looked != s->turn))
 			continue;
 		buf_str(sql, "; ");
 		add_copy(sql, s, st);
@@ -106,6 +107,26 @@ static int plan_more(struct buf *sql, struct sink *s, struct lane *l, size_t lea
 	return copies;
 }
 
+/* Makes the stream's staging table if it is not there. From then on its column types are known. */
+static int make_stage(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
+{
+	struct stream *at = l->current;
+	bool made = false;
+
+	if (!at->staged || at->looked == s->turn)
+		return 0;
+	if (s->types.stage(s->types.arg, dst, at->lane, at->of, at->table, &made, e) < 0)
+		return e->code;
+	if (made)
+		l->saved = 0;           /* no rollback to a savepoint takes it away again */
+	for (size_t i = 0; i < s->nstream; i++) {
+		struct stream *st = s->stream[i];
+		if (st->staged && st->lane == at->lane && st->of == at->of)
+			st->looked = s->turn;
+	}
+	return 0;
+}
+
 /* Begins a COPY to the current stream. drain: no more rows will come. */
 static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
 {
@@ -113,6 +134,8 @@ static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain
 	size_t half = l->current->bytes / 2 + 1, least = half < SWITCH_BYTES ? half : SWITCH_BYTES;
 	int copies = 1;
 
+	if (make_stage(s, l, dst, e) < 0)
+		return e->code;
 	add_copy(&sql, s, l->current);
 	if (s->careful)
 		buf_str(&sql, "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch");
@@ -184,6 +207,8 @@ static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
 {
 	struct sink_done *done = &s->done[l->current->of];
 
+	if (l->current->staged)
+		return;
 	tally_add(&done->rows, l->current->table, stored);
 	if (stored < (int64_t)l->nrows)
 		tally_add(&done->unstored, l->current->table, (int64_t)l->nrows - stored);
@@ -221,7 +246,8 @@ static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err
 {
 	for (size_t i = 0; i < s->nstream && !e->code; i++) {
 		struct stream *st = s->stream[i];
-		if (st->lane != lane || st->settled != s->turn || st->looked == s->turn)
+		if (st->lane != lane || st->settled != s->turn || st->looked == s->turn ||
+		    st->staged)
 			continue;
 		st->looked = s->turn;
 		s->types.look(s->types.arg, dst, st->of, st->start_s, st->table, e);

@@ -27,7 +27,9 @@ struct stream {                         /* of one partition and column list */
 
 	/* for others to read */
 	unsigned char lane;
+	bool staged;                    /* its rows go to a staging table, with these numbers: */
 	uint32_t of;                    /* the number of its destination */
+	int32_t part, kind;
 	char table[NAME_BYTES_MAX + 1]; /* the partition, without schema */
 
 	/* private again */
@@ -44,6 +46,9 @@ struct stream {                         /* of one partition and column list */
  * ERR_DATA: the event cannot be decoded, and nothing is added. */
 int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
 	const struct span *values, const struct event *, struct err *);
+/* Removes the row that the last stream_put has added to the stream. No lane_pump may have come in
+ * between. */
+void stream_take_back(struct sink *, struct stream *);
 
 /* ---- fault.c: finding the row that made a COPY fail */
 
@@ -81,6 +86,13 @@ struct sink_types {                     /* where the sink learns column types; a
 	/* Are the types of all columns of the shape known? If so, sets their kinds. */
 	bool (*kinds)(void *arg, size_t of, int64_t start_s, const struct shape *,
 		enum binary_kind *);
+	/* Rows for the table will go to the destination's staging table: makes that, unless the
+	 * lane's transaction has it: *made. */
+	int (*stage)(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,
+		bool *made, struct err *);
+	/* As kinds, of the columns of that staging table. */
+	bool (*stage_kinds)(void *arg, size_t lane, size_t of, const struct shape *,
+		enum binary_kind *);
 };
 
 struct sink *sink_new(const struct sink_types *);       /* NULL: all rows go as text */
@@ -92,6 +104,12 @@ struct stream *sink_find(struct sink *, int64_t start_s, uint64_t shape);
  * All are copied. The sink may forget a stream in which no rows wait, when another is added. */
 struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shape, size_t lane,
 	struct span table, const char *target, const char *columns);
+/* The stream, just added, is for a staging table, whose rows are counted by sink_count. part, kind:
+ * what its rows say besides. */
+void sink_stage(struct stream *, size_t part, size_t kind);
+/* The destination's staging tables are gone. */
+void sink_unstage(struct sink *, size_t of);
+void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);
 void sink_forget(struct sink *);                /* drops all streams and rows */
 /* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
  * savepoint, so that an error can be traced to a row. */
@@ -397,6 +415,24 @@ void known_clear(struct known *);               /* forgets and frees everything 
 /* As those of struct sink_types. */
 int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
 bool known_kinds(const struct known *, int64_t start_s, const struct shape *, enum binary_kind *);
+/* The same for a table with these columns. */
+bool known_kinds_of(const struct table_columns *, const struct shape *, enum binary_kind *);
+
+/* ---- action.c: what an event does to a table that keeps the latest row of each key */
+
+#define ACTION_KEY_MAX 32               /* columns: no index of the target has more */
+
+struct way;
+struct action_keys;
+void action_free(struct action_keys *);         /* takes NULL */
+/* The indexes in shape, which is the route's last one, of the n columns of the event's key, in the
+ * order of their names. Valid until the next call. ERR_DATA: there is no key, or one of its columns
+ * is not written. */
+int action_key(struct way *, const struct route *, const struct event *, const struct shape *,
+	const size_t **at, size_t *n, struct err *);
+/* Their values. ERR_DATA: one is NULL. */
+int action_values(const struct shape *, const size_t *at, size_t n, const struct span *values,
+	struct span *key, struct err *);
 
 /* ---- dests.c: a job's destinations, and which of them an event's row goes to */
 
@@ -422,6 +458,7 @@ struct place {                          /* a dest_table, as far as it is known *
 	bool has_newest, premade;
 	int64_t newest, premade_from;
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
+	char *source;                   /* keep_latest: the one source table, or NULL */
 	struct tally stay;              /* old by their names, and not removed in the last look */
 };
 
@@ -434,6 +471,11 @@ struct way {                            /* to a place, from the source tables of
 	bool ready;                     /* private to places.c */
 	struct route *route;
 	struct row_dates dates;
+
+	/* keep_latest: */
+	struct route *old;              /* of rows that are to go */
+	struct row_dates old_dates;
+	struct action_keys *keys;       /* private to action.c */
 };
 
 struct source {                         /* a source table, or a type of events that name none */
@@ -458,6 +500,7 @@ struct dests {                          /* zeroed before use */
 	struct type_memo types;         /* of events */
 	const struct style *style;      /* of the events */
 	struct sink *sink;              /* their rows; NULL before places_open */
+	struct stagings *stagings;      /* the same */
 };
 
 /* Adds the destinations whose names the config says, unless it was done. style: of the events, and
@@ -467,6 +510,58 @@ void dests_free(struct dests *);                /* and zeroes it; all but `parts
 /* Where the event's table leads, without rules the only source. Adds the destination if a pattern
  * leads to it for the first time. Valid until the next call. */
 struct source *dests_source(struct dests *, const struct conf *, const struct event *);
+
+/* ---- staging.c: what waits in staging tables, with row_mode = keep_latest */
+
+struct staging {                        /* of a destination */
+	const struct place *place;
+	bool used;                      /* in this pass */
+	/* Inserts go straight to the partitions, where a unique key refuses those of keys that have
+	 * a row: true until another event comes. pure: no other has come. */
+	bool begun, direct, pure;
+	bool directed;                  /* some have gone there */
+	uint32_t skip;                  /* pure batches until that is tried again */
+	struct shape *key;              /* the key's columns, and what a delete consists of */
+	uint32_t key_id;                /* tells keys apart */
+	struct staged_part { int64_t start_s; size_t lane; char *name; } *part; /* by number */
+	size_t npart, part_cap;
+	char **kind;                    /* column lists, by number - 1 */
+	size_t nkind, kind_cap;
+	struct stage stage[LANES_MAX];  /* of the lanes; without columns: not there */
+
+	/* private */
+	size_t *sorted, sorted_cap;     /* part, by start_s */
+};
+
+#define STAGING_NEVER UINT32_MAX        /* as skip */
+
+struct stagings;                        /* of all destinations */
+
+/* prefix: of the names of its tables. stagings_free takes NULL. */
+struct stagings *stagings_new(const struct dests *, const char *prefix);
+void stagings_free(struct stagings *);
+void stagings_begin(struct stagings *);         /* a pass, in new transactions */
+void stagings_forget(struct stagings *);        /* all but the keys; takes NULL */
+/* A batch is committed. */
+void stagings_committed(struct stagings *);
+/* Inserts that went straight in did not stay. false: there were none. */
+bool stagings_not_direct(struct stagings *);
+/* The place's; added if it is not there. */
+struct staging *stagings_at(struct stagings *, const struct place *);
+/* The next one from *i on, NULL after the last. */
+struct staging *stagings_next(const struct stagings *, size_t *i);
+/* Appends the table's name for COPY. */
+void stagings_name(const struct stagings *, const struct staging *, struct buf *name);
+/* The number of a partition; of a column list. */
+size_t staging_part(struct staging *, int64_t start_s, size_t lane, struct span name);
+size_t staging_kind(struct staging *, const char *columns);
+/* From now on the key has these columns, which are sorted. false: rows wait that have another. */
+bool staging_key(struct staging *, const struct span *names, size_t n);
+/* As those of struct sink_types. */
+int stagings_make(struct stagings *, struct pq *dst, size_t lane, size_t of, const char *table,
+	bool *made, struct err *);
+bool stagings_kinds(const struct stagings *, size_t lane, size_t of, const struct shape *,
+	enum binary_kind *);
 
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
@@ -553,10 +648,12 @@ size_t job_lane_of(const struct job *, struct span partition);  /* which lane lo
 int job_check_name(const struct conf *, struct pq *src, struct pq *dst, struct err *);
 /* Lets the zone that part_timezone names ask the target, on ddl. */
 void job_open_zone(struct job *);
-/* That, and with fields = *: asks which columns each dest_table generates, so that rows leave them
- * out. */
+/* That, job_ask_references, and with fields = *: asks which columns each dest_table generates, so
+ * that rows leave them out. */
 int job_leave_out(struct job *, struct pq *dst, struct err *);
-/* The same for one of them. */
+/* With row_mode = keep_latest: ERR_SHAPE if a foreign key points to the place's table. */
+int job_ask_references(struct place *, struct pq *dst, struct err *);
+/* Asks which columns it generates. */
 int job_ask_generated(struct place *, struct pq *dst, struct err *);
 /* judge_position, after asking src for the times of ticks if these are needed. position: the
  * case's, which get the times. */
@@ -635,7 +732,9 @@ void places_committed(struct dests *, struct watch *);  /* reports what was crea
 unsigned row_parts(const struct conf *);
 /* Finds the format of the event's data, and what its type says: ev->op. */
 void row_tell(struct job *, struct event *, enum format *);
-/* In all three ERR_DATA is the only error, but those of asking the target about a named zone. */
+/* In all four ERR_DATA is the only error, but those of asking the target about a named zone. */
+/* Does the destination's row_mode take events of the type? */
+int row_check_mode(const struct dest *, const struct event *, struct err *);
 /* Is there a row in the event? The error names the event's type. */
 int row_check(const struct event *, enum format, struct err *);
 /* Can the target's encoding express the names of its columns, and its type? */
@@ -658,8 +757,13 @@ struct pass {
 	const struct queue_batch *batch;        /* with this batch's query */
 	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
+	bool direct;                    /* with keep_latest, tries to write inserts at once */
+	bool ordered;                   /* reads events by ev_id, whatever event_order is */
+	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
+	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */
 	int64_t max_dead;               /* at most this many */
+	struct stagings *stagings;      /* NULL: the job's */
 	bool dry;                       /* rows are made and counted, not sent */
 	pass_place *place;              /* NULL: the partition itself, created if missing */
 	void *place_for;                /* for place */
@@ -678,12 +782,44 @@ struct pass {
 	bool outside;                   /* creates partitions outside our transaction */
 	bool read;                      /* all events were read */
 	bool judged;                    /* the error is not about the current event */
+	bool mixed;                     /* inserts were written at once, and others came */
+	bool rekeyed;                   /* events have two keys, and are not ordered */
+	bool all_load;                  /* each lane does */
 	struct events_want want;
 };
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
+/* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
+ * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
+int pass_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+
+/* ---- narrow.c: finding the event whose row a table refuses at the end of a batch */
+
+struct narrow {                         /* a statement for many rows */
+	struct pass *pass;
+	struct pq *dst;
+	size_t lane, of;                /* of: the destination's number */
+	const struct stage *stage;
+	struct stage_part part;
+	size_t kind;                    /* of the rows that it inserts; 0: it deletes */
+	const char *columns;            /* of the kind */
+	int64_t stored;                 /* rows */
+};
+
+/* Appends it, for a range, or for all rows. */
+void narrow_add(struct buf *sql, const struct narrow *, const struct stage_range *);
+/* Runs it in ranges; rows that are refused become dead letters. ERR_DATA: the pass keeps none. */
+int narrow_run(struct narrow *, struct err *);
+/* It has failed with e: the pass's fault says where. Returns e's code. */
+int narrow_blame(const struct narrow *, const struct err *);
+
+/* ---- merge.c: the end of a batch with row_mode = keep_latest */
+
+/* Called after pass_run, in the open transactions: the last rows of the keys replace the target's.
+ * Events that the target refuses become dead letters. */
+int merge_run(struct pass *, struct err *);
 
 /* ---- verify.c: comparing a batch with its events */
 

@@ -365,6 +365,22 @@ static bool kinds_of(void *arg, size_t of, int64_t start_s, const struct shape *
 	return known_kinds(&ds->place[of]->known, start_s, shape, kinds);
 }
 
+static int make_stage(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,
+	bool *made, struct err *e)
+{
+	const struct dests *ds = arg;
+
+	return stagings_make(ds->stagings, dst, lane, of, table, made, e);
+}
+
+static bool kinds_of_stage(void *arg, size_t lane, size_t of, const struct shape *shape,
+	enum binary_kind *kinds)
+{
+	const struct dests *ds = arg;
+
+	return stagings_kinds(ds->stagings, lane, of, shape, kinds);
+}
+
 /* ---- all of them */
 
 static void open_parts(struct place *at)
@@ -385,7 +401,10 @@ void places_open(struct job *j)
 	for (size_t i = 0; i < ds->nplace; i++)
 		open_parts(ds->place[i]);
 	if (!ds->sink)
-		ds->sink = sink_new(&(struct sink_types){ ds, look_at_types, kinds_of });
+		ds->sink = sink_new(&(struct sink_types){
+			ds, look_at_types, kinds_of, make_stage, kinds_of_stage });
+	if (!ds->stagings)
+		ds->stagings = stagings_new(ds, "tdispatch_stage_");
 }
 
 struct source *places_source(struct job *j, const struct event *ev)
@@ -405,10 +424,14 @@ int places_ready(struct job *j, struct way *w, struct err *e)
 
 	if (w->ready)
 		return 0;
-	if (!at->asked && w->dest->all && (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
-	    job_ask_generated(at, j->ddl, e) < 0))
+	bool latest = w->dest->row_mode == ROWS_KEEP_LATEST;
+	if (!at->asked && (w->dest->all || latest) &&
+	    (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||
+	    job_ask_references(at, j->ddl, e) < 0 || job_ask_generated(at, j->ddl, e) < 0))
 		return e->code;
 	route_leave_out(w->route, &at->generated);
+	if (w->old)
+		route_leave_out(w->old, &at->generated);
 	w->ready = true;
 	return 0;
 }
@@ -428,6 +451,7 @@ void places_forget(struct dests *ds)
 	if (!ds->sink)
 		return;
 	sink_forget(ds->sink);
+	stagings_forget(ds->stagings);
 	for (size_t i = 0; i < ds->nplace; i++)
 		forget(ds->place[i]);
 }
@@ -436,10 +460,15 @@ void places_begin(struct dests *ds)
 {
 	bool changed = false;
 
-	for (size_t i = 0; i < ds->nway; i++)
-		changed |= route_leave_out(ds->way[i]->route, &ds->way[i]->place->generated);
+	for (size_t i = 0; i < ds->nway; i++) {
+		struct way *w = ds->way[i];
+		changed |= route_leave_out(w->route, &w->place->generated);
+		if (w->old)
+			changed |= route_leave_out(w->old, &w->place->generated);
+	}
 	if (changed)
 		places_forget(ds);      /* the streams of shapes that are gone */
+	stagings_begin(ds->stagings);
 	if (places_inside(ds))          /* a failed pass left these, and they were rolled back */
 		places_rolled_back(ds);
 	for (size_t i = 0; i < ds->nplace; i++) {
@@ -454,6 +483,7 @@ void places_free(struct dests *ds)
 {
 	places_forget(ds);
 	sink_free(ds->sink);
+	stagings_free(ds->stagings);
 	for (size_t i = 0; i < ds->nplace; i++) {
 		struct parts *k = ds->place[i]->parts;
 		if (k)

@@ -54,6 +54,99 @@ static int begin(struct job *j, struct err *e)
 	}
 }
 
+/* ---- row_mode = keep_latest: no old version over a newer row */
+
+/* The column that says which event a row is of; the NULL span: there is none. */
+static struct span evid_column(const struct dest *d)
+{
+	for (size_t i = d->nfield - d->nword; i < d->nfield; i++)
+		if (d->field[i].told == TOLD_EVID)
+			return d->field[i].target;
+	return span_of(NULL);
+}
+
+/* Sets the staged partitions that exist, at most g->npart; the caller frees them. */
+static int find_parts(struct pass *p, const struct staging *g, struct stage_part **parts, size_t *n,
+	struct err *e)
+{
+	struct pq *dst = p->job->dst[0];
+	struct part_new *list = mem_alloc((g->npart + 1) * sizeof *list);
+	struct buf sql = { 0 };
+	size_t wanted = 0, at;
+
+	*parts = mem_alloc((g->npart + 1) * sizeof **parts);
+	*n = 0;
+	stage_add_parts(&sql, &g->stage[0]);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		for (; wanted < (size_t)pq_rows(dst); wanted++) {
+			size_t number = (size_t)pq_int(dst, (int)wanted, 0, 0);
+			list[wanted] = (struct part_new){
+				.name = g->part[number].name, .start_s = (int64_t)number,
+			};
+		}
+	if (!e->code && wanted)
+		part_look(dst, g->place->dest, list, wanted, &at, e);
+	for (size_t i = 0; i < wanted; i++)
+		if (list[i].there)
+			(*parts)[(*n)++] = (struct stage_part){
+				.schema = g->place->dest->schema, .table = span_of(list[i].name),
+				.number = (size_t)list[i].start_s,
+			};
+	buf_free(&sql);
+	free(list);
+	return e->code;
+}
+
+/* The letter stays. evid: of the row that its key has, or NULL. */
+static int refuse(struct pass *p, const struct dest *d, int64_t event, const char *key,
+	const char *evid, struct err *e)
+{
+	if (!evid_column(d).p)
+		err_set(e, ERR_DATA, "key %s of %s: its row may be newer, and fields has no _EVID"
+			" that would tell", key, d->dest_table);
+	else if (evid)
+		err_set(e, ERR_DATA, "key %s of %s: its row is newer, of event %s", key,
+			d->dest_table, evid);
+	else
+		err_set(e, ERR_DATA, "key %s of %s is not there: it may have been deleted since",
+			key, d->dest_table);
+	p->rows--;
+	return pass_bury(p, event, 0, "", e);
+}
+
+/* Leaves out the letters that may be older than what the target has of their keys. */
+static int leave_out_old(struct pass *p, const struct staging *g, struct err *e)
+{
+	struct pq *dst = p->job->dst[0];
+	const struct dest *d = g->place->dest;
+	struct stage_part *parts;
+	struct buf sql = { 0 };
+	size_t n;
+
+	if (find_parts(p, g, &parts, &n, e) == 0) {
+		stage_add_unsure(&sql, &g->stage[0], parts, n, evid_column(d));
+		pq_query(dst, buf_cstr(&sql), e);
+	}
+	for (int row = 0; !e->code && row < pq_rows(dst); row++)
+		refuse(p, d, pq_int(dst, row, 0, 0), pq_value(dst, row, 1), pq_value(dst, row, 2),
+			e);
+	buf_free(&sql);
+	free(parts);
+	return e->code;
+}
+
+static int merge(struct pass *p, struct err *e)
+{
+	const struct staging *g;
+
+	for (size_t i = 0; !e->code && (g = stagings_next(p->job->dests.stagings, &i));)
+		if (g->used && g->stage[0].columns)
+			leave_out_old(p, g, e);
+	return e->code ? e->code : merge_run(p, e);
+}
+
+/* ---- a batch's letters */
+
 static int load_letters(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -66,7 +159,7 @@ static int load_letters(struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
+	if (merge(p, e) < 0 || dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
 	if (txn_commit(j, NULL, p->sink, e) == 0)
 		places_committed(&j->dests, j->watch);
@@ -108,6 +201,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 	struct pass p = {
 		.job = j, .from = r->letters, .batch = &batch, .sink = j->dests.sink,
 		.careful = true, .keep = true, .max_dead = INT64_MAX, .event = -1,
+		.ordered = true, .merge = merge,
 	};
 
 	if (batch.event_sql && load_letters(&p, e) == 0) {

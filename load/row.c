@@ -36,6 +36,27 @@ static int no_row(const struct event *ev, const char *why, struct err *e)
 	return e->code;
 }
 
+static bool is_op(const struct event *ev, const char *op)
+{
+	return ev->op.p && span_is(ev->op, op);
+}
+
+int row_check_mode(const struct dest *d, const struct event *ev, struct err *e)
+{
+	if (d->row_mode == ROWS_LOG || is_op(ev, "I") || is_op(ev, "U") || is_op(ev, "D"))
+		return 0;
+	const char *mode = d->row_mode == ROWS_KEEP_ALL ? "keep_all" : "keep_latest";
+	if (is_op(ev, "R"))
+		return err_set(e, ERR_DATA, "the source table was truncated, and row_mode = %s"
+			" would keep its rows: on_truncate = skip leaves them there", mode);
+	struct buf type = { 0 };
+	buf_printable(&type, ev->type, 60);
+	err_set(e, ERR_DATA, "row_mode = %s takes inserts, updates and deletes, and no event of"
+		" type \"%s\"", mode, buf_cstr(&type));
+	buf_free(&type);
+	return e->code;
+}
+
 /* Only a dead letter lacks what is asked for: an earlier version did not keep it. */
 static int check_parts(const struct event *ev, struct err *e)
 {
@@ -113,6 +134,8 @@ static unsigned dest_parts(const struct dest *d)
 
 	for (size_t i = d->nfield - d->nword; i < d->nfield; i++)
 		parts |= told_part(d->field[i].told);
+	if (d->row_mode == ROWS_KEEP_LATEST)
+		parts |= EVENT_TABLE | EVENT_OLD;
 	if (d->part_by == PART_BY_EVTIME)
 		parts |= d->period.zoned ? EVENT_TIME : EVENT_LOCAL_TIME;
 	if (d->part_by == PART_BY_BATCHTIME)

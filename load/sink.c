@@ -129,6 +129,29 @@ struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t sha
 	return st;
 }
 
+void sink_stage(struct stream *st, size_t part, size_t kind)
+{
+	st->staged = true;
+	st->part = (int32_t)part;
+	st->kind = (int32_t)kind;
+}
+
+void sink_unstage(struct sink *s, size_t of)
+{
+	for (size_t i = 0; i < s->nstream; i++)
+		if (s->stream[i]->staged && s->stream[i]->of == of)
+			s->stream[i]->looked = 0;
+}
+
+void sink_count(struct sink *s, size_t of, const char *table, int64_t stored, int64_t unstored)
+{
+	struct sink_done *done = &s->done[of];
+
+	tally_add(&done->rows, table, stored);
+	if (unstored > 0)
+		tally_add(&done->unstored, table, unstored);
+}
+
 /* ---- a pass */
 
 static void drop_rows(struct sink *s)
@@ -204,7 +227,7 @@ void sink_swallow(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++) {
 		const struct stream *st = s->stream[i];
-		for (const struct block *b = st->first; b; b = b->next)
+		for (const struct block *b = st->first; b && (!st->staged || st->kind); b = b->next)
 			tally_add(&s->done[st->of].rows, st->table, (int64_t)b->nrows);
 	}
 	drop_rows(s);

@@ -54,6 +54,7 @@ struct sink {
 	struct sink_types types;
 	bool careful;
 	bool beside;                    /* some partition has had two streams */
+	size_t put;                     /* bytes of the row put last */
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
 	struct sink_done *done;         /* by destination */
 	size_t ndone, done_cap;
@@ -83,6 +84,8 @@ static inline bool block_fits(const struct block *b, size_t n)
 /* ---- stream.c */
 
 void stream_add_copy(struct buf *, const struct stream *);      /* its COPY statement, for text */
+/* The table that its COPY names, as messages about it do. */
+struct span stream_copied(const struct stream *);
 struct block *stream_take(struct stream *);             /* its first block, which must exist */
 void stream_put_back(struct stream *, struct block *);  /* as its first */
 

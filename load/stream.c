@@ -46,6 +46,25 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 	b->nrows++;
 	b->len += n;
 	st->bytes += n;
+	s->put = n;
+}
+
+void stream_take_back(struct sink *s, struct stream *st)
+{
+	struct block *b = st->last;
+
+	assert(b && b->nrows && s->put <= b->len);
+	b->nrows--;
+	b->len -= s->put;
+	st->bytes -= s->put;
+	if (b->nrows)
+		return;
+	struct block *before = st->first == b ? NULL : st->first;
+	while (before && before->next != b)
+		before = before->next;
+	*(before ? &before->next : &st->first) = NULL;
+	st->last = before;
+	block_drop(&s->pool, b);
 }
 
 /* Drops a block from room() in which no row was completed. */
@@ -56,6 +75,29 @@ static void give_up(struct sink *s, const struct stream *st, struct block *b)
 }
 
 /* ---- the two formats */
+
+#define STAGED_ROOM 64                  /* bytes of the numbers of a staged row, in either format */
+
+/* What a staged row says besides. */
+static size_t put_numbers(char *out, const struct stream *st, const struct event *ev)
+{
+	size_t n = told_number(out, ev->id);
+
+	out[n++] = '\t';
+	n += told_number(out + n, st->part);
+	out[n++] = '\t';
+	n += told_number(out + n, st->kind);
+	out[n++] = '\t';
+	return n;
+}
+
+static size_t put_binary_numbers(char *out, const struct stream *st, const struct event *ev)
+{
+	size_t n = told_binary_number(out, ev->id, sizeof ev->id);
+
+	n += told_binary_number(out + n, st->part, sizeof st->part);
+	return n + told_binary_number(out + n, st->kind, sizeof st->kind);
+}
 
 /* Bytes that a line of text needs at most. A column may be asked for twice, so the length of the
  * event is no bound. */
@@ -83,7 +125,7 @@ static char *put_words(char *out, const struct shape *shape, const struct event 
 static int put_text(struct sink *s, struct stream *st, const struct shape *shape,
 	enum format format, const struct span *values, const struct event *ev, struct err *e)
 {
-	size_t most = text_room(shape, values, ev), own = shape->n - shape->nword;
+	size_t most = text_room(shape, values, ev) + (st->staged ? STAGED_ROOM : 0), own = shape->n - shape->nword;
 	struct block *b = room(s, st, most, false);
 	char *start = b->data + b->len, *out = start;
 
@@ -103,6 +145,8 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 		*out++ = '\t';
 	}
 	out = put_words(out, shape, ev);
+	if (st->staged)
+		out += put_numbers(out, st, ev);
 	out[-1] = '\n';
 	size_t n = (size_t)(out - start);
 	assert(n <= most);
@@ -115,14 +159,15 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 static bool put_binary(struct sink *s, struct stream *st, const struct shape *shape,
 	enum format format, const struct span *values, const struct event *ev)
 {
-	size_t most = sizeof(uint16_t), own = shape->n - shape->nword;
+	size_t most = sizeof(uint16_t) + (st->staged ? STAGED_ROOM : 0);
+	size_t own = shape->n - shape->nword, more = st->staged ? STAGE_COLUMNS : 0;
 
 	for (size_t i = 0; i < own; i++)
 		most += binary_room(values[i]);
 	for (size_t i = 0; i < shape->nword; i++)
 		most += BINARY_WORD + told_room(ev, shape->word[i].told);
 	struct block *b = room(s, st, most, true);
-	char *start = b->data + b->len, *out = start + binary_begin_row(start, shape->n);
+	char *start = b->data + b->len, *out = start + binary_begin_row(start, shape->n + more);
 	for (size_t i = 0; i < shape->n; i++) {
 		ssize_t n = i < own ? binary_put(out, st->kinds[i], format, values[i]) :
 			told_binary(out, st->kinds[i], ev, shape->word[i - own].told);
@@ -132,6 +177,8 @@ static bool put_binary(struct sink *s, struct stream *st, const struct shape *sh
 		}
 		out += n;
 	}
+	if (st->staged)
+		out += put_binary_numbers(out, st, ev);
 	assert((size_t)(out - start) <= most);
 	append(s, st, b, (size_t)(out - start), ev->id);
 	return true;
@@ -142,7 +189,9 @@ static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape 
 	if (!st->kinds)
 		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
 	st->asked = s->turn;
-	st->typed = s->types.kinds(s->types.arg, st->of, st->start_s, shape, st->kinds);
+	st->typed = st->staged ?
+		s->types.stage_kinds(s->types.arg, st->lane, st->of, shape, st->kinds) :
+		s->types.kinds(s->types.arg, st->of, st->start_s, shape, st->kinds);
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)
@@ -170,6 +219,13 @@ int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enu
 		st->text_run *= 2;
 	}
 	return put_text(s, st, shape, format, values, ev, e);
+}
+
+struct span stream_copied(const struct stream *st)
+{
+	const char *dot = st->staged ? strrchr(st->target, '.') : NULL;
+
+	return span_of(dot ? dot + 1 : st->table);
 }
 
 /* ---- the chain of blocks */

@@ -27,6 +27,8 @@ struct twin {                           /* the temporary table of a partition */
 
 struct verify {
 	struct job *job;
+	bool rekeyed;                   /* events have two keys */
+	struct stagings *stagings;      /* the second reading, with row_mode = keep_latest */
 	struct twin *twin;              /* one for each partition of the batch */
 	size_t n;
 	int64_t differ;
@@ -57,7 +59,7 @@ static int create_twins(struct verify *v, size_t lane, struct err *e)
 	struct buf sql = { 0 };
 
 	for (size_t i = 0; i < v->n; i++) {
-		if (lane_of(v, i) != lane)
+		if (lane_of(v, i) != lane || v->twin[i].place->dest->row_mode == ROWS_KEEP_LATEST)
 			continue;
 		buf_str(&sql, "CREATE TEMPORARY TABLE ");
 		add_twin(&sql, i);
@@ -138,13 +140,36 @@ static char *good_events(const struct pass *loaded)
 	return sql.p;
 }
 
+static int make_stage(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,
+	bool *made, struct err *e)
+{
+	return stagings_make(arg, dst, lane, of, table, made, e);
+}
+
+static bool kinds_of_stage(void *arg, size_t lane, size_t of, const struct shape *shape,
+	enum binary_kind *kinds)
+{
+	return stagings_kinds(arg, lane, of, shape, kinds);
+}
+
+/* With two keys there is nothing to compare: see compare. */
+static int merge_nothing(struct pass *p, struct err *e)
+{
+	(void)p;
+	return e->code;
+}
+
 static int read_again(struct verify *v, const struct pass *loaded, struct err *e)
 {
 	struct job *j = v->job;
 	struct queue_batch batch = *loaded->batch;
+	const struct sink_types types = {
+		.arg = v->stagings, .stage = make_stage, .stage_kinds = kinds_of_stage,
+	};
 	struct pass p = {
-		.job = j, .from = j->src, .batch = &batch, .sink = sink_new(NULL), .event = -1,
-		.place = into_twin, .place_for = v,
+		.job = j, .from = j->src, .batch = &batch, .sink = sink_new(&types), .event = -1,
+		.place = into_twin, .place_for = v, .stagings = v->stagings,
+		.ordered = loaded->ordered, .merge = merge_nothing,
 	};
 
 	if (loaded->dead.n)
@@ -197,6 +222,47 @@ static bool is_comparable(const struct twin *t, const char *name)
 	return left_out < t->n;
 }
 
+/* ---- with row_mode = keep_latest: the partition's rows of the keys that were staged */
+
+static bool is_latest(const struct twin *t)
+{
+	return t->place->dest->row_mode == ROWS_KEEP_LATEST;
+}
+
+/* The number of the partition in the second reading's staging table. */
+static size_t part_number(const struct staging *g, const char *name)
+{
+	size_t i = 0;
+
+	while (i < g->npart && strcmp(g->part[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+/* As add_comparison. */
+static void add_latest(struct buf *sql, const struct verify *v, size_t i)
+{
+	const struct twin *t = &v->twin[i];
+	const struct staging *g = stagings_at(v->stagings, t->place);
+	const struct stage *s = &g->stage[lane_of(v, i)];
+	size_t part = part_number(g, t->name);
+
+	stage_add_analyze(sql, s);
+	buf_str(sql, "SELECT want.n, got.n, (NOT coalesce(want.h" PQ_OWN("=") "got.h,"
+		" want.h IS NULL AND got.h IS NULL))::pg_catalog.int4 FROM ");
+	add_sums(sql, t);
+	buf_str(sql, "(SELECT l.* FROM ");
+	stage_add_latest(sql, s, part);
+	buf_str(sql, " l WHERE ");
+	stage_add_comes(sql);
+	buf_str(sql, ") t) want, ");
+	add_sums(sql, t);
+	add_partition(sql, v, i);
+	buf_str(sql, " t WHERE ");
+	stage_add_touched(sql, s, part);
+	buf_str(sql, ") got");
+}
+
 /* Appends the query: rows of the twin, rows of the partition, and 1 if their values differ. */
 static void add_comparison(struct buf *sql, const struct verify *v, size_t i)
 {
@@ -216,11 +282,17 @@ static int compare(struct verify *v, size_t i, struct err *e)
 	const char *name = v->twin[i].name;
 	struct buf sql = { 0 };
 
-	if (!is_comparable(&v->twin[i], name)) {
+	if (is_latest(&v->twin[i]) && v->rekeyed) {
+		log_warn("verify: partition %s: the key has changed in the batch: not compared",
+			name);
+		return 0;
+	}
+	bool goes = is_latest(&v->twin[i]) && !v->twin[i].n;    /* nothing but deletes */
+	if (!goes && !is_comparable(&v->twin[i], name)) {
 		v->differ++;
 		return 0;
 	}
-	add_comparison(&sql, v, i);
+	(is_latest(&v->twin[i]) ? add_latest : add_comparison)(&sql, v, i);
 	int rc = pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	if (rc < 0)
@@ -279,7 +351,9 @@ static void add_twins(struct verify *v, const struct sink *sink, const struct pl
 int verify_run(const struct pass *loaded, struct err *e)
 {
 	struct job *j = loaded->job;
-	struct verify v = { .job = j };
+	struct verify v = {
+		.job = j, .rekeyed = loaded->ordered, .stagings = stagings_new(&j->dests, "tdispatch_verify_stage_"),
+	};
 	size_t cap = 0;
 
 	for (size_t i = 0; i < j->dests.nplace; i++)
@@ -288,5 +362,6 @@ int verify_run(const struct pass *loaded, struct err *e)
 	verify(&v, loaded, e);
 	watch_verify(j->watch, false);
 	free_twins(&v);
+	stagings_free(v.stagings);
 	return e->code;
 }

@@ -237,6 +237,7 @@ static void check_all(struct look *l)
 		no_table(l);
 	checktemplate_run(l);
 	checkparts_run(l);
+	checklatest_run(l);
 	check_generated(l);
 	check_style(l);
 }

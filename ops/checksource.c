@@ -105,21 +105,27 @@ static int list_triggers(struct pq *src, const struct conf *c, const struct tall
 		" unnest(" LIST_OF("pkey") ") x),"
 		" (SELECT array_agg(k.attname::text ORDER BY k.attnum)"
 		" FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indexrelid"
-		" WHERE i.indrelid = tgrelid AND i.indisprimary)), ',') FROM feed ORDER BY 2, 1");
+		" WHERE i.indrelid = tgrelid AND i.indisprimary)), ','),"
+		" 'backup' = ANY (args) FROM feed ORDER BY 2, 1");
 	pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return e->code;
 }
 
-/* Takes over the key that all rows of list_triggers name, if it is one. */
+/* Takes over the key that all rows of list_triggers name, if it is one; and what else they have in
+ * common. */
 static void take_key(struct pq *src, struct feed *feed)
 {
 	const char *first = pq_value(src, 0, 4);
 
 	feed->one_key = first != NULL;
-	for (int row = 1; row < pq_rows(src); row++) {
+	feed->backup = true;
+	for (int row = 0; row < pq_rows(src); row++) {
 		const char *key = pq_value(src, row, 4);
 		feed->one_key = feed->one_key && key && strcmp(key, first) == 0;
+		feed->no_key |= !key;
+		feed->several |= strcmp(pq_value(src, row, 1), pq_value(src, 0, 1)) != 0;
+		feed->backup = feed->backup && is_true(src, row, 5);
 	}
 	buf_str(&feed->key, first ? first : "");
 	buf_cstr(&feed->key);           /* read as a string elsewhere */

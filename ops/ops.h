@@ -18,6 +18,9 @@ struct feed {                           /* what triggers say of events; zeroed: 
 	bool one_key;                   /* all name the same primary key: */
 	struct buf key;                 /* its columns, separated by commas */
 	struct tally columns;           /* those that all events have */
+	bool no_key;                    /* some name none */
+	bool several;                   /* of several tables */
+	bool backup;                    /* all tell the row before an update */
 	enum feed_time part;            /* what all write where a partition is picked by it */
 };
 
@@ -127,7 +130,12 @@ void checktemplate_run(struct look *);
  * Errors are findings. */
 void checkparts_run(struct look *);
 
-/* ---- checkdest.c: --check's part about dest_table; calls the two above */
+/* ---- checklatest.c: --check's part about row_mode = keep_latest */
+
+/* Reports what is in the way of replacing rows by their key. Errors are findings. */
+void checklatest_run(struct look *);
+
+/* ---- checkdest.c: --check's part about dest_table; calls the three above */
 
 /* job: age_look was called. dst: an open connection. Errors are findings. */
 void checkdest_run(struct findings *, const struct job *, struct pq *dst, const struct dest *,

@@ -308,6 +308,19 @@ static const char needs_verify[] =
 	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "SELECT")
 	" AND " NONE_HAS("table", "written.oid", "SELECT");
 
+/* Rows wait in a temporary table like dest_table, and replace those of their keys. */
+static const char needs_latest[] =
+	" UNION ALL SELECT 'GRANT TEMPORARY ON DATABASE ' || quote_ident(current_database()), 0,"
+	" NULL WHERE " NONE_HAS("database", "current_database()", "TEMPORARY")
+	" UNION ALL SELECT 'GRANT SELECT ON ' || parent.oid::regclass, 0, NULL FROM parent"
+	" WHERE " NONE_HAS("table", "parent.oid", "SELECT")
+	" UNION ALL SELECT 'GRANT ' || privilege || ' ON ' || written.oid::regclass, 0, NULL"
+	" FROM written, newest, (VALUES ('SELECT'), ('DELETE')) p (privilege)"
+	" WHERE NOT EXISTS (SELECT 1 FROM role"
+	" WHERE has_table_privilege(role.oid, newest.oid, privilege))"
+	" AND NOT EXISTS (SELECT 1 FROM role"
+	" WHERE has_table_privilege(role.oid, written.oid, privilege))";
+
 /* A default that takes its value from a sequence is worked out for a column that no row brings. */
 static const char needs_sequences[] =
 	" UNION ALL SELECT DISTINCT 'GRANT USAGE ON SEQUENCE ' || s.oid::regclass, 1, attname"
@@ -369,6 +382,8 @@ int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const 
 	if (template_says(d, "like _PARENT") && !table_makes_children(d))
 		buf_str(&sql, needs_to_copy);
 	buf_str(&sql, needs_rows);
+	if (d->row_mode == ROWS_KEEP_LATEST)
+		buf_str(&sql, needs_latest);
 	buf_str(&sql, needs_sequences);
 	buf_str(&sql, needs_verify);
 	if (d->keep.unit != PERIOD_NONE)

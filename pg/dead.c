@@ -41,14 +41,30 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct d
 	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
 }
 
+static void free_letter(struct dead *d)
+{
+	free(d->partition);
+	free(d->column);
+	free(d->value);
+	free(d->message);
+}
+
+void dead_leave(struct dead_list *list, size_t lane)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (list->at[i].lane == lane)
+			free_letter(&list->at[i]);
+		else
+			list->at[kept++] = list->at[i];
+	list->n = kept;
+}
+
 void dead_clear(struct dead_list *list)
 {
-	for (size_t i = 0; i < list->n; i++) {
-		free(list->at[i].partition);
-		free(list->at[i].column);
-		free(list->at[i].value);
-		free(list->at[i].message);
-	}
+	for (size_t i = 0; i < list->n; i++)
+		free_letter(&list->at[i]);
 	free(list->at);
 	*list = (struct dead_list){ 0 };
 }
@@ -301,7 +317,7 @@ int dead_count(struct pq *dst, const struct conf *c, int64_t *letters, struct er
 int dead_has_parts(struct pq *dst, unsigned parts, struct err *e)
 {
 	static const unsigned needs[LATER] = {
-		EVENT_BATCH_TIME | EVENT_LOCAL_BATCH_TIME, EVENT_TXID,
+		EVENT_BATCH_TIME | EVENT_LOCAL_BATCH_TIME, EVENT_TXID, 0, EVENT_OLD,
 	};
 	unsigned lacks;
 
@@ -309,9 +325,8 @@ int dead_has_parts(struct pq *dst, unsigned parts, struct err *e)
 		return e->code;
 	for (size_t i = 0; i < LATER; i++)
 		if (lacks & 1u << i && needs[i] & parts)
-			err_set(e, ERR_CONF, "dead letters have no %s, which fields or part_field"
-				" asks"
-				" for: --install adds it, for letters that come from then on",
+			err_set(e, ERR_CONF, "dead letters have no %s, which fields, part_field"
+				" or row_mode asks for: --install adds it, for letters that come from then on",
 				later[i].name);
 	return e->code;
 }

@@ -41,6 +41,7 @@ static void add_batch_time(struct buf *sql, const struct queue_batch *batch, con
 static void add_parts(struct buf *sql, const struct queue_batch *batch, unsigned parts)
 {
 	buf_str(sql, parts & EVENT_TABLE ? ", ev_extra1" : "");
+	buf_str(sql, parts & EVENT_OLD ? ", ev_extra2" : "");
 	buf_str(sql, parts & EVENT_TXID ? ", ev_txid" : "");
 	buf_str(sql, parts & EVENT_TIME ? ", ev_time" : "");
 	if (parts & EVENT_TICK)
@@ -210,7 +211,8 @@ static bool parse_parts(struct span *row, unsigned parts, struct event *event)
 {
 	const unsigned local = EVENT_LOCAL_TIME | EVENT_LOCAL_BATCH_TIME;
 
-	return take_part(row, parts, EVENT_TXID, event, &event->txid) &&
+	return (!(parts & EVENT_OLD) || take_field(row, &event->old)) &&
+		take_part(row, parts, EVENT_TXID, event, &event->txid) &&
 		take_part(row, parts, EVENT_TIME, event, &event->time) &&
 		take_part(row, parts, EVENT_TICK, event, &event->tick) &&
 		take_part(row, parts, EVENT_BATCH_TIME, event, &event->batch_time) &&

@@ -188,6 +188,10 @@ static void add_dest(struct buf *inputs, const struct dest *d)
 		buf_literal(inputs, span_of(d->part_timezone));
 	if (d->period.method == PERIOD_NUMBER)
 		buf_fmt(inputs, " %" PRId64, d->period.step);
+	if (d->row_mode != ROWS_LOG) {
+		buf_fmt(inputs, " %d ", d->row_mode);
+		buf_literal(inputs, span_of(d->row_key ? d->row_key : ""));
+	}
 }
 
 static void add_rule(struct buf *inputs, const struct rule *rule)
@@ -226,8 +230,8 @@ static void refuse_change(const struct judge_case *c, struct verdict *v, size_t 
 		" batch (--once), and change after that", c->batch->id,
 		version ?
 		"by another version of tdispatch, with another rule for the lanes of rows" :
-		"with other sections or other values of dest_table, part_field, part_method or"
-		" part_timezone",
+		"with other sections or other values of dest_table, row_mode, row_key, part_field,"
+		" part_method or part_timezone",
 		version ? "Let that version" : "Put the old values back, let them");
 }
 

@@ -408,6 +408,11 @@ int table_find(struct pq *, const struct dest *, struct span name, struct table 
 int table_lacks(struct pq *, const struct table *, const struct span *column, size_t n,
 	size_t *which, struct err *);
 
+struct table_name {
+	struct span name;               /* a partition, without schema */
+	bool old;                       /* it is older than part_keep, which may have detached it */
+};
+
 struct table_columns {
 	size_t n;
 	struct table_column { char name[NAME_BYTES_MAX + 1]; enum binary_kind kind; } at[];
@@ -436,12 +441,76 @@ void table_words(struct buf *, const struct dest *);
 /* Does part_template make children of a table, by partition of, attach partition or inherits? */
 bool table_makes_children(const struct dest *);
 
-/* ---- admit.c: may rows go to a table? */
+/* ---- stage.c: rows of a batch that wait for its end, where only a key's last row counts */
 
-struct table_name {
-	struct span name;               /* a partition, without schema */
-	bool old;                       /* it is older than part_keep, which may have detached it */
+struct stage {                          /* a temporary table of one data transaction */
+	char name[40];                  /* without schema */
+	struct stage_key { struct span name; char *equals; } *key;      /* names are borrowed */
+	size_t nkey;
+	struct table_columns *columns;  /* the target's; NULL before stage_create */
 };
+
+/* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
+int stage_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	struct err *);
+/* *yes: each of the tables has a unique key of some of the n columns of `key`. */
+int stage_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	const struct span *key, size_t nkey, bool *yes, struct err *);
+/* Creates it, with the columns of table model and those of stage_add_columns. */
+int stage_create(struct pq *, struct stage *, const struct dest *, struct span model,
+	struct err *);
+void stage_free(struct stage *);                /* what is in it but the name */
+/* Drops the table. */
+int stage_drop(struct pq *, struct stage *, struct err *);
+/* Appends what follows the target's columns in the list of a COPY: id, the event's; part, a
+ * partition's number; kind, that of the column list, 0 for a delete, which has the key alone. */
+#define STAGE_COLUMNS 3
+void stage_add_columns(struct buf *columns);
+
+struct stage_part {                     /* a partition, and its number in the staging table */
+	struct span schema, table;
+	size_t number;
+	bool ordered;                   /* its rows are inserted in the order of ev_id */
+};
+
+struct stage_range { int64_t first, last; };    /* of ev_id */
+
+/* All append statements. The last rows of each partition and key are collected first; many: there
+ * are many partitions, or ranges. */
+void stage_add_last(struct buf *sql, const struct stage *, bool many);
+/* Appends a query for what there is: part, kind, number of rows. */
+void stage_add_count(struct buf *sql, const struct stage *);
+/* From now on the events in ids, which commas separate, count as not having been. */
+void stage_add_forget(struct buf *sql, const struct stage *, const char *ids);
+/* Deletes the keys' rows from the partition, and inserts their last ones of one kind. range: only
+ * those; NULL: all. */
+void stage_add_delete(struct buf *sql, const struct stage *, const struct stage_part *,
+	const struct stage_range *);
+void stage_add_insert(struct buf *sql, const struct stage *, const struct stage_part *,
+	size_t kind, const char *columns, const struct stage_range *);
+/* An index by which ranges of ev_id are found; the least and the greatest of a partition's. */
+void stage_add_index(struct buf *sql, const struct stage *);
+void stage_add_ids(struct buf *sql, const struct stage *, const struct stage_part *);
+/* Appends a query for staged events that may be older than what the target has of their keys, with
+ * the key and the newest event that its row is of, NULL where there is none. parts: the n staged
+ * partitions that exist; evid: their column with an event's id, the NULL span if there is none. */
+void stage_add_unsure(struct buf *sql, const struct stage *, const struct stage_part *parts,
+	size_t n, struct span evid);
+void stage_add_parts(struct buf *sql, const struct stage *);    /* a query: staged partitions */
+/* For comparing: appends a FROM item, the last rows of the partition's keys; a condition on its row
+ * t, that its key is staged; a condition that l, a staged row, is none of a delete. */
+void stage_add_analyze(struct buf *sql, const struct stage *);
+void stage_add_latest(struct buf *sql, const struct stage *, size_t part);
+void stage_add_touched(struct buf *sql, const struct stage *, size_t part);
+void stage_add_comes(struct buf *sql);
+/* Runs statements. ERR_DATA: a row is at fault. *rows: of the last one. */
+int stage_run(struct pq *, const char *sql, int64_t *rows, struct err *);
+/* The same without waiting: sends them; then PQ_READY for each that is done, PQ_WAIT, PQ_END after
+ * the last, or its error. The rows of a query among them stay readable. */
+int stage_send(struct pq *, const char *sql, struct err *);
+int stage_step(struct pq *, int64_t *rows, struct err *);
+
+/* ---- admit.c: may rows go to a table? */
 
 /* Rows may go to a table that is a child, at any level, of dest_table, or of a table that
  * part_template names. A table that is nobody's child is admitted if part_template makes no
@@ -608,6 +677,7 @@ struct dead_list {                      /* zeroed before use */
 void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
 	const struct err *);
 void dead_clear(struct dead_list *);
+void dead_leave(struct dead_list *, size_t lane);       /* drops those of the lane */
 /* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
 int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
 	const struct queue_batch *, struct err *);

@@ -281,6 +281,36 @@ int pq_drain(struct pq *q, struct err *e)
 	return e->code;
 }
 
+int pq_step(struct pq *q, struct err *e)
+{
+	int sent = pq_flush(q, e);
+
+	if (sent < 0 || (q->readable && pq_consume(q, e) < 0))
+		return e->code;
+	q->readable = false;
+	if (sent == PQ_WAIT)
+		return PQ_WAIT;
+	if (PQisBusy(q->conn)) {
+		q->want = POLLIN;
+		return PQ_WAIT;
+	}
+	PGresult *res = PQgetResult(q->conn);
+	if (!res)
+		return PQ_END;
+	if (PQresultStatus(res) == PGRES_FATAL_ERROR) {
+		pq_failed(q, res, SQLSTATE_STATEMENT, e);
+		return pq_drain(q, e);
+	}
+	snprintf(q->tag, sizeof q->tag, "%s", PQcmdStatus(res));
+	if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+		PQclear(q->rows);
+		q->rows = res;
+	} else {
+		PQclear(res);
+	}
+	return PQ_READY;
+}
+
 int pq_query(struct pq *q, const char *sql, struct err *e)
 {
 	PGresult *res;

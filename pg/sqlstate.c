@@ -122,7 +122,7 @@ static const struct { enum sqlstate_name name; const char *prefix; } named[] = {
 	{ SQLSTATE_NO_COLUMN, "42703" },
 	{ SQLSTATE_TAKEN, "42P07" }, { SQLSTATE_TAKEN, "42710" },
 	{ SQLSTATE_LOCKED, "55P03" },
-	{ SQLSTATE_DUPLICATE, "23505" },
+	{ SQLSTATE_DUPLICATE, "23505" }, { SQLSTATE_DUPLICATE, "23P01" },
 	{ SQLSTATE_RAISED, "P0001" },
 	{ SQLSTATE_TOO_MUCH, "53200" },
 	{ SQLSTATE_BAD_VALUE, "22" },

@@ -19,7 +19,7 @@ README_LINES = 150
 SAMPLE_LINES = 13
 LEAST = {"job_name": "x", "src_db": "dbname=a", "dst_db": "dbname=b", "queue_name": "q", "dest_table": "t"}
 # what some keys need beside them
-BESIDE = {"part_keep": ["part_field = day"], "part_late": ["part_field = day", "part_keep = 3 days"],
+BESIDE = {"row_key": ["row_mode = keep_latest"], "part_keep": ["part_field = day"], "part_late": ["part_field = day", "part_keep = 3 days"],
     "part_premake": ["part_field = day", "part_template = create table _DEST_TABLE (day date)"]}
 TYPES = {"INT": "Integer", "WORD": "Word", "SECONDS": "Seconds", "STRING": "Text", "PATH": "Path",
     "CONNINFO": "Connection string"}

@@ -261,7 +261,7 @@ case_shown_config_loads() {
 		done
 		printf '%s = %s\n' log_size 1 log_count 2 log_format json use_skylog 0 loop_delay 0.25 exception_sleep 1.5 \
 			connection_lifetime 7 src_db 'host=/a%%b dbname=s' dst_db 'postgresql://u:p%%2fw@h/d%%20b?sslmode=require' \
-			dest_table 'ar%%chive.or"ders' fields '*, id, d%%y:day, *x, _OP:op' skip_fields 'b%%' on_missing null \
+			dest_table 'ar%%chive.or"ders' fields '*, id, d%%y:day, *x, _OP:op' skip_fields 'b%%' on_missing null row_mode keep_latest row_key id on_truncate skip \
 			tables 'a%%.*, b' event_types 'I, U%%' event_format json event_order id part_field 'd%%y' part_method monthly part_list_max 7 part_timezone Europe/Berlin \
 			part_keep '6 months' part_keep_action detach part_late skip part_premake 2 batch_min_events 3 lanes 4 on_error skip \
 			max_errors 5 retry_limit 6 server_timeout 8 \

@@ -1,0 +1,471 @@
+/*
+ * The end of a batch with row_mode = keep_latest: the last row of each key replaces the one that
+ * the target has, in the data transactions, before the positions are written. The lanes do it at
+ * the same time.
+ *
+ * An event whose row the target refuses counts as not having been: the event before it may be its
+ * key's last one then, and the other half of a move is left out in its lane, too. So when one is
+ * found (narrow.c), all lanes go back to where rows were only staged, and merge again without it.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+#define MANY 4                          /* partitions, from which on an index finds their rows */
+
+struct group {                          /* rows of one partition and kind */
+	size_t part, kind;              /* kind 0: deletes */
+	int64_t rows, stored;           /* stored: -1: not yet */
+	size_t statement;               /* which of the lane's */
+};
+
+struct lane_work {                      /* what a lane does for one destination */
+	struct buf sql;
+	size_t done;                    /* statements that are */
+	int64_t *rows;                  /* of each */
+	size_t cap;
+	struct group *group;            /* by part and kind */
+	size_t n;
+	bool open;                      /* it is not over */
+	struct err e;
+};
+
+struct merged {                         /* what became of a partition's rows */
+	struct merged *next;
+	size_t of;
+	const char *table;
+	int64_t stored, unstored;
+};
+
+struct merge {
+	struct pass *p;
+	struct staging *g;              /* at hand, with this work: */
+	struct lane_work lane[LANES_MAX];
+	size_t told;                    /* dead letters that all lanes have left out */
+	bool again;                     /* it is not the first round */
+	struct merged *done;            /* of this round, in lanes that load */
+};
+
+static bool has_stage(const struct merge *m, size_t lane)
+{
+	return m->g->stage[lane].columns;
+}
+
+/* ---- statements of all lanes at the same time */
+
+static void keep_rows(struct lane_work *l, int64_t rows)
+{
+	l->rows = mem_grow(l->rows, l->done, &l->cap, sizeof *l->rows);
+	l->rows[l->done++] = rows;
+}
+
+/* Takes the answers that have come. */
+static void take_answers(struct merge *m, size_t lane)
+{
+	struct lane_work *l = &m->lane[lane];
+	struct pq *dst = m->p->job->dst[lane];
+	int64_t rows;
+	int step;
+
+	while ((step = stage_step(dst, &rows, &l->e)) == PQ_READY)
+		keep_rows(l, rows);
+	l->open = step == PQ_WAIT;
+}
+
+static bool is_open(const struct merge *m, size_t lanes)
+{
+	for (size_t i = 0; i < lanes; i++)
+		if (m->lane[i].open)
+			return true;
+	return false;
+}
+
+/* Sends the lanes' statements, and waits for all answers. An error is the lane's own, but for one
+ * of waiting. */
+static int run_lanes(struct merge *m, struct err *e)
+{
+	struct job *j = m->p->job;
+
+	for (size_t i = 0; i < j->lanes; i++) {
+		struct lane_work *l = &m->lane[i];
+		l->done = 0;
+		l->open = l->sql.len && stage_send(j->dst[i], buf_cstr(&l->sql), &l->e) == 0;
+		l->sql.len = 0;
+	}
+	for (;;) {
+		for (size_t i = 0; i < j->lanes; i++)
+			if (m->lane[i].open)
+				take_answers(m, i);
+		if (!is_open(m, j->lanes))
+			return 0;
+		int64_t most_ms = watch_pass(j->watch, m->p->events, sink_bytes(m->p->sink));
+		if (pq_wait(j->dst, j->lanes, most_ms, e) < 0)
+			return e->code;
+	}
+}
+
+/* The first error of a lane, other than one of rows, which is dealt with later. */
+static int first_error(struct merge *m, bool rows_too, struct err *e)
+{
+	for (size_t i = 0; i < m->p->job->lanes && !e->code; i++)
+		if (m->lane[i].e.code && (rows_too || m->lane[i].e.code != ERR_DATA))
+			*e = m->lane[i].e;
+	return e->code;
+}
+
+/* ---- what there is to do */
+
+static void take_groups(struct lane_work *l, const struct pq *dst)
+{
+	free(l->group);
+	l->n = (size_t)pq_rows(dst);
+	l->group = mem_alloc((l->n + 1) * sizeof *l->group);
+	for (size_t i = 0; i < l->n; i++)
+		l->group[i] = (struct group){
+			.part = (size_t)pq_int(dst, (int)i, 0, 0),
+			.kind = (size_t)pq_int(dst, (int)i, 1, 0),
+			.rows = pq_int(dst, (int)i, 2, 0), .stored = -1,
+		};
+}
+
+/* Collects the last rows, and asks which partitions they are of. */
+static int collect(struct merge *m, struct err *e)
+{
+	struct job *j = m->p->job;
+
+	for (size_t i = 0; i < j->lanes; i++) {
+		m->lane[i].n = 0;
+		if (!has_stage(m, i))
+			continue;
+		stage_add_last(&m->lane[i].sql, &m->g->stage[i], m->g->npart > MANY);
+		stage_add_count(&m->lane[i].sql, &m->g->stage[i]);
+	}
+	if (run_lanes(m, e) < 0 || first_error(m, true, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes; i++)
+		if (has_stage(m, i))
+			take_groups(&m->lane[i], j->dst[i]);
+	return 0;
+}
+
+/* Has the partition of the i-th group none but deletes? */
+static bool only_goes(const struct lane_work *l, size_t i)
+{
+	bool last = i + 1 == l->n || l->group[i + 1].part != l->group[i].part;
+	bool first = i == 0 || l->group[i - 1].part != l->group[i].part;
+
+	return l->group[i].kind == 0 && first && last;
+}
+
+/* Leaves out partitions that are not there, of which nothing can go. */
+static int leave_out_absent(struct merge *m, size_t lane, struct err *e)
+{
+	struct lane_work *l = &m->lane[lane];
+	struct part_new *list = mem_alloc((l->n + 1) * sizeof *list);
+	size_t n = 0, kept = 0, at;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (only_goes(l, i))
+			list[n++] = (struct part_new){ .name = m->g->part[l->group[i].part].name };
+	if (n)
+		part_look(m->p->job->dst[lane], m->g->place->dest, list, n, &at, e);
+	bool *stays = mem_alloc(l->n + 1);
+	for (size_t i = 0, k = 0; i < l->n; i++)
+		stays[i] = !only_goes(l, i) || list[k++].there;
+	for (size_t i = 0; i < l->n; i++)
+		if (stays[i])
+			l->group[kept++] = l->group[i];
+	l->n = kept;
+	free(stays);
+	free(list);
+	return e->code;
+}
+
+/* No foreign key may have come to point to them. */
+static int check_references(struct merge *m, size_t lane, struct err *e)
+{
+	const struct lane_work *l = &m->lane[lane];
+	struct table_name *names = mem_alloc((l->n + 1) * sizeof *names);
+
+	for (size_t i = 0; i < l->n; i++)
+		names[i] = (struct table_name){
+			span_of(m->g->part[l->group[i].part].name), false,
+		};
+	stage_referenced(m->p->job->dst[lane], m->g->place->dest, names, l->n, e);
+	free(names);
+	return e->code;
+}
+
+/* ---- doing it */
+
+static struct narrow work_on(const struct merge *m, size_t lane, const struct group *group)
+{
+	const struct staging *g = m->g;
+
+	return (struct narrow){
+		.pass = m->p, .dst = m->p->job->dst[lane], .lane = lane, .of = g->place->number,
+		.stage = &g->stage[lane], .kind = group->kind,
+		.columns = group->kind ? g->kind[group->kind - 1] : "",
+		.part = {
+			.schema = g->place->dest->schema,
+			.table = span_of(g->part[group->part].name), .number = group->part,
+			.ordered = m->p->job->conf->event_order,
+		},
+	};
+}
+
+/* Appends the statements of the partition whose groups begin there: the keys of all kinds go, then
+ * rows come. Returns where the next one's groups begin. */
+static size_t add_part(struct merge *m, size_t lane, size_t i, size_t *statement)
+{
+	struct lane_work *l = &m->lane[lane];
+	size_t part = l->group[i].part;
+	struct group all = { .part = part };
+	struct narrow goes = work_on(m, lane, &all);
+
+	narrow_add(&l->sql, &goes, NULL);
+	++*statement;
+	for (; i < l->n && l->group[i].part == part; i++) {
+		l->group[i].statement = *statement;
+		if (!l->group[i].kind)
+			continue;
+		struct narrow comes = work_on(m, lane, &l->group[i]);
+		narrow_add(&l->sql, &comes, NULL);
+		++*statement;
+	}
+	return i;
+}
+
+static void add_all(struct merge *m, size_t lane)
+{
+	struct lane_work *l = &m->lane[lane];
+	size_t statement = 1;           /* after the savepoint */
+
+	buf_str(&l->sql, "SAVEPOINT tdispatch_part;");
+	for (size_t i = 0; i < l->n;)
+		i = add_part(m, lane, i, &statement);
+}
+
+static void take_stored(struct lane_work *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->group[i].kind && l->group[i].statement < l->done)
+			l->group[i].stored = l->rows[l->group[i].statement];
+}
+
+/* Some row of the lane is refused: finds out which. */
+static int narrow_lane(struct merge *m, size_t lane, struct err *e)
+{
+	struct lane_work *l = &m->lane[lane];
+	struct buf sql = { 0 };
+
+	l->e = (struct err){ 0 };
+	buf_str(&sql, "ROLLBACK TO SAVEPOINT tdispatch_part;");
+	stage_add_index(&sql, &m->g->stage[lane]);
+	pq_query(m->p->job->dst[lane], buf_cstr(&sql), e);
+	buf_free(&sql);
+	for (size_t i = 0; i < l->n && !e->code; i++) {
+		bool first = i == 0 || l->group[i - 1].part != l->group[i].part;
+		struct group all = { .part = l->group[i].part };
+		struct narrow goes = work_on(m, lane, &all);
+		if (first && narrow_run(&goes, e) < 0)
+			return e->code;
+		struct narrow comes = work_on(m, lane, &l->group[i]);
+		if (l->group[i].kind && narrow_run(&comes, e) == 0)
+			l->group[i].stored = comes.stored;
+	}
+	return e->code;
+}
+
+/* Where the lane's statements failed, with an error that no event is to blame for. */
+static void blame(struct merge *m, size_t lane, const struct err *e)
+{
+	const struct lane_work *l = &m->lane[lane];
+	size_t i = 0;
+
+	while (i + 1 < l->n && l->group[i + 1].statement <= l->done)
+		i++;
+	if (!l->n)
+		return;
+	struct narrow at = work_on(m, lane, &l->group[i]);
+	narrow_blame(&at, e);
+}
+
+static void count(struct merge *m, size_t lane)
+{
+	const struct lane_work *l = &m->lane[lane];
+
+	for (size_t i = 0; i < l->n && m->p->job->loads[lane]; i++) {
+		const struct group *g = &l->group[i];
+		struct merged *one = mem_alloc(sizeof *one);
+		*one = (struct merged){
+			m->done, m->g->place->number, m->g->part[g->part].name,
+			g->kind ? g->stored : 0, g->kind ? g->rows - g->stored : 0,
+		};
+		m->done = one;
+	}
+}
+
+/* Merges what waits for one destination. */
+static int merge_place(struct merge *m, struct err *e)
+{
+	struct job *j = m->p->job;
+
+	if (collect(m, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		if (m->lane[i].n && leave_out_absent(m, i, e) == 0 &&
+		    check_references(m, i, e) == 0 && m->lane[i].n)
+			add_all(m, i);
+	if (e->code || run_lanes(m, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes; i++) {
+		struct lane_work *l = &m->lane[i];
+		if (l->e.code && l->e.code != ERR_DATA)
+			blame(m, i, &l->e);
+		take_stored(l);
+	}
+	if (first_error(m, false, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < j->lanes && !e->code; i++) {
+		if (m->lane[i].e.code)
+			narrow_lane(m, i, e);
+		count(m, i);
+	}
+	return e->code;
+}
+
+/* ---- inserts that went straight to their partitions */
+
+/* The partitions must have refused rows of keys that had one. */
+static int check_unique(struct merge *m, size_t lane, bool *yes, struct err *e)
+{
+	const struct job *j = m->p->job;
+	const struct tally *rows = &sink_done(m->p->sink, m->g->place->number)->rows;
+	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->n; i++)
+		if (job_lane_of(j, span_of(rows->at[i].name)) == lane)
+			names[n++] = (struct table_name){ span_of(rows->at[i].name), false };
+	stage_unique(j->dst[lane], m->g->place->dest, names, n, m->g->key->target, m->g->key->n,
+		yes, e);
+	free(names);
+	return e->code;
+}
+
+static int check_direct(struct merge *m, struct err *e)
+{
+	const struct job *j = m->p->job;
+	bool yes = true;
+
+	for (size_t i = 0; (m->g = stagings_next(j->dests.stagings, &i)) && yes && !e->code;) {
+		for (size_t lane = 0; m->g->directed && lane < j->lanes && yes && !e->code; lane++)
+			check_unique(m, lane, &yes, e);
+		if (yes)
+			continue;
+		m->g->skip = STAGING_NEVER;
+		m->p->mixed = true;
+		err_set(e, ERR_DATA, "partitions of %s have no unique key of the columns %s",
+			m->g->place->dest->dest_table, m->g->key->columns);
+	}
+	return e->code;
+}
+
+/* ---- rounds */
+
+/* Appends the ids of the dead letters from `from` on. */
+static size_t add_dead(struct buf *ids, const struct dead_list *dead, size_t from)
+{
+	for (size_t i = from; i < dead->n; i++)
+		buf_fmt(ids, "%s%" PRId64, i > from ? "," : "", dead->at[i].event);
+	return dead->n - from;
+}
+
+static void add_begin(struct merge *m, size_t lane, const char *ids)
+{
+	struct buf *sql = &m->lane[lane].sql;
+	bool any = false;
+
+	for (size_t i = 0; (m->g = stagings_next(m->p->job->dests.stagings, &i));) {
+		if (!has_stage(m, lane))
+			continue;
+		if (!any && m->again)
+			buf_str(sql, "ROLLBACK TO SAVEPOINT tdispatch_merge;"
+				"RELEASE SAVEPOINT tdispatch_merge;");
+		any = true;
+		if (*ids)
+			stage_add_forget(sql, &m->g->stage[lane], ids);
+	}
+	if (any)
+		buf_str(sql, "SAVEPOINT tdispatch_merge");
+}
+
+/* All lanes leave out the events that are dead by now. */
+static int begin_round(struct merge *m, struct err *e)
+{
+	struct buf ids = { 0 };
+
+	add_dead(&ids, &m->p->dead, m->told);
+	for (size_t i = 0; i < m->p->job->lanes; i++)
+		add_begin(m, i, buf_cstr(&ids));
+	buf_free(&ids);
+	m->told = m->p->dead.n;
+	m->again = true;
+	return run_lanes(m, e) < 0 ? e->code : first_error(m, true, e);
+}
+
+static void forget_counts(struct merge *m)
+{
+	while (m->done) {
+		struct merged *next = m->done->next;
+		free(m->done);
+		m->done = next;
+	}
+}
+
+static int merge_round(struct merge *m, struct err *e)
+{
+	size_t i = 0;
+
+	forget_counts(m);
+	if (begin_round(m, e) < 0)
+		return e->code;
+	while (!e->code && (m->g = stagings_next(m->p->job->dests.stagings, &i)))
+		merge_place(m, e);
+	return e->code;
+}
+
+static bool is_used(const struct stagings *all)
+{
+	const struct staging *g;
+
+	for (size_t i = 0; (g = stagings_next(all, &i));)
+		if (g->used)
+			return true;
+	return false;
+}
+
+int merge_run(struct pass *p, struct err *e)
+{
+	struct merge m = { .p = p };
+
+	if (!is_used(p->job->dests.stagings) || check_direct(&m, e) < 0)
+		return e->code;
+	do
+		merge_round(&m, e);
+	while (!e->code && m.told < p->dead.n);
+	for (const struct merged *one = m.done; one && !e->code; one = one->next)
+		sink_count(p->sink, one->of, one->table, one->stored, one->unstored);
+	forget_counts(&m);
+	for (size_t i = 0; i < LANES_MAX; i++) {
+		buf_free(&m.lane[i].sql);
+		free(m.lane[i].rows);
+		free(m.lane[i].group);
+		if (i < p->job->lanes && !p->job->loads[i])
+			dead_leave(&p->dead, i);        /* the lane has stored its letters */
+	}
+	return e->code;
+}

@@ -1,0 +1,395 @@
+/*
+ * The staging table of row_mode = keep_latest: the rows of a batch wait in a temporary table of the
+ * data transaction, and at the end of the batch the last row of each key replaces the target's.
+ *
+ * The table has the target's columns by name and type, without constraints and defaults: a like
+ * would copy NOT NULL, and refuse what identity and generated columns refuse. Where no row is in
+ * dispute it is read twice: by a GROUP BY, for which the server chooses between hashing and
+ * sorting, and by the join that fetches the last rows. A key is compared by the equality of its
+ * type's default operator class, wherever that is, as GROUP BY does.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pq.h"
+
+#define ID "\"tdispatch.id\""
+#define PART "\"tdispatch.part\""
+#define KIND "\"tdispatch.kind\""
+
+/* ---- may rows be replaced? */
+
+/* Appends the names as WITH asked (oid). */
+static void add_asked(struct buf *sql, const struct dest *d, const struct table_name *names,
+	size_t n)
+{
+	buf_str(sql, "asked (oid) AS (VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(sql, i ? "), (" : "(");
+		buf_regclass(sql, d->schema, names[i].name);
+	}
+	buf_str(sql, "))");
+}
+
+/* Foreign keys to the tables whose oids are in `asked`, or to their children. */
+static const char references_sql[] =
+	", tree (oid) AS (SELECT oid FROM asked UNION"
+	" SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i"
+	" ON i.inhparent" PQ_OWN("=") "tree.oid)"
+	" SELECT k.conname, k.conrelid::pg_catalog.regclass, k.confrelid::pg_catalog.regclass"
+	" FROM pg_catalog.pg_constraint k JOIN tree ON tree.oid" PQ_OWN("=") "k.confrelid"
+	" WHERE k.contype" PQ_OWN("=") "'f'::pg_catalog.\"char\" LIMIT 1";
+
+int stage_referenced(struct pq *dst, const struct dest *d, const struct table_name *names,
+	size_t n, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "WITH RECURSIVE ");
+	add_asked(&sql, d, names, n);
+	buf_str(&sql, references_sql);
+	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
+		err_set(e, ERR_SHAPE, "foreign key %s of %s points to %s, where row_mode ="
+			" keep_latest replaces rows: deleting them would delete or refuse those of"
+			" %s. Drop it", pq_value(dst, 0, 0), pq_value(dst, 0, 1),
+			pq_value(dst, 0, 2), pq_value(dst, 0, 1));
+	buf_free(&sql);
+	return e->code;
+}
+
+/* A unique key refuses a second row at once, among all rows of the table and its children. */
+static const char unique_sql[] =
+	" SELECT 1 FROM asked WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i"
+	" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.indrelid"
+	" WHERE i.indrelid" PQ_OWN("=") "asked.oid AND i.indisunique AND i.indimmediate"
+	" AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
+	" AND (c.relkind" PQ_OWN("=") "'p'::pg_catalog.\"char\" OR NOT EXISTS (SELECT 1"
+	" FROM pg_catalog.pg_inherits h WHERE h.inhparent" PQ_OWN("=") "c.oid))"
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a"
+	" WHERE a.attrelid" PQ_OWN("=") "i.indrelid"
+	" AND a.attnum" PQ_OWN("=") "ANY (i.indkey::pg_catalog.int2[])"
+	" AND a.attname::pg_catalog.text" PQ_OWN("<>") "ALL (ARRAY[";
+
+int stage_unique(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
+	const struct span *key, size_t nkey, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*yes = true;
+	buf_str(&sql, "WITH ");
+	add_asked(&sql, d, names, n);
+	buf_str(&sql, unique_sql);
+	for (size_t i = 0; i < nkey; i++) {
+		buf_str(&sql, i ? ", " : "");
+		buf_literal(&sql, key[i]);
+	}
+	buf_str(&sql, "]::pg_catalog.text[]))) LIMIT 1");
+	if (n && pq_query(dst, buf_cstr(&sql), e) == 0)
+		*yes = pq_rows(dst) == 0;
+	buf_free(&sql);
+	return e->code;
+}
+
+/* ---- the table */
+
+/* A row for each column that has another equality than pg_catalog's: its name, and the operator. */
+static const char equality_sql[] =
+	"SELECT a.attname, x.equals FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL ("
+	"WITH RECURSIVE base (oid) AS (SELECT a.atttypid"
+	" UNION ALL SELECT y.typbasetype FROM base"
+	" JOIN pg_catalog.pg_type y ON y.oid" PQ_OWN("=") "base.oid"
+	" WHERE y.typtype" PQ_OWN("=") "'d'::pg_catalog.\"char\")"
+	" SELECT pg_catalog.format('%I.%s', n.nspname, o.oprname) AS equals FROM base"
+	" JOIN pg_catalog.pg_opclass c ON c.opcintype" PQ_OWN("=") "base.oid"
+	" JOIN pg_catalog.pg_amop m ON m.amopfamily" PQ_OWN("=") "c.opcfamily"
+	" AND m.amoplefttype" PQ_OWN("=") "base.oid AND m.amoprighttype" PQ_OWN("=") "base.oid"
+	" JOIN pg_catalog.pg_operator o ON o.oid" PQ_OWN("=") "m.amopopr"
+	" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "o.oprnamespace"
+	" WHERE c.opcdefault AND m.amopstrategy" PQ_OWN("=") "3::pg_catalog.int2"
+	" AND c.opcmethod" PQ_OWN("=") "403::pg_catalog.oid"        /* btree */
+	" AND n.nspname" PQ_OWN("<>") "'pg_catalog'::pg_catalog.name) x"
+	" WHERE NOT a.attisdropped AND a.attnum" PQ_OWN(">") "0::pg_catalog.int2"
+	" AND a.attrelid" PQ_OWN("=");
+
+static void keep_equality(struct stage *s, struct span column, const char *operator)
+{
+	for (size_t i = 0; i < s->nkey; i++)
+		if (span_eq(s->key[i].name, column)) {
+			free(s->key[i].equals);
+			s->key[i].equals = mem_str(operator, strlen(operator));
+		}
+}
+
+int stage_create(struct pq *dst, struct stage *s, const struct dest *d, struct span model,
+	struct err *e)
+{
+	const struct dest temporary = { .schema = span_of("pg_temp") };
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "CREATE TEMPORARY TABLE pg_temp.%s ON COMMIT DROP AS"
+		" SELECT 0::pg_catalog.int8 AS " ID ", 0::pg_catalog.int4 AS " PART
+		", 0::pg_catalog.int4 AS " KIND ", t.* FROM ", s->name);
+	buf_qualified(&sql, d->schema, model);
+	buf_str(&sql, " t WITH NO DATA;");
+	buf_str(&sql, equality_sql);
+	buf_regclass(&sql, temporary.schema, span_of(s->name));
+	if (pq_query(dst, buf_cstr(&sql), e) < 0)
+		pq_judge(dst, SQLSTATE_COPY, e);
+	buf_free(&sql);
+	for (int row = 0; row < pq_rows(dst) && !e->code; row++)
+		keep_equality(s, span_of(pq_value(dst, row, 0)), pq_value(dst, row, 1));
+	return e->code ? e->code :
+		table_columns(dst, &temporary, span_of(s->name), &s->columns, e);
+}
+
+void stage_add_columns(struct buf *columns)
+{
+	buf_str(columns, ", " ID ", " PART ", " KIND);
+}
+
+void stage_free(struct stage *s)
+{
+	for (size_t i = 0; i < s->nkey; i++)
+		free(s->key[i].equals);
+	free(s->key);
+	free(s->columns);
+	s->key = NULL;
+	s->columns = NULL;
+	s->nkey = 0;
+}
+
+int stage_drop(struct pq *dst, struct stage *s, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name, s->name);
+	pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	stage_free(s);
+	return e->code;
+}
+
+/* ---- the last row of each key */
+
+static void add_key(struct buf *sql, const struct stage *s, const char *before)
+{
+	for (size_t i = 0; i < s->nkey; i++) {
+		buf_str(sql, before);
+		buf_ident(sql, s->key[i].name);
+	}
+}
+
+/* Appends a condition: two tables' keys are equal. */
+static void add_equal(struct buf *sql, const struct stage *s, const char *a, const char *b)
+{
+	for (size_t i = 0; i < s->nkey; i++) {
+		buf_fmt(sql, " AND %s.", a);
+		buf_ident(sql, s->key[i].name);
+		buf_fmt(sql, " OPERATOR(%s) %s.", s->key[i].equals ? s->key[i].equals :
+			"pg_catalog.=", b);
+		buf_ident(sql, s->key[i].name);
+	}
+}
+
+static void add_analyze(struct buf *sql, const struct stage *s, const char *table)
+{
+	buf_fmt(sql, "ANALYZE pg_temp.%s%s (" PART, s->name, table);
+	add_key(sql, s, ", ");
+	buf_str(sql, ");");
+}
+
+/* Memory for the batch's rows, where the role's setting is less; and a sample that is enough for the
+ * number of keys. */
+static const char memory_sql[] =
+	"SELECT pg_catalog.set_config('work_mem', greatest(setting::pg_catalog.int8, 65536)"
+	"::pg_catalog.text, true) FROM pg_catalog.pg_settings"
+	" WHERE name" PQ_OWN("=") "'work_mem';"
+	"SET LOCAL default_statistics_target = 20;";
+
+void stage_add_last(struct buf *sql, const struct stage *s, bool many)
+{
+	buf_str(sql, memory_sql);
+	add_analyze(sql, s, "");
+	buf_fmt(sql, "CREATE TEMPORARY TABLE pg_temp.%s_last ON COMMIT DROP AS SELECT s.* FROM"
+		" pg_temp.%s s JOIN (SELECT " PART, s->name, s->name);
+	add_key(sql, s, ", ");
+	buf_fmt(sql, ", pg_catalog.max(" ID ") AS " ID " FROM pg_temp.%s GROUP BY " PART, s->name);
+	add_key(sql, s, ", ");
+	buf_str(sql, ") l ON l." ID PQ_OWN("=") "s." ID " AND l." PART PQ_OWN("=") "s." PART);
+	add_equal(sql, s, "l", "s");
+	buf_str(sql, ";");
+	if (many)
+		buf_fmt(sql, "CREATE INDEX ON pg_temp.%s_last (" PART ", " ID ");", s->name);
+	add_analyze(sql, s, "_last");
+}
+
+void stage_add_count(struct buf *sql, const struct stage *s)
+{
+	buf_fmt(sql, "SELECT " PART ", " KIND ", pg_catalog.count(*) FROM pg_temp.%s_last"
+		" GROUP BY " PART ", " KIND " ORDER BY " PART ", " KIND, s->name);
+}
+
+void stage_add_forget(struct buf *sql, const struct stage *s, const char *ids)
+{
+	buf_fmt(sql, "DELETE FROM pg_temp.%s s USING pg_catalog.unnest('{%s}'::pg_catalog.int8[])"
+		" b (id) WHERE s." ID PQ_OWN("=") "b.id;", s->name, ids);
+}
+
+static void add_range(struct buf *sql, const struct stage_range *range)
+{
+	if (range)
+		buf_fmt(sql, " AND l." ID PQ_OWN(">=") "%" PRId64 " AND l." ID PQ_OWN("<=") "%"
+			PRId64, range->first, range->last);
+}
+
+void stage_add_delete(struct buf *sql, const struct stage *s, const struct stage_part *p,
+	const struct stage_range *range)
+{
+	buf_str(sql, "DELETE FROM ");
+	buf_qualified(sql, p->schema, p->table);
+	buf_fmt(sql, " t USING pg_temp.%s_last l WHERE l." PART PQ_OWN("=") "%zu", s->name,
+		p->number);
+	add_equal(sql, s, "t", "l");
+	add_range(sql, range);
+	buf_str(sql, " AND EXISTS (SELECT 1 FROM ");
+	buf_qualified(sql, p->schema, p->table);
+	buf_str(sql, ");");
+}
+
+void stage_add_insert(struct buf *sql, const struct stage *s, const struct stage_part *p,
+	size_t kind, const char *columns, const struct stage_range *range)
+{
+	buf_str(sql, "INSERT INTO ");
+	buf_qualified(sql, p->schema, p->table);
+	buf_fmt(sql, " (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM pg_temp.%s_last l WHERE l." PART
+		PQ_OWN("=") "%zu AND l." KIND PQ_OWN("=") "%zu", columns, columns, s->name,
+		p->number, kind);
+	add_range(sql, range);
+	buf_str(sql, p->ordered ? " ORDER BY l." ID ";" : ";");
+}
+
+void stage_add_index(struct buf *sql, const struct stage *s)
+{
+	buf_fmt(sql, "CREATE INDEX ON pg_temp.%s_last (" PART ", " ID ")", s->name);
+}
+
+void stage_add_ids(struct buf *sql, const struct stage *s, const struct stage_part *p)
+{
+	buf_fmt(sql, "SELECT pg_catalog.min(" ID "), pg_catalog.max(" ID ") FROM pg_temp.%s_last"
+		" WHERE " PART PQ_OWN("=") "%zu", s->name, p->number);
+}
+
+/* ---- which of them may be old */
+
+void stage_add_parts(struct buf *sql, const struct stage *s)
+{
+	buf_fmt(sql, "SELECT DISTINCT " PART " FROM pg_temp.%s", s->name);
+}
+
+/* Appends a FROM item: the keys of all parts' rows, and of which event they are. */
+static void add_present(struct buf *sql, const struct stage *s, const struct stage_part *parts,
+	size_t n, struct span evid)
+{
+	for (size_t i = 0; i < n; i++) {
+		buf_fmt(sql, "%sSELECT %zu AS " PART ", true AS found, ", i ? " UNION ALL " : "(",
+			parts[i].number);
+		buf_ident(sql, evid);
+		buf_str(sql, "::pg_catalog.int8 AS evid");
+		add_key(sql, s, ", ");
+		buf_str(sql, " FROM ");
+		buf_qualified(sql, parts[i].schema, parts[i].table);
+	}
+	buf_str(sql, ")");
+}
+
+/* A column that a row does not have may tell of a newer event. */
+#define OLDER "coalesce(t.evid" PQ_OWN("<") "s." ID ", false)"
+
+void stage_add_unsure(struct buf *sql, const struct stage *s, const struct stage_part *parts,
+	size_t n, struct span evid)
+{
+	bool knows = evid.p && n;
+
+	add_analyze(sql, s, "");
+	buf_str(sql, "SELECT s." ID ", pg_catalog.min(ROW(");
+	for (size_t i = 0; i < s->nkey; i++) {
+		buf_str(sql, i ? ", s." : "s.");
+		buf_ident(sql, s->key[i].name);
+	}
+	buf_fmt(sql, ")::pg_catalog.text), %s FROM pg_temp.%s s", knows ?
+		"pg_catalog.max(coalesce(t.evid, CASE WHEN t.found THEN 0 END))" : "NULL", s->name);
+	if (knows) {
+		buf_str(sql, " LEFT JOIN ");
+		add_present(sql, s, parts, n, evid);
+		buf_str(sql, " t ON t." PART PQ_OWN("=") "s." PART);
+		add_equal(sql, s, "t", "s");
+	}
+	buf_str(sql, " GROUP BY s." ID);
+	if (knows)
+		buf_str(sql, " HAVING NOT pg_catalog.bool_and(t.found IS NULL OR " OLDER ")"
+			" OR NOT pg_catalog.bool_or(" OLDER ")");
+	buf_str(sql, " ORDER BY 1");
+}
+
+/* ---- what there should be, worked out in another way */
+
+void stage_add_analyze(struct buf *sql, const struct stage *s)
+{
+	add_analyze(sql, s, "");
+}
+
+void stage_add_latest(struct buf *sql, const struct stage *s, size_t part)
+{
+	buf_str(sql, "(SELECT DISTINCT ON (" PART);
+	add_key(sql, s, ", ");
+	buf_fmt(sql, ") * FROM pg_temp.%s WHERE " PART PQ_OWN("=") "%zu ORDER BY " PART, s->name,
+		part);
+	add_key(sql, s, ", ");
+	buf_str(sql, ", " ID " DESC, " KIND " DESC)");
+}
+
+void stage_add_touched(struct buf *sql, const struct stage *s, size_t part)
+{
+	buf_fmt(sql, "EXISTS (SELECT 1 FROM pg_temp.%s s WHERE s." PART PQ_OWN("=") "%zu", s->name,
+		part);
+	add_equal(sql, s, "t", "s");
+	buf_str(sql, ")");
+}
+
+void stage_add_comes(struct buf *sql)
+{
+	buf_str(sql, "l." KIND PQ_OWN(">") "0");
+}
+
+/* ---- running statements: the target judges rows as it does those of a COPY */
+
+static int64_t rows_of(const struct pq *dst)
+{
+	const char *n = strrchr(dst->tag, ' ');
+
+	return n ? strtoll(n, NULL, 10) : 0;
+}
+
+int stage_run(struct pq *dst, const char *sql, int64_t *rows, struct err *e)
+{
+	if (pq_query(dst, sql, e) < 0)
+		pq_judge(dst, SQLSTATE_ROWS, e);
+	*rows = e->code ? 0 : rows_of(dst);
+	return e->code;
+}
+
+int stage_send(struct pq *dst, const char *sql, struct err *e)
+{
+	return pq_send(dst, sql, e);
+}
+
+int stage_step(struct pq *dst, int64_t *rows, struct err *e)
+{
+	int step = pq_step(dst, e);
+
+	if (step < 0)
+		pq_judge(dst, SQLSTATE_ROWS, e);
+	*rows = step == PQ_READY ? rows_of(dst) : 0;
+	return step < 0 ? e->code : step;
+}

@@ -1,0 +1,646 @@
+# row_mode: deletes are passed over, or the last event of each key decides what its row is.
+. "$(dirname "$0")/../cases.sh"
+
+# latest_pair [KEY=VALUE]...: orders on both sides, equal when all is loaded; its trigger tells the
+# row before an update.
+latest_pair() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, day date, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.${TRIGGER:-logutriga}('q', 'backup');" >/dev/null
+	dst "create table orders (id int not null, day date not null, note text, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest "part_template=$ATTACH" "$@"
+	[ -n "${INVALID:-}" ] || install
+}
+
+rows_of() {
+	"$1" "select * from orders order by id, day"
+}
+
+# load [ARG]...: all that was committed; then both sides are equal.
+load() {
+	tick q
+	once "$@"
+	expect_same
+}
+
+expect_same() {
+	expect_eq "$(rows_of dst | tr '\n' ' ')" "$(rows_of src | tr '\n' ' ')"
+}
+
+some_history() {
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' || i from generate_series(1, 30) i;
+		update orders set note = note || 'u' where id % 2 = 0;
+		delete from orders where id % 5 = 0;
+		update orders set day = day + 1, note = note || 'm' where id % 7 = 0"
+}
+
+more_history() {
+	src "insert into orders select i, date '2026-01-01' + i % 4, E'a\t\\\\' || i from generate_series(5, 30, 5) i;
+		update orders set note = null where id % 11 = 0;
+		delete from orders where id in (1, 2, 3);
+		update orders set day = '2026-02-01' where id between 12 and 16;
+		update orders set day = '2026-01-01' where id between 14 and 18"
+}
+
+a_history() {
+	some_history
+	load
+	more_history
+	load
+	src "delete from orders"
+	load
+	expect_eq "$(dst "select count(*) from orders")" 0
+}
+
+case_current_state() {
+	latest_pair
+	a_history
+}
+
+case_current_state_with_lanes() {
+	latest_pair lanes=2
+	a_history
+}
+
+case_current_state_of_json() {
+	TRIGGER=jsontriga latest_pair
+	a_history
+}
+
+case_merged_ticks_and_single_ones() {
+	latest_pair batch_min_events=0
+	some_history
+	tick q
+	more_history
+	load
+	sed -i 's/^batch_min_events.*/batch_min_events = 1000/' job.ini
+	some_history_again
+	load
+}
+
+some_history_again() {
+	src "insert into orders select i, '2026-01-05', 'again' from generate_series(41, 50) i"
+	tick q
+	src "update orders set day = '2026-01-06' where id < 45"
+	tick q
+	src "delete from orders where id = 41; insert into orders values (41, '2026-01-05', 'new')"
+}
+
+# A batch that comes twice changes nothing; nor do rows of before it matter.
+case_does_not_depend_on_what_was_there() {
+	latest_pair
+	some_history
+	tick q
+	once
+	expect_same
+	dst "delete from orders where id = 2; update orders set note = 'x' where id = 4;
+		insert into orders values (5, '2026-01-03', 'not in the source')"
+	src "update orders set note = 'y' where id in (2, 4); insert into orders values (5, '2026-01-03', 'i')"
+	load
+	dst "select pgq_ext.set_last_tick('job', null)"
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	src "select pgq.register_consumer_at('q', 'job', (select min(tick_id) from pgq.tick))" >/dev/null
+	once
+	expect_same
+}
+
+case_without_partitions() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int primary key, day date, note text)"
+	config row_mode=keep_latest part_field= part_template=
+	install
+	a_history
+}
+
+case_children_by_inheritance() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, day date, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup');" >/dev/null
+	dst "create table orders (id int, day date, note text)"
+	config row_mode=keep_latest "part_template=$INHERITS"
+	install
+	a_history
+}
+
+# A parent that the target's own partitioning divides: we know one table.
+case_a_table_that_the_target_divides() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text) partition by range (day);
+		create table a partition of orders for values from ('2026-01-01') to ('2026-01-03');
+		create table b partition of orders default"
+	config row_mode=keep_latest part_field= part_template=
+	install
+	a_history
+}
+
+# Deletes do not bring back a partition that is gone.
+case_deletes_create_no_partition() {
+	latest_pair
+	some_history
+	load
+	dst "drop table orders_2026_01_01"
+	src "delete from orders where day = '2026-01-01'"
+	load
+	expect_no_match err "created partition"
+	expect_eq "$(dst "select to_regclass('orders_2026_01_01')")" ""
+}
+
+# Identity, generated and defaulted columns: the row is replaced as a whole.
+case_columns_that_only_the_target_has() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int generated always as identity, day date not null, note text,
+			len int generated always as (length(note)) stored, seen text default 'new', primary key (id, day))
+		partition by range (day)"
+	config row_mode=keep_latest "part_template=$ATTACH"
+	install
+	orders 1 3
+	tick q
+	once
+	dst "update orders set seen = 'old'"
+	src "update orders set note = 'longer' where id = 2"
+	tick q
+	once
+	expect_eq "$(dst "select id, note, len, seen from orders order by 1" | tr '\n' ' ')" \
+		"1|n1|2|old 2|longer|6|new 3|n3|2|old "
+}
+
+case_renamed_columns() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (key int, on_day date, text text, ev bigint, op text, primary key (key, on_day)) partition by range (on_day)"
+	config row_mode=keep_latest "part_template=$ATTACH" "fields=id:key, day:on_day, note:text, _EVID:ev, _OP:op"
+	install
+	orders 1 5
+	src "update orders set note = 'u' where id = 2; delete from orders where id = 3"
+	tick q
+	once
+	expect_eq "$(dst "select key, text, op from orders order by 1" | tr '\n' ' ')" "1|n1|I 2|u|U 4|n4|I 5|n5|I "
+}
+
+# Several column sets in one batch; columns that a row lacks return to their defaults.
+case_a_column_is_added() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text, more text default 'd', primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest "part_template=$ATTACH"
+	install
+	orders 1 3
+	src "alter table orders add more text"
+	src "update orders set more = 'm' where id = 2; insert into orders values (4, '2026-01-31', 'n4', 'i')"
+	tick q
+	once
+	expect_eq "$(dst "select id, more from orders order by 1" | tr '\n' ' ')" "1|d 2|m 3|d 4|i "
+}
+
+# ---- the key
+
+# bad_events [KEY=VALUE]...: a pair whose bad events are dead letters.
+bad_events() {
+	latest_pair on_error=dead_letter "$@"
+}
+
+letters() {
+	dst "select ev_id, partition, message from tdispatch.dead_letter order by ev_id"
+}
+
+expect_letter() {
+	letters >letters
+	expect_match letters "$1"
+}
+
+case_no_key() {
+	bad_events
+	event I: 'id=1&day=2026-01-01&note=n'
+	event I:id 'id=2&day=2026-01-01&note=n'
+	event I:id 'id&day=2026-01-01&note=n'
+	event I:other 'id=3&day=2026-01-01&note=n'
+	tick q
+	once
+	expect_eq "$(dst "select id from orders")" 2
+	expect_letter "names no primary key, which row_mode = keep_latest needs: set row_key"
+	expect_letter "column id is of the key, and NULL or not in the event"
+	expect_letter "column other is of the key, and not among those that are written"
+}
+
+case_a_key_that_is_not_written() {
+	bad_events "skip_fields=id" on_missing=null
+	event I:id 'id=1&day=2026-01-01&note=n'
+	tick q
+	once
+	expect_letter "column id is of the key, and not among those that are written"
+}
+
+# The source's primary key changes within a batch: the rows before it have the old one.
+case_the_key_changes() {
+	local lanes
+	for lanes in 1 2; do
+		latest_pair lanes=$lanes
+		some_history
+		src "alter table orders drop constraint orders_pkey, add primary key (id, day)"
+		src "insert into orders select id, day + 10, note from orders where id < 9;
+			update orders set note = 'x' where id % 2 = 0; delete from orders where id = 7"
+		src "delete from orders where day > '2026-01-10';
+			alter table orders drop constraint orders_pkey, add primary key (id)"
+		src "update orders set note = 'y' where id < 6"
+		tick q
+		once --verify -vv
+		expect_match err "events are read by ev_id"
+		expect_same
+	done
+}
+
+case_row_key() {
+	latest_pair row_key=id
+	event I '{"id": 1, "day": "2026-01-01", "note": "a"}'
+	event I '{"id": 2, "day": "2026-01-01", "note": "b"}'
+	event U '{"id": 1, "day": "2026-01-01", "note": "c"}'
+	event D '{"id": 2, "day": "2026-01-01"}'
+	tick q
+	once
+	expect_eq "$(rows_of dst)" "1|2026-01-01|c"
+}
+
+case_types_of_other_events() {
+	local mode
+	for mode in keep_latest keep_all; do
+		bad_events row_mode=$mode
+		event order.created '{"id": 1, "day": "2026-01-01", "note": "a"}'
+		event I:id 'id=2&day=2026-01-01&note=n'
+		event pgq.maint 'x'
+		tick q
+		once
+		expect_eq "$(dst "select id from orders")" 2
+		expect_letter "row_mode = $mode takes inserts, updates and deletes, and no event of type \"order.created\""
+		expect_eq "$(letters | wc -l)" 1
+	done
+}
+
+case_truncates() {
+	bad_events
+	orders 1 3
+	src "create trigger truncated after truncate on orders for each statement execute function pgq.logutriga('q')"
+	src "truncate orders"
+	tick q
+	once
+	expect_letter "the source table was truncated, and row_mode = keep_latest would keep its rows: on_truncate = skip"
+	echo "on_truncate = skip" >>job.ini
+	src "truncate orders"
+	tick q
+	once
+	expect_match err "1 truncate event skipped"
+	expect_eq "$(letters | wc -l)" 1
+	expect_rows 3
+}
+
+case_keep_all() {
+	latest_pair row_mode=keep_all
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(1, 5) i;
+		update orders set note = 'u', day = '2026-01-02' where id = 2; delete from orders where id > 3"
+	tick q
+	once
+	expect_eq "$(dst "select count(*) from orders")" 6
+	expect_match err "events=8 rows=6 .* passed=2" 
+}
+
+# Two source tables in one table would mix their keys.
+case_two_source_tables() {
+	bad_events
+	orders 1 1
+	event I:id 'id=2&day=2026-01-31&note=n' public.other
+	tick q
+	once
+	expect_letter "with row_mode = keep_latest a table has one source table"
+	expect_rows 1
+	INVALID=1 latest_pair dest_table= part_field= part_template=
+	printf '%s\n' '[public.orders]' 'dest_table = orders' '[public.other]' 'dest_table = orders' >>job.ini
+	sed -i 's/^\[table_dispatcher\]/[tdispatch]/' job.ini
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "with row_mode = keep_latest a table has one source table"
+}
+
+case_configs_that_cannot_be() {
+	INVALID=1 latest_pair part_field=_EVTIME part_timezone=UTC
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "part_field: with row_mode = keep_latest it must be a column"
+	INVALID=1 latest_pair row_mode=log row_key=id
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "row_key: it needs row_mode = keep_latest"
+	INVALID=1 latest_pair row_key=id fields=day,note
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "row_key: a column that is not written"
+	INVALID=1 latest_pair row_mode=keep
+	expect_exit 2 "$TDISPATCH" --show-config job.ini
+	expect_match err "row_mode: neither log, keep_all nor keep_latest"
+}
+
+# ---- inserts alone
+
+stages() {
+	grep -c 'COPY pg_temp.tdispatch_stage' err || :
+}
+
+# Inserts go straight to the partitions, until another event comes or a key has a row.
+case_inserts_alone() {
+	latest_pair part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text)"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(1, 2000) i"
+	load -vv
+	expect_eq "$(stages)" 0
+	dst "insert into orders values (2001, '2026-01-01', 'not in the source')"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(2001, 3000) i"
+	load -vv
+	expect_match err "inserts are staged as all others are: .*duplicate key"
+	src "insert into orders select i, '2026-01-01', 'n' from generate_series(3001, 9000) i; update orders set note = 'u' where id > 8000"
+	load -vv
+	expect_match err "inserts are staged as all others are: orders gets more than inserts"
+	expect_eq "$(dst "select count(*) from orders where note = 'u'")" 1000
+}
+
+# With bad events too: a row that is refused for its key is none.
+case_inserts_alone_with_bad_events() {
+	bad_events part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text check (note <> 'bad'))"
+	src "insert into orders select i, '2026-01-01', case when i % 100 = 0 then 'bad' else 'n' end from generate_series(1, 1000) i"
+	tick q
+	once -vv
+	expect_eq "$(stages)" 0
+	expect_rows 990
+	dst "insert into orders values (1001, '2026-01-01', 'not in the source')"
+	src "insert into orders select i, '2026-01-01', case when i % 100 = 0 then 'bad' else 'n' end from generate_series(1001, 2000) i"
+	tick q
+	once
+	expect_rows 1980
+	expect_eq "$(dst "select note from orders where id = 1001")" n
+	expect_eq "$(letters | wc -l)" 20
+}
+
+# ---- bad events
+
+# Conversion, a constraint, a move of which either half is bad: the others are in, and the event
+# before a bad one counts.
+bad_histories() {
+	dst "alter table orders add check (note <> 'bad')"
+	some_history
+	load
+	src "update orders set note = 'good' where id = 1; update orders set note = 'bad' where id = 1;
+		update orders set note = 'bad', day = day + 1 where id in (4, 8, 9, 11, 12);
+		update orders set note = 'fine' where id = 2; insert into orders values (70, '2026-01-03', 'bad')"
+	event U:id 'id=6x&day=2026-01-01&note=n'
+	event U:id 'id=13&day=2026-01-02&note=%zz'
+	tick q
+	once
+	expect_eq "$(letters | wc -l)" 9
+	src "update orders set note = 'good' where id = 1;
+		delete from orders where id = 70" 
+	expect_eq "$(dst "select note from orders where id = 1; select note from orders where id = 2")" $'good\nfine'
+	expect_eq "$(dst "select count(*) from orders where id in (4, 8, 9, 11, 12)")" 5
+	src "update orders set note = 'mended', day = day - (id in (4, 8, 9, 11, 12))::int"
+	load
+}
+
+case_bad_events() {
+	bad_events
+	bad_histories
+}
+
+case_bad_events_with_lanes() {
+	bad_events lanes=2
+	bad_histories
+}
+
+case_bad_events_are_skipped() {
+	latest_pair on_error=skip lanes=2
+	dst "alter table orders add check (note <> 'bad')"
+	some_history
+	load
+	src "update orders set note = 'bad', day = day + 1"
+	src "select count(*) from orders" >n
+	tick q
+	once
+	expect_match err "$(cat n) events skipped"
+	src "update orders set note = 'mended', day = day - 1"
+	load
+}
+
+case_a_bad_event_stops_the_job() {
+	latest_pair
+	dst "alter table orders add check (note <> 'bad')"
+	some_history
+	load
+	src "update orders set note = 'bad' where id = 4"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "event [0-9]+ of batch [0-9]+, source table public.orders, partition orders_2026_01_0[0-9].*violates check constraint"
+	expect_match err "on_error = dead_letter"
+	dst "alter table orders drop constraint orders_note_check"
+	load
+}
+
+# A foreign key, NOT NULL and a second unique key: found at the end of the batch.
+case_constraints_of_the_target() {
+	bad_events part_field= part_template=
+	dst "drop table orders; create table known (note text primary key); insert into known values ('a'), ('b'), ('c');
+		create table orders (id int primary key, day date not null unique, note text references known)"
+	src "insert into orders values (1, '2026-01-01', 'a'), (2, '2026-01-02', 'x'), (3, null, 'b'), (4, '2026-01-01', 'c'), (5, '2026-01-05', 'c')"
+	tick q
+	once
+	expect_eq "$(dst "select string_agg(id::text, ' ' order by id) from orders")" "1 5"
+	expect_letter "foreign key"
+	expect_letter "not-null"
+	expect_letter "duplicate key"
+	src "delete from orders where id in (2, 3, 4); update orders set day = case id when 1 then date '2026-01-05' else '2026-02-01' end; update orders set day = '2026-01-01' where id = 5"
+	load
+}
+
+# A table that refuses any row is nobody's fault.
+case_a_table_that_takes_no_rows() {
+	bad_events
+	some_history
+	dst "create function no() returns trigger language plpgsql as 'begin raise exception ''closed''; end';
+		create trigger no before insert on orders for each statement execute function no()"
+	load || :
+	dst "create table orders_2026_01_09 partition of orders for values from ('2026-01-09') to ('2026-01-10');
+		create trigger no before insert on orders_2026_01_09 for each statement execute function no()"
+	orders 91 92 2026-01-09
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "table orders_2026_01_09 takes no rows: .*closed"
+	expect_eq "$(letters | wc -l)" 0
+}
+
+# ---- --check
+
+case_foreign_keys_to_the_target_are_refused() {
+	latest_pair
+	dst "create table lines (id int, day date, foreign key (id, day) references orders on delete cascade)"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "WRONG.*foreign key lines_id_day_fkey of lines points to orders, where row_mode = keep_latest replaces rows"
+	some_history
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "foreign key lines_id_day_fkey of lines points to orders"
+	dst "drop table lines"
+	load
+}
+
+case_check_tells_of_moves_and_keys() {
+	latest_pair
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_no_match out "backup|index of orders"
+	src "drop trigger to_queue on orders;
+		create trigger to_queue after insert or update or delete on orders for each row execute function pgq.logutriga('q')"
+	dst "alter table orders drop constraint orders_pkey"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out "part_field day is not in the key \(id\), and the trigger that feeds orders has no argument backup"
+	expect_match out "no index of orders begins with a column of the key \(id\)"
+	source_table other "id int, day date"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "several source tables feed orders"
+	expect_match out "names no primary key, which row_mode = keep_latest needs"
+}
+
+case_rights() {
+	latest_pair
+	some_history
+	dst "select 'drop role latest_runner' where to_regrole('latest_runner') is not null" | sql postgres
+	dst "drop owned by latest_runner" 2>/dev/null || :
+	sql postgres <<<"drop role if exists latest_runner; create role latest_runner login"
+	dst "revoke temporary on database \"$DST\" from public; alter table orders owner to latest_runner;
+		grant create on schema public to latest_runner"
+	sed -i "s/^src_db.*/& user=latest_runner/; s/^dst_db.*/& user=latest_runner/" job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out "GRANT TEMPORARY ON DATABASE"
+	sed -i 's/ user=latest_runner//' job.ini
+	install --grant latest_runner
+	sed -i "s/^src_db.*/& user=latest_runner/; s/^dst_db.*/& user=latest_runner/" job.ini
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	load
+	more_history
+	load
+}
+
+# ---- --verify, --dry-run, --replay
+
+case_verify() {
+	local lanes
+	for lanes in 1 2; do
+		latest_pair lanes=$lanes
+		some_history
+		load --verify
+		expect_match err "verified, [0-9] partitions"
+		more_history
+		load --verify
+		src "delete from orders where day > '2026-01-02'"
+		load --verify
+	done
+}
+
+case_verify_sees_what_a_trigger_does() {
+	latest_pair
+	some_history
+	load
+	dst "create function changes() returns trigger language plpgsql as 'begin new.note := new.note || new.id; return new; end';
+		create trigger changes before insert on orders_2026_01_02 for each row execute function changes()"
+	src "update orders set note = 'new'"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	expect_match err "verify: partition orders_2026_01_02 got [0-9]+ rows, and their values are not those of the events"
+	dst "drop trigger changes on orders_2026_01_02;
+		create function keeps() returns trigger language plpgsql as 'begin return null; end';
+		create trigger keeps before delete on orders_2026_01_03 for each row execute function keeps()"
+	src "delete from orders where id = 2"
+	sed -i '/^on_error/d' job.ini
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --verify job.ini
+	dst "drop trigger keeps on orders_2026_01_03"
+	load --verify
+}
+
+# replay_pair [KEY=VALUE]...: orders 1 to 6, of which the last update is a letter, since the note was
+# too long.
+replay_pair() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "$@"
+	install
+	orders 1 5
+	tick q
+	once
+	src "update orders set note = 'longer' where id < 4; insert into orders values (6, '2026-01-31', 'longer')"
+	tick q
+	once
+	src "update orders set note = 'x' where id = 2; delete from orders where id = 3"
+	tick q
+	once
+	dst "alter table orders drop constraint orders_note_check"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
+}
+
+notes() {
+	dst "select string_agg(id || note, ' ' order by id) from orders"
+}
+
+case_replay_never_writes_over_newer_rows() {
+	replay_pair "fields=*, _EVID:ev"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out "1 of 4 dead letters went in"
+	expect_match out "event [0-9]+: key \(2\) of orders: its row is newer, of event [0-9]+"
+	expect_match out "event [0-9]+: key \(3\) of orders is not there: it may have been deleted since"
+	expect_match out "event [0-9]+: key \(6\) of orders is not there"
+	expect_eq "$(notes)" "1longer 2x 4n4 5n5"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 3
+}
+
+case_replay_without_evid_refuses() {
+	replay_pair
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out "0 of 4 dead letters went in"
+	expect_match out "key \(1\) of orders: its row may be newer, and fields has no _EVID that would tell"
+	expect_eq "$(notes)" "1n1 2x 4n4 5n5"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
+}
+
+# Of a move, the row to go tells.
+case_replay_of_a_move() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, day date, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup');" >/dev/null
+	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "fields=*, _EVID:ev"
+	install
+	orders 1 3
+	tick q
+	once
+	src "update orders set note = 'longer', day = '2026-02-01' where id = 2"
+	tick q
+	once
+	expect_eq "$(notes)" "1n1 2n2 3n3"
+	dst "alter table orders drop constraint orders_note_check;
+		alter table orders_2026_02_01 drop constraint if exists orders_note_check"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(notes)" "1n1 2longer 3n3"
+	expect_rows 3
+}
+
+case_dry_run() {
+	latest_pair
+	some_history
+	tick q
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	cp out dry
+	expect_match dry "orders_2026_01_01: [0-9]+ rows, would be created"
+	expect_eq "$(partitions)" ""
+	load
+}
+
+run_cases
