@@ -71,6 +71,8 @@ struct zone_bound {                     /* a midnight at which a period may begi
 	int64_t gap_s;                  /* and by how much they were; 0: they were not */
 };
 
+#define ZONE_MEMO_BITS 8
+
 struct zone {                           /* zeroed but name and ask; zone_clear frees the rest */
 	const char *name;
 	bool known;                     /* the server knows it: set by whoever asks */
@@ -81,9 +83,14 @@ struct zone {                           /* zeroed but name and ask; zone_clear f
 	/* private to zone.c: */
 	struct zone_bound *bound;       /* by local_s, and so by at_s */
 	size_t n, cap;
-	/* private to local.c, by enum period_method: the last periods found */
-	struct { int64_t start_s, from_s, to_s; } last[6];
-	struct { int64_t start_s; bool known; } plain[6];       /* their dates alone tell them */
+	/* private to local.c: */
+	struct local_memo {             /* a period that was found */
+		int64_t start_s, end_s;         /* by the zone's clock, */
+		int64_t from_s, to_s;           /* and as moments; equal: no entry */
+		int method;
+		bool plain;                     /* the date of a time tells that it is this one */
+	} memo[1 << ZONE_MEMO_BITS];            /* by the day of what was looked for */
+	int64_t offset_s;                       /* of the last one */
 };
 
 /* What the server told of that midnight; NULL: it was not asked. Valid until the next zone_ask. */

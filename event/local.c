@@ -39,28 +39,46 @@ int local_know(const struct period_rule *rule, int64_t start_s, struct err *e)
 	return zone_ask(rule->zone, bound, ASKED, e);
 }
 
+/* A memo for the day of that time by the zone's clock, or nearly that. */
+static struct local_memo *memo_of(struct zone *z, int64_t local_s)
+{
+	return &z->memo[date_floor(local_s, DAY_S) & ((1 << ZONE_MEMO_BITS) - 1)];
+}
+
+/* The period's bounds are known. */
+static void remember(const struct period_rule *rule, int64_t start_s, struct local_memo *memo)
+{
+	const struct period_rule plain = calendar(rule);
+	int64_t end_s = period_end(&plain, start_s);
+	const struct zone_bound *from = zone_find(rule->zone, start_s);
+	const struct zone_bound *to = zone_find(rule->zone, end_s);
+
+	*memo = (struct local_memo){
+		.start_s = start_s, .end_s = end_s, .from_s = from->at_s, .to_s = to->at_s,
+		.method = rule->method, .plain = !from->gap_s && !to->gap_s,
+	};
+}
+
 /* Finds the period of an instant, from a guess. */
-static int search(const struct period_rule *rule, int64_t at_s, int64_t guess_s, int64_t *start_s,
+static int search(const struct period_rule *rule, int64_t at_s, struct local_memo *memo,
 	const char **why, struct err *e)
 {
 	const struct period_rule plain = calendar(rule);
+	int64_t start_s;
 
-	*start_s = guess_s;
+	if (period_of_clock(&plain, at_s + rule->zone->offset_s, &start_s, why) < 0)
+		return -1;
 	for (int i = 0; i < STEPS_MAX; i++) {
 		*why = NULL;
-		if (local_know(rule, *start_s, e) < 0)
+		if (local_know(rule, start_s, e) < 0)
 			return -1;
-		int64_t from_s = zone_find(rule->zone, *start_s)->at_s;
-		int64_t end_s = period_end(&plain, *start_s);
-		int64_t to_s = zone_find(rule->zone, end_s)->at_s;
-		if (from_s <= at_s && at_s < to_s) {
-			rule->zone->last[rule->method].start_s = *start_s;
-			rule->zone->last[rule->method].from_s = from_s;
-			rule->zone->last[rule->method].to_s = to_s;
+		remember(rule, start_s, memo);
+		if (memo->from_s <= at_s && at_s < memo->to_s) {
+			rule->zone->offset_s = start_s - memo->from_s;
 			return 0;
 		}
-		if (period_of_clock(&plain, at_s < from_s ? *start_s - 1 : end_s, start_s,
-		    why) < 0)
+		if (period_of_clock(&plain, at_s < memo->from_s ? start_s - 1 : memo->end_s,
+		    &start_s, why) < 0)
 			return -1;
 	}
 	*why = "the server's midnights around it contradict each other";
@@ -70,17 +88,14 @@ static int search(const struct period_rule *rule, int64_t at_s, int64_t guess_s,
 static int of_instant(const struct period_rule *rule, int64_t at_s, int64_t *start_s,
 	const char **why, struct err *e)
 {
-	const struct period_rule plain = calendar(rule);
 	struct zone *z = rule->zone;
-	int64_t from_s = z->last[rule->method].from_s, to_s = z->last[rule->method].to_s;
-	int64_t guess_s;
+	struct local_memo *memo = memo_of(z, at_s + z->offset_s);
 
-	*start_s = z->last[rule->method].start_s;
-	if (from_s <= at_s && at_s < to_s)
-		return 0;
-	if (period_of_clock(&plain, at_s + *start_s - from_s, &guess_s, why) < 0)
+	if ((memo->method != (int)rule->method || at_s < memo->from_s || at_s >= memo->to_s) &&
+	    search(rule, at_s, memo, why, e) < 0)
 		return -1;
-	return search(rule, at_s, guess_s, start_s, why, e);
+	*start_s = memo->start_s;
+	return 0;
 }
 
 /* The moment at which clocks were put forward. */
@@ -108,12 +123,15 @@ static int of_clock(const struct period_rule *rule, int64_t local_s, int64_t *st
 {
 	const struct period_rule plain = calendar(rule);
 	struct zone *z = rule->zone;
+	struct local_memo *memo = memo_of(z, local_s);
 	int64_t at_s;
 
+	*start_s = memo->start_s;
+	if (memo->plain && memo->method == (int)rule->method && memo->start_s <= local_s &&
+	    local_s < memo->end_s)
+		return 0;
 	if (period_of_clock(&plain, local_s, start_s, why) < 0)
 		return -1;
-	if (z->plain[rule->method].known && z->plain[rule->method].start_s == *start_s)
-		return 0;
 	*why = NULL;
 	if (local_know(rule, *start_s, e) < 0)
 		return -1;
@@ -121,10 +139,7 @@ static int of_clock(const struct period_rule *rule, int64_t local_s, int64_t *st
 	const struct zone_bound *to = zone_find(z, period_end(&plain, *start_s));
 	if (is_odd(from, local_s, &at_s) || is_odd(to, local_s, &at_s))
 		return of_instant(rule, at_s, start_s, why, e);
-	if (!from->gap_s && !to->gap_s) {
-		z->plain[rule->method].known = true;
-		z->plain[rule->method].start_s = *start_s;
-	}
+	remember(rule, *start_s, memo);
 	return 0;
 }
 

@@ -172,18 +172,19 @@ int style_open(struct pq **dst, const struct conf *c, const struct style *style,
 }
 
 /* Where clocks were put forward up to the midnight l or across it, the microsecond b before it
- * never was: the server reads a later time. g: how long before l the first such time is. */
+ * never was: the server reads a later time. The last column says how long before l the first such
+ * time is. */
 static const char midnights_sql[] =
 	"SELECT date_part('epoch', l::timestamptz)::int8,"
-	" date_part('epoch', (b::timestamptz)::timestamp - b)::int8, coalesce(g, 0)::int8"
+	" date_part('epoch', (b::timestamptz)::timestamp - b)::int8,"
+	" CASE WHEN (b::timestamptz)::timestamp = b THEN 0 ELSE (SELECT max(s)"
+	" FROM generate_series(1, 86400) s"
+	" WHERE ((l - make_interval(secs => s))::timestamptz)::timestamp"
+	" <> l - make_interval(secs => s)) END"
 	" FROM (SELECT i, l, l - '1 us'::interval AS b FROM"
 	" (SELECT i, '1970-01-01'::timestamp + make_interval(days => d) AS l FROM"
 	" unnest('{";
-static const char midnights_end[] = "}'::int4[]) WITH ORDINALITY AS u (d, i)) m) n"
-	" LEFT JOIN LATERAL (SELECT max(s) AS g FROM generate_series(1, 86400) s"
-	" WHERE ((l - make_interval(secs => s))::timestamptz)::timestamp"
-	" <> l - make_interval(secs => s)) f ON (b::timestamptz)::timestamp <> b"
-	" ORDER BY i";
+static const char midnights_end[] = "}'::int4[]) WITH ORDINALITY AS u (d, i)) m) n ORDER BY i";
 
 static void take_midnights(const struct pq *dst, struct zone_bound *bound, size_t n)
 {
