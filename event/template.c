@@ -115,13 +115,28 @@ static int add_identifier(struct expansion *x, struct span name)
 	return 0;
 }
 
+/* _PART_START, _PART_END or _PART_VALUE. */
+static int add_literal(struct expansion *x, enum template_word w)
+{
+	const struct template_words *words = x->words;
+	struct span literal = w == PART_VALUE ? words->value : w == PART_START ? words->start :
+		words->end;
+
+	if (!literal.n)
+		return missing(x, w);
+	if (words->numbers)             /* a blank, for a minus may stand before it */
+		buf_fmt(&x->piece, "%s%.*s", *literal.p == '-' ? " " : "", (int)literal.n,
+			literal.p);
+	else
+		buf_literal(&x->piece, literal);
+	return 0;
+}
+
 /* The word as SQL: an identifier, a list of them or a literal. */
 static int add_sql(struct expansion *x, enum template_word w)
 {
 	const struct template_words *words = x->words;
 	struct buf name = { 0 };
-	struct span literal = w == PART_VALUE ? words->value : w == PART_START ? words->start :
-		words->end;
 
 	switch (w) {
 	case DEST_TABLE:
@@ -152,14 +167,7 @@ static int add_sql(struct expansion *x, enum template_word w)
 			return missing(x, w);
 		return add_identifier(x, words->part_field);
 	default:
-		if (!literal.n)
-			return missing(x, w);
-		if (words->numbers)     /* a blank, for a minus may stand before it */
-			buf_fmt(&x->piece, "%s%.*s", *literal.p == '-' ? " " : "",
-				(int)literal.n, literal.p);
-		else
-			buf_literal(&x->piece, literal);
-		return 0;
+		return add_literal(x, w);
 	}
 }
 

@@ -133,6 +133,38 @@ static void check_text(const struct period_rule *rule, struct span text)
 	free(c_text);
 }
 
+/* Numbers, by those of 128 bits. */
+static void check_number(int64_t step, struct span text)
+{
+	struct period_rule rule = { .method = PERIOD_NUMBER, .step = step };
+	size_t at = text.n && strchr("+-", *text.p) && *text.p;
+	__int128 value = 0;
+	char suffix[PERIOD_SUFFIX_MAX];
+	int64_t start = 0, again = 0;
+	const char *why = NULL;
+	bool is_number = text.n > at;
+
+	for (size_t i = at; i < text.n && is_number; i++) {
+		is_number = text.p[i] >= '0' && text.p[i] <= '9';
+		if (value < (__int128)1 << 100)
+			value = value * 10 + (text.p[i] - '0');
+	}
+	value = at && *text.p == '-' ? -value : value;
+	__int128 first = value / step * step - (value % step < 0 ? step : 0);
+	bool fits = is_number && value >= INT64_MIN && value <= INT64_MAX && first >= INT64_MIN &&
+		first + step <= INT64_MAX;
+	CHECK((number_of_text(&rule, text, &start, &why) == 0) == fits);
+	CHECK(fits || (why && *why));
+	if (!fits)
+		return;
+	CHECK(start == (int64_t)first && number_has_next(&rule, start) ==
+		(first + 2 * (__int128)step <= INT64_MAX));
+	period_suffix(&rule, start, suffix);
+	CHECK(strlen(suffix) >= period_suffix_min(PERIOD_NUMBER) &&
+		strlen(suffix) <= period_suffix_len(PERIOD_NUMBER));
+	CHECK(period_of_suffix(&rule, span_of(suffix), &again) && again == start);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = { (const char *)data, size };
@@ -144,6 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(rule.zone_s % 60 == 0 && abs(rule.zone_s) < 16 * HOUR_S);
 		check_text(&rule, text);
 	}
+	if (period_method(&rule, c_zone) && rule.method == PERIOD_NUMBER)
+		check_number(rule.step, text);
 	free(c_zone);
 	fuzz_free(text);
 	return 0;
