@@ -5,6 +5,7 @@ of the target, "bad" a dead letter, "maybe" one or the other.
 """
 
 import datetime
+import zoneinfo
 
 COLUMNS = ["id", "day", "at", "n", "v", "t", "u", "b"]
 TYPES = {"id": "int8", "day": "date", "at": "timestamptz", "n": "int4", "v": "varchar(12)", "w": "text", "t": "text",
@@ -21,7 +22,7 @@ def is_extra(column):
 
 def days(chance):
     """The days of a round: a few, around the ends of weeks, months and years."""
-    ends = ["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01", "2026-12-31", "2027-01-01"]
+    ends = ["2026-03-29", "2026-10-25", "2026-01-30", "2026-01-31", "2026-02-01", "2026-02-28", "2026-03-01", "2026-12-31", "2027-01-01"]
     return chance.sample(ends, chance.randint(2, len(ends)))
 
 
@@ -99,6 +100,13 @@ def seconds_of(zone):
     return sign * (int(hours) * 3600 + int(minutes or 0) * 60)
 
 
+def east_of(zone, at):
+    """How far the zone is ahead of UTC, at a moment of that."""
+    if "/" not in zone:
+        return datetime.timedelta(seconds=0 if zone == "UTC" else seconds_of(zone))
+    return at.replace(tzinfo=datetime.timezone.utc).astimezone(zoneinfo.ZoneInfo(zone)).utcoffset()
+
+
 def partition(row, conf):
     """The name of its partition by a config; None when its value picks none."""
     if not conf["part_field"]:
@@ -111,7 +119,8 @@ def partition(row, conf):
     zone = conf["part_timezone"]
     if conf["part_field"] == "at" and zone != "text":
         offset = max(value.rfind("+"), value.rfind("-"))
-        at += datetime.timedelta(seconds=(0 if zone == "UTC" else seconds_of(zone)) - seconds_of(value[offset:]))
+        at -= datetime.timedelta(seconds=seconds_of(value[offset:]))
+        at += east_of(zone, at)
     year, week, _ = at.isocalendar()
     suffix = {"hourly": at.strftime("%Y_%m_%d_%H"), "daily": at.strftime("%Y_%m_%d"), "monthly": at.strftime("%Y_%m"),
               "weekly": f"{year:04d}_w{week:02d}", "yearly": at.strftime("%Y")}[conf["part_method"]]

@@ -98,6 +98,8 @@ class World:
             "part_method": pick(methods),
             "part_timezone": pick(["UTC", "+05:30"] if exact else ["text", "UTC", "+05:30"]), "lanes": pick([1, 2, 2, 3, 4]),
         }]
+        if exact and self.conf["part_method"] != "hourly":
+            self.conf["part_timezone"] = pick(["UTC", "+05:30", "Europe/Berlin"])
         self.template = TEMPLATES[self.kind] + pick(["", NEEDS_KEY])
         self.least = pick([[200000], [200000], [0], [50, 200000], [0, 200000]])
         self.poison = pick([0, 0.01, 0.05])
