@@ -115,7 +115,7 @@ static void check_conf(const struct conf *c)
 	if (c->nrule)
 		return;                 /* dest is only what they inherit */
 	CHECK(c->dest.table.n > 0 && c->dest.schema.n <= NAME_BYTES_MAX);
-	CHECK(c->dest.table.n + period_suffix_len(c->dest.period.method) <= NAME_BYTES_MAX);
+	CHECK(c->dest.table.n + period_suffix_min(c->dest.period.method) <= NAME_BYTES_MAX);
 	CHECK(c->dest.schema.n + (c->dest.schema.n > 0) +
 		c->dest.table.n == strlen(c->dest.dest_table));
 	CHECK(!c->dest.field == !c->dest.nfield && c->dest.nfield <= COLUMNS_MAX);
