@@ -48,6 +48,17 @@ case_change_log() {
 	expect_eq "$(partitions orders_log)" "$(dst "select to_char(now() at time zone 'UTC', '\"orders_log_\"YYYY_MM')")"
 }
 
+case_current() {
+	example "A COPY THAT IS CURRENT"
+	src "$ROWS; update orders set amount = 9 where id = 2; delete from orders where id = 1" >/dev/null
+	load
+	expect_eq "$(dst "select id, amount, tableoid::regclass from orders order by id")" \
+		$'2|9|orders_0\n999999|3|orders_0\n1000000|4|orders_1000000'
+	src "update orders set amount = 5 where id = 1000000; delete from orders where id = 2; insert into orders values (2, 'x', now(), 7)" >/dev/null
+	load
+	expect_eq "$(dst "select id, tenant, amount from orders order by id")" "$(src "select id, tenant, amount from orders order by id")"
+}
+
 case_archive() {
 	example "AN ARCHIVE WITH RETENTION"
 	src "insert into orders values (1, 'a', now() - interval '1 day', 1), (2, 'a', now() - interval '400 days', 2); delete from orders" >/dev/null
