@@ -287,4 +287,58 @@ case_sections() {
 	expect_match err 'part_method differs'
 }
 
+# current METHOD TEMPLATE COLUMN [KEY=VALUE]...: a copy that is current, whose rows move between partitions.
+current() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, k int, t text, at timestamptz);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup')" >/dev/null
+	dst "create table orders (id int not null, k int not null, t text not null, at timestamptz not null, primary key (id, $3))
+		partition by $([[ $1 == list ]] && echo list || echo range) ($3)"
+	config row_mode=keep_latest "part_method=$1" "part_template=$2" "part_field=$3" "${@:4}"
+	install
+	src "insert into orders select i, i * 10, 't' || i % 7, timestamptz '2026-03-27 12:00+00' + i * interval '1 hour' from generate_series(1, 100) i"
+	same
+	src "update orders set k = k + 30, t = 't' || (id + 1) % 7, at = at + interval '1 day' where id % 3 = 0; delete from orders where id % 10 = 0;
+		insert into orders values (10, 1000, 'new', '2026-03-29 00:30+01')"
+	same
+	src "update orders set k = -k where id % 2 = 0; delete from orders where id % 3 = 0"
+	same
+}
+
+same() {
+	local rows="set timezone = 'UTC'; select * from orders order by id"
+	tick q
+	once --verify
+	expect_eq "$(dst "$rows" | tr '\n' ' ')" "$(src "$rows" | tr '\n' ' ')"
+}
+
+case_current_state() {
+	local lanes
+	for lanes in 1 3; do
+		current list "$LIST_ATTACH" t lanes=$lanes
+		current list "$LIST_OF" t lanes=$lanes
+		current "number 100" "$ATTACH" k lanes=$lanes
+		current daily "$ATTACH" at lanes=$lanes part_timezone=Europe/Berlin
+	done
+}
+
+# A list gone wild stops it too, before anything is made.
+case_current_list_max() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q'); create table orders (id int primary key, t text);
+		create trigger to_queue after insert or update or delete on orders for each row execute function pgq.logutriga('q', 'backup')" >/dev/null
+	dst "create table orders (id int not null, t text not null, primary key (id, t)) partition by list (t)"
+	config row_mode=keep_latest part_method=list part_field=t "part_template=$LIST_OF" part_list_max=5
+	install
+	src "insert into orders select i, 't' || i from generate_series(1, 6) i"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'part_list_max = 5'
+	expect_eq "$(partitions)" ""
+	once --set part_list_max=6
+	expect_rows 6
+}
+
 run_cases
