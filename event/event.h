@@ -97,6 +97,8 @@ struct zone {                           /* zeroed but name and ask; zone_clear f
 const struct zone_bound *zone_find(const struct zone *, int64_t local_s);
 /* Asks for n midnights, whose local_s is set, and keeps the answers for good. */
 int zone_ask(struct zone *, struct zone_bound *, size_t n, struct err *);
+/* Moves what is known of the old zone, if that has the same name. */
+void zone_take(struct zone *, struct zone *old);
 void zone_clear(struct zone *);
 
 /* ---- list.c: the values by which part_method = list cuts */

@@ -49,6 +49,19 @@ int zone_ask(struct zone *z, struct zone_bound *bound, size_t n, struct err *e)
 	return 0;
 }
 
+void zone_take(struct zone *z, struct zone *old)
+{
+	if (!z->name || !old->name || strcmp(z->name, old->name) != 0)
+		return;
+	free(z->bound);
+	z->bound = old->bound;
+	z->n = old->n;
+	z->cap = old->cap;
+	z->known = old->known;
+	old->bound = NULL;
+	old->n = old->cap = 0;
+}
+
 void zone_clear(struct zone *z)
 {
 	free(z->bound);

@@ -105,6 +105,7 @@ static void replace_conf(struct run *r, struct conf *conf)
 	watch_moves(&r->watch, conf);
 	struct conf old_conf = *r->conf;
 	*r->conf = *conf;
+	zone_take(r->conf->zone, old_conf.zone);
 	if (keeps) {                    /* the next look for old partitions is when it was to be */
 		dests_open(dests, r->conf, &r->job.style);
 		dests->place[0]->keep_at_ms = keep_at_ms;

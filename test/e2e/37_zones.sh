@@ -125,6 +125,23 @@ case_one_question_for_a_period() {
 	expect_match out '^orders_2026_03_29 +2026-03-29 00:00:00[+]01:00 +2026-03-30 00:00:00[+]02:00 '
 }
 
+# After a reload too.
+case_reload_keeps_the_answers() {
+	local ZONE=Europe/Berlin asked
+	zone_pair $ZONE daily
+	start -v -v -v job.ini
+	times 500 2026-03-27 2026-03-31 offset
+	within 20 dst_gives 500 "select count(*) from orders"
+	asked=$(grep -c 'generate_series(1, 86400)' bg.err)
+	kill -HUP $PID
+	within 10 grep -q 'job.ini read again' bg.err
+	times 500 2026-03-27 2026-03-31 offset
+	within 20 dst_gives 1000 "select count(*) from orders"
+	expect_eq "$(grep -c 'generate_series(1, 86400)' bg.err)" "$asked" "questions"
+	kill $PID
+	expect_end 0 10
+}
+
 case_lanes() {
 	local ZONE=America/St_Johns
 	zone_pair $ZONE daily lanes=3
