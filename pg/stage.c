@@ -371,14 +371,6 @@ static int64_t rows_of(const struct pq *dst)
 	return n ? strtoll(n, NULL, 10) : 0;
 }
 
-int stage_run(struct pq *dst, const char *sql, int64_t *rows, struct err *e)
-{
-	if (pq_query(dst, sql, e) < 0)
-		pq_judge(dst, SQLSTATE_ROWS, e);
-	*rows = e->code ? 0 : rows_of(dst);
-	return e->code;
-}
-
 int stage_send(struct pq *dst, const char *sql, struct err *e)
 {
 	return pq_send(dst, sql, e);
@@ -392,4 +384,22 @@ int stage_step(struct pq *dst, int64_t *rows, struct err *e)
 		pq_judge(dst, SQLSTATE_ROWS, e);
 	*rows = step == PQ_READY ? rows_of(dst) : 0;
 	return step < 0 ? e->code : step;
+}
+
+int stage_run(struct pq *dst, const char *sql, size_t at, int64_t *rows, struct err *e)
+{
+	int64_t n;
+	size_t done = 0;
+	int step;
+
+	*rows = 0;
+	if (stage_send(dst, sql, e) < 0)
+		return e->code;
+	while ((step = stage_step(dst, &n, e)) >= 0 && step != PQ_END) {
+		if (step == PQ_READY && done++ == at)
+			*rows = n;
+		if (step == PQ_WAIT && pq_wait(&dst, 1, -1, e) < 0)
+			break;
+	}
+	return e->code;
 }
