@@ -453,7 +453,8 @@ struct stage {                          /* a temporary table of one data transac
 /* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
 int stage_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	struct err *);
-/* *yes: each of the tables has a unique key of some of the n columns of `key`. */
+/* *yes: each of the tables has a unique key of some of the columns of `key`; the column that picks
+ * the partition may be among them where all rows of a partition have one value there. */
 int stage_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	const struct span *key, size_t nkey, bool *yes, struct err *);
 /* Creates it, with the columns of table model and those of stage_add_columns. */
