@@ -203,7 +203,9 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (merge_run(p, e) < 0 || keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
+	if (merge_run(p, e) < 0)
+		return e->code;
+	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	if (txn_commit(j, p->batch, p->sink, e) < 0) {
 		keep_half(l, p);

@@ -743,7 +743,7 @@ int row_check_names(const struct job *, const struct event *, const struct shape
 int row_period(struct row_dates *, const struct event *, enum format, struct span raw,
 	int64_t *start_s, struct err *);
 
-/* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
+/* ---- flow.c: what the rows of a pass over a batch's events flow through */
 
 struct pass;
 /* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
@@ -777,7 +777,7 @@ struct pass {
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct dead_list dead;          /* dead_clear frees it */
 
-	/* private to pass.c */
+	/* private to flow.c, latest.c, pass.c */
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool read;                      /* all events were read */
@@ -788,12 +788,49 @@ struct pass {
 	struct events_want want;
 };
 
+/* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
+ * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
+int flow_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+/* Makes sure that the partitions of all waiting rows exist. When the batch is rolled back for one
+ * place, those that were created inside for the others are wanted again. */
+int flow_settle(struct pass *, struct err *);
+/* What is staged in the pass. */
+struct stagings *flow_stagings(const struct pass *);
+/* Adds a stream into the place's staging table. kind: of its rows, 0 for deletes. */
+struct stream *flow_add_staged(struct pass *, struct place *, const struct part_want *, uint64_t id,
+	size_t kind, const char *columns);
+/* A number of the shape's streams. staged: of those that go to a staging table. */
+uint64_t flow_id(const struct way *, const struct shape *, bool staged);
+/* Adds the stream for the period and shape. NULL: an error. */
+struct stream *flow_open(struct pass *, const struct way *, const struct event *, int64_t start_s,
+	const struct shape *, bool staged, struct err *);
+/* Sends what can be sent without waiting. done: no more rows will come. */
+int flow_pump(struct pass *, bool done, struct err *);
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
+int flow_wait(struct pass *, bool source, int64_t timeout_ms, struct err *);
+/* Sends all waiting rows, and ends the COPYs. What fails is not the current event's fault. */
+int flow_drain(struct pass *, struct err *);
+/* Deals with a row that is older than part_keep, as part_late says. true: the row goes nowhere, or
+ * an error is set. */
+bool flow_is_late(struct pass *, const struct dest *, const struct event *, int64_t start_s,
+	struct err *);
+/* There is no stream for the event's row. If the event is at fault, its letter belongs to the lane
+ * of its partition; a lane that has the batch already has stored it. */
+int flow_no_stream(struct pass *, const struct dest *, const struct event *, int64_t start_s,
+	struct err *);
+
+/* ---- latest.c: events for a table that keeps the latest row of each key */
+
+/* Stages what the event does. *stream: where its row goes; stays NULL if an error comes before that
+ * is known. */
+int latest_take(struct pass *, struct way *, const struct event *, enum format, struct stream **,
+	struct err *);
+
+/* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
+
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
-/* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
- * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
-int pass_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
 
 /* ---- narrow.c: finding the event whose row a table refuses at the end of a batch */
 

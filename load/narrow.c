@@ -40,9 +40,9 @@ static int try(struct narrow *w, const struct stage_range *range, struct err *e)
 
 	buf_str(&sql, "SAVEPOINT tdispatch_range;");
 	narrow_add(&sql, w, range);
-	if (stage_run(w->dst, buf_cstr(&sql), &rows, e) == 0) {
+	buf_str(&sql, "RELEASE SAVEPOINT tdispatch_range");
+	if (stage_run(w->dst, buf_cstr(&sql), 1, &rows, e) == 0) {
 		w->stored += w->kind ? rows : 0;
-		pq_query(w->dst, "RELEASE SAVEPOINT tdispatch_range", e);
 	} else if (narrow_blame(w, e) == ERR_DATA) {
 		if (pq_query(w->dst, "ROLLBACK TO SAVEPOINT tdispatch_range;"
 		    "RELEASE SAVEPOINT tdispatch_range", &ignored) < 0)
@@ -55,7 +55,7 @@ static int try(struct narrow *w, const struct stage_range *range, struct err *e)
 static int bury(struct narrow *w, int64_t event, struct err *e)
 {
 	w->pass->rows--;
-	return pass_bury(w->pass, event, w->lane, w->pass->fault.table, e);
+	return flow_bury(w->pass, event, w->lane, w->pass->fault.table, e);
 }
 
 static int halve(struct narrow *w, int64_t first, int64_t last, struct err *e)

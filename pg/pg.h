@@ -453,7 +453,8 @@ struct stage {                          /* a temporary table of one data transac
 /* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
 int stage_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	struct err *);
-/* *yes: each of the tables has a unique key of some of the n columns of `key`. */
+/* *yes: each of the tables has a unique key of some of the columns of `key`; the column that picks
+ * the partition may be among them where all rows of a partition have one value there. */
 int stage_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	const struct span *key, size_t nkey, bool *yes, struct err *);
 /* Creates it, with the columns of table model and those of stage_add_columns. */
@@ -503,12 +504,13 @@ void stage_add_analyze(struct buf *sql, const struct stage *);
 void stage_add_latest(struct buf *sql, const struct stage *, size_t part);
 void stage_add_touched(struct buf *sql, const struct stage *, size_t part);
 void stage_add_comes(struct buf *sql);
-/* Runs statements. ERR_DATA: a row is at fault. *rows: of the last one. */
-int stage_run(struct pq *, const char *sql, int64_t *rows, struct err *);
-/* The same without waiting: sends them; then PQ_READY for each that is done, PQ_WAIT, PQ_END after
- * the last, or its error. The rows of a query among them stay readable. */
+/* Sends statements that change the target. */
 int stage_send(struct pq *, const char *sql, struct err *);
+/* PQ_READY for each that is done: *rows, and those of a query stay readable; PQ_WAIT; PQ_END after
+ * the last; or its error. ERR_DATA: a row is at fault. */
 int stage_step(struct pq *, int64_t *rows, struct err *);
+/* Does both and waits. *rows: of the at-th one, from 0. */
+int stage_run(struct pq *, const char *sql, size_t at, int64_t *rows, struct err *);
 
 /* ---- admit.c: may rows go to a table? */
 

@@ -51,14 +51,14 @@ mutants() {
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
 		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half
-		the position is committed before the rows | load/batch.c | s/again = pass_run(p, e);/again = txn_commit(j, p->batch, \&sink_done(p->places->sink)->rows, e) < 0 || pq_query(j->dst[0], "BEGIN", e) < 0 ? e->code : pass_run(p, e);/ | e2e 06:killed_with_rows_under_way
+		the position is committed before the rows | load/batch.c | s/again = pass_run(p, e);/again = txn_commit(j, p->batch, p->sink, e) < 0 || pq_query(j->dst[0], "BEGIN", e) < 0 ? e->code : pass_run(p, e);/ | e2e 06:killed_with_rows_under_way
 		lane 0 commits first | load/txn.c | s/(size_t i = j->lanes; i-- > 0 && !e->code;)/(size_t i = 0; i < j->lanes \&\& !e->code; i++)/ | e2e 11:other_number_after_a_half
 		the batch is finished before it is loaded | load/batch.c | s/= load_or_blame(l, &p, e);/= queue_finish(j->src, batch->id, e) < 0 ? e->code : load_or_blame(l, \&p, e);/ | e2e 06:killed_with_rows_under_way
 		a batch that is in is loaded again | load/txn.c | s/return TXN_IS_IN/return TXN_TO_LOAD/ | e2e 07:committed_but_not_finished
 		a target that is ahead is no lost position | pg/judge.c | s/bool inside = pos->tick > b->prev_tick \&\& pos->tick < b->tick/bool inside = pos->tick > b->prev_tick/ | unit judge
 		a consumer that somebody unregistered is registered | load/job.c | s/if (pos\[0\].known)/if (0)/ | e2e 07:unregistered_with_a_position
-		all letters go to lane 0 | load/pass.c | s/dead_add(&p->dead, event, lane,/dead_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
-		letters come after the commit | load/batch.c | s/if (keep_dead(p, e) < 0/if (txn_commit(j, p->batch, \&sink_done(p->places->sink)->rows, e) < 0 || keep_dead(p, e) < 0/ | e2e 15:letters_come_with_the_rows
+		all letters go to lane 0 | load/flow.c | s/dead_add(&p->dead, event, lane,/dead_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
+		letters come after the commit | load/batch.c | s/if (keep_dead(p, e) < 0/if (txn_commit(j, p->batch, p->sink, e) < 0 || keep_dead(p, e) < 0/ | e2e 15:letters_come_with_the_rows
 		idle transactions may be ended | pg/pq.c | s/SET LOCAL idle_in_transaction_session_timeout = 0;// | e2e 10:idle_in_transaction_timeout
 		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0;// | e2e 10:statement_timeout
 		types are asked by the role's search_path | pg/table.c | s/FROM pg_catalog.pg_attribute a"/FROM pg_attribute a"/ | e2e 24:types_are_those_of_the_table
@@ -69,7 +69,7 @@ mutants() {
 		the model: another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | model 1
 		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1
 		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
-		the model: a letter without a stream goes to lane 0 | load/pass.c | /^static int no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
+		the model: a letter without a stream goes to lane 0 | load/flow.c | /^int flow_no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
 	END
 }
 

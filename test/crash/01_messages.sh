@@ -330,6 +330,66 @@ case_replay() {
 	kill_replays mend
 }
 
+# ---- row_mode = keep_latest
+
+# What the source has is what the target must have.
+latest_history() {
+	src "set client_min_messages = warning;
+		truncate orders; drop trigger if exists to_queue on orders;
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('$1', 'backup');
+		insert into orders select i, date '2026-01-01' + i % 3, 'n' || i from generate_series(1, 60) i"
+	tick "$1"
+	src "update orders set note = note || 'u' where id % 2 = 0;
+		delete from orders where id % 5 = 0;
+		update orders set day = date '2026-01-01' + (id + 1) % 3 where id % 7 = 0;
+		insert into orders select i, date '2026-01-01' + i % 3, 'again' from generate_series(5, 60, 10) i;
+		update orders set day = date '2026-01-01' + id % 3, note = 'back' where id % 14 = 0"
+	[ -z "${BAD:-}" ] || want
+	[ -z "${BAD:-}" ] || src "update orders set day = date '2026-01-01' + (id + 2) % 3, note = 'bad' where id % 22 = 0"
+	tick "$1"
+}
+
+# prepare_latest [KEY=VALUE]...: as prepare. With BAD, moves that the target refuses.
+prepare_latest() {
+	can_trace
+	orders_pair pidfile= row_mode=keep_latest "part_template=$ATTACH" "$@"
+	src "select pgq.register_consumer('q', 'c' || i) from generate_series(1, $POINTS_MAX) i" >/dev/null
+	latest_history q
+	[ -n "${BAD:-}" ] || want
+	dst "do \$\$ begin for i in 1..$POINTS_MAX loop
+		execute format('create schema c%s; create table c%1\$s.orders (like public.orders, check (note <> ''bad'')) $DECLARATIVE', i); end loop; end \$\$"
+}
+
+case_latest() {
+	prepare_latest batch_min_events=0
+	kill_loads
+}
+
+case_latest_two_lanes() {
+	prepare_latest lanes=2
+	kill_loads
+}
+
+case_latest_two_lanes_half_committed() {
+	prepare_latest lanes=2
+	kill_each sendto set_last_tick half_committed
+}
+
+# A move that is refused leaves the old row in its lane, whichever lanes had committed.
+case_latest_bad_moves() {
+	POINTS_MAX=$((400 / STEP + 5))
+	BAD=1 prepare_latest lanes=2 on_error=dead_letter
+	src "select 'dead letter|' || id from orders where note = 'bad'" >letters
+	LC_ALL=C sort -o wanted wanted letters
+	kill_each sendto
+}
+
+case_latest_bad_moves_half_committed() {
+	BAD=1 prepare_latest lanes=2 on_error=skip
+	kill_each sendto set_last_tick half_committed
+}
+
 case_replay_created_inside() {
 	DAY='case when i % 10 = 7 then 2 else i % 2 end'
 	prepare_dead_letters "$DECLARATIVE" "$SEVEN_ATTACH"

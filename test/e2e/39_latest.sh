@@ -363,6 +363,18 @@ case_inserts_alone() {
 	expect_eq "$(dst "select count(*) from orders where note = 'u'")" 1000
 }
 
+# A day's partition has one date: a key of id and day is one of id.
+case_inserts_alone_into_days() {
+	latest_pair
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 2000) i"
+	load -vv
+	expect_eq "$(stages)" 0
+	latest_pair part_method=monthly
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 2000) i"
+	load -vv
+	expect_match err "inserts are staged as all others are: partitions of orders have no unique key of the columns id"
+}
+
 # With bad events too: a row that is refused for its key is none.
 case_inserts_alone_with_bad_events() {
 	bad_events part_field= part_template=
