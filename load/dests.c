@@ -202,10 +202,11 @@ static void forget_sources(struct dests *ds)
 static struct source *add_source(struct dests *ds, struct source **bucket, struct span name,
 	bool by_type)
 {
-	struct source *s = mem_alloc(sizeof *s + name.n);
+	struct source *s = mem_alloc(sizeof *s + name.n + 1);
 	char *copy = (char *)(s + 1);
 
 	memcpy(copy, name.p, name.n);
+	copy[name.n] = 0;
 	*s = (struct source){ .next = *bucket, .name = { copy, name.n }, .by_type = by_type };
 	*bucket = s;
 	ds->nsource++;
