@@ -227,7 +227,7 @@ void print_page(FILE *, const char *text);      /* keeps newlines and tabs */
 /* ---- tally.c: rows per partition */
 
 struct tally_part {
-	char name[NAME_BYTES_MAX + 1];
+	char name[2 * NAME_BYTES_MAX + 2];  /* a table, with its schema where that counts */
 	int64_t rows;
 };
 

@@ -480,7 +480,7 @@ struct way {                            /* to a place, from the source tables of
 
 struct source {                         /* a source table, or a type of events that name none */
 	struct source *next;            /* in its bucket */
-	struct span name;
+	struct span name;               /* a NUL byte follows */
 	bool by_type;
 	struct way *way;                /* or NULL: */
 	char *why;                      /* why its events have no destination; NULL: ignored */

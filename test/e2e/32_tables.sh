@@ -549,6 +549,24 @@ $SCRATCH" metrics_file=job.prom
 }
 
 # A generated column of one table is asked for there alone.
+# Two names of over 63 bytes together, which differ behind that.
+case_long_names() {
+	local schema table
+	schema=$(printf 's%.0s' {1..40}) table=$(printf 't%.0s' {1..40})
+	tables_pair "[public.log_*]
+dest_table = $schema.${table}_%(table)s
+part_field=" part_template= metrics_file=job.prom
+	dst "create schema $schema; create table $schema.${table}_log_a (id int, day date, note text);
+		create table $schema.${table}_log_b (id int, day date, note text)"
+	rows log_a 1 7
+	rows log_b 1 3
+	tick q
+	once
+	expect_eq "$(grep -o '_log_.: [0-9]* rows' err | tr '\n' ' ')" "_log_a: 7 rows _log_b: 3 rows "
+	expect_match job.prom "^tdispatch_destination_rows_total.*dest_table=\"$schema.${table}_log_a\".* 7\$"
+	expect_match job.prom "^tdispatch_destination_rows_total.*dest_table=\"$schema.${table}_log_b\".* 3\$"
+}
+
 case_generated_columns() {
 	tables_pair "$ORDERS
 $LOGS
