@@ -3,8 +3,8 @@
  * data transaction, and at the end of the batch the last row of each key replaces the target's.
  *
  * The table has the target's columns by name and type, without constraints and defaults: a like
- * would copy NOT NULL, and refuse what identity and generated columns refuse. A key is compared by the
- * equality of its type's default operator class, wherever that is, as DISTINCT and GROUP BY do.
+ * would copy NOT NULL, and refuse what identity and generated columns refuse. A key is compared by
+ * the equality of its type's default operator class, wherever that is, as DISTINCT does.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -182,7 +182,8 @@ int stage_drop(struct pq *dst, struct stage *s, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name, s->name);
+	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name,
+		s->name);
 	pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	stage_free(s);
@@ -229,7 +230,8 @@ void stage_add_last(struct buf *sql, const struct stage *s, bool many)
 	add_key(sql, s, ", ");
 	buf_fmt(sql, ") * FROM pg_temp.%s ORDER BY " PART, s->name);
 	add_key(sql, s, ", ");
-	buf_str(sql, ", " ID " DESC, " KIND " DESC;");  /* a row that comes is after one that goes */
+	/* of one event, what comes is after what goes */
+	buf_str(sql, ", " ID " DESC, " KIND " DESC;");
 	if (many)
 		buf_fmt(sql, "CREATE INDEX ON pg_temp.%s_last (" PART ", " ID ");", s->name);
 	add_analyze(sql, s, "_last");
