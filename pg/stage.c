@@ -300,13 +300,12 @@ void stage_add_parts(struct buf *sql, const struct stage *s)
 	buf_fmt(sql, "SELECT DISTINCT " PART " FROM pg_temp.%s", s->name);
 }
 
-/* Appends a FROM item: the keys of all parts' rows, and of which event they are. */
+/* Appends a FROM item: the keys of all tables' rows, and of which event they are. */
 static void add_present(struct buf *sql, const struct stage *s, const struct stage_part *parts,
 	size_t n, struct span evid)
 {
 	for (size_t i = 0; i < n; i++) {
-		buf_fmt(sql, "%sSELECT %zu AS " PART ", true AS found, ", i ? " UNION ALL " : "(",
-			parts[i].number);
+		buf_fmt(sql, "%sSELECT true AS found, ", i ? " UNION ALL " : "(");
 		buf_ident(sql, evid);
 		buf_str(sql, "::pg_catalog.int8 AS evid");
 		add_key(sql, s, ", ");
@@ -335,7 +334,7 @@ void stage_add_unsure(struct buf *sql, const struct stage *s, const struct stage
 	if (knows) {
 		buf_str(sql, " LEFT JOIN ");
 		add_present(sql, s, parts, n, evid);
-		buf_str(sql, " t ON t." PART PQ_OWN("=") "s." PART);
+		buf_str(sql, " t ON true");
 		add_equal(sql, s, "t", "s");
 	}
 	buf_str(sql, " GROUP BY s." ID);
