@@ -4,7 +4,7 @@
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
 #	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison
-#	                          section tables json latency start
+#	                          latest section tables json latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
@@ -49,7 +49,7 @@ orders() {
 	COLUMNS_SQL="id int, order_date date, customer_name text, qty int"
 	FIELDS="id, order_date, customer_name, qty"
 	DATA="'id='||i||'&order_date='||(date '2026-03-01' + $1)||'&customer_name=name+of+customer+'||i||'+%c3%96dd&qty='||i%7||'&note=a+column+that+nobody+wants'"
-	TICKS=1 EXTRA= FLOOR=floor TABLE="'public.orders'" JSON=
+	TICKS=1 EXTRA= FLOOR=floor TABLE="'public.orders'" JSON= UPDATES=
 }
 
 workload_batch() { orders "i % 10"; EVENTS=1000000; }
@@ -67,6 +67,9 @@ workload_poison() {
 workload_section() { orders "i % 10"; EVENTS=3000000 FLOOR=nothing; }
 # The events of fifty tables alternate.
 workload_tables() { orders 0; EVENTS=1000000 TABLE="'public.orders_'||i%50" FLOOR=nothing; }
+# Beside inserts as many events of a tenth of the keys: inserts, and then nine updates of each.
+workload_latest() { workload_batch; UPDATES=1; }
+
 # The same rows a second time, as pgq.jsontriga writes them.
 workload_json() {
 	workload_batch
@@ -104,6 +107,13 @@ put_events() {
 			select queue_id, nextval(queue_tick_seq::regclass), $2 from pgq.queue where queue_name = '$queue'"
 }
 
+# Into queue updates.
+put_updates() {
+	local keys=$((EVENTS / 10))
+	put_events 1 $keys updates
+	put_events $((keys + 1)) "$EVENTS" updates U:id "${DATA/||i||/||((i - 1) % $keys + 1)||}"
+}
+
 fill_queue() {
 	local i step
 	[ "$TICKS" != 0 ] || return 0
@@ -111,6 +121,7 @@ fill_queue() {
 	for ((i = 0; i < TICKS; i++)); do
 		put_events $((i * step + 1)) $(((i + 1) * step))
 	done
+	[ -z "$UPDATES" ] || put_updates
 	[ -z "$JSON" ] || put_events 1 "$EVENTS" json '{"op":"INSERT","table":["public","orders"],"pkey":["id"]}' "$JSON"
 }
 
@@ -128,6 +139,9 @@ config() {
 	{ grep -v '^dest_table' job.ini; lines "[public.orders]" "dest_table = orders"; } >section.ini
 	{ grep -v '^dest_table' job.ini; lines "[public.orders_*]" "dest_table = many.%(table)s"; } >tables.ini
 	sed 's/^queue_name = .*/queue_name = json/' job.ini >json.ini
+	{ cat job.ini; say "row_mode = keep_latest"; } >latest.ini
+	sed 's/^queue_name = .*/queue_name = updates/' latest.ini >updates.ini
+	sed 's/^queue_name = .*/queue_name = updates/' peer.ini >apply.ini
 }
 
 # floor.sql and its files, from what tdispatch has loaded.
@@ -170,7 +184,7 @@ make_nothing() { :; }
 set_up() {
 	new_pair "bench"
 	rm -f ./*.copy
-	src "set client_min_messages = warning; select pgq.create_queue('q'), pgq.create_queue('json')" >/dev/null
+	src "set client_min_messages = warning; select pgq.create_queue('q'), pgq.create_queue('json'), pgq.create_queue('updates')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL)"
 	config
 	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
@@ -189,6 +203,7 @@ reset() {
 	dst "$drop delete from pgq_ext.completed_tick; delete from tdispatch.dead_letter; checkpoint;"
 	src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
 	[ -z "$JSON" ] || src "select pgq.register_consumer_at('json', 'bench', 1)" >/dev/null
+	[ -z "$UPDATES" ] || src "select pgq.register_consumer_at('updates', 'bench', 1)" >/dev/null
 	[ "$1" != tables ] || fifty_tables
 }
 
@@ -209,7 +224,9 @@ rows_of() {
 # Are the tables what they must be after NAME's run?
 right_result() {
 	case $1 in
-	bad) [ "$(dst "select count(*), count(distinct id), (select count(*) from tdispatch.dead_letter) from orders")" = \
+	updates* | apply) [ "$(dst "select count(*), count(distinct id), count(*) filter (where customer_name <> 'name of customer '||id + $EVENTS / 10 * 9||' Ödd') from orders")" = \
+		"$((EVENTS / 10))|$((EVENTS / 10))|0" ] ;;
+	*bad) [ "$(dst "select count(*), count(distinct id), (select count(*) from tdispatch.dead_letter) from orders")" = \
 		"$((EVENTS - EVENTS / 1000))|$((EVENTS - EVENTS / 1000))|$((EVENTS / 1000))" ] ;;
 	tables) [ "$(rows_of many.every)" = "$ROWS" ] ;;
 	*) [ "$(fingerprint)" = "$WANT" ] ;;
@@ -220,12 +237,15 @@ right_result() {
 command_of() {
 	case $1 in
 	bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,note:qty job.ini" ;;
+	latest_bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,note:qty latest.ini" ;;
+	updates2) say "$TDISPATCH -q --once --set lanes=2 updates.ini" ;;
+	apply) say "/usr/bin/python3 $TOP/bench/apply.py apply.ini" ;;
 	floor) say "$PGBIN/psql -qAtX -v ON_ERROR_STOP=1 -d $DST -f floor.sql" ;;
 	one) say "$TDISPATCH -q --once job.ini" ;;
 	two) say "$TDISPATCH -q --once --set lanes=2 job.ini" ;;
 	four) say "$TDISPATCH -q --once --set lanes=4 job.ini" ;;
 	eight) say "$TDISPATCH -q --once --set lanes=8 job.ini" ;;
-	section | tables | json) say "$TDISPATCH -q --once $1.ini" ;;
+	section | tables | json | latest | updates) say "$TDISPATCH -q --once $1.ini" ;;
 	before) say "$BEFORE -q --once job.ini" ;;
 	before2) say "$BEFORE -q --once --set lanes=2 job.ini" ;;
 	peer) say "/usr/bin/python3 $TOP/bench/peer.py -q peer.ini" ;;
@@ -252,7 +272,8 @@ contestants() {
 	local cores
 	cores=$(nproc)
 	case $1 in
-	poison) say one bad; return ;;
+	poison) say one bad latest latest_bad; return ;;
+	latest) say floor one latest updates updates2; return ;;
 	section | tables | json) say one "$1"; return ;;
 	esac
 	say floor ${BEFORE:+before} one ${BEFORE:+before2} two
@@ -262,7 +283,7 @@ contestants() {
 
 # The Python consumer holds a whole batch in memory: the long one is left out.
 with_peer() {
-	[ "${PEER:-1}" = 1 ] && [[ $1 != @(long|single-ticks|poison|section|tables|json) ]] && [ "$2" -le $PEER_ROUNDS ] &&
+	[ "${PEER:-1}" = 1 ] && [[ $1 != @(long|single-ticks|poison|latest|section|tables|json) ]] && [ "$2" -le $PEER_ROUNDS ] &&
 		/usr/bin/python3 -c 'import pgq, skytools' 2>/dev/null
 }
 
@@ -279,6 +300,7 @@ run_workload() {
 			measure "$workload" "$name" "$round"
 		done
 		with_peer "$workload" "$round" && measure "$workload" peer "$round"
+		[ -z "$UPDATES" ] || [ "$round" != 1 ] || [ "${PEER:-1}" != 1 ] || measure "$workload" apply 1
 	done
 	table "$workload" | tee -a "$CLUSTER/tables"
 }
@@ -300,7 +322,7 @@ table() {
 			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at[order[1], r[name, i]]
 				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
 			m = median(sec, n)
-			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
+			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "latest" ? "tdispatch, keep_latest, inserts" : name == "latest_bad" ? "tdispatch, keep_latest, a bad event in a thousand" : name == "updates" ? "tdispatch, keep_latest, ten events a key" : name == "updates2" ? "the same, two lanes" : name == "apply" ? "psycopg2, event by event" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
 	' "$CLUSTER/measures"
 }
 
@@ -346,6 +368,10 @@ goals() {
 			goal("types, x FLOOR", 0.8, ratio("types", "one", "floor"))
 			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
 			goal("poison, x all good", 3, ratio("poison", "bad", "one"))
+			goal("poison with keep_latest, x all good", 3, ratio("poison", "latest_bad", "latest"))
+			goal("latest, inserts alone, x FLOOR", 2, ratio("latest", "latest", "floor"))
+			goal("latest, inserts alone, x log", 2, ratio("latest", "latest", "one"))
+			goal("latest, ten events a key, x as many rows of log", 1, ratio("latest", "updates", "one"))
 			goal("section, client CPU x without sections", 1.03, paired(cpu, "section", "section", "one"))
 			goal("section, seconds x without sections", 1.03, ratio("section", "section", "one"))
 			goal("tables, seconds x one table", 1.2, ratio("tables", "tables", "one"))
@@ -468,10 +494,10 @@ main() {
 	if [ "${1:-}" = quick ]; then
 		quick=1 ROUNDS=1 SCALE=20
 		shift
-		set -- batch ticks many wide types one poison section tables json "$@"
+		set -- batch ticks many wide types one poison latest section tables json "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch ticks single-ticks long many wide types one poison section tables json latency start
+		set -- batch ticks single-ticks long many wide types one poison latest section tables json latency start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM

@@ -48,7 +48,8 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 	       (open = lane_pump(sink, lane, dst, until, &p->fault, e)) < 0) {
 		style_explain(&p->job->style, e);
 		p->event = p->fault.event;
-		if (p->event < 0 || is_of_key(p, e) || flow_bury(p, p->event, lane, p->fault.table, e) < 0)
+		if (p->event < 0 || is_of_key(p, e) ||
+		    flow_bury(p, p->event, lane, p->fault.table, e) < 0)
 			return e->code;
 		p->rows--;
 		p->fault = (struct sink_fault){ .event = -1 };

@@ -1,8 +1,8 @@
 /*
  * Finds the events whose rows a table refuses at the end of a batch, where a statement has the rows
  * of many: tries ranges of ev_id under a savepoint, and halves those that fail, until one event
- * fails alone. What did not fail stays, in the order of ev_id, so that of two rows that exclude each
- * other the later one is at fault.
+ * fails alone. What did not fail stays, in the order of ev_id, so that of two rows that exclude
+ * each other the later one is at fault.
  */
 #include <stdio.h>
 #include <string.h>

@@ -65,8 +65,8 @@ static struct span evid_column(const struct dest *d)
 	return span_of(NULL);
 }
 
-/* Sets the staged partitions that exist, at most g->npart; the caller frees them. */
-static int find_parts(struct pass *p, const struct staging *g, struct stage_part **parts, size_t *n,
+/* The staged partitions that exist, at most g->npart. */
+static int list_parts(struct pass *p, const struct staging *g, struct stage_part *parts, size_t *n,
 	struct err *e)
 {
 	struct pq *dst = p->job->dst[0];
@@ -74,8 +74,6 @@ static int find_parts(struct pass *p, const struct staging *g, struct stage_part
 	struct buf sql = { 0 };
 	size_t wanted = 0, at;
 
-	*parts = mem_alloc((g->npart + 1) * sizeof **parts);
-	*n = 0;
 	stage_add_parts(&sql, &g->stage[0]);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
 		for (; wanted < (size_t)pq_rows(dst); wanted++) {
@@ -88,13 +86,32 @@ static int find_parts(struct pass *p, const struct staging *g, struct stage_part
 		part_look(dst, g->place->dest, list, wanted, &at, e);
 	for (size_t i = 0; i < wanted; i++)
 		if (list[i].there)
-			(*parts)[(*n)++] = (struct stage_part){
+			parts[(*n)++] = (struct stage_part){
 				.schema = g->place->dest->schema, .table = span_of(list[i].name),
 				.number = (size_t)list[i].start_s,
 			};
 	buf_free(&sql);
 	free(list);
 	return e->code;
+}
+
+/* Sets the tables that may have a row of the keys: dest_table with all partitions, or where these
+ * are none of its children those of the letters. The caller frees parts. */
+static int find_parts(struct pass *p, const struct staging *g, struct stage_part **parts, size_t *n,
+	struct err *e)
+{
+	const struct dest *d = g->place->dest;
+	struct table table;
+
+	*parts = mem_alloc((g->npart + 1) * sizeof **parts);
+	*n = 0;
+	if (table_find(p->job->dst[0], d, d->table, &table, e) < 0)
+		return e->code;
+	bool all = d->period.method == PERIOD_NONE || table.partitioned || table_makes_children(d);
+	if (!*table.oid || !all)
+		return list_parts(p, g, *parts, n, e);
+	(*parts)[(*n)++] = (struct stage_part){ .schema = d->schema, .table = d->table };
+	return 0;
 }
 
 /* The letter stays. evid: of the row that its key has, or NULL. */

@@ -125,7 +125,8 @@ static char *put_words(char *out, const struct shape *shape, const struct event 
 static int put_text(struct sink *s, struct stream *st, const struct shape *shape,
 	enum format format, const struct span *values, const struct event *ev, struct err *e)
 {
-	size_t most = text_room(shape, values, ev) + (st->staged ? STAGED_ROOM : 0), own = shape->n - shape->nword;
+	size_t most = text_room(shape, values, ev) + (st->staged ? STAGED_ROOM : 0);
+	size_t own = shape->n - shape->nword;
 	struct block *b = room(s, st, most, false);
 	char *start = b->data + b->len, *out = start;
 

@@ -352,7 +352,8 @@ int verify_run(const struct pass *loaded, struct err *e)
 {
 	struct job *j = loaded->job;
 	struct verify v = {
-		.job = j, .rekeyed = loaded->ordered, .stagings = stagings_new(&j->dests, "tdispatch_verify_stage_"),
+		.job = j, .rekeyed = loaded->ordered,
+		.stagings = stagings_new(&j->dests, "tdispatch_verify_stage_"),
 	};
 	size_t cap = 0;
 

@@ -326,8 +326,8 @@ int dead_has_parts(struct pq *dst, unsigned parts, struct err *e)
 	for (size_t i = 0; i < LATER; i++)
 		if (lacks & 1u << i && needs[i] & parts)
 			err_set(e, ERR_CONF, "dead letters have no %s, which fields, part_field"
-				" or row_mode asks for: --install adds it, for letters that come from then on",
-				later[i].name);
+				" or row_mode asks for: --install adds it, for letters that come"
+				" from then on", later[i].name);
 	return e->code;
 }
 

@@ -493,8 +493,8 @@ void stage_add_insert(struct buf *sql, const struct stage *, const struct stage_
 void stage_add_index(struct buf *sql, const struct stage *);
 void stage_add_ids(struct buf *sql, const struct stage *, const struct stage_part *);
 /* Appends a query for staged events that may be older than what the target has of their keys, with
- * the key and the newest event that its row is of, NULL where there is none. parts: the n staged
- * partitions that exist; evid: their column with an event's id, the NULL span if there is none. */
+ * the key and the newest event that its rows are of, NULL where there is none. parts: the n tables
+ * that may have them; evid: their column with an event's id, the NULL span if there is none. */
 void stage_add_unsure(struct buf *sql, const struct stage *, const struct stage_part *parts,
 	size_t n, struct span evid);
 void stage_add_parts(struct buf *sql, const struct stage *);    /* a query: staged partitions */

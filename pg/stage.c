@@ -3,8 +3,8 @@
  * data transaction, and at the end of the batch the last row of each key replaces the target's.
  *
  * The table has the target's columns by name and type, without constraints and defaults: a like
- * would copy NOT NULL, and refuse what identity and generated columns refuse. A key is compared by the
- * equality of its type's default operator class, wherever that is, as DISTINCT and GROUP BY do.
+ * would copy NOT NULL, and refuse what identity and generated columns refuse. A key is compared by
+ * the equality of its type's default operator class, wherever that is, as DISTINCT does.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -182,7 +182,8 @@ int stage_drop(struct pq *dst, struct stage *s, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name, s->name);
+	buf_fmt(&sql, "DROP TABLE pg_temp.%s; DROP TABLE IF EXISTS pg_temp.%s_last", s->name,
+		s->name);
 	pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);
 	stage_free(s);
@@ -229,7 +230,8 @@ void stage_add_last(struct buf *sql, const struct stage *s, bool many)
 	add_key(sql, s, ", ");
 	buf_fmt(sql, ") * FROM pg_temp.%s ORDER BY " PART, s->name);
 	add_key(sql, s, ", ");
-	buf_str(sql, ", " ID " DESC, " KIND " DESC;");  /* a row that comes is after one that goes */
+	/* of one event, what comes is after what goes */
+	buf_str(sql, ", " ID " DESC, " KIND " DESC;");
 	if (many)
 		buf_fmt(sql, "CREATE INDEX ON pg_temp.%s_last (" PART ", " ID ");", s->name);
 	add_analyze(sql, s, "_last");
@@ -298,13 +300,12 @@ void stage_add_parts(struct buf *sql, const struct stage *s)
 	buf_fmt(sql, "SELECT DISTINCT " PART " FROM pg_temp.%s", s->name);
 }
 
-/* Appends a FROM item: the keys of all parts' rows, and of which event they are. */
+/* Appends a FROM item: the keys of all tables' rows, and of which event they are. */
 static void add_present(struct buf *sql, const struct stage *s, const struct stage_part *parts,
 	size_t n, struct span evid)
 {
 	for (size_t i = 0; i < n; i++) {
-		buf_fmt(sql, "%sSELECT %zu AS " PART ", true AS found, ", i ? " UNION ALL " : "(",
-			parts[i].number);
+		buf_fmt(sql, "%sSELECT true AS found, ", i ? " UNION ALL " : "(");
 		buf_ident(sql, evid);
 		buf_str(sql, "::pg_catalog.int8 AS evid");
 		add_key(sql, s, ", ");
@@ -333,7 +334,7 @@ void stage_add_unsure(struct buf *sql, const struct stage *s, const struct stage
 	if (knows) {
 		buf_str(sql, " LEFT JOIN ");
 		add_present(sql, s, parts, n, evid);
-		buf_str(sql, " t ON t." PART PQ_OWN("=") "s." PART);
+		buf_str(sql, " t ON true");
 		add_equal(sql, s, "t", "s");
 	}
 	buf_str(sql, " GROUP BY s." ID);

@@ -644,6 +644,29 @@ case_replay_of_a_move() {
 	expect_rows 3
 }
 
+# The row is in another partition by now, and newer, beside the one that a refused move left.
+case_replay_looks_into_all_partitions() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q');
+		create table orders (id int primary key, day date, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup');" >/dev/null
+	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
+	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "fields=*, _EVID:ev"
+	install
+	orders 1 3
+	src "update orders set note = 'longer', day = '2026-02-01' where id = 2"
+	tick q
+	once
+	src "update orders set note = 'new', day = '2026-02-02' where id = 2"
+	tick q
+	once
+	dst "alter table orders drop constraint orders_note_check"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out "key \(2\) of orders: its row is newer"
+	expect_eq "$(dst "select day from orders where note = 'longer'")" ""
+}
+
 case_dry_run() {
 	latest_pair
 	some_history

@@ -208,7 +208,7 @@ static void test_order(void)
 		{ "rows that a trigger leaves out",
 			{ .lanes = 1, .tables = 3, .rows = 5000, .note = 100, .deaf_each = 7 } },
 	};
-	static const struct sink_types types = { NULL, look, kinds_of };
+	static const struct sink_types types = { .look = look, .kinds = kinds_of };
 
 	for (size_t i = 0; i < COUNT(cases); i++)
 		for (uint32_t seed = 1; seed <= 4; seed++) {
@@ -325,7 +325,7 @@ static void test_shape(void)
 
 static void test_lost(bool careful)
 {
-	static const struct sink_types types = { NULL, look, kinds_of };
+	static const struct sink_types types = { .look = look, .kinds = kinds_of };
 	struct pass_over p = { .lanes = 2, .tables = 7, .rows = careful ? 2000 : 5000, .note = 300,
 		.bad_each = careful ? 500 : 0 };
 	int points = 0, wrong = 0;
@@ -412,6 +412,28 @@ static void test_undecodable(void)
 	finish(&p);
 }
 
+/* Rows that are put and taken back, in blocks that others are in and alone. */
+static void test_take_back(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 1, .rows = 3000, .note = 1000 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	put(&p, 0, &e);
+	stream_take_back(p.sink, stream_of(&p, 0));
+	check_int("idle", sink_idle(p.sink), true);
+	for (size_t i = 0; i < p.rows; i++) {
+		put(&p, i, &e);
+		put(&p, i, &e);
+		stream_take_back(p.sink, stream_of(&p, 0));
+	}
+	while (!sink_idle(p.sink))
+		pump_all(&p, SINK_EMPTY, &e);
+	check_str("the others are there, in order", e.code ? e.msg : disorder(&p), "");
+	finish(&p);
+}
+
 int main(void)
 {
 	memset(filler, 'x', sizeof filler);
@@ -425,6 +447,7 @@ int main(void)
 	test_free();
 	test_swallow();
 	test_undecodable();
+	test_take_back();
 	check_int("types were looked for", looked > 0, true);
 	return unit_end();
 }
