@@ -169,14 +169,16 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 	struct pass p = {
 		.job = j, .from = j->src, .batch = &batch, .sink = sink_new(&types), .event = -1,
 		.place = into_twin, .place_for = v, .stagings = v->stagings,
+		.reader = loaded->reader,
 		.ordered = loaded->ordered, .merge = merge_nothing,
 	};
 
-	if (loaded->dead.n)
+	bool events = loaded->dead.n && !loaded->reader;        /* a reader knows those itself */
+	if (events)
 		batch.event_sql = good_events(loaded);
 	pass_run(&p, e);
 	sink_free(p.sink);
-	if (loaded->dead.n)
+	if (events)
 		queue_batch_free(&batch);
 	return e->code;
 }
