@@ -201,7 +201,7 @@ static int open_both(struct from *f, struct err *e)
 
 /* ---- the transactions */
 
-static struct mark_whose whose(const struct from *f, const struct mark_verdict *v)
+static struct mark_whose whose(const struct from *f, const struct resume_verdict *v)
 {
 	return (struct mark_whose){
 		.conf = f->job->conf, .table = &f->source.table[f->at],
@@ -235,7 +235,7 @@ static void show(struct from *f, const char *from, const char *to)
 }
 
 /* Opens lane 0's transaction, and judges its table's marks, which nobody else changes now. */
-static int judge(struct from *f, struct mark_verdict *v, struct err *e)
+static int judge(struct from *f, struct resume_verdict *v, struct err *e)
 {
 	struct job *j = f->job;
 	const struct conf *c = j->conf;
@@ -245,10 +245,10 @@ static int judge(struct from *f, struct mark_verdict *v, struct err *e)
 		if (job_open_lanes(j, 1, e) < 0 || begin_lane(j, 0, 1, e) < 0 ||
 		    mark_look(j->dst[0], c->consumer_name, t, &f->marks, e) < 0)
 			return e->code;
-		*v = mark_judge(c, &f->marks, t, f->source.key);
-		if (v->kind == MARK_LOST)
+		*v = resume_judge(c, &f->marks, t, f->source.key);
+		if (v->kind == RESUME_LOST)
 			return err_set(e, ERR_POSITION, "%s", v->words);
-		if (v->kind != MARK_LANES)
+		if (v->kind != RESUME_LANES)
 			return 0;
 		const struct mark_whose w = whose(f, v);
 		if (mark_set_lanes(j->dst[0], &w, v->from, e) < 0)
@@ -256,7 +256,7 @@ static int judge(struct from *f, struct mark_verdict *v, struct err *e)
 	}
 }
 
-static int begin_lanes(struct from *f, const struct mark_verdict *v, struct err *e)
+static int begin_lanes(struct from *f, const struct resume_verdict *v, struct err *e)
 {
 	struct job *j = f->job;
 
@@ -324,7 +324,7 @@ static int keep_dead(struct slice *s, struct err *e)
 	return e->code;
 }
 
-static int commit(struct slice *s, const struct mark_verdict *v, struct err *e)
+static int commit(struct slice *s, const struct resume_verdict *v, struct err *e)
 {
 	struct job *j = s->from->job;
 	const struct mark_whose w = whose(s->from, v);
@@ -352,7 +352,7 @@ static int check_types(struct slice *s, struct err *e)
 }
 
 /* Finds where the slice begins and ends. *done: the table has none any more. */
-static int begin_slice(struct slice *s, struct mark_verdict *v, bool *done, struct err *e)
+static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, struct err *e)
 {
 	struct from *f = s->from;
 	struct job *j = f->job;
@@ -361,7 +361,7 @@ static int begin_slice(struct slice *s, struct mark_verdict *v, bool *done, stru
 	s->to = NULL;
 	if (judge(f, v, e) < 0)
 		return e->code;
-	*done = v->kind == MARK_DONE;
+	*done = v->kind == RESUME_DONE;
 	if (*done)
 		return pq_query(j->dst[0], "ROLLBACK", e);
 	if (begin_lanes(f, v, e) < 0 || begin_reading(f, e) < 0)
@@ -382,7 +382,7 @@ static int begin_slice(struct slice *s, struct mark_verdict *v, bool *done, stru
 /* 1: the slice is in; 0: there is none; or an error. */
 static int load(struct slice *s, struct err *e)
 {
-	struct mark_verdict v;
+	struct resume_verdict v;
 	bool done;
 	int again;
 
@@ -530,11 +530,11 @@ static int run_slice(struct from *f, struct err *e)
 static bool is_done(const struct from *f)
 {
 	const struct slice_table *t = &f->source.table[f->at];
-	const struct mark_verdict v = mark_judge(f->job->conf, &f->done, t, f->source.key);
+	const struct resume_verdict v = resume_judge(f->job->conf, &f->done, t, f->source.key);
 
-	if (v.kind == MARK_DONE && v.rewritten)
+	if (v.kind == RESUME_DONE && v.rewritten)
 		log_warn("%s was rewritten since it was copied: it is not copied again", t->name);
-	return v.kind == MARK_DONE;
+	return v.kind == RESUME_DONE;
 }
 
 int from_open(struct from *f, struct err *e)

@@ -728,7 +728,7 @@ int slice_row(struct pq *src, struct span *row, struct err *);
  * frees. */
 char *slice_event_sql(const struct slice_query *);
 
-/* ---- mark.c: the target's side of a table as the source: how far each lane is, tdispatch.slice */
+/* ---- resume.c: where the copy of a table goes on, by the marks of its lanes; pure */
 
 struct mark {                           /* of one lane of one table */
 	char *source;                   /* the table's name when it was begun */
@@ -741,6 +741,31 @@ struct marks {                          /* zeroed before use */
 	struct mark *at;
 	size_t n, cap;
 };
+
+enum resume_kind {
+	RESUME_LOAD,                    /* the next slice, in the lanes that do not have it */
+	RESUME_LANES,                   /* the number of lanes must be stored first */
+	RESUME_DONE,
+	RESUME_LOST                     /* words say why: write nothing */
+};
+
+struct resume_verdict {
+	enum resume_kind kind;
+	size_t lanes;
+	bool loads[LANES_MAX];
+	const char *source;             /* for struct mark_whose; this and the next are borrowed */
+	const char *from, *to;          /* to: a lane has the slice, up to there; or NULL */
+	bool rewritten;                 /* of RESUME_DONE: it is another table's file since */
+	char words[800];
+};
+
+/* by_key: its rows are read by from_key. */
+struct resume_verdict resume_judge(const struct conf *, const struct marks *,
+	const struct slice_table *, bool by_key);
+
+int64_t resume_where(const struct conf *);      /* a hash of the keys that choose rows */
+
+/* ---- mark.c: the target's side of a table as the source: how far each lane is, tdispatch.slice */
 
 struct mark_whose {
 	const struct conf *conf;
@@ -783,27 +808,6 @@ int mark_tell(struct pq *dst, const struct conf *, const struct mark_seen *, str
  * in any after it. */
 int mark_pass_over(struct pq *src, const struct conf *, const struct mark_seen *,
 	struct queue_batch *, bool *past, struct err *);
-
-enum mark_kind {
-	MARK_LOAD,                      /* the next slice, in the lanes that do not have it */
-	MARK_LANES,                     /* the number of lanes must be stored first */
-	MARK_DONE,
-	MARK_LOST                       /* words say why: write nothing */
-};
-
-struct mark_verdict {
-	enum mark_kind kind;
-	size_t lanes;
-	bool loads[LANES_MAX];
-	const char *source;             /* for struct mark_whose; this and the next are borrowed */
-	const char *from, *to;          /* to: a lane has the slice, up to there; or NULL */
-	bool rewritten;                 /* of MARK_DONE: it is another table's file since */
-	char words[800];
-};
-
-/* What the marks say of the table. Pure. by_key: its rows are read by from_key. */
-struct mark_verdict mark_judge(const struct conf *, const struct marks *,
-	const struct slice_table *, bool by_key);
 
 /* ---- dead.c: dead letters, and schema tdispatch, where they are stored */
 
