@@ -766,13 +766,13 @@ struct pass;
 typedef int pass_place(struct pass *, struct place *, struct part_want *, const struct shape *,
 	struct buf *table, struct err *);
 
-struct row_reader {                         /* of a pass whose rows are as COPY has them */
+struct row_reader {                     /* of a pass whose rows are as COPY has them */
 	struct way *way;                /* of all rows, */
 	const struct shape *shape;      /* and their columns, in the order of the row */
 	bool binary;                    /* else they are lines of text */
 	/* Starts reading; sets the members above. */
 	int (*begin)(struct row_reader *, struct pass *, struct err *);
-	/* As queue_event, but sets id, type, and data, which is the row. */
+	/* As events_next, but sets id, type, and data, which is the row. */
 	int (*next)(struct row_reader *, struct event *, struct err *);
 	/* As row_period, of the last row. */
 	int (*period)(struct row_reader *, const struct event *, int64_t *start_s, struct err *);
@@ -783,7 +783,7 @@ struct pass {
 	struct job *job;                /* its lanes take the rows */
 	struct pq *from;                /* where the events are read, */
 	const struct queue_batch *batch;        /* with this batch's query, */
-	struct row_reader *reader;          /* or by this; else NULL */
+	struct row_reader *reader;      /* or by this; else NULL */
 	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
@@ -928,7 +928,7 @@ void batch_free(struct loader *);               /* resets all but job and verify
 /* ---- lines.c: a slice of a table as the rows of a pass */
 
 struct lines {
-	struct row_reader reader;           /* first: its functions take it for the whole */
+	struct row_reader reader;       /* first: its functions take it for the whole */
 	/* set by the caller before a pass: */
 	struct slice_query query;
 	const struct dead_list *without;        /* rows to leave out, or NULL */

@@ -722,7 +722,7 @@ int slice_fits(struct pq *dst, const struct dest *, const struct tally *tables,
  * there, with commas between, are left out. */
 int slice_read(struct pq *src, const struct slice_query *, const char *columns,
 	const char *without, bool binary, struct err *);
-/* The next row, a line with its end or a row of binary COPY; else as queue_event. */
+/* The next row, a line with its end or a row of binary COPY; else as events_next. */
 int slice_row(struct pq *src, struct span *row, struct err *);
 /* A query for the rows as PgQ's query for events has them: ev_data is the row as JSON. Caller
  * frees. */

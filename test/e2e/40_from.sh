@@ -646,6 +646,33 @@ case_bad_rows_are_skipped() {
 	expect_match err 'skipped'
 }
 
+# ---- other keys
+
+# The rows of the table are as they are: nothing is merged.
+case_keep_latest() {
+	table_pair row_mode=keep_latest row_key=id
+	fill 1 600
+	from --verify
+	same_content
+}
+
+case_partitions_of_values_and_zones() {
+	table_pair part_field=note part_method=list "part_template=create table _DEST_TABLE () inherits (_PARENT);"
+	dst "drop table orders; create table orders (id int, day date, note text)"
+	src "insert into orders select i, '2026-01-10', (array['EE', 'LV', 'LT'])[1 + i % 3] from generate_series(1, 300) i"
+	from
+	same_content
+	expect_eq "$(partitions)" "orders_EE orders_LT orders_LV"
+	dst "delete from tdispatch.slice; truncate orders"
+	from --set part_field=id --set "part_method=number 100"
+	same_content
+	expect_eq "$(dst "select count(*) from orders_100")" 100
+	src "alter table orders alter day type timestamptz using '2026-03-28 23:30+00'"
+	dst "delete from tdispatch.slice; truncate orders; alter table orders alter day type timestamptz"
+	from --set part_field=day --set part_method=daily --set part_timezone=Europe/Berlin
+	expect_eq "$(dst "select count(*) from orders_2026_03_29")" 300
+}
+
 # ---- before and while
 
 case_dry_run() {
