@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tdispatch.h"
 
@@ -147,16 +148,16 @@ static const struct mode modes[] = {
 	{ "ini", 0, MODE_NO_CONFIG, .run = sample },
 	{ "show-config", 0, 0, .run = show_config },
 	{ "show-partitions", 0, 0, .run = act, .action = admin_partitions },
-	{ "check", 0, 0, .run = check },
+	{ "check", 0, MODE_QUEUE, .run = check },
 	{ "dry-run", 0, 0, .run = act, .action = dryrun_run },
-	{ "status", 0, MODE_JSON, .run = status },
+	{ "status", 0, MODE_JSON | MODE_QUEUE, .run = status },
 	{ "health", 0, MODE_NO_SERVERS | MODE_STATE_FILE | MODE_LENIENT | MODE_MAX_LAG,
 		.run = health },
-	{ "tick", 0, MODE_TICK, .run = act, .action = admin_tick },
+	{ "tick", 0, MODE_TICK | MODE_QUEUE, .run = act, .action = admin_tick },
 	{ "install", 0, MODE_GRANT, .run = install },
-	{ "register", 0, 0, .run = act, .action = admin_register },
-	{ "unregister", 0, 0, .run = act, .action = admin_unregister },
-	{ "rewind", 0, 0, .run = act, .action = admin_rewind },
+	{ "register", 0, MODE_QUEUE, .run = act, .action = admin_register },
+	{ "unregister", 0, MODE_QUEUE, .run = act, .action = admin_unregister },
+	{ "rewind", 0, MODE_QUEUE, .run = act, .action = admin_rewind },
 	{ "reset", 0, MODE_YES, .run = reset },
 	{ "replay", 0, 0, .run = act, .action = replay_run },
 	{ "reload", 'r', MODE_PIDFILE, .run = send_signal, .signal = SIGHUP },
@@ -206,5 +207,6 @@ int main(int argc, char **argv)
 		code = refuse("cannot write to standard output", 1);
 	job_free(&a.job);
 	conf_free(&a.conf);
+	free(a.asked.from);
 	return code;
 }

@@ -126,6 +126,24 @@ static int check_dest(struct reading *l, const struct dest *d)
 	return 0;
 }
 
+/* A name, and one that is in no event. */
+static int check_from(struct reading *l)
+{
+	const struct conf *c = l->conf;
+	const char *table = c->from_table, *dot = table ? strchr(table, '.') : NULL;
+
+	if (table && (dot == table || (dot && !dot[1])))
+		return reading_refuse(l, "from_table", "it must be name or schema.name");
+	if (table && *c->queue_name && c->from_snapshot == FROM_SNAPSHOT_SLICE)
+		return reading_refuse(l, "from_snapshot", "a copy that goes on with a queue has one"
+			" snapshot: which events it saw is known by that");
+	for (size_t i = 0; table && conf_dest(c, i); i++)
+		if (conf_dest(c, i)->part_by >= PART_BY_EVTIME)
+			return reading_refuse(l, "part_field", "a row of from_table has no event,"
+				" and so no time of one: name a column");
+	return 0;
+}
+
 static int check_events(struct reading *l)
 {
 	const struct conf *c = l->conf;
@@ -175,13 +193,17 @@ static int load_keys(struct reading *l)
 		rules_load(l);
 	warn_unknown(l);        /* after an error too: a misspelt key may be the cause */
 	choose_state_file(l->conf);
+	if (!l->conf->queue_name)
+		l->conf->queue_name = mem_str("", 0);
 	if (l->err->code || check_files(l) < 0 || check_listen(l) < 0)
 		return l->err->code;
 	find_base_names(l);
 	warn_part_column(l);
 	key = l->conf->nrule ? NULL : dest_complete(l->dest, &why);
 	share(l->conf);
-	return key ? reading_refuse(l, key, why.msg) : check_events(l);
+	if (key)
+		return reading_refuse(l, key, why.msg);
+	return check_events(l) < 0 ? l->err->code : check_from(l);
 }
 
 int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nsets, struct err *e)

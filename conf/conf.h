@@ -113,6 +113,7 @@ struct span dest_part_column(const struct dest *);
 enum event_format { EVENT_AUTO, EVENT_URLENC, EVENT_JSON };
 enum log_format { LOG_TEXT, LOG_JSON };
 enum queue_schema { QUEUE_SCHEMA_AUTO, QUEUE_SCHEMA_PGQ, QUEUE_SCHEMA_PGQUE };
+enum from_snapshot { FROM_SNAPSHOT_TABLE, FROM_SNAPSHOT_SLICE };
 enum on_error { ON_ERROR_STOP, ON_ERROR_DEAD_LETTER, ON_ERROR_SKIP };
 
 struct rule {                           /* what becomes of the events of some source tables */
@@ -136,7 +137,11 @@ struct conf {                           /* the job's keys, and its destination's
 	int64_t loop_delay;
 	int64_t exception_sleep;
 	int64_t connection_lifetime;
-	char *queue_name, *consumer_name, *src_db, *dst_db;
+	char *queue_name;               /* "": not set, which from_table allows */
+	char *consumer_name, *src_db, *dst_db;
+	char *from_table, *from_where, *from_key;       /* NULL: not set */
+	int64_t from_slice;             /* bytes */
+	enum from_snapshot from_snapshot;
 	struct dest dest;               /* with rules, only what these lack is from here */
 	struct rule *rule;              /* in the order of the file */
 	size_t nrule;
@@ -249,6 +254,7 @@ struct switches {
 	bool daemon, once, tick, verify, json, progress_json, watch, yes;
 	int64_t max_lag, max_stall;     /* seconds, 0: not given */
 	const char *grant;              /* a role; NULL: not given */
+	char *from;                     /* "from_table=" and its value, one of sets; or NULL */
 	char *sets[SETS_MAX];           /* borrowed from argv, as is file */
 	size_t nsets;
 	const char *file;               /* NULL: the config is the environment */
@@ -266,6 +272,7 @@ enum mode_traits {
 	MODE_YES = 1 << 8,              /* takes --yes */
 	MODE_GRANT = 1 << 9,            /* takes --grant */
 	MODE_TICK = 1 << 10,            /* --tick; with --once the run does it */
+	MODE_QUEUE = 1 << 11            /* needs queue_name, with from_table too */
 };
 
 struct mode {                           /* what a switch does */

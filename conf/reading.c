@@ -162,9 +162,18 @@ static int must_be_set(struct reading *l, const char *name)
 }
 
 /* dest_table of the job is only a default where there are rules. */
-static bool is_optional(const struct reading *l, const struct key *key)
+static bool is_default(const struct reading *l, const struct key *key)
 {
 	return !l->section && l->values.nsection && strcmp(key->name, "dest_table") == 0;
+}
+
+/* A table as the source needs no queue. */
+static bool is_optional(const struct reading *l, const struct key *key)
+{
+	bool queue = strcmp(key->name, "queue_name") == 0;
+	const struct value *table = queue ? values_find(&l->values, "from_table") : NULL;
+
+	return is_default(l, key) || (table && *table->raw);
 }
 
 int reading_key(struct reading *l, const struct key *key)
@@ -177,7 +186,7 @@ int reading_key(struct reading *l, const struct key *key)
 
 	if (alias && found != alias && found->from == alias->from)
 		return reading_refuse(l, key->name, "two spellings of one key are set");
-	l->keeps_words = l->section || is_optional(l, key);
+	l->keeps_words = l->section || is_default(l, key);
 	char *value = reading_value(l, key, &why);
 	l->keeps_words = false;
 	if (why.code)

@@ -168,6 +168,7 @@ const char switches_help[] =
 	"      --once          load what is pending now, then exit\n"
 	"      --tick          make a tick, so that all that is committed now is pending;\n"
 	"                      alone, or with --once, which then loads it\n"
+	"      --from TABLE    copy that table of src_db, no queue: goes on where it was\n"
 	"      --progress AS   with --once: json prints the progress, one object per line\n"
 	"      --verify        with --once: compare each batch with its events first\n"
 	"      --set KEY=VALUE override a key of the config; up to 64 times\n"
@@ -207,7 +208,7 @@ const char switches_help[] =
 
 enum {
 	OPT_FIRST = 256, OPT_ONCE = OPT_FIRST, OPT_SET, OPT_VERIFY, OPT_PROGRESS, OPT_COMPLETION,
-	OPT_JSON, OPT_WATCH, OPT_MAX_LAG, OPT_MAX_STALL, OPT_YES, OPT_GRANT, OPT_MODE
+	OPT_JSON, OPT_WATCH, OPT_MAX_LAG, OPT_MAX_STALL, OPT_YES, OPT_GRANT, OPT_FROM, OPT_MODE
 };
 
 #define MODES_MAX 32
@@ -223,6 +224,7 @@ static const struct option plain_options[] = {
 	{ "max-lag", required_argument, NULL, OPT_MAX_LAG },
 	{ "max-stall", required_argument, NULL, OPT_MAX_STALL },
 	{ "grant", required_argument, NULL, OPT_GRANT },
+	{ "from", required_argument, NULL, OPT_FROM },
 };
 
 #define PLAIN (sizeof plain_options / sizeof *plain_options)
@@ -320,9 +322,9 @@ static int check_together(struct switches *s, int nfiles, char **files)
 	if (s->grant && !(s->mode->traits & MODE_GRANT))
 		return usage("--grant goes with --install");
 	if (s->once && s->daemon)
-		return usage("--once and --daemon do not go together");
+		return usage("--once or --from, and --daemon do not go together");
 	if ((s->verify || s->progress_json) && !s->once)
-		return usage("--verify and --progress need --once");
+		return usage("--verify and --progress need --once or --from");
 	return 0;
 }
 
@@ -341,6 +343,30 @@ static bool take_flag(struct switches *s, int opt)
 	return true;
 }
 
+static int take_set(struct switches *s, char *pair)
+{
+	if (s->nsets == SETS_MAX)
+		return usage("too many --set (at most 64)");
+	s->sets[s->nsets++] = pair;
+	return 0;
+}
+
+/* --from: the key from_table, and a finite run. A percent sign would begin %(name)s. */
+static int take_from(struct switches *s, const char *table)
+{
+	struct buf pair = { 0 };
+
+	if (s->from || !*table)
+		return usage("--from takes one table");
+	buf_str(&pair, "from_table=");
+	for (; *table; table++)
+		buf_fmt(&pair, *table == '%' ? "%%%%" : "%c", *table);
+	buf_cstr(&pair);
+	s->from = pair.p;
+	s->once = true;
+	return take_set(s, pair.p);
+}
+
 /* 0, or the exit code. */
 static int take_value(struct switches *s, int opt, char *value)
 {
@@ -349,10 +375,9 @@ static int take_value(struct switches *s, int opt, char *value)
 		s->progress_json = true;
 		return strcmp(value, "json") == 0 ? 0 : usage("--progress takes only json");
 	case OPT_SET:
-		if (s->nsets == SETS_MAX)
-			return usage("too many --set (at most 64)");
-		s->sets[s->nsets++] = value;
-		return 0;
+		return take_set(s, value);
+	case OPT_FROM:
+		return take_from(s, value);
 	case OPT_GRANT:
 		s->grant = value;
 		return 0;

@@ -319,12 +319,13 @@ enum { JSON_COPY = 1, JSON_ASCII = 2 };
  * \u that is not ASCII. */
 ssize_t json_decode(char *out, struct span raw, int flags, size_t *bad);
 
-/* ---- format.c: the two formats of rows */
+/* ---- format.c: the formats of rows */
 
 enum format {
 	FORMAT_URLENC,                  /* pgq.logutriga's, urlenc.c */
 	FORMAT_JSON,
-	FORMAT_JSON_ASCII               /* the same of a source that is not in UTF8 */
+	FORMAT_JSON_ASCII,              /* the same of a source that is not in UTF8 */
+	FORMAT_LINE                     /* a line of COPY text, with its end */
 };
 
 static inline int format_flags(enum format format)
@@ -381,9 +382,14 @@ static inline struct span format_value(struct cursor *c)
 	return c->format == FORMAT_URLENC ? urlenc_value(&c->rest) : json_value(&c->json);
 }
 
-/* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. */
+/* Decode a value, format_copy for COPY's text format: as urlenc_decode and urlenc_copy. A value of
+ * a line is not decoded. */
 static inline ssize_t format_decode(char *out, enum format format, struct span raw, size_t *bad)
 {
+	if (format == FORMAT_LINE) {
+		__builtin_memcpy(out, raw.p, raw.n);
+		return (ssize_t)raw.n;
+	}
 	return format == FORMAT_URLENC ? urlenc_decode(out, raw, bad) :
 		json_decode(out, raw, format_flags(format), bad);
 }

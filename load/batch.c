@@ -357,6 +357,8 @@ int batch_run(struct loader *l, struct err *e)
 	if (rc >= 0)
 		l->to_finish = 0;
 	places_open(j);
+	if (rc > 0 && follow_copy(j, &batch, e) < 0)
+		rc = e->code;
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
 	queue_batch_free(&batch);

@@ -10,6 +10,7 @@
 
 #include "load.h"
 
+#define SAMPLE_ROWS 200000              /* of a table as the source */
 #define SHOWN_MAX 100                   /* events without a place that are printed */
 
 struct plan_place {                     /* for a dest_table */
@@ -191,14 +192,14 @@ static void print_faults(struct plan *plan)
 	print_page(stdout, buf_cstr(&plan->faults));
 }
 
-static void print_bad(const struct dead_list *dead)
+static void print_bad(const struct dead_list *dead, const char *what)
 {
 	if (dead->n == 1)
-		print_line(stdout, "1 event that has no place:\n");
+		print_line(stdout, "1 %s that has no place:\n", what);
 	else if (dead->n)
-		print_line(stdout, "%zu events that have no place:\n", dead->n);
+		print_line(stdout, "%zu %ss that have no place:\n", dead->n, what);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
-		print_line(stdout, "  event %" PRId64 ": %s\n", dead->at[i].event,
+		print_line(stdout, "  %s %" PRId64 ": %s\n", what, dead->at[i].event,
 			dead->at[i].message);
 	if (dead->n > SHOWN_MAX)
 		print_line(stdout, "  and %zu more\n", dead->n - SHOWN_MAX);
@@ -219,9 +220,12 @@ static void print_place(const struct pass *p, const struct plan *plan, size_t nu
 
 static void print_rows(const struct pass *p, const struct plan *plan)
 {
-	print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64 " event%s,"
-		" %" PRId64 " row%s\n", p->batch->id, p->batch->prev_tick, p->batch->tick,
-		p->events, text_s(p->events), p->rows, text_s(p->rows));
+	if (!p->reader)
+		print_line(stdout, "batch %" PRId64 ", ticks %" PRId64 "-%" PRId64 ": %" PRId64
+			" event%s,"
+			" %" PRId64 " row%s\n", p->batch->id, p->batch->prev_tick,
+			p->batch->tick, p->events, text_s(p->events), p->rows,
+			text_s(p->rows));
 	for (size_t i = 0; i < plan->n; i++)
 		print_place(p, plan, i);
 }
@@ -249,7 +253,7 @@ static void print_plan(const struct pass *p, struct plan *plan)
 	for (size_t i = 0; i < plan->n; i++)
 		upkeep_tell_late(p->job, p->job->dests.place[i], p->batch->id,
 			&sink_done(p->sink, i)->rows);
-	print_bad(&p->dead);
+	print_bad(&p->dead, p->reader ? "row" : "event");
 	print_faults(plan);
 	if (plan->ddl.len)
 		print_line(stdout, "SQL that would be run:\n");
@@ -304,15 +308,16 @@ static int look_at_dest(struct pass *p, struct err *e)
 	return e->code;
 }
 
-/* As dryrun_run. */
-static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
+/* As dryrun_run. reader: NULL, or it has the rows of the batch. */
+static int read_batch(struct job *j, const struct queue_batch *b, struct row_reader *reader,
+	struct err *e)
 {
 	struct plan plan = { 0 };
 
 	places_open(j);
 	struct pass p = {
 		.job = j, .from = j->src, .batch = b, .sink = j->dests.sink, .event = -1,
-		.keep = true, .max_dead = DEAD_MAX,
+		.keep = true, .max_dead = DEAD_MAX, .reader = reader,
 		.dry = true, .place = plan_partition, .place_for = &plan,
 	};
 	if (look_at_dest(&p, e) == 0 && pass_run(&p, e) == 0)
@@ -325,6 +330,76 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct err *e)
 	free_plan(&plan);
 	return e->code ? e->code : fails;
 }
+
+/* ---- a table as the source */
+
+static void say_table(const struct from *f, const struct slice_query *q, int64_t bytes, double rows)
+{
+	char text[TEXT_GROUPED];
+
+	print_line(stdout, "table %s: %zu table%s with rows, %" PRId64 " MB", f->source.name,
+		f->source.n, text_s((int64_t)f->source.n), bytes / 1000000);
+	if (rows >= 0)
+		print_line(stdout, ", about %s rows", text_grouped((int64_t)rows, text));
+	if (q->sample < 100)
+		print_line(stdout, "; what follows is of a sample of %.4f %% of its blocks",
+			q->sample);
+	else if (q->most)
+		print_line(stdout, "; what follows is of %" PRId64 " rows at most", q->most);
+	print_line(stdout, "\n");
+}
+
+/* By the time that the rows took to read; the target takes longer. */
+static void say_time(const struct from *f, const struct slice_query *q, int64_t ms)
+{
+	bool slice = f->job->conf->from_snapshot == FROM_SNAPSHOT_SLICE;
+	int64_t s = q->most ? -1 : (int64_t)((double)ms * 100 / q->sample / 1000) + 1;
+
+	if (slice)
+		print_line(stdout, "Each slice has a snapshot of its own.\n");
+	else if (s < 0)
+		print_line(stdout, "One snapshot is held for all of the copy.\n");
+	else
+		print_line(stdout, "One snapshot is held for all of the copy, at least for %"
+			PRId64 ":%02d:%02d; until then vacuum removes no row that it sees.\n",
+			s / 3600, (int)(s / 60 % 60), (int)(s % 60));
+}
+
+/* As dryrun_run: reads the table, or a sample of it. */
+static int read_table(struct job *j, struct err *e)
+{
+	struct from f = { .job = j };
+	struct lines l = { .query.source = &f.source };
+	const struct queue_batch none = { 0 };
+	int64_t bytes = 0, start_ms;
+	double rows = 0;
+
+	j->lanes = 1;
+	j->loads[0] = true;
+	int rc = from_open(&f, e);
+	for (size_t i = 0; i < f.source.n; i++) {
+		bytes += f.source.table[i].bytes;
+		rows += f.source.table[i].rows;
+	}
+	l.query.where = j->conf->from_where;
+	l.query.sample = rows > SAMPLE_ROWS ? 100.0 * SAMPLE_ROWS / rows : 100;
+	l.query.most = f.source.key ? SAMPLE_ROWS : 0;
+	start_ms = clock_ms();
+	if (rc == 0 && f.source.n) {
+		l.query.table = &f.source.table[0];
+		lines_begin(&l);
+		l.text = true;
+		say_table(&f, &l.query, bytes, rows);
+		rc = read_batch(j, &none, &l.reader, e);
+	}
+	if (rc >= 0)
+		say_time(&f, &l.query, clock_ms() - start_ms);
+	lines_free(&l);
+	from_free(&f);
+	return rc;
+}
+
+/* ---- a queue */
 
 /* As job_connect, but registers nothing. */
 static int connect_both(struct job *j, struct err *e)
@@ -352,13 +427,15 @@ int dryrun_run(struct job *j, struct err *e)
 {
 	struct queue_batch batch = { 0 };
 
+	if (j->conf->from_table)
+		return read_table(j, e);
 	if (connect_both(j, e) < 0 || (conf_keeps(j->conf) && age_look(j, e) < 0))
 		return e->code;
 	j->lanes = 1;
 	j->loads[0] = true;
 	int rc = look_at_position(j, &batch, e);
 	if (rc > 0)
-		rc = read_batch(j, &batch, e);
+		rc = read_batch(j, &batch, NULL, e);
 	queue_batch_free(&batch);
 	return rc;
 }

@@ -53,6 +53,7 @@ void job_disconnect(struct job *j)
 	pq_close(j->src);
 	pq_close(j->ddl);
 	j->src = j->ddl = NULL;
+	j->looked = false;
 	job_close_lanes(j);
 }
 
@@ -61,6 +62,7 @@ void job_free(struct job *j)
 	job_disconnect(j);
 	j->single_until = 0;
 	dests_free(&j->dests);
+	mark_seen_clear(&j->seen);
 	j->clocks = (struct clocks){ 0 };
 	j->style = (struct style){ 0 };
 }

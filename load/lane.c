@@ -46,7 +46,7 @@ static bool has_more(const struct stream *st)
 /* Has the table's first COPY taken enough? The next one may be binary. */
 static bool is_first_and_long(const struct sink *s, const struct lane *l)
 {
-	return l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
+	return s->types.look && l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
 }
 
 /* Is it time to end the open COPY? Only between blocks, so that no row is cut. stopped: the server

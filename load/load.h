@@ -50,6 +50,9 @@ int stream_put(struct sink *, struct stream *, const struct shape *, enum format
  * between. */
 void stream_take_back(struct sink *, struct stream *);
 
+/* The same for a row as COPY has it, a line of text with its end or binary. */
+void stream_put_copy(struct sink *, struct stream *, struct span row, bool binary, int64_t id);
+
 /* ---- fault.c: finding the row that made a COPY fail */
 
 struct sink_fault {                     /* where a COPY failed */
@@ -258,6 +261,10 @@ struct progress {
 	bool verifying;                 /* and that is going on */
 	bool stopping;                  /* the current batch is the last */
 	bool lost;                      /* the position: the same command would fail again */
+	bool of_table;                  /* events are rows of a table; then, unless 0: */
+	int64_t bytes, bytes_total;     /* of the table: copied before the slice at hand; all */
+	int64_t bytes_start;            /* copied before this run */
+	int64_t slice_bytes, slice_rows;        /* of that slice, an estimate */
 	struct tally rows;
 };
 
@@ -268,6 +275,10 @@ void progress_begin(struct progress *, enum progress_kind, bool verify);
 int64_t progress_show(struct progress *, int64_t events);
 /* A batch is committed. */
 void progress_batch(struct progress *, const struct load *, const struct tally *rows);
+/* A slice of a table is at hand: of its bytes so many are copied, and so many are in the slice with
+ * about slice_rows rows. */
+void progress_slice(struct progress *, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
+	int64_t slice_rows);
 /* Shows the summary. how: a word; all but "done" says that not all is in. */
 void progress_end(struct progress *, const char *how);
 
@@ -379,6 +390,9 @@ void watch_show(struct watch *, enum progress_kind, bool verify);
  * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
 void watch_begin(struct watch *, const struct queue_batch *);  /* before it is loaded */
+/* As progress_slice. */
+void watch_slice(struct watch *, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
+	int64_t slice_rows);
 void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
 void watch_alive(struct watch *);               /* progress of any other kind */
 /* A new partition is committed. ahead: by premake. */
@@ -627,6 +641,8 @@ struct job {
 	int64_t single_until;           /* ticks up to this one are not merged */
 	struct dests dests;
 	struct clocks clocks;
+	struct mark_seen seen;          /* by a copy, and in the queue as well */
+	bool looked;                    /* seen is as the target has it */
 };
 
 /* Opens src and lane 0 unless both are open, and checks what a run needs; registers the consumer if
@@ -750,11 +766,24 @@ struct pass;
 typedef int pass_place(struct pass *, struct place *, struct part_want *, const struct shape *,
 	struct buf *table, struct err *);
 
+struct row_reader {                     /* of a pass whose rows are as COPY has them */
+	struct way *way;                /* of all rows, */
+	const struct shape *shape;      /* and their columns, in the order of the row */
+	bool binary;                    /* else they are lines of text */
+	/* Starts reading; sets the members above. */
+	int (*begin)(struct row_reader *, struct pass *, struct err *);
+	/* As events_next, but sets id, type, and data, which is the row. */
+	int (*next)(struct row_reader *, struct event *, struct err *);
+	/* As row_period, of the last row. */
+	int (*period)(struct row_reader *, const struct event *, int64_t *start_s, struct err *);
+};
+
 struct pass {
 	/* set by the caller */
 	struct job *job;                /* its lanes take the rows */
 	struct pq *from;                /* where the events are read, */
-	const struct queue_batch *batch;        /* with this batch's query */
+	const struct queue_batch *batch;        /* with this batch's query, */
+	struct row_reader *reader;      /* or by this; else NULL */
 	struct sink *sink;              /* takes the rows, of the job's destinations */
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
@@ -871,6 +900,11 @@ int verify_run(const struct pass *, struct err *);
  * no more use. */
 void blame_batch(const struct pass *, struct err *);
 
+/* ---- follow.c: after a copy, the events of rows that it saw */
+
+/* Leaves them out of the batch. ERR_OTHER while the copy is not complete. */
+int follow_copy(struct job *, struct queue_batch *, struct err *);
+
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
@@ -890,6 +924,62 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 int batch_run(struct loader *, struct err *);
 int batch_finish(struct loader *, struct err *);        /* no-op if there is nothing to finish */
 void batch_free(struct loader *);               /* resets all but job and verify */
+
+/* ---- lines.c: a slice of a table as the rows of a pass */
+
+struct lines {
+	struct row_reader reader;       /* first: its functions take it for the whole */
+	/* set by the caller before a pass: */
+	struct slice_query query;
+	const struct dead_list *without;        /* rows to leave out, or NULL */
+	bool text;                      /* never binary */
+
+	/* private */
+	struct pq *src;
+	struct buf list;                /* what is read, as SQL */
+	int64_t *type;                  /* of the shape's columns; 0: any */
+	bool ids;                       /* each line begins with the row's number */
+	bool has_part, cut;             /* cut: the partition column is no column of the row */
+	size_t part_at;                 /* its index in the row */
+	int64_t part_type;              /* of binary rows */
+	struct span part;               /* its value in the last row */
+	char kept[8];                   /* and its bytes, where the row is written over them */
+	struct { int64_t us, start_s; bool known; } last;       /* period of a binary row */
+	int64_t n;                      /* rows read */
+};
+
+void lines_begin(struct lines *);               /* before a pass of another query */
+/* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
+ * binary rows were sent? */
+int lines_fit(const struct lines *, const struct pass *, bool *yes, struct err *);
+void lines_free(struct lines *);                /* what is in it */
+
+/* ---- from.c: a table as the source, copied slice by slice */
+
+struct from {                           /* zeroed but job, verify */
+	struct job *job;
+	bool verify;                    /* compare each slice with its rows before the commit */
+	struct slice_source source;
+
+	/* private */
+	struct pq *holder;              /* its transaction keeps the snapshot; or NULL */
+	char snapshot[64];              /* "": one for each slice */
+	struct marks done;              /* all, as the target had them after connecting */
+	struct marks marks;             /* of the table at hand, under the lock */
+	size_t at;                      /* the table at hand */
+	size_t lanes;                   /* that the job's streams are valid for */
+	bool reading;                   /* src's transaction is open */
+	bool text;                      /* binary rows did not fit */
+	bool follows, complete;         /* a queue follows; its batches may begin */
+};
+
+/* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they
+ * are known. Connects by itself. */
+int from_run(struct from *, struct err *);
+/* Opens both sides and the transaction in which rows are read: source is set, and the job's
+ * destinations. */
+int from_open(struct from *, struct err *);
+void from_free(struct from *);                  /* resets all but job and verify */
 
 /* ---- replay.c: --replay, loading the dead letters again */
 

@@ -24,34 +24,54 @@ static bool skip_rowless(struct pass *p, const struct event *ev, const struct de
 	return truncate || own;
 }
 
+struct row {                            /* format and values: of an event's row */
+	struct way *way;
+	const struct event *ev;
+	enum format format;
+	const struct shape *shape;
+	const struct span *values;
+	int64_t start_s;
+};
+
+/* Puts the row into its stream, which is added if there is none. */
+static int place_row(struct pass *p, const struct row *r, struct stream **stream, struct err *e)
+{
+	const struct way *w = r->way;
+
+	*stream = sink_find(p->sink, r->start_s, flow_id(w, r->shape, false));
+	if (!*stream && flow_is_late(p, w->dest, r->ev, r->start_s, e))
+		return e->code;
+	if (!*stream)
+		*stream = flow_open(p, w, r->ev, r->start_s, r->shape, false, e);
+	if (!*stream)
+		return flow_no_stream(p, w->dest, r->ev, r->start_s, e);
+	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
+		return e->code;
+	if (p->want.by_id && sink_has_beside(p->sink, *stream) && flow_drain(p, e) < 0)
+		return e->code;
+	if (p->scan)
+		return 0;
+	if (p->reader)
+		stream_put_copy(p->sink, *stream, r->ev->data, p->reader->binary, r->ev->id);
+	else
+		stream_put(p->sink, *stream, r->shape, r->format, r->values, r->ev, e);
+	p->rows += !e->code;
+	return e->code;
+}
+
 /* Makes a row of the event. *stream: where the row goes; stays NULL if an error comes before that
  * is known. */
 static int take_event(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	struct stream **stream, struct err *e)
 {
-	const struct shape *shape;
-	const struct span *values;
+	struct row r = { .way = w, .ev = ev, .format = format };
 	struct span part;
-	int64_t start_s;
 
 	if (row_check(ev, format, e) < 0 ||
-	    route_row(w->route, format, ev->data, &shape, &values, &part, e) < 0 ||
-	    row_period(&w->dates, ev, format, part, &start_s, e) < 0)
+	    route_row(w->route, format, ev->data, &r.shape, &r.values, &part, e) < 0 ||
+	    row_period(&w->dates, ev, format, part, &r.start_s, e) < 0)
 		return e->code;
-	*stream = sink_find(p->sink, start_s, flow_id(w, shape, false));
-	if (!*stream && flow_is_late(p, w->dest, ev, start_s, e))
-		return e->code;
-	if (!*stream)
-		*stream = flow_open(p, w, ev, start_s, shape, false, e);
-	if (!*stream)
-		return flow_no_stream(p, w->dest, ev, start_s, e);
-	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
-		return e->code;
-	if (p->want.by_id && sink_has_beside(p->sink, *stream) && flow_drain(p, e) < 0)
-		return e->code;
-	if (!p->scan && stream_put(p->sink, *stream, shape, format, values, ev, e) == 0)
-		p->rows++;
-	return e->code;
+	return place_row(p, &r, stream, e);
 }
 
 /* No section tells where the table's events go, or what it tells is wrong. */
@@ -110,18 +130,12 @@ static bool is_done(struct pass *p, const struct event *ev, struct source **sour
 	return done || ignored;
 }
 
-/* A lane's transaction stores the dead letters of its own partitions, since a lane that has the
- * batch already does not read their rows again; lane 0, which commits last, stores all others. */
-static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
+/* After an error about the row that was to go to the stream, or NULL: as flow_bury. A lane's
+ * transaction stores the dead letters of its own partitions, since a lane that has the batch already
+ * does not read their rows again; lane 0, which commits last, stores all others. */
+static int judge_row(struct pass *p, const struct event *ev, const struct stream *stream,
+	struct err *e)
 {
-	struct stream *stream = NULL;
-	struct source *source;
-	enum format format;
-
-	p->events++;
-	row_tell(p->job, ev, &format);
-	if (is_done(p, ev, &source) || dispatch(p, source, ev, format, &stream, e) == 0)
-		return 0;
 	if (p->judged)
 		return e->code;
 	p->fault = (struct sink_fault){ .event = -1 };
@@ -132,6 +146,19 @@ static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
 		return e->code;
 	}
 	return flow_bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
+}
+
+static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
+{
+	struct stream *stream = NULL;
+	struct source *source;
+	enum format format;
+
+	p->events++;
+	row_tell(p->job, ev, &format);
+	if (is_done(p, ev, &source) || dispatch(p, source, ev, format, &stream, e) == 0)
+		return 0;
+	return judge_row(p, ev, stream, e);
 }
 
 /* Takes up to BURST events while they are available and there is room. As events_next. */
@@ -145,6 +172,27 @@ static int take_burst(struct pass *p, struct err *e)
 		if (step != PQ_READY)
 			return step;
 		if (take_or_bury(p, &ev, e) < 0)
+			return e->code;
+	}
+	return step;
+}
+
+/* The same of a reader's rows. */
+static int take_rows(struct pass *p, struct err *e)
+{
+	struct row_reader *reader = p->reader;
+	struct event ev = { 0 };
+	struct row r = { .way = reader->way, .ev = &ev, .shape = reader->shape };
+	int step = PQ_READY;
+
+	for (int i = 0; i < BURST && !sink_full(p->sink); i++) {
+		struct stream *stream = NULL;
+		step = reader->next(reader, &ev, e);
+		if (step != PQ_READY)
+			return step;
+		p->events++;
+		if ((reader->period(reader, &ev, &r.start_s, e) < 0 ||
+		    place_row(p, &r, &stream, e) < 0) && judge_row(p, &ev, stream, e) < 0)
 			return e->code;
 	}
 	return step;
@@ -173,6 +221,8 @@ static int begin(struct pass *p, struct err *e)
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);
 	sink_begin(p->sink, p->careful);
+	if (p->reader)
+		return p->reader->begin(p->reader, p, e);
 	return events_read(p->from, p->batch, &p->want, e);
 }
 
@@ -185,7 +235,7 @@ int pass_run(struct pass *p, struct err *e)
 		return e->code;
 	for (;;) {
 		if (step != PQ_END)
-			step = take_burst(p, e);
+			step = p->reader ? take_rows(p, e) : take_burst(p, e);
 		if (step < 0)
 			return step;
 		p->read = step == PQ_END;

@@ -55,11 +55,30 @@ static int64_t rate(int64_t events, int64_t ms)
 	return ms > 0 ? (int64_t)((double)events * 1000 / (double)ms) : 0;
 }
 
+/* Bytes of the table that are copied, as far as the rows of the slice at hand tell. */
+static int64_t bytes_now(const struct progress *p)
+{
+	double read = p->slice_rows > 0 ? (double)p->now_events / (double)p->slice_rows : 0;
+
+	return p->bytes + (int64_t)((double)p->slice_bytes * (read < 1 ? read : 1));
+}
+
+static int64_t seconds_of_bytes(const struct progress *p, int64_t ms)
+{
+	int64_t now = bytes_now(p), done = now - p->bytes_start;
+
+	if (done <= 0 || ms < ESTIMATE_AFTER_MS)
+		return -1;
+	return (int64_t)((double)(p->bytes_total - now) * (double)ms / (double)done / 1000 + 0.999);
+}
+
 /* With two readings of each event, both count. -1 where it cannot be told. */
 static int64_t seconds_left(const struct progress *p, int64_t events, int64_t ms)
 {
 	double times = p->verify ? 2 : 1, done = (double)events;
 
+	if (p->bytes_total)
+		return seconds_of_bytes(p, ms);
 	if (p->verify)
 		done += (double)(events - p->now_events + p->now_verified);
 	if (p->total < 0 || done <= 0 || ms < ESTIMATE_AFTER_MS)
@@ -87,6 +106,18 @@ static void add_left(struct buf *b, int64_t left)
 		buf_str(b, ", finishing");
 }
 
+static void add_share(struct buf *b, const struct progress *p)
+{
+	static const char *const unit[] = { "bytes", "kB", "MB", "GB", "TB" };
+	double total = (double)p->bytes_total;
+	size_t i = 0;
+
+	for (; total >= 10000 && i < 4; i++)
+		total /= 1000;
+	buf_fmt(b, ", %d %% of %.0f %s", (int)(100.0 * (double)bytes_now(p) /
+		(double)p->bytes_total), total, unit[i]);
+}
+
 /* A piece with which the line is wider than `width` is left out; what matters most comes first. */
 static void add_text(struct buf *b, const struct progress *p, int64_t events, int64_t ms,
 	size_t width)
@@ -97,7 +128,9 @@ static void add_text(struct buf *b, const struct progress *p, int64_t events, in
 	add_number(b, "", events, "");
 	if (p->total >= events)
 		add_number(b, " of about ", p->total, "");
-	buf_str(b, " events");
+	buf_str(b, p->of_table ? " rows" : " events");
+	if (p->bytes_total)
+		add_share(b, p);
 	fit(b, &len, width);
 	if (p->verifying)
 		add_number(b, ", verifying ", p->now_verified, "");
@@ -124,6 +157,10 @@ static void add_json_now(struct buf *b, const struct progress *p, int64_t events
 	add_json(b, "events_per_second", rate(events, ms));
 	add_json(b, "seconds_left", seconds_left(p, events, ms));
 	add_json(b, "partitions_created", p->parts);
+	if (p->of_table) {
+		add_json(b, "bytes", p->bytes_total ? bytes_now(p) : -1);
+		add_json(b, "bytes_total", p->bytes_total ? p->bytes_total : -1);
+	}
 	add_json(b, "events_verified", p->verify ? p->events + p->now_verified : -1);
 	buf_fmt(b, ",\"verifying\":%s}", p->verifying ? "true" : "false");
 }
@@ -175,6 +212,18 @@ int64_t progress_show(struct progress *p, int64_t events)
 	return every_ms(p);
 }
 
+void progress_slice(struct progress *p, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
+	int64_t slice_rows)
+{
+	if (!p->of_table)
+		p->bytes_start = bytes;
+	p->of_table = true;
+	p->bytes = bytes;
+	p->bytes_total = bytes_total;
+	p->slice_bytes = slice_bytes;
+	p->slice_rows = slice_rows;
+}
+
 void progress_batch(struct progress *p, const struct load *load, const struct tally *rows)
 {
 	p->events += load->events;
@@ -209,9 +258,10 @@ static void say_kept(const struct progress *p, struct buf *line)
 static void end_text(const struct progress *p, const char *how, bool failed, int64_t ms)
 {
 	struct buf line = { 0 };
+	const char *what = p->of_table ? "source row" : "event";
 
 	buf_str(&line, how);
-	add_count(&line, ": ", p->events, "event", "");
+	add_count(&line, ": ", p->events, what, "");
 	buf_fmt(&line, " in %.1f s", (double)ms / 1000);
 	add_number(&line, ", ", rate(p->events, ms), " a second");
 	add_count(&line, "; ", tally_rows(&p->rows), "row", "");
@@ -219,7 +269,7 @@ static void end_text(const struct progress *p, const char *how, bool failed, int
 	if (p->passed)
 		add_count(&line, ", ", p->passed, "event", " left out by filters");
 	if (p->bad)
-		add_count(&line, ", ", p->bad, "event", " not written");
+		add_count(&line, ", ", p->bad, what, " not written");
 	if (p->errors)
 		add_count(&line, ", ", p->errors, "error", "");
 	if (p->verify && !failed)

@@ -253,7 +253,7 @@ static int replay_batch_waiting(struct replay *r, int64_t batch_id, struct err *
 static int replay_all(struct replay *r, struct err *e)
 {
 	struct job *j = r->job;
-	int64_t batch = 0, letters, batches = 0;
+	int64_t batch = INT64_MIN, letters, batches = 0;        /* a table's are below 0 */
 
 	if (open_letters(r, e) < 0 || dead_require(r->letters, e) < 0 ||
 	    dead_has_parts(r->letters, row_parts(j->conf), e) < 0 ||

@@ -16,11 +16,13 @@ struct run {
 	struct conf *conf;
 	struct job job;
 	struct loader loader;
+	struct from from;
 	struct watch watch;
 	struct listen listen;
 	struct ticker ticker;
 	struct retry retry;
 	bool connected_once;
+	bool copied;                    /* from_table is */
 	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
 	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
 };
@@ -38,6 +40,9 @@ int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e
 		return e->code;
 	if (asked->daemon && !conf->pidfile)
 		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
+	if ((asked->mode->traits & MODE_QUEUE) && !*conf->queue_name)
+		return err_set(e, ERR_CONF, "%s: queue_name must be set for --%s", conf->file,
+			asked->mode->name);
 	return 0;
 }
 
@@ -137,10 +142,16 @@ static int move_listener(struct run *r, const char *to, struct err *e)
 	return e->code;
 }
 
+/* Is all that there is to do the copy of a table? Else a queue follows. */
+static bool is_copy(const struct run *r)
+{
+	return r->conf->from_table && (r->asked->from || !*r->conf->queue_name);
+}
+
 /* Does the run end by itself? Then being stopped early is a failure. */
 static bool is_one_off(const struct run *r)
 {
-	return r->asked->once || r->conf->loop_delay == 0;
+	return r->asked->once || is_copy(r) || r->conf->loop_delay == 0;
 }
 
 /* A finite run leaves the queue as it is; for that there is --tick. */
@@ -177,6 +188,10 @@ static void read_again(struct run *r)
 /* SIGHUP */
 static void reload(struct run *r)
 {
+	if (r->conf->from_table && !r->copied) {        /* another config may be another copy's */
+		open_log(r->conf, &(struct err){ 0 });
+		return;
+	}
 	report_reloading(&r->watch.report);
 	read_again(r);
 	report_ready(&r->watch.report);
@@ -264,6 +279,28 @@ static bool is_complete(const struct run *r)
 		(!stored || stored == (size_t)r->conf->lanes);
 }
 
+/* As work, where a table is the source. */
+static int work_from(struct run *r, struct err *e)
+{
+	int rc = from_run(&r->from, e);
+
+	if (rc < 0)
+		return rc;
+	if (!r->connected_once)
+		leave_terminal(r);
+	r->connected_once = true;
+	r->retry.attended = false;
+	retry_success(&r->retry);
+	report_success(&r->watch.report, rc == 0);
+	if (rc || is_copy(r))
+		return rc;
+	r->copied = true;
+	from_free(&r->from);
+	job_disconnect(&r->job);
+	log_info("the copy is complete: on to queue %s", r->conf->queue_name);
+	return 1;
+}
+
 /* 1: there may be more; 0: the queue is empty; else an error. */
 static int work(struct run *r, struct err *e)
 {
@@ -313,7 +350,8 @@ static int loop(struct run *r)
 		ours = keep_pidfile();
 		if (!ours)
 			break;
-		int rc = work(r, &e);
+		bool copies = r->conf->from_table && !r->copied;
+		int rc = copies ? work_from(r, &e) : work(r, &e);
 		if (rc == ERR_STOP || process_stop_now())
 			break;
 		if (rc < 0 && !recover(r, &e))
@@ -344,7 +382,7 @@ static void show_progress(struct run *r)
 {
 	const struct switches *asked = r->asked;
 
-	if (!asked->once || (asked->verbosity < 0 && !asked->progress_json))
+	if (!(asked->once || is_copy(r)) || (asked->verbosity < 0 && !asked->progress_json))
 		return;
 	watch_show(&r->watch, asked->progress_json ? PROGRESS_JSON :
 		asked->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG,
@@ -388,8 +426,9 @@ static int start(struct run *r)
 	}
 	show_progress(r);
 	run_log_warnings(c, NULL);
-	log_info("tdispatch " TDISPATCH_VERSION " starts: queue %s, consumer %s, into %s",
-		c->queue_name, c->consumer_name,
+	log_info("tdispatch " TDISPATCH_VERSION " starts: %s %s, consumer %s, into %s",
+		c->from_table ? "table" : "queue", c->from_table ? c->from_table : c->queue_name,
+		c->consumer_name,
 		c->nrule ? "the tables of its sections" : c->dest.dest_table);
 	watch_start(&r->watch, c);
 	return 0;
@@ -399,14 +438,17 @@ int run_all(const struct switches *asked, struct conf *conf)
 {
 	struct run r = {
 		.asked = asked, .conf = conf, .job.conf = conf,
-		.retry = { .once = asked->once, .attended = asked->daemon },
-		.loader.verify = asked->verify,
+		.retry = {
+			.once = asked->once || (conf->from_table && !*conf->queue_name),
+			.attended = asked->daemon,
+		},
+		.loader.verify = asked->verify, .from.verify = asked->verify,
 	};
 	int code = start(&r);
 
 	if (code)
 		return code;
-	r.loader.job = &r.job;
+	r.loader.job = r.from.job = &r.job;
 	r.job.watch = &r.watch;
 	begin_to_tick(&r);
 	code = begin_to_listen(&r) < 0 ? 2 : loop(&r);
@@ -414,6 +456,7 @@ int run_all(const struct switches *asked, struct conf *conf)
 	ticker_stop(&r.ticker);
 	listen_close(&r.listen);
 	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
+	from_free(&r.from);
 	batch_free(&r.loader);
 	job_free(&r.job);
 	pidfile_remove();

@@ -229,6 +229,14 @@ struct span stream_copied(const struct stream *st)
 	return span_of(dot ? dot + 1 : st->table);
 }
 
+void stream_put_copy(struct sink *s, struct stream *st, struct span row, bool binary, int64_t id)
+{
+	struct block *b = room(s, st, row.n, binary);
+
+	memcpy(b->data + b->len, row.p, row.n);
+	append(s, st, b, row.n, id);
+}
+
 /* ---- the chain of blocks */
 
 void stream_add_copy(struct buf *sql, const struct stream *st)

@@ -21,6 +21,7 @@ struct twin_column {
 struct twin {                           /* the temporary table of a partition */
 	const struct place *place;
 	const char *name;               /* the partition, without schema */
+	bool latest;                    /* its rows are staged: it has no table of its own */
 	struct twin_column *column;
 	size_t n, cap;
 };
@@ -59,7 +60,7 @@ static int create_twins(struct verify *v, size_t lane, struct err *e)
 	struct buf sql = { 0 };
 
 	for (size_t i = 0; i < v->n; i++) {
-		if (lane_of(v, i) != lane || v->twin[i].place->dest->row_mode == ROWS_KEEP_LATEST)
+		if (lane_of(v, i) != lane || v->twin[i].latest)
 			continue;
 		buf_str(&sql, "CREATE TEMPORARY TABLE ");
 		add_twin(&sql, i);
@@ -169,14 +170,16 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 	struct pass p = {
 		.job = j, .from = j->src, .batch = &batch, .sink = sink_new(&types), .event = -1,
 		.place = into_twin, .place_for = v, .stagings = v->stagings,
+		.reader = loaded->reader,
 		.ordered = loaded->ordered, .merge = merge_nothing,
 	};
 
-	if (loaded->dead.n)
+	bool events = loaded->dead.n && !loaded->reader;        /* a reader knows those itself */
+	if (events)
 		batch.event_sql = good_events(loaded);
 	pass_run(&p, e);
 	sink_free(p.sink);
-	if (loaded->dead.n)
+	if (events)
 		queue_batch_free(&batch);
 	return e->code;
 }
@@ -226,7 +229,7 @@ static bool is_comparable(const struct twin *t, const char *name)
 
 static bool is_latest(const struct twin *t)
 {
-	return t->place->dest->row_mode == ROWS_KEEP_LATEST;
+	return t->latest;
 }
 
 /* The number of the partition in the second reading's staging table. */
@@ -329,6 +332,12 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 	for (size_t i = 0; i < v->n; i++)
 		if (compare(v, i, e) < 0)
 			return e->code;
+	if (loaded->reader) {
+		log_info("slice: %zu partitions verified", v->n);
+		return v->differ == 0 ? 0 : err_set(e, ERR_DATA, "%" PRId64 " of %zu partitions"
+			" differ from the table, nothing of the slice is committed", v->differ,
+			v->n);
+	}
 	if (v->differ)
 		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions"
 			" differ from the events, nothing of it is committed", loaded->batch->id,
@@ -338,13 +347,17 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 }
 
 /* The names are the sink's, and valid until its next pass. */
-static void add_twins(struct verify *v, const struct sink *sink, const struct place *k, size_t *cap)
+static void add_twins(struct verify *v, const struct pass *loaded, const struct place *k,
+	size_t *cap)
 {
-	const struct tally *rows = &sink_done(sink, k->number)->rows;
+	const struct tally *rows = &sink_done(loaded->sink, k->number)->rows;
+	bool latest = k->dest->row_mode == ROWS_KEEP_LATEST && !loaded->reader;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		v->twin = mem_grow(v->twin, v->n, cap, sizeof *v->twin);
-		v->twin[v->n++] = (struct twin){ .place = k, .name = rows->at[i].name };
+		v->twin[v->n++] = (struct twin){
+			.place = k, .name = rows->at[i].name, .latest = latest,
+		};
 	}
 }
 
@@ -358,7 +371,7 @@ int verify_run(const struct pass *loaded, struct err *e)
 	size_t cap = 0;
 
 	for (size_t i = 0; i < j->dests.nplace; i++)
-		add_twins(&v, loaded->sink, j->dests.place[i], &cap);
+		add_twins(&v, loaded, j->dests.place[i], &cap);
 	watch_verify(j->watch, true);
 	verify(&v, loaded, e);
 	watch_verify(j->watch, false);

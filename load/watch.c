@@ -61,6 +61,13 @@ void watch_verify(struct watch *w, bool on)
 		w->progress.verifying = on;
 }
 
+void watch_slice(struct watch *w, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
+	int64_t slice_rows)
+{
+	if (w)
+		progress_slice(&w->progress, bytes, bytes_total, slice_bytes, slice_rows);
+}
+
 void watch_alive(struct watch *w)
 {
 	if (w)

@@ -191,19 +191,41 @@ static bool is_refused(const struct job *j, const struct position *pos)
 		(strcmp(answer, "yes\n") != 0 && strcmp(answer, "y\n") != 0);
 }
 
+/* Of a table as the source. */
+static int reset_marks(struct job *j, struct err *e)
+{
+	struct position ignored;
+	int64_t n;
+
+	if (position_begin(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, &ignored, e) < 0 ||
+	    mark_forget(j->dst[0], j->conf->consumer_name, &n, e) < 0 ||
+	    pq_query(j->dst[0], "COMMIT", e) < 0)
+		return e->code;
+	if (n || j->conf->from_table)
+		print_line(stdout, "the target forgot how far the copies of consumer %s are, of %"
+			PRId64 " table%s%s\n", j->conf->consumer_name, n, text_s(n),
+			n ? ": what is copied again comes twice, unless dest_table is emptied" :
+			"");
+	return 0;
+}
+
 int admin_reset(struct job *j, bool yes, struct err *e)
 {
 	const char *consumer = j->conf->consumer_name;
 	struct position pos[LANES_MAX];
+	bool from = j->conf->from_table;
 	size_t n, ahead = 0;
 
 	if (open_target(j, e) < 0 || target_kind(j, e) < 0 ||
 	    job_check_name(j->conf, NULL, j->dst[0], e) < 0 ||
+	    (from && reset_marks(j, e) < 0) ||
 	    position_look(j->dst[0], consumer, j->kind, pos, &n, e) < 0)
 		return e->code;
 	if (!pos[0].known) {
-		print_line(stdout, "the target knew no position of consumer %s\n", consumer);
-		return 0;
+		if (!from)
+			print_line(stdout, "the target knew no position of consumer %s\n",
+				consumer);
+		return from ? 0 : reset_marks(j, e);
 	}
 	for (size_t i = 1; i < n; i++)
 		ahead += is_ahead(pos, i);
@@ -223,7 +245,7 @@ int admin_reset(struct job *j, bool yes, struct err *e)
 		if (is_ahead(pos, i))
 			print_line(stdout, "lane %zu of %zu has all up to tick %" PRId64 ": rows"
 				" of its partitions come twice up to there\n", i, n, pos[i].tick);
-	return 0;
+	return from ? 0 : reset_marks(j, e);
 }
 
 /* ---- --install */
@@ -264,8 +286,8 @@ static int install_letters(struct pq *dst, struct err *e)
 	return e->code;
 }
 
-/* Nothing that this config asks for needs the table: a role that may not create it goes on. */
-static int install_slice(struct pq *dst, struct err *e)
+/* Unless from_table is set, nothing needs the table: a role that may not create it goes on. */
+static int install_slice(const struct conf *c, struct pq *dst, struct err *e)
 {
 	struct err ignored = { 0 };
 	bool created = false;
@@ -273,7 +295,7 @@ static int install_slice(struct pq *dst, struct err *e)
 	if (dead_install_slice(dst, &created, e) == 0) {
 		print_line(stdout, "table tdispatch.slice %s dst_db\n",
 			created ? "created in" : "was already in");
-	} else if (sqlstate_is(e->sqlstate, SQLSTATE_DENIED) &&
+	} else if (!c->from_table && sqlstate_is(e->sqlstate, SQLSTATE_DENIED) &&
 	    pq_query(dst, "ROLLBACK", &ignored) == 0) {
 		print_line(stdout, "table tdispatch.slice not created, which nothing of this config"
 			" needs: %s\n", e->msg);
@@ -292,7 +314,7 @@ static int install_target(struct job *j, struct err *e)
 	print_line(stdout, "schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (j->conf->on_error == ON_ERROR_DEAD_LETTER && install_letters(dst, e) < 0)
 		return e->code;
-	return install_slice(dst, e);
+	return install_slice(j->conf, dst, e);
 }
 
 static int install_source(struct job *j, struct queue_state *state, struct err *e)
@@ -316,10 +338,31 @@ int admin_tick(struct job *j, struct err *e)
 	return 0;
 }
 
+/* A table as the source needs no queue. */
+static int install_copy(struct job *j, const char *role, struct err *e)
+{
+	if (open_target(j, e) < 0)
+		return e->code;
+	if (install_target(j, e) < 0)
+		return lacking(j->dst[0], "dst_db", rights_create_schema, e);
+	if (role)
+		return err_set(e, ERR_CONF, "--grant needs a queue_name: without, give the rights"
+			" that --install prints");
+	print_line(stdout, "rights of a role that copies %s, besides those to read it and to write"
+		" to dest_table:\n"
+		"  GRANT USAGE ON SCHEMA pgq_ext, tdispatch TO " RIGHTS_OF_ANYBODY ";\n"
+		"  GRANT SELECT, INSERT, UPDATE, DELETE ON tdispatch.slice TO "
+		RIGHTS_OF_ANYBODY ";\n",
+		j->conf->from_table);
+	return 0;
+}
+
 int admin_install(struct job *j, const char *role, struct err *e)
 {
 	struct queue_state state;
 
+	if (!*j->conf->queue_name)
+		return install_copy(j, role, e);
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
 	    (role && grant_require(j, role, e) < 0))
 		return e->code;

@@ -231,7 +231,8 @@ static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, co
 			time ? "tick_time, " : "",
 			lacks & 1u << LATER_COLUMN ? "" : "column_name, ",
 				lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
-		if (events_read_some(src, b, more.p, ids, e) == 0 &&
+		if ((b->of_table ? slice_read_some(src, b->event_sql, more.p, ids, e) :
+		    events_read_some(src, b, more.p, ids, e)) == 0 &&
 		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
 			write_letters(&(struct writing){ list, buf_cstr(&batch), lacks }, src, dst,
 				n, e);

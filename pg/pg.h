@@ -223,6 +223,7 @@ struct queue_batch {
 	int64_t tick_us, prev_us;       /* tick_time, in microseconds since 1970 */
 	int64_t lag_ms;                 /* age of the batch's tick by the source's clock */
 	char *event_sql;                /* PgQ's query for its events; queue_batch_free frees it */
+	bool of_table;                  /* or a table's: slice_event_sql */
 };
 
 struct queue_state {
@@ -654,6 +655,159 @@ int child_lock(struct pq *, const char *table, bool only, const char *mode, stru
 /* Drops or detaches the child, and commits. */
 int child_remove(struct pq *, const struct child_list *, const struct child *, bool detach,
 	struct err *);
+
+/* ---- slice.c: a table as the source: what it is, a range of its rows, how far each lane is */
+
+struct slice_table {                    /* a table that holds rows, or what is read by a key */
+	int64_t oid, filenode;          /* filenode 0: it has none, as a view */
+	char *name;                     /* schema.table, as text */
+	char *sql;                      /* the same, quoted */
+	int64_t blocks, bytes;          /* when slice_find looked */
+	double rows;                    /* the server's estimate; below 0: it has none */
+};
+
+struct slice_source {                   /* zeroed before use; slice_free frees what is in it */
+	char *name, *sql;               /* schema.table, as text and quoted */
+	struct slice_table *table;      /* the leaves of a partitioned table, and of inheritance */
+	size_t n;
+	struct span *column;            /* their names, NUL-terminated, in the table's order */
+	size_t ncolumn;
+	char *ev_type;                  /* I:id,day: the primary key as PgQ's trigger writes it */
+	char *key, *key_type;           /* from_key, quoted; NULL: rows are read by ctid */
+	int64_t block_bytes;            /* of one block */
+};
+
+/* Looks for from_table, whose name may need the role's search_path. ERR_SHAPE: it is not there, or
+ * its rows cannot be divided so. */
+int slice_find(struct pq *src, const struct conf *, struct slice_source *, struct err *);
+void slice_free(struct slice_source *);
+
+/* Where a slice ends, or the one before it: SLICE_START; SLICE_END, all rows; a number of blocks;
+ * or '=' and a value of the key. */
+#define SLICE_START ""
+#define SLICE_END "end"
+
+/* Opens the transaction in which rows are read, with our settings. snapshot: one that is exported;
+ * or "": one of its own. */
+int slice_begin(struct pq *src, const char *snapshot, struct err *);
+/* Exports the snapshot of src's open transaction. */
+int slice_export(struct pq *src, char *snapshot, size_t size, struct err *);
+/* The same snapshot as txid_snapshot; malloc'ed, NULL on error. */
+char *slice_txids(struct pq *src, struct err *);
+
+struct slice_query {
+	const struct slice_source *source;
+	const struct slice_table *table;
+	const char *where;              /* from_where, or NULL */
+	const char *from, *to;          /* where it begins and ends: see below */
+	double sample;                  /* instead: this percentage of all tables' blocks; or 0 */
+	int64_t most;                   /* and at most so many rows */
+};
+
+/* Finds where a slice of about that many bytes ends; malloc'ed, NULL on error. */
+char *slice_end(struct pq *src, const struct slice_query *, int64_t bytes, struct err *);
+/* Locks the table against changes of its columns, until the transaction ends. */
+int slice_lock(struct pq *src, const struct slice_table *, struct err *);
+/* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
+ * such column. */
+int slice_types(struct pq *, int64_t table, const struct span *column, size_t n, int64_t *type,
+	struct err *);
+/* Has a value of that type the same binary form in all databases? */
+bool slice_is_portable(int64_t type);
+/* *yes: have all tables these columns, of these types? A type of 0 is not compared. */
+int slice_fits(struct pq *dst, const struct dest *, const struct tally *tables,
+	const struct span *column, size_t n, const int64_t *type, bool *yes, struct err *);
+/* Starts a COPY of the expressions, separated by commas. without: NULL; or each line begins with a
+ * number that identifies the row in the slice (of a ctid: block * 65536 + item), and those listed
+ * there, with commas between, are left out. */
+int slice_read(struct pq *src, const struct slice_query *, const char *columns,
+	const char *without, bool binary, struct err *);
+/* The next row, a line with its end or a row of binary COPY; else as events_next. */
+int slice_row(struct pq *src, struct span *row, struct err *);
+/* A query for the rows as PgQ's query for events has them: ev_data is the row as JSON. Caller
+ * frees. */
+char *slice_event_sql(const struct slice_query *);
+
+/* ---- resume.c: where the copy of a table goes on, by the marks of its lanes; pure */
+
+struct mark {                           /* of one lane of one table */
+	char *source;                   /* the table's name when it was begun */
+	int64_t oid, filenode, lanes, rule, where;
+	int64_t lane;
+	char *upto;                     /* as in struct slice_query */
+};
+
+struct marks {                          /* zeroed before use */
+	struct mark *at;
+	size_t n, cap;
+};
+
+enum resume_kind {
+	RESUME_LOAD,                    /* the next slice, in the lanes that do not have it */
+	RESUME_LANES,                   /* the number of lanes must be stored first */
+	RESUME_DONE,
+	RESUME_LOST                     /* words say why: write nothing */
+};
+
+struct resume_verdict {
+	enum resume_kind kind;
+	size_t lanes;
+	bool loads[LANES_MAX];
+	const char *source;             /* for struct mark_whose; this and the next are borrowed */
+	const char *from, *to;          /* to: a lane has the slice, up to there; or NULL */
+	bool rewritten;                 /* of RESUME_DONE: it is another table's file since */
+	char words[800];
+};
+
+/* by_key: its rows are read by from_key. */
+struct resume_verdict resume_judge(const struct conf *, const struct marks *,
+	const struct slice_table *, bool by_key);
+
+int64_t resume_where(const struct conf *);      /* a hash of the keys that choose rows */
+
+/* ---- mark.c: the target's side of a table as the source: how far each lane is, tdispatch.slice */
+
+struct mark_whose {
+	const struct conf *conf;
+	const struct slice_table *table;
+	const char *source;             /* struct mark's, or the table's name */
+	size_t lanes;
+};
+
+/* ERR_SHAPE if the target has no table tdispatch.slice. */
+int mark_require(struct pq *dst, struct err *);
+/* Reads the consumer's of one table, and of others of that name; NULL: all. mark_clear frees
+ * them. */
+int mark_look(struct pq *dst, const char *consumer, const struct slice_table *, struct marks *,
+	struct err *);
+void mark_clear(struct marks *);
+/* Stores a lane's in its open transaction. */
+int mark_store(struct pq *dst, const struct mark_whose *, size_t lane, const char *upto,
+	struct err *);
+/* In lane 0's open transaction: from now on the table has that many lanes, all at upto. Commits. */
+int mark_set_lanes(struct pq *dst, const struct mark_whose *, const char *upto, struct err *);
+/* Forgets all of the consumer's. *n: how many; 0 too where there is no tdispatch.slice. */
+int mark_forget(struct pq *dst, const char *consumer, int64_t *n, struct err *);
+
+/* ---- of a copy that goes on with a queue */
+
+enum mark_state { MARK_NONE, MARK_COPYING, MARK_COPIED };
+
+struct mark_seen {                      /* zeroed before use; mark_seen_clear frees it */
+	enum mark_state state;
+	char *snapshot;                 /* as txid_snapshot: what the copy's first run saw */
+	char *tables;                   /* ev_extra1 of its events, a line each */
+};
+
+/* Reads what the queue's consumer has copied; none where there is no tdispatch.slice. */
+int mark_see(struct pq *dst, const struct conf *, struct mark_seen *, struct err *);
+void mark_seen_clear(struct mark_seen *);
+/* Stores it, with state and all, and commits; MARK_NONE: removes it. */
+int mark_tell(struct pq *dst, const struct conf *, const struct mark_seen *, struct err *);
+/* Leaves the events that the copy saw out of the batch's query. *past: there can be none in it, nor
+ * in any after it. */
+int mark_pass_over(struct pq *src, const struct conf *, const struct mark_seen *,
+	struct queue_batch *, bool *past, struct err *);
 
 /* ---- dead.c: dead letters, and schema tdispatch, where they are stored */
 

@@ -127,6 +127,12 @@ void queue_add_names(struct buf *sql, const char *queue, const char *consumer);
 int events_read_some(struct pq *src, const struct queue_batch *, const char *more, const char *ids,
 	struct err *);
 
+/* ---- slice.c */
+
+/* The same of a query by slice_event_sql, in src's open transaction. */
+int slice_read_some(struct pq *src, const char *event_sql, const char *more, const char *ids,
+	struct err *);
+
 /* ---- ddl.c */
 
 /* Appends a statement that keeps a table's oid, "0" when it is not there, in setting

@@ -38,13 +38,14 @@ prepare() {
 DECLARATIVE='partition by range (day)'
 INHERITED=
 
-# The next kill point: NAME and ARGS.
+# The next kill point: NAME and ARGS, with MORE of them.
 POINT=0
+MORE=()
 next_point() {
 	POINT=$((POINT + 1))
 	[ $POINT -le $POINTS_MAX ] || fail "no run survived"
 	NAME=c$POINT
-	ARGS=(-v job.ini --set "consumer_name=$NAME" --set "dest_table=$NAME.${TABLE:-orders}")
+	ARGS=(-v job.ini --set "consumer_name=$NAME" --set "dest_table=$NAME.${TABLE:-orders}" "${MORE[@]}")
 }
 
 again() {
@@ -395,6 +396,21 @@ case_replay_created_inside() {
 	prepare_dead_letters "$DECLARATIVE" "$SEVEN_ATTACH"
 	kill_replays make_anew
 	expect_created_inside
+}
+
+# The table itself, in three slices: each is a transaction in each lane.
+SLICES=(--set queue_name= --set from_table=orders --set from_slice=24576)
+
+case_table_in_slices() {
+	MORE=("${SLICES[@]}")
+	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
+	kill_each sendto
+}
+
+case_table_in_slices_by_two_lanes() {
+	MORE=("${SLICES[@]}" --set lanes=2)
+	prepare "$DECLARATIVE" 1 "part_template=$PARTITION_OF"
+	kill_each sendto
 }
 
 run_cases

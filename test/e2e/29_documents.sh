@@ -87,22 +87,19 @@ case_once() {
 	recipe "Once: split a big table by month" >recipe.sh
 	paste_it recipe.sh
 	expect_match out 'would be created'
-	expect_match err 'verified, 7 partitions'
-	expect_eq "$(dst "select count(*) from orders_feed")" 0 "rows in the feed"
+	expect_match err 'verified 7 partitions'
 	expect_eq "$(content warehouse orders)" "$old"
 	expect_eq "$(partitions)" "$(echo orders_2026_0{1..7})"
 	after_once >after.sh
 	paste_it after.sh
-	expect_eq "$(dst "select count(*) from pgq.queue")" 0
 	dst "drop table orders_old"
 	expect_eq "$(dst "select nextval('orders_id_seq') > 0 from pg_attrdef where adrelid = 'orders'::regclass and pg_get_expr(adbin, adrelid) ~ 'orders_id_seq'")" t
 }
 
-# The man page's rest of it: what is done about a serial column, and the last block of EXAMPLES.
+# The man page's rest of it: what is done about a serial column.
 after_once() {
 	sed -n '/^\.Sh EXAMPLES/,/^\.Sh DIAG/p' "$TOP/dist/man/tdispatch.1" >examples
 	echo "psql warehouse -c '$(grep -o 'alter sequence [a-z_. ]* owned by [a-z.]*[a-z]' examples)'"
-	awk '/^\.Bd/ { block = "" } { if ($0 !~ /^\./) block = block $0 "\n" } END { printf "%s", block }' examples | sed 's/\\e$/\\/'
 }
 
 # A stand-in for the old program: it holds the number in its pid file, and needs a while to stop.

@@ -1,0 +1,571 @@
+/*
+ * A table as the source: it is copied a slice at a time, each in one transaction of the target in
+ * each lane, with a mark of how far the lane is. So a copy that was killed goes on, and nothing
+ * comes twice.
+ *
+ *   source                            target
+ *   the holder: BEGIN, export
+ *   the reader: BEGIN, that snapshot
+ *                                     BEGIN, lock on the position, the mark known there
+ *   COPY a range of rows out   ->     COPY rows in, a partition at a time
+ *                                     dead letters, the mark, COMMIT
+ *
+ * The holder keeps the snapshot when the reader has to connect again after an error. A run that
+ * begins anew has a new one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "load.h"
+
+/* ---- both sides */
+
+static int open_source(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	const struct conf *c = j->conf;
+
+	f->reading = false;
+	j->src = pq_open("src_db", c->src_db, NULL, e);
+	if (!j->src || conf_fits(c, pq_server(j->src)->encoding, e) < 0 ||
+	    style_ask(j->src, c, &j->style, e) < 0)
+		return e->code;
+	/* as slice_begin sets them */
+	snprintf(j->style.date, sizeof j->style.date, "ISO, YMD");
+	snprintf(j->style.interval, sizeof j->style.interval, "postgres");
+	return 0;
+}
+
+static int open_target(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+
+	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0 ||
+	    position_require(j->kind, e) < 0 || mark_require(j->dst[0], e) < 0)
+		return e->code;
+	if (j->conf->on_error == ON_ERROR_DEAD_LETTER && dead_require(j->dst[0], e) < 0)
+		return e->code;
+	if (conf_keeps(j->conf) && !j->clocks.known && age_look(j, e) < 0)
+		return e->code;
+	if (job_leave_out(j, j->dst[0], e) < 0)
+		return e->code;
+	if (!j->dests.sink)
+		j->dests.sink = sink_new(NULL);
+	places_open(j);
+	return mark_look(j->dst[0], j->conf->consumer_name, NULL, &f->done, e);
+}
+
+/* Is the snapshot still there? */
+static bool is_held(struct from *f)
+{
+	struct err lost = { 0 };
+
+	if (!f->holder || pq_query(f->holder, "SELECT 1", &lost) == 0)
+		return f->holder;
+	log_warn("%s: the snapshot is lost, the copy goes on under a new one", lost.msg);
+	pq_close(f->holder);
+	f->holder = NULL;
+	return false;
+}
+
+/* Gets the snapshot of all slices, or does without. */
+static int hold(struct from *f, struct err *e)
+{
+	const struct conf *c = f->job->conf;
+
+	if (c->from_snapshot == FROM_SNAPSHOT_SLICE)
+		return 0;
+	f->holder = pq_open("src_db", c->src_db, NULL, e);
+	if (!f->holder || slice_begin(f->holder, "", e) < 0)
+		return e->code;
+	return slice_export(f->holder, f->snapshot, sizeof f->snapshot, e);
+}
+
+/* ---- with a queue */
+
+static int begin_lane(struct job *j, size_t lane, size_t lanes, struct err *e)
+{
+	struct position ignored;
+
+	return position_begin(j->dst[lane], j->conf->consumer_name, lane, lanes, j->kind,
+		&ignored, e);
+}
+
+static int register_consumer(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	const struct conf *c = j->conf;
+	struct queue_state state;
+	bool known = false;
+	int64_t tick;
+
+	if (queue_find(j->src, c, e) < 0 ||
+	    queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
+	    queue_require(&state, c->queue_name, e) < 0 ||
+	    position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
+		return e->code;
+	if (known)
+		return err_set(e, ERR_POSITION, "consumer %s has loaded from queue %s already, and"
+			" what it loaded may be in the table too: copy the table under a job_name"
+			" of its own, or with queue_name unset", c->consumer_name, c->queue_name);
+	return state.consumer ? 0 : consumer_register(j->src, c->queue_name, c->consumer_name, e);
+}
+
+/* Before a snapshot is taken: the consumer is registered, so that no event between the two is
+ * missed. A second snapshot would see rows whose events come as well. */
+static int begin_following(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	const struct conf *c = j->conf;
+
+	f->follows = *c->queue_name;
+	if (!f->follows || mark_see(j->dst[0], c, &j->seen, e) < 0)
+		return e->code;
+	f->complete = j->seen.state == MARK_COPIED;
+	bool alone = j->seen.state == MARK_NONE && f->done.n;
+	if (alone || (j->seen.state == MARK_COPYING && f->done.n > 1))
+		return err_set(e, ERR_POSITION, "the copy %s, and cannot go on under another"
+			" snapshot: rows that were written since would come twice, from the table"
+			" and from the queue. --reset, empty dest_table, and begin anew",
+			alone ? "was begun without a queue" : "was ended before it was complete");
+	return f->complete ? 0 : register_consumer(f, e);
+}
+
+/* Stores which events the copy sees. */
+static int tell_seen(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	struct buf tables = { 0 };
+	struct mark_seen seen = { .state = MARK_COPYING };
+
+	if (!f->follows || f->complete)
+		return 0;
+	buf_str(&tables, f->source.name);
+	for (size_t i = 0; i < f->source.n; i++)
+		buf_fmt(&tables, "\n%s", f->source.table[i].name);
+	buf_cstr(&tables);
+	seen.snapshot = slice_txids(f->holder, e);
+	seen.tables = tables.p;
+	if (seen.snapshot && begin_lane(j, 0, 1, e) == 0)
+		mark_tell(j->dst[0], j->conf, &seen, e);
+	mark_seen_clear(&seen);
+	return e->code;
+}
+
+/* All is copied: the queue's batches may begin. */
+static int end_following(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+
+	if (!f->follows || f->complete)
+		return 0;
+	if (begin_lane(j, 0, 1, e) < 0 || mark_see(j->dst[0], j->conf, &j->seen, e) < 0)
+		return e->code;
+	j->seen.state = MARK_COPIED;
+	f->complete = mark_tell(j->dst[0], j->conf, &j->seen, e) == 0;
+	return e->code;
+}
+
+/* The table is looked at after the snapshot is taken: then no row of it lies behind the end. */
+static int look(struct from *f, struct err *e)
+{
+	const struct conf *c = f->job->conf;
+	bool slice = c->from_snapshot == FROM_SNAPSHOT_SLICE;
+
+	if (slice ? f->source.n > 0 : is_held(f))
+		return 0;
+	slice_free(&f->source);
+	f->at = 0;
+	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
+	    slice_find(f->job->src, c, &f->source, e) < 0 || tell_seen(f, e) < 0)
+		return e->code;
+	log_info("copying %s: %zu table%s", f->source.name, f->source.n,
+		text_s((int64_t)f->source.n));
+	return 0;
+}
+
+static int open_both(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+
+	if (j->src && j->dst[0])
+		return 0;
+	job_disconnect(j);
+	if (open_source(f, e) < 0 || open_target(f, e) < 0)
+		return e->code;
+	return look(f, e);
+}
+
+/* ---- the transactions */
+
+static struct mark_whose whose(const struct from *f, const struct resume_verdict *v)
+{
+	return (struct mark_whose){
+		.conf = f->job->conf, .table = &f->source.table[f->at],
+		.source = v->source, .lanes = v->lanes,
+	};
+}
+
+/* Of a table: up to a mark. Nobody knows how many rows come before a value of a key. */
+static int64_t bytes_upto(const struct slice_table *t, const char *upto)
+{
+	if (strcmp(upto, SLICE_END) == 0)
+		return t->bytes;
+	return t->blocks > 0 ? (int64_t)((double)t->bytes * strtod(upto, NULL) /
+		(double)t->blocks) : 0;
+}
+
+/* Shows how far the copy is. to: where the slice at hand ends, or NULL. */
+static void show(struct from *f, const char *from, const char *to)
+{
+	const struct slice_table *t = &f->source.table[f->at < f->source.n ? f->at : 0];
+	int64_t total = 0, done = 0, slice = to ? bytes_upto(t, to) - bytes_upto(t, from) : 0;
+
+	for (size_t i = 0; i < f->source.n; i++) {
+		done += i < f->at ? f->source.table[i].bytes : 0;
+		total += f->source.table[i].bytes;
+	}
+	if (to)
+		done += bytes_upto(t, from);
+	watch_slice(f->job->watch, done, total, slice, t->bytes > 0 && t->rows > 0 ?
+		(int64_t)(t->rows * (double)slice / (double)t->bytes) : 0);
+}
+
+/* Opens lane 0's transaction, and judges its table's marks, which nobody else changes now. */
+static int judge(struct from *f, struct resume_verdict *v, struct err *e)
+{
+	struct job *j = f->job;
+	const struct conf *c = j->conf;
+	const struct slice_table *t = &f->source.table[f->at];
+
+	for (;;) {
+		if (job_open_lanes(j, 1, e) < 0 || begin_lane(j, 0, 1, e) < 0 ||
+		    mark_look(j->dst[0], c->consumer_name, t, &f->marks, e) < 0)
+			return e->code;
+		*v = resume_judge(c, &f->marks, t, f->source.key);
+		if (v->kind == RESUME_LOST)
+			return err_set(e, ERR_POSITION, "%s", v->words);
+		if (v->kind != RESUME_LANES)
+			return 0;
+		const struct mark_whose w = whose(f, v);
+		if (mark_set_lanes(j->dst[0], &w, v->from, e) < 0)
+			return e->code;
+	}
+}
+
+static int begin_lanes(struct from *f, const struct resume_verdict *v, struct err *e)
+{
+	struct job *j = f->job;
+
+	j->lanes = v->lanes;
+	memcpy(j->loads, v->loads, sizeof j->loads);
+	if (f->lanes != j->lanes)
+		places_forget(&j->dests);
+	f->lanes = j->lanes;
+	if (job_open_lanes(j, j->lanes, e) < 0)
+		return e->code;
+	for (size_t i = 1; i < j->lanes && !e->code; i++)
+		begin_lane(j, i, j->lanes, e);
+	return e->code;
+}
+
+static int begin_reading(struct from *f, struct err *e)
+{
+	if (!f->reading && slice_begin(f->job->src, f->snapshot, e) == 0)
+		f->reading = true;
+	return e->code;
+}
+
+/* ---- a slice */
+
+struct slice {
+	struct from *from;
+	struct lines lines;
+	struct pass pass;
+	struct queue_batch letters;     /* what its dead letters are stored under */
+	char *to;                       /* where it ends */
+};
+
+/* Appends the row that a dead letter or an error names by its number. */
+static void add_row(struct buf *text, const struct slice_query *q, int64_t id)
+{
+	if (!q->source->key)
+		buf_fmt(text, "row (%" PRId64 ",%d) of %s", id / 65536, (int)(id % 65536),
+			q->table->name);
+	else
+		buf_fmt(text, "row %" PRId64 " of %s %s%s", id, q->table->name,
+			*q->from ? "after " : "", *q->from ? q->from + 1 : "from its beginning");
+}
+
+static void log_skipped(const struct slice_query *q, const struct dead *dead)
+{
+	struct buf text = { 0 };
+
+	add_row(&text, q, dead->event);
+	log_warn("%s skipped: %s", buf_cstr(&text), dead->message);
+	buf_free(&text);
+}
+
+static int keep_dead(struct slice *s, struct err *e)
+{
+	struct job *j = s->from->job;
+	struct dead_list *dead = &s->pass.dead;
+
+	for (size_t i = 0; i < dead->n && j->conf->on_error == ON_ERROR_SKIP; i++)
+		log_skipped(&s->lines.query, &dead->at[i]);
+	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || !dead->n)
+		return 0;
+	s->letters.event_sql = slice_event_sql(&s->lines.query);
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		dead_write(dead, i, j->src, j->dst[i], j->conf, &s->letters, e);
+	return e->code;
+}
+
+static int commit(struct slice *s, const struct resume_verdict *v, struct err *e)
+{
+	struct job *j = s->from->job;
+	const struct mark_whose w = whose(s->from, v);
+
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		if (j->loads[i])
+			mark_store(j->dst[i], &w, i, s->to, e);
+	if (!e->code && txn_commit(j, NULL, s->pass.sink, e) < 0)
+		places_forget(&j->dests);
+	if (!e->code)
+		places_committed(&j->dests, j->watch);
+	return e->code;
+}
+
+/* Before the commit. ERR_SHAPE: binary rows went to other types. */
+static int check_types(struct slice *s, struct err *e)
+{
+	bool fit;
+
+	if (lines_fit(&s->lines, &s->pass, &fit, e) < 0 || fit)
+		return e->code;
+	s->from->text = true;
+	return err_set(e, ERR_SHAPE, "partitions of %s have columns of other types than it has",
+		s->lines.reader.way->dest->dest_table);
+}
+
+/* Finds where the slice begins and ends. *done: the table has none any more. */
+static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, struct err *e)
+{
+	struct from *f = s->from;
+	struct job *j = f->job;
+
+	free(s->to);
+	s->to = NULL;
+	if (judge(f, v, e) < 0)
+		return e->code;
+	*done = v->kind == RESUME_DONE;
+	if (*done)
+		return pq_query(j->dst[0], "ROLLBACK", e);
+	if (begin_lanes(f, v, e) < 0 || begin_reading(f, e) < 0)
+		return e->code;
+	s->lines.query = (struct slice_query){
+		.source = &f->source, .table = &f->source.table[f->at],
+		.where = j->conf->from_where, .from = v->from,
+	};
+	s->to = v->to ? mem_str(v->to, strlen(v->to)) :
+		slice_end(j->src, &s->lines.query, j->conf->from_slice, e);
+	s->lines.query.to = s->to;
+	s->pass.from = j->src;
+	if (!e->code)
+		show(f, v->from, s->to);
+	return e->code;
+}
+
+/* 1: the slice is in; 0: there is none; or an error. */
+static int load(struct slice *s, struct err *e)
+{
+	struct resume_verdict v;
+	bool done;
+	int again;
+
+	do {
+		if (begin_slice(s, &v, &done, e) < 0 || done)
+			return e->code;
+		lines_begin(&s->lines);
+		s->lines.text = s->from->text;
+		again = pass_run(&s->pass, e);
+		if (again < 0)
+			return again;
+	} while (again);
+	s->lines.without = &s->pass.dead;
+	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
+	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)
+		return e->code;
+	return 1;
+}
+
+/* Says which row it is. Afterwards the connections are of no more use. */
+static void blame(struct slice *s, struct err *e)
+{
+	struct pass *p = &s->pass;
+	const struct slice_query *q = &s->lines.query;
+	int64_t id = p->careful ? p->event : -1;
+	struct buf text = { 0 };
+
+	p->event = -1;
+	blame_batch(p, e);
+	if (id < 0 || (e->code != ERR_DATA && e->code != ERR_SHAPE))
+		return;
+	add_row(&text, q, id);
+	if (p->fault.table[0])
+		buf_fmt(&text, ", partition %s", p->fault.table);
+	if (p->fault.column[0])
+		buf_fmt(&text, ", column %s", p->fault.column);
+	if (p->fault.value[0])
+		buf_fmt(&text, ", value \"%s\"", p->fault.value);
+	buf_fmt(&text, ": %s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&text));
+	buf_free(&text);
+	if (s->from->job->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
+		err_add(e, "; mend the row, the table or the config, or go on without the row:"
+			" on_error = dead_letter keeps it in tdispatch.dead_letter, on_error ="
+			" skip leaves it out");
+}
+
+/* As load; a failed pass is repeated once, carefully: then rows have numbers. */
+static int load_or_blame(struct slice *s, struct err *e)
+{
+	struct from *f = s->from;
+	struct pass *p = &s->pass;
+	const struct conf *c = f->job->conf;
+	int rc;
+
+	while ((rc = load(s, e)) < 0) {
+		bool worth = (e->code == ERR_DATA || e->code == ERR_SHAPE) && !p->careful;
+		if (!worth) {
+			blame(s, e);
+			return e->code;
+		}
+		log_debug("%s; reading the slice again, row by row", e->msg);
+		*e = (struct err){ 0 };
+		p->careful = true;
+		p->keep = c->on_error != ON_ERROR_STOP;
+		p->event = -1;
+		p->fault = (struct sink_fault){ .event = -1 };
+		job_disconnect(f->job);
+		places_forget(&f->job->dests);
+		if (open_both(f, e) < 0)
+			return e->code;
+	}
+	return rc;
+}
+
+/* ---- what is told */
+
+static void tell(const struct slice *s, int64_t took_ms)
+{
+	struct job *j = s->from->job;
+	const struct pass *p = &s->pass;
+	const struct place *k = s->lines.reader.way->place;
+	const struct sink_done *done = sink_done(p->sink, k->number);
+	bool skip = j->conf->on_error == ON_ERROR_SKIP;
+	int64_t dead = (int64_t)p->dead.n;
+	struct load load = {
+		.events = p->events, .rows = tally_rows(&done->rows),
+		.unstored = tally_rows(&done->unstored), .bytes = sink_bytes(p->sink),
+		.partitions = watch_partitions(j->watch), .dead = skip ? 0 : dead,
+		.skipped = skip ? dead : 0, .late = p->late, .took_ms = took_ms,
+	};
+
+	if (dead)
+		log_warn("%s: %" PRId64 " row%s %s, the first: %s", s->lines.query.table->name,
+			dead, text_s(dead), skip ? "skipped" : "went to tdispatch.dead_letter",
+			p->dead.at[0].message);
+	if (load.unstored)
+		log_warn("%s: the target did not store %" PRId64 " rows: a trigger left them out",
+			s->lines.query.table->name, load.unstored);
+	log_debug("table %s, slice %s to %s: rows=%" PRId64 " partitions_created=%" PRId64
+		" seconds=%.3f", s->lines.query.table->name, *s->lines.query.from ?
+		s->lines.query.from : "0", s->to, load.rows, load.partitions,
+		(double)took_ms / 1000);
+	watch_batch(j->watch, &load, &done->rows, &p->dead);
+}
+
+/* ---- the tables */
+
+/* As load, of the table at hand. */
+static int run_slice(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	int64_t start_ms = clock_ms();
+	struct slice s = {
+		.from = f,
+		.letters = {
+			.id = -f->source.table[f->at].oid, .of_table = true,
+			.tick_us = (int64_t)time(NULL) * 1000000,
+		},
+		.pass = {
+			.job = j, .sink = j->dests.sink, .event = -1,
+			.max_dead = j->conf->max_errors,
+		},
+	};
+
+	s.pass.batch = &s.letters;
+	s.pass.reader = &s.lines.reader;
+	int rc = load_or_blame(&s, e);
+	if (rc > 0)
+		tell(&s, clock_ms() - start_ms);
+	/* rows that lines can place, but binary rows could not */
+	f->text |= rc > 0 && s.pass.careful && !s.pass.dead.n;
+	if (rc > 0 && j->conf->from_snapshot == FROM_SNAPSHOT_SLICE) {
+		pq_query(j->src, "COMMIT", e);
+		f->reading = false;
+	}
+	dead_clear(&s.pass.dead);
+	queue_batch_free(&s.letters);
+	lines_free(&s.lines);
+	free(s.to);
+	return e->code ? e->code : rc;
+}
+
+/* By what was read of the marks: is the table done? */
+static bool is_done(const struct from *f)
+{
+	const struct slice_table *t = &f->source.table[f->at];
+	const struct resume_verdict v = resume_judge(f->job->conf, &f->done, t, f->source.key);
+
+	if (v.kind == RESUME_DONE && v.rewritten)
+		log_warn("%s was rewritten since it was copied: it is not copied again", t->name);
+	return v.kind == RESUME_DONE;
+}
+
+int from_open(struct from *f, struct err *e)
+{
+	return open_both(f, e) < 0 ? e->code : begin_reading(f, e);
+}
+
+int from_run(struct from *f, struct err *e)
+{
+	int rc;
+
+	if (open_both(f, e) < 0 || f->complete)
+		return e->code;
+	for (; f->at < f->source.n; f->at++) {
+		if (is_done(f))
+			continue;
+		rc = run_slice(f, e);
+		if (rc)
+			return rc;
+	}
+	if (f->source.n)
+		show(f, SLICE_START, NULL);
+	return end_following(f, e);
+}
+
+void from_free(struct from *f)
+{
+	pq_close(f->holder);
+	slice_free(&f->source);
+	mark_clear(&f->marks);
+	mark_clear(&f->done);
+	places_free(&f->job->dests);
+	*f = (struct from){ .job = f->job, .verify = f->verify };
+}

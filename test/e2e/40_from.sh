@@ -1,0 +1,794 @@
+# A table as the source: --from.
+. "$(dirname "$0")/../cases.sh"
+
+# table_pair KEY=VALUE...: orders on the source, an orders parent on the target, no queue and no
+# trigger; a slice is one block.
+table_pair() {
+	new_pair "$CASE"
+	src "create table orders (id int primary key, day date, note text)"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	config queue_name= from_table=orders from_slice=8192 "$@"
+	expect_exit 0 "$TDISPATCH" --install job.ini
+}
+
+# fill FROM TO: orders over three days.
+fill() {
+	src "insert into orders select i, date '2026-01-10' + i % 3, 'n' || i from generate_series($1, $2) i"
+}
+
+from() {
+	expect_exit 0 "$TDISPATCH" --from "${TABLE:-orders}" job.ini "$@"
+}
+
+# The rows of both sides are the same, as text.
+same_content() {
+	expect_eq "$(content "$DST" "${1:-orders}")" "$(content "$SRC" "${2:-orders}")" "content"
+}
+
+marks() {
+	dst "select string_agg(lane || ' ' || upto, ', ' order by source, lane) from tdispatch.slice"
+}
+
+some_rows() {
+	[ "$(dst "select count(*) from orders")" -gt "${1:-100}" ]
+}
+
+# ---- rows
+
+case_copies_a_table() {
+	table_pair
+	fill 1 2000
+	from
+	same_content
+	expect_rows 2000
+	expect_eq "$(partitions)" "orders_2026_01_10 orders_2026_01_11 orders_2026_01_12"
+	expect_match err 'done: 2,?000 '
+	expect_eq "$(marks)" "0 end"
+	expect_eq "$(src "select count(*) from pg_trigger where not tgisinternal")" 0
+	expect_eq "$(src "select count(*) from pgq.queue")" 0
+}
+
+case_again_is_nothing() {
+	table_pair
+	fill 1 500
+	from
+	from
+	expect_rows 500
+}
+
+case_empty_table() {
+	table_pair
+	from
+	expect_rows 0
+	expect_eq "$(marks)" "0 end"
+}
+
+# By the key alone, without the switch.
+case_key_from_table() {
+	table_pair
+	fill 1 500
+	expect_exit 0 "$TDISPATCH" job.ini
+	expect_rows 500
+}
+
+case_same_database() {
+	table_pair
+	src "alter table orders rename to orders_old; create table orders (id int, day date, note text) partition by range (day)"
+	src "insert into orders_old select i, date '2026-01-10' + i % 3, 'n' || i from generate_series(1, 900) i"
+	sed -i "s/^dst_db.*/dst_db = dbname=$SRC/; s/^from_table.*/from_table = public.orders_old/" job.ini
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 0 "$TDISPATCH" job.ini
+	expect_eq "$(content "$SRC" orders)" "$(content "$SRC" orders_old)"
+}
+
+TYPES="id int, day date, at timestamptz, local timestamp, span interval, f8 float8, f4 float4, num numeric, b bytea,
+	j jsonb, a text[], m money, t text, c char(5), u uuid, yes bool, r int4range"
+
+# The source role's settings would print other texts, and so would not be exact.
+case_values_are_exact() {
+	table_pair from_table=things dest_table=things
+	src "create table things ($TYPES)"
+	dst "create table things ($TYPES) partition by range (day)"
+	src "alter role \"$PGUSER\" in database \"$SRC\" set datestyle = 'German'; alter role \"$PGUSER\" in database \"$SRC\" set intervalstyle = sql_standard;
+		alter role \"$PGUSER\" in database \"$SRC\" set extra_float_digits = -10; alter role \"$PGUSER\" in database \"$SRC\" set bytea_output = escape;
+		alter role \"$PGUSER\" in database \"$SRC\" set timezone = 'America/New_York'"
+	src "insert into things values
+		(1, '2026-02-03', '2026-02-03 04:05:06.789+00', '2026-02-03 04:05:06', '-1 mon +2 days -03:04:05.6', 0.1 + 0.2, 1 / 3.0::float4,
+		 123456789.123456789, '\x00ff5c', '{\"a\": \"b\\\\c\"}', '{a,NULL,\"b\\\\,\"}', 12.34, E'a\\\\N\tb\nc\rd\be\vf\\\\.', 'x', gen_random_uuid(), true, '[1,5)'),
+		(2, '2026-02-03', null, null, null, 'nan', '-infinity', null, '', null, '{}', null, '', null, null, null, 'empty'),
+		(3, '2026-02-04', 'infinity', '-infinity', '-1 year -1 day', 1e300, 1e-40, 'nan', 'x', '[]', null, -1, E'\\\\N', 'abcde', null, false, null)"
+	TABLE=things from
+	expect_eq "$(dst "set timezone = 'UTC'; set extra_float_digits = 3; set datestyle = iso; set intervalstyle = postgres; set bytea_output = hex;
+			select md5(string_agg(t::text, '|' order by id)) from things t")" \
+		"$(src "set timezone = 'UTC'; set extra_float_digits = 3; set datestyle = iso; set intervalstyle = postgres; set bytea_output = hex;
+			select md5(string_agg(t::text, '|' order by id)) from things t")"
+}
+
+# As lines, where one column differs; else as binary rows.
+case_values_of_all_kinds() {
+	local types="id int, day date, at timestamptz, local timestamp, span interval, f8 float8, f4 float4, num numeric, b bytea,
+		j jsonb, js json, a text[], n int8[], t text, c char(5), v varchar(7), u uuid, yes bool, r int4range, i inet, tm time, bits varbit"
+	table_pair from_table=things dest_table=things
+	src "create table things ($types)"
+	dst "create table things ($types) partition by range (day)"
+	src "insert into things select i, date '2026-02-03' + i % 2, now() + i * interval '1 us', localtimestamp, i * interval '1 day 2 sec', i / 7.0, i / 3.0,
+		i / 11.0, decode(md5(i::text), 'hex'), jsonb_build_object('a', i), '{\"b\": 1}', array['x', null, i::text], array[i, null], E'\t\\\\N' || i, 'c', 'v' || i,
+		md5(i::text)::uuid, i % 2 = 0, int4range(i, i + 5), '10.0.0.1/24', '12:34:56.789', b'101' from generate_series(1, 300) i;
+		insert into things (id, day) values (1000, '2026-02-03')"
+	TABLE=things from -v
+	expect_eq "$(content "$DST" things)" "$(content "$SRC" things)"
+	expect_match err 'rows go as binary'
+	dst "truncate things; alter table things alter v type text; delete from tdispatch.slice"
+	TABLE=things from -v
+	expect_eq "$(content "$DST" things)" "$(content "$SRC" things)"
+	expect_no_match err 'rows go as binary'
+}
+
+# Binary rows of another type would be something else.
+case_partitions_of_other_types() {
+	table_pair "part_template=create table _DEST_TABLE (id int, day text, note text);"
+	dst "drop table orders; create table orders (id int, day date, note text)"
+	fill 1 300
+	from
+	expect_eq "$(dst "select string_agg(distinct day, ' ') from orders_2026_01_11")" 2026-01-11
+	expect_eq "$(dst "select count(*) from orders_2026_01_11")" 100
+}
+
+case_dates_without_a_partition() {
+	local day
+	table_pair
+	for day in infinity -infinity 10000-01-01 "0001-01-01 BC"; do
+		src "truncate orders; insert into orders values (1, '$day', 'x')"
+		dst "delete from tdispatch.slice"
+		expect_exit 1 "$TDISPATCH" --from orders job.ini
+		expect_match err "row \(0,1\) of public.orders: column day: \"$day\" picks no partition"
+	done
+}
+
+# copied ARGS...: which rows each partition gets, from an empty target.
+copied() {
+	dst "delete from tdispatch.slice; truncate orders"
+	from -v "$@"
+	dst "select tableoid::regclass, count(*), min(id), max(id) from orders group by 1 order by 1" >"$OUT"
+}
+
+# A binary row goes where its line would go; a word in fields makes all rows lines.
+case_binary_rows_find_the_same_partition() {
+	local type method zone
+	table_pair "part_template=create table _DEST_TABLE () inherits (_PARENT);"
+	src "alter role \"$PGUSER\" in database \"$SRC\" set timezone = 'America/New_York'"
+	for type in date timestamp timestamptz; do
+		src "drop table if exists orders; create table orders (id int, day $type);
+			insert into orders select i, (timestamptz '2026-01-01' + i * interval '7 hours')::$type from generate_series(1, 100) i"
+		dst "set client_min_messages = error; drop table orders cascade; create table orders (id int, day $type, op text)"
+		for method in hourly daily monthly; do
+			for zone in text UTC +05:30; do
+				OUT=binary copied --set part_method=$method --set part_timezone=$zone
+				expect_match err 'rows go as binary'
+				OUT=lines copied --set part_method=$method --set part_timezone=$zone --set "fields=*, _OP:op"
+				expect_no_match err 'rows go as binary'
+				cmp binary lines || fail "$type $method $zone: other partitions"
+			done
+		done
+	done
+}
+
+case_fields_and_names() {
+	table_pair "fields=note:text, id, _OP:op, _TABLE:whose, _EVID:event" 
+	dst "drop table orders; create table orders (\"text\" text, id int, op text, whose text, event bigint)"
+	src "insert into orders values (1, '2026-01-10', E'a\tb'), (2, '2026-01-11', null)"
+	sed -i '/^part_/d' job.ini
+	from
+	expect_eq "$(dst "select string_agg(o::text, ' ' order by id) from orders o")" '("a	b",1,I,public.orders,) (,2,I,public.orders,)'
+}
+
+# The partition column may be no column of the row, or stand anywhere.
+case_partition_column_left_out() {
+	table_pair skip_fields=day "part_template=create table _DEST_TABLE () inherits (_PARENT);"
+	dst "drop table orders; create table orders (id int, note text)"
+	fill 1 300
+	from
+	expect_rows 300
+	expect_eq "$(dst "select count(*) from orders_2026_01_11")" 100
+}
+
+case_partition_column_in_the_middle() {
+	table_pair "fields=note, id, day, day:day2"
+	dst "drop table orders; create table orders (note text, id int, day2 date, day date) partition by range (day)"
+	fill 1 300
+	from
+	expect_rows 300
+	expect_eq "$(dst "select count(*) from orders where day <> day2 or note <> 'n' || id or day <> date '2026-01-10' + id % 3")" 0
+}
+
+case_column_that_is_not_there() {
+	table_pair "fields=id, day, nothing"
+	fill 1 3
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'table public.orders lacks column nothing, which fields names'
+	sed -i 's/^fields.*/on_missing = null\nfields = id, day, nothing:note/' job.ini
+	from
+	expect_eq "$(dst "select count(*) from orders where note is null")" 3
+}
+
+case_generated_and_identity() {
+	table_pair
+	src "drop table orders; create table orders (id int generated always as identity, day date, note text, twice int generated always as (id * 2) stored)"
+	dst "drop table orders; create table orders (id int generated always as identity, day date, note text, twice int generated always as (id * 2) stored) partition by range (day)" || skip "no identity on partitioned tables"
+	src "insert into orders (day, note) select date '2026-01-10' + i % 3, 'n' || i from generate_series(1, 300) i"
+	from
+	same_content
+}
+
+case_words_of_the_template() {
+	table_pair "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to (_PART_END);
+alter table _DEST_TABLE add primary key (_PKEY);"
+	fill 1 300
+	from
+	expect_eq "$(dst "select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'orders_2026_01_10'::regclass and contype = 'p'")" "PRIMARY KEY (id)"
+}
+
+case_sections() {
+	table_pair
+	printf '[public.ord*]\ndest_table = orders\n[public.other]\nignore = 1\n' >>job.ini
+	fill 1 300
+	from
+	expect_rows 300
+	src "create table other (id int); create table third (id int)"
+	expect_exit 1 "$TDISPATCH" --from other job.ini
+	expect_match err 'ignores from_table'
+	expect_exit 1 "$TDISPATCH" --from third job.ini
+	expect_match err 'no section of the config is for source table public.third'
+}
+
+case_time_zones() {
+	table_pair part_field=at from_table=times dest_table=times "part_template=create table _DEST_TABLE () inherits (_PARENT);"
+	src "create table times (id int, at timestamptz); alter role \"$PGUSER\" in database \"$SRC\" set timezone = 'Asia/Tokyo'"
+	dst "create table times (id int, at timestamptz)"
+	src "insert into times values (1, '2026-01-10 20:00+00')"
+	TABLE=times from
+	expect_eq "$(partitions times)" "times_2026_01_11"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate times_2026_01_11"
+	TABLE=times from --set part_timezone=UTC
+	expect_eq "$(partitions times)" "times_2026_01_10 times_2026_01_11"
+	expect_eq "$(dst "select extract(epoch from at)::int from times_2026_01_10")" "$(src "select extract(epoch from at)::int from times")"
+}
+
+# ---- what may be a source
+
+case_partitioned_source() {
+	table_pair
+	src "alter table orders rename to old; create table orders (id int, day date, note text) partition by list (id)"
+	src "create table o1 partition of orders for values in (1); create table o2 partition of orders for values in (2, 3) partition by list (id);
+		create table o3 partition of o2 for values in (3); create table o4 partition of o2 default;
+		insert into orders select i % 3 + 1, '2026-01-10', 'n' || i from generate_series(1, 1500) i"
+	from
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "1500|1500"
+	expect_eq "$(dst "select string_agg(source || ' ' || upto, ', ' order by source) from tdispatch.slice")" "public.o1 end, public.o3 end, public.o4 end"
+	src "create table o5 partition of orders for values in (5); insert into orders values (5, '2026-01-11', 'new')"
+	from
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "1501|1501"
+}
+
+case_inheritance() {
+	table_pair
+	src "create table child () inherits (orders); insert into child select i, '2026-01-10', 'c' from generate_series(1001, 1500) i"
+	fill 1 400
+	from
+	same_content
+	expect_rows 900
+}
+
+case_view_by_key() {
+	table_pair from_table=seen from_key=id from_slice=102400
+	src "create view seen as select id, day, note || '!' as note from orders"
+	fill 1 1050
+	expect_exit 0 "$TDISPATCH" job.ini
+	expect_rows 1050
+	expect_eq "$(dst "select count(*) from orders where note = 'n' || id || '!'")" 1050
+	expect_eq "$(marks)" "0 end"
+	expect_exit 1 "$TDISPATCH" job.ini --set from_key=nothing
+	expect_match err 'no column nothing, which from_key names'
+	expect_exit 1 "$TDISPATCH" job.ini --set from_key=
+	expect_match err 'is a view or a foreign table: set from_key'
+}
+
+# Equal values stay in one slice, and NULL is no value.
+case_key_with_equal_values() {
+	table_pair from_key=day from_slice=51200
+	fill 1 400
+	from
+	expect_rows 400
+	src "insert into orders values (401, null, 'x')"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'rows whose from_key = day is NULL'
+}
+
+case_key_of_text() {
+	table_pair from_key=note from_slice=51200
+	src "insert into orders select i, '2026-01-10', chr(64 + i % 50) || '''\\' || i from generate_series(1, 500) i"
+	from
+	same_content
+}
+
+case_what_is_not_there() {
+	table_pair
+	expect_exit 1 "$TDISPATCH" --from nothing job.ini
+	expect_match err 'src_db has no table nothing, which from_table names'
+	dst "drop table tdispatch.slice"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'no table tdispatch.slice: create it with --install'
+	expect_exit 2 "$TDISPATCH" --tick job.ini
+	expect_match err 'queue_name must be set for --tick'
+	expect_exit 2 "$TDISPATCH" --from orders job.ini --set part_field=_EVTIME
+	expect_match err 'part_field: a row of from_table has no event'
+}
+
+case_from_where() {
+	table_pair "from_where=id > 100 or note like 'n9%'"
+	fill 1 300
+	from
+	expect_rows 211
+}
+
+# Rows that a policy hides are not left out without a word.
+case_row_security() {
+	table_pair
+	fill 1 10
+	src "create role hidden_$CASE login; grant select on orders to hidden_$CASE; alter table orders enable row level security;
+		create policy p on orders using (id < 5)"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "src_db=dbname=$SRC user=hidden_$CASE"
+	expect_match err 'row-level security'
+	expect_rows 0
+	src "drop owned by hidden_$CASE; drop role hidden_$CASE"
+}
+
+# ---- going on
+
+# Slow enough to be killed in the middle, some slices are in then.
+slow_pair() {
+	table_pair "part_template=$PARTITION_OF $SLOW" "$@"
+	slow_target 0.002
+	fill 1 1500
+}
+
+case_killed_and_started_again() {
+	local n
+	slow_pair
+	for n in 1 2 3; do
+		start --from orders job.ini
+		within 20 some_rows $((n * 200))
+		kill -9 "$PID"
+		expect_eq "$(dst "select count(*) > 0 from tdispatch.slice where upto <> 'end'")" t
+		within 10 idle_target
+	done
+	from
+	same_content
+}
+
+idle_target() {
+	dst_gives 0 "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"
+}
+
+case_stopped_after_a_slice() {
+	slow_pair
+	start --from orders job.ini
+	within 20 some_rows 200
+	kill -INT "$PID"
+	expect_end 1 20
+	expect_match bg.err 'stopped: [0-9,]+ '
+	expect_match bg.err 'the same command goes on from there'
+	[ "$(dst "select count(*) from orders")" -lt 1500 ] || fail "it went on to the end"
+	from
+	same_content
+}
+
+# Lane 1 commits before lane 0, whose commit fails.
+case_one_lane_is_ahead() {
+	table_pair lanes=2 from_slice=65536
+	fill 1 1000
+	dst "create function no() returns trigger language plpgsql as \$\$ begin raise 'not yet'; end \$\$;
+		create table orders_2026_01_10 partition of orders for values from ('2026-01-10') to ('2026-01-11');
+		create table orders_2026_01_11 partition of orders for values from ('2026-01-11') to ('2026-01-12');
+		create constraint trigger no after insert on orders_2026_01_10 deferrable initially deferred for each row execute function no();
+		create constraint trigger no after insert on orders_2026_01_11 deferrable initially deferred for each row execute function no()"
+	dst "drop trigger no on orders_2026_01_11"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	dst "drop trigger no on orders_2026_01_10"
+	if [ "$(dst "select count(*) from orders")" = 0 ]; then
+		dst "create constraint trigger no after insert on orders_2026_01_11 deferrable initially deferred for each row execute function no()"
+		expect_exit 1 "$TDISPATCH" --from orders job.ini
+		dst "drop trigger no on orders_2026_01_11"
+	fi
+	[ "$(dst "select count(*) from orders")" -gt 0 ] || fail "no lane was ahead"
+	expect_eq "$(dst "select count(distinct upto) from tdispatch.slice")" 2
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set part_method=monthly
+	expect_match err 'is copied in a part of the lanes'
+	from --set lanes=1 --set from_slice=8192
+	same_content
+}
+
+case_other_number_of_lanes() {
+	slow_pair lanes=2
+	start --from orders job.ini
+	within 20 some_rows 200
+	kill -INT "$PID"
+	expect_end 1 20
+	from --set lanes=3
+	same_content
+	expect_eq "$(marks)" "0 end, 1 end, 2 end"
+}
+
+stopped_in_the_middle() {
+	slow_pair "$@"
+	start --from orders job.ini
+	within 20 some_rows 200
+	kill -INT "$PID"
+	expect_end 1 20
+}
+
+case_rewritten_table_is_told() {
+	stopped_in_the_middle
+	src "vacuum full orders"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'lost position: public.orders was rewritten'
+	expect_match err '\-\-reset'
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	expect_match out 'forgot how far the copies of consumer job are, of 1 table'
+	dst "truncate orders"
+	from
+	same_content
+	src "truncate orders"
+	from
+	expect_match err 'WARNING.* was rewritten since it was copied'
+}
+
+case_another_table_of_that_name() {
+	stopped_in_the_middle
+	src "alter table orders rename to was; create table orders (like was)"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'lost position: public.orders is another table'
+	TABLE=was from
+	same_content orders was
+}
+
+case_another_where_is_told() {
+	stopped_in_the_middle
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "from_where=id > 5"
+	expect_match err 'with another from_where or from_key'
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "from_key=id"
+	expect_match err 'with another from_where or from_key'
+	from
+	same_content
+}
+
+case_two_at_the_same_time() {
+	slow_pair
+	start --from orders job.ini --set pidfile=other.pid
+	within 20 some_rows 100
+	from
+	expect_end 0 60
+	same_content
+}
+
+# ---- snapshots
+
+case_snapshot_of_the_table() {
+	slow_pair
+	start --from orders job.ini
+	within 20 some_rows 200
+	src "insert into orders select i, '2026-01-20', 'late' from generate_series(2001, 3000) i; delete from orders where id between 1400 and 1500"
+	expect_end 0 60
+	expect_eq "$(distinct_rows)" 1500
+}
+
+case_snapshot_of_each_slice() {
+	slow_pair from_snapshot=slice
+	start --from orders job.ini
+	within 20 some_rows 200
+	src "update orders set note = 'gone' where id > 1450; delete from orders where id between 1400 and 1450"
+	expect_eq "$(src "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and application_name like 'tdispatch%' and query like '%export%'")" 0
+	expect_end 0 60
+	expect_eq "$(dst "select count(*) from orders where id between 1400 and 1450")" 0
+}
+
+# An error closes the reader, and not the holder.
+case_snapshot_survives_an_error() {
+	slow_pair
+	start --from orders job.ini
+	within 20 some_rows 200
+	src "insert into orders select i, '2026-01-20', 'late' from generate_series(2001, 3000) i"
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()" >/dev/null
+	expect_end 0 60
+	expect_eq "$(distinct_rows)" 1500
+}
+
+# ---- a queue follows
+
+# queued_pair KEY=VALUE...: 1500 orders that are older than the trigger, and a slow target.
+queued_pair() {
+	orders_pair from_table=orders from_slice=8192 "part_template=$PARTITION_OF $SLOW" "$@"
+	slow_target 0.002
+	src "alter table orders disable trigger to_queue"
+	fill 1 1500
+	src "alter table orders enable trigger to_queue"
+}
+
+# write N: orders one by one, two in a transaction that lasts a while; what each session writes it
+# counts in its own thousands.
+write() {
+	local i
+	for i in $(seq 1 2 40); do
+		src "begin; insert into orders values ($1 * 1000 + $i, '2026-01-11', 'w'); select pg_sleep(0.1);
+			insert into orders values ($1 * 1000 + $i + 1, '2026-01-12', 'w'); commit" >/dev/null || return 0
+		[ "$1" != 5 ] || tick q >/dev/null
+	done
+}
+
+case_queue_goes_on_after_the_copy() {
+	local n
+	queued_pair
+	for n in 5 6 7; do
+		write $n &
+		STARTED+=($!)
+	done
+	sleep 0.3
+	start job.ini
+	for n in "${STARTED[@]:0:3}"; do
+		wait "$n"
+	done
+	tick q
+	within 40 dst_gives 1620 "select count(*) from orders"
+	expect_match bg.err 'the copy is complete: on to queue q'
+	expect_rows 1620
+	same_content
+	src "insert into orders values (9001, '2026-01-12', 'w')"
+	tick q
+	within 20 dst_gives 1621 "select count(*) from orders"
+	src "insert into orders values (9002, '2026-01-12', 'w')"
+	tick q
+	within 20 dst_gives 1622 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 10
+	expect_match bg.err 'all that the copy saw is behind'
+	expect_eq "$(dst "select count(*) from tdispatch.slice where source like 'queue%'")" 0
+	same_content
+}
+
+case_copy_first_then_the_daemon() {
+	queued_pair
+	src "insert into orders values (2001, '2026-01-11', 'both')"
+	tick q
+	from
+	expect_rows 1501
+	sed -i /^from_/d job.ini
+	src "insert into orders values (2002, '2026-01-11', 'event')"
+	tick q
+	once
+	same_content
+	expect_rows 1502
+}
+
+# In log mode: rows that were written since are in the table and in the queue.
+case_copy_beside_a_queue_is_not_resumed() {
+	queued_pair
+	start job.ini
+	within 20 some_rows 200
+	kill -9 "$PID"
+	within 10 idle_target
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'was ended before it was complete, and cannot go on under another snapshot'
+	src "insert into orders values (3001, '2026-01-11', 'event')"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini --set from_table= --set retry_limit=1
+	expect_match err 'the copy of a table that comes before queue q is not complete'
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate orders"
+	from
+	same_content
+}
+
+case_consumer_that_has_loaded_copies_nothing() {
+	queued_pair
+	event I:id 'id=1&day=2026-01-10&note=x' >/dev/null
+	tick q
+	once --set from_table=
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'consumer job has loaded from queue q already'
+	expect_exit 2 "$TDISPATCH" --from orders job.ini --set from_snapshot=slice
+	expect_match err 'from_snapshot'
+	dst "truncate orders"
+	from --set queue_name=
+	same_content
+}
+
+# ---- bad rows
+
+bad_rows() {
+	table_pair "$@"
+	fill 1 600
+	src "update orders set day = null where id = 17; update orders set note = 'bad' where id = 250"
+	dst "alter table orders add check (note <> 'bad')"
+}
+
+case_bad_row_is_named() {
+	bad_rows
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err "row \([0-9]+,[0-9]+\) of public.orders: column day is NULL"
+	expect_match err 'on_error = dead_letter'
+	src "delete from orders where day is null"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err "row \([0-9]+,[0-9]+\) of public.orders, partition orders_2026_01_1[0-2].*violates check"
+	src "delete from orders where note = 'bad'"
+	from
+	same_content
+}
+
+case_bad_rows_are_kept() {
+	bad_rows on_error=dead_letter
+	from
+	expect_rows 598
+	expect_eq "$(dst "select string_agg((ev_data::json->>'id') || ' ' || ev_extra1 || ' ' || (ev_extra3 ~ '^[(][0-9]+,[0-9]+[)]\$'), ', ' order by ev_id) from tdispatch.dead_letter")" \
+		"17 public.orders true, 250 public.orders true"
+	expect_match err 'rows? went to tdispatch.dead_letter'
+	dst "alter table orders drop constraint orders_note_check; update tdispatch.dead_letter set ev_data = replace(ev_data, 'null', '\"2026-01-12\"')"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_rows 600
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 0
+}
+
+case_bad_rows_are_skipped() {
+	bad_rows on_error=skip lanes=2 from_key=id
+	from
+	expect_rows 598
+	expect_match err 'skipped'
+}
+
+# ---- other keys
+
+# The rows of the table are as they are: nothing is merged.
+case_keep_latest() {
+	table_pair row_mode=keep_latest row_key=id
+	fill 1 600
+	from --verify
+	same_content
+}
+
+case_partitions_of_values_and_zones() {
+	table_pair part_field=note part_method=list "part_template=create table _DEST_TABLE () inherits (_PARENT);"
+	dst "drop table orders; create table orders (id int, day date, note text)"
+	src "insert into orders select i, '2026-01-10', (array['EE', 'LV', 'LT'])[1 + i % 3] from generate_series(1, 300) i"
+	from
+	same_content
+	expect_eq "$(partitions)" "orders_EE orders_LT orders_LV"
+	dst "delete from tdispatch.slice; truncate orders"
+	from --set part_field=id --set "part_method=number 100"
+	same_content
+	expect_eq "$(dst "select count(*) from orders_100")" 100
+	src "alter table orders alter day type timestamptz using '2026-03-28 23:30+00'"
+	dst "delete from tdispatch.slice; truncate orders; alter table orders alter day type timestamptz"
+	from --set part_field=day --set part_method=daily --set part_timezone=Europe/Berlin
+	expect_eq "$(dst "select count(*) from orders_2026_03_29")" 300
+}
+
+# ---- before and while
+
+case_dry_run() {
+	table_pair "part_template=$ATTACH"
+	fill 1 300
+	src "analyze orders; insert into orders values (301, null, 'x')"
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out 'table public.orders: 1 table with rows, 0 MB, about 300 rows'
+	expect_match out '  orders_2026_01_11: 100 rows.*'
+	expect_match out 'attach partition'
+	expect_match out '1 row that has no place'
+	expect_match out 'One snapshot is held for all of the copy, at least for 0:00:0'
+	expect_eq "$(partitions)" ""
+	expect_eq "$(dst "select count(*) from tdispatch.slice")" 0
+	src "delete from orders where day is null"
+	expect_exit 0 "$TDISPATCH" --from orders --dry-run job.ini --set from_snapshot=slice
+	expect_match out 'Each slice has a snapshot of its own'
+	src "create view seen as select * from orders"
+	expect_exit 0 "$TDISPATCH" --from seen --dry-run job.ini --set from_key=id
+	expect_match out '  orders_2026_01_11: 100 rows'
+}
+
+case_dry_run_of_a_sample() {
+	table_pair
+	src "insert into orders select i, date '2026-01-10' + i % 3, 'n' from generate_series(1, 1000000) i; analyze orders"
+	expect_exit 0 "$TDISPATCH" --from orders --dry-run job.ini
+	expect_match out 'sample of (19|20)[.][0-9]+ % of its blocks'
+	expect_match out '  orders_2026_01_11: [0-9]{5} rows'
+}
+
+case_progress() {
+	slow_pair
+	src "analyze orders"
+	from --progress json
+	expect_match out '"type":"progress".*"seconds_left":[0-9]+,.*"bytes":[0-9]+,"bytes_total":[0-9]+'
+	expect_match out '"type":"summary","end":"done",.*"events":1500,.*"rows":1500'
+	expect_eq "$(tail -n 2 out | head -n 1 | grep -o '"bytes_total":[0-9]*')" "$(head -n 1 out | grep -o '"bytes_total":[0-9]*')"
+}
+
+# ---- README's recipe, for other tables than a plain one
+
+# old_orders SQL: makes orders of 900 rows by this SQL, in one database with the new table.
+old_orders() {
+	new_pair "$CASE"
+	DST=$SRC
+	src "create table customers (id int primary key); insert into customers select generate_series(1, 9); $1;
+		insert into orders (id, day, customer, note) select i, date '2026-01-01' + i % 90, 1 + i % 9, 'n' || i from generate_series(1, 900) i;
+		create table items (id int, order_id int)"
+	config queue_name= from_table=orders_old part_method=monthly "part_template=$ATTACH" src_db="dbname=$SRC" dst_db="dbname=$SRC"
+}
+
+COLUMNS="id int, day date, customer int references customers, note text"
+
+# repartition COLUMNS: splits orders by month; drops the old one.
+repartition() {
+	local old
+	old=$(content "$SRC" orders)
+	src "alter table orders rename to orders_old;
+		create table orders (like orders_old including defaults $1, foreign key (customer) references customers) partition by range (day)"
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 0 "$TDISPATCH" --from orders_old --verify job.ini
+	expect_eq "$(partitions)" "orders_2026_01 orders_2026_02 orders_2026_03"
+	expect_eq "$(content "$SRC" orders)" "$old"
+	src "${2:-drop table orders_old cascade}"
+	src "insert into orders (id, day, customer, note) values (1001, '2026-03-01', 2, 'new')"
+}
+
+case_recipe_for_inheritance() {
+	old_orders "create table orders ($COLUMNS);
+		create table orders_child (check (day < '2026-02-01')) inherits (orders);
+		create function spread() returns trigger language plpgsql as \$\$ begin
+			if new.day < '2026-02-01' then insert into orders_child values (new.*); return null; end if; return new; end \$\$;
+		create trigger spread before insert on orders for each row execute function spread()"
+	repartition ""
+}
+
+case_recipe_for_declarative_partitions() {
+	old_orders "create table orders ($COLUMNS) partition by hash (id);
+		create table orders_a partition of orders for values with (modulus 2, remainder 0);
+		create table orders_b partition of orders for values with (modulus 2, remainder 1)"
+	repartition ""
+}
+
+case_recipe_for_keys_and_generated_columns() {
+	old_orders "create table orders (id int generated by default as identity primary key, day date, customer int references customers,
+		note text, upper_note text generated always as (upper(note)) stored, nr serial)"
+	src "alter table items add foreign key (order_id) references orders (id)"
+	repartition "including generated" "alter sequence orders_nr_seq owned by orders.nr; drop table orders_old cascade"
+	expect_eq "$(src "select upper_note || nr from orders where id = 1001")" NEW901
+}
+
+# ---- verified
+
+case_verify() {
+	table_pair lanes=2
+	fill 1 900
+	from --verify
+	same_content
+	expect_match err 'verified'
+}
+
+case_verify_finds_a_change() {
+	table_pair
+	fill 1 900
+	dst "create table orders_2026_01_10 partition of orders for values from ('2026-01-10') to ('2026-01-11');
+		create function change() returns trigger language plpgsql as \$\$ begin new.note = 'x'; return new; end \$\$;
+		create trigger change before insert on orders_2026_01_10 for each row when (new.id = 300) execute function change()"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --verify
+	expect_match err 'orders_2026_01_10 got [0-9]+ rows, and their values are not'
+	expect_eq "$(dst "select count(*) from orders where id = 300")" 0
+}
+
+case_verify_with_dead_letters() {
+	bad_rows on_error=dead_letter
+	from --verify
+	expect_rows 598
+}
+
+run_cases

@@ -1,0 +1,129 @@
+/*
+ * Tests of resume.c: what the lanes' marks of a table say, in every order in which a kill can leave
+ * them.
+ *
+ * Linked with: pg/judge.c
+ */
+#include "../../base/buf.c"
+#include "../../pg/resume.c"
+#include "unit.h"
+
+/* "load 01 from 10 to 20", "lanes 2 from 10", "done", "lost". */
+static void verdict_text(const struct resume_verdict *v, char *text, size_t size)
+{
+	static const char *const kind[] = {
+		[RESUME_LOAD] = "load", [RESUME_LANES] = "lanes", [RESUME_DONE] = "done",
+		[RESUME_LOST] = "lost",
+	};
+	int at = snprintf(text, size, "%s", kind[v->kind]);
+
+	if (v->kind == RESUME_LANES)
+		at += snprintf(text + at, size - (size_t)at, " %zu", v->lanes);
+	if (v->kind == RESUME_LOAD)
+		text[at++] = ' ';
+	for (size_t i = 0; i < v->lanes && v->kind == RESUME_LOAD; i++)
+		if (v->loads[i])
+			text[at++] = (char)('0' + i);
+	text[at] = 0;
+	if (v->kind == RESUME_LOAD || v->kind == RESUME_LANES)
+		snprintf(text + at, size - (size_t)at, " from %s%s%s", v->from, v->to ? " to " : "",
+			v->to ? v->to : "");
+	if (v->kind == RESUME_DONE && v->rewritten)
+		snprintf(text + at, size - (size_t)at, " rewritten");
+}
+
+#define OID 500
+#define FILENODE 600
+
+/* The table is OID, FILENODE, and the config has two lanes. NULL: the lane has no mark. */
+static const struct {
+	const char *name, *wanted;
+	int64_t oid, filenode, lanes;
+	const char *lane0, *lane1;
+	const char *where;              /* of the run before; NULL: the same */
+	bool by_key;
+} cases[] = {
+	{ "never begun", "lanes 2 from ", OID, FILENODE, 2, .lane0 = NULL, .lane1 = NULL },
+	{ "begun, nothing copied", "load 01 from ", OID, FILENODE, 2, .lane0 = "", .lane1 = "" },
+	{ "both at a slice's end", "load 01 from 10", OID, FILENODE, 2,
+		.lane0 = "10", .lane1 = "10" },
+	{ "lane 1 is ahead", "load 0 from 10 to 20", OID, FILENODE, 2,
+		.lane0 = "10", .lane1 = "20" },
+	{ "lane 1 is ahead, from the beginning", "load 0 from  to 10", OID, FILENODE, 2,
+		.lane0 = "", .lane1 = "10" },
+	{ "lane 1 is ahead, to the end", "load 0 from 10 to end", OID, FILENODE, 2,
+		.lane0 = "10", .lane1 = "end" },
+	{ "both at the end", "done", OID, FILENODE, 2, .lane0 = "end", .lane1 = "end" },
+	{ "lane 0 at the end is the table's end", "done", OID, FILENODE, 1,
+		.lane0 = "end", .lane1 = NULL },
+	{ "another number of lanes", "lanes 2 from 10", OID, FILENODE, 1,
+		.lane0 = "10", .lane1 = NULL },
+	{ "another number, to be changed after the slice", "load 0 from 10 to 20", OID, FILENODE, 3,
+		.lane0 = "10", .lane1 = "20" },
+	{ "a lane has no mark", "lost", OID, FILENODE, 2, .lane0 = "10", .lane1 = NULL },
+	{ "rewritten", "lost", OID, FILENODE + 1, 2, .lane0 = "10", .lane1 = "10" },
+	{ "rewritten after the end", "done rewritten", OID, FILENODE + 1, 2,
+		.lane0 = "end", .lane1 = "end" },
+	{ "another table of that name", "lost", OID + 1, FILENODE, 2,
+		.lane0 = "10", .lane1 = "10" },
+	{ "another table of that name, at its end", "lost", OID + 1, FILENODE, 2,
+		.lane0 = "end", .lane1 = "end" },
+	{ "another from_where", "lost", OID, FILENODE, 2,
+		.lane0 = "10", .lane1 = "10", .where = "x" },
+	{ "another from_where after the end", "done", OID, FILENODE, 2,
+		.lane0 = "end", .lane1 = "end",
+		.where = "x" },
+	{ "by a key", "load 01 from =10", OID, FILENODE, 2,
+		.lane0 = "=10", .lane1 = "=10", .by_key = true },
+	{ "by a key now", "lost", OID, FILENODE, 2, .lane0 = "10", .lane1 = "10", .by_key = true },
+	{ "by a key then", "lost", OID, FILENODE, 2, .lane0 = "=10", .lane1 = "=10" },
+};
+
+static struct mark mark_of(size_t i, int64_t lane, const struct conf *c, const char *upto)
+{
+	return (struct mark){
+		.source = "public.t", .oid = cases[i].oid, .filenode = cases[i].filenode,
+		.lanes = cases[i].lanes, .lane = lane, .where = resume_where(c),
+		.rule = judge_rule(c, (size_t)cases[i].lanes), .upto = (char *)(uintptr_t)upto,
+	};
+}
+
+static struct resume_verdict judge_case(size_t i, const struct conf *conf)
+{
+	struct conf then = *conf;
+	struct mark at[3];
+	struct marks marks = { .at = at };
+	const struct slice_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
+
+	then.from_where = (char *)(uintptr_t)cases[i].where;
+	if (cases[i].lane0)
+		at[marks.n++] = mark_of(i, 0, &then, cases[i].lane0);
+	if (cases[i].lane1)
+		at[marks.n++] = mark_of(i, 1, &then, cases[i].lane1);
+	if (cases[i].lanes == 3)
+		at[marks.n++] = mark_of(i, 2, &then, cases[i].lane1);
+	return resume_judge(conf, &marks, &table, cases[i].by_key);
+}
+
+int main(void)
+{
+	struct conf conf = { .lanes = 2, .dest.table = span_of("orders") };
+	char text[100];
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct resume_verdict v = judge_case(i, &conf);
+		verdict_text(&v, text, sizeof text);
+		check_str(cases[i].name, text, cases[i].wanted);
+	}
+
+	/* what a lane that is ahead has depends on the rule of its run */
+	struct conf then = conf;
+	then.dest.table = span_of("others");
+	struct mark at[] = { mark_of(3, 0, &then, "10"), mark_of(3, 1, &then, "20") };
+	const struct marks marks = { .at = at, .n = 2 };
+	const struct slice_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
+	struct resume_verdict v = resume_judge(&conf, &marks, &table, false);
+	verdict_text(&v, text, sizeof text);
+	check_str("ahead by another rule", text, "lost");
+	return unit_end();
+}
