@@ -287,6 +287,8 @@ class History:
             if not self.part_in_key and self.maybe(self.p_bad):
                 return pick(bad)
             return pick(DAYS) + pick(PART_TYPES[self.part_type][2])
+        if column == "v" and self.maybe(0.01):
+            return pick("xyz") * pick([5000, 70000])
         good, bad = COLUMNS[column][2:] if column != "late" else (["1", "2"], [])
         if bad and self.maybe(self.poison):
             return pick(bad)
@@ -323,7 +325,7 @@ class History:
         op = self.chance.choice("IUUUD") if self.maybe(0.95) or self.mode == "log" else self.chance.choice(["X", "UPDATE", "i"])
         new, old = self.row(), "null"
         for column in self.columns:
-            if self.all_columns and column != "r" and self.maybe(0.1):
+            if (self.all_columns or self.on_missing != "error") and column != "r" and self.maybe(0.1):
                 del new[column]
         if op == "U" and self.backup:
             old = hstore(self.row() | {c: new[c] for c in self.key_columns()})
@@ -331,6 +333,13 @@ class History:
             new[self.chance.choice(list(self.keys))] = None
         pkey = "null" if self.format == "json" else quoted(",".join(self.key_columns()))
         return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {old}, '{self.source}', {pkey})")
+
+    def lose(self):
+        """The target loses rows, behind the program's back."""
+        key = self.to("id")
+        gone = f"{key} = {quoted(self.value('id'))}::{self.keys['id']}"
+        return (f"delete from {self.target} where {gone}; delete from {self.rows} where {gone};"
+                f" update model.history set current = false where name = '{self.name}'")
 
     def operation(self):
         if self.wild:

@@ -247,12 +247,56 @@ create function model.compare_source(h model.history) returns setof text languag
 	with c as (
 		select c ->> 'dst' dst, replace(model.value(c), '$1', 'hstore(s)') expr
 		from jsonb_array_elements(h.columns) with ordinality x (c, n)
-		where left(c ->> 'src', 1) <> '_' and c ->> 'dst' = any (h.told) order by n
+		where left(c ->> 'src', 1) <> '_' and c ->> 'src' not in ('late', 'lacking') order by n
 	)
 	select model.differ('by the source the model of ' || h.name,
 		format('select model.part(h, hstore(s)), %s from %s s, model.history h where h.name = %L', string_agg(expr, ', '), h.source, h.name),
 		format('select part, %s from %s', model.list(array_agg(dst)), h.rows))
 	from c
+$$;
+
+-- May a letter of keep_latest be replayed? Its key's row must be there, and tell that it is older.
+create function model.is_older(h model.history, e model.truth) returns bool language plpgsql as $$
+declare
+	older bool;
+begin
+	if h.mode <> 'keep_latest' or not 'w_evid' = any (h.told) then
+		return h.mode <> 'keep_latest';
+	end if;
+	execute format('select coalesce(bool_and(w_evid < $2.ev_id), false) from %s where %s', h.rows, model.key_is(h))
+		into older using e.row, e;
+	return older;
+end $$;
+
+-- Dead letters that --replay has written, and those that it has not; returns what is wrong.
+create function model.replay(went bigint[], stayed bigint[]) returns setof text language plpgsql as $$
+declare
+	h model.history;
+	e model.truth;
+	may bool;
+begin
+	for e in select * from model.truth where ev_id = any (went || stayed) order by ev_id loop
+		select * into h from model.history where name = e.history;
+		may := model.fault(h, e) is null and model.is_older(h, e);
+		if may and e.ev_id = any (stayed) and (not h.backup or e.op <> 'U' or model.was_placed(h, e)) then
+			return next format('%s event %s (%s) was not replayed', h.name, e.ev_id, e.op);
+		elsif not may and e.ev_id = any (went) then
+			return next format('%s event %s (%s) was replayed, and must not', h.name, e.ev_id, e.op);
+		elsif e.ev_id = any (went) then
+			perform model.act(h, e);
+		end if;
+	end loop;
+	for h in select * from model.history order by name loop
+		return query select model.compare(h);
+	end loop;
+end $$;
+
+-- What a world had, for the report.
+create function model.counts() returns table (what text, n bigint) language sql as $$
+	select 'events', count(*) from model.truth union all
+	select 'moves', count(*) from model.truth e join model.history h on h.name = e.history
+		where e.op = 'U' and e.old is not null and h.mode = 'keep_latest' and model.was_placed(h, e) and model.was_placed(h, (e.ev_id, e.history, e.op, e.row, e.old, e.at, e.txid, e.done)::model.truth) and model.part(h, e.old) <> model.part(h, e.row) union all
+	select 'histories of ' || mode, count(*) from model.history group by mode
 $$;
 
 -- After a batch: what is wrong with any history.

@@ -96,6 +96,8 @@ class World:
             select pgq.unregister_consumer('{self.queue}', '{self.consumer}');
             select pgq.drop_queue('{self.queue}');
             delete from pgq_ext.completed_tick where consumer_id = '{self.consumer}';""")
+        if self.on_error != "skip":
+            self.sql("delete from tdispatch.dead_letter where consumer = %s", (self.consumer,))
         self.conn.close()
 
     # ---- the source
@@ -141,18 +143,18 @@ class World:
         with open(self.output(), "w", encoding="utf-8") as file:
             return subprocess.Popen(self.command(*args), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=ENVIRONMENT)
 
-    def finish(self, process, *args):
-        """It ends by itself, well."""
+    def finish(self, process, *args, code=0):
+        """It ends by itself, with this code."""
         try:
-            code = process.wait(MOST_SECONDS)
+            ended = process.wait(MOST_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            code = f"no end in {MOST_SECONDS} s"
+            ended = f"no end in {MOST_SECONDS} s"
         text = self.output().read_text(encoding="utf-8", errors="replace")
-        if code != 0 or re.search("Sanitizer|runtime error", text):
+        if ended != code or re.search("Sanitizer|runtime error", text):
             errors = [line for line in text.splitlines() if re.search("ERROR|tdispatch:|Sanitizer|runtime error", line)]
-            raise Wrong(f"{' '.join(args)} ended with {code}: {(errors or [text])[-1][:500]}")
+            raise Wrong(f"{' '.join(args)} ended with {ended}, not {code}: {(errors or [text])[-1][:500]}")
         return text
 
     def run(self, *args):
@@ -168,7 +170,7 @@ class World:
                 self.count("kills")
 
     def load(self):
-        """All that is pending; returns the events that were left out."""
+        """All that is pending; returns the events that were left out, and only now."""
         if self.on_error != "skip" and self.maybe(0.3):
             self.kill_some()
         args = ["--once"] + ["--verify"] * self.maybe(0.15)
@@ -178,13 +180,18 @@ class World:
         if self.on_error == "skip":
             rows = re.findall(r"WARNING \S+ event (\d+) of batch \d+ skipped(.*)", text)
         else:
-            rows = self.sql("delete from tdispatch.dead_letter where consumer = %s returning ev_id, message", (self.consumer,))
-        for row in rows:
-            self.note(f"-- left out: {row[0]} {row[1]}")
-        return {int(row[0]) for row in rows}
+            rows = self.sql("select ev_id, message from tdispatch.dead_letter where consumer = %s", (self.consumer,))
+        new = {int(id): message for id, message in rows if int(id) not in self.letters}
+        for id, message in new.items():
+            self.note(f"-- left out: {id} {message}")
+        self.letters.update(new)
+        return set(new)
 
     def judge(self, letters, when):
-        faults = self.sql("select * from model.judge(%s::bigint[])", (list(letters),))
+        self.expect_none(self.sql("select * from model.judge(%s::bigint[])", (list(letters),)), when)
+
+    @staticmethod
+    def expect_none(faults, when):
         if faults:
             raise Wrong(f"{when}: " + "; ".join(row[0] for row in faults[:4]))
 
@@ -193,33 +200,64 @@ class World:
     def step(self):
         ticks = self.chance.choice([1, 1, 1, 2, 3])
         position = self.sql("select last_tick from pgq.get_consumer_info(%s, %s)", (self.queue, self.consumer))[0][0]
-        events = self.sql("select count(*) from model.truth")[0][0]
         self.produce(ticks)
         letters = self.load()
-        self.count("batches")
+        self.count("runs")
         self.count("letters", len(letters))
-        self.count("events", self.sql("select count(*) from model.truth")[0][0] - events)
         self.judge(letters, "after a batch")
         if self.modes == ["keep_latest"] and self.maybe(0.4) and (ticks == 1 or not letters):
-            self.twice(position)
+            self.twice(position, letters)
 
-    def twice(self, position):
+    def twice(self, position, letters):
         self.note(f"-- twice: from tick {position}")
         self.sql("select pgq.register_consumer_at(%s, %s, %s)", (self.queue, self.consumer, position))
         self.sql("delete from pgq_ext.completed_tick where consumer_id = %s", (self.consumer,))
+        if self.on_error != "skip":
+            self.sql("delete from tdispatch.dead_letter where consumer = %s and ev_id = any(%s)", (self.consumer, list(letters)))
+        self.letters -= letters
         self.judge(self.load(), "after the same batch again")
         self.count("batches that came twice")
 
-    def touch(self):
-        """What only the target has returns to its default with the next version of a row."""
+    def meddle(self):
+        """What only the target has returns to its default with the next version of a row. A row that is
+        not there does not matter."""
         for history in self.histories:
             if self.maybe(0.3):
                 self.execute(f"update {history.target} set note = 'touched'; update {history.rows} set note = 'touched'")
+            if self.maybe(0.1):
+                self.execute(history.lose())
+
+    def mend(self):
+        """The target accepts what its constraints refused."""
+        self.execute(f"""
+            insert into {self.schema}_to.numbered values (13);
+            do $$ declare c record; begin
+                for c in select conrelid::regclass t, conname from pg_constraint where contype = 'c' and conislocal
+                    and connamespace::regnamespace::text like '{self.schema}\\_%' and pg_get_constraintdef(oid) like '%<> 13%' loop
+                    execute format('alter table %s drop constraint if exists %I', c.t, c.conname);
+                end loop;
+            end $$""")
+
+    def replay(self):
+        self.mend()
+        process = self.start("--replay")
+        process.wait(MOST_SECONDS)
+        stayed = {row[0] for row in self.sql("select ev_id from tdispatch.dead_letter where consumer = %s", (self.consumer,))}
+        self.finish(process, "--replay", code=1 if stayed else 0)
+        went = self.letters - stayed
+        self.note(f"-- replayed: {sorted(went)}, not {sorted(stayed)}")
+        self.expect_none(self.sql("select * from model.replay(%s::bigint[], %s::bigint[])", (list(went), list(stayed))), "after --replay")
+        self.count("letters replayed", len(went))
+        self.count("letters that stayed", len(stayed))
 
     def play(self):
         self.create()
         for _ in range(self.chance.randint(3, 6)):
             self.step()
-            self.touch()
-        self.drop()
+            self.meddle()
+        if self.on_error != "skip" and self.letters and self.maybe(0.7):
+            self.replay()
+        for what, n in self.sql("select * from model.counts()"):
+            self.count(what, n)
         self.count("histories", len(self.histories))
+        self.drop()
