@@ -10,7 +10,7 @@ import re
 DAYS = ["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-28", "2025-12-31", "2026-01-01"]
 TEXTS = ["", "a", " b ", "tab\there", "new\nline", "back\\slash", "\\N", "\\.", "%41&x=y+z", "ünï 漢字", "'quoted\"", "\r", "\x01", "NULL"]
 KEYS = {
-    "int8": ["1", "2", "3", "4", "5", "-9223372036854775808"],
+    "int8": ["1", "2", "3", "4", "5", "120", "333", "-9223372036854775808"],
     "text": ["a", "", " ", "A", "a b&c=%41", "\\N", "ключ"],
     "uuid": ["00000000-0000-0000-0000-00000000000%d" % n for n in range(5)],
     "date": DAYS[:5],
@@ -37,8 +37,11 @@ PART_TYPES = {      # of part_field: at the source, in the target, what may foll
     "timestamptz": ("timestamptz", "timestamptz", [" 00:00:00+00", " 23:59:59.999999+00", " 00:30:00+02", " 23:00:00-03:30"]),
     "text": ("text", "date", [""]),
 }
+ALONE = {"late": "int4", "made": "text"}     # columns that only some sources have
 BAD_DAYS = [None, "soon", "2026-02-30"]
-WORDS = {"_OP": "text", "_EVID": "int8", "_EVTIME": "timestamptz", "_TXID": "int8", "_TABLE": "text"}
+# word: type, and its column in the target
+WORDS = {"_OP": ("text", "op"), "_EVID": ("int8", "ev_id"), "_EVTIME": ("timestamptz", "changed_at"), "_TXID": ("int8", "ev_txid"),
+         "_TABLE": ("text", "of_table")}
 ZONES = ["UTC", "Asia/Kolkata", "America/St_Johns"]
 
 
@@ -101,7 +104,9 @@ class History:
         self.renamed = {}
         all_of_it = [*self.keys, "p", *self.columns]
         if not self.all_columns:
-            self.renamed = {c: c + "_to" for c in all_of_it if self.maybe(0.4)}
+            self.renamed = {c: c + self.chance.choice(["_to", "_To"]) for c in all_of_it if self.maybe(0.4)}
+            if self.maybe(0.2):
+                self.renamed |= {"id": self.columns[0], self.columns[0]: "id"}
         if self.maybe(0.2):
             self.skipped = [self.chance.choice(self.columns)]
         if self.template in ("inherits", None) and not self.part_in_key and self.maybe(0.2):
@@ -113,7 +118,8 @@ class History:
     def invent_target(self):
         self.check = self.chance.choice([None, "parent", "partition", "reference"])
         self.identity_key = self.template is None and self.keys["id"] == "int8" and self.maybe(0.5)
-        self.generated = self.maybe(0.3)
+        self.generated = self.maybe(0.4)
+        self.beside = ["made"] if self.generated and self.all_columns and self.maybe(0.4) else []    # which the target generates
         self.numbered = self.maybe(0.3)     # a column of the target alone that a sequence fills
         self.primary = self.mode == "keep_latest" and self.maybe(0.6)
 
@@ -122,10 +128,16 @@ class History:
     def to(self, column):
         return self.renamed.get(column, column)
 
+    def name_of(self, column):
+        """The same, as SQL has it."""
+        return f'"{self.to(column)}"'
+
     def source_type(self, column):
         if column in self.keys:
             return self.keys[column]
-        return PART_TYPES[self.part_type][0] if column == "p" else "int4" if column == "late" else COLUMNS[column][0]
+        if column == "p":
+            return PART_TYPES[self.part_type][0]
+        return ALONE[column] if column in ALONE else COLUMNS[column][0]
 
     def target_type(self, column):
         if column in self.keys:
@@ -143,7 +155,7 @@ class History:
     def mapped(self):
         """What model.history holds of each column that is written."""
         plain = [{"src": c, "dst": self.to(c), "type": re.split("[ (]", self.target_type(c))[0]} for c in self.written()]
-        words = [{"src": w, "dst": "w" + w.lower(), "type": WORDS[w], "table": self.source} for w in self.words]
+        words = [{"src": w, "dst": WORDS[w][1], "type": WORDS[w][0], "table": self.source} for w in self.words]
         lacking = [{"src": "lacking", "dst": "lacking", "type": "int4"}] * self.lacking
         return plain + words + lacking
 
@@ -160,10 +172,10 @@ class History:
                 kind += " generated always as identity"
             if c["src"] in ("lacking", "late"):
                 kind += " default 7"
-            lines.append(f'{c["dst"]} {kind}')
+            lines.append(f'"{c["dst"]}" {kind}')
         lines.append("note text default 'untouched'")
         if self.generated:
-            key = self.to("id")
+            key = self.name_of("id")
             lines.append(f"made text generated always as (({key} is null)::text || 'x') stored")
         if self.numbered:
             lines.append(f"number int8 not null default nextval('{self.world.schema}_to.numbers')")
@@ -171,14 +183,14 @@ class History:
 
     def check_sql(self):
         if self.check and "c" in self.columns and "c" not in self.skipped:
-            column = self.to("c")
+            column = self.name_of("c")
             if self.check == "reference":
                 return f"foreign key ({column}) references {self.world.schema}_to.numbered (n)"
             return f"check ({column} <> 13)"
         return None
 
     def primary_sql(self):
-        return f"primary key ({', '.join(self.to(c) for c in self.key_columns())})" if self.primary else None
+        return f"primary key ({', '.join(self.name_of(c) for c in self.key_columns())})" if self.primary else None
 
     def primary_in_parent(self):
         return self.primary and (self.template is None or self.bounded() and self.part_in_key)
@@ -207,10 +219,10 @@ class History:
             lines.append(self.primary_sql())
         if self.check_sql() and (self.check == "parent" or not self.template or self.check == "reference" and self.template != "inherits"):
             lines.append(self.check_sql())
-        by = f" partition by range ({self.to('p')})" if self.bounded() else ""
+        by = f" partition by range ({self.name_of('p')})" if self.bounded() else ""
         probe = f"alter table {self.probe} add {self.check_sql()};" if self.check_sql() else ""
         including = "including defaults including generated including identity"
-        free = "".join(f"alter table {self.rows} alter {self.to(c)} drop not null;" for c in self.columns
+        free = "".join(f"alter table {self.rows} alter {self.name_of(c)} drop not null;" for c in self.columns
                        if c == "r" and c not in self.skipped)
         return f"""
             create table {self.target} ({', '.join(lines)}){by};
@@ -235,7 +247,7 @@ class History:
                 f" ({', '.join(map(quoted, listed))}, {', '.join(arrays)});")
 
     def create_source(self):
-        columns = [f"{c} {self.source_type(c)}" for c in [*self.keys, "p", *self.columns]]
+        columns = [f"{c} {self.source_type(c)}" for c in [*self.keys, "p", *self.columns, *self.beside]]
         function = "pgq.logutriga" if self.format == "urlencoded" else "pgq.jsontriga"
         args = f"'{self.world.queue}'" + ", 'backup'" * self.backup
         sequence = self.world.sequence
@@ -255,7 +267,7 @@ class History:
 
     def fields(self):
         items = ["*"] if self.all_columns else [c + (f":{self.to(c)}" if c in self.renamed else "") for c in [*self.keys, "p", *self.columns]]
-        items += [f"{w}:w{w.lower()}" for w in self.words] + ["lacking"] * self.lacking
+        items += [f"{w}:{WORDS[w][1]}" for w in self.words] + ["lacking"] * self.lacking
         return ", ".join(items)
 
     def section(self):
@@ -289,13 +301,13 @@ class History:
             return pick(DAYS) + pick(PART_TYPES[self.part_type][2])
         if column == "v" and self.maybe(0.01):
             return pick("xyz") * pick([5000, 70000])
-        good, bad = COLUMNS[column][2:] if column != "late" else (["1", "2"], [])
+        good, bad = COLUMNS[column][2:] if column not in ALONE else (["1", "2"], [])
         if bad and self.maybe(self.poison):
             return pick(bad)
         return None if column != "r" and self.maybe(0.2) else pick(good)
 
     def row(self):
-        return {c: self.value(c) for c in [*self.keys, "p", *self.columns] + ["late"] * self.added}
+        return {c: self.value(c) for c in [*self.keys, "p", *self.columns, *self.beside] + ["late"] * self.added}
 
     def is_key(self, row):
         return " and ".join(f"{c} = {quoted(row[c])}::{self.source_type(c)}" for c in self.key_columns())
@@ -321,6 +333,20 @@ class History:
         values = ", ".join(f"{quoted(v)}::{self.source_type(c)}" for c, v in row.items())
         return f"delete from {self.source} where {self.is_key(row)}; insert into {self.source} ({', '.join(row)}) values ({values})"
 
+    def many(self):
+        """Rows that a later statement of this kind moves."""
+        poison, self.poison = self.poison, 0
+        row = {c: quoted(v) + "::" + self.source_type(c) for c, v in self.row().items()}
+        self.poison = poison
+        row["id"] = "100 + i"
+        after = self.chance.choice(PART_TYPES[self.part_type][2])
+        days = ", ".join(quoted(day + after) for day in DAYS)
+        row["p"] = f"(array[{days}])[1 + (i + {self.chance.randint(0, 5)}) % 6]::{self.source_type('p')}"
+        free = ["p"] * (not self.part_in_key) + self.columns
+        again = ", ".join(f"{c} = excluded.{c}" for c in free)
+        return (f"insert into {self.source} ({', '.join(row)}) select {', '.join(row.values())} from generate_series(1, 300) i"
+                f" on conflict ({', '.join(self.key_columns())}) do update set {again}")
+
     def wild_event(self):
         op = self.chance.choice("IUUUD") if self.maybe(0.95) or self.mode == "log" else self.chance.choice(["X", "UPDATE", "i"])
         new, old = self.row(), "null"
@@ -336,7 +362,7 @@ class History:
 
     def lose(self):
         """The target loses rows, behind the program's back."""
-        key = self.to("id")
+        key = self.name_of("id")
         gone = f"{key} = {quoted(self.value('id'))}::{self.keys['id']}"
         return (f"delete from {self.target} where {gone}; delete from {self.rows} where {gone};"
                 f" update model.history set current = false where name = '{self.name}'")
@@ -349,4 +375,6 @@ class History:
             return f"alter table {self.source} add late int4"
         if self.truncates and self.maybe(0.03):
             return f"truncate {self.source}"
+        if self.keys["id"] in ("int8", "numeric") and self.maybe(0.01):
+            return self.many()
         return self.chance.choice([self.insert, self.insert, self.update, self.update, self.update, self.delete, self.anew])()

@@ -260,10 +260,10 @@ create function model.is_older(h model.history, e model.truth) returns bool lang
 declare
 	older bool;
 begin
-	if h.mode <> 'keep_latest' or not 'w_evid' = any (h.told) then
+	if h.mode <> 'keep_latest' or not 'ev_id' = any (h.told) then
 		return h.mode <> 'keep_latest';
 	end if;
-	execute format('select coalesce(bool_and(w_evid < $2.ev_id), false) from %s where %s', h.rows, model.key_is(h))
+	execute format('select coalesce(bool_and(ev_id < $2.ev_id), false) from %s where %s', h.rows, model.key_is(h))
 		into older using e.row, e;
 	return older;
 end $$;
