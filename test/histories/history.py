@@ -282,7 +282,7 @@ class History:
             values["event_types"] = ", ".join(self.ops)
         if self.mode != "log":
             values["row_mode"] = self.mode
-            if self.wild and self.format == "json" or self.maybe(0.1):
+            if self.mode == "keep_latest" and (self.wild and self.format == "json" or self.maybe(0.1)):
                 values["row_key"] = ", ".join(self.key_columns())
         name = self.source if self.maybe(0.7) else self.source + "*"
         return f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in values.items())
