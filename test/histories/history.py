@@ -83,9 +83,10 @@ class History:
         self.poison = pick([0, 0, 0.05, 0.2])
         self.invent_parts()
         self.truncates = self.maybe(0.2)
+        self.skips_truncates = self.maybe(0.7)
         self.late, self.added = not self.wild and self.maybe(0.3), False     # the source gets a column
         self.invent_fields()
-        self.ops = pick(["IUD"] * 5 + ["IU", "I", "ID"])
+        self.ops = pick([None] * 5 + ["IUD", "IU", "I", "ID"])
 
     def invent_parts(self):
         pick = self.chance.choice
@@ -237,7 +238,8 @@ class History:
         values = {
             "name": self.name, "source": None if self.wild else self.source, "mode": self.mode, "target": self.target, "rows": self.rows,
             "probe": self.probe, "columns": json.dumps(self.mapped()), "all_columns": self.all_columns,
-            "on_missing": self.on_missing, "ops": self.ops, "part_field": "p" if self.template else None,
+            "on_missing": self.on_missing, "ops": "{" + ",".join(self.ops) + "}" if self.ops else None,
+            "truncates": self.skips_truncates, "part_field": "p" if self.template else None,
             "part_method": self.part_method, "utc": self.world.utc, "backup": self.backup, "current": not stays,
         }
         listed = [None if v is None else str(v) for v in values.values()]
@@ -258,7 +260,7 @@ class History:
             create trigger b_truth after insert or update or delete on {self.source}
                 for each row execute function model.note('{sequence}', '{self.name}');
             create trigger a_truncate after truncate on {self.source} execute function {function}('{self.world.queue}');
-            create trigger b_truncate after truncate on {self.source} execute function model.truncated('{self.name}');"""
+            create trigger b_truncate after truncate on {self.source} execute function model.truncated('{sequence}', '{self.name}');"""
 
     def create(self):
         return self.create_target() + self.describe() + ("" if self.wild else self.create_source())
@@ -278,10 +280,11 @@ class History:
         }
         if not self.template:
             del values["part_method"], values["part_template"]
-        if self.ops != "IUD":
+        if self.ops:
             values["event_types"] = ", ".join(self.ops)
         if self.mode != "log":
             values["row_mode"] = self.mode
+            values["on_truncate"] = "skip" if self.skips_truncates else "error"
             if self.mode == "keep_latest" and (self.wild and self.format == "json" or self.maybe(0.1)):
                 values["row_key"] = ", ".join(self.key_columns())
         name = self.source if self.maybe(0.7) else self.source + "*"

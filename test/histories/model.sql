@@ -16,7 +16,8 @@ create table model.history (
 	keys text[] not null,   -- dst of the key's columns
 	all_columns bool not null,      -- fields has *: what the event lacks gets its default
 	on_missing text not null,
-	ops text not null,      -- event_types, as 'IUD'
+	ops text[],             -- event_types; null: all
+	truncates bool not null,        -- on_truncate = skip
 	part_field text,        -- null: not partitioned
 	part_method text,
 	utc bool not null,      -- part_timezone: UTC, else text
@@ -29,7 +30,7 @@ create table model.history (
 create table model.truth (
 	ev_id bigint primary key,
 	history text not null,
-	op text not null,
+	op text not null,       -- R: a truncate
 	old hstore,             -- of a U
 	row hstore not null,    -- of a D the old one
 	at timestamptz not null default now(),
@@ -54,7 +55,8 @@ end $$;
 
 create function model.truncated() returns trigger language plpgsql as $$
 begin
-	update model.history set current = false where name = tg_argv[0];
+	insert into model.truth values (currval(tg_argv[0]), tg_argv[1], 'R', null, '');
+	update model.history set current = false where name = tg_argv[1];
 	return null;
 end $$;
 
@@ -169,6 +171,9 @@ begin
 	if h.mode = 'keep_all' and e.op = 'D' then
 		return;
 	end if;
+	if e.op = 'R' and (h.mode = 'log' or h.truncates) then
+		return;
+	end if;
 	if h.mode <> 'log' and e.op not in ('I', 'U', 'D') then
 		raise data_exception using message = 'no such operation';
 	end if;
@@ -190,7 +195,7 @@ end $$;
 create function model.fault(h model.history, e model.truth) returns text language plpgsql as $$
 begin
 	perform model.act(h, e);
-	if h.mode <> 'keep_latest' or e.op <> 'D' then
+	if h.mode = 'keep_latest' and e.op in ('I', 'U') then
 		perform model.load(h, e, true);
 	end if;
 	raise exception using errcode = 'MODEL';
@@ -209,7 +214,7 @@ begin
 			if model.fault(h, e) is null and (not h.backup or e.op <> 'U' or model.was_placed(h, e)) then
 				return next format('%s event %s (%s) was left out, but is good', h.name, e.ev_id, e.op);
 			end if;
-		elsif strpos(h.ops, left(e.op, 1)) > 0 then
+		elsif h.ops is null or e.op = any (h.ops) then
 			begin
 				perform model.act(h, e);
 			exception when others then

@@ -71,8 +71,6 @@ class World:
             "on_error": self.on_error, "max_errors": 100000, "batch_min_events": self.chance.choice([0, 200000]),
             "event_order": self.chance.choice(["none", "none", "id"]), "retry_limit": 20, "exception_sleep": 0.2,
         }
-        if any(h.mode != "log" for h in self.histories):
-            values["on_truncate"] = "skip"
         lines = "".join(f"{k} = {v}\n" for k, v in values.items())
         return "[tdispatch]\n" + lines + "".join(h.section() for h in self.histories)
 
