@@ -9,7 +9,7 @@ import re
 
 DAYS = ["2026-01-30", "2026-01-31", "2026-02-01", "2026-02-28", "2025-12-31", "2026-01-01"]
 TEXTS = ["", "a", " b ", "tab\there", "new\nline", "back\\slash", "\\N", "\\.", "%41&x=y+z", "ünï 漢字", "'quoted\"", "\r", "\x01", "NULL"]
-KEYS = {
+KEYS = {             # of the key's columns
     "int8": ["1", "2", "3", "4", "5", "120", "333", "-9223372036854775808"],
     "text": ["a", "", " ", "A", "a b&c=%41", "\\N", "ключ"],
     "uuid": ["00000000-0000-0000-0000-00000000000%d" % n for n in range(5)],
@@ -17,6 +17,8 @@ KEYS = {
     "numeric": ["1", "1.00", "2.5", "-0.1", "2.50"],
     "timestamptz": ["2026-03-29 01:30:00+00", "2026-03-29 03:30:00+02", "2026-03-29 02:30:00.5+00", "1999-12-31 23:59:59.999999+00"],
 }
+# Values that are equal, and written in another way.
+EQUAL = {"1": "1.00", "2.5": "2.50", "-0.1": "-0.100", "2026-03-29 01:30:00+00": "2026-03-29 03:30:00+02"}
 # name: type at the source, type in the target, good values, bad ones. Constraints are added to some.
 COLUMNS = {
     "v": ("text", "text", TEXTS, []),
@@ -324,6 +326,8 @@ class History:
         row = self.row()
         free = [c for c in ["p"] * (not self.part_in_key) + self.columns + ["late"] * self.added if self.maybe(0.5)] or self.columns[:1]
         values = ", ".join(f"{c} = {quoted(row[c])}::{self.source_type(c)}" for c in free)
+        if self.keys["id"] == "numeric" and self.maybe(0.2):
+            values += ", id = round(id, 2)"
         where = "true" if self.maybe(0.1) else self.is_key(row)
         return f"update {self.source} set {values} where {where}"
 
@@ -357,7 +361,10 @@ class History:
             if (self.all_columns or self.on_missing != "error") and column != "r" and self.maybe(0.1):
                 del new[column]
         if op == "U" and self.backup:
-            old = hstore(self.row() | {c: new[c] for c in self.key_columns()})
+            old = self.row() | {c: new[c] for c in self.key_columns()}
+            if self.keys["id"] in ("numeric", "timestamptz"):
+                old["id"] = EQUAL.get(old["id"], old["id"])
+            old = hstore(old)
         if self.mode != "log" and self.maybe(self.poison / 4):
             new[self.chance.choice(list(self.keys))] = None
         pkey = "null" if self.format == "json" else quoted(",".join(self.key_columns()))
