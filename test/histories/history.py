@@ -57,7 +57,7 @@ def hstore(row):
 
 
 class History:
-    """`world` gives chance, queue, schemas, utc, and which modes there are."""
+    """`world` gives chance, queue, schema, utc, which modes there are, and what is to be left out."""
 
     def __init__(self, world, name):
         self.world, self.chance, self.name = world, world.chance, name
@@ -82,7 +82,7 @@ class History:
             self.keys["k2"] = pick(["int8", "text", "date"])
         names = list(COLUMNS)
         self.columns = sorted(self.chance.sample(names, self.chance.randint(1, 5)))
-        self.poison = pick([0, 0, 0.05, 0.2])
+        self.poison = pick([0, 0, 0.05, 0.2]) if "poison" not in self.world.without else 0
         self.invent_parts()
         self.truncates = self.maybe(0.2)
         self.skips_truncates = self.maybe(0.7)

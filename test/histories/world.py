@@ -18,6 +18,7 @@ PROGRAM = os.environ.get("TDISPATCH", "./tdispatch")
 SANITIZED = os.environ.get("SANITIZED") or PROGRAM
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
 MODES = os.environ.get("MODES", "keep_latest keep_latest keep_latest keep_all log").split()
+WITHOUT = os.environ.get("WITHOUT", "").split()
 MOST_SECONDS = 60               # for one run
 
 
@@ -33,7 +34,7 @@ class World:
         self.conn = psycopg2.connect(dbname=database)
         self.conn.autocommit = True
         self.counts = {}
-        self.runs = 0
+        self.runs, self.without = 0, WITHOUT
         self.letters = set()
         self.invent()
 
@@ -49,8 +50,9 @@ class World:
         cursor.execute(text, args)
         return cursor.fetchall() if cursor.description else []
 
-    def maybe(self, probability):
-        return self.chance.random() < probability
+    def maybe(self, probability, what=None):
+        """what: may be left out."""
+        return self.chance.random() < probability and what not in WITHOUT
 
     # ---- making it
 
@@ -169,9 +171,9 @@ class World:
 
     def load(self):
         """All that is pending; returns the events that were left out, and only now."""
-        if self.on_error != "skip" and self.maybe(0.3):
+        if self.on_error != "skip" and self.maybe(0.3, "kill"):
             self.kill_some()
-        args = ["--once"] + ["--verify"] * self.maybe(0.15)
+        args = ["--once"] + ["--verify"] * self.maybe(0.15, "verify")
         if self.maybe(0.2):
             args += ["--set", f"lanes={self.chance.choice([1, 2, 4])}"]
         text = self.run(*args)
@@ -203,7 +205,7 @@ class World:
         self.count("runs")
         self.count("letters", len(letters))
         self.judge(letters, "after a batch")
-        if self.modes == ["keep_latest"] and self.maybe(0.4) and (ticks == 1 or not letters):
+        if self.modes == ["keep_latest"] and self.maybe(0.4, "twice") and (ticks == 1 or not letters):
             self.twice(position, letters)
 
     def twice(self, position, letters):
@@ -255,7 +257,7 @@ class World:
         for _ in range(self.chance.randint(3, 6)):
             self.step()
             self.meddle()
-        if self.on_error != "skip" and self.letters and self.maybe(0.7):
+        if self.on_error != "skip" and self.letters and self.maybe(0.7, "replay"):
             self.replay()
         for what, n in self.sql("select * from model.counts()"):
             self.count(what, n)
