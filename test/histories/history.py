@@ -80,7 +80,7 @@ class History:
         self.keys = {"id": pick(list(KEYS))}
         if self.maybe(0.4):
             self.keys["k2"] = pick(["int8", "text", "date"])
-        names = list(COLUMNS)
+        names = [c for c in COLUMNS if c != "r" or "constraints" not in self.world.without]
         self.columns = sorted(self.chance.sample(names, self.chance.randint(1, 5)))
         self.poison = pick([0, 0, 0.05, 0.2]) if "poison" not in self.world.without else 0
         self.invent_parts()
@@ -119,7 +119,7 @@ class History:
         self.lacking = not self.all_columns and self.on_missing != "error" and self.maybe(0.5)
 
     def invent_target(self):
-        self.check = self.chance.choice([None, "parent", "partition", "reference"])
+        self.check = self.chance.choice([None, "parent", "partition", "reference"]) if "constraints" not in self.world.without else None
         self.identity_key = self.template is None and self.keys["id"] == "int8" and self.maybe(0.5)
         self.generated = self.maybe(0.4)
         self.beside = ["made"] if self.generated and self.all_columns and self.maybe(0.4) else []    # which the target generates
