@@ -191,6 +191,17 @@ begin
 	end if;
 end $$;
 
+-- While there is a row, the commit of lane 0, which is the last one, takes its time.
+create table model.held (yes bool);
+
+create function model.hold() returns trigger language plpgsql as $$
+begin
+	if new.subconsumer_id = '' and exists (select from model.held) then
+		perform pg_sleep(60);
+	end if;
+	return null;
+end $$;
+
 -- Null if it is good, else why it is bad: of itself, or what the target's constraints say of its row.
 create function model.fault(h model.history, e model.truth) returns text language plpgsql as $$
 begin

@@ -85,7 +85,10 @@ class World:
             create schema {self.schema}; create schema {self.schema}_to; create schema {self.schema}_model;
             create sequence {self.schema}_to.numbers;
             create table {self.schema}_to.numbered (n int4 primary key);
-            insert into {self.schema}_to.numbered select * from generate_series(0, 12);""")
+            insert into {self.schema}_to.numbered select * from generate_series(0, 12);
+            drop trigger if exists hold on pgq_ext.completed_tick;
+            create constraint trigger hold after insert or update on pgq_ext.completed_tick
+                deferrable initially deferred for each row execute function model.hold();""")
         for history in self.histories:
             self.execute(history.create())
 
@@ -169,10 +172,25 @@ class World:
             if process.wait() == -signal.SIGKILL:
                 self.count("kills")
 
+    def commit_half(self):
+        """All lanes but the last one that commits have a batch: the run ends there."""
+        self.sql("insert into model.held values (true)")
+        process = self.start("--once", "--set", f"lanes={self.chance.choice([2, 3])}")
+        held = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+        while process.poll() is None and not self.sql(held):
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        ended = self.sql(held.replace("pid", "pg_terminate_backend(pid)", 1))
+        self.sql("delete from model.held")
+        self.count("batches that one lane lacked", len(ended))
+
     def load(self):
         """All that is pending; returns the events that were left out, and only now."""
         if self.on_error != "skip" and self.maybe(0.3, "kill"):
             self.kill_some()
+        if self.on_error != "skip" and self.maybe(0.3, "half"):
+            self.commit_half()
         args = ["--once"] + ["--verify"] * self.maybe(0.15, "verify")
         if self.maybe(0.2):
             args += ["--set", f"lanes={self.chance.choice([1, 2, 4])}"]
