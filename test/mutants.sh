@@ -72,6 +72,18 @@ mutants() {
 		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1
 		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
 		the model: a letter without a stream goes to lane 0 | load/flow.c | /^int flow_no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
+
+		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", " ID ", "/ | histories 1
+		a row is that of its key's event that came last | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", ctid DESC, "/ | histories 1
+		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC;"/KIND ";"/ | histories 1
+		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
+		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
+		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(&g, u.start_s, u.key)/moved = false/ | histories 1
+		a row goes though it cannot come where it moves | load/latest.c | s/stream_take_back(p->sink, from);/;/ | histories 1
+		a lane that has the batch looks for no bad events | load/latest.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
+		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1
+		--replay writes over newer rows | load/replay.c | s/return e->code ? e->code : merge_run(p, e);/return merge_run(p, e);/; s/if (g->used \&\& g->stage\[0\].columns)/if (0)/ | histories 1
+		keep_all takes deletes | load/pass.c | s/d->row_mode == ROWS_KEEP_ALL && ev->op.p/0/ | histories 1
 	END
 }
 

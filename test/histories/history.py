@@ -365,10 +365,12 @@ class History:
             if self.keys["id"] in ("numeric", "timestamptz"):
                 old["id"] = EQUAL.get(old["id"], old["id"])
             old = hstore(old)
+        broken = [c for c in self.columns if c in self.written() and new.get(c)] if op != "D" and self.maybe(self.poison / 2) else []
         if self.mode != "log" and self.maybe(self.poison / 4):
             new[self.chance.choice(list(self.keys))] = None
         pkey = "null" if self.format == "json" else quoted(",".join(self.key_columns()))
-        return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {old}, '{self.source}', {pkey})")
+        return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {old}, '{self.source}', {pkey},"
+                f" {quoted(self.chance.choice(broken or [None]))})")
 
     def lose(self):
         """The target loses rows, behind the program's back."""

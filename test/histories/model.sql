@@ -35,6 +35,7 @@ create table model.truth (
 	row hstore not null,    -- of a D the old one
 	at timestamptz not null default now(),
 	txid bigint not null default txid_current(),
+	broken bool not null default false,     -- one of its values cannot be decoded
 	done bool not null default false
 );
 
@@ -66,16 +67,23 @@ create function model.urlencode(h hstore) returns text language sql as $$
 	from each(h)
 $$;
 
--- An event that no trigger writes. pkey null: a JSON object, whose key the config tells.
-create function model.event(queue text, history text, op text, new hstore, old hstore, source text, pkey text)
-returns void language sql as $$
-	with e as (
-		select pgq.insert_event(queue, op || coalesce(':' || pkey, ''),
-			case when pkey is null then hstore_to_json(new)::text else model.urlencode(new) end, source,
-			case when pkey is null then hstore_to_json(old)::text else model.urlencode(old) end, null, null) id
-	)
-	insert into model.truth (ev_id, history, op, old, row) select id, history, op, old, new from e
-$$;
+-- An event that no trigger writes. pkey null: a JSON object, whose key the config tells. broken: the
+-- column whose value cannot be decoded, or null.
+create function model.event(queue text, history text, op text, new hstore, old hstore, source text, pkey text, broken text)
+returns void language plpgsql as $$
+declare
+	data text := case when pkey is null then hstore_to_json(new)::text else model.urlencode(new) end;
+	extra text := case when pkey is null then hstore_to_json(old)::text else model.urlencode(old) end;
+begin
+	if pkey is null and broken is not null then
+		data := replace(data, format('"%s": "', broken), format('"%s": "\ud800', broken));
+	elsif broken is not null then
+		data := regexp_replace(data, format('(^|&)%s=', broken), format('\1%s=%%zz', broken));
+	end if;
+	insert into model.truth (ev_id, history, op, old, row, broken)
+	select pgq.insert_event(queue, op || coalesce(':' || pkey, ''), data, source, extra, null, null), history, op, old, new,
+		broken is not null;
+end $$;
 
 -- The events that no tick has taken yet change places, but not numbers: readers get them in any order.
 create function model.shuffle(queue text) returns void language plpgsql as $$
@@ -157,19 +165,26 @@ begin
 	end if;
 end $$;
 
--- Was the old row in a place that can be told? Else it was never written.
-create function model.was_placed(h model.history, e model.truth) returns bool language plpgsql as $$
+-- The same; null where there is none, so that the row was never written.
+create function model.place(h model.history, r hstore) returns text language plpgsql as $$
 begin
-	perform model.part(h, e.old);
-	return true;
+	return model.part(h, r);
 exception when others then
-	return false;
+	return null;
 end $$;
+
+-- Where a row has no place an update that brings it to one may be taken for an insert, or be left out.
+create function model.may_be_left_out(h model.history, e model.truth) returns bool language sql as $$
+	select h.backup and e.op = 'U' and e.old is not null and model.place(h, e.old) is null
+$$;
 
 create function model.act(h model.history, e model.truth) returns void language plpgsql as $$
 begin
 	if h.mode = 'keep_all' and e.op = 'D' then
 		return;
+	end if;
+	if e.broken then
+		raise data_exception using message = 'a value is broken';
 	end if;
 	if e.op = 'R' and (h.mode = 'log' or h.truncates) then
 		return;
@@ -182,7 +197,7 @@ begin
 		perform model.load(h, e, false);
 		return;
 	end if;
-	if h.backup and e.op = 'U' and e.old is not null and model.was_placed(h, e) and model.part(h, e.old) <> model.part(h, e.row) then
+	if h.backup and e.op = 'U' and model.place(h, e.old) <> model.part(h, e.row) then
 		perform model.unload(h, e.old);
 	end if;
 	perform model.unload(h, e.row);
@@ -222,7 +237,7 @@ begin
 	for e in select * from model.truth t where t.history = h.name and not t.done order by ev_id loop
 		if e.ev_id = any (letters) then
 			update model.history set current = false where name = h.name;
-			if model.fault(h, e) is null and (not h.backup or e.op <> 'U' or model.was_placed(h, e)) then
+			if model.fault(h, e) is null and not model.may_be_left_out(h, e) then
 				return next format('%s event %s (%s) was left out, but is good', h.name, e.ev_id, e.op);
 			end if;
 		elsif h.ops is null or e.op = any (h.ops) then
@@ -294,7 +309,7 @@ begin
 	for e in select * from model.truth where ev_id = any (went || stayed) order by ev_id loop
 		select * into h from model.history where name = e.history;
 		may := model.fault(h, e) is null and model.is_older(h, e);
-		if may and e.ev_id = any (stayed) and (not h.backup or e.op <> 'U' or model.was_placed(h, e)) then
+		if may and e.ev_id = any (stayed) and not model.may_be_left_out(h, e) then
 			return next format('%s event %s (%s) was not replayed', h.name, e.ev_id, e.op);
 		elsif not may and e.ev_id = any (went) then
 			return next format('%s event %s (%s) was replayed, and must not', h.name, e.ev_id, e.op);
@@ -311,7 +326,7 @@ end $$;
 create function model.counts() returns table (what text, n bigint) language sql as $$
 	select 'events', count(*) from model.truth union all
 	select 'moves', count(*) from model.truth e join model.history h on h.name = e.history
-		where e.op = 'U' and e.old is not null and h.mode = 'keep_latest' and model.was_placed(h, e) and model.was_placed(h, (e.ev_id, e.history, e.op, e.row, e.old, e.at, e.txid, e.done)::model.truth) and model.part(h, e.old) <> model.part(h, e.row) union all
+		where h.mode = 'keep_latest' and e.op = 'U' and model.place(h, e.old) <> model.place(h, e.row) union all
 	select 'histories of ' || mode, count(*) from model.history group by mode
 $$;
 
