@@ -52,6 +52,8 @@ def quoted(value):
 
 
 def hstore(row):
+    if row is None:
+        return "null"
     flat = [quoted(x) for pair in row.items() for x in pair]
     return f"hstore(array[{', '.join(flat)}]::text[])"
 
@@ -63,6 +65,7 @@ class History:
         self.world, self.chance, self.name = world, world.chance, name
         self.source, self.target = f"{world.schema}.{name}", f"{world.schema}_to.{name}"
         self.rows, self.probe = f"{world.schema}_model.{name}", f"{world.schema}_model.{name}_probe"
+        self.newest = {}        # of a wild one, by key
         self.invent()
         self.invent_target()
 
@@ -124,6 +127,8 @@ class History:
         self.generated = self.maybe(0.4)
         self.beside = ["made"] if self.generated and self.all_columns and self.maybe(0.4) else []    # which the target generates
         self.numbered = self.maybe(0.3)     # a column of the target alone that a sequence fills
+        if self.check and "_EVID" not in self.words and self.maybe(0.5):
+            self.words.append("_EVID")
         self.primary = self.mode == "keep_latest" and self.maybe(0.6)
 
     # ---- names and types
@@ -354,23 +359,42 @@ class History:
         return (f"insert into {self.source} ({', '.join(row)}) select {', '.join(row.values())} from generate_series(1, 300) i"
                 f" on conflict ({', '.join(self.key_columns())}) do update set {again}")
 
-    def wild_event(self):
-        op = self.chance.choice("IUUUD") if self.maybe(0.95) or self.mode == "log" else self.chance.choice(["X", "UPDATE", "i"])
-        new, old = self.row(), "null"
+    def wild_rows(self, op):
+        """The event's row, and the one before it, which mostly is the newest one of the key."""
+        new = self.row()
+        key = tuple(new[c] for c in self.key_columns())
+        old = self.newest.get(key, {}) if self.maybe(0.8) else {}
+        if op == "D":
+            self.newest.pop(key, None)
+            return new | old, None
         for column in self.columns:
             if (self.all_columns or self.on_missing != "error") and column != "r" and self.maybe(0.1):
                 del new[column]
-        if op == "U" and self.backup:
-            old = self.row() | {c: new[c] for c in self.key_columns()}
-            if self.keys["id"] in ("numeric", "timestamptz"):
-                old["id"] = EQUAL.get(old["id"], old["id"])
-            old = hstore(old)
-        broken = [c for c in self.columns if c in self.written() and new.get(c)] if op != "D" and self.maybe(self.poison / 2) else []
+        self.newest[key] = dict(new)
+        if op != "U" or not self.backup:
+            return new, None
+        old = self.row() | old | {c: new[c] for c in self.key_columns()}
+        if self.keys["id"] in ("numeric", "timestamptz"):
+            old["id"] = EQUAL.get(old["id"], old["id"])
+        return new, old
+
+    def wild_event(self):
+        op = self.chance.choice("IUUUD") if self.maybe(0.95) or self.mode == "log" else self.chance.choice(["X", "UPDATE", "i"])
+        new, old = self.wild_rows(op)
+        broken = None
+        if op != "D" and self.maybe(self.poison):
+            broken = self.chance.choice([c for c in self.columns if c in self.written() and new.get(c)] or [None])
         if self.mode != "log" and self.maybe(self.poison / 4):
             new[self.chance.choice(list(self.keys))] = None
-        pkey = "null" if self.format == "json" else quoted(",".join(self.key_columns()))
-        return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {old}, '{self.source}', {pkey},"
-                f" {quoted(self.chance.choice(broken or [None]))})")
+        pkey = None if self.format == "json" else ",".join(self.key_columns())
+        return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {hstore(old)}, '{self.source}',"
+                f" {quoted(pkey)}, {quoted(broken)})")
+
+    def mend(self):
+        """The target takes what it has refused."""
+        if "r" not in self.columns or "r" in self.skipped:
+            return ""
+        return "".join(f"alter table {t} alter {self.name_of('r')} drop not null;" for t in (self.target, self.probe))
 
     def lose(self):
         """The target loses rows, behind the program's back."""

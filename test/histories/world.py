@@ -254,7 +254,7 @@ class World:
                     and connamespace::regnamespace::text like '{self.schema}\\_%' and pg_get_constraintdef(oid) like '%<> 13%' loop
                     execute format('alter table %s drop constraint if exists %I', c.t, c.conname);
                 end loop;
-            end $$""")
+            end $$;""" + "".join(h.mend() for h in self.histories))
 
     def replay(self):
         self.mend()
