@@ -390,6 +390,13 @@ class History:
         return (f"select model.event('{self.world.queue}', '{self.name}', '{op}', {hstore(new)}, {hstore(old)}, '{self.source}',"
                 f" {quoted(pkey)}, {quoted(broken)})")
 
+    def spoil(self):
+        """All its rows, which may move; None where nothing can be."""
+        if self.wild or "c" not in self.columns:
+            return None
+        moves = "" if self.part_in_key or self.maybe(0.4) else f", p = {quoted(self.chance.choice(DAYS))}"
+        return f"update {self.source} set c = 13{moves} where true"
+
     def mend(self):
         """The target takes what it has refused."""
         if "r" not in self.columns or "r" in self.skipped:

@@ -35,7 +35,7 @@ class World:
         self.conn.autocommit = True
         self.counts = {}
         self.runs, self.without = 0, WITHOUT
-        self.letters = set()
+        self.letters = set()        # all that are there
         self.invent()
 
     def count(self, what, n=1):
@@ -256,6 +256,13 @@ class World:
                 end loop;
             end $$;""" + "".join(h.mend() for h in self.histories))
 
+    def spoil(self):
+        """What --replay may write: nothing newer comes."""
+        for statement in filter(None, [h.spoil() for h in self.histories]):
+            self.execute(statement)
+        self.tick()
+        self.judge(self.load(), "after a batch that is spoiled")
+
     def replay(self):
         self.mend()
         process = self.start("--replay")
@@ -275,7 +282,9 @@ class World:
         for _ in range(self.chance.randint(3, 6)):
             self.step()
             self.meddle()
-        if self.on_error != "skip" and self.letters and self.maybe(0.7, "replay"):
+        if self.on_error != "skip" and self.maybe(0.7, "replay"):
+            if self.maybe(0.6):
+                self.spoil()
             self.replay()
         for what, n in self.sql("select * from model.counts()"):
             self.count(what, n)
