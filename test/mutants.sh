@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.." || exit 2
 
 PATIENCE=300                    # seconds for a test
 MODEL_ROUNDS=40                 # that the model test has to find one, however slow the machine
-HISTORIES=600                   # that test/histories.sh has
+HISTORIES=${HISTORIES:-600}     # that test/histories.sh has to find one
 
 # NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE, model SEED or histories SEED.
 mutants() {

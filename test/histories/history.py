@@ -84,7 +84,7 @@ class History:
         if self.maybe(0.4):
             self.keys["k2"] = pick(["int8", "text", "date"])
         names = [c for c in COLUMNS if c != "r" or "constraints" not in self.world.without]
-        self.columns = sorted(self.chance.sample(names, self.chance.randint(1, 5)))
+        self.columns = sorted({*self.chance.sample(names, self.chance.randint(1, 5)), *["c"] * self.maybe(0.4)})
         self.poison = pick([0, 0, 0.05, 0.2]) if "poison" not in self.world.without else 0
         self.invent_parts()
         self.truncates = self.maybe(0.2)
