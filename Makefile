@@ -141,6 +141,9 @@ valgrind: ## end-to-end cases under memcheck: no error, no leak (long)
 model-test: tdispatch dev ## random operations on real servers beside an oracle, SECONDS=3600; writes test/MODEL.md (long)
 	test/model.sh $(SECONDS)
 
+histories: tdispatch dev ## random histories of rows beside a model in SQL, N=10000 SEED=random (long)
+	test/histories.sh
+
 ticker-soak: tdispatch ## ten minutes of ticks and rotation each second, and two of ours beside a pgqd; writes test/TICKER.md
 	test/soak.sh
 
@@ -149,6 +152,9 @@ latency: tdispatch ## from a tick to its rows on the target: median and p99, wok
 
 model-mutate: dev ## put faults into a copy, one at a time: does the model test find each? (half an hour)
 	test/mutants.sh model
+
+history-mutate: dev ## put faults into a copy, one at a time: does a history find each? (some minutes)
+	test/mutants.sh histories
 
 mutate: ## change one line of the program at a time: does a test notice? (some minutes)
 	test/mutants.sh

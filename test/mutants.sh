@@ -3,8 +3,9 @@
 # tree, and names the test that must fail then: "ok" is one that was caught. Before that the tests
 # that are named must pass on the copy as it is.
 #
-#	test/mutants.sh           all but the next (some minutes)
+#	test/mutants.sh           all but the next two (some minutes)
 #	test/mutants.sh model     those that test/model.sh must find (half an hour), for make model-mutate
+#	test/mutants.sh histories those that test/histories.sh must find, for make history-mutate
 #	test/mutants.sh short     those that unit tests and golden files catch, for make test
 #	test/mutants.sh stale     runs nothing: prints those that change nothing any more, for make lint
 #	test/mutants.sh WORD...   those whose line has one of the words
@@ -12,8 +13,9 @@ cd "$(dirname "$0")/.." || exit 2
 
 PATIENCE=300                    # seconds for a test
 MODEL_ROUNDS=40                 # that the model test has to find one, however slow the machine
+HISTORIES=${HISTORIES:-600}     # that test/histories.sh has to find one
 
-# NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE or model SEED.
+# NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE, model SEED or histories SEED.
 mutants() {
 	cat <<-'END'
 		[DEFAULT] beats the section | conf/conf.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
@@ -70,14 +72,26 @@ mutants() {
 		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1
 		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
 		the model: a letter without a stream goes to lane 0 | load/flow.c | /^int flow_no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
+
+		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", " ID ", "/ | histories 1
+		a row is that of its key's event that came last | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", ctid DESC, "/ | histories 1
+		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC;"/KIND ";"/ | histories 1
+		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
+		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
+		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(&g, u.start_s, u.key)/moved = false/ | histories 1
+		a row goes though it cannot come where it moves | load/latest.c | s/stream_take_back(p->sink, from);/;/ | histories 1
+		a lane that has the batch looks for no bad events | load/latest.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
+		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1
+		--replay writes over newer rows | load/replay.c | s/return e->code ? e->code : merge_run(p, e);/return merge_run(p, e);/; s/if (g->used \&\& g->stage\[0\].columns)/if (0)/ | histories 1
+		keep_all takes deletes | load/pass.c | s/d->row_mode == ROWS_KEEP_ALL && ev->op.p/0/ | histories 1
 	END
 }
 
 # wanted WORD...: the lines of the mutants asked for.
 wanted() {
 	case ${1:-all} in
-	all) mutants | grep -Ev '\| model [0-9]+$' ;;
-	model) mutants | grep -E '\| model [0-9]+$' ;;
+	all) mutants | grep -Ev '\| (model|histories) [0-9]+$' ;;
+	model | histories) mutants | grep -E "\| $1 [0-9]+$" ;;
 	short) mutants | grep -E '\| (unit [a-z]+|golden)$' ;;
 	*) mutants | grep -F "$(printf '%s\n' "$@")" ;;
 	esac | grep .
@@ -100,6 +114,7 @@ passes() {
 	golden) timeout "$PATIENCE" test/ini_golden.sh ;;
 	e2e) build_program && timeout "$PATIENCE" test/e2e.sh "${@:2}" ;;
 	model) build_program && TMPDIR=$COPY ROUNDS=$MODEL_ROUNDS TDISPATCH=$PWD/tdispatch-dev test/model.sh 1 "$2" ;;
+	histories) build_program && TMPDIR=$COPY N=$HISTORIES SEED=$2 TDISPATCH=$PWD/tdispatch-dev test/histories.sh ;;
 	esac >"$COPY/output" 2>&1
 	code=$?
 	[ $code != 124 ] || echo "0 passed, 1 failed: not within $PATIENCE s" >>"$COPY/output"
@@ -139,7 +154,7 @@ verdict() {
 # The tests that are named pass as long as nothing is changed.
 as_it_is() {
 	local kind tests
-	for kind in unit golden e2e model; do
+	for kind in unit golden e2e model histories; do
 		tests=$(wanted "$@" | sed -n "s/.*| $kind *//p" | sort -u)
 		wanted "$@" | grep -q "| $kind" || continue
 		# shellcheck disable=SC2086
@@ -167,7 +182,7 @@ try() {
 	[ -z "$why" ]
 	verdict $? "$name" "$why"
 	case $test in
-	model*) sed -n 's/^not ok/	found:/p' "$COPY/output" | head -n 1 | cut -c 1-300 ;;
+	model* | histories*) sed -n 's/^not ok/	found:/p' "$COPY/output" | head -n 1 | cut -c 1-300 ;;
 	esac
 }
 

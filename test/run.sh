@@ -1,6 +1,6 @@
 #!/bin/bash
 # make test: unit tests, golden files, mutants that these must catch, fuzz targets on their seeds,
-# end-to-end tests, kills, random operations, the benchmark's comparison of tables, where sources
+# end-to-end tests, kills, random operations, random histories, the benchmark's comparison of tables, where sources
 # come from, what is handed out, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
@@ -34,6 +34,7 @@ run fuzz test/fuzz.sh --short
 run e2e test/e2e.sh
 run crash test/crash.sh short
 run model test/model.sh short
+run histories test/histories.sh short
 run bench-quick bench/run.sh quick
 run deps test/deps.sh
 run dist test/dist.sh short
