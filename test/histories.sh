@@ -8,8 +8,8 @@
 # Prints what was done, and at the end "N passed, M failed". The first world with a fault is the
 # last; KEEP=1 leaves the server then. JOBS=2 worlds are played at a time.
 #
-# WITHOUT="check kill half verify twice replay poison constraints" leaves these out, to see what else there is; MODES="log
-# keep_all keep_latest" says which row_mode there are.
+# WITHOUT="check kill half verify twice replay poison constraints" leaves these out, to see what else
+# there is; MODES="log keep_all keep_latest" says which row_mode there are.
 #
 # TDISPATCH names the program, else ./tdispatch; SANITIZED one with sanitizers, which some worlds
 # have, else ./tdispatch-dev if it is there.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # make test: unit tests, golden files, mutants that these must catch, fuzz targets on their seeds,
-# end-to-end tests, kills, random operations, random histories, the benchmark's comparison of tables, where sources
-# come from, what is handed out, lint. The last line sums up.
+# end-to-end tests, kills, random operations, random histories, the benchmark's comparison of tables,
+# where sources come from, what is handed out, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
 total_passed=0

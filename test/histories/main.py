@@ -64,13 +64,15 @@ def worker(n, seeds, wanted, top, totals, faults):
         totals.update(counts)
         if fault:
             faults.append(seed)
-            print(f"not ok world {seed}: {fault}\n  again: N=1 SEED={seed} test/histories.sh\n  what happened: {top / str(seed)}", flush=True)
+            kept = shutil.move(top / str(seed), tempfile.mkdtemp(prefix="tdispatch-histories."))
+            print(f"not ok world {seed}: {fault}\n  again: N=1 SEED={seed} test/histories.sh\n  what happened: {kept}", flush=True)
 
 
 def main():
     wanted, seed = int(sys.argv[1]), int(sys.argv[2])
     totals, faults = collections.Counter(), []
-    top = pathlib.Path(tempfile.mkdtemp(prefix="tdispatch-histories."))
+    top = pathlib.Path(os.environ["CLUSTER"], "histories")      # which goes with the cluster
+    top.mkdir()
     print(f"seed {seed}, {wanted} histories", flush=True)
     prepare()
     seeds = iter(range(seed, sys.maxsize))
@@ -78,8 +80,6 @@ def main():
         for done in [pool.submit(worker, n, seeds, wanted, top, totals, faults) for n in range(WORKERS)]:
             done.result()
     print(", ".join(f"{n} {what}" for what, n in sorted(totals.items())))
-    if not faults:
-        shutil.rmtree(top)
     print(f"{totals['histories']} passed, {len(faults)} failed")
     sys.exit(bool(faults))
 

@@ -286,8 +286,7 @@ create function model.compare_source(h model.history) returns setof text languag
 	from c
 $$;
 
--- May a letter of keep_latest be replayed? Its key's row must be there, where the event looks for it,
--- and tell that it is older.
+-- May a letter of keep_latest be replayed? Its key's row must be there, and tell that it is older.
 create function model.is_older(h model.history, e model.truth) returns bool language plpgsql as $$
 declare
 	older bool;
@@ -295,9 +294,8 @@ begin
 	if h.mode <> 'keep_latest' or not 'ev_id' = any (h.told) then
 		return h.mode <> 'keep_latest';
 	end if;
-	execute format('select coalesce(bool_and(ev_id < $2.ev_id) and bool_or(part in ($3, $4)), false) from %s where %s',
-		h.rows, model.key_is(h))
-		into older using e.row, e, model.place(h, e.row), case when h.backup then model.place(h, e.old) end;
+	execute format('select coalesce(bool_and(ev_id < $2.ev_id), false) from %s where %s', h.rows, model.key_is(h))
+		into older using e.row, e;
 	return older;
 end $$;
 
