@@ -549,6 +549,45 @@ $SCRATCH" metrics_file=job.prom
 }
 
 # A generated column of one table is asked for there alone.
+# The names of the section's table, and the section itself where a pattern leads to a schema that is
+# not there.
+case_target_lacks_what_is_needed() {
+	tables_pair "[public.orders]
+dest_table = orders
+part_field =
+[public.log_*]
+dest_table = %(table)s.log" part_template= part_field=
+	dst "alter table orders rename to parted; create table orders (id int)"
+	rows orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'column "day" of relation "orders" does not exist.*add it to orders \(ALTER'
+	dst "drop table orders; alter table parted rename to orders; create table orders_default partition of orders default"
+	once
+	rows log_a 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'event [0-9]+ of batch [0-9]+, source table public.log_a, .*schema "log_a" does not exist.*section .public.log_\*. leads there'
+	expect_exit 2 "$TDISPATCH" --show-partitions job.ini
+	expect_match err 'ERROR job: no table that a section leads to has part_field'
+}
+
+# A name without its schema in a section of [tdispatch].
+case_section_without_a_dot() {
+	INVALID=1 tables_pair ""
+	sed -i 's/^.table_dispatcher./[tdispatch]/' job.ini
+	sections "[orders]
+dest_table = orders
+[other]
+part_field = day"
+	expect_exit 2 "$TDISPATCH" --check job.ini
+	expect_match err 'line [0-9]+: .orders.: a section whose name has no dot is ignored: that of a table has its schema'
+	expect_no_match err 'other'
+	sed -i 's/^.tdispatch./[table_dispatcher]/' job.ini
+	expect_exit 2 "$TDISPATCH" --check job.ini
+	expect_no_match err 'no dot'
+}
+
 # Two names of over 63 bytes together, which differ behind that.
 case_long_names() {
 	local schema table
