@@ -572,6 +572,22 @@ dest_table = %(table)s.log" part_template= part_field=
 	expect_match err 'ERROR job: no table that a section leads to has part_field'
 }
 
+# %(name)s in a section, and in what it takes from [tdispatch].
+case_names_of_sections() {
+	INVALID=1 tables_pair "[public.orders]
+base = mine
+dest_table = %(base)s
+[public.log_a]
+dest_table = %(base)s.%(table)s
+[public.log_b]
+base = third
+part_field =" "dest_table=%(base)s.log" base=job
+	sed -i 's/^dest_table = %%/dest_table = %/' job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_eq "$(grep '^dest_table' out | tr '\n' ' ')" "dest_table = job.log dest_table = mine dest_table = job.%(table)s dest_table = third.log "
+	expect_no_match err 'no key of that name'
+}
+
 # A name without its schema in a section of [tdispatch].
 case_section_without_a_dot() {
 	INVALID=1 tables_pair ""
