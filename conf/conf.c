@@ -40,9 +40,12 @@ static void warn_unknown(struct reading *l)
 		bool is_ignore = value->section && strcmp(value->key, "ignore") == 0;
 		if (value->used || is_key(value->key) || is_ignore)
 			continue;
-		buf_fmt(&l->conf->warnings, "%s: no key of that name is known: ignored",
-			value->where);
-		add_likely(value, &l->conf->warnings);
+		buf_fmt(&l->conf->warnings, "%s: %s", value->where, *value->key ?
+			"no key of that name is known: ignored" : "a section whose name has no dot"
+			" is ignored: that of a table has its schema, [public.orders], and that"
+			" of events without a table begins with type, [type order.*]");
+		if (*value->key)
+			add_likely(value, &l->conf->warnings);
 		buf_str(&l->conf->warnings, "\n");
 	}
 }

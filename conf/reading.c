@@ -95,12 +95,20 @@ static void check_semicolons(struct reading *l, const struct value *value)
 			" of its own\n", value->where);
 }
 
+/* The value of a name that is no key; NULL: not set. */
+static struct value *find_name(const struct reading *l, const char *name)
+{
+	struct value *own = l->section ? values_find_in(&l->values, l->section, name) : NULL;
+
+	return own ? own : values_find(&l->values, name);
+}
+
 /* The raw value of a name in %(name)s. An empty key has its default, except a number. */
 static const char *lookup(void *ctx, const char *name)
 {
 	struct reading *l = ctx;
 	const struct key *key = key_find(name);
-	struct value *value = key ? reading_given(l, key) : values_find(&l->values, name);
+	struct value *value = key ? reading_given(l, key) : find_name(l, name);
 
 	if (l->keeps_words && strcmp(name, "schema") == 0)
 		return "%%(schema)s";   /* left as it is: rule_dest fills it in */

@@ -186,6 +186,33 @@ static void add_table_sections(struct values *v, const char *file, const struct 
 	}
 }
 
+static bool has_key_of_table(const struct ini *ini, const char *section)
+{
+	for (size_t i = 0; i < ini->n; i++) {
+		const struct ini_entry *entry = &ini->entry[i];
+		if (span_is(entry->section, section) && (strcmp(entry->key, "dest_table") == 0 ||
+		    strcmp(entry->key, "ignore") == 0))
+			return true;
+	}
+	return false;
+}
+
+/* Adds those whose names seem to lack a schema. In an old file they are of other programs. */
+static void add_other_sections(struct values *v, const char *file, const struct ini *ini)
+{
+	for (size_t i = 0; i < ini->n && !v->old; i++) {
+		const struct ini_entry *header = &ini->entry[i];
+		if (*header->key || is_of_tables(header->section) ||
+		    span_is(header->section, "tdispatch") || span_is(header->section, "DEFAULT"))
+			continue;
+		char *section = mem_str(header->section.p, header->section.n);
+		if (has_key_of_table(ini, section))
+			add(v, VALUE_FILE, mem_str("", 0), mem_str("", 0),
+				"%s: line %zu: [%.200s]", file, header->line, section);
+		free(section);
+	}
+}
+
 static void add_file(struct values *v, const char *file, struct err *e)
 {
 	struct ini ini = { 0 };
@@ -207,6 +234,7 @@ static void add_file(struct values *v, const char *file, struct err *e)
 		v->old = strcmp(section, VALUES_OLD_SECTION) == 0;
 		add_section(v, file, &ini, section);
 		add_table_sections(v, file, &ini, &why);
+		add_other_sections(v, file, &ini);
 		add_names_of_file(v, file);
 		add_other_names(v, section);
 		if (why.code)

@@ -12,6 +12,7 @@
 struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */
 	size_t n;
+	struct span plain;              /* decoded, owned */
 	bool json;                      /* "id" is id there, and "id" in a urlencoded row */
 	ssize_t wanted;                 /* index of the column wanted, or -1 */
 };
@@ -25,6 +26,7 @@ struct wanted {
 	uint64_t row, *seen;            /* seen[i] == row: this row has column i */
 	struct hint *hint;              /* by position */
 	size_t nhint, hint_cap;
+	size_t ndiffer;                 /* so many of the first hints are of different names */
 };
 
 struct span wanted_source(const struct wanted *w, size_t i)
@@ -68,12 +70,18 @@ struct wanted *wanted_new(const struct columns *columns)
 	return w;
 }
 
+static void clear_hint(struct hint *h)
+{
+	free(h->name);
+	free((char *)(uintptr_t)h->plain.p);
+}
+
 void wanted_free(struct wanted *w)
 {
 	if (!w)
 		return;
 	for (size_t i = 0; i < w->nhint; i++)
-		free(w->hint[i].name);
+		clear_hint(&w->hint[i]);
 	free(w->hint);
 	free(w->same_as);
 	free(w->seen);
@@ -85,22 +93,23 @@ size_t wanted_count(const struct wanted *w)
 	return w->n;
 }
 
-/* Index of the wanted column with this encoded name; -1: not wanted. */
+/* Sets the index of the wanted column with this encoded name, or -1, and the decoded name, which
+ * the caller frees. */
 static int find_wanted(struct wanted *w, const struct cursor *c, struct span raw, ssize_t *wanted,
-	struct err *e)
+	struct span *plain, struct err *e)
 {
 	size_t bad;
 	char *name = mem_alloc(raw.n);
 	ssize_t n = format_decode(name, c->format, raw, &bad);
 
 	if (n < 0) {
-		format_refuse(c->format, c->data, raw, bad, NULL, e);
-	} else {
-		size_t at = wanted_find(w, (struct span){ name, (size_t)n });
-		*wanted = at < w->n ? (ssize_t)at : -1;
+		free(name);
+		return format_refuse(c->format, c->data, raw, bad, NULL, e);
 	}
-	free(name);
-	return e->code;
+	*plain = (struct span){ name, (size_t)n };
+	size_t at = wanted_find(w, *plain);
+	*wanted = at < w->n ? (ssize_t)at : -1;
+	return 0;
 }
 
 static int wanted_at(struct wanted *w, size_t at, const struct cursor *c, struct span raw,
@@ -108,22 +117,26 @@ static int wanted_at(struct wanted *w, size_t at, const struct cursor *c, struct
 {
 	struct hint *h = at < w->nhint ? &w->hint[at] : NULL;
 	bool json = c->format != FORMAT_URLENC;
+	struct span plain;
 
 	if (h && h->json == json && h->n == raw.n && same_bytes(h->name, raw.p, raw.n)) {
 		*wanted = h->wanted;
 		return 0;
 	}
-	if (find_wanted(w, c, raw, wanted, e) < 0)
+	if (find_wanted(w, c, raw, wanted, &plain, e) < 0)
 		return e->code;
 	if (!h && w->nhint < COLUMNS_MAX) {
 		w->hint = mem_grow(w->hint, w->nhint, &w->hint_cap, sizeof *w->hint);
 		h = &w->hint[w->nhint++];
-		h->name = NULL;
+		*h = (struct hint){ .name = NULL };
 	}
-	if (h) {
-		free(h->name);
-		*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, json, *wanted };
+	if (!h) {
+		free((char *)(uintptr_t)plain.p);
+		return 0;
 	}
+	clear_hint(h);
+	*h = (struct hint){ mem_str(raw.p, raw.n), raw.n, plain, json, *wanted };
+	w->ndiffer = w->ndiffer < at ? w->ndiffer : at;
 	return 0;
 }
 
@@ -158,16 +171,27 @@ int wanted_twice(struct span name, struct err *e)
 	return e->code;
 }
 
-/* Reads the whole row, because a column that occurs twice is an error: which one is meant? */
+/* Are the names of n fields different, wanted or not? Only those that are new are compared. */
+static int check_names(struct wanted *w, size_t n, struct err *e)
+{
+	for (; w->ndiffer < n && w->ndiffer < w->nhint; w->ndiffer++)
+		for (size_t i = 0; i < w->ndiffer; i++)
+			if (span_eq(w->hint[i].plain, w->hint[w->ndiffer].plain))
+				return wanted_twice(w->hint[i].plain, e);
+	return 0;
+}
+
+/* Reads the whole row, because a column that occurs twice is an error: which one is meant? In JSON
+ * no name may. */
 int wanted_row(struct wanted *w, struct cursor *c, struct span *values, bool *complete,
 	struct err *e)
 {
 	struct span value;
-	size_t left = w->ndistinct;
+	size_t left = w->ndistinct, at;
 	ssize_t wanted = -1;
 
 	w->row++;
-	for (size_t at = 0; next_field(w, at, c, &value, &wanted, e); at++) {
+	for (at = 0; next_field(w, at, c, &value, &wanted, e); at++) {
 		if (wanted < 0)
 			continue;
 		if (w->seen[wanted] == w->row)
@@ -177,6 +201,8 @@ int wanted_row(struct wanted *w, struct cursor *c, struct span *values, bool *co
 		values[wanted] = value;
 	}
 	*complete = left == 0;
+	if (!e->code && c->format != FORMAT_URLENC)
+		check_names(w, at, e);
 	if (!e->code && w->ndistinct < w->n)
 		for (size_t i = 0; i < w->n; i++)
 			values[i] = values[w->same_as[i]];

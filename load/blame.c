@@ -31,11 +31,10 @@ static void add_remedy(const struct pass *p, struct err *e)
 /* After a missing column: appends what to do. */
 static void add_column(const struct pass *p, struct err *e)
 {
-	const struct dest *d = &p->job->conf->dest;
-	bool inherits = d->period.method == PERIOD_NONE || table_makes_children(d);
-
 	if (!*p->fault.table || !sqlstate_is(e->sqlstate, SQLSTATE_NO_COLUMN))
 		return;
+	const struct dest *d = place_of_fault(p)->dest;
+	bool inherits = d->period.method == PERIOD_NONE || table_makes_children(d);
 	err_add(e, "; add it to %s (ALTER TABLE ... ADD COLUMN ...), then start again: nothing is"
 		" lost", inherits ? d->dest_table : p->fault.table);
 }

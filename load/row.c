@@ -25,6 +25,16 @@ static bool is_encoded(struct span data)
 	return memchr(data.p, '=', data.n);
 }
 
+/* Blanks may stand before an object, where events are JSON whatever their first byte is. */
+static bool is_object(struct span data)
+{
+	size_t i = 0;
+
+	while (i < data.n && memchr(" \t\r\n", data.p[i], 4))
+		i++;
+	return i < data.n && data.p[i] == '{';
+}
+
 static int no_row(const struct event *ev, const char *why, struct err *e)
 {
 	struct buf type = { 0 };
@@ -91,7 +101,7 @@ int row_check(const struct event *ev, enum format format, struct err *e)
 	if (type_is_json(ev->type) && format == FORMAT_URLENC)
 		return no_row(ev, "ev_type is pgq.jsontriga's, and ev_data or event_format is not"
 			" JSON", e);
-	if (format != FORMAT_URLENC ? ev->data.n && *ev->data.p == '{' : encoded)
+	if (format != FORMAT_URLENC ? is_object(ev->data) : encoded)
 		return 0;
 	return no_row(ev, !ev->data.p ? "ev_data is NULL" : !ev->data.n ? "ev_data is empty" :
 		format == FORMAT_URLENC ? "ev_data is not urlencoded" :

@@ -169,6 +169,9 @@ int show_partitions(struct job *j, struct err *e)
 		if (show_place(j, d, e) < 0)
 			return e->code;
 	}
+	if (!shown && j->conf->nrule)
+		return err_set(e, ERR_CONF, "no table that a section leads to has part_field:"
+			" there are no partitions");
 	return shown ? 0 : err_set(e, ERR_CONF, "part_field is not set: %s has no partitions",
-		j->conf->nrule ? "no dest_table" : j->conf->dest.dest_table);
+		j->conf->dest.dest_table);
 }

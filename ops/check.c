@@ -54,6 +54,8 @@ static void check_ticker(struct check *c, const char *queue)
 
 	if (ticker_look(c->job->src, queue, &look, &e) < 0)
 		finding_error(c->found, &e, "the ticker");
+	else if (look.paused)
+		finding_warning("queue %s takes no ticks: its ticker is paused or external", queue);
 	else if (look.pgqd)
 		finding_warning("ticker = 1, and pgqd ticks src_db too: tdispatch stands by while"
 			" it does. One of them is enough");

@@ -228,6 +228,7 @@ struct queue_batch {
 
 struct queue_state {
 	bool pgq, queue, consumer;      /* do they exist */
+	bool pgque;                     /* PgQ is to be in that schema */
 	int64_t last_tick;              /* newest tick of the queue, or 0 */
 	int64_t consumer_tick;          /* the consumer's position; 0: not registered */
 	int64_t last_tick_age_ms;

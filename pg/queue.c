@@ -173,7 +173,7 @@ int queue_state(struct pq *src, const char *queue, const char *consumer,
 {
 	struct buf sql = { 0 };
 
-	*state = (struct queue_state){ 0 };
+	*state = (struct queue_state){ .pgque = strcmp(queue_schema(src), "pgque") == 0 };
 	buf_str(&sql, "SELECT to_regprocedure('\1.next_batch_info(text, text)') IS NOT NULL");
 	if (queue_run(src, &sql, e) < 0)
 		return e->code;
@@ -246,7 +246,8 @@ int queue_backlog(struct pq *src, const char *queue, const char *consumer, int64
 int queue_require(const struct queue_state *state, const char *queue, struct err *e)
 {
 	if (!state->pgq)
-		return err_set(e, ERR_SHAPE, "src_db has no PgQ: install it there"
+		return err_set(e, ERR_SHAPE, state->pgque ? "src_db has no PgQue: install it"
+			" there, or leave queue_schema out" : "src_db has no PgQ: install it there"
 			" (create extension pgq), or PgQue");
 	if (queue && !state->queue)
 		return err_set(e, ERR_SHAPE, "src_db has no queue %s: check queue_name, or create"

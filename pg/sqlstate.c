@@ -29,7 +29,7 @@ static const struct { const char *prefix; unsigned answers; int code; } rules[] 
 	{ "55P03", ANY, ERR_TIMEOUT },
 	{ "40001", ANY, ERR_CONFLICT }, { "40P01", ANY, ERR_CONFLICT },
 	{ "42501", ANY, ERR_RIGHTS }, { "28", ANY, ERR_RIGHTS }, { "3D000", ANY, ERR_RIGHTS },
-	{ "3F000", ANY, ERR_RIGHTS },
+	{ "3F000", COPY, ERR_SHAPE }, { "3F000", ANY, ERR_RIGHTS },
 	{ "XX", ANY, ERR_OTHER }, { "57", ANY, ERR_OTHER }, { "58", ANY, ERR_OTHER },
 
 	/* each kind of statement */
@@ -118,7 +118,7 @@ int sqlstate_judge(const struct sqlstate_error *error, enum sqlstate_answers to)
 /* A prefix of the SQLSTATEs that each name stands for. */
 static const struct { enum sqlstate_name name; const char *prefix; } named[] = {
 	{ SQLSTATE_DENIED, "42501" },
-	{ SQLSTATE_NO_TABLE, "42P01" },
+	{ SQLSTATE_NO_TABLE, "42P01" }, { SQLSTATE_NO_TABLE, "3F000" },
 	{ SQLSTATE_NO_COLUMN, "42703" },
 	{ SQLSTATE_TAKEN, "42P07" }, { SQLSTATE_TAKEN, "42710" },
 	{ SQLSTATE_LOCKED, "55P03" },

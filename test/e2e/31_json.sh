@@ -150,12 +150,16 @@ case_event_format() {
 	once --set event_format=json
 	expect_match err 'skipped.*: ev_data is no JSON object'
 	expect_rows 1
+	payload $' \t\r\n{"id": 5, "day": "2026-01-31"}\n'
+	tick q
+	once --set event_format=json
+	expect_rows 2
 	payload '{"id": 3, "day": "2026-01-31"}'
 	event I:id 'id=4&day=2026-01-31' >/dev/null
 	tick q
 	once --set event_format=urlencoded
 	expect_match err 'skipped.*: ev_data is not urlencoded'
-	expect_eq "$(dst "select string_agg(id::text, ' ' order by id) from orders")" "1 4"
+	expect_eq "$(dst "select string_agg(id::text, ' ' order by id) from orders")" "1 4 5"
 }
 
 # Another encoding than UTF8: an escape above ASCII would be in another one.

@@ -549,6 +549,61 @@ $SCRATCH" metrics_file=job.prom
 }
 
 # A generated column of one table is asked for there alone.
+# The names of the section's table, and the section itself where a pattern leads to a schema that is
+# not there.
+case_target_lacks_what_is_needed() {
+	tables_pair "[public.orders]
+dest_table = orders
+part_field =
+[public.log_*]
+dest_table = %(table)s.log" part_template= part_field=
+	dst "alter table orders rename to parted; create table orders (id int)"
+	rows orders 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'column "day" of relation "orders" does not exist.*add it to orders \(ALTER'
+	dst "drop table orders; alter table parted rename to orders; create table orders_default partition of orders default"
+	once
+	rows log_a 1 1
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'event [0-9]+ of batch [0-9]+, source table public.log_a, .*schema "log_a" does not exist.*section .public.log_\*. leads there'
+	expect_exit 2 "$TDISPATCH" --show-partitions job.ini
+	expect_match err 'ERROR job: no table that a section leads to has part_field'
+}
+
+# %(name)s in a section, and in what it takes from [tdispatch].
+case_names_of_sections() {
+	INVALID=1 tables_pair "[public.orders]
+base = mine
+dest_table = %(base)s
+[public.log_a]
+dest_table = %(base)s.%(table)s
+[public.log_b]
+base = third
+part_field =" "dest_table=%(base)s.log" base=job
+	sed -i 's/^dest_table = %%/dest_table = %/' job.ini
+	expect_exit 0 "$TDISPATCH" --show-config job.ini
+	expect_eq "$(grep '^dest_table' out | tr '\n' ' ')" "dest_table = job.log dest_table = mine dest_table = job.%(table)s dest_table = third.log "
+	expect_no_match err 'no key of that name'
+}
+
+# A name without its schema in a section of [tdispatch].
+case_section_without_a_dot() {
+	INVALID=1 tables_pair ""
+	sed -i 's/^.table_dispatcher./[tdispatch]/' job.ini
+	sections "[orders]
+dest_table = orders
+[other]
+part_field = day"
+	expect_exit 2 "$TDISPATCH" --check job.ini
+	expect_match err 'line [0-9]+: .orders.: a section whose name has no dot is ignored: that of a table has its schema'
+	expect_no_match err 'other'
+	sed -i 's/^.tdispatch./[table_dispatcher]/' job.ini
+	expect_exit 2 "$TDISPATCH" --check job.ini
+	expect_no_match err 'no dot'
+}
+
 # Two names of over 63 bytes together, which differ behind that.
 case_long_names() {
 	local schema table

@@ -323,6 +323,13 @@ case_tick_alone_and_with_once() {
 	expect_match err 'no queue none'
 }
 
+case_check_of_a_paused_queue() {
+	orders_pair ticker=1
+	src "update pgq.queue set queue_ticker_paused = true"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out '^warning .*queue q takes no ticks: its ticker is paused or external'
+}
+
 # A reader forces a tick that somebody else makes.
 case_tick_of_a_reader() {
 	orders_pair ticker=1 ticker_period=0.05

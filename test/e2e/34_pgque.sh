@@ -76,6 +76,12 @@ case_all_of_it() {
 	within 20 rows_are 9
 }
 
+case_schema_that_is_not_there() {
+	orders_pair
+	expect_exit 1 "$TDISPATCH" --once --set queue_schema=pgque job.ini
+	expect_match err 'ERROR job: src_db has no PgQue: install it there, or leave queue_schema out'
+}
+
 # Where both are, the queue decides; the key can say.
 case_both_schemas() {
 	pgque_pair

@@ -28,7 +28,7 @@ static void test_kinds(void)
 		{ "42501", "rights rights rights rights rights" },
 		{ "28P01", "rights rights rights rights rights" },
 		{ "3D000", "rights rights rights rights rights" },
-		{ "3F000", "rights rights rights rights rights" },
+		{ "3F000", "rights rights rights shape rights" },
 		{ "25006", "readonly readonly readonly readonly readonly" },
 		{ "0A000", "rights readonly shape rights rights" },
 		{ "57014", "timeout timeout timeout timeout timeout" },
