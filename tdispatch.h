@@ -10,6 +10,9 @@
  * commit records the position too (load/txn.c, pg/position.c); only then is the queue told that the
  * batch is done.
  *
+ * Where a table is the source, load/from.c copies it slice by slice: pg/slice.c reads the rows,
+ * load/lines.c finds their partitions, pg/resume.c says where a copy goes on.
+ *
  * Which folder answers, from the lowest level up:
  *
  *   base/    how are bytes, text, errors, logs, files, signals handled?

@@ -9,9 +9,6 @@
  *                                     BEGIN, lock on the position, the mark known there
  *   COPY a range of rows out   ->     COPY rows in, a partition at a time
  *                                     dead letters, the mark, COMMIT
- *
- * The holder keeps the snapshot when the reader has to connect again after an error. A run that
- * begins anew has a new one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,184 +17,6 @@
 #include <time.h>
 
 #include "load.h"
-
-/* ---- both sides */
-
-static int open_source(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-	const struct conf *c = j->conf;
-
-	f->reading = false;
-	j->src = pq_open("src_db", c->src_db, NULL, e);
-	if (!j->src || conf_fits(c, pq_server(j->src)->encoding, e) < 0 ||
-	    style_ask(j->src, c, &j->style, e) < 0)
-		return e->code;
-	/* as slice_begin sets them */
-	snprintf(j->style.date, sizeof j->style.date, "ISO, YMD");
-	snprintf(j->style.interval, sizeof j->style.interval, "postgres");
-	return 0;
-}
-
-static int open_target(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-
-	if (job_open_lanes(j, 1, e) < 0 || position_kind(j->dst[0], &j->kind, e) < 0 ||
-	    position_require(j->kind, e) < 0 || mark_require(j->dst[0], e) < 0)
-		return e->code;
-	if (j->conf->on_error == ON_ERROR_DEAD_LETTER && dead_require(j->dst[0], e) < 0)
-		return e->code;
-	if (conf_keeps(j->conf) && !j->clocks.known && age_look(j, e) < 0)
-		return e->code;
-	if (job_leave_out(j, j->dst[0], e) < 0)
-		return e->code;
-	if (!j->dests.sink)
-		j->dests.sink = sink_new(NULL);
-	places_open(j);
-	return mark_look(j->dst[0], j->conf->consumer_name, NULL, &f->done, e);
-}
-
-/* Is the snapshot still there? */
-static bool is_held(struct from *f)
-{
-	struct err lost = { 0 };
-
-	if (!f->holder || pq_query(f->holder, "SELECT 1", &lost) == 0)
-		return f->holder;
-	log_warn("%s: the snapshot is lost, the copy goes on under a new one", lost.msg);
-	pq_close(f->holder);
-	f->holder = NULL;
-	return false;
-}
-
-/* Gets the snapshot of all slices, or does without. */
-static int hold(struct from *f, struct err *e)
-{
-	const struct conf *c = f->job->conf;
-
-	if (c->from_snapshot == FROM_SNAPSHOT_SLICE)
-		return 0;
-	f->holder = pq_open("src_db", c->src_db, NULL, e);
-	if (!f->holder || slice_begin(f->holder, "", e) < 0)
-		return e->code;
-	return slice_export(f->holder, f->snapshot, sizeof f->snapshot, e);
-}
-
-/* ---- with a queue */
-
-static int begin_lane(struct job *j, size_t lane, size_t lanes, struct err *e)
-{
-	struct position ignored;
-
-	return position_begin(j->dst[lane], j->conf->consumer_name, lane, lanes, j->kind,
-		&ignored, e);
-}
-
-static int register_consumer(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-	const struct conf *c = j->conf;
-	struct queue_state state;
-	bool known = false;
-	int64_t tick;
-
-	if (queue_find(j->src, c, e) < 0 ||
-	    queue_state(j->src, c->queue_name, c->consumer_name, &state, e) < 0 ||
-	    queue_require(&state, c->queue_name, e) < 0 ||
-	    position_get(j->dst[0], c->consumer_name, &known, &tick, e) < 0)
-		return e->code;
-	if (known)
-		return err_set(e, ERR_POSITION, "consumer %s has loaded from queue %s already, and"
-			" what it loaded may be in the table too: copy the table under a job_name"
-			" of its own, or with queue_name unset", c->consumer_name, c->queue_name);
-	return state.consumer ? 0 : consumer_register(j->src, c->queue_name, c->consumer_name, e);
-}
-
-/* Before a snapshot is taken: the consumer is registered, so that no event between the two is
- * missed. A second snapshot would see rows whose events come as well. */
-static int begin_following(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-	const struct conf *c = j->conf;
-
-	f->follows = *c->queue_name;
-	if (!f->follows || mark_see(j->dst[0], c, &j->seen, e) < 0)
-		return e->code;
-	f->complete = j->seen.state == MARK_COPIED;
-	bool alone = j->seen.state == MARK_NONE && f->done.n;
-	if (alone || (j->seen.state == MARK_COPYING && f->done.n > 1))
-		return err_set(e, ERR_POSITION, "the copy %s, and cannot go on under another"
-			" snapshot: rows that were written since would come twice, from the table"
-			" and from the queue. --reset, empty dest_table, and begin anew",
-			alone ? "was begun without a queue" : "was ended before it was complete");
-	return f->complete ? 0 : register_consumer(f, e);
-}
-
-/* Stores which events the copy sees. */
-static int tell_seen(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-	struct buf tables = { 0 };
-	struct mark_seen seen = { .state = MARK_COPYING };
-
-	if (!f->follows || f->complete)
-		return 0;
-	buf_str(&tables, f->source.name);
-	for (size_t i = 0; i < f->source.n; i++)
-		buf_fmt(&tables, "\n%s", f->source.table[i].name);
-	buf_cstr(&tables);
-	seen.snapshot = slice_txids(f->holder, e);
-	seen.tables = tables.p;
-	if (seen.snapshot && begin_lane(j, 0, 1, e) == 0)
-		mark_tell(j->dst[0], j->conf, &seen, e);
-	mark_seen_clear(&seen);
-	return e->code;
-}
-
-/* All is copied: the queue's batches may begin. */
-static int end_following(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-
-	if (!f->follows || f->complete)
-		return 0;
-	if (begin_lane(j, 0, 1, e) < 0 || mark_see(j->dst[0], j->conf, &j->seen, e) < 0)
-		return e->code;
-	j->seen.state = MARK_COPIED;
-	f->complete = mark_tell(j->dst[0], j->conf, &j->seen, e) == 0;
-	return e->code;
-}
-
-/* The table is looked at after the snapshot is taken: then no row of it lies behind the end. */
-static int look(struct from *f, struct err *e)
-{
-	const struct conf *c = f->job->conf;
-	bool slice = c->from_snapshot == FROM_SNAPSHOT_SLICE;
-
-	if (slice ? f->source.n > 0 : is_held(f))
-		return 0;
-	slice_free(&f->source);
-	f->at = 0;
-	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
-	    slice_find(f->job->src, c, &f->source, e) < 0 || tell_seen(f, e) < 0)
-		return e->code;
-	log_info("copying %s: %zu table%s", f->source.name, f->source.n,
-		text_s((int64_t)f->source.n));
-	return 0;
-}
-
-static int open_both(struct from *f, struct err *e)
-{
-	struct job *j = f->job;
-
-	if (j->src && j->dst[0])
-		return 0;
-	job_disconnect(j);
-	if (open_source(f, e) < 0 || open_target(f, e) < 0)
-		return e->code;
-	return look(f, e);
-}
 
 /* ---- the transactions */
 
@@ -242,7 +61,7 @@ static int judge(struct from *f, struct resume_verdict *v, struct err *e)
 	const struct slice_table *t = &f->source.table[f->at];
 
 	for (;;) {
-		if (job_open_lanes(j, 1, e) < 0 || begin_lane(j, 0, 1, e) < 0 ||
+		if (job_open_lanes(j, 1, e) < 0 || ends_begin_lane(j, 0, 1, e) < 0 ||
 		    mark_look(j->dst[0], c->consumer_name, t, &f->marks, e) < 0)
 			return e->code;
 		*v = resume_judge(c, &f->marks, t, f->source.key);
@@ -268,7 +87,7 @@ static int begin_lanes(struct from *f, const struct resume_verdict *v, struct er
 	if (job_open_lanes(j, j->lanes, e) < 0)
 		return e->code;
 	for (size_t i = 1; i < j->lanes && !e->code; i++)
-		begin_lane(j, i, j->lanes, e);
+		ends_begin_lane(j, i, j->lanes, e);
 	return e->code;
 }
 
@@ -452,7 +271,7 @@ static int load_or_blame(struct slice *s, struct err *e)
 		p->fault = (struct sink_fault){ .event = -1 };
 		job_disconnect(f->job);
 		places_forget(&f->job->dests);
-		if (open_both(f, e) < 0)
+		if (ends_open(f, e) < 0)
 			return e->code;
 	}
 	return rc;
@@ -539,14 +358,14 @@ static bool is_done(const struct from *f)
 
 int from_open(struct from *f, struct err *e)
 {
-	return open_both(f, e) < 0 ? e->code : begin_reading(f, e);
+	return ends_open(f, e) < 0 ? e->code : begin_reading(f, e);
 }
 
 int from_run(struct from *f, struct err *e)
 {
 	int rc;
 
-	if (open_both(f, e) < 0 || f->complete)
+	if (ends_open(f, e) < 0 || f->complete)
 		return e->code;
 	for (; f->at < f->source.n; f->at++) {
 		if (is_done(f))
@@ -557,7 +376,7 @@ int from_run(struct from *f, struct err *e)
 	}
 	if (f->source.n)
 		show(f, SLICE_START, NULL);
-	return end_following(f, e);
+	return ends_complete(f, e);
 }
 
 void from_free(struct from *f)

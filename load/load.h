@@ -954,7 +954,7 @@ void lines_begin(struct lines *);               /* before a pass of another quer
 int lines_fit(const struct lines *, const struct pass *, bool *yes, struct err *);
 void lines_free(struct lines *);                /* what is in it */
 
-/* ---- from.c: a table as the source, copied slice by slice */
+/* ---- ends.c: the two ends of a table's copy: connections, the snapshot, the queue that follows */
 
 struct from {                           /* zeroed but job, verify */
 	struct job *job;
@@ -972,6 +972,16 @@ struct from {                           /* zeroed but job, verify */
 	bool text;                      /* binary rows did not fit */
 	bool follows, complete;         /* a queue follows; its batches may begin */
 };
+
+/* Opens src, lane 0 and the snapshot unless they are open, and looks at the table. ERR_SHAPE,
+ * ERR_POSITION: it cannot be copied, or not go on. */
+int ends_open(struct from *, struct err *);
+/* Opens a lane's data transaction, with the lock on the consumer's position. */
+int ends_begin_lane(struct job *, size_t lane, size_t lanes, struct err *);
+/* All is copied: the queue's batches may begin. */
+int ends_complete(struct from *, struct err *);
+
+/* ---- from.c: a table as the source, copied slice by slice */
 
 /* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they
  * are known. Connects by itself. */

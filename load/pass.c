@@ -131,8 +131,8 @@ static bool is_done(struct pass *p, const struct event *ev, struct source **sour
 }
 
 /* After an error about the row that was to go to the stream, or NULL: as flow_bury. A lane's
- * transaction stores the dead letters of its own partitions, since a lane that has the batch
- * already does not read their rows again; lane 0, which commits last, stores all others. */
+ * transaction stores the dead letters of its own partitions, since a lane that has the batch does
+ * not read their rows again; lane 0, which commits last, stores all others. */
 static int judge_row(struct pass *p, const struct event *ev, const struct stream *stream,
 	struct err *e)
 {

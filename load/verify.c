@@ -332,17 +332,17 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 	for (size_t i = 0; i < v->n; i++)
 		if (compare(v, i, e) < 0)
 			return e->code;
-	if (loaded->reader) {
-		log_info("slice: %zu partitions verified", v->n);
-		return v->differ == 0 ? 0 : err_set(e, ERR_DATA, "%" PRId64 " of %zu partitions"
-			" differ from the table, nothing of the slice is committed", v->differ,
-			v->n);
-	}
+	if (v->differ && loaded->reader)
+		return err_set(e, ERR_DATA, "%" PRId64 " of %zu partitions differ from the table,"
+			" nothing of the slice is committed", v->differ, v->n);
 	if (v->differ)
 		return err_set(e, ERR_DATA, "batch %" PRId64 ": %" PRId64 " of %zu partitions"
 			" differ from the events, nothing of it is committed", loaded->batch->id,
 			v->differ, v->n);
-	log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->n);
+	if (loaded->reader)
+		log_info("slice verified, %zu partitions", v->n);
+	else
+		log_info("batch %" PRId64 ": verified, %zu partitions", loaded->batch->id, v->n);
 	return 0;
 }
 

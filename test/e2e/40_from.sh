@@ -505,6 +505,20 @@ case_snapshot_survives_an_error() {
 	expect_eq "$(distinct_rows)" 1500
 }
 
+end_source_sessions() {
+	src "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()" >/dev/null
+}
+
+case_snapshot_is_lost() {
+	slow_pair
+	start --from orders job.ini
+	within 20 some_rows 200
+	end_source_sessions
+	expect_end 0 60
+	expect_match bg.err 'the snapshot is lost, the copy goes on under a new one'
+	same_content
+}
+
 # ---- a queue follows
 
 # queued_pair KEY=VALUE...: 1500 orders that are older than the trigger, and a slow target.
@@ -588,6 +602,15 @@ case_copy_beside_a_queue_is_not_resumed() {
 	dst "truncate orders"
 	from
 	same_content
+}
+
+case_snapshot_beside_a_queue_is_lost() {
+	queued_pair
+	start --from orders job.ini
+	within 20 some_rows 200
+	end_source_sessions
+	expect_end 1 60
+	expect_match bg.err 'cannot go on under another snapshot'
 }
 
 case_consumer_that_has_loaded_copies_nothing() {
