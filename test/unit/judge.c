@@ -399,7 +399,7 @@ static void test_long_words(void)
 	char name[64];
 	struct conf conf = { .queue_name = name, .consumer_name = name };
 	struct queue_batch batch = { INT64_MAX, INT64_MAX, INT64_MAX - 1, INT64_MAX, INT64_MAX, 0,
-		NULL };
+		NULL, false };
 	struct position pos[2] = {
 		{ .known = true, .tick = INT64_MAX - 1, .lanes = 2 },
 		{ .known = true, .tick = INT64_MAX - 1, .time_us = INT64_MAX / 2 },
