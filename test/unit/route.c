@@ -104,13 +104,16 @@ static const struct sequence sequences[] = {
 	} },
 	{ "a list: JSON names that are not wanted come once", "id, day", NULL, {
 		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"y\":4}"), "(id, day) [1], [3]" },
-		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"x\":4}"), "data: the event has column x twice" },
-		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"x\":4}"), "data: the event has column x twice" },
+		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"x\":4}"),
+			"data: the event has column x twice" },
+		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"x\":4}"),
+			"data: the event has column x twice" },
 		{ TEXT("{\"id\":1,\"x\":2,\"day\":3,\"\\u0078\":4}"), "data: the event has column x"
 			" twice" },
 		{ TEXT("{\"x\":1,\"id\":2,\"day\":3,\"y\":4}"), "(id, day) [2], [3]" },
 		{ TEXT("{\"y\":1,\"id\":2,\"day\":3}"), "(id, day) [2], [3]" },
-		{ TEXT("{\"y\":1,\"id\":2,\"day\":3,\"y\":4}"), "data: the event has column y twice" },
+		{ TEXT("{\"y\":1,\"id\":2,\"day\":3,\"y\":4}"),
+			"data: the event has column y twice" },
 		{ TEXT("y=1&id=2&day=3&y=4"), "(id, day) [2], [3]" },
 	} },
 	{ "a list: what comes after the last column wanted", "id, day", NULL, {
