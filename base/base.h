@@ -218,6 +218,25 @@ int err_set(struct err *, int code, const char *fmt, ...) __attribute__((format(
 /* Appends to the message as far as there is room: what to do, or who is to blame. */
 void err_add(struct err *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- hash.c: a hash table of links */
+
+struct hash_link {                      /* stands in what the table finds */
+	struct hash_link *next;
+	uint64_t key;
+};
+
+struct hash {                           /* zeroed before use */
+	struct hash_link **bucket;
+	size_t n, size;
+};
+
+/* Several links may have one key. The link is borrowed until it is removed. */
+void hash_add(struct hash *, struct hash_link *, uint64_t key);
+struct hash_link *hash_find(const struct hash *, uint64_t key);         /* the first, or NULL */
+struct hash_link *hash_next(const struct hash_link *);  /* the next with its key, or NULL */
+void hash_remove(struct hash *, const struct hash_link *);      /* which is in it */
+void hash_clear(struct hash *);         /* forgets all links and frees the table */
+
 /* ---- print.c: output of the switches for a person; control characters are escaped */
 
 /* A line, or part of one: only a newline at the end of fmt is printed as a newline. */

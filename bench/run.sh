@@ -4,7 +4,7 @@
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
 #	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison
-#	                          latest section tables json latency start
+#	                          latest section tables json cliffs latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
@@ -32,7 +32,7 @@ lines() {
 
 bench_start() {
 	cluster_start
-	sql postgres <<<"alter system set shared_buffers = '512MB'; alter system set max_wal_size = '16GB'; alter system set checkpoint_timeout = '1h';"
+	sql postgres <<<"alter system set shared_buffers = '512MB'; alter system set max_wal_size = '16GB'; alter system set max_locks_per_transaction = 1000; alter system set checkpoint_timeout = '1h';"
 	cluster_ctl restart -m fast
 	cluster_templates
 	mkdir -p "$CLUSTER/work" && cd "$CLUSTER/work" || exit 2
@@ -378,9 +378,85 @@ goals() {
 			if (rounds["tables", "one"]) goal("tables, peak RSS x one table", 1.1, rss["tables", "tables"] / rss["tables", "one"])
 			goal("json, client CPU x urlencoded", 1.5, paired(cpu, "json", "json", "one"))
 			goal("json, seconds x urlencoded", 1.5, ratio("json", "json", "one"))
+			for (k = split("sets-5 sets-64 sets-65 sets-1000 partitions-10 partitions-4000 partitions-4500 partitions-20000", w, " "); k > 1; k--)
+				if (k != 5 && rounds[w[k], "one"] && rounds[w[k - 1], "one"]) goal(w[k] ", time an event x " w[k - 1], 1.5,
+					middle(sec, w[k], "one") / events[w[k]] * events[w[k - 1]] / middle(sec, w[k - 1], "one"))
 			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
 			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
 		}' "$CLUSTER/measures"
+}
+
+# ---- cliffs: what an event costs does not jump with the number of column sets, or of partitions
+
+CLIFF_ROUNDS=${CLIFF_ROUNDS:-3}
+CLIFF_SETS="5 64 65 1000"
+CLIFF_PARTITIONS="10 4000 4500 20000"
+
+workload_sets() {
+	local k
+	orders "i / 7 % 10"
+	EVENTS=300000 FIELDS='*'
+	DATA="'id='||i||'&order_date='||(date '2026-03-01' + i/7%10)"
+	for k in {0..9}; do
+		COLUMNS_SQL+=", c$k text"
+		DATA+="||case when i % $1 >> $k & 1 = 1 then '&c$k=x' else '' end"
+	done
+}
+
+workload_partitions() {
+	orders "(abs(hashint4(i)) % $1)"
+	EVENTS=1000000
+}
+
+# All partitions exist before.
+premake() {
+	dst "do \$\$ begin for i in 0..$1 - 1 loop
+		execute format('create table orders_%s () inherits (orders)', to_char(date '2026-03-01' + i, 'YYYY_MM_DD'));
+		if i % 1000 = 999 then commit; end if; end loop; end \$\$"
+}
+
+# cliff KIND N: appends lines to measures as workload KIND-N.
+cliff() {
+	local round before
+	"workload_$1" "$2"
+	new_pair "bench"
+	src "select pgq.create_queue('q')" >/dev/null
+	dst "create table orders ($COLUMNS_SQL)"
+	[ "$1" = sets ] || premake "$2"
+	config
+	"$TDISPATCH" -q --install job.ini >/dev/null
+	FIRST_TICK=$(src "select max(tick_id) from pgq.tick")
+	fill_queue
+	src "vacuum analyze"
+	dst "vacuum analyze pg_class, pg_attribute, pg_inherits, pg_type"
+	for ((round = 1; round <= CLIFF_ROUNDS; round++)); do
+		before=$(dst "select count(*) from orders")
+		dst "delete from pgq_ext.completed_tick; checkpoint"
+		src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
+		/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of one) >out 2>err
+		[ $(($(dst "select count(*) from orders") - before)) = "$EVENTS" ] || { FAILED=$((FAILED + 1)); say "not ok $1 $2: $(tail -n 2 err)"; }
+		tail -n 1 time.out | awk -v run="$1-$2 one $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
+	done
+}
+
+run_cliffs() {
+	local n
+	for n in $CLIFF_SETS; do cliff sets "$n"; done
+	for n in $CLIFF_PARTITIONS; do cliff partitions "$n"; done
+	cliffs_table | tee -a "$CLUSTER/tables"
+}
+
+cliffs_table() {
+	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed" "" \
+		"| | seconds | us an event | client CPU us/event | peak RSS MB |" "|---|---|---|---|---|"
+	awk "$MEDIAN"'
+		$1 ~ /^(sets|partitions)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
+			if ($6 > rss[$1]) rss[$1] = $6 }
+		END { for (k = 1; k <= names; k++) { w = order[k]
+			for (i = 1; i <= n[w]; i++) { sec[i] = s[w, i]; cpu[i] = c[w, i] }
+			m = median(sec, n[w]); split(w, name, "-")
+			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
+	' "$CLUSTER/measures"
 }
 
 # ---- latency: from a tick, and from a row's commit, to the row being visible on the target
@@ -497,7 +573,7 @@ main() {
 		set -- batch ticks many wide types one poison latest section tables json "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch ticks single-ticks long many wide types one poison latest section tables json latency start
+		set -- batch ticks single-ticks long many wide types one poison latest section tables json cliffs latency start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM
@@ -505,7 +581,7 @@ main() {
 	BEGAN=$(jiffies)
 	for workload; do
 		case $workload in
-		latency | start) "run_$workload" 2>>"$CLUSTER/trouble" ;;
+		cliffs | latency | start) "run_$workload" 2>>"$CLUSTER/trouble" ;;
 		*) run_workload "$workload" ;;
 		esac
 	done

@@ -7,15 +7,25 @@
 
 #include "event.h"
 
-#define SHAPES_MAX 64                   /* column lists remembered at a time */
+#define SHAPES_MAX 4096                 /* column lists remembered at a time, */
+#define SHAPES_BYTES (16 * 1024 * 1024) /* and about how much memory they take */
+
+struct known_shape {
+	struct hash_link link;          /* by what its rows have, */
+	struct hash_link same;          /* and by its columns in any order */
+	struct shape *shape;
+	uint32_t id;
+	size_t bytes;
+	bool used;                      /* again, since shapes were last forgotten */
+};
 
 struct route {
 	struct columns c;
 	struct tally left_out;          /* names of columns */
 
-	struct shape *shape[SHAPES_MAX];
-	uint32_t shape_id[SHAPES_MAX];
-	size_t nshape, current;
+	struct hash shapes, same;
+	size_t bytes;                   /* of all shapes */
+	struct known_shape *current;    /* of the row at hand; or NULL */
 	uint32_t next_id;
 
 	size_t nlist;                   /* columns of the list */
@@ -35,32 +45,101 @@ static const struct field *words(const struct route *r)
 	return r->c.nword ? r->c.field + r->nlist : NULL;
 }
 
-static void forget(struct route *r)
+/* ---- shapes that are known */
+
+static struct known_shape *of_same(const struct hash_link *link)
 {
-	for (size_t i = 0; i < r->nshape; i++)
-		shape_free(r->shape[i]);
-	r->nshape = 0;
+	return (struct known_shape *)((char *)(uintptr_t)link - offsetof(struct known_shape, same));
+}
+
+static void drop_shape(struct route *r, struct known_shape *k)
+{
+	hash_remove(&r->shapes, &k->link);
+	hash_remove(&r->same, &k->same);
+	r->bytes -= k->bytes;
+	shape_free(k->shape);
+	free(k);
+}
+
+/* Forgets the shapes that were not used again since the last call; all: forgets all. */
+static void forget(struct route *r, bool all)
+{
+	for (size_t i = 0; i < r->shapes.size; i++)
+		for (struct hash_link *link = r->shapes.bucket[i], *next; link; link = next) {
+			struct known_shape *k = (struct known_shape *)link;
+			next = link->next;
+			if (all || !k->used)
+				drop_shape(r, k);
+			else
+				k->used = false;
+		}
+	r->current = NULL;
+}
+
+/* Makes room for a shape. */
+static void forget_some(struct route *r)
+{
+	size_t n = r->shapes.n;
+
+	if (n < SHAPES_MAX && r->bytes < SHAPES_BYTES)
+		return;
+	forget(r, false);
+	if (r->shapes.n > n / 2)
+		forget(r, true);
+}
+
+/* Of the columns that are there, in any order. */
+static uint64_t hash_columns(const struct shape *s)
+{
+	uint64_t h = s->n;
+
+	for (size_t i = 0; i < s->n; i++)
+		h += word_hash(s->target[i].p, s->target[i].n);
+	return h;
+}
+
+/* About as much memory as the shape takes. */
+static size_t bytes_of(const struct shape *s)
+{
+	size_t bytes = sizeof *s + sizeof(struct known_shape);
+
+	for (size_t i = 0; i < s->nsource; i++)
+		bytes += 2 * sizeof s->source[i] + s->source[i].n;
+	for (size_t i = 0; i < s->n; i++)
+		bytes += 3 * sizeof s->target[i] + 2 * s->target[i].n;
+	return bytes;
 }
 
 /* Shapes of the same columns have one number, and one order of the columns: their rows wait in one
- * stream, in the order in which they come. */
-static void remember(struct route *r, struct shape *s)
+ * stream, in the order in which they come. key: by which the shape is found. */
+static void remember(struct route *r, struct shape *s, uint64_t key)
 {
-	size_t same = 0;
+	struct known_shape *k = mem_alloc(sizeof *k);
 
-	if (r->nshape == SHAPES_MAX)
-		forget(r);
-	while (same < r->nshape && !shape_arrange(s, r->shape[same]))
-		same++;
+	forget_some(r);
+	uint64_t columns = hash_columns(s);
+	struct hash_link *same = hash_find(&r->same, columns);
+	while (same && !shape_arrange(s, of_same(same)->shape))
+		same = hash_next(same);
 	shape_finish(s);
 	if (r->picked_cap < s->n) {
 		free(r->picked);
 		r->picked_cap = s->n;
 		r->picked = mem_alloc(s->n * sizeof *r->picked);
 	}
-	r->current = r->nshape;
-	r->shape_id[r->nshape] = same < r->nshape ? r->shape_id[same] : r->next_id++ & INT32_MAX;
-	r->shape[r->nshape++] = s;
+	*k = (struct known_shape){ .shape = s, .bytes = bytes_of(s) };
+	k->id = same ? of_same(same)->id : r->next_id++ & INT32_MAX;
+	hash_add(&r->shapes, &k->link, key);
+	hash_add(&r->same, &k->same, columns);
+	r->bytes += k->bytes;
+	r->current = k;
+}
+
+/* Makes it the current one. */
+static void choose(struct route *r, struct known_shape *k)
+{
+	k->used = true;
+	r->current = k;
 }
 
 static int check_columns(const struct route *r, const struct shape *s, struct err *e)
@@ -81,7 +160,7 @@ static int check_columns(const struct route *r, const struct shape *s, struct er
 /* ---- a list without `*` */
 
 /* Adds the shape of rows that lack these columns of the list, and no others. */
-static int shape_of_list(struct route *r, const bool *missing, struct err *e)
+static int shape_of_list(struct route *r, const bool *missing, uint64_t key, struct err *e)
 {
 	struct shape *s = shape_new(r->nlist, r->nlist, r->c.nword, words(r));
 
@@ -99,7 +178,7 @@ static int shape_of_list(struct route *r, const bool *missing, struct err *e)
 	if (check_columns(r, s, e) < 0)
 		shape_free(s);
 	else
-		remember(r, s);
+		remember(r, s, key);
 	return e->code;
 }
 
@@ -111,12 +190,15 @@ static bool lacks_same(const struct route *r, const struct shape *s, const bool 
 /* Makes the shape of rows without these columns the current one. */
 static int choose_list(struct route *r, const bool *missing, struct err *e)
 {
-	if (r->current < r->nshape && lacks_same(r, r->shape[r->current], missing))
+	if (r->current && lacks_same(r, r->current->shape, missing))
 		return 0;
-	for (r->current = 0; r->current < r->nshape; r->current++)
-		if (lacks_same(r, r->shape[r->current], missing))
+	uint64_t key = missing ? word_hash((const char *)missing, r->nlist) : 0;
+	for (struct hash_link *at = hash_find(&r->shapes, key); at; at = hash_next(at))
+		if (lacks_same(r, ((struct known_shape *)at)->shape, missing)) {
+			choose(r, (struct known_shape *)at);
 			return 0;
-	return shape_of_list(r, missing, e);
+		}
+	return shape_of_list(r, missing, key, e);
 }
 
 struct route *route_new(const struct columns *columns)
@@ -139,7 +221,9 @@ void route_free(struct route *r)
 {
 	if (!r)
 		return;
-	forget(r);
+	forget(r, true);
+	hash_clear(&r->shapes);
+	hash_clear(&r->same);
 	tally_clear(&r->left_out);
 	wanted_free(r->wanted);
 	free(r->name);
@@ -152,7 +236,7 @@ void route_free(struct route *r)
 uint32_t route_shape_id(const struct route *r, const struct shape *s)
 {
 	(void)s;
-	return r->shape_id[r->current];
+	return r->current->id;
 }
 
 struct span route_target(const struct route *r, struct span source)
@@ -190,7 +274,7 @@ static int row_of_list(struct route *r, struct cursor *c, struct err *e)
 
 	if (wanted_row(r->wanted, c, r->value, &complete, e) < 0)
 		return e->code;
-	if (complete && r->current < r->nshape && !r->shape[r->current]->missing)
+	if (complete && r->current && !r->current->shape->missing)
 		return 0;
 	return complete ? choose_list(r, NULL, e) : without(r, e);
 }
@@ -282,7 +366,8 @@ static int fill_shape(struct route *r, struct shape *s, const struct span *names
 	return check_columns(r, s, e);
 }
 
-static int new_shape(struct route *r, const struct cursor *c, size_t n, struct err *e)
+static int new_shape(struct route *r, const struct cursor *c, size_t n, uint64_t key,
+	struct err *e)
 {
 	struct shape *s = shape_new(n, n + r->nlist, r->c.nword, words(r));
 	struct span *names = mem_alloc((n + 1) * sizeof *names);
@@ -297,7 +382,7 @@ static int new_shape(struct route *r, const struct cursor *c, size_t n, struct e
 	if (e->code)
 		shape_free(s);
 	else
-		remember(r, s);
+		remember(r, s, key);
 	return e->code;
 }
 
@@ -310,6 +395,16 @@ static bool same_names(const struct route *r, const struct shape *s, bool json, 
 		    !same_bytes(s->source[i].p, r->name[i].p, r->name[i].n))
 			return false;
 	return true;
+}
+
+/* Of the row's names. */
+static uint64_t hash_names(const struct route *r, bool json, size_t n)
+{
+	uint64_t h = n << 1 | json;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ word_hash(r->name[i].p, r->name[i].n)) * UINT64_C(0x9e3779b97f4a7c15);
+	return h;
 }
 
 static void more_room(struct route *r)
@@ -345,13 +440,15 @@ static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 		return err_set(e, ERR_DATA, "ev_data holds no column");
 	if (n == COLUMNS_MAX && format_next(c, &more, &more, e))
 		return err_set(e, ERR_DATA, "the event has more than %d columns", COLUMNS_MAX);
-	if (r->nshape && same_names(r, r->shape[r->current], json, n))
+	if (e->code || (r->current && same_names(r, r->current->shape, json, n)))
 		return e->code;
-	for (r->current = 0; r->current < r->nshape; r->current++)
-		if (same_names(r, r->shape[r->current], json, n))
-			return e->code;
-	r->current = 0;
-	return e->code ? e->code : new_shape(r, c, n, e);
+	uint64_t key = hash_names(r, json, n);
+	for (struct hash_link *at = hash_find(&r->shapes, key); at; at = hash_next(at))
+		if (same_names(r, ((struct known_shape *)at)->shape, json, n)) {
+			choose(r, (struct known_shape *)at);
+			return 0;
+		}
+	return new_shape(r, c, n, key, e);
 }
 
 int route_row(struct route *r, enum format format, struct span data, const struct shape **shape,
@@ -362,7 +459,7 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 	format_begin(&c, format, data);
 	if ((r->c.all ? row_of_all(r, &c, e) : row_of_list(r, &c, e)) < 0)
 		return e->code;
-	const struct shape *s = *shape = r->shape[r->current];
+	const struct shape *s = *shape = r->current->shape;
 	*values = s->at ? r->picked : r->value;
 	*part = r->c.part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
 	for (size_t i = 0; s->at && i < s->n - s->nword; i++)
@@ -381,6 +478,6 @@ bool route_leave_out(struct route *r, const struct tally *names)
 	tally_clear(&r->left_out);
 	tally_merge(&r->left_out, names);
 	if (r->c.all)
-		forget(r);
+		forget(r, true);
 	return true;
 }

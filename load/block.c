@@ -6,24 +6,27 @@
 
 #include "sink.h"
 
-#define BLOCK_CAP (BLOCK_BYTES - sizeof(struct block))
-#define SMALL_CAP (BLOCK_BYTES / 4 - sizeof(struct block))      /* of a stream's first block */
-
-/* There is always a stream without rows, which the sink can forget. */
-_Static_assert(POOL_BYTES / SMALL_CAP + 1 < STREAMS_MAX, "every stream could hold rows");
+static const size_t caps[] = {
+	[BLOCK_TINY] = BLOCK_BYTES / 32 - sizeof(struct block),
+	[BLOCK_SMALL] = BLOCK_BYTES / 4 - sizeof(struct block),
+	[BLOCK_FULL] = BLOCK_BYTES - sizeof(struct block),
+};
 
 /* The free list for blocks of that size. NULL: the block was made for one large row. */
 static struct block **spares(struct pool *p, size_t cap)
 {
-	return cap == BLOCK_CAP ? &p->spare : cap == SMALL_CAP ? &p->small : NULL;
+	for (size_t i = BLOCK_TINY; i <= BLOCK_FULL; i++)
+		if (cap == caps[i])
+			return &p->spare[i];
+	return NULL;
 }
 
-struct block *block_take(struct pool *p, size_t n, bool small)
+struct block *block_take(struct pool *p, size_t n, enum block_size size)
 {
-	size_t cap = small ? SMALL_CAP : BLOCK_CAP;
+	size_t cap = caps[size];
 
-	if (n + sizeof(int64_t) > cap)
-		cap = BLOCK_CAP;
+	while (n + sizeof(int64_t) > cap && size < BLOCK_FULL)
+		cap = caps[++size];
 	if (n + sizeof(int64_t) > cap)
 		cap = (n + 2 * sizeof(int64_t)) & ~(sizeof(int64_t) - 1);
 	struct block **spare = spares(p, cap), *b = spare ? *spare : NULL;
@@ -62,7 +65,7 @@ static void free_all(struct block *b)
 
 void block_free_pool(struct pool *p)
 {
-	free_all(p->spare);
-	free_all(p->small);
+	for (size_t i = BLOCK_TINY; i <= BLOCK_FULL; i++)
+		free_all(p->spare[i]);
 	*p = (struct pool){ 0 };
 }

@@ -21,7 +21,7 @@ static size_t row_at(const struct block *b, size_t row)
 static struct block *cut(struct sink *s, struct block *b, size_t row)
 {
 	size_t at = row_at(b, row), n = b->len - at;
-	struct block *rest = block_take(&s->pool, n + sizeof(int64_t) * (b->nrows - row), false);
+	struct block *rest = block_take(&s->pool, n + sizeof(int64_t) * (b->nrows - row), BLOCK_FULL);
 
 	memcpy(rest->data, b->data + at, n);
 	rest->len = n;
@@ -51,10 +51,10 @@ static int divide(struct sink *s, struct lane *l, struct pq *dst,
 	l->out = NULL;
 	l->current = NULL;
 	if (fault->line && row + 1 < b->nrows)
-		stream_put_back(st, cut(s, b, row + 1));
+		stream_put_back(s, st, cut(s, b, row + 1));
 	if (row > 0)
-		stream_put_back(st, cut(s, b, row));
-	stream_put_back(st, b);
+		stream_put_back(s, st, cut(s, b, row));
+	stream_put_back(s, st, b);
 	return to_savepoint(dst, e);
 }
 
@@ -69,10 +69,11 @@ int fault_leave_out(struct sink *s, struct lane *l, struct pq *dst, struct err *
 
 /* In a careful pass: names the event of a block of one row. An error of shape concerns all rows of
  * the stream, so the first one is named. */
-static void find_row(struct lane *l, int64_t line, struct sink_fault *fault, const struct err *e)
+static void find_row(struct sink *s, struct lane *l, int64_t line, struct sink_fault *fault,
+	const struct err *e)
 {
 	if (!l->out)                    /* the COPY failed before a row was sent */
-		l->out = stream_take(l->current);
+		l->out = stream_take(s, l->current);
 	fault->line = line > 0 ? (size_t)line : 0;
 	if (l->out->nrows == 1 || e->code == ERR_SHAPE)
 		fault->event = *block_id(l->out, 0);
@@ -108,14 +109,14 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 	pq_copy_fault(dst, stream_copied(l->current), &found);
 	*fault = (struct sink_fault){ .event = -1 };
 	fault->of = l->current->of;
-	memcpy(fault->table, l->current->table, sizeof fault->table);
+	memcpy(fault->table, l->current->whole->table, sizeof fault->table);
 	memcpy(fault->column, found.column, sizeof fault->column);
 	buf_printable(&shown, found.value, sizeof fault->value / 2);
 	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
 	buf_free(&shown);
 	bool sent = l->out;
 	if (s->careful)
-		find_row(l, found.line, fault, e);
+		find_row(s, l, found.line, fault, e);
 	return sent ? probe(s, l->current, dst, e) : e->code;
 }
 

@@ -9,7 +9,7 @@
 #include "load.h"
 
 struct known_part {
-	int64_t start_s;
+	struct hash_link link;          /* by start_s */
 	const struct known_columns *columns;
 	uint64_t typed;                 /* the last pass in which columns were looked up */
 };
@@ -27,33 +27,20 @@ void known_clear(struct known *k)
 		free(k->columns);
 		k->columns = next;
 	}
-	free(k->part);
-	k->part = NULL;
-	k->n = k->cap = 0;
+	for (size_t i = 0; i < k->parts.size; i++)
+		while (k->parts.bucket[i]) {
+			struct known_part *part = (struct known_part *)k->parts.bucket[i];
+			k->parts.bucket[i] = part->link.next;
+			free(part);
+		}
+	hash_clear(&k->parts);
 }
 
 /* ---- the set */
 
-/* The index where the partition is or belongs: how many are earlier. */
-static size_t place_of(const struct known *k, int64_t start_s)
-{
-	size_t from = 0, to = k->n;
-
-	while (from < to) {
-		size_t middle = from + (to - from) / 2;
-		if (k->part[middle].start_s < start_s)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return from;
-}
-
 static struct known_part *find(const struct known *k, int64_t start_s)
 {
-	size_t at = place_of(k, start_s);
-
-	return at < k->n && k->part[at].start_s == start_s ? &k->part[at] : NULL;
+	return (struct known_part *)hash_find(&k->parts, (uint64_t)start_s);
 }
 
 bool known_has(const struct known *k, int64_t start_s)
@@ -63,13 +50,14 @@ bool known_has(const struct known *k, int64_t start_s)
 
 void known_add(struct known *k, int64_t start_s)
 {
-	size_t at = place_of(k, start_s);
+	struct known_part *part = find(k, start_s);
 
-	if (!find(k, start_s)) {
-		k->part = mem_grow(k->part, k->n, &k->cap, sizeof *k->part);
-		memmove(k->part + at + 1, k->part + at, (k->n++ - at) * sizeof *k->part);
+	if (!part) {
+		part = mem_alloc(sizeof *part);
+		hash_add(&k->parts, &part->link, (uint64_t)start_s);
 	}
-	k->part[at] = (struct known_part){ .start_s = start_s };
+	part->columns = NULL;
+	part->typed = 0;
 }
 
 /* ---- column types */

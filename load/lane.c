@@ -12,22 +12,20 @@
 
 /* ---- when to begin a COPY, and when to end it */
 
-/* The lane's stream with the most waiting bytes. NULL: none has any. */
-static struct stream *fullest(struct sink *s, size_t lane)
+/* Does memory run short? Where rows wait in many streams, each COPY has few of them as it is. */
+static bool is_short(const struct sink *s)
 {
-	struct stream *best = NULL;
+	size_t room = sink_room(s);
 
-	for (size_t i = 0; i < s->nstream; i++)
-		if (s->stream[i]->lane == lane && s->stream[i]->bytes > (best ? best->bytes : 0))
-			best = s->stream[i];
-	return best;
+	return s->pool.used >= (s->waiting > MANY ? room - room / 8 : room / 2) ||
+		s->waiting >= WAITING_MAX / 2;
 }
 
 /* The stream that a COPY should move to. NULL: it is better to wait for more rows. */
 static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 {
-	struct stream *st = fullest(s, lane);
-	bool enough = drain || s->pool.used >= POOL_BYTES / 2;
+	struct stream *st = level_fullest(s, lane);
+	bool enough = drain || is_short(s);
 
 	return st && (enough || st->bytes >= SWITCH_BYTES) ? st : NULL;
 }
@@ -68,8 +66,12 @@ static bool should_end(struct sink *s, const struct lane *l, enum sink_until unt
 
 static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
 {
+	struct sink_part *part = st->whole;
+
 	st->binary = st->first->binary;
-	st->wrote = s->turn;
+	if (part->wrote != s->turn)
+		part->sent = 0;
+	part->wrote = s->turn;
 	stream_add_copy(sql, st);
 	buf_str(sql, st->binary ? " (FORMAT binary)" : "");
 }
@@ -89,13 +91,13 @@ static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, s
  * trips. Returns how many COPYs the statement has then. */
 static int plan_more(struct buf *sql, struct sink *s, struct lane *l, size_t least)
 {
-	struct stream **last = &l->plan;
+	struct stream **last = &l->plan, *list[PLAN_MAX];
+	size_t n = level_list(s, l->current->lane, least, list, PLAN_MAX);
 	int copies = 1;
 
-	for (size_t i = 0; i < s->nstream && copies < PLAN_MAX; i++) {
-		struct stream *st = s->stream[i];
-		if (st->lane != l->current->lane || st->bytes < least || st == l->current ||
-		    (st->staged && st->looked != s->turn))
+	for (size_t i = 0; i < n && copies < PLAN_MAX; i++) {
+		struct stream *st = list[i];
+		if (st == l->current || (st->staged && st->looked != s->turn))
 			continue;
 		buf_str(sql, "; ");
 		add_copy(sql, s, st);
@@ -180,7 +182,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 {
 	if (block_is_sent(l)) {
 		block_drop(&s->pool, l->out);
-		l->out = stream_take(l->current);
+		l->out = stream_take(s, l->current);
 		l->out_at = 0;
 		l->nrows += l->out->nrows;
 	}
@@ -201,17 +203,34 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	return 0;
 }
 
-/* Counts the rows of a COPY that is over. stored: by the target; a trigger may have left rows
- * out. */
-static void count_rows(struct sink *s, const struct lane *l, int64_t stored)
+void lane_count(struct sink *s, const struct stream *st, int64_t stored, int64_t unstored)
 {
-	struct sink_done *done = &s->done[l->current->of];
+	st->whole->stored += stored;
+	st->whole->unstored += unstored;
+	st->whole->counted = s->done[st->of].behind = true;
+}
 
-	if (l->current->staged)
+void lane_ended(struct sink *s, struct stream *st)
+{
+	st->next = s->lane[st->lane].ended;
+	s->lane[st->lane].ended = st;
+}
+
+/* A COPY is over: counts its rows. stored: by the target; a trigger may have left rows out. A
+ * partition that got much may get more: its types are worth a query. */
+static void finish_copy(struct sink *s, struct lane *l, int64_t stored)
+{
+	struct stream *st = l->current;
+	int64_t left_out = (int64_t)l->nrows - stored;
+
+	if (!st->staged)
+		lane_count(s, st, stored, left_out > 0 ? left_out : 0);
+	st->whole->sent += l->sent;
+	if (st->whole->sent < LOOK_BYTES || st->settled == s->turn)
 		return;
-	tally_add(&done->rows, l->current->table, stored);
-	if (stored < (int64_t)l->nrows)
-		tally_add(&done->unstored, l->current->table, (int64_t)l->nrows - stored);
+	st->settled = s->turn;
+	if (st->looked != s->turn && !st->staged)
+		lane_ended(s, st);
 }
 
 /* Makes one move of the open COPY. 1: call it again; 0: it waits for the server or for rows. */
@@ -222,8 +241,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	int step = pq_copy_step(dst, &stopped, e);
 
 	if (step == PQ_END) {
-		count_rows(s, l, pq_copied(dst));
-		l->current->settled = s->turn;
+		finish_copy(s, l, pq_copied(dst));
 		end_copy(s, l);
 	}
 	if (step != PQ_READY)
@@ -244,11 +262,11 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
  * their columns until the transaction ends. */
 static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err *e)
 {
-	for (size_t i = 0; i < s->nstream && !e->code; i++) {
-		struct stream *st = s->stream[i];
-		if (st->lane != lane || st->settled != s->turn || st->looked == s->turn ||
-		    st->staged)
-			continue;
+	struct lane *l = &s->lane[lane];
+
+	while (l->ended && !e->code) {
+		struct stream *st = l->ended;
+		l->ended = st->next;
 		st->looked = s->turn;
 		s->types.look(s->types.arg, dst, st->of, st->start_s, st->table, e);
 	}

@@ -7,37 +7,41 @@
 #include "../pg/pg.h"
 
 /* ---- block.c: the blocks of memory in which rows wait, in sink.h */
+/* ---- level.c: which stream has the most waiting rows, in sink.h */
 /* ---- stream.c: the rows that wait for one partition */
 
 struct sink;
 
 struct stream {                         /* of one partition and column list */
-	/* private to the sink; hot members first: one cache line per stream */
-	struct stream *next;            /* in its bucket */
+	/* private to the sink; hot members first */
+	struct hash_link link;
 	int64_t start_s;
+	uint64_t shape;
 	struct block *first, *last;
-	size_t bytes;                   /* of rows that wait */
-	uint64_t settled;               /* last turn of the sink in which its COPY ended */
+	size_t bytes;                   /* of rows that wait, */
+	struct stream *before, *after;  /* and those of its lane with about as many */
+	uint64_t settled;               /* last turn of the sink in which a long COPY ended */
 	uint64_t looked;                /* last turn that looked up its column types, */
 	uint64_t asked;                 /* and that asked for them */
 	size_t text_left;               /* bytes of text before a row is tried as binary again */
-	uint64_t shape;
 	bool typed;                     /* kinds are valid, in turn `asked` */
 	bool binary;                    /* format of its COPY, once begun or planned */
+	unsigned char level;            /* about how many bytes wait; 0: none do */
 
 	/* for others to read */
 	unsigned char lane;
 	bool staged;                    /* its rows go to a staging table, with these numbers: */
 	uint32_t of;                    /* the number of its destination */
 	int32_t part, kind;
-	char table[NAME_BYTES_MAX + 1]; /* the partition, without schema */
+	const char *table;              /* the partition, without schema */
 
 	/* private again */
 	enum binary_kind *kinds;        /* of its columns */
 	size_t text_run;                /* next value of text_left */
-	struct stream *then;            /* in its lane's plan */
-	uint64_t wrote;                 /* last turn with a COPY to it, */
-	uint64_t probed;                /* and with one without rows that succeeded */
+	struct stream *then;            /* in its lane's plan, */
+	struct stream *next;            /* and of those whose types are to be looked up */
+	struct sink_part *whole;        /* its partition */
+	uint64_t probed;                /* last turn with a COPY without rows that succeeded */
 	char *target;                   /* the table as COPY names it */
 	struct shared_list *columns;    /* as COPY lists them */
 };
@@ -130,6 +134,7 @@ bool sink_begun(const struct sink *);           /* a COPY has begun */
 struct sink_done {                      /* rows of one destination by partition, since then */
 	struct tally rows;              /* stored, as the target counted them */
 	struct tally unstored;          /* accepted, but left out by a trigger */
+	bool behind;                    /* private to the sink: not all are in it yet */
 };
 
 const struct sink_done *sink_done(const struct sink *, size_t of);
@@ -418,8 +423,7 @@ struct known {                          /* zeroed but dest */
 	uint64_t pass;                  /* from 1; the caller counts it up: types may change */
 
 	/* private to known.c */
-	struct known_part *part;        /* by start_s, which identifies a partition */
-	size_t n, cap;
+	struct hash parts;              /* by start_s, which identifies a partition */
 	struct known_columns *columns;
 };
 

@@ -21,12 +21,9 @@ struct sink *sink_new(const struct sink_types *types)
 
 /* ---- streams */
 
-static struct stream **bucket_of(struct sink *s, int64_t start_s, uint64_t shape)
+static uint64_t key_of(int64_t start_s, uint64_t number)
 {
-	uint64_t h = (uint64_t)start_s + shape * 7919;
-
-	h *= UINT64_C(0x9e3779b97f4a7c15);
-	return &s->bucket[(h >> 32) % BUCKETS];
+	return (uint64_t)start_s * UINT64_C(0x9e3779b97f4a7c15) + number;
 }
 
 static bool is_in_use(const struct sink *s, const struct stream *st)
@@ -35,30 +32,55 @@ static bool is_in_use(const struct sink *s, const struct stream *st)
 }
 
 /* Frees the list with its last stream. */
-static void leave_columns(struct shared_list *list)
+static void leave_columns(struct sink *s, struct shared_list *list)
 {
-	if (--list->users == 0)
-		free(list);
+	if (--list->users > 0)
+		return;
+	hash_remove(&s->lists, &list->link);
+	free(list);
 }
+
+static void leave_part(struct sink *s, struct sink_part *part)
+{
+	if (--part->streams > 0)
+		return;
+	hash_remove(&s->parts, &part->link);
+	free(part);
+}
+
+static void drop_stream(struct sink *s, struct stream *st)
+{
+	hash_remove(&s->streams, &st->link);
+	leave_part(s, st->whole);
+	leave_columns(s, st->columns);
+	free(st->kinds);
+	free(st->target);
+	free(st);
+}
+
+static void forget_ended(struct sink *s)
+{
+	for (size_t i = 0; i < LANES_MAX; i++)
+		s->lane[i].ended = NULL;
+}
+
+static void collect(const struct sink *);
 
 /* Forgets the streams in which no rows wait. */
 static void sweep(struct sink *s)
 {
 	size_t kept = 0;
 
-	memset(s->bucket, 0, sizeof s->bucket);
+	collect(s);
+	forget_ended(s);
 	for (size_t i = 0; i < s->nstream; i++) {
 		struct stream *st = s->stream[i];
 		if (!is_in_use(s, st)) {
-			free(st->kinds);
-			free(st->target);
-			leave_columns(st->columns);
-			free(st);
+			drop_stream(s, st);
 			continue;
 		}
-		struct stream **at = bucket_of(s, st->start_s, st->shape);
-		st->next = *at;
-		*at = st;
+		if (st->settled == s->turn && st->looked != s->turn && !st->staged)
+			lane_ended(s, st);
 		s->stream[kept++] = st;
 	}
 	s->nstream = kept;
@@ -72,28 +94,51 @@ struct stream *sink_find(struct sink *s, int64_t start_s, uint64_t shape)
 
 	if (st && st->start_s == start_s && st->shape == shape)
 		return st;
-	for (st = *bucket_of(s, start_s, shape); st; st = st->next)
-		if (st->start_s == start_s && st->shape == shape)
-			break;
+	st = (struct stream *)hash_find(&s->streams, key_of(start_s, shape));
+	while (st && (st->start_s != start_s || st->shape != shape))
+		st = (struct stream *)hash_next(&st->link);
 	if (st)
 		s->found = st;
 	return st;
 }
 
 /* The column list that other streams of the shape have, or a copy of text. */
-static struct shared_list *share_columns(const struct sink *s, uint64_t shape, const char *text)
+static struct shared_list *share_columns(struct sink *s, uint64_t shape, const char *text)
 {
-	struct shared_list *list = NULL;
+	struct shared_list *list = (struct shared_list *)hash_find(&s->lists, shape);
 
-	for (size_t i = s->nstream; i-- > 0 && !list;)
-		list = s->stream[i]->shape == shape ? s->stream[i]->columns : NULL;
 	if (!list) {
 		list = mem_alloc(sizeof *list + strlen(text) + 1);
 		list->users = 0;
 		memcpy(list->text, text, strlen(text) + 1);
+		hash_add(&s->lists, &list->link, shape);
 	}
 	list->users++;
 	return list;
+}
+
+/* The partition, or NULL. */
+static struct sink_part *find_part(const struct sink *s, size_t of, int64_t start_s)
+{
+	struct sink_part *part = (struct sink_part *)hash_find(&s->parts, key_of(start_s, of));
+
+	while (part && (part->start_s != start_s || part->of != of))
+		part = (struct sink_part *)hash_next(&part->link);
+	return part;
+}
+
+static struct sink_part *enter_part(struct sink *s, size_t of, int64_t start_s, struct span table)
+{
+	struct sink_part *part = find_part(s, of, start_s);
+
+	if (!part) {
+		part = mem_alloc(sizeof *part);
+		*part = (struct sink_part){ .start_s = start_s, .of = (uint32_t)of };
+		snprintf(part->table, sizeof part->table, "%.*s", (int)table.n, table.p);
+		hash_add(&s->parts, &part->link, key_of(start_s, of));
+	}
+	part->streams++;
+	return part;
 }
 
 /* Makes room for the destination's rows to be counted. */
@@ -108,23 +153,22 @@ static void count_for(struct sink *s, size_t of)
 struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t shape, size_t lane,
 	struct span table, const char *target, const char *columns)
 {
-	struct stream **at, *st = mem_alloc(sizeof *st);
+	struct stream *st = mem_alloc(sizeof *st);
 
 	if (s->nstream == STREAMS_MAX)
 		sweep(s);
 	assert(lane < LANES_MAX && s->nstream < STREAMS_MAX);
 	count_for(s, of);
-	for (size_t i = 0; i < s->nstream && !s->beside; i++)
-		s->beside = s->stream[i]->start_s == start_s && s->stream[i]->of == of;
-	at = bucket_of(s, start_s, shape);
 	*st = (struct stream){
-		.next = *at, .start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
+		.start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
 		.of = (uint32_t)of,
 		.target = mem_str(target, strlen(target)),
 		.columns = share_columns(s, shape, columns),
+		.whole = enter_part(s, of, start_s, table),
 	};
-	snprintf(st->table, sizeof st->table, "%.*s", (int)table.n, table.p);
-	*at = st;
+	st->table = st->whole->table;
+	hash_add(&s->streams, &st->link, key_of(start_s, shape));
+	s->stream = mem_grow(s->stream, s->nstream, &s->stream_cap, sizeof(struct stream *));
 	s->stream[s->nstream++] = st;
 	return st;
 }
@@ -143,13 +187,61 @@ void sink_unstage(struct sink *s, size_t of)
 			s->stream[i]->looked = 0;
 }
 
-void sink_count(struct sink *s, size_t of, const char *table, int64_t stored, int64_t unstored)
-{
-	struct sink_done *done = &s->done[of];
+/* ---- rows by partition */
 
+static int compare_parts(const void *a, const void *b)
+{
+	const struct sink_part *x = *(struct sink_part *const *)a, *y = *(struct sink_part *const *)b;
+
+	return x->of != y->of ? (x->of > y->of) - (x->of < y->of) : strcmp(x->table, y->table);
+}
+
+/* All partitions by their destinations and names, as tallies are sorted. The caller frees it. */
+static struct sink_part **sorted_parts(const struct sink *s)
+{
+	struct sink_part **list = mem_alloc((s->parts.n + 1) * sizeof(struct sink_part *));
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->parts.size; i++)
+		for (struct hash_link *at = s->parts.bucket[i]; at; at = at->next)
+			list[n++] = (struct sink_part *)at;
+	qsort(list, n, sizeof(struct sink_part *), compare_parts);
+	return list;
+}
+
+static void add_rows(struct sink_done *done, const char *table, int64_t stored, int64_t unstored)
+{
 	tally_add(&done->rows, table, stored);
 	if (unstored > 0)
 		tally_add(&done->unstored, table, unstored);
+}
+
+/* Brings the counts of the partitions into the tallies. */
+static void collect(const struct sink *s)
+{
+	bool behind = false;
+
+	for (size_t i = 0; i < s->ndone; i++)
+		behind |= s->done[i].behind;
+	if (!behind)
+		return;
+	struct sink_part **list = sorted_parts(s);
+	for (size_t i = 0; i < s->parts.n; i++) {
+		struct sink_part *part = list[i];
+		if (part->counted)
+			add_rows(&s->done[part->of], part->table, part->stored,
+				part->unstored);
+		part->stored = part->unstored = 0;
+		part->counted = false;
+	}
+	free(list);
+	for (size_t i = 0; i < s->ndone; i++)
+		s->done[i].behind = false;
+}
+
+void sink_count(struct sink *s, size_t of, const char *table, int64_t stored, int64_t unstored)
+{
+	add_rows(&s->done[of], table, stored, unstored);
 }
 
 /* ---- a pass */
@@ -158,7 +250,7 @@ static void drop_rows(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++)
 		while (s->stream[i]->first)
-			block_drop(&s->pool, stream_take(s->stream[i]));
+			block_drop(&s->pool, stream_take(s, s->stream[i]));
 	for (size_t i = 0; i < LANES_MAX; i++)
 		lane_drop(s, &s->lane[i]);
 	assert(s->pool.used == 0);
@@ -175,6 +267,8 @@ static void clear_done(struct sink *s)
 void sink_begin(struct sink *s, bool careful)
 {
 	drop_rows(s);
+	forget_ended(s);
+	collect(s);
 	clear_done(s);
 	s->bytes = 0;
 	s->begun = false;
@@ -195,21 +289,26 @@ void sink_free(struct sink *s)
 	sink_forget(s);
 	clear_done(s);
 	free(s->done);
+	free(s->stream);
+	hash_clear(&s->streams);
+	hash_clear(&s->parts);
+	hash_clear(&s->lists);
 	block_free_pool(&s->pool);
 	free(s);
 }
 
 bool sink_full(const struct sink *s)
 {
-	return s->pool.used >= POOL_BYTES;
+	return s->pool.used >= sink_room(s) || s->waiting >= WAITING_MAX;
 }
 
 bool sink_has_beside(const struct sink *s, const struct stream *st)
 {
-	for (size_t i = 0; i < s->nstream && s->beside; i++) {
-		const struct stream *other = s->stream[i];
-		if (other != st && other->start_s == st->start_s && other->of == st->of &&
-		    is_in_use(s, other))
+	if (st->whole->waiting > (st->first != NULL))
+		return true;
+	for (size_t i = 0; i < LANES_MAX; i++) {
+		const struct stream *other = s->lane[i].current;
+		if (other && other != st && other->whole == st->whole)
 			return true;
 	}
 	return false;
@@ -228,7 +327,7 @@ void sink_swallow(struct sink *s)
 	for (size_t i = 0; i < s->nstream; i++) {
 		const struct stream *st = s->stream[i];
 		for (const struct block *b = st->first; b && (!st->staged || st->kind); b = b->next)
-			tally_add(&s->done[st->of].rows, st->table, (int64_t)b->nrows);
+			lane_count(s, st, (int64_t)b->nrows, 0);
 	}
 	drop_rows(s);
 }
@@ -237,6 +336,7 @@ const struct sink_done *sink_done(const struct sink *s, size_t of)
 {
 	static const struct sink_done none;
 
+	collect(s);
 	return of < s->ndone ? &s->done[of] : &none;
 }
 
@@ -252,9 +352,7 @@ bool sink_begun(const struct sink *s)
 
 bool sink_wrote(const struct sink *s, size_t of, int64_t start_s)
 {
-	for (size_t i = 0; i < s->nstream && s->swept != s->turn; i++)
-		if (s->stream[i]->of == of && s->stream[i]->start_s == start_s &&
-		    s->stream[i]->wrote == s->turn)
-			return true;
-	return s->swept == s->turn;
+	const struct sink_part *part = find_part(s, of, start_s);
+
+	return s->swept == s->turn || (part && part->wrote == s->turn);
 }

@@ -1,16 +1,21 @@
 /*
- * What block.c, stream.c, fault.c, lane.c and sink.c share. No other file of load/ includes it.
+ * What block.c, level.c, stream.c, fault.c, lane.c and sink.c share. No other file of load/
+ * includes it.
  */
 #ifndef SINK_H
 #define SINK_H
 
 #include "load.h"
 
-#define STREAMS_MAX 4096                /* most streams at a time */
+#define STREAMS_MAX 65536               /* most streams at a time, */
+#define WAITING_MAX (STREAMS_MAX / 2)   /* and most of them with waiting rows */
 #define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
-#define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together */
+#define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together, where rows wait in MANY streams */
+#define MANY 256
+#define MORE_BYTES 1024                 /* for each stream above that number */
 #define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
-#define BUCKETS (2 * STREAMS_MAX)
+#define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
+#define LEVELS 65
 
 /* len + 8 * nrows <= cap. Rows grow from the front of data, and in a careful pass the ids of their
  * events from its end. */
@@ -21,16 +26,37 @@ struct block {
 	_Alignas(int64_t) char data[];
 };
 
+enum block_size { BLOCK_TINY, BLOCK_SMALL, BLOCK_FULL };
+
 struct pool {                           /* zeroed before use */
-	struct block *spare, *small;    /* unused blocks of the two usual sizes */
+	struct block *spare[3];         /* unused blocks, by enum block_size */
 	size_t used;                    /* bytes of the others, in use */
+};
+
+/* A partition with streams. */
+struct sink_part {
+	struct hash_link link;
+	int64_t start_s;
+	uint32_t of;                    /* the number of its destination */
+	uint32_t streams;               /* how many it has, */
+	uint32_t waiting;               /* and in how many of them rows wait */
+	uint64_t wrote;                 /* last turn with a COPY to it */
+	size_t sent;                    /* bytes of COPYs that ended in that turn */
+	bool counted;                   /* there are rows that sink_done does not have yet: */
+	int64_t stored, unstored;
+	char table[NAME_BYTES_MAX + 1];
 };
 
 /* The column list of all streams of one shape: for 1,000 partitions, a copy for each takes more
  * memory than the rows. */
 struct shared_list {
+	struct hash_link link;
 	size_t users;
 	char text[];
+};
+
+struct level {                          /* streams in which about as many bytes wait */
+	struct stream *first, *last;
 };
 
 struct lane {                           /* the COPY of one connection */
@@ -41,19 +67,21 @@ struct lane {                           /* the COPY of one connection */
 	size_t sent;                    /* bytes of the COPY's rows passed to libpq, */
 	size_t nrows;                   /* and rows of its blocks */
 	uint64_t saved;                 /* turn of its savepoint */
+	struct stream *ended;           /* those whose types are to be looked up */
+	struct level level[LEVELS];
 	bool faulty;                    /* out is a row reported as faulty: leave it out */
 };
 
 struct sink {
-	struct stream *bucket[BUCKETS];
-	struct stream *stream[STREAMS_MAX];
-	size_t nstream;
+	struct hash streams, parts, lists;
+	struct stream **stream;
+	size_t nstream, stream_cap;
+	size_t waiting;                 /* streams with rows */
 	struct stream *found;           /* by the last sink_find */
 	struct pool pool;
 	struct lane lane[LANES_MAX];
 	struct sink_types types;
 	bool careful;
-	bool beside;                    /* some partition has had two streams */
 	size_t put;                     /* bytes of the row put last */
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
 	struct sink_done *done;         /* by destination */
@@ -62,10 +90,17 @@ struct sink {
 	bool begun;                     /* and a COPY has begun */
 };
 
+/* The bytes that blocks may take. Where rows wait in many streams it is more, or a COPY would have
+ * few rows. */
+static inline size_t sink_room(const struct sink *s)
+{
+	return POOL_BYTES + (s->waiting > MANY ? (s->waiting - MANY) * MORE_BYTES : 0);
+}
+
 /* ---- block.c */
 
-/* A block of the usual size, or small, or larger if a row of n bytes needs it. */
-struct block *block_take(struct pool *, size_t n, bool small);
+/* A block of that size, or larger if a row of n bytes needs it. */
+struct block *block_take(struct pool *, size_t n, enum block_size);
 void block_drop(struct pool *, struct block *);         /* returns it to the pool; takes NULL */
 void block_free_pool(struct pool *);                    /* frees the unused blocks */
 
@@ -81,13 +116,23 @@ static inline bool block_fits(const struct block *b, size_t n)
 	return b && b->len + n + sizeof(int64_t) * (b->nrows + 1) <= b->cap;
 }
 
+/* ---- level.c */
+
+void level_set(struct sink *, struct stream *);         /* the bytes that wait have changed */
+/* A stream of the lane in which at least half as many bytes wait as in any. NULL: none do. */
+struct stream *level_fullest(const struct sink *, size_t lane);
+/* Sets list to up to n streams of the lane in which that many bytes wait, above 0, those with most
+ * of them first; returns how many. */
+size_t level_list(const struct sink *, size_t lane, size_t least, struct stream **list, size_t n);
+
 /* ---- stream.c */
 
 void stream_add_copy(struct buf *, const struct stream *);      /* its COPY statement, for text */
 /* The table that its COPY names, as messages about it do. */
 struct span stream_copied(const struct stream *);
-struct block *stream_take(struct stream *);             /* its first block, which must exist */
-void stream_put_back(struct stream *, struct block *);  /* as its first */
+/* Takes its first block, which must exist; puts one back as its first. */
+struct block *stream_take(struct sink *, struct stream *);
+void stream_put_back(struct sink *, struct stream *, struct block *);
 
 /* ---- fault.c */
 
@@ -101,5 +146,7 @@ int fault_leave_out(struct sink *, struct lane *, struct pq *dst, struct err *);
 /* ---- lane.c */
 
 void lane_drop(struct sink *, struct lane *);           /* the open COPY, its block and its plan */
+void lane_ended(struct sink *, struct stream *);        /* its column types are to be looked up */
+void lane_count(struct sink *, const struct stream *, int64_t stored, int64_t unstored);
 
 #endif

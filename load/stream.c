@@ -17,6 +17,18 @@ static bool is_current(const struct sink *s, const struct stream *st)
 	return s->lane[st->lane].current == st;
 }
 
+/* How large a block the stream gets. Where rows wait in many streams, most have few of them. In a
+ * careful pass each block is a COPY, so they grow sooner. */
+static enum block_size size_for(const struct sink *s, const struct stream *st, bool more)
+{
+	size_t bytes = s->careful ? 16 * st->bytes : st->bytes;
+
+	if (s->waiting < MANY)
+		return more ? BLOCK_FULL : BLOCK_SMALL;
+	return bytes < BLOCK_BYTES / 2 ? BLOCK_TINY : bytes < 2 * BLOCK_BYTES ? BLOCK_SMALL :
+		BLOCK_FULL;
+}
+
 /* A block with room for a row of n bytes: the last one, or a new one that append makes the last. */
 static struct block *room(struct sink *s, const struct stream *st, size_t n, bool binary)
 {
@@ -25,7 +37,7 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 	if (b && b->binary == binary && block_fits(b, n))
 		return b;
 	bool more = (b && b->binary == binary) || s->careful || is_current(s, st);
-	b = block_take(&s->pool, n, !more);
+	b = block_take(&s->pool, n, size_for(s, st, more));
 	b->binary = binary;
 	return b;
 }
@@ -46,6 +58,7 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 	b->nrows++;
 	b->len += n;
 	st->bytes += n;
+	level_set(s, st);
 	s->put = n;
 }
 
@@ -57,6 +70,7 @@ void stream_take_back(struct sink *s, struct stream *st)
 	b->nrows--;
 	b->len -= s->put;
 	st->bytes -= s->put;
+	level_set(s, st);
 	if (b->nrows)
 		return;
 	struct block *before = st->first == b ? NULL : st->first;
@@ -244,7 +258,7 @@ void stream_add_copy(struct buf *sql, const struct stream *st)
 	buf_fmt(sql, "COPY %s (%s) FROM STDIN", st->target, st->columns->text);
 }
 
-struct block *stream_take(struct stream *st)
+struct block *stream_take(struct sink *s, struct stream *st)
 {
 	struct block *b = st->first;
 
@@ -253,14 +267,16 @@ struct block *stream_take(struct stream *st)
 	if (!st->first)
 		st->last = NULL;
 	st->bytes -= b->len;
+	level_set(s, st);
 	return b;
 }
 
-void stream_put_back(struct stream *st, struct block *b)
+void stream_put_back(struct sink *s, struct stream *st, struct block *b)
 {
 	b->next = st->first;
 	st->first = b;
 	if (!st->last)
 		st->last = b;
 	st->bytes += b->len;
+	level_set(s, st);
 }

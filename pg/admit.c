@@ -139,15 +139,17 @@ int admit_fault(struct pq *dst, const struct dest *d, int row, bool *loose, stru
 	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
 }
 
-/* Appends the right operand of a comparison with the oids of the tables. */
-static void add_any(struct buf *sql, const struct dest *d, const struct table_name *names, size_t n)
+/* Appends a FROM item: own, the tables by their oids. Each name is looked up once, not again for
+ * every row of a catalog. */
+static void add_own(struct buf *sql, const struct dest *d, const struct table_name *names, size_t n)
 {
-	buf_str(sql, "ANY (ARRAY[");
+	buf_str(sql, "(VALUES ");
 	for (size_t i = 0; i < n; i++) {
-		buf_str(sql, i ? "," : "");
+		buf_str(sql, i ? ", (" : "(");
 		buf_regclass(sql, d->schema, names[i].name);
+		buf_str(sql, ")");
 	}
-	buf_str(sql, "])");
+	buf_str(sql, ") own (oid)");
 }
 
 /* Appends FROM and WHERE for those that are children of dest_table itself: much cheaper than
@@ -155,10 +157,12 @@ static void add_any(struct buf *sql, const struct dest *d, const struct table_na
 static void add_children(struct buf *sql, const struct pq *dst, const struct dest *d,
 	const struct table_name *names, size_t n)
 {
-	buf_str(sql, "FROM pg_catalog.pg_inherits i WHERE i.inhrelid" PQ_OWN("="));
-	add_any(sql, d, names, n);
-	buf_str(sql, " AND i.inhparent" PQ_OWN("="));
+	buf_str(sql, "FROM ");
+	add_own(sql, d, names, n);
+	buf_str(sql, " JOIN pg_catalog.pg_inherits i ON i.inhrelid" PQ_OWN("=") "own.oid"
+		" WHERE i.inhparent" PQ_OWN("=") "(SELECT ");
 	buf_regclass(sql, d->schema, d->table);
+	buf_str(sql, ")");
 	buf_str(sql, attached(dst));
 }
 
@@ -208,9 +212,10 @@ static void add_must_be(struct buf *sql, const char *what, size_t number, size_t
 static void add_generated(struct buf *sql, const struct admit *a)
 {
 	add_must_be(sql, NOT_GENERATED, a->number, a->n * a->columns->n);
-	buf_str(sql, "FROM pg_catalog.pg_attribute WHERE attrelid" PQ_OWN("="));
-	add_any(sql, a->dest, a->names, a->n);
-	buf_str(sql, " AND attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
+	buf_str(sql, "FROM ");
+	add_own(sql, a->dest, a->names, a->n);
+	buf_str(sql, " JOIN pg_catalog.pg_attribute ON attrelid" PQ_OWN("=") "own.oid"
+		" WHERE attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
 		" AND attname" PQ_OWN("=") "ANY (ARRAY[");
 	for (size_t i = 0; i < a->columns->n; i++) {
 		buf_str(sql, i ? "," : "");

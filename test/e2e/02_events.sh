@@ -325,4 +325,33 @@ case_column_twice_beside_a_list() {
 	expect_rows 0
 }
 
+# ---- column sets in turn
+
+# statements_of REGEX: how many that match the target's log has.
+statements_of() {
+	grep " $DST .*statement:" "$CLUSTER/server.log" | grep -Ec "$1" || :
+}
+
+# 200 sets for three partitions: the target is not asked for any of them event by event.
+case_many_column_sets() {
+	local i columns= sets= before
+	orders_pair "fields=*"
+	for i in {0..7}; do
+		columns+=", add c$i int"
+		sets+=" || case when i % 200 >> $i & 1 = 1 then '&c$i=' || i else '' end"
+	done
+	dst "alter table orders ${columns#,}; alter database \"$DST\" set log_statement = 'all'"
+	for i in 1 2; do
+		src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-0' || 1 + i % 3$sets, 'public.orders', '', '', ''))
+			from generate_series(${i}0001, ${i}6000) i" >/dev/null
+		tick q
+		before=$(statements_of .)
+		once
+		[ $(($(statements_of .) - before)) -lt 100 ] || fail "batch $i: $(($(statements_of .) - before)) statements"
+	done
+	expect_rows 12000
+	expect_eq "$(dst "select count(*) from orders where c0 is distinct from case when id % 200 & 1 = 1 then id end
+		or c3 is distinct from case when id % 200 >> 3 & 1 = 1 then id end or c7 is distinct from case when id % 200 >> 7 & 1 = 1 then id end")" 0
+}
+
 run_cases

@@ -1,8 +1,8 @@
 /*
  * Tests of route.c: which columns a row has, and where in the event they stand.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/json.c event/format.c event/filter.c
- * event/shape.c event/wanted.c
+ * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
+ * event/filter.c event/shape.c event/wanted.c
  */
 #include "../../event/route.c"
 #include "unit.h"
@@ -468,7 +468,7 @@ static void test_shape_ids(void)
  * another shape. */
 static void test_many_shapes(void)
 {
-	enum { SHAPES = 3 * SHAPES_MAX, ROWS = 5000 };
+	enum { SHAPES = 3 * SHAPES_MAX, ROWS = 10 * SHAPES_MAX };
 	struct route *r = new_route(NULL, 0, NULL);
 	struct buf columns = { 0 };
 	static int shape_of_id[2 * ROWS];
@@ -489,7 +489,7 @@ static void test_many_shapes(void)
 		}
 		shape_of_id[id] = shape;
 	}
-	check_int("5000 rows of 192 shapes: how many are wrong", wrong, 0);
+	check_int("rows of three times as many shapes as are remembered: how many are wrong", wrong, 0);
 	route_free(r);
 	buf_free(&columns);
 }
@@ -507,7 +507,27 @@ static void test_remembered_shapes(void)
 			snprintf(data, sizeof data, "c%u=1", (unsigned)i);
 			other += id_of(r, data, &columns) != i;
 		}
-	check_int("64 shapes in turn: how many rows got a new number", other, 0);
+	check_int("as many shapes in turn: how many rows got a new number", other, 0);
+	route_free(r);
+	buf_free(&columns);
+}
+
+/* What no row has had for a while is forgotten first. */
+static void test_least_harm(void)
+{
+	struct route *r = new_route(NULL, 0, NULL);
+	struct buf columns = { 0 };
+	char data[20];
+	int other = 0;
+
+	for (uint32_t i = 0; i < 5 * SHAPES_MAX; i++) {
+		snprintf(data, sizeof data, "often%u=1", (unsigned)i % 10);
+		other += id_of(r, data, &columns) >= (i < 10 ? i + 20 : 20);
+		snprintf(data, sizeof data, "c%u=1", (unsigned)i);
+		id_of(r, data, &columns);
+	}
+	check_int("shapes that recur among others: how many rows got a new number", other, 0);
+	check_int("all shapes take no more than", r->shapes.n <= SHAPES_MAX, true);
 	route_free(r);
 	buf_free(&columns);
 }
@@ -681,6 +701,7 @@ int main(void)
 	test_shape_ids();
 	test_many_shapes();
 	test_remembered_shapes();
+	test_least_harm();
 	test_target();
 	test_told();
 	return unit_end();

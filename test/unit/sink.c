@@ -2,9 +2,9 @@
  * Tests of the sink on a server in memory: each row is stored once, those of a table in their
  * order, whatever waits, fails or is refused, and memory is bounded.
  *
- * Linked with: base/buf.c base/tally.c urlenc.c event/json.c event/format.c event/told.c
+ * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c event/told.c
  * event/binary.c event/date.c event/zone.c event/list.c event/period.c
- * load/block.c load/stream.c load/fault.c load/lane.c load/sink.c
+ * load/block.c load/level.c load/stream.c load/fault.c load/lane.c load/sink.c
  */
 #include "unit.h"
 #include "server.h"
@@ -202,8 +202,7 @@ static void test_order(void)
 		{ "rows larger than most",
 			{ .lanes = 2, .tables = 3, .rows = 5000, .note = NOTE_MAX } },
 		{ "a row each", { .lanes = 1, .tables = 3000, .rows = 3000 } },
-		{ "more tables than are remembered",
-			{ .lanes = 2, .tables = 5000, .rows = 15000 } },
+		{ "many tables", { .lanes = 2, .tables = 5000, .rows = 15000 } },
 		{ "nothing", { .lanes = 1, .tables = 1 } },
 		{ "rows that a trigger leaves out",
 			{ .lanes = 1, .tables = 3, .rows = 5000, .note = 100, .deaf_each = 7 } },
@@ -227,11 +226,67 @@ static void test_order(void)
 		}
 }
 
+/* ---- many streams of one partition */
+
+/* Rows of many shapes in turn, all of one partition; at times more than the sink remembers. */
+static void test_shapes(void)
+{
+	enum { SHAPES = STREAMS_MAX + 5000 };
+	struct pass_over p = { .lanes = 1, .tables = 1, .rows = SHAPES };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows && !e.code; i++) {
+		char id[32];
+		snprintf(id, sizeof id, "%zu", i);
+		struct span values[] = { span_of(id), span_of("good") };
+		struct event ev = { .id = (int64_t)i, .data = values[1] };
+		struct stream *st = sink_add(p.sink, 0, 0, i, 0, span_of("t0"), "t0", "id, note");
+		stream_put(p.sink, st, &shape, FORMAT_URLENC, values, &ev, &e);
+		if (i < 2)
+			check_int("rows wait beside", sink_has_beside(p.sink, st), i == 1);
+		while (!e.code && sink_full(p.sink))
+			pump_all(&p, SINK_FULL, &e);
+	}
+	check_int("not all wait", p.sink->waiting <= WAITING_MAX, true);
+	while (!e.code && !sink_idle(p.sink))
+		pump_all(&p, SINK_EMPTY, &e);
+	check_str("all are sent", e.msg, "");
+	check_int("rows stored", (int64_t)p.server[0].nstored, SHAPES);
+	check_int("rows told", tally_rows(&sink_done(p.sink, 0)->rows), SHAPES);
+	check_int("of one partition", (int64_t)sink_done(p.sink, 0)->rows.n, 1);
+	check_int("which was written", sink_wrote(p.sink, 0, 0), true);
+	check_int("none waits", (int64_t)p.sink->waiting, 0);
+	finish(&p);
+}
+
+/* The stream with most rows is about the fullest, among any number. */
+static void test_fullest(void)
+{
+	struct pass_over p = { .lanes = 1, .tables = 3000, .rows = 3000 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	for (size_t i = 0; i < 10; i++)
+		put(&p, 1234, &e);
+	check_str("the fullest", level_fullest(p.sink, 0)->table, "t1234");
+	check_int("streams with rows", (int64_t)p.sink->waiting, 3000);
+	check_int("memory for them", p.sink->pool.used <= sink_room(p.sink), true);
+	check_int("one of another lane", level_fullest(p.sink, 1) != NULL, false);
+	sink_swallow(p.sink);
+	check_int("none is left", level_fullest(p.sink, 0) != NULL, false);
+	finish(&p);
+}
+
 /* ---- memory */
 
 static void test_bound(void)
 {
-	struct pass_over p = { .lanes = 1, .tables = 400, .rows = 60000, .note = 1000 };
+	struct pass_over p = { .lanes = 1, .tables = 200, .rows = 60000, .note = 1000 };
 	struct err e = { 0 };
 
 	prepare(&p, 1, NULL);
@@ -438,6 +493,8 @@ int main(void)
 {
 	memset(filler, 'x', sizeof filler);
 	test_order();
+	test_shapes();
+	test_fullest();
 	test_bound();
 	test_careful();
 	test_careless();
