@@ -21,7 +21,8 @@ static size_t row_at(const struct block *b, size_t row)
 static struct block *cut(struct sink *s, struct block *b, size_t row)
 {
 	size_t at = row_at(b, row), n = b->len - at;
-	struct block *rest = block_take(&s->pool, n + sizeof(int64_t) * (b->nrows - row), BLOCK_FULL);
+	size_t ids = sizeof(int64_t) * (b->nrows - row);
+	struct block *rest = block_take(&s->pool, n + ids, BLOCK_FULL);
 
 	memcpy(rest->data, b->data + at, n);
 	rest->len = n;

@@ -191,7 +191,8 @@ void sink_unstage(struct sink *s, size_t of)
 
 static int compare_parts(const void *a, const void *b)
 {
-	const struct sink_part *x = *(struct sink_part *const *)a, *y = *(struct sink_part *const *)b;
+	const struct sink_part *x = *(struct sink_part *const *)a;
+	const struct sink_part *y = *(struct sink_part *const *)b;
 
 	return x->of != y->of ? (x->of > y->of) - (x->of < y->of) : strcmp(x->table, y->table);
 }

@@ -42,8 +42,8 @@ mutants() {
 		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
 		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge
 		a half in single ticks goes on for ever | pg/judge.c | s/(inside && c->single)/0/ | unit judge
-		the rows after a refused one are lost | load/fault.c | s/stream_put_back(st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
-		rows that came back are sent last | load/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; return; }/ | unit sink
+		the rows after a refused one are lost | load/fault.c | s/stream_put_back(s, st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
+		rows that came back are sent last | load/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; level_set(s, st); return; }/ | unit sink
 		a lag of any size is well | load/health.c | s/<= stall_ms && !late/<= stall_ms/ | unit health
 		a ticker that has stopped is well | load/health.c | s/q->newest_ms <= q->overdue_ms/1/ | unit health
 		what is known of ticks never grows old | load/state.c | s/since_ms > LOOK_VALID_MS/0/ | unit health

@@ -2,7 +2,8 @@
  * Tests of the sink on a server in memory: each row is stored once, those of a table in their
  * order, whatever waits, fails or is refused, and memory is bounded.
  *
- * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c event/told.c
+ * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
+ * event/told.c
  * event/binary.c event/date.c event/zone.c event/list.c event/period.c
  * load/block.c load/level.c load/stream.c load/fault.c load/lane.c load/sink.c
  */
