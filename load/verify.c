@@ -108,8 +108,20 @@ static void join_shape(struct twin *t, const struct shape *shape)
 	}
 }
 
+static int other_events(struct err *e)
+{
+	return err_set(e, ERR_OTHER,
+		"src_db: the batch has other events than when it was read first");
+}
+
+/* Are the place's rows staged? */
+static bool is_staged(const struct pass *p, const struct place *k)
+{
+	return k->dest->row_mode == ROWS_KEEP_LATEST && !p->reader;
+}
+
 /* A pass_place. A partition without rows in this pass may belong to a lane that has the batch from
- * an earlier run: then no row goes there. */
+ * an earlier run: then no row goes there. Of staged rows the last ones decide: see check_others. */
 static int into_twin(struct pass *p, struct place *place, struct part_want *want,
 	const struct shape *shape, struct buf *table, struct err *e)
 {
@@ -121,9 +133,8 @@ static int into_twin(struct pass *p, struct place *place, struct part_want *want
 	if (i < v->n) {
 		join_shape(&v->twin[i], shape);
 		add_twin(table, i);
-	} else if (v->job->loads[job_lane_of(v->job, want->name)]) {
-		err_set(e, ERR_OTHER,
-			"src_db: the batch has other events than when it was read first");
+	} else if (!is_staged(p, place) && v->job->loads[job_lane_of(v->job, want->name)]) {
+		other_events(e);
 	}
 	return e->code;
 }
@@ -242,6 +253,40 @@ static size_t part_number(const struct staging *g, const char *name)
 	return i;
 }
 
+/* The partition got nothing when the batch was read first: nothing may stay of what it gets now. */
+static int check_other(struct verify *v, const struct staging *g, size_t part, struct err *e)
+{
+	const struct staged_part *at = &g->part[part];
+	struct pq *dst = v->job->dst[at->lane];
+	struct buf sql = { 0 };
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->twin[i].place == g->place && strcmp(v->twin[i].name, at->name) == 0)
+			return 0;
+	if (!g->stage[at->lane].columns || !v->job->loads[at->lane])
+		return 0;
+	buf_str(&sql, "SELECT 1 FROM ");
+	stage_add_latest(&sql, &g->stage[at->lane], part);
+	buf_str(&sql, " l WHERE ");
+	stage_add_comes(&sql);
+	buf_str(&sql, " LIMIT 1");
+	if (pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
+		other_events(e);
+	buf_free(&sql);
+	return e->code;
+}
+
+static int check_others(struct verify *v, struct err *e)
+{
+	const struct staging *g;
+
+	for (size_t i = 0; !v->rekeyed && (g = stagings_next(v->stagings, &i));)
+		for (size_t part = 0; part < g->npart; part++)
+			if (check_other(v, g, part, e) < 0)
+				return e->code;
+	return 0;
+}
+
 /* As add_comparison. */
 static void add_latest(struct buf *sql, const struct verify *v, size_t i)
 {
@@ -327,7 +372,7 @@ static int verify(struct verify *v, const struct pass *loaded, struct err *e)
 	for (size_t lane = 0; lane < v->job->lanes; lane++)
 		if (create_twins(v, lane, e) < 0)
 			return e->code;
-	if (read_again(v, loaded, e) < 0)
+	if (read_again(v, loaded, e) < 0 || check_others(v, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < v->n; i++)
 		if (compare(v, i, e) < 0)
@@ -351,7 +396,7 @@ static void add_twins(struct verify *v, const struct pass *loaded, const struct 
 	size_t *cap)
 {
 	const struct tally *rows = &sink_done(loaded->sink, k->number)->rows;
-	bool latest = k->dest->row_mode == ROWS_KEEP_LATEST && !loaded->reader;
+	bool latest = is_staged(loaded, k);
 
 	for (size_t i = 0; i < rows->n; i++) {
 		v->twin = mem_grow(v->twin, v->n, cap, sizeof *v->twin);

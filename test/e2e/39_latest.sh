@@ -554,6 +554,16 @@ case_verify() {
 	done
 }
 
+# A row leaves its partition in the batch in which it came, before the partition is there.
+case_verify_a_partition_that_keeps_nothing() {
+	latest_pair part_method=monthly part_template=
+	dst "create table orders_2026_01 partition of orders for values from ('2026-01-01') to ('2026-02-01')"
+	src "insert into orders values (1, '2026-03-01', 'a'), (2, '2026-04-01', 'b');
+		update orders set day = '2026-01-05' where id = 1; delete from orders where id = 2"
+	load --verify
+	expect_match err 'verified, 1 partition'
+}
+
 case_verify_sees_what_a_trigger_does() {
 	latest_pair
 	some_history
