@@ -65,8 +65,8 @@ workload_poison() {
 }
 # Long, since a few per cent of CPU time are to be seen.
 workload_section() { orders "i % 10"; EVENTS=3000000 FLOOR=nothing; }
-# The events of fifty tables alternate.
-workload_tables() { orders 0; EVENTS=1000000 TABLE="'public.orders_'||i%50" FLOOR=nothing; }
+# The events of fifty tables alternate: beside one table of as many partitions.
+workload_tables() { orders "i % 50"; EVENTS=1000000 TABLE="'public.orders_'||i%50" FLOOR=nothing; }
 # Beside inserts as many events of a tenth of the keys: inserts, and then nine updates of each.
 workload_latest() { workload_batch; UPDATES=1; }
 

@@ -73,7 +73,7 @@ expect_exit() {
 	shift
 	timeout -k 5 $((${LIMIT:-60} * PATIENCE)) "$@" >out 2>err </dev/null || rc=$?
 	expect_sanitized
-	[ $rc = "$want" ] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $(tail -n 3 err | cut -c 1-500 | tr '\n' ' ')"
+	[ $rc = "$want" ] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $({ tail -n 3 err; grep -E "^(WRONG|not ready)" out; } | cut -c 1-500 | tr '\n' ' ')"
 }
 
 # Loads all that is there.
