@@ -512,6 +512,15 @@ case_check_tells_of_moves_and_keys() {
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	expect_match out "part_field day is not in the key \(id\), and the trigger that feeds orders has no argument backup"
 	expect_match out "no index of orders begins with a column of the key \(id\)"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set skip_fields=id
+	expect_match out '^WRONG .*column id is of the key that the trigger names, and not among those that are written to orders'
+	expect_exit 1 "$TDISPATCH" --check job.ini --set 'fields=day, note'
+	src "alter table orders drop constraint orders_pkey"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set row_key='note, id'
+	expect_match out "part_field day is not in the key \(note, id\), and the trigger"
+	expect_match out "no index of orders begins with a column of the key \(note, id\)"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set row_key='id, day'
+	expect_no_match out backup
 	source_table other "id int, day date"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "several source tables feed orders"
