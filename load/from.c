@@ -210,11 +210,14 @@ static int load(struct slice *s, struct err *e)
 			return e->code;
 		lines_begin(&s->lines);
 		s->lines.text = s->from->text;
+		s->lines.merges = s->from->again;
 		again = pass_run(&s->pass, e);
 		if (again < 0)
 			return again;
 	} while (again);
 	s->lines.without = &s->pass.dead;
+	if (s->lines.merges && merge_run(&s->pass, e) < 0)
+		return e->code;
 	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)
 		return e->code;

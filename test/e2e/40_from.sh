@@ -604,6 +604,47 @@ case_copy_beside_a_queue_is_not_resumed() {
 	same_content
 }
 
+# With keep_latest a row replaces that of its key, and events that come after are the last word.
+case_copy_beside_a_queue_is_resumed_where_rows_replace() {
+	local n
+	queued_pair row_mode=keep_latest lanes=2
+	dst "alter table orders add primary key (id, day)"
+	for n in 1 2 3; do
+		start --from orders job.ini
+		within 20 some_rows $((n * 200))
+		kill -9 "$PID"
+		# rows of the first slices move behind the last one, and others into their place
+		src "update orders set note = 'moved $n' where id % 7 = $n; delete from orders where id % 50 = $n;
+			insert into orders values (2000 + $n, '2026-01-12', 'new'); vacuum orders; update orders set note = note || '+' where id > 1400"
+		within 10 idle_target
+	done
+	start --from orders job.ini --verify
+	within 20 some_rows 900
+	src "update orders set note = 'last' where id % 9 = 0; delete from orders where id = 11"
+	expect_end 0 60
+	expect_eq "$(dst "select count(*) from orders")" "$(dst "select count(distinct id) from orders")"
+	tick q
+	once --set from_table=
+	same_content
+	src "update orders set note = 'after' where id < 100"
+	tick q
+	once --set from_table=
+	tick q
+	once --set from_table=
+	same_content
+}
+
+case_copy_beside_a_queue_needs_its_consumer() {
+	queued_pair row_mode=keep_latest
+	start --from orders job.ini
+	within 20 some_rows 200
+	kill -9 "$PID"
+	within 10 idle_target
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'queue q has lost the consumer job since the copy was begun'
+}
+
 case_snapshot_beside_a_queue_is_lost() {
 	queued_pair
 	start --from orders job.ini
