@@ -6,6 +6,8 @@
  * begins anew has a new one.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "load.h"
 
@@ -116,7 +118,7 @@ static int begin_following(struct from *f, struct err *e)
 	struct job *j = f->job;
 	const struct conf *c = j->conf;
 
-	f->follows = *c->queue_name;
+	f->follows = *c->queue_name && !f->dry;
 	if (!f->follows || mark_see(j->dst[0], c, &j->seen, e) < 0)
 		return e->code;
 	f->complete = j->seen.state == MARK_COPIED;
@@ -139,6 +141,36 @@ static int check_again(struct from *f, struct err *e)
 	const struct way *w = places_source(f->job, &ev)->way;
 	return !w || w->dest->row_mode == ROWS_KEEP_LATEST ? 0 :
 		refuse_again("was ended before it was complete", e);
+}
+
+static char *database(struct pq *q, struct err *e)
+{
+	if (pq_query(q, PQ_OWN_PATH "SELECT pg_postmaster_start_time() || ' ' || oid"
+	    " FROM pg_database WHERE datname = current_database()", e) < 0)
+		return NULL;
+	const char *value = pq_value(q, 0, 0);
+	return mem_str(value ? value : "", value ? strlen(value) : 0);
+}
+
+/* A table that is copied into itself has all rows twice. */
+static int refuse_itself(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	const struct event ev = {
+		.table = span_of(f->source.name), .type = span_of(f->source.ev_type),
+	};
+	const struct way *w = places_source(j, &ev)->way;
+	struct table table;
+
+	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0 || !*table.oid)
+		return e->code;
+	char *src = database(j->src, e), *dst = src ? database(j->dst[0], e) : NULL;
+	if (dst && strcmp(src, dst) == 0 && strtoll(table.oid, NULL, 10) == f->source.oid)
+		err_set(e, ERR_SHAPE, "from_table %s is dest_table %s itself: rename the old table",
+			f->source.name, w->dest->dest_table);
+	free(src);
+	free(dst);
+	return e->code;
 }
 
 /* Stores which events the copy sees: those of its first snapshot, which later ones leave. */
@@ -194,7 +226,7 @@ static int look(struct from *f, struct err *e)
 	let_go(f);
 	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
 	    slice_find(f->job->src, c, &f->source, e) < 0 || check_again(f, e) < 0 ||
-	    tell_seen(f, e) < 0) {
+	    refuse_itself(f, e) < 0 || tell_seen(f, e) < 0) {
 		let_go(f);
 		return e->code;
 	}

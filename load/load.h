@@ -966,9 +966,10 @@ void lines_free(struct lines *);                /* what is in it */
 
 /* ---- ends.c: the two ends of a table's copy: connections, the snapshot, the queue that follows */
 
-struct from {                           /* zeroed but job, verify */
+struct from {                           /* zeroed but job, verify, dry */
 	struct job *job;
 	bool verify;                    /* compare each slice with its rows before the commit */
+	bool dry;                       /* nothing is copied: neither queue nor target is told */
 	struct slice_source source;
 
 	/* private */
