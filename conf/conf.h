@@ -102,6 +102,8 @@ const char *dest_complete(struct dest *, struct err *);
 struct columns dest_columns(const struct dest *);
 /* Target name of the column whose value picks the partition; the NULL span if there is none. */
 struct span dest_part_target(const struct dest *);
+/* Is the event's column among those that are written, as far as the config tells? */
+bool dest_writes(const struct dest *, struct span source);
 /* Source name of the column that picks the partition; the NULL span if none does. */
 struct span dest_part_column(const struct dest *);
 

@@ -125,8 +125,7 @@ static const char *check_lists(struct dest *d, struct err *e)
 
 /* ---- row_... */
 
-/* Is the event's column among those that are written, as far as the config tells? */
-static bool is_written(const struct dest *d, struct span source)
+bool dest_writes(const struct dest *d, struct span source)
 {
 	if (filter_has(d->skip_fields, source))
 		return false;
@@ -146,7 +145,7 @@ static const char *check_row_key(struct dest *d, struct err *e)
 	if (!filter_is_list(list))
 		return bad(e, "row_key", "an empty name in the list");
 	while (filter_next(&list, &item))
-		if (!is_written(d, item))
+		if (!dest_writes(d, item))
 			return bad(e, "row_key", "a column that is not written, by fields and"
 				" skip_fields");
 	return NULL;

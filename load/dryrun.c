@@ -368,7 +368,7 @@ static void say_time(const struct from *f, const struct slice_query *q, int64_t 
 /* As dryrun_run: reads the table, or a sample of it. */
 static int read_table(struct job *j, struct err *e)
 {
-	struct from f = { .job = j };
+	struct from f = { .job = j, .dry = true };
 	struct lines l = { .query.source = &f.source };
 	const struct queue_batch none = { 0 };
 	int64_t bytes = 0, start_ms;

@@ -6,6 +6,8 @@
  * begins anew has a new one.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "load.h"
 
@@ -38,9 +40,7 @@ static int open_target(struct from *f, struct err *e)
 		return e->code;
 	if (job_leave_out(j, j->dst[0], e) < 0)
 		return e->code;
-	if (!j->dests.sink)
-		j->dests.sink = sink_new(NULL);
-	places_open(j);
+	places_open_rows(j);
 	return mark_look(j->dst[0], j->conf->consumer_name, NULL, &f->done, e);
 }
 
@@ -97,37 +97,90 @@ static int register_consumer(struct from *f, struct err *e)
 		return err_set(e, ERR_POSITION, "consumer %s has loaded from queue %s already, and"
 			" what it loaded may be in the table too: copy the table under a job_name"
 			" of its own, or with queue_name unset", c->consumer_name, c->queue_name);
+	if (f->again && !state.consumer)
+		return err_set(e, ERR_POSITION, "queue %s has lost the consumer %s since the copy"
+			" was begun, and with it events of rows that were copied: --reset, empty"
+			" dest_table, and begin anew", c->queue_name, c->consumer_name);
 	return state.consumer ? 0 : consumer_register(j->src, c->queue_name, c->consumer_name, e);
 }
 
+static int refuse_again(const char *why, struct err *e)
+{
+	return err_set(e, ERR_POSITION, "the copy %s, and cannot go on under another snapshot: rows"
+		" that were written since would come twice, from the table and from the queue."
+		" --reset, empty dest_table, and begin anew", why);
+}
+
 /* Before a snapshot is taken: the consumer is registered, so that no event between the two is
- * missed. A second snapshot would see rows whose events come as well. */
+ * missed. */
 static int begin_following(struct from *f, struct err *e)
 {
 	struct job *j = f->job;
 	const struct conf *c = j->conf;
 
-	f->follows = *c->queue_name;
+	f->follows = *c->queue_name && !f->dry;
 	if (!f->follows || mark_see(j->dst[0], c, &j->seen, e) < 0)
 		return e->code;
 	f->complete = j->seen.state == MARK_COPIED;
-	bool alone = j->seen.state == MARK_NONE && f->done.n;
-	if (alone || (j->seen.state == MARK_COPYING && f->done.n > 1))
-		return err_set(e, ERR_POSITION, "the copy %s, and cannot go on under another"
-			" snapshot: rows that were written since would come twice, from the table"
-			" and from the queue. --reset, empty dest_table, and begin anew",
-			alone ? "was begun without a queue" : "was ended before it was complete");
+	f->again = j->seen.state == MARK_COPYING && f->done.n > 1;
+	if (j->seen.state == MARK_NONE && f->done.n)
+		return refuse_again("was begun without a queue", e);
 	return f->complete ? 0 : register_consumer(f, e);
 }
 
-/* Stores which events the copy sees. */
+/* A second snapshot sees rows whose events come as well. These replace the rows, if a key has one
+ * row. What the first snapshot saw and the second does not, its events do not lack either. */
+static int check_again(struct from *f, struct err *e)
+{
+	const struct event ev = {
+		.table = span_of(f->source.name), .type = span_of(f->source.ev_type),
+	};
+
+	if (!f->again)
+		return 0;
+	const struct way *w = places_source(f->job, &ev)->way;
+	return !w || w->dest->row_mode == ROWS_KEEP_LATEST ? 0 :
+		refuse_again("was ended before it was complete", e);
+}
+
+static char *database(struct pq *q, struct err *e)
+{
+	if (pq_query(q, PQ_OWN_PATH "SELECT pg_postmaster_start_time() || ' ' || oid"
+	    " FROM pg_database WHERE datname = current_database()", e) < 0)
+		return NULL;
+	const char *value = pq_value(q, 0, 0);
+	return mem_str(value ? value : "", value ? strlen(value) : 0);
+}
+
+/* A table that is copied into itself has all rows twice. */
+static int refuse_itself(struct from *f, struct err *e)
+{
+	struct job *j = f->job;
+	const struct event ev = {
+		.table = span_of(f->source.name), .type = span_of(f->source.ev_type),
+	};
+	const struct way *w = places_source(j, &ev)->way;
+	struct table table;
+
+	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0 || !*table.oid)
+		return e->code;
+	char *src = database(j->src, e), *dst = src ? database(j->dst[0], e) : NULL;
+	if (dst && strcmp(src, dst) == 0 && strtoll(table.oid, NULL, 10) == f->source.oid)
+		err_set(e, ERR_SHAPE, "from_table %s is dest_table %s itself: rename the old table",
+			f->source.name, w->dest->dest_table);
+	free(src);
+	free(dst);
+	return e->code;
+}
+
+/* Stores which events the copy sees: those of its first snapshot, which later ones leave. */
 static int tell_seen(struct from *f, struct err *e)
 {
 	struct job *j = f->job;
 	struct buf tables = { 0 };
 	struct mark_seen seen = { .state = MARK_COPYING };
 
-	if (!f->follows || f->complete)
+	if (!f->follows || f->complete || f->again)
 		return 0;
 	buf_str(&tables, f->source.name);
 	for (size_t i = 0; i < f->source.n; i++)
@@ -154,6 +207,14 @@ int ends_complete(struct from *f, struct err *e)
 	return e->code;
 }
 
+static void let_go(struct from *f)
+{
+	pq_close(f->holder);
+	f->holder = NULL;
+	slice_free(&f->source);
+	f->at = 0;
+}
+
 /* The table is looked at after the snapshot is taken: then no row of it lies behind the end. */
 static int look(struct from *f, struct err *e)
 {
@@ -162,11 +223,13 @@ static int look(struct from *f, struct err *e)
 
 	if (slice ? f->source.n > 0 : is_held(f))
 		return 0;
-	slice_free(&f->source);
-	f->at = 0;
+	let_go(f);
 	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
-	    slice_find(f->job->src, c, &f->source, e) < 0 || tell_seen(f, e) < 0)
+	    slice_find(f->job->src, c, &f->source, e) < 0 || check_again(f, e) < 0 ||
+	    refuse_itself(f, e) < 0 || tell_seen(f, e) < 0) {
+		let_go(f);
 		return e->code;
+	}
 	log_info("copying %s: %zu table%s", f->source.name, f->source.n,
 		text_s((int64_t)f->source.n));
 	return 0;

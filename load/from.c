@@ -128,6 +128,19 @@ static void log_skipped(const struct slice_query *q, const struct dead *dead)
 	buf_free(&text);
 }
 
+/* What its letters have as batch_id. Rows of a key are counted in their slice. */
+static int64_t letters_id(const struct slice_query *q)
+{
+	struct buf text = { 0 };
+
+	if (!q->source->key)
+		return -q->table->oid;
+	buf_fmt(&text, "%" PRId64 " %s", q->table->oid, q->from);
+	uint64_t hash = span_hash("tdispatch slice", (struct span){ text.p, text.len });
+	buf_free(&text);
+	return -1 - (int64_t)(hash >> 2);
+}
+
 static int keep_dead(struct slice *s, struct err *e)
 {
 	struct job *j = s->from->job;
@@ -137,6 +150,7 @@ static int keep_dead(struct slice *s, struct err *e)
 		log_skipped(&s->lines.query, &dead->at[i]);
 	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || !dead->n)
 		return 0;
+	s->letters.id = letters_id(&s->lines.query);
 	s->letters.event_sql = slice_event_sql(&s->lines.query);
 	for (size_t i = 0; i < j->lanes && !e->code; i++)
 		dead_write(dead, i, j->src, j->dst[i], j->conf, &s->letters, e);
@@ -210,11 +224,14 @@ static int load(struct slice *s, struct err *e)
 			return e->code;
 		lines_begin(&s->lines);
 		s->lines.text = s->from->text;
+		s->lines.merges = s->from->again;
 		again = pass_run(&s->pass, e);
 		if (again < 0)
 			return again;
 	} while (again);
 	s->lines.without = &s->pass.dead;
+	if (s->lines.merges && merge_run(&s->pass, e) < 0)
+		return e->code;
 	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)
 		return e->code;

@@ -267,6 +267,17 @@ static int take_upsert(struct pass *p, struct way *w, const struct event *ev, en
 	return e->code;
 }
 
+int latest_stage(struct pass *p, struct way *w, const struct event *ev, const struct shape *shape,
+	size_t *key, size_t *n, struct err *e)
+{
+	const size_t *at;
+
+	if (action_key(w, w->route, ev, shape, &at, n, e) < 0)
+		return e->code;
+	memcpy(key, at, *n * sizeof *at);
+	return check_key(p, w, shape, at, *n, e);
+}
+
 /* A table has one source, or rows of two would have one key. */
 static int check_source(struct place *k, const struct event *ev, struct err *e)
 {

@@ -158,7 +158,7 @@ static int choose_format(struct lines *l, struct pass *p, const struct span *val
 	const struct shape *shape = l->reader.shape;
 	const struct period_rule *rule = &l->reader.way->dest->period;
 	bool dated = rule->method == PERIOD_NONE || (period_is_dated(rule) && !rule->named);
-	bool text = l->text || l->ids || p->place || s->key || shape->nword || !dated;
+	bool text = l->text || l->ids || l->reader.staged || p->place || s->key || shape->nword || !dated;
 
 	l->reader.binary = false;
 	if (text || slice_lock(l->src, l->query.table, e) < 0)
@@ -193,7 +193,7 @@ int lines_fit(const struct lines *l, const struct pass *p, bool *yes, struct err
 	return e->code;
 }
 
-static int choose_columns(struct lines *l, struct pass *p, struct err *e)
+static int choose_columns(struct lines *l, struct pass *p, const struct event *ev, struct err *e)
 {
 	const struct slice_source *s = l->query.source;
 	struct way *w = l->reader.way;
@@ -204,7 +204,8 @@ static int choose_columns(struct lines *l, struct pass *p, struct err *e)
 	add_event(&row, s, dest_part_column(w->dest));
 	buf_cstr(&row);
 	if (route_row(w->route, FORMAT_URLENC, (struct span){ row.p, row.len }, &l->reader.shape,
-	    &values, &part, e) < 0) {
+	    &values, &part, e) < 0 || (l->reader.staged &&
+	    latest_stage(p, w, ev, l->reader.shape, l->key, &l->nkey, e) < 0)) {
 		about_table(s, e);
 	} else {
 		find_part(l, values, part);
@@ -242,7 +243,8 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 	l->src = p->job->src;
 	l->n = 0;
 	l->last.known = false;
-	if (places_ready(p->job, r->way, e) < 0 || choose_columns(l, p, e) < 0)
+	r->staged = l->merges && !p->place;
+	if (places_ready(p->job, r->way, e) < 0 || choose_columns(l, p, &ev, e) < 0)
 		return e->code;
 	log_debug("%s: rows go as %s", l->query.table->name, r->binary ? "binary" : "lines");
 	slice_read(l->src, &l->query, buf_cstr(&l->list), add_without(l, &ids), r->binary, e);
@@ -378,12 +380,27 @@ static int period_of_binary(struct lines *l, int64_t *start_s, struct err *e)
 	return 0;
 }
 
+/* Rows without a value of the key would be taken for one. */
+static int check_key(const struct lines *l, const struct event *ev, struct err *e)
+{
+	for (size_t i = 0; i < l->nkey; i++) {
+		struct span line = ev->data, field = take_field(&line);
+		for (size_t at = 0; at < l->key[i]; at++)
+			field = take_field(&line);
+		if (field.n == 2 && memcmp(field.p, "\\N", 2) == 0)
+			return err_set(e, ERR_DATA, "a column of the key is NULL");
+	}
+	return 0;
+}
+
 /* A struct row_reader's. */
 static int period(struct row_reader *r, const struct event *ev, int64_t *start_s, struct err *e)
 {
 	struct lines *l = (struct lines *)r;
 
 	*start_s = 0;
+	if (r->staged && check_key(l, ev, e) < 0)
+		return e->code;
 	if (!l->has_part)
 		return 0;
 	if (r->binary)

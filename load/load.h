@@ -55,7 +55,7 @@ int stream_put(struct sink *, struct stream *, const struct shape *, enum format
 void stream_take_back(struct sink *, struct stream *);
 
 /* The same for a row as COPY has it, a line of text with its end or binary. */
-void stream_put_copy(struct sink *, struct stream *, struct span row, bool binary, int64_t id);
+void stream_put_copy(struct sink *, struct stream *, const struct event *, bool binary);
 
 /* ---- fault.c: finding the row that made a COPY fail */
 
@@ -711,6 +711,8 @@ int txn_commit(struct job *, const struct queue_batch *, const struct sink *, st
 /* ---- places.c: creating missing partitions */
 
 void places_open(struct job *);                 /* allocates what is not allocated yet */
+/* The same for rows as COPY has them: no table's types are looked at. */
+void places_open_rows(struct job *);
 void places_forget(struct dests *);             /* drops all rows and what is known of the target */
 void places_free(struct dests *);               /* dests_free, and the rest */
 
@@ -774,6 +776,7 @@ struct row_reader {                     /* of a pass whose rows are as COPY has 
 	struct way *way;                /* of all rows, */
 	const struct shape *shape;      /* and their columns, in the order of the row */
 	bool binary;                    /* else they are lines of text */
+	bool staged;                    /* with keep_latest: lines that merge_run puts in */
 	/* Starts reading; sets the members above. */
 	int (*begin)(struct row_reader *, struct pass *, struct err *);
 	/* As events_next, but sets id, type, and data, which is the row. */
@@ -859,6 +862,11 @@ int flow_no_stream(struct pass *, const struct dest *, const struct event *, int
 int latest_take(struct pass *, struct way *, const struct event *, enum format, struct stream **,
 	struct err *);
 
+/* Prepares for staging rows of the shape, which is the last one of the way's route. Sets the indexes
+ * of the key's columns in it. */
+int latest_stage(struct pass *, struct way *, const struct event *, const struct shape *,
+	size_t *key, size_t *n, struct err *);
+
 /* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
@@ -937,9 +945,11 @@ struct lines {
 	struct slice_query query;
 	const struct dead_list *without;        /* rows to leave out, or NULL */
 	bool text;                      /* never binary */
+	bool merges;                    /* a row replaces the one of its key: merge_run is next */
 
 	/* private */
 	struct pq *src;
+	size_t key[ACTION_KEY_MAX], nkey;       /* indexes in a staged row */
 	struct buf list;                /* what is read, as SQL */
 	int64_t *type;                  /* of the shape's columns; 0: any */
 	bool ids;                       /* each line begins with the row's number */
@@ -960,9 +970,10 @@ void lines_free(struct lines *);                /* what is in it */
 
 /* ---- ends.c: the two ends of a table's copy: connections, the snapshot, the queue that follows */
 
-struct from {                           /* zeroed but job, verify */
+struct from {                           /* zeroed but job, verify, dry */
 	struct job *job;
 	bool verify;                    /* compare each slice with its rows before the commit */
+	bool dry;                       /* nothing is copied: neither queue nor target is told */
 	struct slice_source source;
 
 	/* private */
@@ -975,6 +986,7 @@ struct from {                           /* zeroed but job, verify */
 	bool reading;                   /* src's transaction is open */
 	bool text;                      /* binary rows did not fit */
 	bool follows, complete;         /* a queue follows; its batches may begin */
+	bool again;                     /* some is copied that an earlier snapshot saw */
 };
 
 /* Opens src, lane 0 and the snapshot unless they are open, and looks at the table. ERR_SHAPE,

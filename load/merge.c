@@ -159,21 +159,38 @@ static bool only_goes(const struct lane_work *l, size_t i)
 	return l->group[i].kind == 0 && first && last;
 }
 
-/* Leaves out partitions that are not there, of which nothing can go. */
-static int leave_out_absent(struct merge *m, size_t lane, struct err *e)
+/* Does something go from the partition? From one that part_keep has detached only if part_late lets
+ * rows come to it. */
+static bool is_reached(const struct merge *m, size_t lane, const struct part_new *part,
+	struct err *e)
+{
+	const struct dest *d = m->g->place->dest;
+	const struct table_name name = { span_of(part->name), part->old };
+	bool child = true;
+
+	if (part->there && part->old && d->part_late != PART_LATE_CREATE)
+		admit_check(m->p->job->dst[lane], d, &name, 1, &child, NULL, e);
+	return part->there && child;
+}
+
+/* Leaves out partitions that are not there or out of reach, of which nothing can go. */
+static int leave_out_parts(struct merge *m, size_t lane, struct err *e)
 {
 	struct lane_work *l = &m->lane[lane];
 	struct part_new *list = mem_alloc((l->n + 1) * sizeof *list);
 	size_t n = 0, kept = 0, at;
 
 	for (size_t i = 0; i < l->n; i++)
-		if (only_goes(l, i))
-			list[n++] = (struct part_new){ .name = m->g->part[l->group[i].part].name };
+		if (only_goes(l, i)) {
+			char *name = m->g->part[l->group[i].part].name;
+			bool old = age_may_be_loose(m->p->job, m->g->place->dest, span_of(name));
+			list[n++] = (struct part_new){ .name = name, .old = old };
+		}
 	if (n)
 		part_look(m->p->job->dst[lane], m->g->place->dest, list, n, &at, e);
 	bool *stays = mem_alloc(l->n + 1);
 	for (size_t i = 0, k = 0; i < l->n; i++)
-		stays[i] = !only_goes(l, i) || list[k++].there;
+		stays[i] = !only_goes(l, i) || is_reached(m, lane, &list[k++], e);
 	for (size_t i = 0; i < l->n; i++)
 		if (stays[i])
 			l->group[kept++] = l->group[i];
@@ -316,7 +333,7 @@ static int merge_place(struct merge *m, struct err *e)
 	if (collect(m, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes && !e->code; i++)
-		if (m->lane[i].n && leave_out_absent(m, i, e) == 0 &&
+		if (m->lane[i].n && leave_out_parts(m, i, e) == 0 &&
 		    check_references(m, i, e) == 0 && m->lane[i].n)
 			add_all(m, i);
 	if (e->code || run_lanes(m, e) < 0)

@@ -37,12 +37,13 @@ struct row {                            /* format and values: of an event's row 
 static int place_row(struct pass *p, const struct row *r, struct stream **stream, struct err *e)
 {
 	const struct way *w = r->way;
+	bool staged = p->reader && p->reader->staged;
 
-	*stream = sink_find(p->sink, r->start_s, flow_id(w, r->shape, false));
+	*stream = sink_find(p->sink, r->start_s, flow_id(w, r->shape, staged));
 	if (!*stream && flow_is_late(p, w->dest, r->ev, r->start_s, e))
 		return e->code;
 	if (!*stream)
-		*stream = flow_open(p, w, r->ev, r->start_s, r->shape, false, e);
+		*stream = flow_open(p, w, r->ev, r->start_s, r->shape, staged, e);
 	if (!*stream)
 		return flow_no_stream(p, w->dest, r->ev, r->start_s, e);
 	if (e->code || p->scan || !p->job->loads[(*stream)->lane])
@@ -52,7 +53,7 @@ static int place_row(struct pass *p, const struct row *r, struct stream **stream
 	if (p->scan)
 		return 0;
 	if (p->reader)
-		stream_put_copy(p->sink, *stream, r->ev->data, p->reader->binary, r->ev->id);
+		stream_put_copy(p->sink, *stream, r->ev, p->reader->binary);
 	else
 		stream_put(p->sink, *stream, r->shape, r->format, r->values, r->ev, e);
 	p->rows += !e->code;

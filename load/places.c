@@ -407,6 +407,15 @@ void places_open(struct job *j)
 		ds->stagings = stagings_new(ds, "tdispatch_stage_");
 }
 
+void places_open_rows(struct job *j)
+{
+	struct dests *ds = &j->dests;
+
+	if (!ds->sink)
+		ds->sink = sink_new(&(struct sink_types){ .arg = ds, .stage = make_stage });
+	places_open(j);
+}
+
 struct source *places_source(struct job *j, const struct event *ev)
 {
 	struct dests *ds = &j->dests;

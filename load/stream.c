@@ -243,12 +243,20 @@ struct span stream_copied(const struct stream *st)
 	return span_of(dot ? dot + 1 : st->table);
 }
 
-void stream_put_copy(struct sink *s, struct stream *st, struct span row, bool binary, int64_t id)
+void stream_put_copy(struct sink *s, struct stream *st, const struct event *ev, bool binary)
 {
-	struct block *b = room(s, st, row.n, binary);
+	struct span row = ev->data;
+	struct block *b = room(s, st, row.n + (st->staged ? STAGED_ROOM : 0), binary);
+	char *start = b->data + b->len, *out = start + row.n;
 
-	memcpy(b->data + b->len, row.p, row.n);
-	append(s, st, b, row.n, id);
+	assert(!st->staged || !binary);
+	memcpy(start, row.p, row.n);
+	if (st->staged) {
+		out[-1] = '\t';
+		out += put_numbers(out, st, ev);
+		out[-1] = '\n';
+	}
+	append(s, st, b, (size_t)(out - start), ev->id);
 }
 
 /* ---- the chain of blocks */

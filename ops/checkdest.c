@@ -19,6 +19,15 @@ static bool has_column(struct look *l, struct span name)
 
 /* ---- columns */
 
+/* Is the event's column written for the * of fields? */
+static bool is_brought(const struct dest *d, struct span column)
+{
+	for (size_t i = 0; i < d->nfield - d->nword; i++)
+		if (span_eq(d->field[i].source, column))
+			return false;
+	return d->all && !filter_has(d->skip_fields, column);
+}
+
 /* With fields = * each column of an event is written, so that one which picks the partition must
  * be there to be written to. */
 static void check_part_field(struct look *l)
@@ -29,7 +38,7 @@ static void check_part_field(struct look *l)
 	for (size_t i = 0; i < dest->nfield; i++)
 		if (span_is(dest->field[i].source, dest->part_field ? dest->part_field : ""))
 			return;         /* it was looked for with the others */
-	if (!column.n || has_column(l, column))
+	if (!column.n || filter_has(dest->skip_fields, column) || has_column(l, column))
 		return;
 	if (dest->all && table_is_model(dest, &l->table, column))
 		finding_wrong(l->found, "%s has no column %s, which part_field names: check"
@@ -72,9 +81,11 @@ static void check_brought(struct look *l)
 	struct err e = { 0 };
 	size_t n = 0, at = 0, which;
 
-	for (size_t i = 0; i < brought->n && !l->dest->nfield; i++)
-		if (!span_eq(span_of(brought->at[i].name), dest_part_column(l->dest)))
-			column[n++] = span_of(brought->at[i].name);
+	for (size_t i = 0; i < brought->n; i++) {
+		struct span name = span_of(brought->at[i].name);
+		if (!span_eq(name, dest_part_column(l->dest)) && is_brought(l->dest, name))
+			column[n++] = name;
+	}
 	for (; at < n; at++) {
 		if (table_lacks(l->dst, &l->table, column + at, n - at, &which, &e) < 0)
 			break;

@@ -6,26 +6,10 @@
 
 #include "ops.h"
 
-/* Takes the next column off a list of names. false: there is none. */
-static bool next_column(const char **list, struct span *column)
+/* The columns of the key, as far as triggers and row_key tell; NULL: they do not. */
+static const char *key_list(const struct look *l)
 {
-	size_t n = *list ? strcspn(*list, ",") : 0;
-
-	*column = (struct span){ *list, n };
-	if (n)
-		*list += n + ((*list)[n] == ',');
-	return n > 0;
-}
-
-static bool is_in_key(const struct look *l, struct span name)
-{
-	const char *list = l->feed->key.p;
-	struct span column;
-
-	while (next_column(&list, &column))
-		if (span_eq(column, name))
-			return true;
-	return false;
+	return l->feed->one_key ? l->feed->key.p : l->dest->row_key;
 }
 
 static struct span target_of(const struct dest *d, struct span source)
@@ -38,11 +22,36 @@ static struct span target_of(const struct dest *d, struct span source)
 
 /* ---- the source */
 
+/* A column that is renamed, or taken by *, is written. */
+static void check_key_is_written(struct look *l)
+{
+	const char *list = key_list(l);
+	struct span column;
+
+	while (filter_next(&list, &column))
+		if (!dest_writes(l->dest, column))
+			finding_wrong(l->found, "column %.*s is of the key that the trigger names,"
+				" and not among those that are written to %s: check fields and"
+				" skip_fields", (int)column.n, column.p, l->dest->dest_table);
+}
+
+/* Without the old row in the event, an update may move a row unseen. */
+static void check_moves(struct look *l)
+{
+	struct span part = dest_part_column(l->dest);
+	const char *key = key_list(l);
+
+	if (l->feed->known && !l->feed->backup && key && part.p && !filter_has(key, part))
+		finding_warning("part_field %s is not in the key (%s), and the trigger that feeds"
+			" %s has no argument backup: after an update that moves a row to another"
+			" partition the old one would stay", l->dest->part_field, key,
+			l->dest->dest_table);
+}
+
 static void check_triggers(struct look *l)
 {
 	const struct dest *d = l->dest;
 	const struct feed *feed = l->feed;
-	struct span part = dest_part_column(d);
 
 	if (feed->several)
 		finding_wrong(l->found, "several source tables feed %s: with row_mode ="
@@ -52,11 +61,8 @@ static void check_triggers(struct look *l)
 		finding_wrong(l->found, "a trigger that feeds %s names no primary key, which"
 			" row_mode = keep_latest needs: give its table one, or the trigger the"
 			" argument pkey=..., or set row_key", d->dest_table);
-	if (feed->one_key && part.p && !is_in_key(l, part) && !feed->backup)
-		finding_warning("part_field %s is not in the key (%s), and the trigger that feeds"
-			" %s has no argument backup: after an update that moves a row to another"
-			" partition the old one would stay", d->part_field, feed->key.p,
-			d->dest_table);
+	check_key_is_written(l);
+	check_moves(l);
 }
 
 /* ---- the target */
@@ -76,18 +82,18 @@ static void check_references(struct look *l)
  * table. */
 static void check_index(struct look *l)
 {
-	const char *list = l->feed->key.p;
+	const char *list = key_list(l);
 	struct span column;
 	struct buf sql = { 0 };
 	size_t n = 0;
 
-	if (!l->feed->one_key || !*l->table.oid ||
+	if (!*l->table.oid ||
 	    (!l->table.partitioned && l->dest->period.method != PERIOD_NONE))
 		return;
 	buf_fmt(&sql, PQ_OWN_PATH "SELECT 1 FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
 		" AND attnum = indkey[0] WHERE indrelid = '%s' AND attname::text IN (",
 		l->table.oid);
-	for (; next_column(&list, &column); n++) {
+	for (; filter_next(&list, &column); n++) {
 		buf_str(&sql, n ? ", " : "");
 		buf_literal(&sql, target_of(l->dest, column));
 	}
@@ -95,7 +101,7 @@ static void check_index(struct look *l)
 	if (n && finding_ask(l->found, l->dst, &sql) == 0)
 		finding_warning("no index of %s begins with a column of the key (%s): each batch"
 			" reads all rows of the partitions that it changes", l->dest->dest_table,
-			l->feed->key.p);
+			key_list(l));
 	buf_free(&sql);
 }
 

@@ -51,6 +51,54 @@ static void check_kind(struct look *l)
 			" (_PART_END)");
 }
 
+/* How a parent is divided, and the words that a template has for a partition of it. */
+static const struct strategy {
+	const char *name, *words;
+} strategies[] = {
+	{ "RANGE", " for values from " }, { "LIST", " for values in " },
+	{ "HASH", " for values with " },
+};
+
+#define STRATEGIES (sizeof strategies / sizeof *strategies)
+
+/* A partition that is divided itself has bounds of two kinds: one must be the parent's. */
+static void check_strategy(struct look *l)
+{
+	struct buf sql = { 0 };
+	const struct strategy *said = NULL;
+
+	for (size_t i = STRATEGIES; i > 0; i--)
+		said = says(l, strategies[i - 1].words) ? &strategies[i - 1] : said;
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT CASE partstrat WHEN 'r' THEN 0 WHEN 'l' THEN 1 ELSE 2"
+		" END, pg_get_partkeydef(partrelid) FROM pg_partitioned_table"
+		" WHERE partrelid = '%s'", l->table.oid);
+	if (finding_ask(l->found, l->dst, &sql) == 0 || !said)
+		return;
+	const struct strategy *is = &strategies[pq_int(l->dst, 0, 0, 0)];
+	if (!says(l, is->words))
+		finding_wrong(l->found, "table %s is partitioned by %s, and part_template says%s"
+			"(...), which is for %s: change one of them", l->dest->dest_table,
+			pq_value(l->dst, 0, 1), said->words, said->name);
+}
+
+/* Bounds are those of part_field. Another column may follow it, or an expression may hold it. */
+static void check_divided_by(struct look *l)
+{
+	struct span part = dest_part_target(l->dest);
+	struct buf sql = { 0 };
+
+	if (!part.n)
+		return;
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_partitioned_table JOIN pg_attribute"
+		" ON attrelid = partrelid AND attnum = partattrs[0] WHERE partrelid = '%s'"
+		" AND attname <> ", l->table.oid);
+	buf_literal(&sql, part);
+	if (finding_ask(l->found, l->dst, &sql) > 0)
+		finding_warning("table %s is partitioned by column %s, and part_field is %s: rows"
+			" whose %s lies outside the bounds are refused", l->dest->dest_table,
+			pq_value(l->dst, 0, 0), l->dest->part_field, pq_value(l->dst, 0, 0));
+}
+
 static void check_unlogged(struct look *l)
 {
 	if (says(l, " create unlogged table "))
@@ -159,6 +207,8 @@ void checktemplate_run(struct look *l)
 	if (!*l->table.oid)
 		return;
 	check_kind(l);
+	check_strategy(l);
+	check_divided_by(l);
 	check_key(l);
 	check_identity(l);
 }

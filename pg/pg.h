@@ -668,11 +668,13 @@ struct slice_table {                    /* a table that holds rows, or what is r
 };
 
 struct slice_source {                   /* zeroed before use; slice_free frees what is in it */
+	int64_t oid;
 	char *name, *sql;               /* schema.table, as text and quoted */
 	struct slice_table *table;      /* the leaves of a partitioned table, and of inheritance */
 	size_t n;
 	struct span *column;            /* their names, NUL-terminated, in the table's order */
 	size_t ncolumn;
+	bool *nested;                   /* of each: an array or a composite value */
 	char *ev_type;                  /* I:id,day: the primary key as PgQ's trigger writes it */
 	char *key, *key_type;           /* from_key, quoted; NULL: rows are read by ctid */
 	int64_t block_bytes;            /* of one block */

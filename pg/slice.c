@@ -65,6 +65,7 @@ static int find_table(struct pq *src, int64_t oid, struct slice_source *s, struc
 	if (rc < 0)
 		return rc;
 	const char *pkey = pq_value(src, 0, 2);
+	s->oid = oid;
 	s->name = copied(pq_value(src, 0, 0));
 	s->sql = copied(pq_value(src, 0, 3));
 	s->block_bytes = pq_int(src, 0, 1, 0);
@@ -78,7 +79,8 @@ static int find_columns(struct pq *src, int64_t oid, struct slice_source *s, str
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname FROM pg_attribute WHERE attrelid = %" PRId64
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT attname, (typcategory IN ('A', 'C'))::int4"
+		" FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid WHERE attrelid = %" PRId64
 		" AND attnum > 0 AND NOT attisdropped ORDER BY attnum", oid);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
@@ -86,8 +88,11 @@ static int find_columns(struct pq *src, int64_t oid, struct slice_source *s, str
 		return rc;
 	s->ncolumn = (size_t)pq_rows(src);
 	s->column = mem_alloc((s->ncolumn + 1) * sizeof *s->column);
-	for (size_t i = 0; i < s->ncolumn; i++)
+	s->nested = mem_alloc((s->ncolumn + 1) * sizeof *s->nested);
+	for (size_t i = 0; i < s->ncolumn; i++) {
 		s->column[i] = span_of(copied(pq_value(src, (int)i, 0)));
+		s->nested[i] = pq_int(src, (int)i, 1, 0);
+	}
 	return 0;
 }
 
@@ -150,12 +155,13 @@ static int refuse_nulls(struct pq *src, const struct conf *c, const struct slice
 	return e->code;
 }
 
+/* The type is named without a length, and so that a cast to it does not shorten: character does. */
 static int find_key(struct pq *src, const struct conf *c, int64_t oid, struct slice_source *s,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, PQ_OWN_PATH "SELECT quote_ident(attname), format_type(atttypid, NULL)"
+	buf_fmt(&sql, PQ_OWN_PATH "SELECT quote_ident(attname), format_type(atttypid, -1)"
 		" FROM pg_attribute WHERE attrelid = %" PRId64 " AND attnum > 0 AND attname = ",
 		oid);
 	buf_literal(&sql, span_of(c->from_key));
@@ -206,6 +212,7 @@ void slice_free(struct slice_source *s)
 		free((char *)(uintptr_t)s->column[i].p);
 	free(s->table);
 	free(s->column);
+	free(s->nested);
 	free(s->name);
 	free(s->sql);
 	free(s->ev_type);
@@ -358,7 +365,7 @@ static void add_bound(struct buf *sql, const struct slice_query *q, const char *
 	}
 }
 
-/* The rows' alias is for row_to_json: no column has that name. */
+/* The rows have an alias: no column has that name. */
 static void add_from(struct buf *sql, const struct slice_query *q)
 {
 	if (q->sample > 0)
@@ -396,7 +403,7 @@ static char *end_by_key(struct pq *src, const struct slice_query *q, int64_t row
 
 	buf_fmt(&sql, "SELECT k::pg_catalog.text FROM (SELECT %s AS k", q->source->key);
 	add_from(&sql, q);
-	buf_fmt(&sql, " ORDER BY 1 OFFSET %" PRId64 " LIMIT 1) x", rows > 1 ? rows - 1 : 0);
+	buf_fmt(&sql, " ORDER BY 1 USING OPERATOR(pg_catalog.<) OFFSET %" PRId64 " LIMIT 1) x", rows > 1 ? rows - 1 : 0);
 	if (pq_query(src, buf_cstr(&sql), e) == 0) {
 		buf_fmt(&end, "%s%s", pq_rows(src) ? "=" : SLICE_END,
 			pq_rows(src) ? pq_value(src, 0, 0) : "");
@@ -451,6 +458,19 @@ int slice_row(struct pq *src, struct span *row, struct err *e)
 
 /* ---- its dead letters */
 
+/* The row as JSON. What JSON would nest is text there, which the target reads again. */
+static void add_json(struct buf *sql, const struct slice_source *s)
+{
+	buf_str(sql, "(SELECT pg_catalog.row_to_json(x)::pg_catalog.text FROM (SELECT ");
+	for (size_t i = 0; i < s->ncolumn; i++) {
+		buf_str(sql, i ? ", tdispatch_row." : "tdispatch_row.");
+		buf_ident(sql, s->column[i]);
+		buf_str(sql, s->nested[i] ? "::pg_catalog.text AS " : " AS ");
+		buf_ident(sql, s->column[i]);
+	}
+	buf_str(sql, ") x) AS ev_data, ");
+}
+
 char *slice_event_sql(const struct slice_query *q)
 {
 	struct buf sql = { 0 };
@@ -459,8 +479,8 @@ char *slice_event_sql(const struct slice_query *q)
 	add_id(&sql, q);
 	buf_str(&sql, " AS ev_id, pg_catalog.now() AS ev_time, ");
 	buf_literal(&sql, span_of(q->source->ev_type));
-	buf_str(&sql, "::pg_catalog.text AS ev_type,"
-		" pg_catalog.row_to_json(tdispatch_row)::pg_catalog.text AS ev_data, ");
+	buf_str(&sql, "::pg_catalog.text AS ev_type, ");
+	add_json(&sql, q->source);
 	buf_literal(&sql, span_of(q->source->name));
 	buf_str(&sql, "::pg_catalog.text AS ev_extra1, NULL::pg_catalog.int8 AS ev_txid,"
 		" NULL::pg_catalog.int4 AS ev_retry, ");

@@ -756,6 +756,48 @@ case_check_kind_of_the_parent() {
 	check_says '^warning  part_template is not set: each partition of orders must be there' --set part_template=
 }
 
+case_check_how_the_parent_is_divided() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	config "part_template=$ATTACH"
+	install
+	divided "list (day)"
+	check_fails '^WRONG .*orders is partitioned by LIST \(day\), and part_template says for values from \(\.\.\.\), which is for RANGE'
+	check_says '^ready$' --set "part_template=${ATTACH/from (_PART_START) to (_PART_END)/in (_PART_START)}"
+	expect_no_match out '^warning'
+	divided "hash (id)"
+	check_fails '^WRONG .*orders is partitioned by HASH \(id\)'
+	divided "range (note)"
+	check_fails '^WRONG .*by RANGE \(note\), and part_template says for values in' --set part_field=note --set part_method=list \
+		--set "part_template=create table _DEST_TABLE partition of _PARENT for values in (_PART_VALUE)"
+	check_says '^warning .*orders is partitioned by column note, and part_field is day: rows whose note lies outside'
+	divided "range (day, id)"
+	check_says '^ready$' --set "part_template=create table _DEST_TABLE partition of _PARENT for values from (_PART_START, minvalue)
+		to (_PART_END, minvalue) partition by list (note); create table _DEST_TABLEx partition of _DEST_TABLE for values in ('x')"
+	expect_no_match out '^warning'
+	divided "range ((day + 0))"
+	check_says '^ready$'
+	expect_no_match out '^warning'
+}
+
+divided() {
+	dst "drop table if exists orders; create table orders (id int, day date, note text) partition by $1"
+}
+
+# What picks the partition need not be written.
+case_check_without_the_column_of_the_partition() {
+	new_pair "$CASE"
+	source_table orders "id int primary key, day date, note text"
+	dst "create table orders (id int)"
+	config "part_template=$INHERITS" "skip_fields=day, note"
+	install
+	check_says '^ready$'
+	expect_no_match out '^warning'
+	check_fails '^WRONG .*orders has no column day, which part_field names' --set skip_fields=note
+	check_says '^warning .*orders has no column note, which events bring' --set skip_fields=day
+	check_says '^warning .*orders has no column note, which events bring' --set skip_fields=day --set 'fields=*, id'
+}
+
 case_check_template_without_the_partition() {
 	orders_pair
 	check_fails '^WRONG .*part_template has the word _DEST_TABLE nowhere' \

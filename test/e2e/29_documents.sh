@@ -218,6 +218,7 @@ case_cube_dispatcher() {
 	expect_eq "$(dst "select tableoid::regclass, * from orders")" "orders_2026_01_31|1|1|9.5|I"
 	expect_match log/shop_to_cube.log 'events=5 rows=4 .*passed=1'
 	# what the page's table tells to change
+	sed 's/^part_field.*/part_field =/; s/^event_types.*/row_mode = keep_latest/; s/^fields.*//; s/shop_to_cube/latest/' job.ini >latest.ini
 	sed -i 's/_BATCHTIME/_EVTIME/; s/^event_types/# &/; s/^fields.*/&, _EVID:ev_id/; s/^part_method.*/&\nlanes = 2/' job.ini
 	dst "alter table customers add ev_id bigint; alter table orders add ev_id bigint"
 	src "update customers set name = 'Zoe' where id = 1; delete from customers"
@@ -225,12 +226,19 @@ case_cube_dispatcher() {
 	once
 	expect_eq "$(dst "select distinct on (id) id, name, op from customers where tableoid = 'customers_2026_03_31'::regclass order by id, ev_id desc")" \
 		$'1|Zoe|D\n2|Eve|D'
+	expect_exit 0 "$TDISPATCH" --install latest.ini
+	dst "drop table customers cascade; create table customers (id int primary key, name text)"
+	src "insert into customers values (3, 'Joe'), (4, 'Kim'); update customers set name = 'Jo' where id = 3; delete from customers where id = 4"
+	tick shop
+	expect_exit 0 "$TDISPATCH" --once latest.ini
+	expect_eq "$(dst "select * from customers")" '3|Jo'
 }
 
 case_queue_loader() {
 	page_pair queue_loader 6
 	src "insert into visits values (1, '/'); update visits set page = '/a'; delete from visits;
-		insert into payments values (1, 5); insert into scratch values (1); insert into countries values ('ee', 'Estonia');
+		insert into payments values (1, 5); insert into scratch values (1); insert into countries values ('ee', 'Estland'), ('xx', 'none');
+		update countries set name = 'Estonia' where code = 'ee'; delete from countries where code = 'xx';
 		insert into orders values (1, '2026-02-01 00:30+02', 'Ann', 'x'), (2, '2026-02-02 00:00+00', 'Bob', null)"
 	at_known_times
 	once
@@ -238,7 +246,7 @@ case_queue_loader() {
 	expect_eq "$(dst "select tableoid::regclass, * from payments")" "payments_2026_03|1|5"
 	expect_eq "$(dst "select tableoid::regclass, id, customer_name from orders order by id")" $'orders_2026_01_31|1|Ann\norders_2026_02_02|2|Bob'
 	expect_eq "$(dst "select tableoid::regclass, * from countries")" "countries|ee|Estonia"
-	expect_match log/shop_to_archive.log 'events=8 rows=6 .*passed=2'
+	expect_match log/shop_to_archive.log 'events=11 rows=6 .*passed=2'
 }
 
 # ---- the pages

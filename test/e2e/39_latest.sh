@@ -152,6 +152,25 @@ case_deletes_create_no_partition() {
 }
 
 # Identity, generated and defaulted columns: the row is replaced as a whole.
+# A table that part_keep has detached takes deletes where part_late lets rows come there.
+case_deletes_in_detached_partitions() {
+	latest_pair part_method=monthly "part_keep=1 month" part_keep_action=detach
+	src "insert into orders select i, current_date - 100, 'n' from generate_series(1, 4) i"
+	load
+	expect_exit 0 "$TDISPATCH" --once job.ini
+	expect_eq "$(dst "select count(*) from orders")" 0
+	local old
+	old=$(dst "select relname from pg_class where relname like 'orders_2%' and relkind = 'r'")
+	src "delete from orders where id = 1; update orders set day = current_date where id = 2"
+	tick q
+	once --verify --set part_late=skip
+	expect_eq "$(dst "select id from $old order by id; select id from orders")" $'1\n2\n3\n4\n2'
+	src "delete from orders where id = 3; update orders set day = current_date where id = 4"
+	tick q
+	once --verify
+	expect_eq "$(dst "select id from $old order by id; select id from orders order by id")" $'1\n2\n2\n4'
+}
+
 case_columns_that_only_the_target_has() {
 	new_pair "$CASE"
 	source_table orders "id int primary key, day date, note text"
@@ -512,6 +531,15 @@ case_check_tells_of_moves_and_keys() {
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	expect_match out "part_field day is not in the key \(id\), and the trigger that feeds orders has no argument backup"
 	expect_match out "no index of orders begins with a column of the key \(id\)"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set skip_fields=id
+	expect_match out '^WRONG .*column id is of the key that the trigger names, and not among those that are written to orders'
+	expect_exit 1 "$TDISPATCH" --check job.ini --set 'fields=day, note'
+	src "alter table orders drop constraint orders_pkey"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set row_key='note, id'
+	expect_match out "part_field day is not in the key \(note, id\), and the trigger"
+	expect_match out "no index of orders begins with a column of the key \(note, id\)"
+	expect_exit 0 "$TDISPATCH" --check job.ini --set row_key='id, day'
+	expect_no_match out backup
 	source_table other "id int, day date"
 	expect_exit 1 "$TDISPATCH" --check job.ini
 	expect_match out "several source tables feed orders"

@@ -313,6 +313,37 @@ case_key_of_text() {
 	same_content
 }
 
+# A cast to character would make one letter of the bound.
+case_key_of_characters() {
+	table_pair from_key=k from_slice=51200
+	src "alter table orders add k char(10)"
+	dst "alter table orders add k char(10)"
+	src "insert into orders select i, '2026-01-10', 'x', 'k' || i % 100 from generate_series(1, 500) i"
+	from
+	same_content
+}
+
+# The slices have the order of the comparison, not of the type's own operators.
+case_key_of_a_type_of_its_own() {
+	table_pair from_key=k from_slice=51200
+	src "create extension citext; alter table orders add k citext collate \"C\"" || skip "no citext"
+	dst "alter table orders add k text"
+	src "insert into orders select i, '2026-01-10', 'x', (array['a', 'B', 'c', 'D'])[1 + i % 4] || i from generate_series(1, 500) i"
+	from
+	same_content
+}
+
+case_into_itself() {
+	table_pair
+	src "drop table orders; create table orders (id int, day date, note text) partition by range (day); create table o partition of orders default"
+	fill 1 50
+	sed -i "s/^dst_db.*/dst_db = dbname=$SRC/" job.ini
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'from_table public.orders is dest_table orders itself: rename the old table'
+	expect_eq "$(src "select count(*) from orders")" 50
+}
+
 case_what_is_not_there() {
 	table_pair
 	expect_exit 1 "$TDISPATCH" --from nothing job.ini
@@ -605,6 +636,47 @@ case_copy_beside_a_queue_is_not_resumed() {
 	same_content
 }
 
+# With keep_latest a row replaces that of its key, and events that come after are the last word.
+case_copy_beside_a_queue_is_resumed_where_rows_replace() {
+	local n
+	queued_pair row_mode=keep_latest lanes=2
+	dst "alter table orders add primary key (id, day)"
+	for n in 1 2 3; do
+		start --from orders job.ini
+		within 20 some_rows $((n * 200))
+		kill -9 "$PID"
+		# rows of the first slices move behind the last one, and others into their place
+		src "update orders set note = 'moved $n' where id % 7 = $n; delete from orders where id % 50 = $n;
+			insert into orders values (2000 + $n, '2026-01-12', 'new'); vacuum orders; update orders set note = note || '+' where id > 1400"
+		within 10 idle_target
+	done
+	start --from orders job.ini --verify
+	within 20 some_rows 900
+	src "update orders set note = 'last' where id % 9 = 0; delete from orders where id = 11"
+	expect_end 0 60
+	expect_eq "$(dst "select count(*) from orders")" "$(dst "select count(distinct id) from orders")"
+	tick q
+	once --set from_table=
+	same_content
+	src "update orders set note = 'after' where id < 100"
+	tick q
+	once --set from_table=
+	tick q
+	once --set from_table=
+	same_content
+}
+
+case_copy_beside_a_queue_needs_its_consumer() {
+	queued_pair row_mode=keep_latest
+	start --from orders job.ini
+	within 20 some_rows 200
+	kill -9 "$PID"
+	within 10 idle_target
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'queue q has lost the consumer job since the copy was begun'
+}
+
 case_snapshot_beside_a_queue_is_lost() {
 	queued_pair
 	start --from orders job.ini
@@ -663,6 +735,39 @@ case_bad_rows_are_kept() {
 	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 0
 }
 
+# By a key rows are counted in each slice; letters of several are apart.
+case_bad_rows_by_key() {
+	table_pair from_key=id from_slice=51200 on_error=dead_letter
+	fill 1 300
+	dst "alter table orders add check (id % 10 <> 1)"
+	from
+	expect_rows 270
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 30
+	dst "alter table orders drop constraint orders_id_check"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	same_content
+}
+
+# A letter's values are read again as they were, whatever the source's role prints.
+case_bad_rows_of_all_kinds() {
+	local types="id int, day date, at timestamptz, local timestamp, span interval, f8 float8, num numeric, b bytea, j jsonb, js json, a text[], n int8[],
+		aa int[], t text, c char(5), r int4range, i inet"
+	table_pair on_error=dead_letter from_table=things dest_table=things
+	src "create table things ($types)"
+	dst "create table things ($types, check (id < 0)) partition by range (day)"
+	src "alter role \"$PGUSER\" in database \"$SRC\" set datestyle = 'German'; alter role \"$PGUSER\" in database \"$SRC\" set intervalstyle = sql_standard;
+		alter role \"$PGUSER\" in database \"$SRC\" set bytea_output = escape"
+	src "insert into things select i, date '2026-02-03', '2026-02-03 04:05:06.789+00', '2026-02-03 04:05:06', '-1 mon +2 days -03:04:05.6', i / 7.0, 'NaN',
+		'\x00ff5c', '{\"a\": [1, \"x\"]}', '[1, 2]', array['x', null, '\"\\\\,{'], array[1, null], '{{1,2},{3,4}}', E'\t\\\\N\n', 'c', '[1,5)', '10.0.0.1/24'
+		from generate_series(1, 3) i; insert into things (id, day) values (4, '2026-02-04')"
+	TABLE=things from
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
+	dst "alter table things drop constraint things_id_check"
+	expect_exit 0 "$TDISPATCH" --replay job.ini
+	expect_eq "$(dst "select string_agg(t::text, '|' order by id) from things t")" \
+		"$(src "set datestyle = iso; set intervalstyle = postgres; set bytea_output = hex; select string_agg(t::text, '|' order by id) from things t")"
+}
+
 case_bad_rows_are_skipped() {
 	bad_rows on_error=skip lanes=2 from_key=id
 	from
@@ -717,6 +822,14 @@ case_dry_run() {
 	src "create view seen as select * from orders"
 	expect_exit 0 "$TDISPATCH" --from seen --dry-run job.ini --set from_key=id
 	expect_match out '  orders_2026_01_11: 100 rows'
+}
+
+case_dry_run_beside_a_queue() {
+	orders_pair from_table=orders
+	fill 1 10
+	src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+	expect_exit 0 "$TDISPATCH" --dry-run job.ini
+	expect_eq "$(dst "select count(*) from tdispatch.slice") $(src "select count(*) from pgq.get_consumer_info()")" "0 0"
 }
 
 case_dry_run_of_a_sample() {
