@@ -137,13 +137,35 @@ int mark_set_lanes(struct pq *dst, const struct mark_whose *w, const char *upto,
 	return rc;
 }
 
-int mark_forget(struct pq *dst, const char *consumer, int64_t *n, struct err *e)
+/* May the role do that with the table? If not, or if it is a table of somebody else's, no copy of
+ * ours is told there. */
+static int may(struct pq *dst, const char *privilege, bool *yes, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	*yes = false;
+	buf_fmt(&sql, "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+		" ON n.oid" PQ_OWN("=") "c.relnamespace WHERE n.nspname" PQ_OWN("=") "'tdispatch'"
+		" AND c.relname" PQ_OWN("=") "'slice'"
+		" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+		" AND pg_catalog.has_table_privilege(c.oid, '%s')", privilege);
+	int rc = pq_query(dst, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc < 0 || !pq_rows(dst))
+		return rc;
+	*yes = trust_require(dst, "tdispatch", e) == 0;
+	if (e->code == ERR_RIGHTS)
+		*e = (struct err){ 0 };
+	return e->code;
+}
+
+int mark_forget(struct pq *dst, const char *consumer, int64_t *n, struct err *e)
+{
+	struct buf sql = { 0 };
+	bool yes;
+
 	*n = 0;
-	if (pq_query(dst, PQ_OWN_PATH "SELECT (to_regclass('tdispatch.slice') IS NULL)::int4",
-	    e) < 0 || pq_int(dst, 0, 0, 0))
+	if (may(dst, "DELETE", &yes, e) < 0 || !yes)
 		return e->code;
 	buf_str(&sql, "WITH gone AS (DELETE");
 	add_whose(&sql, consumer);
@@ -167,29 +189,13 @@ static void add_queue(struct buf *sql, const struct conf *c)
 	buf_free(&name);
 }
 
-/* A role that may not read the table, or a table of somebody else's, has nothing to say. */
-static int may_see(struct pq *dst, bool *yes, struct err *e)
-{
-	*yes = false;
-	if (pq_query(dst, "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
-	    " ON n.oid" PQ_OWN("=") "c.relnamespace WHERE n.nspname" PQ_OWN("=") "'tdispatch'"
-	    " AND c.relname" PQ_OWN("=") "'slice'"
-	    " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
-	    " AND pg_catalog.has_table_privilege(c.oid, 'SELECT')", e) < 0 || !pq_rows(dst))
-		return e->code;
-	*yes = trust_require(dst, "tdispatch", e) == 0;
-	if (e->code == ERR_RIGHTS)
-		*e = (struct err){ 0 };
-	return e->code;
-}
-
 int mark_see(struct pq *dst, const struct conf *c, struct mark_seen *seen, struct err *e)
 {
 	struct buf sql = { 0 };
-	bool may;
+	bool yes;
 
 	mark_seen_clear(seen);
-	if (may_see(dst, &may, e) < 0 || !may)
+	if (may(dst, "SELECT", &yes, e) < 0 || !yes)
 		return e->code;
 	buf_str(&sql, "SELECT identity, upto");
 	add_whose(&sql, c->consumer_name);

@@ -265,7 +265,8 @@ case_shown_config_loads() {
 			tables 'a%%.*, b' event_types 'I, U%%' event_format json event_order id part_field 'd%%y' part_method monthly part_list_max 7 part_timezone Europe/Berlin \
 			part_keep '6 months' part_keep_action detach part_late skip part_premake 2 batch_min_events 3 lanes 4 on_error skip \
 			max_errors 5 retry_limit 6 server_timeout 8 \
-			log_interval 9 metrics_listen 127.0.0.1:9187
+			log_interval 9 metrics_listen 127.0.0.1:9187 from_table 'a%%.b' from_where "note like 'x%%'" from_key id from_slice 8192 \
+			from_snapshot table
 		printf '%s\n' 'part_template = create table _DEST_TABLE' '    () inherits (_PARENT);' '' \
 			"    do \$\$ begin raise notice '%%%%', 1 %% 2; end \$\$"
 	} >keys
