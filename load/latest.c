@@ -11,6 +11,7 @@ struct goner {                          /* a row that is to go */
 	int64_t start_s;
 	struct span key[ACTION_KEY_MAX];
 	size_t n;
+	bool nowhere;                   /* its value picks no partition: it was never written */
 };
 
 static int drop_stages(struct pass *p, struct err *e)
@@ -89,10 +90,14 @@ static int read_goner(struct pass *p, struct way *w, const struct event *ev, str
 
 	g->event = *ev;
 	g->event.data = data;
+	g->nowhere = false;
 	if (row_check(&g->event, format, e) < 0 ||
-	    route_row(w->old, format, data, &shape, &values, &part, e) < 0 ||
-	    row_period(&w->old_dates, &g->event, format, part, &g->start_s, e) < 0)
+	    route_row(w->old, format, data, &shape, &values, &part, e) < 0)
 		return e->code;
+	if (row_period(&w->old_dates, &g->event, format, part, &g->start_s, e) < 0) {
+		g->nowhere = e->code == ERR_DATA;
+		return e->code;
+	}
 	return find_key(p, w, w->old, &g->event, shape, values, g->key, &g->n, e);
 }
 
@@ -238,6 +243,17 @@ static int choose_way(struct pass *p, struct way *w, const struct event *ev, boo
 	return err_set(e, ERR_DATA, "%s gets more than inserts", w->dest->dest_table);
 }
 
+/* *moved: the update's old row lies elsewhere, and goes from there. */
+static int read_moved(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	const struct upsert *u, struct goner *g, bool *moved, struct err *e)
+{
+	if (read_goner(p, w, ev, ev->old, format, g, e) == 0)
+		*moved = !is_same_row(g, u->start_s, u->key);
+	else if (g->nowhere)
+		*e = (struct err){ 0 };
+	return e->code;
+}
+
 static int take_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	bool staged, struct stream **stream, struct err *e)
 {
@@ -247,11 +263,9 @@ static int take_upsert(struct pass *p, struct way *w, const struct event *ev, en
 
 	if (read_upsert(p, w, ev, format, &u, e) < 0)
 		return e->code;
-	if (ev->old.p && span_is(ev->op, "U") && !p->scan) {
-		if (read_goner(p, w, ev, ev->old, format, &g, e) < 0)
-			return e->code;
-		moved = !is_same_row(&g, u.start_s, u.key);
-	}
+	if (ev->old.p && span_is(ev->op, "U") && !p->scan &&
+	    read_moved(p, w, ev, format, &u, &g, &moved, e) < 0)
+		return e->code;
 	*stream = stream_of_upsert(p, w, ev, &u, &late, e);
 	if (!*stream && !late)
 		return flow_no_stream(p, w->dest, ev, u.start_s, e);

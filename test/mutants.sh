@@ -78,7 +78,7 @@ mutants() {
 		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC;"/KIND ";"/ | histories 1
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
-		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(&g, u.start_s, u.key)/moved = false/ | histories 1
+		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
 		a row goes though it cannot come where it moves | load/latest.c | s/stream_take_back(p->sink, from);/;/ | histories 1
 		a lane that has the batch looks for no bad events | load/latest.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
 		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1

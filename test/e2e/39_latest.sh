@@ -171,6 +171,17 @@ case_deletes_in_detached_partitions() {
 	expect_eq "$(dst "select id from $old order by id; select id from orders order by id")" $'1\n2\n2\n4'
 }
 
+# Of a row whose value picks no partition there is none to go.
+case_updates_from_no_partition_to_one() {
+	latest_pair on_error=dead_letter
+	src "insert into orders values (1, null, 'a'), (2, 'infinity', 'b'), (3, null, 'c')
+		; update orders set day = '2026-01-01' where id < 3; update orders set day = '2026-01-02' where id = 2"
+	tick q
+	once --verify
+	expect_eq "$(rows_of dst)" $'1|2026-01-01|a\n2|2026-01-02|b'
+	expect_eq "$(dst "select count(*), count(*) filter (where ev_type = 'I:id') from tdispatch.dead_letter")" '3|3'
+}
+
 case_columns_that_only_the_target_has() {
 	new_pair "$CASE"
 	source_table orders "id int primary key, day date, note text"
