@@ -127,6 +127,9 @@ bench: tdispatch ## measure beside psql and a Python consumer; writes bench/RESU
 chart: ## draw bench/speed.svg from bench/RESULTS.md
 	bench/chart.sh
 
+bench-copy: tdispatch ## measure --from beside psql COPY, INSERT .. SELECT, CREATE TABLE AS; writes bench/COPY.md
+	bench/copy.sh
+
 bench-quick: tdispatch ## a minute's version: are all tables equal?
 	bench/run.sh quick
 

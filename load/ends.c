@@ -121,7 +121,7 @@ static int begin_following(struct from *f, struct err *e)
 	f->follows = *c->queue_name && !f->dry;
 	if (!f->follows || mark_see(j->dst[0], c, &j->seen, e) < 0)
 		return e->code;
-	f->complete = j->seen.state == MARK_COPIED;
+	f->complete = j->seen.state == MARK_COPIED || j->seen.state == MARK_BEHIND;
 	f->again = j->seen.state == MARK_COPYING && f->done.n > 1;
 	if (j->seen.state == MARK_NONE && f->done.n)
 		return refuse_again("was begun without a queue", e);

@@ -1,7 +1,8 @@
 /*
  * After a copy of a table that goes on with a queue: the consumer was registered before the copy's
  * snapshot was taken, so events of rows that the copy saw are in the queue as well. They are passed
- * over, by the snapshot's text, which stands beside the marks until no batch can have any.
+ * over, by the snapshot's text, which stands beside the marks until no batch can have any. Then what
+ * stays is that all this was, for a run that is told to copy the table again.
  */
 #include "load.h"
 
@@ -18,6 +19,7 @@ static int look(struct job *j, struct err *e)
 static int forget(struct job *j, struct err *e)
 {
 	mark_seen_clear(&j->seen);
+	j->seen.state = MARK_BEHIND;
 	log_info("all that the copy saw is behind");
 	return pq_query(j->dst[0], "BEGIN", e) < 0 ? e->code :
 		mark_tell(j->dst[0], j->conf, &j->seen, e);
@@ -27,7 +29,7 @@ int follow_copy(struct job *j, struct queue_batch *b, struct err *e)
 {
 	bool past;
 
-	if (look(j, e) < 0 || j->seen.state == MARK_NONE)
+	if (look(j, e) < 0 || j->seen.state == MARK_NONE || j->seen.state == MARK_BEHIND)
 		return e->code;
 	if (j->seen.state == MARK_COPYING)
 		return err_set(e, ERR_OTHER, "the copy of a table that comes before queue %s is"

@@ -189,6 +189,19 @@ static void add_queue(struct buf *sql, const struct conf *c)
 	buf_free(&name);
 }
 
+static const char *const states[] = {
+	[MARK_COPYING] = "copying", [MARK_COPIED] = "copied", [MARK_BEHIND] = "behind",
+};
+
+static enum mark_state state_of(const char *word)
+{
+	enum mark_state s = MARK_BEHIND;
+
+	while (s > MARK_COPYING && strcmp(states[s], word) != 0)
+		s--;
+	return s;
+}
+
 int mark_see(struct pq *dst, const struct conf *c, struct mark_seen *seen, struct err *e)
 {
 	struct buf sql = { 0 };
@@ -206,7 +219,7 @@ int mark_see(struct pq *dst, const struct conf *c, struct mark_seen *seen, struc
 	if (rc < 0 || !pq_rows(dst))
 		return rc;
 	const char *text = pq_value(dst, 0, 1), *end = strchrnul(text, '\n');
-	seen->state = strcmp(pq_value(dst, 0, 0), "copied") == 0 ? MARK_COPIED : MARK_COPYING;
+	seen->state = state_of(pq_value(dst, 0, 0));
 	seen->snapshot = mem_str(text, (size_t)(end - text));
 	seen->tables = copied(*end ? end + 1 : end);
 	return 0;
@@ -227,16 +240,15 @@ int mark_tell(struct pq *dst, const struct conf *c, const struct mark_seen *seen
 	add_whose(&sql, c->consumer_name);
 	buf_str(&sql, " AND source" PQ_OWN("="));
 	add_queue(&sql, c);
-	if (seen->state != MARK_NONE) {
-		buf_str(&sql, "; " INSERT "(");
-		buf_literal(&sql, span_of(c->consumer_name));
-		buf_str(&sql, ", ");
-		add_queue(&sql, c);
-		buf_fmt(&sql, ", '%s', 0, ", seen->state == MARK_COPIED ? "copied" : "copying");
+	buf_str(&sql, "; " INSERT "(");
+	buf_literal(&sql, span_of(c->consumer_name));
+	buf_str(&sql, ", ");
+	add_queue(&sql, c);
+	buf_fmt(&sql, ", '%s', 0, ", states[seen->state]);
+	if (seen->snapshot)
 		buf_fmt(&text, "%s\n%s", seen->snapshot, seen->tables);
-		buf_literal(&sql, (struct span){ text.p, text.len });
-		buf_str(&sql, ")");
-	}
+	buf_literal(&sql, (struct span){ text.p ? text.p : "", text.len });
+	buf_str(&sql, ")");
 	buf_str(&sql, "; COMMIT");
 	int rc = pq_query(dst, buf_cstr(&sql), e);
 	buf_free(&sql);

@@ -794,7 +794,10 @@ int mark_forget(struct pq *dst, const char *consumer, int64_t *n, struct err *);
 
 /* ---- of a copy that goes on with a queue */
 
-enum mark_state { MARK_NONE, MARK_COPYING, MARK_COPIED };
+enum mark_state {
+	MARK_NONE, MARK_COPYING, MARK_COPIED,
+	MARK_BEHIND                     /* and no batch has events any more that it saw */
+};
 
 struct mark_seen {                      /* zeroed before use; mark_seen_clear frees it */
 	enum mark_state state;
@@ -805,7 +808,7 @@ struct mark_seen {                      /* zeroed before use; mark_seen_clear fr
 /* Reads what the queue's consumer has copied; none where there is no tdispatch.slice. */
 int mark_see(struct pq *dst, const struct conf *, struct mark_seen *, struct err *);
 void mark_seen_clear(struct mark_seen *);
-/* Stores it, with state and all, and commits; MARK_NONE: removes it. */
+/* Stores it, with state and all, and commits. */
 int mark_tell(struct pq *dst, const struct conf *, const struct mark_seen *, struct err *);
 /* Leaves the events that the copy saw out of the batch's query. *past: there can be none in it, nor
  * in any after it. */

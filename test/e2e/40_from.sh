@@ -599,7 +599,10 @@ case_queue_goes_on_after_the_copy() {
 	kill -TERM "$PID"
 	expect_end 0 10
 	expect_match bg.err 'all that the copy saw is behind'
-	expect_eq "$(dst "select count(*) from tdispatch.slice where source like 'queue%'")" 0
+	expect_eq "$(dst "select identity || upto from tdispatch.slice where source like 'queue%'")" behind
+	src "insert into orders values (9003, '2026-01-12', 'w')"
+	tick q
+	once
 	same_content
 }
 
@@ -899,6 +902,58 @@ case_recipe_for_keys_and_generated_columns() {
 	src "alter table items add foreign key (order_id) references orders (id)"
 	repartition "including generated" "alter sequence orders_nr_seq owned by orders.nr; drop table orders_old cascade"
 	expect_eq "$(src "select upper_note || nr from orders where id = 1001")" NEW901
+}
+
+# write_both N: rows come, change, move to another month and go, in orders and in a table beside it,
+# until a file `stop` is there.
+write_both() {
+	local i=$1 id at table
+	while [ ! -e stop ]; do
+		i=$((i + 10))
+		id=$((i - 50)) at="$((i % 9 + 1))"
+		for table in orders beside; do
+			printf '%s;\n' "insert into $table values ($i, '2026-01-05', 1, 'new')" "update $table set note = note || '+' where id in ($id, $at$1)" \
+				"update $table set day = day + 31 where id = $id - 20" "delete from $table where id = $id - 70"
+		done | { say "begin;"; cat; say "commit;"; } | sql "$SRC" >/dev/null || { say "$i" >>failed; return 0; }
+		say "$i" >>written
+	done
+}
+
+case_recipe_for_a_table_under_writes() {
+	local n
+	old_orders "create table orders ($COLUMNS); alter table orders add primary key (id)"
+	src "select pgq.create_queue('q');
+		create trigger to_queue after insert or update or delete on orders for each row execute function pgq.logutriga('q', 'backup');
+		create table orders_new (like orders including defaults, primary key (id, day)) partition by range (day);
+		create table beside (like orders including indexes); insert into beside select * from orders" >/dev/null
+	config queue_name=q from_table=orders from_slice=8192 dest_table=orders_new row_mode=keep_latest row_key=id part_method=monthly "part_template=$ATTACH" \
+		dst_db="dbname=$SRC"
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	for n in 1001 1002 1003; do
+		write_both $n &
+		STARTED+=($!)
+	done
+	within 20 test -s written
+	expect_exit 0 "$TDISPATCH" --once --tick job.ini
+	expect_exit 0 "$TDISPATCH" --once --tick job.ini
+	sql "$SRC" <<-END >/dev/null
+		begin;
+		lock table orders in exclusive mode;
+		\! "$TDISPATCH" --once --tick job.ini 2>last.err
+		alter table orders rename to orders_old;
+		alter table orders_new rename to orders;
+		commit;
+	END
+	n=$(wc -l <written)
+	within 20 eval '[ $(wc -l <written) -gt $((n + 6)) ]'
+	touch stop
+	for n in "${STARTED[@]:0:3}"; do
+		wait "$n"
+	done
+	[ ! -e failed ] || fail "a writer failed"
+	expect_eq "$(content "$SRC" orders)" "$(content "$SRC" beside)" "content"
+	expect_eq "$(src "select count(*) > 900, count(*) = count(distinct id) from orders")" "t|t"
+	expect_eq "$(src "select count(*) from orders_old where id >= (select max(id) from orders)")" 0
 }
 
 # ---- verified
