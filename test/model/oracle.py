@@ -87,11 +87,11 @@ class Oracle:
         world = self.world
         self.find("LOST", (id for id in self.truth if not self.times(id)))
         self.find("TWICE", ((id, self.copies.get(id), self.letters.get(id)) for id in self.truth
-                            if self.times(id) > (2 if id in world.twice_ok else 1)))
+                            if self.times(id) > 1 + world.again_ok[id]))
         strange = (set(self.copies) | set(self.letters)) - set(self.truth)
         forgotten = {id for id in strange if world.set_backs and id and id < world.next_id}
         self.find("STRANGE", ((id, self.copies.get(id)) for id in strange - forgotten))
-        self.find("FORGOTTEN AND TWICE", (id for id in forgotten if self.times(id) > (2 if id in world.twice_ok else 1)))
+        self.find("FORGOTTEN AND TWICE", (id for id in forgotten if self.times(id) > 1 + world.again_ok[id]))
 
     def judge_kinds(self):
         kinds = {id: kind for id, (kind, _, _) in self.truth.items()}

@@ -7,6 +7,7 @@ whatever a restart, a rollback or a backup does to these, it does to both.
 import json
 import os
 import time
+from collections import Counter
 
 from psycopg2.extras import execute_values
 
@@ -73,7 +74,7 @@ class World:
         self.other_source = False       # it may be so now
         self.target_loses = self.source_loses = False   # its last commits, when it is restarted
         self.unregistered = False       # once: a backup may be of that moment
-        self.twice_ok = set()           # ids that --reset may bring a second time
+        self.again_ok = Counter()       # by id: so often --reset may bring it once more
         self.counts = {}
         self.invent()
         self.create()
