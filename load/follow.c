@@ -1,8 +1,8 @@
 /*
  * After a copy of a table that goes on with a queue: the consumer was registered before the copy's
  * snapshot was taken, so events of rows that the copy saw are in the queue as well. They are passed
- * over, by the snapshot's text, which stands beside the marks until no batch can have any. Then what
- * stays is that all this was, for a run that is told to copy the table again.
+ * over, by the snapshot's text, which stands beside the marks until no batch can have any. Then the
+ * mark says that all this was, for a run that is told to copy the table again.
  */
 #include "load.h"
 

@@ -158,7 +158,8 @@ static int choose_format(struct lines *l, struct pass *p, const struct span *val
 	const struct shape *shape = l->reader.shape;
 	const struct period_rule *rule = &l->reader.way->dest->period;
 	bool dated = rule->method == PERIOD_NONE || (period_is_dated(rule) && !rule->named);
-	bool text = l->text || l->ids || l->reader.staged || p->place || s->key || shape->nword || !dated;
+	bool text = l->text || l->ids || l->reader.staged || p->place || s->key || shape->nword ||
+		!dated;
 
 	l->reader.binary = false;
 	if (text || slice_lock(l->src, l->query.table, e) < 0)

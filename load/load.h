@@ -862,8 +862,8 @@ int flow_no_stream(struct pass *, const struct dest *, const struct event *, int
 int latest_take(struct pass *, struct way *, const struct event *, enum format, struct stream **,
 	struct err *);
 
-/* Prepares for staging rows of the shape, which is the last one of the way's route. Sets the indexes
- * of the key's columns in it. */
+/* Prepares for staging rows of the shape, which is the last one of the way's route. Sets the
+ * indexes of the key's columns in it. */
 int latest_stage(struct pass *, struct way *, const struct event *, const struct shape *,
 	size_t *key, size_t *n, struct err *);
 

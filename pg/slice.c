@@ -403,7 +403,8 @@ static char *end_by_key(struct pq *src, const struct slice_query *q, int64_t row
 
 	buf_fmt(&sql, "SELECT k::pg_catalog.text FROM (SELECT %s AS k", q->source->key);
 	add_from(&sql, q);
-	buf_fmt(&sql, " ORDER BY 1 USING OPERATOR(pg_catalog.<) OFFSET %" PRId64 " LIMIT 1) x", rows > 1 ? rows - 1 : 0);
+	buf_fmt(&sql, " ORDER BY 1 USING OPERATOR(pg_catalog.<) OFFSET %" PRId64
+		" LIMIT 1) x", rows > 1 ? rows - 1 : 0);
 	if (pq_query(src, buf_cstr(&sql), e) == 0) {
 		buf_fmt(&end, "%s%s", pq_rows(src) ? "=" : SLICE_END,
 			pq_rows(src) ? pq_value(src, 0, 0) : "");
@@ -438,12 +439,12 @@ int slice_read(struct pq *src, const struct slice_query *q, const char *columns,
 	if (without) {
 		buf_str(&sql, "* FROM (SELECT ");
 		add_id(&sql, q);
-		buf_str(&sql, " AS tdispatch_id, ");
+		buf_str(&sql, " AS \"tdispatch.id\", ");
 	}
 	buf_str(&sql, columns);
 	add_from(&sql, q);
 	if (without)
-		buf_fmt(&sql, ") q WHERE tdispatch_id" PQ_OWN("<>") "ALL ('{%s}'"
+		buf_fmt(&sql, ") q WHERE \"tdispatch.id\"" PQ_OWN("<>") "ALL ('{%s}'"
 			"::pg_catalog.int8[])", without);
 	buf_fmt(&sql, ") TO STDOUT%s", binary ? " (FORMAT binary)" : "");
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);

@@ -344,6 +344,15 @@ case_into_itself() {
 	expect_eq "$(src "select count(*) from orders")" 50
 }
 
+case_column_names_of_ours() {
+	table_pair on_error=skip
+	src "alter table orders rename note to tdispatch_id"
+	dst "alter table orders rename note to tdispatch_id; alter table orders add check (id <> 7)"
+	src "insert into orders select i, date '2026-01-10' + i % 3, 'n' || i from generate_series(1, 30) i"
+	from
+	expect_rows 29
+}
+
 case_what_is_not_there() {
 	table_pair
 	expect_exit 1 "$TDISPATCH" --from nothing job.ini

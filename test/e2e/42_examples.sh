@@ -59,6 +59,17 @@ case_current() {
 	expect_eq "$(dst "select id, tenant, amount from orders order by id")" "$(src "select id, tenant, amount from orders order by id")"
 }
 
+# Rows of before the trigger come by --from.
+case_current_from_before() {
+	example "A COPY THAT IS CURRENT"
+	expect_exit 0 "$TDISPATCH" --unregister job.ini
+	src "set session_replication_role = replica; $ROWS" >/dev/null
+	expect_exit 0 "$TDISPATCH" --from orders job.ini
+	src "update orders set amount = 9 where id = 2; delete from orders where id = 1; insert into orders values (3, 'acme', now(), 3)" >/dev/null
+	load
+	expect_eq "$(dst "select id, tenant, amount from orders order by id")" "$(src "select id, tenant, amount from orders order by id")"
+}
+
 case_archive() {
 	example "AN ARCHIVE WITH RETENTION"
 	src "insert into orders values (1, 'a', now() - interval '1 day', 1), (2, 'a', now() - interval '400 days', 2); delete from orders" >/dev/null
