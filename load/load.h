@@ -647,6 +647,7 @@ struct job {
 	struct clocks clocks;
 	struct mark_seen seen;          /* by a copy, and in the queue as well */
 	bool looked;                    /* seen is as the target has it */
+	bool of_table;                  /* the events are letters of a table's rows: JSON */
 };
 
 /* Opens src and lane 0 unless both are open, and checks what a run needs; registers the consumer if

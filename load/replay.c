@@ -221,6 +221,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 		.ordered = true, .merge = merge,
 	};
 
+	j->of_table = batch_id < 0;
 	if (batch.event_sql && load_letters(&p, e) == 0) {
 		print_batch(r, &p);
 		r->left += (int64_t)p.dead.n;

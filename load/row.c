@@ -81,7 +81,7 @@ static int check_parts(const struct event *ev, struct err *e)
 void row_tell(struct job *j, struct event *ev, enum format *format)
 {
 	bool object = ev->data.n && *ev->data.p == '{';
-	bool json = j->conf->event_format == EVENT_JSON ||
+	bool json = j->of_table || j->conf->event_format == EVENT_JSON ||
 		(j->conf->event_format == EVENT_AUTO && object);
 
 	*format = !json ? FORMAT_URLENC : strcmp(j->style.encoding, "UTF8") == 0 ? FORMAT_JSON :

@@ -764,7 +764,7 @@ case_bad_rows_by_key() {
 case_bad_rows_of_all_kinds() {
 	local types="id int, day date, at timestamptz, local timestamp, span interval, f8 float8, num numeric, b bytea, j jsonb, js json, a text[], n int8[],
 		aa int[], t text, c char(5), r int4range, i inet"
-	table_pair on_error=dead_letter from_table=things dest_table=things
+	table_pair on_error=dead_letter from_table=things dest_table=things event_format=urlencoded
 	src "create table things ($types)"
 	dst "create table things ($types, check (id < 0)) partition by range (day)"
 	src "alter role \"$PGUSER\" in database \"$SRC\" set datestyle = 'German'; alter role \"$PGUSER\" in database \"$SRC\" set intervalstyle = sql_standard;
