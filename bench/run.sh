@@ -205,12 +205,40 @@ reset() {
 	[ -z "$JSON" ] || src "select pgq.register_consumer_at('json', 'bench', 1)" >/dev/null
 	[ -z "$UPDATES" ] || src "select pgq.register_consumer_at('updates', 'bench', 1)" >/dev/null
 	[ "$1" != tables ] || fifty_tables
+	[ "$1" != replica ] || replica
 }
 
 # All that tables.ini names; their rows are every's too.
 fifty_tables() {
 	dst "set client_min_messages = warning; drop schema if exists many cascade; create schema many; create table many.every (like orders);
 		do \$\$ begin for i in 0..49 loop execute format('create table many.orders_%s () inherits (many.every)', i); end loop; end \$\$"
+}
+
+# What updates does, by logical replication: the changes wait in the WAL of a table of the source for a
+# subscription of the same partitions, with keys. The last of them is the row in finished.
+replica() {
+	local day tables="create table copied ($COLUMNS_SQL, primary key (id, order_date))" keys=$((EVENTS / 10)) round
+	sql postgres <<<"alter system set wal_level = logical"
+	cluster_ctl restart -m fast
+	src "$tables; create table finished (id int primary key); create publication bench for table copied, finished;
+		select pg_create_logical_replication_slot('bench', 'pgoutput')" >/dev/null
+	dst "$tables partition by range (order_date); create table finished (id int primary key);
+		$(for day in {0..9}; do say "create table copied_$day partition of copied for values from (date '2026-03-01' + $day) to (date '2026-03-02' + $day);"; done)
+		create subscription bench connection 'dbname=$SRC' publication bench with (create_slot = false, slot_name = 'bench', enabled = false, copy_data = false)"
+	src "insert into copied select i, date '2026-03-01' + i % 10, 'name of customer '||i||' Ödd', i % 7 from generate_series(1, $keys) i"
+	for round in {1..9}; do
+		src "update copied set customer_name = 'name of customer '||id + $keys * $round||' Ödd', qty = (id + $keys * $round) % 7"
+	done
+	src "insert into finished values (1)"
+	lines "'$PGBIN/psql' -qX -d $DST -c 'alter subscription bench enable'" \
+		"until [ \"\$('$PGBIN/psql' -qAtX -d $DST -c 'select count(*) from finished')\" = 1 ]; do sleep 0.02; done" >replica.sh
+}
+
+# Into orders, where results are compared.
+end_replica() {
+	dst "set client_min_messages = warning; insert into orders select * from copied; drop subscription bench"
+	sql postgres <<<"alter system reset wal_level"
+	cluster_ctl restart -m fast
 }
 
 fingerprint() {
@@ -224,7 +252,7 @@ rows_of() {
 # Are the tables what they must be after NAME's run?
 right_result() {
 	case $1 in
-	updates* | apply) [ "$(dst "select count(*), count(distinct id), count(*) filter (where customer_name <> 'name of customer '||id + $EVENTS / 10 * 9||' Ödd') from orders")" = \
+	updates* | apply | replica) [ "$(dst "select count(*), count(distinct id), count(*) filter (where customer_name <> 'name of customer '||id + $EVENTS / 10 * 9||' Ödd') from orders")" = \
 		"$((EVENTS / 10))|$((EVENTS / 10))|0" ] ;;
 	*bad) [ "$(dst "select count(*), count(distinct id), (select count(*) from tdispatch.dead_letter) from orders")" = \
 		"$((EVENTS - EVENTS / 1000))|$((EVENTS - EVENTS / 1000))|$((EVENTS / 1000))" ] ;;
@@ -248,6 +276,7 @@ command_of() {
 	section | tables | json | latest | updates) say "$TDISPATCH -q --once $1.ini" ;;
 	before) say "$BEFORE -q --once job.ini" ;;
 	before2) say "$BEFORE -q --once --set lanes=2 job.ini" ;;
+	replica) say "bash replica.sh" ;;
 	peer) say "/usr/bin/python3 $TOP/bench/peer.py -q peer.ini" ;;
 	esac
 }
@@ -259,6 +288,7 @@ measure() {
 	reset "$name"
 	# shellcheck disable=SC2046
 	/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of "$name") >out 2>err || rc=$?
+	[ "$name" != replica ] || end_replica
 	if [ $rc != 0 ] || ! right_result "$name"; then
 		say "not ok $workload $name: exit $rc, or another result: $(tail -n 2 err)"
 		FAILED=$((FAILED + 1))
@@ -300,7 +330,7 @@ run_workload() {
 			measure "$workload" "$name" "$round"
 		done
 		with_peer "$workload" "$round" && measure "$workload" peer "$round"
-		[ -z "$UPDATES" ] || [ "$round" != 1 ] || [ "${PEER:-1}" != 1 ] || measure "$workload" apply 1
+		[ -z "$UPDATES" ] || [ "$round" != 1 ] || [ "${PEER:-1}" != 1 ] || { measure "$workload" apply 1; measure "$workload" replica 1; }
 	done
 	table "$workload" | tee -a "$CLUSTER/tables"
 }
@@ -322,7 +352,7 @@ table() {
 			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at[order[1], r[name, i]]
 				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
 			m = median(sec, n)
-			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "latest" ? "tdispatch, keep_latest, inserts" : name == "latest_bad" ? "tdispatch, keep_latest, a bad event in a thousand" : name == "updates" ? "tdispatch, keep_latest, ten events a key" : name == "updates2" ? "the same, two lanes" : name == "apply" ? "psycopg2, event by event" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
+			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "latest" ? "tdispatch, keep_latest, inserts" : name == "latest_bad" ? "tdispatch, keep_latest, a bad event in a thousand" : name == "updates" ? "tdispatch, keep_latest, ten events a key" : name == "updates2" ? "the same, two lanes" : name == "apply" ? "psycopg2, event by event" : name == "replica" ? "the same changes by logical replication" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
 	' "$CLUSTER/measures"
 }
 

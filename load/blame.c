@@ -95,6 +95,18 @@ static void add_section(const struct conf *c, const char *table, struct err *e)
 			" pass the table's events over", rule->section, table);
 }
 
+void blame_row(const struct pass *p, struct buf *row, struct err *e)
+{
+	if (p->fault.table[0])
+		buf_fmt(row, ", partition %s", p->fault.table);
+	if (p->fault.column[0])
+		buf_fmt(row, ", column %s", p->fault.column);
+	if (p->fault.value[0])
+		buf_fmt(row, ", value \"%s\"", p->fault.value);
+	buf_fmt(row, ": %s", e->msg);
+	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(row));
+}
+
 /* Prefixes the error with the batch, the event, its source table and its partition. */
 static void name_event(const struct pass *p, struct err *e)
 {
@@ -111,14 +123,7 @@ static void name_event(const struct pass *p, struct err *e)
 	buf_fmt(&text, "event %" PRId64 " of batch %" PRId64, p->event, p->batch->id);
 	if (table)
 		buf_fmt(&text, ", source table %.200s", table);
-	if (p->fault.table[0])
-		buf_fmt(&text, ", partition %s", p->fault.table);
-	if (p->fault.column[0])
-		buf_fmt(&text, ", column %s", p->fault.column);
-	if (p->fault.value[0])
-		buf_fmt(&text, ", value \"%s\"", p->fault.value);
-	buf_fmt(&text, ": %s", e->msg);
-	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&text));
+	blame_row(p, &text, e);
 	buf_free(&text);
 	free(table);
 }

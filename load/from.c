@@ -251,14 +251,7 @@ static void blame(struct slice *s, struct err *e)
 	if (id < 0 || (e->code != ERR_DATA && e->code != ERR_SHAPE))
 		return;
 	add_row(&text, q, id);
-	if (p->fault.table[0])
-		buf_fmt(&text, ", partition %s", p->fault.table);
-	if (p->fault.column[0])
-		buf_fmt(&text, ", column %s", p->fault.column);
-	if (p->fault.value[0])
-		buf_fmt(&text, ", value \"%s\"", p->fault.value);
-	buf_fmt(&text, ": %s", e->msg);
-	snprintf(e->msg, sizeof e->msg, "%s", buf_cstr(&text));
+	blame_row(p, &text, e);
 	buf_free(&text);
 	if (s->from->job->conf->on_error == ON_ERROR_STOP && e->code == ERR_DATA)
 		err_add(e, "; mend the row, the table or the config, or go on without the row:"

@@ -912,6 +912,9 @@ int verify_run(const struct pass *, struct err *);
 /* Names table or partition, event and source table in the error. Afterwards the connections are of
  * no more use. */
 void blame_batch(const struct pass *, struct err *);
+/* Puts the row's name, and where the pass was to bring it, before the message. row: the name, which
+ * grows. */
+void blame_row(const struct pass *, struct buf *row, struct err *);
 
 /* ---- follow.c: after a copy, the events of rows that it saw */
 
