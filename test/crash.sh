@@ -2,7 +2,7 @@
 # make crash-test: kill -9 at every message that tdispatch sends, then at random moments under load.
 #
 #	test/crash.sh           everything; writes test/CRASH.md
-#	test/crash.sh short     every seventh message, 10 random kills: for make test
+#	test/crash.sh short     every eleventh message, 10 random kills: for make test
 #
 # Fails when a row is lost or doubled.
 
@@ -57,7 +57,7 @@ main() {
 	[ -x tdispatch ] || die "no program to kill: run make"
 	test/install.sh --tests || exit 2
 	if [ "${1:-}" = short ]; then
-		STEP=7 KILLS=10 kill_matrix
+		STEP=11 KILLS=10 kill_matrix
 		exit
 	fi
 	COMMIT=$(test/commit.sh)
