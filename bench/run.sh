@@ -200,7 +200,7 @@ set_up() {
 reset() {
 	local drop
 	drop=$(dst "select string_agg(format('drop table %s;', inhrelid::regclass), ' ') from pg_inherits where inhparent = 'orders'::regclass")
-	dst "$drop delete from pgq_ext.completed_tick; delete from tdispatch.dead_letter; checkpoint;"
+	dst "$drop truncate orders; delete from pgq_ext.completed_tick; delete from tdispatch.dead_letter; checkpoint;"
 	src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
 	[ -z "$JSON" ] || src "select pgq.register_consumer_at('json', 'bench', 1)" >/dev/null
 	[ -z "$UPDATES" ] || src "select pgq.register_consumer_at('updates', 'bench', 1)" >/dev/null
