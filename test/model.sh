@@ -2,7 +2,7 @@
 # make model-test: random operations on real servers beside an oracle: test/model.
 #
 #	test/model.sh [SECONDS [SEED]]    an hour, unless told; SEED is the first round's
-#	test/model.sh short               two minutes, for make test
+#	test/model.sh short               a minute, for make test
 #	test/mutants.sh model             does it find faults? One at a time is put into a copy
 #
 # Prints a line a round, what was done in all, and at the end "N passed, N failed". An hour or more
@@ -15,7 +15,7 @@
 cd "$(dirname "$0")/.." || exit 2
 . test/cluster.sh
 
-[ "${1:-}" != short ] || set -- 120
+[ "${1:-}" != short ] || set -- 60
 [ -n "${TDISPATCH:-}" ] || TDISPATCH=$PWD/tdispatch SANITIZED=${SANITIZED:-$PWD/tdispatch-dev}
 [ -x "$TDISPATCH" ] || die "no program to test: run make"
 [ -x "${SANITIZED:-}" ] || SANITIZED=
