@@ -32,7 +32,7 @@ WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
 HARDEN = -fstack-protector-strong -fstack-clash-protection -fPIE
 # what each event goes through; the rest is made small
-HOT = base/buf base/text urlenc pg/copy pg/events $(addprefix load/,action block lane latest lines pass row sink stream) \
+HOT = base/buf urlenc pg/copy pg/events $(addprefix load/,block lane pass row sink stream) \
 	$(addprefix event/,binary date filter format json period route shape told type wanted)
 CFLAGS = $(if $(filter $(HOT),$*),-O2,-Os) -g0 -DNDEBUG -fno-unwind-tables -fno-asynchronous-unwind-tables
 LINK = -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now $(PACK_$(ARCH))
