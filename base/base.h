@@ -182,6 +182,7 @@ struct buf {
 
 void *mem_alloc(size_t n);                      /* malloc; ends the process on failure */
 char *mem_str(const char *p, size_t n);         /* NUL-terminated copy; caller frees */
+char *mem_text(const char *text);               /* the same of all of it; NULL of NULL */
 char *mem_lower(const char *p, size_t n);       /* the same with ASCII letters in lower case */
 /* Makes room for one more element after n of size bytes each. Returns at, or a larger copy of it,
  * and then frees at. *cap: the number of elements that fit. */

@@ -48,6 +48,11 @@ char *mem_str(const char *p, size_t n)
 	return s;
 }
 
+char *mem_text(const char *text)
+{
+	return text ? mem_str(text, strlen(text)) : NULL;
+}
+
 char *mem_lower(const char *p, size_t n)
 {
 	char *copy = mem_str(p, n);

@@ -147,7 +147,7 @@ int pidfile_take(const char *path, char *why, size_t why_size)
 		return -1;
 	}
 	held.fd = fd;
-	held.path = mem_str(path, strlen(path));
+	held.path = mem_text(path);
 	held.pid = getpid();
 	return 0;
 }
@@ -174,7 +174,7 @@ int pidfile_keep(char *why, size_t why_size)
 {
 	if (held.fd < 0 || still_there(held.fd, held.path))
 		return 0;
-	char *path = mem_str(held.path, strlen(held.path));
+	char *path = mem_text(held.path);
 	forget();
 	int rc = pidfile_take(path, why, why_size);
 	free(path);

@@ -214,7 +214,7 @@ int conf_load(struct conf *conf, const char *file, char *const *sets, size_t nse
 	struct reading l = { .conf = conf, .dest = &conf->dest, .err = e };
 	const char *name = file ? file : "the environment";
 
-	*conf = (struct conf){ .file = mem_str(name, strlen(name)) };
+	*conf = (struct conf){ .file = mem_text(name) };
 	if (values_load(&l.values, file, sets, nsets, is_key, e) == 0)
 		load_keys(&l);
 	values_free(&l.values);

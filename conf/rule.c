@@ -71,8 +71,8 @@ static void copy_texts(struct dest *dest)
 	for (size_t i = 0; i < key_count; i++) {
 		char **text = key_is_of_dest(&key_table[i]) ? key_text(&key_table[i], NULL, dest) :
 			NULL;
-		if (text && *text)
-			*text = mem_str(*text, strlen(*text));
+		if (text)
+			*text = mem_text(*text);
 	}
 }
 

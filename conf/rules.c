@@ -86,7 +86,7 @@ static void drop_inherited(struct reading *l, struct dest *d)
 	if (is_inherited(l, "part_method") && period_method(&rule, d->part_method) &&
 	    !period_is_dated(&rule)) {
 		free(d->part_method);
-		d->part_method = mem_str("daily", strlen("daily"));
+		d->part_method = mem_text("daily");
 	}
 	if (d->part_template && is_inherited(l, "part_template") &&
 	    strstr(d->part_template, "_PART_")) {
@@ -206,7 +206,7 @@ int rules_load(struct reading *l)
 	for (size_t i = 0; i < l->values.nsection && !l->err->code; i++) {
 		struct rule *rule = &c->rule[c->nrule++];
 		l->section = l->values.section[i];
-		*rule = (struct rule){ .section = mem_str(l->section, strlen(l->section)) };
+		*rule = (struct rule){ .section = mem_text(l->section) };
 		l->dest = &rule->dest;
 		load_rule(l, rule);
 		for (size_t k = 0; k + 1 < c->nrule && !l->err->code; k++)

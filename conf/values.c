@@ -55,7 +55,7 @@ static struct value *add(struct values *v, enum value_from from, char *key, char
 	va_end(ap);
 	v->at = mem_grow(v->at, v->n, &v->cap, sizeof *v->at);
 	v->at[v->n] = (struct value){ .key = key, .raw = raw, .from = from,
-		.where = mem_str(where, strlen(where)) };
+		.where = mem_text(where) };
 	return &v->at[v->n++];
 }
 
@@ -74,7 +74,7 @@ static char *doubled_percent(const char *s)
 
 static void add_builtin(struct values *v, const char *name, const char *value)
 {
-	char *key = mem_str(name, strlen(name));
+	char *key = mem_text(name);
 
 	add(v, VALUE_BUILTIN, key, doubled_percent(value), "%s", name)->used = true;
 }
@@ -143,7 +143,7 @@ static void add_entries(struct values *v, const char *file, const struct ini *in
 		const struct ini_entry *entry = &ini->entry[i];
 		if (!*entry->key || !span_is(entry->section, name))
 			continue;
-		struct value *value = add(v, from, mem_str(entry->key, strlen(entry->key)),
+		struct value *value = add(v, from, mem_text(entry->key),
 			copied_value(entry->value), "%s: line %zu: %.200s", file, entry->line,
 			entry->key);
 		value->semicolon_line = entry->semicolon_line;
@@ -331,7 +331,7 @@ static void add_sets(struct values *v, char *const *sets, size_t n, struct err *
 			err_set(e, ERR_CONF, "--set %.*s: it must be key=value", shown, key);
 		else
 			value++;
-		add(v, VALUE_SET, key, mem_str(value, strlen(value)), "--set %.*s", shown, key);
+		add(v, VALUE_SET, key, mem_text(value), "--set %.*s", shown, key);
 	}
 }
 

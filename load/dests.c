@@ -124,11 +124,6 @@ void dests_open(struct dests *ds, const struct conf *conf, const struct style *s
 
 /* ---- source tables */
 
-static char *copy_text(const char *text)
-{
-	return mem_str(text, strlen(text));
-}
-
 /* The way of a rule by_name to the table's destination. NULL: it has none, and *why says why. */
 static struct way *meet(struct dests *ds, const struct rule *rule, struct span table, char **why)
 {
@@ -138,7 +133,7 @@ static struct way *meet(struct dests *ds, const struct rule *rule, struct span t
 
 	w->dest = &w->own;
 	if (rule_dest(rule, table, &w->own, &e) < 0) {
-		*why = copy_text(e.msg);
+		*why = mem_text(e.msg);
 		free_way(w);
 		return NULL;
 	}
@@ -154,7 +149,7 @@ static struct way *meet(struct dests *ds, const struct rule *rule, struct span t
 	if (!known && !text.len)
 		return add_way(ds, w, ds->style);
 	if (!known)
-		*why = copy_text(buf_cstr(&text));
+		*why = mem_text(buf_cstr(&text));
 	buf_free(&text);
 	free_way(w);
 	return known;
@@ -168,7 +163,7 @@ static void no_section(const struct source *s, char **why)
 		s->by_type ? "events without a table and of type" : "source table");
 	buf_printable(&text, s->name, 2 * NAME_BYTES_MAX);
 	buf_str(&text, ": add one, with ignore = 1 if they are not wanted");
-	*why = copy_text(buf_cstr(&text));
+	*why = mem_text(buf_cstr(&text));
 	buf_free(&text);
 }
 

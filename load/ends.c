@@ -128,17 +128,21 @@ static int begin_following(struct from *f, struct err *e)
 	return f->complete ? 0 : register_consumer(f, e);
 }
 
+/* NULL: a section ignores the table, or none is for it. */
+static const struct way *way_of(struct from *f)
+{
+	const struct event ev = lines_event(&f->source);
+
+	return places_source(f->job, &ev)->way;
+}
+
 /* A second snapshot sees rows whose events come as well. These replace the rows, if a key has one
  * row. What the first snapshot saw and the second does not, its events do not lack either. */
 static int check_again(struct from *f, struct err *e)
 {
-	const struct event ev = {
-		.table = span_of(f->source.name), .type = span_of(f->source.ev_type),
-	};
-
 	if (!f->again)
 		return 0;
-	const struct way *w = places_source(f->job, &ev)->way;
+	const struct way *w = way_of(f);
 	return !w || w->dest->row_mode == ROWS_KEEP_LATEST ? 0 :
 		refuse_again("was ended before it was complete", e);
 }
@@ -148,18 +152,14 @@ static char *database(struct pq *q, struct err *e)
 	if (pq_query(q, PQ_OWN_PATH "SELECT pg_postmaster_start_time() || ' ' || oid"
 	    " FROM pg_database WHERE datname = current_database()", e) < 0)
 		return NULL;
-	const char *value = pq_value(q, 0, 0);
-	return mem_str(value ? value : "", value ? strlen(value) : 0);
+	return mem_text(pq_value(q, 0, 0));
 }
 
 /* A table that is copied into itself has all rows twice. */
 static int refuse_itself(struct from *f, struct err *e)
 {
 	struct job *j = f->job;
-	const struct event ev = {
-		.table = span_of(f->source.name), .type = span_of(f->source.ev_type),
-	};
-	const struct way *w = places_source(j, &ev)->way;
+	const struct way *w = way_of(f);
 	struct table table;
 
 	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0 || !*table.oid)

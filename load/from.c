@@ -203,7 +203,7 @@ static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, st
 		.source = &f->source, .table = &f->source.table[f->at],
 		.where = j->conf->from_where, .from = v->from,
 	};
-	s->to = v->to ? mem_str(v->to, strlen(v->to)) :
+	s->to = v->to ? mem_text(v->to) :
 		slice_end(j->src, &s->lines.query, j->conf->from_slice, e);
 	s->lines.query.to = s->to;
 	s->pass.from = j->src;

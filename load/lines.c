@@ -227,12 +227,17 @@ static const char *add_without(const struct lines *l, struct buf *ids)
 	return l->ids ? buf_cstr(ids) : NULL;
 }
 
+struct event lines_event(const struct slice_source *s)
+{
+	return (struct event){ .table = span_of(s->name), .type = span_of(s->ev_type) };
+}
+
 /* A struct row_reader's. */
 static int begin(struct row_reader *r, struct pass *p, struct err *e)
 {
 	struct lines *l = (struct lines *)r;
 	const struct slice_source *s = l->query.source;
-	const struct event ev = { .table = span_of(s->name), .type = span_of(s->ev_type) };
+	const struct event ev = lines_event(s);
 	struct source *source = places_source(p->job, &ev);
 	struct buf ids = { 0 };
 

@@ -215,7 +215,7 @@ int listen_open(struct listen *l, const char *address, struct err *e)
 {
 	if (!address)
 		return 0;
-	l->address = mem_str(address, strlen(address));
+	l->address = mem_text(address);
 	l->fd = open_socket(address);
 	if (l->fd <= 0 || open_pages(l) < 0) {
 		err_set(e, ERR_CONF, "cannot listen on metrics_listen %s: %s", address,

@@ -966,6 +966,8 @@ struct lines {
 	int64_t n;                      /* rows read */
 };
 
+/* An event of the table, without data: its rows go where that would. Borrows its strings. */
+struct event lines_event(const struct slice_source *);
 void lines_begin(struct lines *);               /* before a pass of another query */
 /* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
  * binary rows were sent? */

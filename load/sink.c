@@ -162,7 +162,7 @@ struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t sha
 	*st = (struct stream){
 		.start_s = start_s, .shape = shape, .lane = (unsigned char)lane,
 		.of = (uint32_t)of,
-		.target = mem_str(target, strlen(target)),
+		.target = mem_text(target),
 		.columns = share_columns(s, shape, columns),
 		.whole = enter_part(s, of, start_s, table),
 	};

@@ -119,7 +119,7 @@ size_t staging_kind(struct staging *g, const char *columns)
 		i++;
 	if (i == g->nkind) {
 		g->kind = mem_grow(g->kind, g->nkind, &g->kind_cap, sizeof *g->kind);
-		g->kind[g->nkind++] = mem_str(columns, strlen(columns));
+		g->kind[g->nkind++] = mem_text(columns);
 	}
 	return i + 1;
 }

@@ -54,7 +54,7 @@ static int add_rows(struct rights *r, struct pq *q, struct buf *sql, struct err 
 		r->at[r->n++] = (struct right){
 			.give = mem_str(give.p, give.len), .use = (enum right_use)pq_int(q, row, 2,
 				0),
-			.column = column ? mem_str(column, strlen(column)) : NULL,
+			.column = mem_text(column),
 		};
 	}
 	buf_free(&give);

@@ -30,11 +30,6 @@ void child_clear(struct child_list *list)
 	*list = (struct child_list){ 0 };
 }
 
-static char *copy(const char *text)
-{
-	return text ? mem_str(text, strlen(text)) : NULL;
-}
-
 static bool is_true(const struct pq *q, int row, int col)
 {
 	const char *value = pq_value(q, row, col);
@@ -47,14 +42,15 @@ static void take_rows(struct pq *q, struct child_list *list)
 	for (int row = 0; row < pq_rows(q); row++) {
 		list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
 		list->at[list->n++] = (struct child){
-			.name = copy(pq_value(q, row, 0)), .oid = pq_int(q, row, 1, 0),
-			.table = copy(pq_value(q, row, 2)), .ordinary = is_true(q, row, 3),
+			.name = mem_text(pq_value(q, row, 0)), .oid = pq_int(q, row, 1, 0),
+			.table = mem_text(pq_value(q, row, 2)), .ordinary = is_true(q, row, 3),
 			.found = is_true(q, row, 4), .owned = is_true(q, row, 5),
-			.rows = copy(pq_value(q, row, 8)), .size = copy(pq_value(q, row, 9)),
+			.rows = mem_text(pq_value(q, row, 8)),
+			.size = mem_text(pq_value(q, row, 9)),
 		};
 		list->declarative = is_true(q, row, 6);
 		if (!list->parent)
-			list->parent = copy(pq_value(q, row, 7));
+			list->parent = mem_text(pq_value(q, row, 7));
 	}
 }
 
@@ -172,8 +168,8 @@ static int look_closer(const struct child_question *ask, const struct child_list
 	if (pq_query(ask->q, buf_cstr(&sql), e) == 0 && pq_rows(ask->q) > 0) {
 		c->is_default = is_true(ask->q, 0, 0);
 		c->referenced = is_true(ask->q, 0, 1);
-		c->column = copy(pq_value(ask->q, 0, 2));
-		c->type = copy(pq_value(ask->q, 0, 3));
+		c->column = mem_text(pq_value(ask->q, 0, 2));
+		c->type = mem_text(pq_value(ask->q, 0, 3));
 		c->kind = (enum child_kind)pq_int(ask->q, 0, 4, CHILD_UNDATED);
 	}
 	buf_free(&sql);

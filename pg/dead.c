@@ -18,11 +18,6 @@
 
 /* ---- the list */
 
-static char *copied(const char *text)
-{
-	return mem_str(text, strlen(text));
-}
-
 void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct dead_place *place,
 	const struct err *e)
 {
@@ -34,8 +29,8 @@ void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct d
 	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);
 	buf_cstr(&message);
 	*d = (struct dead){
-		.event = event, .lane = lane, .partition = copied(place->partition),
-		.column = copied(place->column), .value = copied(place->value),
+		.event = event, .lane = lane, .partition = mem_text(place->partition),
+		.column = mem_text(place->column), .value = mem_text(place->value),
 		.message = message.p,
 	};
 	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);

@@ -251,5 +251,5 @@ char *events_table(struct pq *src, const struct queue_batch *batch, int64_t id)
 	if (queue_run(src, &sql, &ignored) < 0 || pq_rows(src) < 1 || !pq_value(src, 0, 0))
 		return NULL;
 	const char *table = pq_value(src, 0, 0);
-	return mem_str(table, strlen(table));
+	return mem_text(table);
 }

@@ -36,23 +36,18 @@ static int64_t number_after(const char *text, const char *word)
 	return at ? strtoll(at + strlen(word), NULL, 10) : 0;
 }
 
-static char *copied(const char *text)
-{
-	return mem_str(text ? text : "", text ? strlen(text) : 0);
-}
-
 /* identity: "16423/16425 lanes=2 rule=7 where=9" */
 static struct mark take(const struct pq *dst, int row)
 {
-	const char *identity = pq_value(dst, row, 1);
+	const char *identity = pq_value(dst, row, 1), *upto = pq_value(dst, row, 3);
 
 	return (struct mark){
-		.source = copied(pq_value(dst, row, 0)),
+		.source = mem_text(pq_value(dst, row, 0)),
 		.oid = strtoll(identity, NULL, 10), .filenode = number_after(identity, "/"),
 		.lanes = number_after(identity, " lanes="),
 		.rule = number_after(identity, " rule="),
 		.where = number_after(identity, " where="),
-		.lane = pq_int(dst, row, 2, 0), .upto = copied(pq_value(dst, row, 3)),
+		.lane = pq_int(dst, row, 2, 0), .upto = mem_text(upto ? upto : ""),
 	};
 }
 
@@ -221,7 +216,7 @@ int mark_see(struct pq *dst, const struct conf *c, struct mark_seen *seen, struc
 	const char *text = pq_value(dst, 0, 1), *end = strchrnul(text, '\n');
 	seen->state = state_of(pq_value(dst, 0, 0));
 	seen->snapshot = mem_str(text, (size_t)(end - text));
-	seen->tables = copied(*end ? end + 1 : end);
+	seen->tables = mem_text(*end ? end + 1 : end);
 	return 0;
 }
 

@@ -356,7 +356,7 @@ static int take_batch(struct pq *src, struct queue_batch *batch)
 		.tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
 		.tick_us = pq_int(src, 0, 5, 0), .prev_us = pq_int(src, 0, 6, 0),
 		.lag_ms = pq_int(src, 0, 3, 0),
-		.event_sql = mem_str(events, strlen(events)),
+		.event_sql = mem_text(events),
 	};
 	return 1;
 }

@@ -16,11 +16,6 @@
 
 /* ---- what it is */
 
-static char *copied(const char *text)
-{
-	return text ? mem_str(text, strlen(text)) : NULL;
-}
-
 static struct span after_dot(const char *name, struct span *schema)
 {
 	const char *dot = strchr(name, '.');
@@ -66,8 +61,8 @@ static int find_table(struct pq *src, int64_t oid, struct slice_source *s, struc
 		return rc;
 	const char *pkey = pq_value(src, 0, 2);
 	s->oid = oid;
-	s->name = copied(pq_value(src, 0, 0));
-	s->sql = copied(pq_value(src, 0, 3));
+	s->name = mem_text(pq_value(src, 0, 0));
+	s->sql = mem_text(pq_value(src, 0, 3));
 	s->block_bytes = pq_int(src, 0, 1, 0);
 	buf_fmt(&type, "I:%s", pkey ? pkey : "");
 	buf_cstr(&type);
@@ -90,7 +85,7 @@ static int find_columns(struct pq *src, int64_t oid, struct slice_source *s, str
 	s->column = mem_alloc((s->ncolumn + 1) * sizeof *s->column);
 	s->nested = mem_alloc((s->ncolumn + 1) * sizeof *s->nested);
 	for (size_t i = 0; i < s->ncolumn; i++) {
-		s->column[i] = span_of(copied(pq_value(src, (int)i, 0)));
+		s->column[i] = span_of(mem_text(pq_value(src, (int)i, 0)));
 		s->nested[i] = pq_int(src, (int)i, 1, 0);
 	}
 	return 0;
@@ -131,7 +126,7 @@ static int find_leaves(struct pq *src, int64_t oid, struct slice_source *s, bool
 	for (int i = 0; i < (int)s->n; i++)
 		s->table[i] = (struct slice_table){
 			.oid = pq_int(src, i, 0, 0), .filenode = pq_int(src, i, 1, 0),
-			.name = copied(pq_value(src, i, 2)), .sql = copied(pq_value(src, i, 3)),
+			.name = mem_text(pq_value(src, i, 2)), .sql = mem_text(pq_value(src, i, 3)),
 			.blocks = pq_int(src, i, 4, 0), .bytes = pq_int(src, i, 5, 0),
 			.rows = strtod(pq_value(src, i, 6), NULL),
 		};
@@ -172,8 +167,8 @@ static int find_key(struct pq *src, const struct conf *c, int64_t oid, struct sl
 	if (!pq_rows(src))
 		return err_set(e, ERR_SHAPE, "%s has no column %s, which from_key names", s->name,
 			c->from_key);
-	s->key = copied(pq_value(src, 0, 0));
-	s->key_type = copied(pq_value(src, 0, 1));
+	s->key = mem_text(pq_value(src, 0, 0));
+	s->key_type = mem_text(pq_value(src, 0, 1));
 	return refuse_nulls(src, c, s, e);
 }
 
@@ -339,7 +334,7 @@ char *slice_txids(struct pq *src, struct err *e)
 {
 	int rc = pq_query(src, "SELECT pg_catalog.txid_current_snapshot()", e);
 
-	return rc == 0 ? copied(pq_value(src, 0, 0)) : NULL;
+	return rc == 0 ? mem_text(pq_value(src, 0, 0)) : NULL;
 }
 
 /* ---- a slice's rows */

@@ -136,7 +136,7 @@ static void keep_equality(struct stage *s, struct span column, const char *opera
 	for (size_t i = 0; i < s->nkey; i++)
 		if (span_eq(s->key[i].name, column)) {
 			free(s->key[i].equals);
-			s->key[i].equals = mem_str(operator, strlen(operator));
+			s->key[i].equals = mem_text(operator);
 		}
 }
 

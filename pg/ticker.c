@@ -203,11 +203,6 @@ struct operation {
 	char *function, *argument;      /* argument NULL: none */
 };
 
-static char *copy(const char *text)
-{
-	return text ? mem_str(text, strlen(text)) : NULL;
-}
-
 static int operate(struct pq *src, const char *queue, struct operation *o, struct err *e)
 {
 	bool plain = strcmp(o->function, "vacuum") == 0;
@@ -233,7 +228,7 @@ int ticker_maintain(struct pq *src, const char *queue, struct err *e)
 	struct operation *list = mem_alloc((n + 1) * sizeof *list);
 	for (size_t i = 0; i < n; i++)
 		list[i] = (struct operation){
-			copy(pq_value(src, (int)i, 0)), copy(pq_value(src, (int)i, 1)),
+			mem_text(pq_value(src, (int)i, 0)), mem_text(pq_value(src, (int)i, 1)),
 		};
 	for (size_t i = 0; i < n; i++)
 		operate(src, queue, &list[i], e);

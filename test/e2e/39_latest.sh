@@ -669,8 +669,8 @@ case_replay_without_evid_refuses() {
 	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 4
 }
 
-# Of a move, the row to go tells.
-case_replay_of_a_move() {
+# Orders 1 to 3, whose updates bring the old row; the target refuses long notes.
+moves_pair() {
 	new_pair "$CASE"
 	src "select pgq.create_queue('q');
 		create table orders (id int primary key, day date, note text);
@@ -680,6 +680,11 @@ case_replay_of_a_move() {
 	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "fields=*, _EVID:ev"
 	install
 	orders 1 3
+}
+
+# Of a move, the row to go tells.
+case_replay_of_a_move() {
+	moves_pair
 	tick q
 	once
 	src "update orders set note = 'longer', day = '2026-02-01' where id = 2"
@@ -695,15 +700,7 @@ case_replay_of_a_move() {
 
 # The row is in another partition by now, and newer, beside the one that a refused move left.
 case_replay_looks_into_all_partitions() {
-	new_pair "$CASE"
-	src "select pgq.create_queue('q');
-		create table orders (id int primary key, day date, note text);
-		create trigger to_queue after insert or update or delete on orders
-			for each row execute function pgq.logutriga('q', 'backup');" >/dev/null
-	dst "create table orders (id int, day date, note text check (length(note) < 5), ev bigint, primary key (id, day)) partition by range (day)"
-	config row_mode=keep_latest on_error=dead_letter "part_template=$ATTACH" "fields=*, _EVID:ev"
-	install
-	orders 1 3
+	moves_pair
 	src "update orders set note = 'longer', day = '2026-02-01' where id = 2"
 	tick q
 	once
