@@ -609,7 +609,7 @@ case_queue_goes_on_after_the_copy() {
 	expect_end 0 10
 	expect_match bg.err 'all that the copy saw is behind'
 	expect_eq "$(dst "select identity || upto from tdispatch.slice where source like 'queue%'")" behind
-	src "insert into orders values (9003, '2026-01-12', 'w')"
+	src "insert into orders values (9900, '2026-01-12', 'w')"
 	tick q
 	once
 	same_content
