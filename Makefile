@@ -31,10 +31,7 @@ run = $(if $(V),$(2),@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '$(1
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Wsign-compare
 STD = -std=c11 -D_GNU_SOURCE $(WARN)
 HARDEN = -fstack-protector-strong -fstack-clash-protection -fPIE
-# what each event goes through; the rest is made small
-HOT = base/buf urlenc pg/copy pg/events $(addprefix load/,block lane pass row sink stream) \
-	$(addprefix event/,binary date filter format json period route shape told type wanted)
-CFLAGS = $(if $(filter $(HOT),$*),-O2,-Os) -g0 -DNDEBUG -fno-unwind-tables -fno-asynchronous-unwind-tables
+CFLAGS = -O2 -g0 -DNDEBUG -fno-unwind-tables -fno-asynchronous-unwind-tables
 LINK = -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now $(PACK_$(ARCH))
 PACK_x86_64 = -Wl,-z,pack-relative-relocs        # which the others' linkers do not know
 STATIC_CC = $(ROOT)/bin/musl-gcc

@@ -101,6 +101,10 @@ without() {
 build_openssl() {
 	unpack openssl
 	cd "$OUT/work/openssl"
+	# AES by AVX-512 is one loop unrolled to 740 kB; by AES-NI it is still many times faster than COPY.
+	for f in crypto/modes/asm/aes-gcm-avx512.pl crypto/aes/asm/aesni-xts-avx512.pl; do
+		[ ! -f "$f" ] || sed -i 's/^if (\$avx512vaes.*) {/if (0) {/' "$f"
+	done
 	./Configure "$OPENSSL" --prefix=/usr --openssldir=/etc/ssl --libdir=lib $(without) \
 		$SMALL CC=static-cc AR="${CROSS}ar" RANLIB="${CROSS}ranlib"
 	make -j"$JOBS" build_sw
