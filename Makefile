@@ -19,7 +19,7 @@ BUILD = build/$(ARCH)/obj
 endif
 ROOT = $(DEPS)/root
 
-SRC = $(wildcard *.c) $(wildcard $(addsuffix /*.c,base event conf pg load ops))
+SRC = $(wildcard *.c) $(wildcard $(addsuffix /*.c,base event conf pg sink report load ops))
 OBJ = $(SRC:%.c=$(BUILD)/%.o) $(BUILD)/conf/embed.o
 EMBEDDED = tdispatch.ini LICENSE $(wildcard dist/licenses/*.txt)
 

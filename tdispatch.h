@@ -4,7 +4,7 @@
  * A row's way: load/batch.c takes a batch of the queue (pg/queue.c), load/pass.c reads its events
  * by COPY from the source (pg/copy.c). load/dests.c finds the destination of the event's table,
  * event/route.c the columns in its row (urlenc.c and event/json.c are the grammars), event/period.c
- * the partition in a date, pg/part.c creates the partition (its SQL: event/template.c), load/sink.c
+ * the partition in a date, pg/part.c creates the partition (its SQL: event/template.c), sink/sink.c
  * sends the rows by COPY to the target. With row_mode = keep_latest they go to a staging table
  * (load/latest.c, pg/stage.c), which load/merge.c merges at the end of the batch. The target's
  * commit records the position too (load/txn.c, pg/position.c); only then is the queue told that the
@@ -19,7 +19,9 @@
  *   event/   which columns, values and partition does an event have? Pure, and fuzzed.
  *   conf/    what do file, environment and command line ask for? ini.c is the file's grammar.
  *   pg/      what do we send to the two servers, and what do their answers mean?
- *   load/    what happens to a batch, in which order, and how is it reported?
+ *   sink/    where do rows wait, and which COPY sends them when?
+ *   report/  what do others see of a run: state, metrics, progress, is all well?
+ *   load/    what happens to a batch, in which order?
  *   ops/     what do the switches that inspect and set up do?
  *
  * tdispatch.c is main: what each switch does, and the exit codes. load/run.c is the loop of

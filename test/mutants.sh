@@ -42,13 +42,13 @@ mutants() {
 		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
 		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge
 		a half in single ticks goes on for ever | pg/judge.c | s/(inside && c->single)/0/ | unit judge
-		the rows after a refused one are lost | load/fault.c | s/stream_put_back(s, st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
-		rows that came back are sent last | load/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; level_set(s, st); return; }/ | unit sink
-		a lag of any size is well | load/health.c | s/<= stall_ms && !late/<= stall_ms/ | unit health
-		a ticker that has stopped is well | load/health.c | s/q->newest_ms <= q->overdue_ms/1/ | unit health
-		what is known of ticks never grows old | load/state.c | s/since_ms > LOOK_VALID_MS/0/ | unit health
-		an earlier version's state file is none | load/state.c | s/s->pid > 0 \&\&/s->gain > 0 \&\&/ | unit health
-		a block is used for ever | load/block.c | s/p->used -= b->cap;// | unit sink
+		the rows after a refused one are lost | sink/fault.c | s/stream_put_back(s, st, cut(s, b, row + 1));/block_drop(\&s->pool, cut(s, b, row + 1));/ | unit sink
+		rows that came back are sent last | sink/stream.c | /^void stream_put_back/,/^}/s/b->next = st->first;/b->next = NULL; if (st->last) { st->last->next = b; st->last = b; st->bytes += b->len; level_set(s, st); return; }/ | unit sink
+		a lag of any size is well | report/health.c | s/<= stall_ms && !late/<= stall_ms/ | unit health
+		a ticker that has stopped is well | report/health.c | s/q->newest_ms <= q->overdue_ms/1/ | unit health
+		what is known of ticks never grows old | report/state.c | s/since_ms > LOOK_VALID_MS/0/ | unit health
+		an earlier version's state file is none | report/state.c | s/s->pid > 0 \&\&/s->gain > 0 \&\&/ | unit health
+		a block is used for ever | sink/block.c | s/p->used -= b->cap;// | unit sink
 
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
@@ -65,8 +65,8 @@ mutants() {
 		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0;// | e2e 10:statement_timeout
 		types are asked by the role's search_path | pg/table.c | s/FROM pg_catalog.pg_attribute a"/FROM pg_attribute a"/ | e2e 24:types_are_those_of_the_table
 		a stranger's table is a partition | pg/admit.c | s/AND NOT r.rolsuper/AND r.rolsuper/ | e2e 13:squatted_partition
-		all careful COPYs have one savepoint | load/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
-		what a table says of any row is an event's fault | load/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
+		all careful COPYs have one savepoint | sink/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
+		what a table says of any row is an event's fault | sink/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
 
 		the model: another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | model 1
 		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1

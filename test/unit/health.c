@@ -1,7 +1,7 @@
 /* Tests of health.c and state.c: what is known, and the one line that tells it; the state file. */
 #include "../../base/buf.c"
-#include "../../load/health.c"
-#include "../../load/state.c"
+#include "../../report/health.c"
+#include "../../report/state.c"
 #include "unit.h"
 
 static int64_t now_ms = 1000000;

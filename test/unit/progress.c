@@ -3,7 +3,7 @@
 #include "../../base/buf.c"
 #include "../../base/print.c"
 #include "../../base/tally.c"
-#include "../../load/progress.c"
+#include "../../report/progress.c"
 #include "unit.h"
 
 int64_t clock_ms(void)

@@ -9,7 +9,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
-#include "../../load/sink.h"
+#include "../../sink/private.h"
 
 #define STORED_MAX 200000
 #define COPIES_MAX 64

@@ -5,7 +5,7 @@
  * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
  * event/told.c
  * event/binary.c event/date.c event/zone.c event/list.c event/period.c
- * load/block.c load/level.c load/stream.c load/fault.c load/lane.c load/sink.c
+ * sink/block.c sink/level.c sink/stream.c sink/fault.c sink/lane.c sink/sink.c
  */
 #include "unit.h"
 #include "server.h"

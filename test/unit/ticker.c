@@ -1,6 +1,6 @@
 /* Tests of ticker.c: who ticks a queue. Its process is tested end to end. */
 #include "../../base/buf.c"
-#include "../../load/ticker.c"
+#include "../../report/ticker.c"
 #include "unit.h"
 
 /* What of pg and base is only linked. */

@@ -4,7 +4,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "report.h"
 
 #define STILL_MS 30000                  /* from here on, no progress is worth a word */
 #define BEHIND_MS 10000                 /* ticks that wait for longer are not just on their way */

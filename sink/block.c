@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "sink.h"
+#include "private.h"
 
 static const size_t caps[] = {
 	[BLOCK_TINY] = BLOCK_BYTES / 32 - sizeof(struct block),

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "load.h"
+#include "report.h"
 
 /* ---- systemd */
 

@@ -3,7 +3,7 @@
  * of bytes to the next, in the order in which they came to it. So it takes no search, however many
  * streams there are.
  */
-#include "sink.h"
+#include "private.h"
 
 /* The bits of the number. */
 static unsigned char level_of(size_t bytes)

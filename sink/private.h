@@ -1,11 +1,10 @@
 /*
- * What block.c, level.c, stream.c, fault.c, lane.c and sink.c share. No other file of load/
- * includes it.
+ * What the files of this folder share; no other folder includes it.
  */
-#ifndef SINK_H
-#define SINK_H
+#ifndef SINK_PRIVATE_H
+#define SINK_PRIVATE_H
 
-#include "load.h"
+#include "sink.h"
 
 #define STREAMS_MAX 65536               /* most streams at a time, */
 #define WAITING_MAX (STREAMS_MAX / 2)   /* and most of them with waiting rows */

@@ -4,7 +4,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "report.h"
 
 void watch_start(struct watch *w, const struct conf *conf)
 {

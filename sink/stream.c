@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sink.h"
+#include "private.h"
 
 static bool is_current(const struct sink *s, const struct stream *st)
 {

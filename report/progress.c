@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "load.h"
+#include "report.h"
 
 #define ESTIMATE_AFTER_MS 2000          /* before that the rate says nothing about the rest */
 

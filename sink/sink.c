@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sink.h"
+#include "private.h"
 
 struct sink *sink_new(const struct sink_types *types)
 {

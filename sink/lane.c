@@ -5,7 +5,7 @@
  * most waiting bytes, stays while that stream has rows, and moves only to one with enough of them,
  * or when memory runs short, or when no more rows will come.
  */
-#include "sink.h"
+#include "private.h"
 
 #define SLICE_BYTES (64 * 1024)         /* of a large block, passed to libpq at a time */
 #define PLAN_MAX 64                     /* COPYs in one statement */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sink.h"
+#include "private.h"
 
 /* Where the row begins, in bytes. */
 static size_t row_at(const struct block *b, size_t row)
