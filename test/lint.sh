@@ -24,7 +24,7 @@ objects() {
 	local f
 	rm -rf build/lint
 	mkdir -p build/lint
-	for f in *.c {base,event,conf,pg,load,ops}/*.c; do
+	for f in *.c {base,event,conf,pg,sink,report,load,ops}/*.c; do
 		"$1" $FLAGS -c -o "build/lint/$(basename "$f" .c).o" "$f" 2>&1
 	done
 }
@@ -39,7 +39,7 @@ mirrors() {
 # Tabs count as eight columns.
 long_lines() {
 	local f
-	for f in *.[ch] {base,event,conf,pg,load,ops,test/unit,test/fuzz}/*.[ch]; do
+	for f in *.[ch] {base,event,conf,pg,sink,report,load,ops,test/unit,test/fuzz}/*.[ch]; do
 		expand -t 8 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " $0 }'
 	done
 }
