@@ -4,12 +4,13 @@
 # where sources come from, what is handed out, lint. The last line sums up.
 cd "$(dirname "$0")/.." || exit 1
 
+took=
 total_passed=0
 total_failed=0
 
 # run NAME COMMAND...: takes the counts from its last line
 run() {
-	local name=$1 last code
+	local name=$1 last code start=$SECONDS
 	shift
 	echo "== $name"
 	"$@" 2>&1 | tee "build/test/$name.log"
@@ -23,6 +24,7 @@ run() {
 		echo "not ok $name ended with code $code and no summary"
 		total_failed=$((total_failed + 1))
 	fi
+	took+=" $name $((SECONDS - start))"
 }
 
 test/install.sh --tests || exit 1
@@ -39,5 +41,6 @@ run bench-quick bench/run.sh quick
 run deps test/deps.sh
 run dist test/dist.sh short
 run lint test/lint.sh
+echo "seconds:$took, in all $SECONDS"
 echo "$total_passed passed, $total_failed failed"
 [ "$total_failed" = 0 ]
