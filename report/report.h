@@ -244,6 +244,7 @@ struct watch {                          /* zeroed before use */
 	int64_t look_due_ms, dead_due_ms;
 	int64_t no_ticks_ms;            /* since when the ticker has stopped; 0: it has not */
 	int reminders;                  /* of that */
+	bool hinted;                    /* that the events of the first minute wait for a tick */
 	struct ticker *ticker;          /* NULL: none */
 	struct load sum;                /* of the batches since sum_ms, for log_interval */
 	int64_t batches, sum_ms;

@@ -94,6 +94,18 @@ int64_t watch_partitions(const struct watch *w)
 #define LOOK_EVERY_MS 10000
 #define DEAD_EVERY_MS 60000
 
+/* A new user's queue may never have had a ticker: says so long before a stop would be told. */
+static void hint_at_ticks(struct watch *w, const struct queue_backlog *q)
+{
+	if (w->hinted || w->report.metrics.batches || q->unticked <= 0 ||
+	    q->newest_ms < LOOK_EVERY_MS)
+		return;
+	w->hinted = true;
+	log_info("queue %s: events wait for a tick, the last was made %" PRId64 " s ago: does a"
+		" ticker run (ticker = 1, pgqd or pg_cron)?", w->report.conf->queue_name,
+		q->newest_ms / 1000);
+}
+
 /* Logs when the ticker stops, reminders while it stays stopped, and when it ticks again. */
 static void tell_ticks(struct watch *w, const struct queue_backlog *q)
 {
@@ -107,6 +119,7 @@ static void tell_ticks(struct watch *w, const struct queue_backlog *q)
 				lasted_ms / 1000);
 		if (q->newest_ms >= 0)
 			w->no_ticks_ms = 0;
+		hint_at_ticks(w, q);
 	} else if (!w->no_ticks_ms) {
 		log_warn("queue %s: %s", queue, buf_cstr(&why));
 		w->no_ticks_ms = now_ms - q->newest_ms > 0 ? now_ms - q->newest_ms : 1;

@@ -439,6 +439,18 @@ case_the_ticker_stops() {
 	expect_end 0 5
 }
 
+# A new queue without a ticker: said soon, and once, but no verdict yet.
+case_events_wait_for_the_first_tick() {
+	orders_pair
+	orders 1 2
+	src "update pgq.tick set tick_time = tick_time - interval '20 s'"
+	start job.ini
+	within 20 grep -q 'INFO .*queue q: events wait for a tick, the last was made 2[0-9] s ago: does a ticker run' bg.err
+	expect_no_match bg.err WARNING
+	kill -TERM "$PID"
+	expect_end 0 5
+}
+
 # All ticks become that many seconds older, also in the position's eyes.
 age_ticks() {
 	src "update pgq.tick set tick_time = tick_time - interval '$1 s'"
