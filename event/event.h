@@ -502,7 +502,7 @@ struct shape {                          /* one column list */
 	const struct field *word;       /* and which */
 	char *columns;                  /* quoted, comma separated: for COPY */
 
-	/* shape.c's and route.c's own: */
+	/* shape.c's, shapes.c's and route.c's own: */
 	struct span *source;            /* all names as they stand in the event, encoded */
 	size_t nsource;
 	bool json;
@@ -524,6 +524,38 @@ ssize_t shape_find(const struct shape *, struct span target, size_t from, size_t
  * Then they are put in the model's order. */
 bool shape_arrange(struct shape *, const struct shape *model);
 void shape_finish(struct shape *);              /* all columns are there: adds words, columns */
+
+/* ---- shapes.c: the shapes that a route knows */
+
+struct known_shape {
+	struct hash_link link;          /* by what its rows have, */
+	struct hash_link same;          /* and by its columns in any order */
+	struct shape *shape;
+	uint32_t id;                    /* identifies the columns; below 2^31 */
+	size_t bytes;
+	bool used;                      /* again, since shapes were last forgotten */
+};
+
+struct shapes {                         /* zeroed before use */
+	/* last added or chosen; NULL: none since shapes were forgotten */
+	struct known_shape *current;
+
+	/* private */
+	struct hash shapes, same;
+	size_t bytes;                   /* of all shapes */
+	uint32_t next_id;
+};
+
+/* The first with that key, and the next one; NULL: there is no more. */
+struct known_shape *shapes_find(const struct shapes *, uint64_t key);
+struct known_shape *shapes_next(const struct known_shape *);
+/* Adds and finishes the shape, takes it over, and makes it the current one; may forget others.
+ * Shapes of the same columns get one id and one order of the columns: their rows wait in one
+ * stream, in the order in which they come. */
+void shapes_add(struct shapes *, struct shape *, uint64_t key);
+void shapes_choose(struct shapes *, struct known_shape *);     /* makes it the current one */
+/* Forgets and frees all; ids are not used again. */
+void shapes_clear(struct shapes *);
 
 /* ---- wanted.c: the columns that a list names, found in an event */
 
@@ -554,10 +586,8 @@ struct route *route_new(const struct columns *);
 void route_free(struct route *);
 /* Finds the row's columns in data, which is not empty. values[i] belongs to shape->target[i], but
  * words, which stand last, have none; *part is the partition column's value. Both are encoded
- * slices
- * of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is missing
- * or
- * occurs twice, or data is not a row. */
+ * slices of data. *shape and *values are valid until the next call. ERR_DATA: a wanted column is
+ * missing or occurs twice, or data is not a row. */
 int route_row(struct route *, enum format, struct span data, const struct shape **,
 	const struct span **values, struct span *part, struct err *);
 /* With `*`: from now on no shape has columns of these names. Returns true when that drops all

@@ -7,27 +7,11 @@
 
 #include "event.h"
 
-#define SHAPES_MAX 4096                 /* column lists remembered at a time, */
-#define SHAPES_BYTES (16 * 1024 * 1024) /* and about how much memory they take */
-
-struct known_shape {
-	struct hash_link link;          /* by what its rows have, */
-	struct hash_link same;          /* and by its columns in any order */
-	struct shape *shape;
-	uint32_t id;
-	size_t bytes;
-	bool used;                      /* again, since shapes were last forgotten */
-};
-
 struct route {
 	struct columns c;
 	struct tally left_out;          /* names of columns */
 
-	struct hash shapes, same;
-	size_t bytes;                   /* of all shapes */
-	struct known_shape *current;    /* of the row at hand; or NULL */
-	uint32_t next_id;
-
+	struct shapes shapes;           /* current: of the row at hand */
 	size_t nlist;                   /* columns of the list */
 	struct wanted *wanted;          /* without `*`: these, found */
 	bool *missing;                  /* those that this row lacks */
@@ -45,101 +29,15 @@ static const struct field *words(const struct route *r)
 	return r->c.nword ? r->c.field + r->nlist : NULL;
 }
 
-/* ---- shapes that are known */
-
-static struct known_shape *of_same(const struct hash_link *link)
-{
-	return (struct known_shape *)((char *)(uintptr_t)link - offsetof(struct known_shape, same));
-}
-
-static void drop_shape(struct route *r, struct known_shape *k)
-{
-	hash_remove(&r->shapes, &k->link);
-	hash_remove(&r->same, &k->same);
-	r->bytes -= k->bytes;
-	shape_free(k->shape);
-	free(k);
-}
-
-/* Forgets the shapes that were not used again since the last call; all: forgets all. */
-static void forget(struct route *r, bool all)
-{
-	for (size_t i = 0; i < r->shapes.size; i++)
-		for (struct hash_link *link = r->shapes.bucket[i], *next; link; link = next) {
-			struct known_shape *k = (struct known_shape *)link;
-			next = link->next;
-			if (all || !k->used)
-				drop_shape(r, k);
-			else
-				k->used = false;
-		}
-	r->current = NULL;
-}
-
-/* Makes room for a shape. */
-static void forget_some(struct route *r)
-{
-	size_t n = r->shapes.n;
-
-	if (n < SHAPES_MAX && r->bytes < SHAPES_BYTES)
-		return;
-	forget(r, false);
-	if (r->shapes.n > n / 2)
-		forget(r, true);
-}
-
-/* Of the columns that are there, in any order. */
-static uint64_t hash_columns(const struct shape *s)
-{
-	uint64_t h = s->n;
-
-	for (size_t i = 0; i < s->n; i++)
-		h += word_hash(s->target[i].p, s->target[i].n);
-	return h;
-}
-
-/* About as much memory as the shape takes. */
-static size_t bytes_of(const struct shape *s)
-{
-	size_t bytes = sizeof *s + sizeof(struct known_shape);
-
-	for (size_t i = 0; i < s->nsource; i++)
-		bytes += 2 * sizeof s->source[i] + s->source[i].n;
-	for (size_t i = 0; i < s->n; i++)
-		bytes += 3 * sizeof s->target[i] + 2 * s->target[i].n;
-	return bytes;
-}
-
-/* Shapes of the same columns have one number, and one order of the columns: their rows wait in one
- * stream, in the order in which they come. key: by which the shape is found. */
+/* Keeps the shape, as the current one. */
 static void remember(struct route *r, struct shape *s, uint64_t key)
 {
-	struct known_shape *k = mem_alloc(sizeof *k);
-
-	forget_some(r);
-	uint64_t columns = hash_columns(s);
-	struct hash_link *same = hash_find(&r->same, columns);
-	while (same && !shape_arrange(s, of_same(same)->shape))
-		same = hash_next(same);
-	shape_finish(s);
+	shapes_add(&r->shapes, s, key);
 	if (r->picked_cap < s->n) {
 		free(r->picked);
 		r->picked_cap = s->n;
 		r->picked = mem_alloc(s->n * sizeof *r->picked);
 	}
-	*k = (struct known_shape){ .shape = s, .bytes = bytes_of(s) };
-	k->id = same ? of_same(same)->id : r->next_id++ & INT32_MAX;
-	hash_add(&r->shapes, &k->link, key);
-	hash_add(&r->same, &k->same, columns);
-	r->bytes += k->bytes;
-	r->current = k;
-}
-
-/* Makes it the current one. */
-static void choose(struct route *r, struct known_shape *k)
-{
-	k->used = true;
-	r->current = k;
 }
 
 static int check_columns(const struct route *r, const struct shape *s, struct err *e)
@@ -190,12 +88,14 @@ static bool lacks_same(const struct route *r, const struct shape *s, const bool 
 /* Makes the shape of rows without these columns the current one. */
 static int choose_list(struct route *r, const bool *missing, struct err *e)
 {
-	if (r->current && lacks_same(r, r->current->shape, missing))
+	struct known_shape *k = r->shapes.current;
+
+	if (k && lacks_same(r, k->shape, missing))
 		return 0;
 	uint64_t key = missing ? word_hash((const char *)missing, r->nlist) : 0;
-	for (struct hash_link *at = hash_find(&r->shapes, key); at; at = hash_next(at))
-		if (lacks_same(r, ((struct known_shape *)at)->shape, missing)) {
-			choose(r, (struct known_shape *)at);
+	for (k = shapes_find(&r->shapes, key); k; k = shapes_next(k))
+		if (lacks_same(r, k->shape, missing)) {
+			shapes_choose(&r->shapes, k);
 			return 0;
 		}
 	return shape_of_list(r, missing, key, e);
@@ -221,9 +121,7 @@ void route_free(struct route *r)
 {
 	if (!r)
 		return;
-	forget(r, true);
-	hash_clear(&r->shapes);
-	hash_clear(&r->same);
+	shapes_clear(&r->shapes);
 	tally_clear(&r->left_out);
 	wanted_free(r->wanted);
 	free(r->name);
@@ -236,7 +134,7 @@ void route_free(struct route *r)
 uint32_t route_shape_id(const struct route *r, const struct shape *s)
 {
 	(void)s;
-	return r->current->id;
+	return r->shapes.current->id;
 }
 
 struct span route_target(const struct route *r, struct span source)
@@ -270,11 +168,12 @@ static int without(struct route *r, struct err *e)
 
 static int row_of_list(struct route *r, struct cursor *c, struct err *e)
 {
+	const struct known_shape *current = r->shapes.current;
 	bool complete;
 
 	if (wanted_row(r->wanted, c, r->value, &complete, e) < 0)
 		return e->code;
-	if (complete && r->current && !r->current->shape->missing)
+	if (complete && current && !current->shape->missing)
 		return 0;
 	return complete ? choose_list(r, NULL, e) : without(r, e);
 }
@@ -431,6 +330,7 @@ static size_t split(struct route *r, struct cursor *c, struct err *e)
 static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 {
 	bool json = c->format != FORMAT_URLENC;
+	struct known_shape *k = r->shapes.current;
 	struct span more;
 	size_t n = split(r, c, e);
 
@@ -440,12 +340,12 @@ static int row_of_all(struct route *r, struct cursor *c, struct err *e)
 		return err_set(e, ERR_DATA, "ev_data holds no column");
 	if (n == COLUMNS_MAX && format_next(c, &more, &more, e))
 		return err_set(e, ERR_DATA, "the event has more than %d columns", COLUMNS_MAX);
-	if (e->code || (r->current && same_names(r, r->current->shape, json, n)))
+	if (e->code || (k && same_names(r, k->shape, json, n)))
 		return e->code;
 	uint64_t key = hash_names(r, json, n);
-	for (struct hash_link *at = hash_find(&r->shapes, key); at; at = hash_next(at))
-		if (same_names(r, ((struct known_shape *)at)->shape, json, n)) {
-			choose(r, (struct known_shape *)at);
+	for (k = shapes_find(&r->shapes, key); k; k = shapes_next(k))
+		if (same_names(r, k->shape, json, n)) {
+			shapes_choose(&r->shapes, k);
 			return 0;
 		}
 	return new_shape(r, c, n, key, e);
@@ -459,7 +359,7 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 	format_begin(&c, format, data);
 	if ((r->c.all ? row_of_all(r, &c, e) : row_of_list(r, &c, e)) < 0)
 		return e->code;
-	const struct shape *s = *shape = r->current->shape;
+	const struct shape *s = *shape = r->shapes.current->shape;
 	*values = s->at ? r->picked : r->value;
 	*part = r->c.part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
 	for (size_t i = 0; s->at && i < s->n - s->nword; i++)
@@ -478,6 +378,6 @@ bool route_leave_out(struct route *r, const struct tally *names)
 	tally_clear(&r->left_out);
 	tally_merge(&r->left_out, names);
 	if (r->c.all)
-		forget(r, true);
+		shapes_clear(&r->shapes);
 	return true;
 }

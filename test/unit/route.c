@@ -1,10 +1,11 @@
 /*
- * Tests of route.c: which columns a row has, and where in the event they stand.
+ * Tests of route.c and shapes.c: which columns a row has, and where in the event they stand.
  *
  * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
  * event/filter.c event/shape.c event/wanted.c
  */
 #include "../../event/route.c"
+#include "../../event/shapes.c"
 #include "unit.h"
 
 static struct route *new_route(const struct field *fields, size_t n, const char *part_field)
@@ -527,7 +528,7 @@ static void test_least_harm(void)
 		id_of(r, data, &columns);
 	}
 	check_int("shapes that recur among others: how many rows got a new number", other, 0);
-	check_int("all shapes take no more than", r->shapes.n <= SHAPES_MAX, true);
+	check_int("all shapes take no more than", r->shapes.shapes.n <= SHAPES_MAX, true);
 	route_free(r);
 	buf_free(&columns);
 }
