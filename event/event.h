@@ -527,6 +527,8 @@ void shape_finish(struct shape *);              /* all columns are there: adds w
 
 /* ---- shapes.c: the shapes that a route knows */
 
+#define SHAPES_MAX 4096                 /* known at a time */
+
 struct known_shape {
 	struct hash_link link;          /* by what its rows have, */
 	struct hash_link same;          /* and by its columns in any order */

@@ -6,8 +6,7 @@
 
 #include "event.h"
 
-#define SHAPES_MAX 4096                 /* column lists remembered at a time, */
-#define SHAPES_BYTES (16 * 1024 * 1024) /* and about how much memory they take */
+#define SHAPES_BYTES (16 * 1024 * 1024) /* about as much memory may they take */
 
 static struct known_shape *of_same(const struct hash_link *link)
 {

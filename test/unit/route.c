@@ -1,11 +1,10 @@
 /*
- * Tests of route.c and shapes.c: which columns a row has, and where in the event they stand.
+ * Tests of route.c: which columns a row has, and where in the event they stand.
  *
  * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
- * event/filter.c event/shape.c event/wanted.c
+ * event/filter.c event/shape.c event/shapes.c event/wanted.c
  */
 #include "../../event/route.c"
-#include "../../event/shapes.c"
 #include "unit.h"
 
 static struct route *new_route(const struct field *fields, size_t n, const char *part_field)
