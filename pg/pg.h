@@ -205,6 +205,17 @@ int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, 
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
+/* ---- snapshot.c: a query for the events between two ticks; pure */
+
+struct snapshot_ticks {
+	int64_t queue, from, to;        /* PgQ's numbers */
+	const char *before, *after;     /* both ticks' txid_snapshot as text, or NULL */
+};
+
+/* PgQ's query for the batch's events, written so that it takes the same ones at less cost.
+ * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
+char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
+
 /* ---- queue.c: the source's side: a queue and its batches */
 
 /* Opens src_db as pq_open, and finds the schema of PgQ: pgq, or pgque, which has the same tables
@@ -222,7 +233,7 @@ struct queue_batch {
 	int64_t id, tick, prev_tick;
 	int64_t tick_us, prev_us;       /* tick_time, in microseconds since 1970 */
 	int64_t lag_ms;                 /* age of the batch's tick by the source's clock */
-	char *event_sql;                /* PgQ's query for its events; queue_batch_free frees it */
+	char *event_sql;                /* for its events; queue_batch_free frees it */
 	bool of_table;                  /* or a table's: slice_event_sql */
 };
 

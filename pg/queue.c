@@ -329,14 +329,31 @@ static void add_pending(struct buf *sql, const char *queue, const char *consumer
 	buf_str(sql, "))");
 }
 
+/* Appends columns for snapshot_ticks: the queue's number, and both ticks' snapshots, NULL if this
+ * statement's own does not see the tick yet. */
+static void add_snapshots(struct buf *sql, const char *queue)
+{
+	struct buf number = { 0 };
+
+	buf_str(&number, "(SELECT queue_id FROM \1.queue WHERE queue_name = ");
+	buf_literal(&number, span_of(queue));
+	buf_str(&number, ")");
+	buf_fmt(sql, ", %s, (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
+		" AND tick_id = prev_tick_id), (SELECT tick_snapshot FROM \1.tick"
+		" WHERE tick_queue = %s AND tick_id = cur_tick_id)", buf_cstr(&number),
+		number.p, number.p);
+	buf_free(&number);
+}
+
 /* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
  * fewer than min_count events are pending. */
 static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
 {
-	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
+	buf_str(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
 		" CASE WHEN batch_id IS NOT NULL THEN \1.batch_event_sql(batch_id) END,"
-		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time")
-		" FROM \1.next_batch_%s(", min_events ? "custom" : "info");
+		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time"));
+	add_snapshots(sql, queue);
+	buf_fmt(sql, " FROM \1.next_batch_%s(", min_events ? "custom" : "info");
 	queue_add_names(sql, queue, consumer);
 	if (min_events) {
 		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
@@ -350,13 +367,18 @@ static int take_batch(struct pq *src, struct queue_batch *batch)
 {
 	if (!pq_rows(src) || !pq_value(src, 0, 0))
 		return 0;
+	const struct snapshot_ticks ticks = {
+		pq_int(src, 0, 7, 0), pq_int(src, 0, 2, 0), pq_int(src, 0, 1, 0),
+		pq_value(src, 0, 8), pq_value(src, 0, 9),
+	};
 	const char *events = pq_value(src, 0, 4);
+	char *ours = snapshot_query(events, &ticks);
 	*batch = (struct queue_batch){
 		.id = pq_int(src, 0, 0, 0),
 		.tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
 		.tick_us = pq_int(src, 0, 5, 0), .prev_us = pq_int(src, 0, 6, 0),
 		.lag_ms = pq_int(src, 0, 3, 0),
-		.event_sql = mem_text(events),
+		.event_sql = ours ? ours : mem_text(events),
 	};
 	return 1;
 }

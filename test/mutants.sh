@@ -38,6 +38,8 @@ mutants() {
 		any column is the one that was there | event/event.h | s/!same_bytes(c->rest.p + at, name.p, name.n)/0/ | unit route
 		any name of JSON is the one that was there | event/format.c | s/!same_bytes(p, name.p, name.n)/0/ | unit route
 		any type of that length is the one before | event/type.c | s/same_bytes(m->at\[last\].text, type.p, type.n)/1/ | unit filter
+		the first of those in progress is left out | pg/snapshot.c | s/txid < least/txid <= least/ | unit snapshot
+		another tick's snapshot will do | pg/snapshot.c | s/ok && skip(p, buf_cstr(&tests))/ok \&\& skip(p, buf_cstr(\&tests) + 23)/ | unit snapshot
 
 		another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | unit judge
 		the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | unit judge
@@ -50,6 +52,10 @@ mutants() {
 		an earlier version's state file is none | report/state.c | s/s->pid > 0 \&\&/s->gain > 0 \&\&/ | unit health
 		a block is used for ever | sink/block.c | s/p->used -= b->cap;// | unit sink
 
+		a transaction that begins after the tick is taken | pg/snapshot.c | s/ev.ev_txid < %/ev.ev_txid <= %/ | e2e 43:the_same_events_as_pgq
+		the first transaction after a tick is left out | pg/snapshot.c | s/ev.ev_txid >= %" PRId64 " and/ev.ev_txid > %" PRId64 " and/ | e2e 43:the_same_events_as_pgq
+		what is in progress at the second tick is taken | pg/snapshot.c | s/after->open, least/"", least/ | e2e 43:the_same_events_as_pgq
+		what was in progress at the first tick is left out | pg/snapshot.c | s/before->open, least/"", least/ | e2e 43:the_same_events_as_pgq
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
 		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half
