@@ -230,11 +230,17 @@ int pq_copy_nothing(struct pq *q, const char *sql, struct err *e)
 /* ---- the row at fault */
 
 /* What follows the table's name in the context line of a failed COPY, "COPY table, line 7, column
- * id: ...", or NULL. The words are in the server's language, the name and the number are not. */
-static const char *copy_context(const struct pq *q, struct span table)
+ * id: ...", or NULL. The words are in the server's language, the name and the number are not.
+ * *only: there is no other context. That of a function or of a value's own parser would come
+ * before. */
+static const char *copy_context(const struct pq *q, struct span table, bool *only)
 {
 	const char *at = q->failed ? pq_diag(q->failed, PG_DIAG_CONTEXT) : "", *line;
 
+	*only = strncmp(at, "COPY ", 5) == 0 && strncmp(at + 5, table.p, table.n) == 0 &&
+		strncmp(at + 5 + table.n, ", ", 2) == 0;
+	if (*only)
+		return at + 5 + table.n;
 	/* a trigger's own context comes before, and may name the table too */
 	while ((line = strstr(at, "\nCOPY ")))
 		at = line + 1;
@@ -275,12 +281,14 @@ static struct span column_of(const struct pq *q, const char *context, struct spa
 
 void pq_copy_fault(const struct pq *q, struct span table, struct pq_fault *fault)
 {
-	const char *context = copy_context(q, table);
+	bool only;
+	const char *context = copy_context(q, table, &only);
 	struct span column = column_of(q, context ? context : "", table);
 
 	*fault = (struct pq_fault){ .value = { NULL, 0 } };
 	if (context) {
 		fault->line = line_of(context);
+		fault->certain = only && fault->line > 0;
 		fault->value = value_of(context);
 	}
 	if (column.n && column.n < sizeof fault->column)

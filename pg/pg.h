@@ -24,7 +24,8 @@ enum sqlstate_name {
 	SQLSTATE_TOO_MUCH,              /* locks or memory: a smaller batch may fit */
 	SQLSTATE_BAD_VALUE,             /* any error of a value, the two below too */
 	SQLSTATE_BAD_DATE,
-	SQLSTATE_BAD_TEXT               /* not the text form of its type */
+	SQLSTATE_BAD_TEXT,              /* not the text form of its type */
+	SQLSTATE_BAD_ROW                /* by a value, NOT NULL or CHECK: whatever others hold */
 };
 
 /* Does a server's SQLSTATE, five characters or "", have that meaning? */
@@ -118,6 +119,7 @@ int64_t pq_copied(const struct pq *);           /* rows of the last COPY, by its
 
 struct pq_fault {                       /* what the server said of the row at fault */
 	int64_t line;                   /* of the COPY, from 1; 0: unknown */
+	bool certain;                   /* the line: no value or trigger can have written it */
 	struct span value;              /* as the server cut it, until the next error; or NULL */
 	char column[NAME_BYTES_MAX + 1];        /* or "" */
 };

@@ -109,6 +109,15 @@ static int plan_more(struct buf *sql, struct sink *s, struct lane *l, size_t lea
 	return copies;
 }
 
+/* After a COPY that failed, before other statements. */
+static int undo(struct lane *l, struct pq *dst, struct err *e)
+{
+	bool failed = l->failed;
+
+	l->failed = false;
+	return failed ? pq_query(dst, LANE_UNDO, e) : 0;
+}
+
 /* Makes the stream's staging table if it is not there. From then on its column types are known. */
 static int make_stage(struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
@@ -117,7 +126,8 @@ static int make_stage(struct sink *s, struct lane *l, struct pq *dst, struct err
 
 	if (!at->staged || at->looked == s->turn)
 		return 0;
-	if (s->types.stage(s->types.arg, dst, at->lane, at->of, at->table, &made, e) < 0)
+	if (undo(l, dst, e) < 0 ||
+	    s->types.stage(s->types.arg, dst, at->lane, at->of, at->table, &made, e) < 0)
 		return e->code;
 	if (made)
 		l->saved = 0;           /* no rollback to a savepoint takes it away again */
@@ -138,6 +148,10 @@ static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain
 
 	if (make_stage(s, l, dst, e) < 0)
 		return e->code;
+	buf_str(&sql, l->failed ? LANE_UNDO "; " : "");
+	l->failed = false;
+	if (s->careful)
+		fault_shorten(s, l);
 	add_copy(&sql, s, l->current);
 	if (s->careful)
 		buf_str(&sql, "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch");
@@ -165,7 +179,9 @@ static void end_copy(struct sink *s, struct lane *l)
 void lane_drop(struct sink *s, struct lane *l)
 {
 	l->plan = NULL;
-	l->faulty = false;
+	l->faulty = 0;
+	l->failed = false;
+	l->run = 0;
 	end_copy(s, l);
 }
 
@@ -284,11 +300,11 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 		return e->code;
 	if (until == SINK_FREE) {
 		l->saved = 0;           /* the next COPY sets one after what the caller does now */
-		return 0;
+		return undo(l, dst, e);
 	}
 	l->current = worthwhile(s, lane, until == SINK_EMPTY);
 	if (!l->current)
-		return 0;
+		return undo(l, dst, e);
 	return begin_copy(s, l, dst, until == SINK_EMPTY, e) < 0 ? e->code : 1;
 }
 
@@ -297,8 +313,8 @@ int lane_pump(struct sink *s, size_t lane, struct pq *dst, enum sink_until until
 {
 	struct lane *l = &s->lane[lane];
 
-	if (l->faulty && fault_leave_out(s, l, dst, e) < 0)
-		return e->code;
+	if (l->faulty)
+		fault_leave_out(s, l);
 	for (;;) {
 		if (!l->current) {
 			int begun = go_on(s, lane, dst, until, e);

@@ -68,7 +68,9 @@ struct lane {                           /* the COPY of one connection */
 	uint64_t saved;                 /* turn of its savepoint */
 	struct stream *ended;           /* those whose types are to be looked up */
 	struct level level[LEVELS];
-	bool faulty;                    /* out is a row reported as faulty: leave it out */
+	size_t faulty;                  /* which row of out was reported, from 1: leave it out */
+	bool failed;                    /* a COPY did: first comes a rollback to the savepoint */
+	size_t run;                     /* rows of the next careful COPY, at most; 0: any number */
 };
 
 struct sink {
@@ -139,10 +141,15 @@ void stream_put_back(struct sink *, struct stream *, struct block *);
  * back and divided; continue. ERR_DATA, careful: fault names the event, and fault_leave_out comes
  * next. Else the error. */
 int fault_judge(struct sink *, struct lane *, struct pq *dst, struct sink_fault *, struct err *);
-/* Rolls back to the savepoint and drops the row that failed alone. */
-int fault_leave_out(struct sink *, struct lane *, struct pq *dst, struct err *);
+/* Drops the row that was reported; the others of its block are sent again. */
+void fault_leave_out(struct sink *, struct lane *);
+/* Before a careful COPY: leaves only as many rows in the current stream's first block as are likely
+ * to be good. What comes after a bad row is sent in vain. */
+void fault_shorten(struct sink *, struct lane *);
 
 /* ---- lane.c */
+
+#define LANE_UNDO "ROLLBACK TO SAVEPOINT tdispatch"
 
 void lane_drop(struct sink *, struct lane *);           /* the open COPY, its block and its plan */
 void lane_ended(struct sink *, struct stream *);        /* its column types are to be looked up */

@@ -27,7 +27,7 @@ struct pq {
 	size_t before;                  /* rows that were stored when it began */
 	struct buf in;                  /* its rows */
 	int64_t copied, error_line;
-	enum { LINE_TOLD, LINE_UNTOLD, LINE_WRONG } lines;
+	enum { LINE_TOLD, LINE_UNTOLD, LINE_WRONG, LINE_CERTAIN } lines;
 	const char *shapeless;          /* a table that lacks a column: its COPY is refused */
 	uint32_t random;
 	int calls, fails;               /* fails: 0 for never */
@@ -168,6 +168,9 @@ int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
 {
 	if (lost(q, e))
 		return e->code;
+	bool undoes = strncmp(sql, LANE_UNDO "; ", strlen(LANE_UNDO "; ")) == 0;
+	if (undoes && pq_query(q, LANE_UNDO, e) < 0)
+		return e->code;
 	if (q->state != IDLE || q->aborted || copies > COPIES_MAX)
 		abort();
 	q->copies = q->current = 0;
@@ -246,8 +249,9 @@ void pq_copy_fault(const struct pq *q, struct span table, struct pq_fault *fault
 {
 	(void)table;
 	*fault = (struct pq_fault){
-		.line = q->lines == LINE_TOLD ? q->error_line :
-			q->lines == LINE_UNTOLD ? 0 : q->error_line % 7 + 1,
+		.line = q->lines == LINE_UNTOLD ? 0 :
+			q->lines == LINE_WRONG ? q->error_line % 7 + 1 : q->error_line,
+		.certain = q->lines == LINE_CERTAIN,
 		.value = span_of("bad\nvalue"), .column = "note",
 	};
 }

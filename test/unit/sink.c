@@ -5,7 +5,7 @@
  * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
  * event/told.c
  * event/binary.c event/date.c event/zone.c event/list.c event/period.c
- * sink/block.c sink/level.c sink/stream.c sink/fault.c sink/lane.c sink/sink.c
+ * pg/sqlstate.c sink/block.c sink/level.c sink/stream.c sink/fault.c sink/lane.c sink/sink.c
  */
 #include "unit.h"
 #include "server.h"
@@ -314,9 +314,9 @@ static bool was_told(const struct pass_over *p, size_t i)
 static void test_careful(void)
 {
 	static const char *const lines[] = { [LINE_TOLD] = "line told", [LINE_UNTOLD] =
-		"line untold", [LINE_WRONG] = "line wrong" };
+		"line untold", [LINE_WRONG] = "line wrong", [LINE_CERTAIN] = "line certain" };
 
-	for (int how = LINE_TOLD; how <= LINE_WRONG; how++)
+	for (int how = LINE_TOLD; how <= LINE_CERTAIN; how++)
 		for (size_t each = 1; each < 100; each += 1 + each) {
 			struct pass_over p = { .lanes = 2, .tables = 5, .rows = 500, .note = 200,
 				.bad_each = each };
