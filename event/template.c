@@ -97,12 +97,13 @@ static int add_bare(struct expansion *x, enum template_word w)
 	}
 }
 
-/* The server would truncate a longer name, and two partitions might get the same one. */
+/* The server would truncate a longer name, and two partitions might get the same one. By a list it
+ * is the value that is too long. */
 static int check_name(struct expansion *x, struct span name)
 {
 	if (name.n <= NAME_BYTES_MAX)
 		return 0;
-	return err_set(x->err, ERR_CONF, "part_template: the name %.*s would have %zu bytes, the"
+	return err_set(x->err, x->words->value.n ? ERR_DATA : ERR_CONF, "part_template: the name %.*s would have %zu bytes, the"
 		" server takes %d", name.n < 200 ? (int)name.n : 200, name.p, name.n,
 		NAME_BYTES_MAX);
 }

@@ -65,7 +65,9 @@ static int plan_found(struct pass *p, struct plan_place *at, const struct part_w
 	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&at->wrong, name))
 		admit_check(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
 	bool verdict = wrong.code == ERR_SHAPE || wrong.code == ERR_RIGHTS;
-	if (wrong.code && (*wrong.sqlstate || !verdict)) {
+	if (verdict && want->dest->period.method == PERIOD_LIST)
+		wrong.code = ERR_DATA;  /* the value's fault, so the event's */
+	if (wrong.code && (*wrong.sqlstate || !verdict || wrong.code == ERR_DATA)) {
 		*e = wrong;
 		return e->code;
 	}

@@ -90,9 +90,9 @@ static int enter(struct pass *p, struct place *k, struct err *e)
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
 	*e = (struct err){ 0 };
-	p->outside = true;
+	p->outside |= !places_has_refused(k);
 	begin_scan(p);
-	return 1;
+	return places_wants(k);
 }
 
 /* Where new partitions are counted, the whole batch is read before the first is created: of a batch
@@ -106,6 +106,15 @@ static int count_new(struct pass *p, struct place *k, int64_t *event, struct err
 	if (!p->scan && !p->read)
 		begin_scan(p);
 	return p->read;
+}
+
+/* A value of a list is refused: the rows that wait for its partition are dropped, and the batch
+ * starts over without them. */
+static void start_without(struct pass *p, struct err *e)
+{
+	log_debug("the batch starts over: %s", e->msg);
+	*e = (struct err){ 0 };
+	begin_scan(p);
 }
 
 /* Makes sure that the place's partitions exist for which rows wait. */
@@ -125,6 +134,10 @@ static int settle_place(struct pass *p, struct place *k, struct err *e)
 	if (rc > 0) {
 		begin_scan(p);
 		rc = places_settle(k, p->job, false, &event, e);
+	}
+	if (rc < 0 && places_has_refused(k)) {
+		start_without(p, e);
+		return places_wants(k) ? settle_place(p, k, e) : 0;
 	}
 	if (event >= 0) {
 		p->event = event;
@@ -155,6 +168,8 @@ int flow_settle(struct pass *p, struct err *e)
 static int into_partition(struct pass *p, struct place *k, const struct part_want *want,
 	int64_t event, struct buf *table, struct err *e)
 {
+	if (places_refuses(k, want->start_s, e) < 0)
+		return e->code;
 	if (places_want(k, want, event, e) == ERR_DATA) {
 		struct err why = *e;
 		*e = (struct err){ 0 };

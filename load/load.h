@@ -318,6 +318,12 @@ int places_ready(struct job *, struct way *, struct err *);
  * template needs, so the partition is looked up, but not created. */
 int places_want(struct place *, const struct part_want *, int64_t event, struct err *);
 bool places_wants(const struct place *);        /* is a partition requested, and not created? */
+/* By a list, ERR_DATA: the value's partition cannot be, which was found out since the last
+ * commit. */
+int places_refuses(const struct place *, int64_t start_s, struct err *);
+/* Was such a value found since the last call? Rows may wait for its partition, and the error that
+ * was returned is about it. */
+bool places_has_refused(struct place *);
 /* Is the number of new ones limited, so that none is created before the batch is read? */
 bool places_counts(const struct place *);
 /* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do

@@ -44,6 +44,10 @@ struct parts {                          /* of a place */
 	bool attaches;                  /* part_template attaches a new table and does no more */
 	bool fails_inside;              /* creating inside was refused */
 	bool alone;                     /* each is created in a transaction of its own */
+	/* By a list: values whose partitions cannot be, because something else has the name. */
+	struct refused { int64_t start_s; char *why; } *refused;
+	size_t nrefused, refused_cap;
+	bool refuses;                   /* one was added since places_has_refused */
 };
 
 /* ---- partitions that are wanted */
@@ -73,6 +77,43 @@ static bool is_wanted(const struct parts *k, int64_t start_s)
 			return true;
 	return false;
 }
+
+/* ---- values of a list that are refused */
+
+static void refuse(struct parts *k, size_t at, const struct err *e)
+{
+	k->refused = mem_grow(k->refused, k->nrefused, &k->refused_cap, sizeof *k->refused);
+	k->refused[k->nrefused++] = (struct refused){ k->want[at].start_s, mem_text(e->msg) };
+	k->refuses = true;
+	drop_wanted(k, at, at + 1);
+}
+
+static void forget_refused(struct parts *k)
+{
+	while (k->nrefused)
+		free(k->refused[--k->nrefused].why);
+	k->refuses = false;
+}
+
+bool places_has_refused(struct place *at)
+{
+	bool refuses = at->parts->refuses;
+
+	at->parts->refuses = false;
+	return refuses;
+}
+
+int places_refuses(const struct place *at, int64_t start_s, struct err *e)
+{
+	const struct parts *k = at->parts;
+
+	for (size_t i = 0; i < k->nrefused && !e->code; i++)
+		if (k->refused[i].start_s == start_s)
+			err_set(e, ERR_DATA, "%s", k->refused[i].why);
+	return e->code;
+}
+
+/* ---- wanting them, and what is there */
 
 /* Takes over sql; NULL: the event's values do not suffice to create the partition. */
 static void want(struct parts *k, const struct part_want *w, int64_t event, char *sql)
@@ -132,11 +173,14 @@ static void sort_out(struct place *at, size_t from)
 	}
 }
 
-/* Names the event that needs the partition at that index, if there is one. Returns e's code. */
-static int blame(const struct parts *k, size_t at, int64_t *event, const struct err *e)
+/* Names the event that needs the partition at that index, if there is one. ERR_DATA: it is wanted
+ * no more. Returns e's code. */
+static int blame(struct parts *k, size_t at, int64_t *event, const struct err *e)
 {
 	if (at < k->nwant)
 		*event = k->want[at].event;
+	if (at < k->nwant && e->code == ERR_DATA)
+		refuse(k, at, e);
 	return e->code;
 }
 
@@ -239,8 +283,10 @@ static void tell_made(struct parts *k, struct watch *watch)
 
 void places_committed(struct dests *ds, struct watch *watch)
 {
-	for (size_t i = 0; i < ds->nplace; i++)
+	for (size_t i = 0; i < ds->nplace; i++) {
 		tell_made(ds->place[i]->parts, watch);
+		forget_refused(ds->place[i]->parts);
+	}
 }
 
 void places_rolled_back(struct dests *ds)
@@ -266,11 +312,12 @@ static int make_some(struct place *at, struct job *j, size_t n, int lock_timeout
 	struct parts *k = at->parts;
 	size_t which;
 
-	if (part_make(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e) < 0)
-		blame(k, which, event, e);
+	int rc = part_make(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e);
 	for (size_t i = 0; i < n; i++)
 		if (k->want[i].made && k->want[i].there)
 			watch_partition(j->watch, span_of(k->want[i].name), false);
+	if (rc < 0 && (n == 1 || rc != ERR_DATA))
+		blame(k, which, event, e);
 	sort_out(at, 0);
 	return e->code;
 }
@@ -495,8 +542,11 @@ void places_free(struct dests *ds)
 	stagings_free(ds->stagings);
 	for (size_t i = 0; i < ds->nplace; i++) {
 		struct parts *k = ds->place[i]->parts;
-		if (k)
+		if (k) {
+			forget_refused(k);
+			free(k->refused);
 			free(k->want);
+		}
 		free(k);
 	}
 	dests_free(ds);

@@ -1,5 +1,5 @@
 /*
- * --check's part about row_mode = keep_latest: does the target let rows be replaced by their key,
+ * --check's part about row_mode, most of it about keep_latest: does the target let rows be replaced by their key,
  * and do the source's triggers tell which row that is? Changes nothing.
  */
 #include <string.h>
@@ -65,6 +65,22 @@ static void check_triggers(struct look *l)
 	check_moves(l);
 }
 
+/* Of these the target never hears. */
+static void check_types(struct look *l)
+{
+	const struct dest *d = l->dest;
+	bool log = d->row_mode == ROWS_LOG || !d->event_types;
+
+	if (d->row_mode == ROWS_KEEP_LATEST && !log && !filter_has(d->event_types, span_of("D")))
+		finding_warning("event_types leaves out D: rows that are deleted in the source stay"
+			" in %s", d->dest_table);
+	if (d->on_truncate == ON_TRUNCATE_ERROR && !log &&
+	    !filter_has(d->event_types, span_of("R")))
+		finding_warning("event_types leaves out R: a truncate of the source is passed over,"
+			" its rows stay in %s, and on_truncate = error does not tell. Add R, or"
+			" set on_truncate = skip", d->dest_table);
+}
+
 /* ---- the target */
 
 static void check_references(struct look *l)
@@ -107,6 +123,7 @@ static void check_index(struct look *l)
 
 void checklatest_run(struct look *l)
 {
+	check_types(l);
 	if (l->dest->row_mode != ROWS_KEEP_LATEST)
 		return;
 	check_triggers(l);

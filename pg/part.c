@@ -97,9 +97,13 @@ static int refuse_wrong(struct pq *pq, const struct dest *d, const struct part_n
 	for (size_t i = 0; i < n; i++)
 		if (list[i].there && !list[i].made)
 			names[m++] = (struct table_name){ span_of(list[i].name), list[i].old };
-	if (admit_check(pq, d, names, m, &children, &which, e) < 0)
+	if (admit_check(pq, d, names, m, &children, &which, e) < 0) {
 		while (*at + 1 < n && which < m && !span_is(names[which].name, list[*at].name))
 			++*at;
+		if (!*e->sqlstate && (e->code == ERR_SHAPE || e->code == ERR_RIGHTS) &&
+		    d->period.method == PERIOD_LIST)
+			e->code = ERR_DATA;     /* a value may make any name */
+	}
 	free(names);
 	return e->code;
 }
@@ -226,8 +230,16 @@ static bool lacks_parent(struct pq *ddl, const struct dest *d, const struct err 
 		table_find(ddl, d, d->table, &parent, &e) == 0 && !*parent.oid;
 }
 
+/* Has something else the partition's name, or one that the template makes of it? By a list that is
+ * the value's fault. */
+static bool is_value_taken(const struct dest *d, const char *name, const struct err *cause)
+{
+	return d->period.method == PERIOD_LIST && strstr(cause->msg, name) &&
+		sqlstate_is(cause->sqlstate, SQLSTATE_TAKEN);
+}
+
 /* Rewords e, the reason why a partition cannot be created: a lock or a race becomes ERR_TIMEOUT, a
- * fault of the template ERR_SHAPE. */
+ * fault of the template ERR_SHAPE, one of a list's value ERR_DATA. */
 static int explain(struct pq *ddl, const struct dest *d, const char *name, struct err *e)
 {
 	struct err cause = *e;
@@ -242,7 +254,8 @@ static int explain(struct pq *ddl, const struct dest *d, const char *name, struc
 		return err_set(e, ERR_SHAPE, "partition %s cannot be created: dst_db has no table"
 			" %s, which part_template needs (_PARENT): create it, or check dest_table",
 			name, d->dest_table);
-	err_set(e, wait ? ERR_TIMEOUT : as_it_is ? cause.code : ERR_SHAPE,
+	err_set(e, wait ? ERR_TIMEOUT : as_it_is ? cause.code :
+		is_value_taken(d, name, &cause) ? ERR_DATA : ERR_SHAPE,
 		"partition %s cannot be created by part_template: %.800s", name, cause.msg);
 	if (wait)
 		ddl_say_who(ddl, d, d->table, e);
@@ -268,7 +281,8 @@ int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_
 	bool told = !*e->sqlstate || sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
 	bool alone = n == 1, raced = e->code == ERR_CONFLICT && !told;
 	undo(ddl, list + kept, n - kept);
-	if (sqlstate_is_lost(e) || (told && (e->code == ERR_RIGHTS || e->code == ERR_CONFLICT)))
+	bool as_it_is = e->code == ERR_RIGHTS || e->code == ERR_CONFLICT || e->code == ERR_DATA;
+	if (sqlstate_is_lost(e) || (told && as_it_is))
 		return e->code;
 	if (alone && raced && lost_race(ddl, d, list)) {
 		*e = (struct err){ 0 };

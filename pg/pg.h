@@ -595,12 +595,14 @@ struct part_new {                       /* a partition that is wanted */
 	bool old;                       /* as in struct table_name */
 };
 
-/* Sets `there` in all. An error of admit_check for one that exists: *at is which. */
+/* Sets `there` in all. An error of admit_check for one that exists: *at is which. By a list that is
+ * ERR_DATA, its value's fault. */
 int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at,
 	struct err *);
 /* Creates the missing ones in one transaction: on failure none exists, unless the template itself
  * commits. *at: the one at fault. ERR_TIMEOUT: a lock was in the way for lock_timeout_ms, and err
- * says whose. ERR_CONFLICT: another process was creating partitions of the table for as long. */
+ * says whose. ERR_CONFLICT: another process was creating partitions of the table for as long.
+ * ERR_DATA: as part_look, or a list's value makes a name that is taken. */
 int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, size_t *at, struct err *);
 /* May partitions be created inside the lane's open transaction? *yes, until that ends: we hold the

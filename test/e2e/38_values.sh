@@ -124,6 +124,91 @@ case_list_long_table_name() {
 	expect_match err 'event [0-9]+ .*column tenant: "abcdefghij" picks no partition: the partition.s name would be over 63 bytes'
 }
 
+# taken [KEY=VALUE]...: of events with five values, of which two make names that something else has.
+taken() {
+	local template
+	for template in "$LIST_ATTACH" "$LIST_OF" "$LIST_CHECK"; do
+		list_pair "part_template=$template" on_error=dead_letter "$@"
+		dst "create table orders_log (id int, tenant text, note text); create index orders_ix on orders (id)"
+		src "insert into orders select i, (array['EE', 'log', 'ix', 'a', 'b'])[1 + i % 5], 'n' from generate_series(0, 99) i"
+		tick q
+		expect_exit 0 "$TDISPATCH" --check job.ini
+		expect_exit 1 "$TDISPATCH" --dry-run job.ini
+		expect_match out '40 events that have no place:'
+		expect_match out 'table orders_log is no child of orders'
+		expect_exit 1 "$TDISPATCH" --once --set on_error=stop job.ini
+		expect_match err 'event [0-9]+ of batch .* table orders_(log|ix) is no child of orders'
+		once --verify
+		expect_rows 60
+		expect_eq "$(dst "select count(*) from only orders_log")" 0
+		expect_eq "$(dst "select message ~ 'orders_log is no child of', count(*) from tdispatch.dead_letter group by 1 order by 1")" $'f|20\nt|20'
+		dst "alter table orders_log rename to log"
+		expect_exit 1 "$TDISPATCH" --replay job.ini
+		expect_rows 80
+		src "insert into orders values (101, 'log', 'n')"
+		tick q
+		once
+		expect_eq "$(dst "select count(*) from orders_log")" 21
+	done
+}
+
+case_list_taken_names() {
+	taken
+}
+
+case_list_taken_names_in_lanes() {
+	taken lanes=3
+}
+
+# What the template calls a constraint may be another value's partition.
+case_list_taken_by_a_constraint() {
+	local template="create table _DEST_TABLE (constraint _DEST_TABLE_pkey primary key (id)) inherits (_PARENT)" n
+	for n in 1 2; do
+		list_pair "part_template=$template" on_error=dead_letter
+		src "insert into orders values (1, 'a', 'n'), (2, 'a_pkey', 'n'), (3, 'b', 'n'), (4, 'b_pkey', 'n')"
+		[ $n = 1 ] || src "update pgq.event_1 set ev_id = -ev_id"
+		tick q
+		once
+		expect_eq "$(dst "select count(*) from orders")|$(dst "select count(*) from tdispatch.dead_letter")" "2|2"
+	done
+	# the same name for each is the template's fault
+	list_pair "part_template=create table _DEST_TABLE (constraint one primary key (id)) inherits (_PARENT)" on_error=dead_letter
+	src "insert into orders values (1, 'a', 'n'), (2, 'b', 'n')"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'cannot be created by part_template: .*"one" already exists'
+}
+
+# A value with which a name of the template is too long.
+case_list_long_names_of_the_template() {
+	local table template="create table _DEST_TABLE (constraint _DEST_TABLE_pkey primary key (id)) inherits (_PARENT)"
+	table=t$(printf 'y%.0s' {1..47})
+	list_pair "dest_table=$table" "part_template=$template" on_error=dead_letter
+	dst "drop table orders; create table $table (id int, tenant text, note text)"
+	src "insert into orders values (1, 'abcdefghi', 'n'), (2, 'abcdefghij', 'n'), (3, 'a', 'n')"
+	tick q
+	once
+	expect_rows 2 $table
+	expect_eq "$(dst "select message from tdispatch.dead_letter")" "partition ${table}_abcdefghij cannot be created by part_template: part_template: the name ${table}_abcdefghij_pkey would have 64 bytes, the server takes 63"
+}
+
+# Nothing goes from there, and nothing comes.
+case_list_taken_names_of_current_rows() {
+	local lanes
+	for lanes in 1 2; do
+		current list "$LIST_ATTACH" t lanes=$lanes on_error=dead_letter
+		dst "create table orders_log (id int, k int, t text, at timestamptz); insert into orders_log values (2, 0, 'log', now())"
+		src "update orders set t = 'log' where id in (1, 2)"
+		tick q
+		once
+		src "update orders set t = 'back' where id = 1; delete from orders where id = 2"
+		tick q
+		once
+		expect_eq "$(dst "select t from orders where t = 'back'; select count(*) from orders_log")" $'back\n1'
+		expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 2
+	done
+}
+
 case_list_config() {
 	new_pair "$CASE"
 	refused 'part_keep: part_method = list and number tell no age' part_field=tenant part_method=list "part_template=$LIST_OF" "part_keep=3 days"

@@ -329,6 +329,42 @@ case_truncates() {
 	expect_rows 3
 }
 
+# A filter without R passes over a truncate before on_truncate is asked: --check tells.
+case_truncates_that_a_filter_leaves_out() {
+	local mode
+	bad_events event_types=I,U,D
+	orders 1 3
+	src "create trigger truncated after truncate on orders for each statement execute function pgq.logutriga('q')"
+	src "truncate orders"
+	tick q
+	once
+	expect_match err 'events=4 rows=3 .* passed=1'
+	expect_rows 3
+	expect_eq "$(letters | wc -l)" 0
+	for mode in keep_latest keep_all; do
+		sed -i "s/^row_mode.*/row_mode = $mode/" job.ini
+		expect_exit 0 "$TDISPATCH" --check job.ini
+		expect_match out "^warning +event_types leaves out R: a truncate of the source is passed over"
+		expect_exit 0 "$TDISPATCH" --check job.ini --set event_types=I,U,D,R
+		expect_no_match out "event_types"
+		expect_exit 0 "$TDISPATCH" --check job.ini --set on_truncate=skip
+		expect_no_match out "event_types"
+	done
+	expect_exit 0 "$TDISPATCH" --check job.ini --set row_mode=keep_latest --set event_types=I,U,R
+	expect_match out "event_types leaves out D: rows that are deleted in the source stay in orders"
+	sed -i 's/^row_mode.*/row_mode = keep_latest/; s/^event_types.*/event_types = I, U, D, R/' job.ini
+	src "truncate orders"
+	tick q
+	once
+	expect_letter "the source table was truncated, and row_mode = keep_latest would keep its rows: on_truncate = skip"
+	sed -i 's/^event_types.*/event_types = I, U/' job.ini
+	orders 4 5
+	src "delete from orders where id = 4"
+	tick q
+	once
+	expect_rows 5
+}
+
 case_keep_all() {
 	latest_pair row_mode=keep_all
 	src "insert into orders select i, '2026-01-01', 'n' from generate_series(1, 5) i;
