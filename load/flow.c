@@ -16,7 +16,7 @@ int flow_bury(struct pass *p, int64_t event, size_t lane, const char *partition,
 	p->event = event;
 	if (e->code != ERR_DATA || !p->keep)
 		return e->code;
-	if ((int64_t)p->dead.n >= p->max_dead) {
+	if (dead_is_full(&p->dead, event, p->max_dead)) {
 		snprintf(why, sizeof why, "%s", e->msg);
 		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than"
 			" max_errors = %lld", why, (long long)p->max_dead);
@@ -216,6 +216,11 @@ struct stagings *flow_stagings(const struct pass *p)
 	return p->stagings ? p->stagings : p->job->dests.stagings;
 }
 
+bool flow_reads_lane(const struct pass *p, size_t lane)
+{
+	return p->job->loads[lane] || p->keep;
+}
+
 struct stream *flow_add_staged(struct pass *p, struct place *k, const struct part_want *want,
 	uint64_t id, size_t kind, const char *columns)
 {
@@ -229,7 +234,7 @@ struct stream *flow_add_staged(struct pass *p, struct place *k, const struct par
 	stage_add_columns(&list);
 	struct stream *stream = sink_add(p->sink, k->number, want->start_s, id, lane, want->name,
 		buf_cstr(&table), buf_cstr(&list));
-	sink_stage(stream, staging_part(g, want->start_s, lane, want->name), kind);
+	sink_stage(stream, (int32_t)staging_part(g, want->start_s, lane, want->name), kind);
 	buf_free(&table);
 	buf_free(&list);
 	return stream;

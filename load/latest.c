@@ -11,7 +11,8 @@ struct goner {                          /* a row that is to go */
 	int64_t start_s;
 	struct span key[ACTION_KEY_MAX];
 	size_t n;
-	bool nowhere;                   /* its value picks no partition: it was never written */
+	bool nowhere;                   /* its value picks no partition, */
+	struct err why;                 /* since */
 };
 
 static int drop_stages(struct pass *p, struct err *e)
@@ -80,7 +81,8 @@ static int find_key(struct pass *p, struct way *w, const struct route *route,
 	return action_values(shape, at, *n, values, key, e);
 }
 
-/* data: the row that is to go; its other columns do not matter. */
+/* data: the row that is to go; its other columns do not matter. That a delete's picks no partition is
+ * no error. */
 static int read_goner(struct pass *p, struct way *w, const struct event *ev, struct span data,
 	enum format format, struct goner *g, struct err *e)
 {
@@ -96,7 +98,10 @@ static int read_goner(struct pass *p, struct way *w, const struct event *ev, str
 		return e->code;
 	if (row_period(&w->old_dates, &g->event, format, part, &g->start_s, e) < 0) {
 		g->nowhere = e->code == ERR_DATA;
-		return e->code;
+		if (!g->nowhere || !span_is(ev->op, "D"))
+			return e->code;
+		g->why = *e;
+		*e = (struct err){ 0 };
 	}
 	return find_key(p, w, w->old, &g->event, shape, values, g->key, &g->n, e);
 }
@@ -117,13 +122,6 @@ static struct stream *open_goners(struct pass *p, const struct way *w, int64_t s
 	return stream;
 }
 
-/* Is the lane's part of the event read? A lane that has the batch already reads it again where it
- * may find bad events: what another lane has of these must be left out, too. */
-static bool reads_lane(const struct pass *p, size_t lane)
-{
-	return p->job->loads[lane] || p->keep;
-}
-
 /* *stream: where it was put, also if it was not. */
 static int put_goner(struct pass *p, struct way *w, const struct goner *g, enum format format,
 	struct stream **stream, struct err *e)
@@ -134,7 +132,7 @@ static int put_goner(struct pass *p, struct way *w, const struct goner *g, enum 
 	*stream = sink_find(p->sink, g->start_s, id);
 	if (!*stream)
 		*stream = open_goners(p, w, g->start_s, id, staging->key);
-	if (p->scan || !reads_lane(p, (*stream)->lane))
+	if (p->scan || !flow_reads_lane(p, (*stream)->lane))
 		return 0;
 	return stream_put(p->sink, *stream, staging->key, format, g->key, &g->event, e);
 }
@@ -148,6 +146,21 @@ static bool is_same_row(const struct goner *g, int64_t start_s, const struct spa
 	return same;
 }
 
+/* The row may be in any partition. */
+static int take_from_anywhere(struct pass *p, struct way *w, const struct goner *g,
+	enum format format, struct err *e)
+{
+	bool reaches;
+
+	if (spread_reaches(p, w->place, &reaches, e) < 0)
+		return e->code;
+	if (!reaches) {
+		*e = g->why;
+		return e->code;
+	}
+	return p->dry ? 0 : spread_put(p, w, &g->event, format, g->key, e);
+}
+
 static int take_delete(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	struct stream **stream, struct err *e)
 {
@@ -155,8 +168,9 @@ static int take_delete(struct pass *p, struct way *w, const struct event *ev, en
 
 	if (p->scan)
 		return 0;
-	if (read_goner(p, w, ev, ev->data, format, &g, e) == 0 &&
-	    put_goner(p, w, &g, format, stream, e) == 0 && !p->scan)
+	if (read_goner(p, w, ev, ev->data, format, &g, e) == 0 && (g.nowhere ?
+	    take_from_anywhere(p, w, &g, format, e) :
+	    put_goner(p, w, &g, format, stream, e)) == 0)
 		p->rows++;
 	return e->code;
 }
@@ -201,11 +215,11 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 	const struct goner *g, const struct upsert *u, struct stream **stream, struct err *e)
 {
 	struct stream *from = NULL;
-	bool comes = *stream && reads_lane(p, (*stream)->lane), goes = false;
+	bool comes = *stream && flow_reads_lane(p, (*stream)->lane), goes = false;
 
 	if (g) {
 		int rc = put_goner(p, w, g, format, &from, e);
-		goes = reads_lane(p, from->lane);
+		goes = flow_reads_lane(p, from->lane);
 		if (*stream)            /* the sink may have forgotten it for the other */
 			*stream = sink_find(p->sink, u->start_s,
 				flow_id(w, u->shape, true));

@@ -67,6 +67,7 @@ struct place {                          /* a dest_table, as far as it is known *
 	int64_t newest, premade_from;
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
 	char *source;                   /* keep_latest: the one source table, or NULL */
+	bool spread_asked, spread_reaches;      /* private to spread.c */
 	struct tally stay;              /* old by their names, and not removed in the last look */
 };
 
@@ -128,6 +129,7 @@ struct staging {                        /* of a destination */
 	 * a row: true until another event comes. pure: no other has come. */
 	bool begun, direct, pure;
 	bool directed;                  /* some have gone there */
+	bool anywhere;                  /* spread_put was called */
 	uint32_t skip;                  /* pure batches until that is tried again */
 	struct shape *key;              /* the key's columns, and what a delete consists of */
 	uint32_t key_id;                /* tells keys apart */
@@ -429,6 +431,9 @@ int flow_bury(struct pass *, int64_t event, size_t lane, const char *partition, 
 int flow_settle(struct pass *, struct err *);
 /* What is staged in the pass. */
 struct stagings *flow_stagings(const struct pass *);
+/* Is the lane's part of a staged event read? A lane that has the batch already reads it again where
+ * it may find bad events: what another lane has of these must be left out, too. */
+bool flow_reads_lane(const struct pass *, size_t lane);
 /* Adds a stream into the place's staging table. kind: of its rows, 0 for deletes. */
 struct stream *flow_add_staged(struct pass *, struct place *, const struct part_want *, uint64_t id,
 	size_t kind, const char *columns);
@@ -451,6 +456,16 @@ bool flow_is_late(struct pass *, const struct dest *, const struct event *, int6
  * of its partition; a lane that has the batch already has stored it. */
 int flow_no_stream(struct pass *, const struct dest *, const struct event *, int64_t start_s,
 	struct err *);
+
+/* ---- spread.c: deletes whose row picks no partition */
+
+/* *yes: they can be taken, since all partitions are children of dest_table. */
+int spread_reaches(struct pass *, struct place *, bool *yes, struct err *);
+/* Stages one in each lane, to go from wherever its key is. key: its values. */
+int spread_put(struct pass *, struct way *, const struct event *, enum format,
+	const struct span *key, struct err *);
+/* After pass_run: what was staged so becomes a delete in each partition of its lane. */
+int spread_run(struct pass *, struct err *);
 
 /* ---- latest.c: events for a table that keeps the latest row of each key */
 

@@ -472,14 +472,16 @@ int merge_run(struct pass *p, struct err *e)
 {
 	struct merge m = { .p = p };
 
-	if (!is_used(p->job->dests.stagings) || check_direct(&m, e) < 0)
+	if (!is_used(p->job->dests.stagings) || check_direct(&m, e) < 0 || spread_run(p, e) < 0)
 		return e->code;
+	p->rows += (int64_t)dead_unique(&p->dead);
 	do
 		merge_round(&m, e);
 	while (!e->code && m.told < p->dead.n);
 	for (const struct merged *one = m.done; one && !e->code; one = one->next)
 		sink_count(p->sink, one->of, one->table, one->stored, one->unstored);
 	forget_counts(&m);
+	p->rows += (int64_t)dead_unique(&p->dead);
 	for (size_t i = 0; i < LANES_MAX; i++) {
 		buf_free(&m.lane[i].sql);
 		free(m.lane[i].rows);

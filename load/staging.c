@@ -228,7 +228,7 @@ void stagings_begin(struct stagings *all)
 
 	for (size_t i = 0; (g = stagings_next(all, &i));) {
 		drop_tables(g);
-		g->used = g->begun = g->direct = g->directed = false;
+		g->used = g->begun = g->direct = g->directed = g->anywhere = false;
 	}
 }
 

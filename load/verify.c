@@ -188,7 +188,8 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 	bool events = loaded->dead.n && !loaded->reader;        /* a reader knows those itself */
 	if (events)
 		batch.event_sql = good_events(loaded);
-	pass_run(&p, e);
+	if (pass_run(&p, e) == 0)
+		spread_run(&p, e);
 	sink_free(p.sink);
 	if (events)
 		queue_batch_free(&batch);

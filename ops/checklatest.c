@@ -1,6 +1,6 @@
 /*
- * --check's part about row_mode, most of it about keep_latest: does the target let rows be replaced by their key,
- * and do the source's triggers tell which row that is? Changes nothing.
+ * --check's part about row_mode, most of it about keep_latest: does the target let rows be replaced
+ * by their key, and do the source's triggers tell which row that is? Changes nothing.
  */
 #include <string.h>
 

@@ -116,6 +116,19 @@ int child_list(struct pq *q, const struct dest *d, const char *only, bool sizes,
 	return e->code;
 }
 
+int child_names(struct pq *q, const struct dest *d, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT c.relname FROM pg_catalog.pg_inherits i"
+		" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "i.inhrelid"
+		" WHERE i.inhparent" PQ_OWN("="));
+	buf_regclass(&sql, d->schema, d->table);
+	pq_query(q, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return e->code;
+}
+
 /* ---- how young its rows can be */
 
 /* The column that dates a child's rows: part_field's, else the first date in the parent's partition

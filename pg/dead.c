@@ -71,6 +71,52 @@ static int by_event(const void *a, const void *b)
 	return (x->event > y->event) - (x->event < y->event);
 }
 
+static int by_event_and_lane(const void *a, const void *b)
+{
+	const struct dead *x = a, *y = b;
+	int order = by_event(a, b);
+
+	return order ? order : (x->lane > y->lane) - (x->lane < y->lane);
+}
+
+size_t dead_unique(struct dead_list *list)
+{
+	size_t n = list->n, kept = 0;
+
+	if (n > 1)
+		qsort(list->at, n, sizeof *list->at, by_event_and_lane);
+	for (size_t i = 0; i < n; i++)
+		if (kept && list->at[kept - 1].event == list->at[i].event)
+			free_letter(&list->at[i]);
+		else
+			list->at[kept++] = list->at[i];
+	list->n = kept;
+	return n - kept;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+bool dead_is_full(const struct dead_list *list, int64_t event, int64_t max)
+{
+	int64_t n = 0;
+
+	if ((int64_t)list->n < max)
+		return false;
+	int64_t *id = mem_alloc((list->n + 1) * sizeof *id);
+	for (size_t i = 0; i < list->n; i++)
+		id[i] = list->at[i].event;
+	qsort(id, list->n, sizeof *id, by_id);
+	for (size_t i = 0; i < list->n; i++)
+		n += (i == 0 || id[i] != id[i - 1]) && id[i] != event;
+	free(id);
+	return n >= max;
+}
+
 /* The lane's event ids, separated by commas; returns their number. */
 static size_t add_ids(struct buf *ids, const struct dead_list *list, size_t lane)
 {

@@ -481,6 +481,7 @@ int stage_drop(struct pq *, struct stage *, struct err *);
 /* Appends what follows the target's columns in the list of a COPY: id, the event's; part, a
  * partition's number; kind, that of the column list, 0 for a delete, which has the key alone. */
 #define STAGE_COLUMNS 3
+#define STAGE_ANYWHERE (-1)             /* as part, of a delete: any partition of the lane */
 void stage_add_columns(struct buf *columns);
 
 struct stage_part {                     /* a partition, and its number in the staging table */
@@ -491,7 +492,10 @@ struct stage_part {                     /* a partition, and its number in the st
 
 struct stage_range { int64_t first, last; };    /* of ev_id */
 
-/* All append statements. The last rows of each partition and key are collected first; many: there
+/* All append statements. First what goes from anywhere is made to go from each of these partitions,
+ * numbers separated by commas. */
+void stage_add_spread(struct buf *sql, const struct stage *, const char *parts);
+/* The last rows of each partition and key are collected first; many: there
  * are many partitions, or ranges. */
 void stage_add_last(struct buf *sql, const struct stage *, bool many);
 /* Appends a query for what there is: part, kind, number of rows. */
@@ -648,6 +652,8 @@ struct child_list {                     /* zeroed before use */
  * it changes. */
 int child_list(struct pq *, const struct dest *, const char *only, bool sizes, struct child_list *,
 	struct err *);
+/* Asks for the names of all. */
+int child_names(struct pq *, const struct dest *, struct err *);
 void child_clear(struct child_list *);          /* frees what is in it, and zeroes it */
 
 struct child_question {
@@ -855,6 +861,11 @@ void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_
 	const struct err *);
 void dead_clear(struct dead_list *);
 void dead_leave(struct dead_list *, size_t lane);       /* drops those of the lane */
+/* Of an event that several lanes refuse, the letter of the one that commits last stays: the lowest.
+ * Sorts the list; returns how many letters were dropped. */
+size_t dead_unique(struct dead_list *);
+/* Has it so many events besides this one? */
+bool dead_is_full(const struct dead_list *, int64_t event, int64_t max);
 /* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
 int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
 	const struct queue_batch *, struct err *);

@@ -190,7 +190,7 @@ int stage_drop(struct pq *dst, struct stage *s, struct err *e)
 	return e->code;
 }
 
-/* ---- the last row of each key */
+/* ---- keys that go from any partition */
 
 static void add_key(struct buf *sql, const struct stage *s, const char *before)
 {
@@ -199,6 +199,20 @@ static void add_key(struct buf *sql, const struct stage *s, const char *before)
 		buf_ident(sql, s->key[i].name);
 	}
 }
+
+void stage_add_spread(struct buf *sql, const struct stage *s, const char *parts)
+{
+	buf_fmt(sql, "INSERT INTO pg_temp.%s (" ID ", " PART ", " KIND, s->name);
+	add_key(sql, s, ", ");
+	buf_str(sql, ") SELECT s." ID ", p.number, 0");
+	add_key(sql, s, ", s.");
+	buf_fmt(sql, " FROM pg_temp.%s s,"
+		" pg_catalog.unnest('{%s}'::pg_catalog.int4[]) p (number) WHERE s."
+		PART PQ_OWN("=") "%d; DELETE FROM pg_temp.%s WHERE " PART PQ_OWN("=") "%d",
+		s->name, parts, STAGE_ANYWHERE, s->name, STAGE_ANYWHERE);
+}
+
+/* ---- the last row of each key */
 
 /* Appends a condition: two tables' keys are equal. */
 static void add_equal(struct buf *sql, const struct stage *s, const char *a, const char *b)

@@ -173,10 +173,10 @@ struct stream *sink_add(struct sink *s, size_t of, int64_t start_s, uint64_t sha
 	return st;
 }
 
-void sink_stage(struct stream *st, size_t part, size_t kind)
+void sink_stage(struct stream *st, int32_t part, size_t kind)
 {
 	st->staged = true;
-	st->part = (int32_t)part;
+	st->part = part;
 	st->kind = (int32_t)kind;
 }
 

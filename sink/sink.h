@@ -113,7 +113,7 @@ struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shap
 	struct span table, const char *target, const char *columns);
 /* The stream, just added, is for a staging table, whose rows are counted by sink_count. part, kind:
  * what its rows say besides. */
-void sink_stage(struct stream *, size_t part, size_t kind);
+void sink_stage(struct stream *, int32_t part, size_t kind);
 /* The destination's staging tables are gone. */
 void sink_unstage(struct sink *, size_t of);
 void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);

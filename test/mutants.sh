@@ -86,7 +86,7 @@ mutants() {
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
 		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
 		a row goes though it cannot come where it moves | load/latest.c | s/stream_take_back(p->sink, from);/;/ | histories 1
-		a lane that has the batch looks for no bad events | load/latest.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
+		a lane that has the batch looks for no bad events | load/flow.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
 		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1
 		--replay writes over newer rows | load/replay.c | s/return e->code ? e->code : merge_run(p, e);/return merge_run(p, e);/; s/if (g->used \&\& g->stage\[0\].columns)/if (0)/ | histories 1
 		keep_all takes deletes | load/pass.c | s/d->row_mode == ROWS_KEEP_ALL && ev->op.p/0/ | histories 1

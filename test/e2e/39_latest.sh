@@ -182,6 +182,65 @@ case_updates_from_no_partition_to_one() {
 	expect_eq "$(dst "select count(*), count(*) filter (where ev_type = 'I:id') from tdispatch.dead_letter")" '3|3'
 }
 
+# anywhere TEMPLATE [KEY=VALUE]...: rows whose day is NULL or no date are refused, so that the target has
+# them as they were before, or not at all; then they are deleted.
+anywhere() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q'); create table orders (id int primary key, day text, note text);
+		create trigger to_queue after insert or update or delete on orders
+			for each row execute function pgq.logutriga('q', 'backup')" >/dev/null
+	case "$1" in
+	*inherits*) dst "create table orders (id int, day date, note text)" ;;
+	*) dst "create table orders (id int not null, day date not null, note text, primary key (id, day)) partition by range (day)" ;;
+	esac
+	config row_mode=keep_latest on_error=dead_letter "part_template=$1" "${@:2}"
+	install
+	src "insert into orders select i, date '2026-01-01' + i % 5, 'n' from generate_series(1, 40) i"
+	load
+	src "update orders set day = case when id % 2 = 0 then null else 'soon' end where id <= 20;
+		insert into orders values (50, null, 'n'), (51, '2026-01-09', 'n');
+		update orders set day = null where id = 51"
+	tick q
+	once --verify
+	expect_eq "$(dst "select count(*) from orders")" 41
+	expect_eq "$(letters | wc -l)" 22
+	src "delete from orders where id <= 10 or id > 30; insert into orders values (7, '2026-01-08', 'again'), (8, null, 'x'), (9, null, 'x');
+		delete from orders where id = 9; insert into orders values (10, '2026-01-03', 'b');
+		update orders set day = null where id = 10; delete from orders where id = 10; insert into orders values (10, '2026-02-01', 'c')"
+	tick q
+	once --verify
+	expect_eq "$(letters | wc -l)" 25
+	expect_eq "$(dst "select id, day from orders where id <= 10 or id > 30 order by id")" $'7|2026-01-08\n10|2026-02-01'
+	src "delete from orders where id <= 20"
+	load --verify
+	expect_eq "$(letters | wc -l)" 25
+}
+
+case_deletes_that_pick_no_partition() {
+	local lanes template
+	for lanes in 1 3; do
+		for template in "$ATTACH" "$PARTITION_OF" "$INHERITS"; do
+			anywhere "$template" lanes=$lanes
+		done
+	done
+}
+
+# Tables of their own are not searched: the delete is a bad event.
+case_deletes_that_pick_no_table() {
+	bad_events "part_template=create table _DEST_TABLE (id int primary key, day date, note text)"
+	dst "drop table orders"
+	src "insert into orders values (1, '2026-01-01', 'n')"
+	tick q
+	once
+	src "update orders set day = null; delete from orders"
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	once
+	expect_eq "$(letters | wc -l)" 2
+	expect_letter 'column day is NULL: it picks no partition'
+	expect_eq "$(dst "select id from orders_2026_01_01")" 1
+}
+
 case_columns_that_only_the_target_has() {
 	new_pair "$CASE"
 	source_table orders "id int primary key, day date, note text"
@@ -491,6 +550,25 @@ case_bad_events() {
 case_bad_events_with_lanes() {
 	bad_events lanes=2
 	bad_histories
+}
+
+# The key itself is refused, in both halves of a move: one letter, in one lane or in two.
+case_bad_keys_of_moves() {
+	local lanes
+	for lanes in 1 2 3; do
+		bad_events lanes=$lanes
+		some_history
+		load
+		src "select count(pgq.insert_event('q', 'U:id', 'id=' || i || 'x&day=2026-01-0' || i % 3 + 1 || '&note=n', 'public.orders',
+			'id=' || i || 'x&day=2026-01-0' || (i + j) % 3 + 1 || '&note=n', null, null)) from generate_series(1, 20) i, generate_series(0, 2) j" >/dev/null
+		event D:id 'id=1x&day&note=n'
+		tick q
+		once --verify --set max_errors=61
+		expect_same
+		expect_eq "$(dst "select count(*), count(distinct ev_id) from tdispatch.dead_letter")" "61|61"
+		expect_exit 1 "$TDISPATCH" --replay job.ini
+		expect_match out '0 of 61 dead letters went in'
+	done
 }
 
 case_bad_events_are_skipped() {

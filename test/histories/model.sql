@@ -141,6 +141,13 @@ begin
 		using r, null::model.truth, model.part(h, r);
 end $$;
 
+-- From whatever partition it is in.
+create function model.unload_anywhere(h model.history, r hstore) returns void language plpgsql as $$
+begin
+	perform model.has_key(h, r);
+	execute format('delete from %s where %s', h.rows, model.key_is(h)) using r, null::model.truth;
+end $$;
+
 -- Into rows, with its partition, or into probe.
 create function model.load(h model.history, e model.truth, probe bool) returns void language plpgsql as $$
 declare
@@ -190,6 +197,10 @@ begin
 	if h.mode <> 'keep_latest' then
 		perform model.load(h, e, true);
 		perform model.load(h, e, false);
+		return;
+	end if;
+	if e.op = 'D' and model.place(h, e.row) is null then
+		perform model.unload_anywhere(h, e.row);
 		return;
 	end if;
 	if h.backup and e.op = 'U' and model.place(h, e.old) <> model.part(h, e.row) then
