@@ -209,17 +209,17 @@ static struct stream *stream_of_upsert(struct pass *p, struct way *w, const stru
 	return stream;
 }
 
-/* Puts the new row, and before it the old one of a move, which goes: both or none. *stream: of the
- * new one, NULL if it goes nowhere. */
+/* Puts the new row, and before it the old one of a move, which goes. If the new one is refused, the
+ * old one stays: merge_run forgets it with all else of dead letters. *stream: of the new one, NULL
+ * if it goes nowhere. */
 static int put_both(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	const struct goner *g, const struct upsert *u, struct stream **stream, struct err *e)
 {
 	struct stream *from = NULL;
-	bool comes = *stream && flow_reads_lane(p, (*stream)->lane), goes = false;
+	bool comes = *stream && flow_reads_lane(p, (*stream)->lane);
 
 	if (g) {
 		int rc = put_goner(p, w, g, format, &from, e);
-		goes = flow_reads_lane(p, from->lane);
 		if (*stream)            /* the sink may have forgotten it for the other */
 			*stream = sink_find(p->sink, u->start_s,
 				flow_id(w, u->shape, true));
@@ -230,9 +230,7 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 	}
 	if (e->code || p->scan || !comes)
 		return e->code;
-	if (stream_put(p->sink, *stream, u->shape, format, u->values, ev, e) < 0 && goes)
-		stream_take_back(p->sink, from);
-	return e->code;
+	return stream_put(p->sink, *stream, u->shape, format, u->values, ev, e);
 }
 
 /* Where the event's row goes: an insert may go straight to its partition while no other event has

@@ -83,7 +83,6 @@ struct sink {
 	struct lane lane[LANES_MAX];
 	struct sink_types types;
 	bool careful;
-	size_t put;                     /* bytes of the row put last */
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
 	struct sink_done *done;         /* by destination */
 	size_t ndone, done_cap;

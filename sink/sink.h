@@ -50,9 +50,6 @@ struct stream {                         /* of one partition and column list */
  * ERR_DATA: the event cannot be decoded, and nothing is added. */
 int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
 	const struct span *values, const struct event *, struct err *);
-/* Removes the row that the last stream_put has added to the stream. No lane_pump may have come in
- * between. */
-void stream_take_back(struct sink *, struct stream *);
 
 /* The same for a row as COPY has it, a line of text with its end or binary. */
 void stream_put_copy(struct sink *, struct stream *, const struct event *, bool binary);

@@ -59,26 +59,6 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 	b->len += n;
 	st->bytes += n;
 	level_set(s, st);
-	s->put = n;
-}
-
-void stream_take_back(struct sink *s, struct stream *st)
-{
-	struct block *b = st->last;
-
-	assert(b && b->nrows && s->put <= b->len);
-	b->nrows--;
-	b->len -= s->put;
-	st->bytes -= s->put;
-	level_set(s, st);
-	if (b->nrows)
-		return;
-	struct block *before = st->first == b ? NULL : st->first;
-	while (before && before->next != b)
-		before = before->next;
-	*(before ? &before->next : &st->first) = NULL;
-	st->last = before;
-	block_drop(&s->pool, b);
 }
 
 /* Drops a block from room() in which no row was completed. */

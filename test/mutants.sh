@@ -85,7 +85,9 @@ mutants() {
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
 		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
-		a row goes though it cannot come where it moves | load/latest.c | s/stream_take_back(p->sink, from);/;/ | histories 1
+		of an event that is left out at once, what goes is merged | load/merge.c | s/^\tadd_dead(&ids, &m->p->dead, m->told);/\tadd_dead(\&ids, \&m->p->dead, m->again ? m->told : m->p->dead.n);/ | histories 1
+		an event that two lanes refuse is two letters | pg/dead.c | s/if (kept && list->at\[kept - 1\].event/if (0 \&\& kept \&\& list->at[kept - 1].event/ | histories 1
+		a delete whose row picks no partition goes nowhere | load/spread.c | s/if (g->stage\[lane\].columns)/if (0)/ | histories 1
 		a lane that has the batch looks for no bad events | load/flow.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
 		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1
 		--replay writes over newer rows | load/replay.c | s/return e->code ? e->code : merge_run(p, e);/return merge_run(p, e);/; s/if (g->used \&\& g->stage\[0\].columns)/if (0)/ | histories 1

@@ -15,8 +15,10 @@ KEYS = {             # of the key's columns
     "uuid": ["00000000-0000-0000-0000-00000000000%d" % n for n in range(5)],
     "date": DAYS[:5],
     "numeric": ["1", "1.00", "2.5", "-0.1", "2.50"],
+    "loose": ["1", "2", "3", "4", "120"],
     "timestamptz": ["2026-03-29 01:30:00+00", "2026-03-29 03:30:00+02", "2026-03-29 02:30:00.5+00", "1999-12-31 23:59:59.999999+00"],
 }
+LOOSE = ("text", "int8", ["abc", "99999999999999999999"])       # at the source, in the target, which refuses these
 # Values that are equal, and written in another way.
 EQUAL = {"1": "1.00", "2.5": "2.50", "-0.1": "-0.100", "2026-03-29 01:30:00+00": "2026-03-29 03:30:00+02"}
 # name: type at the source, type in the target, good values, bad ones. Constraints are added to some.
@@ -142,14 +144,14 @@ class History:
 
     def source_type(self, column):
         if column in self.keys:
-            return self.keys[column]
+            return LOOSE[0] if self.keys[column] == "loose" else self.keys[column]
         if column == "p":
             return PART_TYPES[self.part_type][0]
         return ALONE[column] if column in ALONE else COLUMNS[column][0]
 
     def target_type(self, column):
         if column in self.keys:
-            return self.keys[column]
+            return LOOSE[1] if self.keys[column] == "loose" else self.keys[column]
         return PART_TYPES[self.part_type][1] if column == "p" else "int4" if column == "late" else COLUMNS[column][1]
 
     def key_columns(self):
@@ -303,7 +305,8 @@ class History:
         """A value of the source's column, NULL at times; a bad one as often as the history is poisoned."""
         pick = self.chance.choice
         if column in self.keys:
-            return pick(KEYS[self.keys[column]])
+            bad = self.keys[column] == "loose" and self.maybe(self.poison)
+            return pick(LOOSE[2] if bad else KEYS[self.keys[column]])
         if column == "p":
             bad = BAD_DAYS if self.part_type == "text" and not self.part_in_key else BAD_DAYS[:1]
             if not self.part_in_key and self.maybe(self.p_bad):
@@ -406,7 +409,7 @@ class History:
     def lose(self):
         """The target loses rows, behind the program's back."""
         key = self.name_of("id")
-        gone = f"{key} = {quoted(self.value('id'))}::{self.keys['id']}"
+        gone = f"{key} = {quoted(self.chance.choice(KEYS[self.keys['id']]))}::{self.target_type('id')}"
         return (f"delete from {self.target} where {gone}; delete from {self.rows} where {gone};"
                 f" update model.history set current = false where name = '{self.name}'")
 

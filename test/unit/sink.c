@@ -468,28 +468,6 @@ static void test_undecodable(void)
 	finish(&p);
 }
 
-/* Rows that are put and taken back, in blocks that others are in and alone. */
-static void test_take_back(void)
-{
-	struct pass_over p = { .lanes = 1, .tables = 1, .rows = 3000, .note = 1000 };
-	struct err e = { 0 };
-
-	prepare(&p, 1, NULL);
-	sink_begin(p.sink, false);
-	put(&p, 0, &e);
-	stream_take_back(p.sink, stream_of(&p, 0));
-	check_int("idle", sink_idle(p.sink), true);
-	for (size_t i = 0; i < p.rows; i++) {
-		put(&p, i, &e);
-		put(&p, i, &e);
-		stream_take_back(p.sink, stream_of(&p, 0));
-	}
-	while (!sink_idle(p.sink))
-		pump_all(&p, SINK_EMPTY, &e);
-	check_str("the others are there, in order", e.code ? e.msg : disorder(&p), "");
-	finish(&p);
-}
-
 int main(void)
 {
 	memset(filler, 'x', sizeof filler);
@@ -505,7 +483,6 @@ int main(void)
 	test_free();
 	test_swallow();
 	test_undecodable();
-	test_take_back();
 	check_int("types were looked for", looked > 0, true);
 	return unit_end();
 }
