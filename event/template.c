@@ -104,8 +104,8 @@ static int check_name(struct expansion *x, struct span name)
 	if (name.n <= NAME_BYTES_MAX)
 		return 0;
 	return err_set(x->err, x->words->value.n ? ERR_DATA : ERR_CONF, "part_template: the name"
-		" %.*s would have %zu bytes, the server takes %d", name.n < 200 ? (int)name.n : 200, name.p, name.n,
-		NAME_BYTES_MAX);
+		" %.*s would have %zu bytes, the server takes %d", name.n < 200 ? (int)name.n : 200,
+		name.p, name.n, NAME_BYTES_MAX);
 }
 
 static int add_identifier(struct expansion *x, struct span name)

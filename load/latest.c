@@ -81,8 +81,8 @@ static int find_key(struct pass *p, struct way *w, const struct route *route,
 	return action_values(shape, at, *n, values, key, e);
 }
 
-/* data: the row that is to go; its other columns do not matter. That a delete's picks no partition is
- * no error. */
+/* data: the row that is to go; its other columns do not matter. It is no error if that of a delete
+ * picks no partition. */
 static int read_goner(struct pass *p, struct way *w, const struct event *ev, struct span data,
 	enum format format, struct goner *g, struct err *e)
 {

@@ -303,7 +303,9 @@ int txn_commit(struct job *, const struct queue_batch *, const struct sink *, st
 
 /* ---- places.c: creating missing partitions */
 
-void places_open(struct job *);                 /* allocates what is not allocated yet */
+/* Called before a batch: allocates what is not allocated yet, and forgets which values of lists
+ * were refused. */
+void places_open(struct job *);
 /* The same for rows as COPY has them: no table's types are looked at. */
 void places_open_rows(struct job *);
 void places_forget(struct dests *);             /* drops all rows and what is known of the target */
@@ -320,8 +322,7 @@ int places_ready(struct job *, struct way *, struct err *);
  * template needs, so the partition is looked up, but not created. */
 int places_want(struct place *, const struct part_want *, int64_t event, struct err *);
 bool places_wants(const struct place *);        /* is a partition requested, and not created? */
-/* By a list, ERR_DATA: the value's partition cannot be, which was found out since the last
- * commit. */
+/* By a list, ERR_DATA: the value's partition cannot be, as was found out in this batch. */
 int places_refuses(const struct place *, int64_t start_s, struct err *);
 /* Was such a value found since the last call? Rows may wait for its partition, and the error that
  * was returned is about it. */

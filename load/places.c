@@ -445,8 +445,10 @@ void places_open(struct job *j)
 	struct dests *ds = &j->dests;
 
 	dests_open(ds, j->conf, &j->style);
-	for (size_t i = 0; i < ds->nplace; i++)
+	for (size_t i = 0; i < ds->nplace; i++) {
 		open_parts(ds->place[i]);
+		forget_refused(ds->place[i]->parts);
+	}
 	if (!ds->sink)
 		ds->sink = sink_new(&(struct sink_types){
 			ds, look_at_types, kinds_of, make_stage, kinds_of_stage });
@@ -497,6 +499,7 @@ static void forget(struct place *at)
 	struct parts *k = at->parts;
 
 	drop_wanted(k, 0, k->nwant);
+	forget_refused(k);
 	k->inside = 0;
 	k->fails_inside = false;
 	known_clear(&at->known);

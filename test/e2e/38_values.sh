@@ -160,6 +160,20 @@ case_list_taken_names_in_lanes() {
 	taken lanes=3
 }
 
+# A process that waits for somebody to mend it looks again.
+case_list_taken_name_is_given_back() {
+	list_pair exception_sleep=0.2
+	dst "create table orders_log (id int)"
+	src "insert into orders values (1, 'log', 'n'), (2, 'EE', 'n')"
+	tick q
+	start job.ini
+	within 20 grep -q 'table orders_log is no child of orders' bg.err
+	dst "drop table orders_log"
+	within 20 dst_gives 2 "select count(*) from orders"
+	kill $PID
+	expect_end 0 10
+}
+
 # What the template calls a constraint may be another value's partition.
 case_list_taken_by_a_constraint() {
 	local template="create table _DEST_TABLE (constraint _DEST_TABLE_pkey primary key (id)) inherits (_PARENT)" n

@@ -106,6 +106,23 @@ case_does_not_depend_on_what_was_there() {
 	expect_same
 }
 
+# Wherever the events stand in the queue's table; and those of one key cost the target one row.
+case_the_last_event_by_id_counts() {
+	latest_pair
+	src "insert into orders select i, '2026-01-01', '0' from generate_series(1, 50) i"
+	src "do \$\$ begin for i in 1..9 loop update orders set note = i, day = date '2026-01-01' + i % 2; end loop; end \$\$;
+		delete from orders where id > 40"
+	src "create table events as select * from pgq.event_1; delete from pgq.event_1;
+		insert into pgq.event_1 select * from events order by ev_id desc"
+	load
+	expect_match err "events=510 rows=40 "
+	expect_eq "$(dst "select note, day, count(*) from orders group by 1, 2")" "9|2026-01-02|40"
+	src "insert into orders select i, '2026-01-02', 'a' from generate_series(41, 50) i; update orders set note = 'z' where id > 40; delete from orders where id > 45"
+	src "truncate events; insert into events select * from pgq.event_1 where ev_id > (select last_value - 25 from pgq.event_1_id_seq);
+		delete from pgq.event_1 where ev_id in (select ev_id from events); insert into pgq.event_1 select * from events order by random()"
+	load
+}
+
 case_without_partitions() {
 	new_pair "$CASE"
 	source_table orders "id int primary key, day date, note text"
@@ -424,6 +441,22 @@ case_truncates_that_a_filter_leaves_out() {
 	expect_rows 5
 }
 
+case_truncates_with_keep_all() {
+	bad_events row_mode=keep_all
+	src "create trigger truncated after truncate on orders for each statement execute function pgq.logutriga('q')"
+	orders 1 3
+	src "truncate orders"
+	tick q
+	once
+	expect_letter "the source table was truncated, and row_mode = keep_all would keep its rows: on_truncate = skip"
+	src "truncate orders"
+	tick q
+	once --set on_truncate=skip
+	expect_match err "1 truncate event skipped"
+	expect_eq "$(letters | wc -l)" 1
+	expect_rows 3
+}
+
 case_keep_all() {
 	latest_pair row_mode=keep_all
 	src "insert into orders select i, '2026-01-01', 'n' from generate_series(1, 5) i;
@@ -688,6 +721,26 @@ case_rights() {
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	load
 	more_history
+	load
+}
+
+# Tables of another: INSERT does not suffice.
+case_rights_to_replace() {
+	latest_pair part_template=
+	dst "create table orders_2026_01_01 partition of orders for values from ('2026-01-01') to ('2026-01-02')"
+	sql postgres <<<"drop role if exists latest_writer; create role latest_writer login"
+	install --grant latest_writer
+	dst "revoke select, delete on orders, orders_2026_01_01 from latest_writer"
+	sed -i "s/^src_db.*/& user=latest_writer/; s/^dst_db.*/& user=latest_writer/" job.ini
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'GRANT SELECT ON (public\.)?orders_2026_01_01'
+	expect_match out 'GRANT DELETE ON (public\.)?orders_2026_01_01'
+	src "insert into orders values (1, '2026-01-01', 'n'); update orders set note = 'u'"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'permission denied for table orders'
+	dst "grant select, delete on orders, orders_2026_01_01 to latest_writer"
+	expect_exit 0 "$TDISPATCH" --check job.ini
 	load
 }
 
