@@ -113,13 +113,13 @@ case_the_last_event_by_id_counts() {
 	src "do \$\$ begin for i in 1..9 loop update orders set note = i, day = date '2026-01-01' + i % 2; end loop; end \$\$;
 		delete from orders where id > 40"
 	src "create table events as select * from pgq.event_1; delete from pgq.event_1;
-		insert into pgq.event_1 select * from events order by ev_id desc"
+		insert into pgq.event_1_0 select * from events order by ev_id desc"
 	load
 	expect_match err "events=510 rows=40 "
 	expect_eq "$(dst "select note, day, count(*) from orders group by 1, 2")" "9|2026-01-02|40"
 	src "insert into orders select i, '2026-01-02', 'a' from generate_series(41, 50) i; update orders set note = 'z' where id > 40; delete from orders where id > 45"
 	src "truncate events; insert into events select * from pgq.event_1 where ev_id > (select last_value - 25 from pgq.event_1_id_seq);
-		delete from pgq.event_1 where ev_id in (select ev_id from events); insert into pgq.event_1 select * from events order by random()"
+		delete from pgq.event_1 where ev_id in (select ev_id from events); insert into pgq.event_1_0 select * from events order by random()"
 	load
 }
 
