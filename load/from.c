@@ -98,6 +98,25 @@ static int begin_reading(struct from *f, struct err *e)
 	return e->code;
 }
 
+/* A table that was rewritten since it was looked at has its rows at other places, and may lack them
+ * under an older snapshot. Then it is only read, from its beginning, under one that is younger. */
+static int check_file(struct from *f, struct resume_verdict *v, struct err *e)
+{
+	struct slice_table *t = &f->source.table[f->at];
+	int64_t oid, filenode;
+
+	if (f->source.key || slice_lock(f->job->src, t, &oid, &filenode, e) < 0 ||
+	    (oid == t->oid && filenode == t->filenode))
+		return e->code;
+	if (oid != t->oid || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
+		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
+			" under a new snapshot", t->name, oid != t->oid ? "replaced" :
+			"rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)");
+	t->filenode = filenode;
+	*v = resume_judge(f->job->conf, &f->marks, t, false);
+	return v->kind == RESUME_LOST ? err_set(e, ERR_POSITION, "%s", v->words) : 0;
+}
+
 /* ---- a slice */
 
 struct slice {
@@ -197,7 +216,7 @@ static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, st
 	*done = v->kind == RESUME_DONE;
 	if (*done)
 		return pq_query(j->dst[0], "ROLLBACK", e);
-	if (begin_lanes(f, v, e) < 0 || begin_reading(f, e) < 0)
+	if (begin_lanes(f, v, e) < 0 || begin_reading(f, e) < 0 || check_file(f, v, e) < 0)
 		return e->code;
 	s->lines.query = (struct slice_query){
 		.source = &f->source, .table = &f->source.table[f->at],

@@ -162,8 +162,8 @@ static int choose_format(struct lines *l, struct pass *p, const struct span *val
 		!dated;
 
 	l->reader.binary = false;
-	if (text || slice_lock(l->src, l->query.table, e) < 0)
-		return e->code;
+	if (text)
+		return 0;
 	int64_t *source = mem_alloc((s->ncolumn + 1) * sizeof *source);
 	free(l->type);
 	l->type = mem_alloc((shape->n + 1) * sizeof *l->type);

@@ -730,8 +730,9 @@ struct slice_query {
 
 /* Finds where a slice of about that many bytes ends; malloc'ed, NULL on error. */
 char *slice_end(struct pq *src, const struct slice_query *, int64_t bytes, struct err *);
-/* Locks the table against changes of its columns, until the transaction ends. */
-int slice_lock(struct pq *src, const struct slice_table *, struct err *);
+/* Locks the table against changes, until the transaction ends. oid, filenode: as they are now. */
+int slice_lock(struct pq *src, const struct slice_table *, int64_t *oid, int64_t *filenode,
+	struct err *);
 /* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
  * such column. */
 int slice_types(struct pq *, int64_t table, const struct span *column, size_t n, int64_t *type,

@@ -67,11 +67,21 @@ static void find_ahead(const struct conf *c, const struct marks *m, const struct
 	}
 }
 
+/* Is a part of it copied? */
+static bool is_begun(const struct marks *m, const struct slice_table *t)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->at[i].oid == t->oid && *m->at[i].upto)
+			return true;
+	return false;
+}
+
 static void judge_known(const struct conf *c, const struct marks *m, const struct slice_table *t,
 	bool by_key, struct resume_verdict *v)
 {
 	const struct mark *first = find(m, t, 0);
 	bool key = *first->upto == '=', end = strcmp(first->upto, SLICE_END) == 0;
+	bool begun = is_begun(m, t);
 
 	v->source = first->source;
 	v->from = first->upto;
@@ -80,10 +90,10 @@ static void judge_known(const struct conf *c, const struct marks *m, const struc
 	v->kind = end ? RESUME_DONE : RESUME_LOAD;
 	if (end)
 		return;
-	if (v->rewritten)
+	if (begun && v->rewritten)
 		lose(v, t, "was rewritten since a part of it was copied (VACUUM FULL, CLUSTER,"
 			" TRUNCATE or ALTER TABLE): its rows are at other places");
-	else if (first->where != resume_where(c) || (*first->upto && key != by_key))
+	else if ((begun && first->where != resume_where(c)) || (*first->upto && key != by_key))
 		lose(v, t, "was copied in a part with another from_where or from_key: put that"
 			" back to go on");
 	else

@@ -218,13 +218,24 @@ void slice_free(struct slice_source *s)
 
 /* ---- types */
 
-int slice_lock(struct pq *src, const struct slice_table *t, struct err *e)
+/* Functions look at what is there now, whatever the snapshot sees. */
+int slice_lock(struct pq *src, const struct slice_table *t, int64_t *oid, int64_t *filenode,
+	struct err *e)
 {
-	struct buf sql = { 0 };
+	struct buf sql = { 0 }, name = { 0 };
 
-	buf_fmt(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE", t->sql);
+	buf_literal(&name, span_of(t->sql));
+	buf_fmt(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE; SELECT"
+		" %s::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8, coalesce("
+		"pg_catalog.pg_relation_filenode(%s::pg_catalog.regclass), 0::pg_catalog.oid)"
+		"::pg_catalog.int8", t->sql, buf_cstr(&name), name.p);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
+	buf_free(&name);
+	if (rc == 0) {
+		*oid = pq_int(src, 0, 0, 0);
+		*filenode = pq_int(src, 0, 1, 0);
+	}
 	return rc;
 }
 

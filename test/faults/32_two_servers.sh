@@ -1,5 +1,6 @@
 # Source and target on servers of their own: one of them goes away in the middle of a batch.
 . "$(dirname "$0")/../cases.sh"
+. "$TOP/test/from.sh"
 
 # A second cluster; ON_SOURCE and ON_TARGET say where psql finds each database.
 second_cluster() {
@@ -72,6 +73,40 @@ case_source_fast() {
 
 case_source_immediate() {
 	restart source immediate
+}
+
+# restart_copy SIDE MODE: that server alone, twice, in the middle of the copy of a table.
+restart_copy() {
+	second_cluster "$1"
+	gated_pair "src_db=$(place $ON_SOURCE) dbname=${CASE}_src" "dst_db=$(place $ON_TARGET) dbname=${CASE}_dst"
+	at_gate --from orders job.ini
+	cluster_ctl restart -m "$2"
+	gate
+	within 60 at_the_gate
+	cluster_ctl restart -m "$2"
+	gate all
+	expect_end 0 60
+	expect_rows 1500
+	same_content
+}
+
+case_copy_target_fast() {
+	restart_copy target fast
+}
+
+case_copy_target_immediate() {
+	restart_copy target immediate
+}
+
+# The snapshot goes with the source.
+case_copy_source_fast() {
+	restart_copy source fast
+	expect_match bg.err 'the snapshot is lost, the copy goes on under a new one'
+}
+
+case_copy_source_immediate() {
+	restart_copy source immediate
+	expect_match bg.err 'the snapshot is lost, the copy goes on under a new one'
 }
 
 # A target that does not wait for its disk loses its last commits in a crash: the queue has
