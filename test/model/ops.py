@@ -7,6 +7,7 @@ import psycopg2
 
 import rest
 import rows
+from copying import Copying
 from world import PARENTS, WITHOUT
 
 
@@ -16,6 +17,7 @@ class Ops:
         "kill": 5, "freeze": 1.5, "reload": 1, "restart_source": 0.6, "restart_target": 0.6, "cut_backend": 3, "fault": 3, "no_fault": 2,
         "rewind": 1, "replay": 1, "look": 1, "unregister": 0.5, "rotate": 2, "drop_partition": 1.5, "detach": 1,
         "rename_partition": 1, "add_column": 1, "drop_column": 0.4, "widen": 0.6, "reconfigure": 2, "half": 3, "make_backup": 1, "set_back": 1, "fall_behind": 1, "anew": 0.4,
+        "copy": 4, "copy_cut": 2, "copy_and_kill": 5, "rewrite": 0.4,
     }
 
     def __init__(self, world, runs):
@@ -125,7 +127,7 @@ class Ops:
         run.frozen = not run.frozen
 
     def reload(self):
-        daemons = [run for run in self.runs.live if "--once" not in run.args]
+        daemons = [run for run in self.runs.live if not {"--once", "--from"} & set(run.args)]
         for run in daemons:
             run.send(signal.SIGHUP)
         return bool(daemons)
@@ -147,6 +149,33 @@ class Ops:
         self.runs.finish("--unregister")
         if self.chance.random() < 0.5:
             self.runs.finish("--rewind")
+
+    # ---- a table that is copied
+
+    def copying(self):
+        """The table at hand, or a new one. A process of the one before may still run."""
+        if not self.world.copying and not self.runs.full():
+            self.world.copying = Copying(self.world, self.runs)
+        return self.world.copying
+
+    def copy(self, proxied=False):
+        if not self.copying() or self.runs.full():
+            return False
+        self.world.copying.copy(proxied).wait(self.chance.choice([0.1, 1, 10]))
+
+    def copy_cut(self):
+        return self.copy(proxied=True)
+
+    def copy_and_kill(self):
+        if not self.copying() or self.runs.full():
+            return False
+        for _ in range(self.chance.randint(1, 3)):
+            run = self.world.copying.copy()
+            run.wait(2 ** self.chance.uniform(-6, 0.5))
+            run.end()
+
+    def rewrite(self):
+        return bool(self.world.copying) and self.world.copying.rewrite()
 
     # ---- what servers and networks do
 
@@ -295,6 +324,7 @@ class Ops:
         world.source.rename(world.backup_name, world.src)
         world.lossy()
         world.backup = False
+        world.copying = None
         world.is_set_back()
         world.extra = world.source.value(world.src, """select count(*)::int from pg_attribute
             where attrelid = 'feed'::regclass and attname ~ '^x[0-9]+$' and not attisdropped""")

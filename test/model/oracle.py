@@ -31,7 +31,7 @@ def copies(world):
 def letters(world):
     """id -> [message], also of those that were put aside."""
     found = collections.defaultdict(list)
-    for data, message in world.dst_sql("select ev_data, message from tdispatch.dead_letter union all"
+    for data, message in world.dst_sql("select ev_data, message from tdispatch.dead_letter where consumer = 'job' union all"
                                        " select ev_data, message from letters_put_aside"):
         found[int(re.match(r"id=(\d+)", data).group(1))].append(message)
     return found

@@ -39,7 +39,7 @@ def add_columns(world):
 
 def put_letters_aside(world):
     """Letters of events whose numbers come again."""
-    world.dst_sql("""with old as (delete from tdispatch.dead_letter returning ev_data, message)
+    world.dst_sql("""with old as (delete from tdispatch.dead_letter where consumer = 'job' returning ev_data, message)
         insert into letters_put_aside select * from old""")
 
 
@@ -124,4 +124,7 @@ def come_to_rest(world, runs):
 def check(world, runs):
     come_to_rest(world, runs)
     oracle.Oracle(world).judge()
+    if world.copying:
+        world.copying.judge()
+        world.copying = None
     world.note("all is well")

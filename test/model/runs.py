@@ -28,6 +28,9 @@ TOLD = {
     "dead letters": r"(\d+) events? went to tdispatch\.dead_letter",
     "dead letters replayed": r"(\d+) of \d+ dead letters went in",
     "another process in the way": r"another process loads",
+    "slices of a table": r"DEBUG .* slice \S+ to \S+: rows=",
+    "snapshots lost": r"the snapshot is lost",
+    "rewritten tables told": r"was rewritten",
     "errors": r" ERROR ",
 }
 
@@ -35,7 +38,7 @@ TOLD = {
 class Run:
     """One process; its output goes to a file."""
 
-    def __init__(self, world, args):
+    def __init__(self, world, config, args):
         self.args = [str(arg) for arg in args]
         self.path = world.folder / f"run.{world.counts.get('processes', 0)}"
         self.frozen = False
@@ -43,7 +46,7 @@ class Run:
         program = DEV if world.chance.random() < 0.3 else STATIC
         with open(self.path, "w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
-                [program, *self.args, str(world.folder / "job.ini")],
+                [program, *self.args, str(config)],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=ENVIRONMENT)
 
     @property
@@ -99,15 +102,21 @@ class Runs:
         world, chance = self.world, self.world.chance
         lanes = world.conf["lanes"] if chance.random() < 0.8 else chance.choice([1, 2, 3, 5])
         args = ["--set", f"lanes={lanes}", "--set", f"batch_min_events={chance.choice(world.least)}"]
-        if proxied:
-            args += ["--set", f"src_db={world.source.conninfo(world.src, chance.random() < 0.7)}"]
-            args += ["--set", f"dst_db={world.target.conninfo(world.dst, True)}"]
-        return args
+        return args + (self.through_proxies() if proxied else [])
+
+    def through_proxies(self):
+        world = self.world
+        return ["--set", f"src_db={world.source.conninfo(world.src, world.chance.random() < 0.7)}",
+                "--set", f"dst_db={world.target.conninfo(world.dst, True)}"]
 
     def start(self, *args, proxied=False):
+        return self.start_with(self.world.folder / "job.ini", [*args, *self.arguments(proxied)])
+
+    def start_with(self, config, args, proxied=False):
+        args += self.through_proxies() if proxied else []
         if any(not other.frozen for other in self.live):
             self.world.count("processes beside another")
-        run = Run(self.world, [*args, *self.arguments(proxied)])
+        run = Run(self.world, config, args)
         self.live.append(run)
         self.world.note("run", run.path.name, *run.args)
         return run

@@ -35,19 +35,21 @@ HELPERS = """
     create table fault (lane text, chance float8, how text);
 """
 # Fails or delays the commit of a position: of lane 0, of another one, or of any.
-FAULT = """
+FAULT = r"""
     create function fault() returns trigger language plpgsql as $$
-    declare f record;
+    declare f record; lane text = case when tg_table_name = 'slice' then coalesce(nullif(to_jsonb(new)->>'lane', '0'), '')
+        else regexp_replace(to_jsonb(new)->>'subconsumer_id', '^(lane \d+).*', '\1') end;
     begin
         select * into f from public.fault;
-        if not found or random() > f.chance or (f.lane = 'first' and new.subconsumer_id <> '')
-            or (f.lane = 'other' and new.subconsumer_id not like 'lane %') then
+        if not found or random() > f.chance or (f.lane = 'first' and lane <> '') or (f.lane = 'other' and lane !~ '^(lane )?\d+$') then
             return new;
         end if;
         if f.how = 'slow' then perform pg_sleep(random() * 0.2); return new; end if;
         raise exception using errcode = '53100', message = 'refused by the model test';
     end $$;
     create constraint trigger fault after insert or update on pgq_ext.completed_tick deferrable initially deferred
+        for each row execute function public.fault();
+    create constraint trigger fault after insert or update on tdispatch.slice deferrable initially deferred
         for each row execute function public.fault();
 """
 
@@ -75,6 +77,7 @@ class World:
         self.target_loses = self.source_loses = False   # its last commits, when it is restarted
         self.unregistered = False       # once: a backup may be of that moment
         self.again_ok = Counter()       # by id: so often --reset may bring it once more
+        self.copying = None             # a table that --from copies, or none at the moment
         self.counts = {}
         self.invent()
         self.create()
