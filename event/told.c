@@ -137,11 +137,16 @@ static ssize_t put_bytes(char *out, const char *p, size_t n)
 	return BINARY_WORD + (ssize_t)n;
 }
 
+/* Writes up to eight bytes behind the length, for which there is room: a copy of so many as are
+ * wanted takes longer. */
 static ssize_t put_low_bytes(char *out, int64_t n, size_t bytes)
 {
-	uint64_t be = htobe64((uint64_t)n);
+	uint32_t length = htobe32((uint32_t)bytes);
+	uint64_t be = htobe64((uint64_t)n << 8 * (sizeof be - bytes));
 
-	return put_bytes(out, (const char *)&be + sizeof be - bytes, bytes);
+	memcpy(out, &length, sizeof length);
+	memcpy(out + BINARY_WORD, &be, sizeof be);
+	return BINARY_WORD + (ssize_t)bytes;
 }
 
 size_t told_binary_number(char *out, int64_t n, size_t bytes)

@@ -269,10 +269,11 @@ static int read_moved(struct pass *p, struct way *w, const struct event *ev, enu
 static int take_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	bool staged, struct stream **stream, struct err *e)
 {
-	struct upsert u = { .staged = staged };
+	struct upsert u;
 	struct goner g;
 	bool moved = false, late;
 
+	u.staged = staged;
 	if (read_upsert(p, w, ev, format, &u, e) < 0)
 		return e->code;
 	if (ev->old.p && span_is(ev->op, "U") && !p->scan &&
