@@ -235,6 +235,8 @@ struct stream *flow_add_staged(struct pass *p, struct place *k, const struct par
 	struct stream *stream = sink_add(p->sink, k->number, want->start_s, id, lane, want->name,
 		buf_cstr(&table), buf_cstr(&list));
 	sink_stage(stream, (int32_t)staging_part(g, want->start_s, lane, want->name), kind);
+	if (!p->dry)
+		sink_join(stream);
 	buf_free(&table);
 	buf_free(&list);
 	return stream;

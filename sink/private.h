@@ -51,6 +51,7 @@ struct sink_part {
 struct shared_list {
 	struct hash_link link;
 	size_t users;
+	struct stream *joined;          /* those that staged ones join, one for each lane */
 	char text[];
 };
 

@@ -28,7 +28,7 @@ static uint64_t key_of(int64_t start_s, uint64_t number)
 
 static bool is_in_use(const struct sink *s, const struct stream *st)
 {
-	return st->first || s->lane[st->lane].current == st;
+	return st->first || st->joined || s->lane[st->lane].current == st;
 }
 
 /* Frees the list with its last stream. */
@@ -48,8 +48,22 @@ static void leave_part(struct sink *s, struct sink_part *part)
 	free(part);
 }
 
+/* No stream that another has joined is dropped before that. */
+static void leave_joined(struct stream *st)
+{
+	struct stream **at = &st->columns->joined;
+
+	if (st->into)
+		st->into->joined--;
+	while (*at && *at != st)
+		at = &(*at)->other;
+	if (*at)
+		*at = st->other;
+}
+
 static void drop_stream(struct sink *s, struct stream *st)
 {
+	leave_joined(st);
 	hash_remove(&s->streams, &st->link);
 	leave_part(s, st->whole);
 	leave_columns(s, st->columns);
@@ -73,12 +87,15 @@ static void sweep(struct sink *s)
 
 	collect(s);
 	forget_ended(s);
+	for (size_t i = s->nstream; i-- > 0;)   /* those that came later have joined */
+		if (!is_in_use(s, s->stream[i])) {
+			drop_stream(s, s->stream[i]);
+			s->stream[i] = NULL;
+		}
 	for (size_t i = 0; i < s->nstream; i++) {
 		struct stream *st = s->stream[i];
-		if (!is_in_use(s, st)) {
-			drop_stream(s, st);
+		if (!st)
 			continue;
-		}
 		if (st->settled == s->turn && st->looked != s->turn && !st->staged)
 			lane_ended(s, st);
 		s->stream[kept++] = st;
@@ -110,6 +127,7 @@ static struct shared_list *share_columns(struct sink *s, uint64_t shape, const c
 	if (!list) {
 		list = mem_alloc(sizeof *list + strlen(text) + 1);
 		list->users = 0;
+		list->joined = NULL;
 		memcpy(list->text, text, strlen(text) + 1);
 		hash_add(&s->lists, &list->link, shape);
 	}
@@ -178,6 +196,21 @@ void sink_stage(struct stream *st, int32_t part, size_t kind)
 	st->staged = true;
 	st->part = part;
 	st->kind = (int32_t)kind;
+}
+
+void sink_join(struct stream *st)
+{
+	struct stream *to = st->columns->joined;
+
+	while (to && to->lane != st->lane)
+		to = to->other;
+	if (to) {
+		st->into = to;
+		to->joined++;
+		return;
+	}
+	st->other = st->columns->joined;
+	st->columns->joined = st;
 }
 
 void sink_unstage(struct sink *s, size_t of)

@@ -42,6 +42,9 @@ struct stream {                         /* of one partition and column list */
 	struct stream *next;            /* and of those whose types are to be looked up */
 	struct sink_part *whole;        /* its partition */
 	uint64_t probed;                /* last turn with a COPY without rows that succeeded */
+	struct stream *into;            /* its rows wait there, but in a careful pass; or NULL */
+	size_t joined;                  /* streams whose rows wait here, */
+	struct stream *other;           /* and the next of those that others of the shape join */
 	char *target;                   /* the table as COPY names it */
 	struct shared_list *columns;    /* as COPY lists them */
 };
@@ -111,6 +114,9 @@ struct stream *sink_add(struct sink *, size_t of, int64_t start_s, uint64_t shap
 /* The stream, just added, is for a staging table, whose rows are counted by sink_count. part, kind:
  * what its rows say besides. */
 void sink_stage(struct stream *, int32_t part, size_t kind);
+/* From now on its rows wait with those of the shape's other partitions in the lane, so that one
+ * COPY takes them; not with sink_swallow. A careful pass has a COPY for each. */
+void sink_join(struct stream *);
 /* The destination's staging tables are gone. */
 void sink_unstage(struct sink *, size_t of);
 void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);

@@ -17,6 +17,15 @@ static bool is_current(const struct sink *s, const struct stream *st)
 	return s->lane[st->lane].current == st;
 }
 
+/* Where its rows wait. */
+static struct stream *queue_of(const struct sink *s, struct stream *st)
+{
+	if (!st->into || s->careful)
+		return st;
+	st->whole->wrote = s->turn;
+	return st->into;
+}
+
 /* How large a block the stream gets. Where rows wait in many streams, most have few of them. In a
  * careful pass each block is a COPY, so they grow sooner. */
 static enum block_size size_for(const struct sink *s, const struct stream *st, bool more)
@@ -121,7 +130,8 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 {
 	size_t most = text_room(shape, values, ev) + (st->staged ? STAGED_ROOM : 0);
 	size_t own = shape->n - shape->nword;
-	struct block *b = room(s, st, most, false);
+	struct stream *to = queue_of(s, st);
+	struct block *b = room(s, to, most, false);
 	char *start = b->data + b->len, *out = start;
 
 	for (size_t i = 0; i < own; i++) {
@@ -132,7 +142,7 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 		else
 			memcpy(out, "\\N", 2);
 		if (n < 0) {
-			give_up(s, st, b);
+			give_up(s, to, b);
 			return format_refuse(format, ev->data, values[i], bad, &shape->target[i],
 				e);
 		}
@@ -145,8 +155,8 @@ static int put_text(struct sink *s, struct stream *st, const struct shape *shape
 	out[-1] = '\n';
 	size_t n = (size_t)(out - start);
 	assert(n <= most);
-	st->text_left -= st->text_left < n ? st->text_left : n;
-	append(s, st, b, n, ev->id);
+	to->text_left -= to->text_left < n ? to->text_left : n;
+	append(s, to, b, n, ev->id);
 	return 0;
 }
 
@@ -161,13 +171,14 @@ static bool put_binary(struct sink *s, struct stream *st, const struct shape *sh
 		most += binary_room(values[i]);
 	for (size_t i = 0; i < shape->nword; i++)
 		most += BINARY_WORD + told_room(ev, shape->word[i].told);
-	struct block *b = room(s, st, most, true);
+	struct stream *to = queue_of(s, st);
+	struct block *b = room(s, to, most, true);
 	char *start = b->data + b->len, *out = start + binary_begin_row(start, shape->n + more);
 	for (size_t i = 0; i < shape->n; i++) {
-		ssize_t n = i < own ? binary_put(out, st->kinds[i], format, values[i]) :
-			told_binary(out, st->kinds[i], ev, shape->word[i - own].told);
+		ssize_t n = i < own ? binary_put(out, to->kinds[i], format, values[i]) :
+			told_binary(out, to->kinds[i], ev, shape->word[i - own].told);
 		if (n < 0) {
-			give_up(s, st, b);
+			give_up(s, to, b);
 			return false;
 		}
 		out += n;
@@ -175,7 +186,7 @@ static bool put_binary(struct sink *s, struct stream *st, const struct shape *sh
 	if (st->staged)
 		out += put_binary_numbers(out, st, ev);
 	assert((size_t)(out - start) <= most);
-	append(s, st, b, (size_t)(out - start), ev->id);
+	append(s, to, b, (size_t)(out - start), ev->id);
 	return true;
 }
 
@@ -207,11 +218,13 @@ static bool takes_binary(struct sink *s, struct stream *st, const struct shape *
 int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enum format format,
 	const struct span *values, const struct event *ev, struct err *e)
 {
-	if (takes_binary(s, st, shape)) {
+	struct stream *to = queue_of(s, st);
+
+	if (takes_binary(s, to, shape)) {
 		if (put_binary(s, st, shape, format, values, ev))
 			return 0;
-		st->text_left = st->text_run;
-		st->text_run *= 2;
+		to->text_left = to->text_run;
+		to->text_run *= 2;
 	}
 	return put_text(s, st, shape, format, values, ev, e);
 }
@@ -226,7 +239,8 @@ struct span stream_copied(const struct stream *st)
 void stream_put_copy(struct sink *s, struct stream *st, const struct event *ev, bool binary)
 {
 	struct span row = ev->data;
-	struct block *b = room(s, st, row.n + (st->staged ? STAGED_ROOM : 0), binary);
+	struct stream *to = queue_of(s, st);
+	struct block *b = room(s, to, row.n + (st->staged ? STAGED_ROOM : 0), binary);
 	char *start = b->data + b->len, *out = start + row.n;
 
 	assert(!st->staged || !binary);
@@ -236,7 +250,7 @@ void stream_put_copy(struct sink *s, struct stream *st, const struct event *ev, 
 		out += put_numbers(out, st, ev);
 		out[-1] = '\n';
 	}
-	append(s, st, b, (size_t)(out - start), ev->id);
+	append(s, to, b, (size_t)(out - start), ev->id);
 }
 
 /* ---- the chain of blocks */

@@ -283,6 +283,33 @@ static void test_fullest(void)
 	finish(&p);
 }
 
+/* Rows for one staging table wait together, but in a careful pass, where each COPY is of one
+ * partition. */
+static void test_join(void)
+{
+	struct pass_over p = { .lanes = 2, .tables = 4, .rows = 40 };
+	struct err e = { 0 };
+
+	prepare(&p, 1, NULL);
+	for (size_t i = 0; i < p.tables; i++) {
+		sink_stage(stream_of(&p, i), i, 1);
+		sink_join(stream_of(&p, i));
+	}
+	sink_begin(p.sink, false);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	check_int("one queue for each lane", (int64_t)p.sink->waiting, 2);
+	check_str("the first one's", level_fullest(p.sink, 1)->table, "t1");
+	check_int("its partition is written", sink_wrote(p.sink, 0, 3 * 3600), true);
+	sink_begin(p.sink, true);
+	for (size_t i = 0; i < p.rows; i++)
+		put(&p, i, &e);
+	check_int("each for itself", (int64_t)p.sink->waiting, 4);
+	sink_forget(p.sink);
+	check_int("all are forgotten", (int64_t)p.sink->nstream, 0);
+	finish(&p);
+}
+
 /* ---- memory */
 
 static void test_bound(void)
@@ -474,6 +501,7 @@ int main(void)
 	test_order();
 	test_shapes();
 	test_fullest();
+	test_join();
 	test_bound();
 	test_careful();
 	test_careless();
