@@ -126,7 +126,8 @@ struct staging {                        /* of a destination */
 	const struct place *place;
 	bool used;                      /* in this pass */
 	/* Inserts go straight to the partitions, where a unique key refuses those of keys that have
-	 * a row: true until another event comes. pure: no other has come. */
+	 * a row, or a look at the end finds them: true until another event comes. pure: no other
+	 * has come. */
 	bool begun, direct, pure;
 	bool directed;                  /* some have gone there */
 	bool anywhere;                  /* spread_put was called */

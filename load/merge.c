@@ -14,6 +14,7 @@
 #include "load.h"
 
 #define MANY 4                          /* partitions, from which on an index finds their rows */
+#define WHOLE 4                         /* times the rows that a partition got: worth reading it */
 
 struct group {                          /* rows of one partition and kind */
 	size_t part, kind;              /* kind 0: deletes */
@@ -359,37 +360,57 @@ static int merge_place(struct merge *m, struct err *e)
 
 /* ---- inserts that went straight to their partitions */
 
-/* The partitions must have refused rows of keys that had one. */
-static int check_unique(struct merge *m, size_t lane, bool *yes, struct err *e)
+/* The partitions must have refused rows of keys that had one; else adds queries for keys that they
+ * have twice, as far as that can be seen in a time that the batch is worth. */
+static int check_unique(struct merge *m, size_t lane, struct err *e)
 {
 	const struct job *j = m->p->job;
+	const struct dest *d = m->g->place->dest;
+	const struct shape *key = m->g->key;
 	const struct tally *rows = &sink_done(m->p->sink, m->g->place->number)->rows;
 	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
 	size_t n = 0;
+	bool yes;
 
 	for (size_t i = 0; i < rows->n; i++)
 		if (job_lane_of(j, span_of(rows->at[i].name)) == lane)
 			names[n++] = (struct table_name){ span_of(rows->at[i].name), false };
-	stage_unique(j->dst[lane], m->g->place->dest, names, n, m->g->key->target, m->g->key->n,
-		yes, e);
+	stage_unique(j->dst[lane], d, names, n, key->target, key->n, &yes, e);
+	for (size_t i = 0; i < n && !yes; i++)
+		stage_add_distinct(&m->lane[lane].sql, d, names[i].name, key->target, key->n,
+			WHOLE * tally_find(rows, names[i].name.p)->rows);
 	free(names);
 	return e->code;
 }
 
+static int check_lanes(struct merge *m, bool *yes, struct err *e)
+{
+	const size_t lanes = m->p->job->lanes;
+
+	for (size_t i = 0; i < lanes && !e->code; i++)
+		check_unique(m, i, e);
+	if (e->code || run_lanes(m, e) < 0 || first_error(m, true, e) < 0)
+		return e->code;
+	for (size_t i = 0; i < lanes; i++)
+		for (size_t k = 0; k < m->lane[i].done; k++)
+			*yes = *yes && m->lane[i].rows[k] > 0;
+	return 0;
+}
+
 static int check_direct(struct merge *m, struct err *e)
 {
-	const struct job *j = m->p->job;
 	bool yes = true;
 
-	for (size_t i = 0; (m->g = stagings_next(j->dests.stagings, &i)) && yes && !e->code;) {
-		for (size_t lane = 0; m->g->directed && lane < j->lanes && yes && !e->code; lane++)
-			check_unique(m, lane, &yes, e);
+	for (size_t i = 0; (m->g = stagings_next(m->p->job->dests.stagings, &i)) && yes;) {
+		if (m->g->directed && check_lanes(m, &yes, e) < 0)
+			return e->code;
 		if (yes)
 			continue;
 		m->g->skip = STAGING_NEVER;
 		m->p->mixed = true;
-		err_set(e, ERR_DATA, "partitions of %s have no unique key of the columns %s",
-			m->g->place->dest->dest_table, m->g->key->columns);
+		err_set(e, ERR_DATA, "partitions of %s have no unique key of the columns %s, and"
+			" are large or have some twice", m->g->place->dest->dest_table,
+			m->g->key->columns);
 	}
 	return e->code;
 }
@@ -468,16 +489,26 @@ static bool is_used(const struct stagings *all)
 	return false;
 }
 
+static int merge_all(struct merge *m, struct err *e)
+{
+	struct pass *p = m->p;
+
+	if (check_direct(m, e) < 0 || spread_run(p, e) < 0)
+		return e->code;
+	p->rows += (int64_t)dead_unique(&p->dead);
+	do
+		merge_round(m, e);
+	while (!e->code && m->told < p->dead.n);
+	return e->code;
+}
+
 int merge_run(struct pass *p, struct err *e)
 {
 	struct merge m = { .p = p };
 
-	if (!is_used(p->job->dests.stagings) || check_direct(&m, e) < 0 || spread_run(p, e) < 0)
-		return e->code;
-	p->rows += (int64_t)dead_unique(&p->dead);
-	do
-		merge_round(&m, e);
-	while (!e->code && m.told < p->dead.n);
+	if (!is_used(p->job->dests.stagings))
+		return 0;
+	merge_all(&m, e);
 	for (const struct merged *one = m.done; one && !e->code; one = one->next)
 		sink_count(p->sink, one->of, one->table, one->stored, one->unstored);
 	forget_counts(&m);

@@ -81,9 +81,11 @@ mutants() {
 		the model: rows of a slice are committed before its mark | load/from.c | s/\t\t\tmark_store(/\t\t\tif (pq_query(j->dst[i], "COMMIT; BEGIN", e) == 0)\n\t&/ | model 1
 		the model: a lane that is ahead gets the slice again | pg/resume.c | s/v->loads\[i\] = at \&\& strcmp(at->upto, v->from) == 0;/v->loads[i] = true;/ | model 1
 
-		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", " ID ", "/ | histories 1
-		a row is that of its key's event that came last | pg/stage.c | s/buf_str(sql, ", " ID " DESC, "/buf_str(sql, ", ctid DESC, "/ | histories 1
-		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC;"/KIND ";"/ | histories 1
+		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, PART ", " ID " DESC, "/buf_str(sql, PART ", " ID ", "/ | histories 1
+		a row is that of its key's event that came last | pg/stage.c | s/buf_str(sql, PART ", " ID " DESC, "/buf_str(sql, PART ", ctid DESC, "/ | histories 1
+		a row has the partition of those that it waits with | sink/stream.c | s/put_binary_numbers(out, st, ev)/put_binary_numbers(out, to, ev)/ | histories 1
+		nobody looks whether a month has a key twice | load/merge.c | s/\*yes = \*yes \&\& m->lane/*yes = *yes || m->lane/ | e2e 39_latest:inserts_alone_into_months
+		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC) l"/KIND ") l"/ | histories 1
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
 		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1

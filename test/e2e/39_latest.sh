@@ -527,8 +527,23 @@ case_inserts_alone_into_days() {
 	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 2000) i"
 	load -vv
 	expect_eq "$(stages)" 0
+}
+
+# A month has many: whether a key is there twice is looked at, unless the partition is much larger
+# than the batch.
+case_inserts_alone_into_months() {
 	latest_pair part_method=monthly
 	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 2000) i"
+	load -vv
+	expect_eq "$(stages)" 0
+	dst "insert into orders values (2001, '2026-01-09', 'not in the source')"
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(2001, 4000) i"
+	load -vv
+	expect_match err "inserts are staged as all others are: partitions of orders have no unique key of the columns id"
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(4001, 8000) i"
+	load -vv
+	expect_eq "$(stages)" 0
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(8001, 8010) i"
 	load -vv
 	expect_match err "inserts are staged as all others are: partitions of orders have no unique key of the columns id"
 }
