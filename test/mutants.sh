@@ -83,7 +83,8 @@ mutants() {
 
 		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, PART ", " ID " DESC, "/buf_str(sql, PART ", " ID ", "/ | histories 1
 		a row is that of its key's event that came last | pg/stage.c | s/buf_str(sql, PART ", " ID " DESC, "/buf_str(sql, PART ", ctid DESC, "/ | histories 1
-		a row has the partition of those that it waits with | sink/stream.c | s/put_binary_numbers(out, st, ev)/put_binary_numbers(out, to, ev)/ | histories 1
+		a row has the partition of those that it waits with | sink/stream.c | s/put_binary_numbers(out, st, ev)/put_binary_numbers(out, to, ev)/ | e2e 39_latest:a_large_batch
+		the same of text | sink/stream.c | s/ put_numbers(out, st, ev)/ put_numbers(out, to, ev)/ | histories 1
 		nobody looks whether a month has a key twice | load/merge.c | s/\*yes = \*yes \&\& m->lane/*yes = *yes || m->lane/ | e2e 39_latest:inserts_alone_into_months
 		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC) l"/KIND ") l"/ | histories 1
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1

@@ -521,6 +521,15 @@ case_inserts_alone() {
 	expect_eq "$(dst "select count(*) from orders where note = 'u'")" 1000
 }
 
+# Rows of several partitions wait together, and binary values follow the text.
+case_a_large_batch() {
+	latest_pair
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 10000) i; update orders set note = 'u'"
+	load -vv
+	expect_match err "further rows of this batch go as binary values"
+	expect_eq "$(dst "select count(distinct tableoid), count(*) from orders")" "3|10000"
+}
+
 # A day's partition has one date: a key of id and day is one of id.
 case_inserts_alone_into_days() {
 	latest_pair
