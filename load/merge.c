@@ -14,7 +14,7 @@
 #include "load.h"
 
 #define MANY 4                          /* partitions, from which on an index finds their rows */
-#define WHOLE 4                         /* times the rows that a partition got: worth reading it */
+#define WHOLE 10                        /* times the rows that a partition got: worth reading it */
 
 struct group {                          /* rows of one partition and kind */
 	size_t part, kind;              /* kind 0: deletes */
