@@ -398,6 +398,7 @@ case_latest_bad_moves() {
 }
 
 case_latest_bad_moves_half_committed() {
+	POINTS_MAX=$((400 / STEP + 5))
 	BAD=1 prepare_latest lanes=2 on_error=skip
 	kill_each sendto set_last_tick half_committed
 }
