@@ -3,7 +3,7 @@
 #
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
-#	bench/run.sh WORKLOAD...  some of: batch ticks single-ticks long many wide types one poison
+#	bench/run.sh WORKLOAD...  some of: batch attach indexes ticks single-ticks long many wide types one poison
 #	                          latest section tables json cliffs latency start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
@@ -49,10 +49,22 @@ orders() {
 	COLUMNS_SQL="id int, order_date date, customer_name text, qty int"
 	FIELDS="id, order_date, customer_name, qty"
 	DATA="'id='||i||'&order_date='||(date '2026-03-01' + $1)||'&customer_name=name+of+customer+'||i||'+%c3%96dd&qty='||i%7||'&note=a+column+that+nobody+wants'"
-	TICKS=1 EXTRA= FLOOR=floor TABLE="'public.orders'" JSON= UPDATES=
+	TICKS=1 EXTRA= FLOOR=floor TABLE="'public.orders'" JSON= UPDATES= PARENT= TEMPLATE=$INHERITS
+}
+
+INHERITS="create table _DEST_TABLE () inherits (_PARENT); alter table only _DEST_TABLE add primary key (id);"
+ATTACH="create table _DEST_TABLE (like _PARENT including defaults including constraints); alter table only _DEST_TABLE add primary key (id);"
+
+# attach MORE: partitions of a declarative parent, with more indexes.
+attach() {
+	workload_batch
+	PARENT="partition by range (order_date)"
+	TEMPLATE="$ATTACH ${1:-} alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
 }
 
 workload_batch() { orders "i % 10"; EVENTS=1000000; }
+workload_attach() { attach; }
+workload_indexes() { attach "create index on _DEST_TABLE (customer_name); create index on _DEST_TABLE (qty, order_date);"; }
 workload_ticks() { orders "i % 10"; EVENTS=1000000 TICKS=2000; }
 workload_single-ticks() { workload_ticks; EXTRA="batch_min_events = 0" FLOOR=floor_of_ticks; }
 workload_long() { orders "i % 10"; EVENTS=5000000; }
@@ -125,8 +137,6 @@ fill_queue() {
 	[ -z "$JSON" ] || put_events 1 "$EVENTS" json '{"op":"INSERT","table":["public","orders"],"pkey":["id"]}' "$JSON"
 }
 
-TEMPLATE="create table _DEST_TABLE () inherits (_PARENT); alter table only _DEST_TABLE add primary key (id);"
-
 # job_config SECTION LINE...: a config for the workload, with further lines.
 job_config() {
 	lines "[$1]" "job_name = bench" "src_db = dbname=$SRC" "dst_db = dbname=$DST" "queue_name = q" "dest_table = orders" \
@@ -146,11 +156,12 @@ config() {
 
 # floor.sql and its files, from what tdispatch has loaded.
 make_floor() {
-	local part
+	local part day
 	{
 		say "begin;"
 		dst "select inhrelid::regclass from pg_inherits where inhparent = 'orders'::regclass order by 1" | while read -r part; do
-			say "create table $part () inherits (orders); alter table only $part add primary key (id);"
+			day=${part#orders_}
+			sed "s/_DEST_TABLE/$part/g; s/_PARENT/orders/g; s/_PART_START/'${day//_/-}'/; s/_PART_END/date '${day//_/-}' + 1/" <<<"$TEMPLATE"
 			say "\\copy $part ($FIELDS) from '$PWD/$part.copy'"
 			say "\\copy $part ($FIELDS) to '$PWD/$part.copy'" >&3
 		done
@@ -185,7 +196,7 @@ set_up() {
 	new_pair "bench"
 	rm -f ./*.copy
 	src "set client_min_messages = warning; select pgq.create_queue('q'), pgq.create_queue('json'), pgq.create_queue('updates')" >/dev/null
-	dst "create table orders ($COLUMNS_SQL)"
+	dst "create table orders ($COLUMNS_SQL) $PARENT"
 	config
 	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
 	FIRST_TICK=$(src "select max(tick_id) from pgq.tick where tick_queue = (select queue_id from pgq.queue where queue_name = 'q')")
@@ -379,6 +390,10 @@ goals() {
 		END {
 			goal("batch, one connection, x FLOOR", 1.1, ratio("batch", "one", "floor"))
 			goal("batch, two lanes, x FLOOR", 0.9, ratio("batch", "two", "floor"))
+			goal("attach, one connection, x FLOOR", 0.75, ratio("attach", "one", "floor"))
+			goal("attach, two lanes, x FLOOR", 0.62, ratio("attach", "two", "floor"))
+			goal("attach with two more indexes, x FLOOR", 0.65, ratio("indexes", "one", "floor"))
+			goal("attach with two more indexes, two lanes, x FLOOR", 0.45, ratio("indexes", "two", "floor"))
 			goal("batch, peak RSS of one connection, MB", 12, rss["batch", "one"] / 1024)
 			goal("batch, peak RSS of two lanes, MB", 16, rss["batch", "two"] / 1024)
 			goal("batch, one connection, seconds x the Python consumer", 1 / 8, ratio("batch", "one", "peer"))
@@ -601,10 +616,10 @@ main() {
 	if [ "${1:-}" = quick ]; then
 		quick=1 ROUNDS=1 SCALE=20
 		shift
-		set -- batch ticks many wide types one poison latest section tables json "$@"
+		set -- batch attach indexes ticks many wide types one poison latest section tables json "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch ticks single-ticks long many wide types one poison latest section tables json cliffs latency start
+		set -- batch attach indexes ticks single-ticks long many wide types one poison latest section tables json cliffs latency start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM
