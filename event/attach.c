@@ -6,6 +6,9 @@
  *	alter table [only] _DEST_TABLE add ...
  *	create [unique] index [name] on _DEST_TABLE ...
  *	alter table _PARENT attach partition _DEST_TABLE for values ...
+ *
+ * Where these stand in this order, the table can get its rows before its indexes and before it is
+ * attached.
  */
 #include <string.h>
 #include <strings.h>
@@ -154,35 +157,71 @@ static bool take_index(struct scan *s)
 	return take_rest(s);
 }
 
-/* A statement that is allowed on the new table. */
-static bool take_addition(struct scan *s)
+/* After `add`: a primary or unique key, and nothing else in the statement? */
+static bool is_key(struct scan s)
 {
-	if (take(s, "alter table _DEST_TABLE add") || take(s, "alter table only _DEST_TABLE add"))
-		return take_rest(s);
-	return take_index(s);
+	int depth = 0;
+
+	if (take(&s, "constraint"))
+		next(&s);               /* its name */
+	if (!take(&s, "primary key") && !take(&s, "unique"))
+		return false;
+	for (; s.token.n && !is_mark(&s, ";"); next(&s)) {
+		depth += is_mark(&s, "(") - is_mark(&s, ")");
+		if (depth == 0 && is_mark(&s, ","))
+			return false;
+	}
+	return true;
 }
 
-static bool take_attach(struct scan *s)
+enum statement { OTHER, ADDITION, INDEX, ATTACH };
+
+static enum statement take_statement(struct scan *s)
 {
-	return take(s, "alter table _PARENT attach partition _DEST_TABLE for values") &&
-		take_bounds(s);
+	if (take(s, "alter table _PARENT attach partition _DEST_TABLE for values"))
+		return take_bounds(s) ? ATTACH : OTHER;
+	if (take(s, "alter table _DEST_TABLE add") || take(s, "alter table only _DEST_TABLE add")) {
+		bool key = is_key(*s);
+		return !take_rest(s) ? OTHER : key ? INDEX : ADDITION;
+	}
+	return take_index(s) ? INDEX : OTHER;
 }
 
-bool attach_is_all(struct span template)
+/* Notes that such a statement begins at p. Only indexes may stand before ATTACH and after the first
+ * index, and ATTACH must be last: else nothing can wait. */
+static void note(struct attach_split *split, struct span template, const char *p,
+	enum statement what)
+{
+	size_t at = (size_t)(p - template.p);
+
+	if (split->attach < template.n || (what == ADDITION && split->tail < template.n))
+		split->mixed = true;
+	if (split->tail == template.n && what != ADDITION)
+		split->tail = at;
+	if (what == ATTACH)
+		split->attach = at;
+}
+
+bool attach_is_all(struct span template, struct attach_split *split)
 {
 	struct scan s = { .p = template.p, .end = template.p + template.n };
 	int attached = 0;
 
+	*split = (struct attach_split){ template.n, template.n, false };
 	next(&s);
 	if (!take(&s, "create table _DEST_TABLE ( like _PARENT") || !take_rest(&s))
 		return false;
 	while (s.token.n) {
+		const char *start = s.token.p;
 		if (take(&s, ";"))
 			continue;
-		if (take_attach(&s))
-			attached++;
-		else if (!take_addition(&s))
+		enum statement what = take_statement(&s);
+		if (what == OTHER)
 			return false;
+		attached += what == ATTACH;
+		note(split, template, start, what);
 	}
+	if (split->mixed)
+		*split = (struct attach_split){ template.n, template.n, true };
 	return attached == 1 && !s.unsure;
 }

@@ -286,8 +286,14 @@ int template_expand(struct buf *, struct span text, const struct template_words 
 
 /* ---- attach.c: templates that make a table like the parent and attach it */
 
+struct attach_split {                   /* of a template, in bytes from its beginning */
+	size_t tail;                    /* where the statements begin that make indexes, */
+	size_t attach;                  /* and where ATTACH does: both may follow the rows */
+	bool mixed;                     /* they may not, and both numbers are the length */
+};
+
 /* true: part_template certainly does this and nothing else. */
-bool attach_is_all(struct span template);
+bool attach_is_all(struct span template, struct attach_split *);
 
 /* ---- nesting.c: words of part_template that cannot be quoted where they stand */
 

@@ -203,7 +203,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (merge_run(p, e) < 0)
+	if (places_index(j, e) < 0 || merge_run(p, e) < 0)
 		return e->code;
 	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
@@ -220,6 +220,12 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (p->finishes && p->job->dests.fails_last) {
+		log_debug("new partitions are finished before their rows: %s", e->msg);
+		p->finishes = false;
+		p->careful = e->code == ERR_DATA;
+		return true;
+	}
 	if (p->rekeyed && !p->ordered) {
 		log_debug("events are read by ev_id: %s", e->msg);
 		p->ordered = true;
@@ -302,7 +308,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct job *j = l->job;
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
-		.merge = merge_run,
+		.merge = merge_run, .finishes = !j->dests.fails_last,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();

@@ -68,24 +68,30 @@ static void begin_scan(struct pass *p)
 	job_close_lanes(p->job);
 }
 
-/* Ends the open COPY of lane 0. */
-static int free_lane(struct pass *p, struct err *e)
+/* Ends the open COPYs. */
+static int free_lanes(struct pass *p, struct err *e)
 {
-	int open;
+	int open = 0;
 
-	while ((open = pump_lane(p, 0, SINK_FREE, e)) > 0)
-		if (pq_wait(&p->job->dst[0], 1, -1, e) < 0)
-			return e->code;
+	for (size_t i = 0; i < p->job->lanes && open >= 0; i++)
+		while ((open = pump_lane(p, i, SINK_FREE, e)) > 0)
+			if (pq_wait(&p->job->dst[i], 1, -1, e) < 0)
+				return e->code;
 	return open;
 }
 
-/* Creates the wanted partitions inside our transaction. 0; 1: create them outside; or an error. */
+static bool finishes(const struct pass *p)
+{
+	return p->finishes && !p->careful;
+}
+
+/* Creates the wanted partitions inside our transactions. 0; 1: create them outside; or an error. */
 static int enter(struct pass *p, struct place *k, struct err *e)
 {
-	if (free_lane(p, e) < 0)
+	if (free_lanes(p, e) < 0)
 		return e->code;
 	int64_t event = -1;
-	int rc = places_enter(k, p->job, &event, e);
+	int rc = places_enter(k, p->job, finishes(p), &event, e);
 	if (rc >= 0 || sqlstate_is_lost(e))
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
@@ -123,7 +129,7 @@ static int settle_place(struct pass *p, struct place *k, struct err *e)
 	int rc = 1;
 	int64_t event = -1;
 
-	if (!p->scan && !p->outside && places_may_enter(k, p->job))
+	if (!p->scan && !p->outside && places_may_enter(k, p->job, finishes(p)))
 		rc = enter(p, k, e);
 	if (rc > 0 && places_counts(k))
 		rc = count_new(p, k, &event, e);

@@ -249,7 +249,7 @@ static int load(struct slice *s, struct err *e)
 			return again;
 	} while (again);
 	s->lines.without = &s->pass.dead;
-	if (s->lines.merges && merge_run(&s->pass, e) < 0)
+	if (places_index(s->from->job, e) < 0 || (s->lines.merges && merge_run(&s->pass, e) < 0))
 		return e->code;
 	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)
@@ -278,7 +278,8 @@ static void blame(struct slice *s, struct err *e)
 			" skip leaves it out");
 }
 
-/* As load; a failed pass is repeated once, carefully: then rows have numbers. */
+/* As load; a failed pass is repeated: once with partitions that are finished before their rows, if
+ * that has failed, and once carefully: then rows have numbers. */
 static int load_or_blame(struct slice *s, struct err *e)
 {
 	struct from *f = s->from;
@@ -287,15 +288,16 @@ static int load_or_blame(struct slice *s, struct err *e)
 	int rc;
 
 	while ((rc = load(s, e)) < 0) {
-		bool worth = (e->code == ERR_DATA || e->code == ERR_SHAPE) && !p->careful;
-		if (!worth) {
+		bool careful = (e->code == ERR_DATA || e->code == ERR_SHAPE) && !p->careful;
+		if (!careful && !(p->finishes && f->job->dests.fails_last)) {
 			blame(s, e);
 			return e->code;
 		}
-		log_debug("%s; reading the slice again, row by row", e->msg);
+		log_debug("%s; reading the slice again%s", e->msg, careful ? ", row by row" : "");
 		*e = (struct err){ 0 };
-		p->careful = true;
-		p->keep = c->on_error != ON_ERROR_STOP;
+		p->finishes = false;
+		p->careful |= careful;
+		p->keep = p->careful && c->on_error != ON_ERROR_STOP;
 		p->event = -1;
 		p->fault = (struct sink_fault){ .event = -1 };
 		job_disconnect(f->job);
@@ -352,7 +354,7 @@ static int run_slice(struct from *f, struct err *e)
 		},
 		.pass = {
 			.job = j, .sink = j->dests.sink, .event = -1,
-			.max_dead = j->conf->max_errors,
+			.finishes = !j->dests.fails_last, .max_dead = j->conf->max_errors,
 		},
 	};
 

@@ -108,6 +108,7 @@ struct dests {                          /* zeroed before use */
 	struct source *last;            /* of the last event */
 	struct type_memo types;         /* of events */
 	const struct style *style;      /* of the events */
+	bool fails_last;                /* places_index or places_attach has, since a commit */
 	struct sink *sink;              /* their rows; NULL before places_open */
 	struct stagings *stagings;      /* the same */
 };
@@ -279,29 +280,6 @@ int job_judge(struct job *, struct judge_case *, struct position *, struct verdi
  * partitions; ERR_SHAPE: a dest_table does not exist. */
 int show_partitions(struct job *, struct err *);
 
-/* ---- txn.c: the lanes' data transactions, and their positions */
-
-enum txn_verdict {
-	TXN_IS_IN,                      /* the target has the batch: finish it */
-	TXN_TO_LOAD,                    /* the data transactions are open */
-	TXN_MOVED                       /* the queue is at another tick: get the next batch */
-};
-/* Opens the lanes' transactions and judges their positions. Returns an enum txn_verdict, or
- * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
- * and loads. */
-int txn_begin(struct job *, const struct queue_batch *, struct err *);
-/* On an empty queue: changes the number of lanes to the config's, if all are at its tick. */
-int txn_idle(struct job *, struct err *);
-/* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
- * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
- * transaction. The caller calls queue_batch_free, after an error too. */
-int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
-/* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
- * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
- * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed
- * meanwhile. */
-int txn_commit(struct job *, const struct queue_batch *, const struct sink *, struct err *);
-
 /* ---- places.c: creating missing partitions */
 
 /* Called before a batch: allocates what is not allocated yet, and forgets which values of lists
@@ -333,13 +311,14 @@ bool places_counts(const struct place *);
 /* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do
  * not. */
 int places_look(struct place *, struct job *, int64_t *event, struct err *);
-/* Is it so, and may it be created inside the only lane's transaction? */
-bool places_may_enter(const struct place *, const struct job *);
+/* Is it so, and may it be created inside the transaction of its lane? finishes: places_index will
+ * be called. */
+bool places_may_enter(const struct place *, const struct job *, bool finishes);
 
-/* Creates the requested partitions inside the transaction; no COPY may be open. 0; 1: create them
- * outside instead; or an error, after which the transaction is lost. *event: the one that needs the
- * partition at fault; unchanged if there is none. */
-int places_enter(struct place *, struct job *, int64_t *event, struct err *);
+/* Creates the requested partitions inside the transactions; no COPY may be open. 0; 1: create them
+ * outside instead; or an error, after which the transactions are lost. *event: the one that needs
+ * the partition at fault; unchanged if there is none. */
+int places_enter(struct place *, struct job *, bool finishes, int64_t *event, struct err *);
 /* The same in short transactions on a separate connection. sent: our own transactions may be in the
  * way. 1: they are. ERR_CONFLICT: another process has been creating partitions of the table for
  * some seconds. */
@@ -347,7 +326,36 @@ int places_settle(struct place *, struct job *, bool sent, int64_t *event, struc
 bool places_inside(const struct dests *);       /* was any created inside? */
 /* The transactions are rolled back: what was created inside is missing again. */
 void places_rolled_back(struct dests *);
+/* All rows are sent. In all lanes at the same time, makes the indexes of partitions that were
+ * created inside without them. ERR_DATA: rows are at fault, and nobody knows which: in a pass that
+ * does not finish so, their COPY will tell. Before an error, sets the dests' fails_last. */
+int places_index(struct job *, struct err *);
+/* The same: attaches those of the lane that are not. Called before its commit. */
+int places_attach(struct job *, size_t lane, struct err *);
 void places_committed(struct dests *, struct watch *);  /* reports what was created inside */
+
+/* ---- txn.c: the lanes' data transactions, and their positions */
+
+enum txn_verdict {
+	TXN_IS_IN,                      /* the target has the batch: finish it */
+	TXN_TO_LOAD,                    /* the data transactions are open */
+	TXN_MOVED                       /* the queue is at another tick: get the next batch */
+};
+/* Opens the lanes' transactions and judges their positions. Returns an enum txn_verdict, or
+ * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
+ * and loads. */
+int txn_begin(struct job *, const struct queue_batch *, struct err *);
+/* On an empty queue: changes the number of lanes to the config's, if all are at its tick. */
+int txn_idle(struct job *, struct err *);
+/* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
+ * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
+ * transaction. The caller calls queue_batch_free, after an error too. */
+int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
+/* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
+ * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
+ * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed
+ * meanwhile. */
+int txn_commit(struct job *, const struct queue_batch *, const struct sink *, struct err *);
 
 /* ---- row.c: the row in an event, and its period */
 
@@ -396,6 +404,7 @@ struct pass {
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
 	bool ordered;                   /* reads events by ev_id, whatever event_order is */
+	bool finishes;                  /* unless careful: places_index is called after it */
 	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
 	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */

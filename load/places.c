@@ -3,21 +3,26 @@
  * wait in the sink, the partition is looked up and, if missing, created, many in one call, before
  * any of these rows is sent. There are two ways to create it.
  *
- * Inside: in the transaction that loads, with one lane and a part_template that makes a table like
- * the parent and attaches it (attach.c). One connection is enough, and a rollback leaves nothing
- * behind. Locks until the commit, and whom they block:
- * - ShareUpdateExclusive on the parent blocks no reader and no COPY. ATTACH locks more if there is
- *   a default partition (AccessExclusive) or a foreign key from or to the parent
- *   (ShareRowExclusive): then partitions are created before; part_enter checks. All other locks are
- *   on the new table, which nobody sees. With two lanes, the second to attach would wait for the
- *   first, which commits last.
- * - The advisory lock for creating partitions of the parent is only tried. A process that has it
- *   inside holds it for a batch and waits for no other: the others wait for it before they create
- *   anything. So two processes that need a, b and b, a cannot deadlock. One that waits rolls its
- *   own rows back first, since the holder may wait for a key among them.
+ * Inside: in the transaction of the lane that loads it, with a part_template that makes a table
+ * like the parent and attaches it (attach.c). No other connection is needed, and a rollback leaves
+ * nothing behind. If the parent allows it (part_enter_last), the table gets its rows, then its
+ * indexes, which are built faster so, and is attached last, right before the commit of its lane;
+ * else it is complete before its first row, and there must be one lane: with two, the second to
+ * attach would wait for the first, which commits last. What fails after the rows is rolled back and
+ * done before them, since only a COPY tells which row is at fault.
+ *
+ * Locks until the commit, and whom they block:
+ * - ShareUpdateExclusive on the parent, with several lanes RowExclusive until they attach. Neither
+ *   blocks readers or COPYs. ATTACH locks more if there is a default partition (AccessExclusive) or
+ *   a foreign key from or to the parent (ShareRowExclusive): then partitions are created before;
+ *   part_enter checks. All other locks are on the new table, which nobody sees.
+ * - The advisory lock for creating partitions of the parent is only tried, in lane 0, which commits
+ *   last. A process that has it inside holds it for a batch and waits for no other: the others wait
+ *   for it before they create anything. So two processes that need a, b and b, a cannot deadlock.
+ *   One that waits rolls its own rows back first, since the holder may wait for a key among them.
  * - Names are taken under that lock. If somebody creates the same name by hand, we wait until the
  *   lock timeout; then, as after any error inside, all is rolled back and done before.
- * After a kill at any message, rows and partitions both exist, or neither does.
+ * After a kill at any message, a lane's rows and partitions both exist, or neither do.
  *
  * Before: everything else, in a short transaction on another connection with a lock timeout. Our
  * own rows may hold the lock it waits for (PARTITION OF takes AccessExclusive on the parent, a COPY
@@ -36,12 +41,16 @@
 #define CREATOR_TRIES 4                 /* the same, where another process creates partitions */
 #define DDL_PAUSE_MS 500                /* between two attempts to create a partition */
 #define OWN_LOCK_TIMEOUT_MS 100         /* when the lock in the way is probably our own */
+#define ATTACH_LOCK_TIMEOUT_MS 500      /* after the rows: below deadlock_timeout (1 s) */
+#define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
 #define TOGETHER_MAX 16                 /* in one transaction, as readers may wait for its locks */
 
 struct parts {                          /* of a place */
 	struct part_new *want;          /* those before `inside` are created and not committed */
 	size_t nwant, want_cap, inside;
 	bool attaches;                  /* part_template attaches a new table and does no more */
+	struct attach_split split;      /* of part_template */
+	bool last;                      /* those before `inside` are attached last */
 	bool fails_inside;              /* creating inside was refused */
 	bool alone;                     /* each is created in a transaction of its own */
 	/* By a list: values whose partitions cannot be, because something else has the name. */
@@ -116,11 +125,12 @@ int places_refuses(const struct place *at, int64_t start_s, struct err *e)
 /* ---- wanting them, and what is there */
 
 /* Takes over sql; NULL: the event's values do not suffice to create the partition. */
-static void want(struct parts *k, const struct part_want *w, int64_t event, char *sql)
+static void want(struct parts *k, const struct part_want *w, int64_t event, char *sql,
+	const struct attach_split *split)
 {
 	k->want = mem_grow(k->want, k->nwant, &k->want_cap, sizeof *k->want);
 	k->want[k->nwant++] = (struct part_new){
-		.name = mem_str(w->name.p, w->name.n), .sql = sql,
+		.name = mem_str(w->name.p, w->name.n), .sql = sql, .split = *split,
 		.start_s = w->start_s, .event = event, .old = w->old,
 	};
 }
@@ -128,6 +138,7 @@ static void want(struct parts *k, const struct part_want *w, int64_t event, char
 int places_want(struct place *at, const struct part_want *w, int64_t event, struct err *e)
 {
 	struct parts *k = at->parts;
+	struct attach_split split = k->split;
 	struct buf sql = { 0 };
 
 	if (!at->has_newest || w->start_s > at->newest)
@@ -136,14 +147,14 @@ int places_want(struct place *at, const struct part_want *w, int64_t event, stru
 	if (!w->dest->part_template || known_has(&at->known, w->start_s) ||
 	    is_wanted(k, w->start_s))
 		return 0;
-	if (part_sql(&sql, w, e) < 0) {
+	if (part_sql_split(&sql, w, &split, e) < 0) {
 		buf_free(&sql);
 		if (e->code == ERR_DATA)
-			want(k, w, event, NULL);
+			want(k, w, event, NULL, &split);
 		return e->code;
 	}
 	buf_cstr(&sql);
-	want(k, w, event, sql.p);
+	want(k, w, event, sql.p, &split);
 	return 0;
 }
 
@@ -224,42 +235,98 @@ static bool waits(const struct err *e)
 
 /* ---- inside */
 
-bool places_may_enter(const struct place *at, const struct job *j)
+/* May new partitions be attached after their rows, as far as the config tells? */
+static bool may_be_last(const struct place *at, bool finishes)
+{
+	return finishes && !at->parts->split.mixed && at->dest->row_mode != ROWS_KEEP_LATEST;
+}
+
+bool places_may_enter(const struct place *at, const struct job *j, bool finishes)
 {
 	const struct parts *k = at->parts;
 
-	return is_unsettled(k) && k->attaches && !k->fails_inside && j->lanes == 1;
+	return is_unsettled(k) && k->attaches && !k->fails_inside &&
+		(j->lanes == 1 || may_be_last(at, finishes));
 }
 
-/* Gets the lock for creating partitions; *yes: it is ours. Looks again under it, since another
- * process may have created them in the meantime. */
-static int lock_and_look(struct place *at, struct pq *lane, int64_t *event, bool *yes,
+/* Gets the lock for creating partitions; *yes: it is ours, and they may be created inside. Looks
+ * again under it, since another process may have created them in the meantime. */
+static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t *event, bool *yes,
 	struct err *e)
 {
-	if (part_enter(lane, at->dest, yes, e) < 0 || !*yes)
+	struct parts *k = at->parts;
+
+	k->last = false;
+	if (part_enter(j->dst[0], at->dest, yes, e) < 0 || !*yes ||
+	    look(at, j->dst[0], event, e) < 0 || !is_unsettled(k))
 		return e->code;
-	return look(at, lane, event, e);
+	if (may_be_last(at, finishes) && part_enter_last(j->dst[0], at->dest, j->lanes == 1,
+	    DDL_LOCK_TIMEOUT_MS, &k->last, e) < 0)
+		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
+	*yes = k->last || j->lanes == 1;
+	return e->code;
 }
 
-int places_enter(struct place *at, struct job *j, int64_t *event, struct err *e)
+static int by_lane(const void *a, const void *b)
+{
+	const struct part_new *x = a, *y = b;
+
+	return (x->lane > y->lane) - (x->lane < y->lane);
+}
+
+/* Sets the lanes of those that are to be created, in whose order they are sorted then, and how much
+ * of each is done before its rows. false: a lane does not load, so its transaction is no place for
+ * a partition. */
+static bool assign(struct parts *k, const struct job *j)
+{
+	struct part_new *new = k->want + k->inside;
+	size_t n = k->nwant - k->inside;
+
+	for (size_t i = 0; i < n; i++) {
+		new[i].lane = job_lane_of(j, span_of(new[i].name));
+		if (!j->loads[new[i].lane])
+			return false;
+		if (k->last)
+			new[i].first = k->inside + i < INDEXED_LAST_MAX ? new[i].split.tail :
+				new[i].split.attach;
+	}
+	qsort(new, n, sizeof *new, by_lane);
+	return true;
+}
+
+/* Creates the wanted ones of the lane of the first of them. */
+static int make_in_lane(struct place *at, struct job *j, struct err *e)
 {
 	struct parts *k = at->parts;
-	struct pq *lane = j->dst[0];
-	bool yes = k->inside > 0;
+	struct part_new *new = k->want + k->inside;
+	size_t n = 1, most = k->nwant - k->inside;
 
-	if (look(at, lane, event, e) < 0 || !is_unsettled(k))
-		return e->code;
-	if (!yes && lock_and_look(at, lane, event, &yes, e) < 0)
-		return e->code;
-	if (!yes || !is_unsettled(k))
-		return !yes;
-	size_t n = k->nwant - k->inside;
-	if (part_make_inside(lane, at->dest, k->want + k->inside, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+	while (n < most && new[n].lane == new->lane)
+		n++;
+	if (part_make_inside(j->dst[new->lane], at->dest, new, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
 		return e->code;
 	}
-	for (; k->inside < k->nwant; k->inside++)
-		known_add(&at->known, k->want[k->inside].start_s);
+	for (size_t i = 0; i < n; i++)
+		known_add(&at->known, new[i].start_s);
+	k->inside += n;
+	return 0;
+}
+
+int places_enter(struct place *at, struct job *j, bool finishes, int64_t *event, struct err *e)
+{
+	struct parts *k = at->parts;
+	bool yes = k->inside > 0;
+
+	if (look(at, j->dst[0], event, e) < 0 || !is_unsettled(k))
+		return e->code;
+	if (!yes && lock_and_look(at, j, finishes, event, &yes, e) < 0)
+		return e->code;
+	if (is_unsettled(k) && (!yes || !assign(k, j)))
+		return 1;
+	while (is_unsettled(k))
+		if (make_in_lane(at, j, e) < 0)
+			return e->code;
 	return 0;
 }
 
@@ -281,8 +348,45 @@ static void tell_made(struct parts *k, struct watch *watch)
 	drop_wanted(k, 0, n);
 }
 
+/* Appends what is to follow the rows of the lane's new partitions. */
+static void add_rest(struct buf *sql, const struct dests *ds, size_t lane,
+	void (*add)(struct buf *, const struct part_new *))
+{
+	for (size_t i = 0; i < ds->nplace; i++) {
+		const struct parts *k = ds->place[i]->parts;
+		for (size_t n = 0; n < k->inside; n++)
+			if (k->want[n].lane == lane)
+				add(sql, &k->want[n]);
+	}
+}
+
+int places_index(struct job *j, struct err *e)
+{
+	struct buf sql[LANES_MAX] = { 0 };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		add_rest(&sql[i], &j->dests, i, part_add_indexes);
+	if (part_index(j->dst, sql, j->lanes, e) < 0)
+		j->dests.fails_last = !sqlstate_is_lost(e);
+	for (size_t i = 0; i < j->lanes; i++)
+		buf_free(&sql[i]);
+	return e->code;
+}
+
+int places_attach(struct job *j, size_t lane, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_rest(&sql, &j->dests, lane, part_add_attach);
+	if (sql.len && part_attach(j->dst[lane], buf_cstr(&sql), ATTACH_LOCK_TIMEOUT_MS, e) < 0)
+		j->dests.fails_last = !sqlstate_is_lost(e);
+	buf_free(&sql);
+	return e->code;
+}
+
 void places_committed(struct dests *ds, struct watch *watch)
 {
+	ds->fails_last = false;
 	for (size_t i = 0; i < ds->nplace; i++) {
 		tell_made(ds->place[i]->parts, watch);
 		forget_refused(ds->place[i]->parts);
@@ -293,8 +397,10 @@ void places_rolled_back(struct dests *ds)
 {
 	for (size_t i = 0; i < ds->nplace; i++) {
 		struct parts *k = ds->place[i]->parts;
-		for (size_t n = 0; n < k->nwant; n++)
+		for (size_t n = 0; n < k->nwant; n++) {
 			k->want[n].there = k->want[n].made = false;
+			k->want[n].first = 0;
+		}
 		if (k->inside)
 			known_clear(&ds->place[i]->known);
 		k->inside = 0;
@@ -437,7 +543,8 @@ static void open_parts(struct place *at)
 	if (at->parts)
 		return;
 	at->parts = mem_alloc(sizeof *at->parts);
-	*at->parts = (struct parts){ .attaches = template && attach_is_all(span_of(template)) };
+	*at->parts = (struct parts){ 0 };
+	at->parts->attaches = template && attach_is_all(span_of(template), &at->parts->split);
 }
 
 void places_open(struct job *j)

@@ -278,9 +278,11 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 	const struct sink *sink, struct err *e)
 {
 	size_t n = j->dests.nplace;
+
+	if (places_attach(j, lane, e) < 0)
+		return e->code;
 	struct admit *tables = mem_alloc((n + 1) * sizeof *tables);
 	struct buf first = { 0 };
-
 	for (size_t i = 0; i < n; i++)
 		tables[i] = tables_of_lane(j, lane, j->dests.place[i], sink);
 	for (size_t i = 0; i < n && !e->code; i++)

@@ -93,7 +93,9 @@ static void check_scope(struct findings *found, const char *what, const struct p
 
 static bool needs_another(const struct conf *c, const struct dest *d)
 {
-	bool inside = d->part_template && c->lanes == 1 && attach_is_all(span_of(d->part_template));
+	struct attach_split split;
+	bool inside = d->part_template && c->lanes == 1 &&
+		attach_is_all(span_of(d->part_template), &split);
 
 	return (d->part_template && d->period.method != PERIOD_NONE && !inside) ||
 		d->keep.unit != PERIOD_NONE || d->part_premake > 0 || d->period.zone;

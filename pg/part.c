@@ -32,7 +32,8 @@ static size_t pkey_columns(const struct part_want *want, struct buf *text,
 	return n;
 }
 
-int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
+/* Appends that piece of part_template. */
+static int expand(struct buf *sql, const struct part_want *want, struct span piece, struct err *e)
 {
 	const struct dest *d = want->dest;
 	struct span pkey[PKEY_MAX];
@@ -55,7 +56,7 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 		}
 		words.part_field = dest_part_target(d);
 	}
-	int rc = template_expand(sql, span_of(d->part_template), &words, e);
+	int rc = template_expand(sql, piece, &words, e);
 	buf_free(&text);
 	if (rc == 0)
 		return 0;
@@ -64,6 +65,27 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 	return err_set(e, why.code == ERR_DATA ? ERR_DATA : ERR_SHAPE,
 		"partition %.*s cannot be created by part_template: %.800s",
 		(int)want->name.n, want->name.p, why.msg);
+}
+
+int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
+{
+	return expand(sql, want, span_of(want->dest->part_template), e);
+}
+
+int part_sql_split(struct buf *sql, const struct part_want *want, struct attach_split *split,
+	struct err *e)
+{
+	const char *text = want->dest->part_template;
+	size_t tail = split->tail, attach = split->attach;
+
+	expand(sql, want, (struct span){ text, tail }, e);
+	split->tail = sql->len;
+	if (!e->code)
+		expand(sql, want, (struct span){ text + tail, attach - tail }, e);
+	split->attach = sql->len;
+	if (!e->code)
+		expand(sql, want, span_of(text + attach), e);
+	return e->code;
 }
 
 /* ---- many at a time */
@@ -165,9 +187,10 @@ static int run_templates(struct pq *pq, const struct dest *d, struct part_new *l
 	struct buf sql = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
+		size_t len = list[i].first ? list[i].first : strlen(list[i].sql);
 		list[i].made = !list[i].there;
 		if (list[i].made)
-			buf_fmt(&sql, "%s\n;", list[i].sql);
+			buf_fmt(&sql, "%.*s\n;", (int)len, list[i].sql);
 	}
 	buf_str(&sql, after);
 	add_look(&sql, d, list, n);
@@ -329,6 +352,40 @@ int part_enter(struct pq *lane, const struct dest *d, bool *yes, struct err *e)
 	return e->code;
 }
 
+/* Nobody else may write the partitions' rows, read them in a publication of the parent, or refer to
+ * them, before they are attached; and nothing of the parent's is to act on each row. */
+static const char last_sql[] =
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger r"
+	" WHERE r.tgrelid" PQ_OWN("=") "c.oid"
+	" AND (r.tgtype" PQ_OWN("&") "1::pg_catalog.int2)" PQ_OWN("<>") "0::pg_catalog.int2)"
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a"
+	" WHERE a.attrelid" PQ_OWN("=") "c.oid AND a.attnum" PQ_OWN(">") "0::pg_catalog.int2"
+	" AND a.attidentity" PQ_OWN("<>") "''::pg_catalog.\"char\")"
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication p WHERE p.puballtables)"
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication_rel p"
+	" WHERE p.prrelid" PQ_OWN("=") "c.oid)";
+
+int part_enter_last(struct pq *lane, const struct dest *d, bool alone, int lock_timeout_ms,
+	bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SET LOCAL lock_timeout = %d; LOCK TABLE ONLY ", lock_timeout_ms);
+	buf_qualified(&sql, d->schema, d->table);
+	buf_fmt(&sql, " IN %s MODE; SET LOCAL lock_timeout = %d; SELECT 1",
+		alone ? "SHARE UPDATE EXCLUSIVE" : "ROW EXCLUSIVE", DATA_LOCK_TIMEOUT_MS);
+	buf_str(&sql, inside_sql);
+	buf_regclass(&sql, d->schema, d->table);
+	buf_str(&sql, last_sql);
+	if (pq_server(lane)->version >= 150000)
+		buf_str(&sql, " AND NOT EXISTS (SELECT 1"
+			" FROM pg_catalog.pg_publication_namespace p"
+			" WHERE p.pnnspid" PQ_OWN("=") "c.relnamespace)");
+	*yes = pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0;
+	buf_free(&sql);
+	return e->code;
+}
+
 int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
 	int lock_timeout_ms, struct err *e)
 {
@@ -340,5 +397,45 @@ int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *lis
 	snprintf(after, sizeof after, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
 	if (pq_query(lane, before, e) == 0)
 		run_templates(lane, d, list, n, after, e);
+	return e->code;
+}
+
+/* ---- after the rows */
+
+void part_add_indexes(struct buf *sql, const struct part_new *part)
+{
+	const struct attach_split *split = &part->split;
+
+	if (part->first && part->first < split->attach)
+		buf_fmt(sql, "%.*s\n;", (int)(split->attach - part->first),
+			part->sql + part->first);
+}
+
+void part_add_attach(struct buf *sql, const struct part_new *part)
+{
+	if (part->first)
+		buf_fmt(sql, "%s\n;", part->sql + part->split.attach);
+}
+
+int part_index(struct pq *const *lane, struct buf *sql, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (sql[i].len && pq_send(lane[i], buf_cstr(&sql[i]), e) == 0)
+			pq_flush(lane[i], e);
+	for (size_t i = 0; i < n && !e->code; i++)
+		if (sql[i].len && pq_drain(lane[i], e) < 0)
+			pq_judge(lane[i], SQLSTATE_ROWS, e);
+	return e->code;
+}
+
+int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *e)
+{
+	struct buf text = { 0 };
+
+	buf_fmt(&text, "SET LOCAL lock_timeout = %d; %s SET LOCAL lock_timeout = %d",
+		lock_timeout_ms, sql, DATA_LOCK_TIMEOUT_MS);
+	if (pq_query(lane, buf_cstr(&text), e) < 0)
+		pq_judge(lane, SQLSTATE_ROWS, e);
+	buf_free(&text);
 	return e->code;
 }

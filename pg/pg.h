@@ -592,10 +592,15 @@ struct part_want {
 /* Appends part_template with its words replaced. ERR_DATA: the event lacks what the template
  * needs; ERR_SHAPE: the template cannot be used. */
 int part_sql(struct buf *, const struct part_want *, struct err *);
+/* The same. The split, of the template, becomes that of the SQL; the buf must be empty. */
+int part_sql_split(struct buf *, const struct part_want *, struct attach_split *, struct err *);
 
 struct part_new {                       /* a partition that is wanted */
 	char *name;                     /* without schema */
 	char *sql;                      /* creates it */
+	struct attach_split split;      /* of sql */
+	size_t first;                   /* bytes of sql that run before its rows; 0: all */
+	size_t lane;                    /* the caller's: whose transaction creates it */
 	int64_t start_s, event;         /* the caller's: its period, and the event that needs it */
 	bool there;                     /* it exists */
 	bool made;                      /* by this process, now */
@@ -619,6 +624,20 @@ int part_enter(struct pq *lane, const struct dest *, bool *yes, struct err *);
  * After an error, which blames none of them, the transaction has failed. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, struct err *);
+/* After part_enter: may partitions be attached at the end of their transactions? Locks dest_table,
+ * so that *yes remains so until the lane's transaction ends; alone: it creates them all. They may
+ * unless rows would meet a row trigger, a publication, an identity or a foreign key of
+ * dest_table's. After an error the transaction has failed. */
+int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
+	bool *yes, struct err *);
+/* Append what is to run after the rows of a partition that part_make_inside has begun. */
+void part_add_indexes(struct buf *, const struct part_new *);
+void part_add_attach(struct buf *, const struct part_new *);
+/* Runs part_add_indexes's statements of n lanes, all at the same time. ERR_DATA: rows are at fault,
+ * as in answer to a COPY. */
+int part_index(struct pq *const *lane, struct buf *sql, size_t n, struct err *);
+/* The same for part_add_attach's, of one lane. ERR_TIMEOUT: a lock was in the way. */
+int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
 
 /* ---- child.c: the children of dest_table, and how young their rows can be */
 

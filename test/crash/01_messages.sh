@@ -183,6 +183,44 @@ case_two_lanes() {
 	kill_loads
 }
 
+# Each partition gets its rows, then its indexes, and is attached before the commit of its lane.
+INDEXES_LAST="create table _DEST_TABLE (like _PARENT); create index on _DEST_TABLE (id); create index on _DEST_TABLE (note);
+	alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
+
+case_indexes_last() {
+	prepare "$DECLARATIVE" 1 "part_template=$INDEXES_LAST"
+	kill_loads
+	expect_created_inside
+}
+
+case_indexes_last_two_lanes() {
+	prepare "$DECLARATIVE" 1 "part_template=$INDEXES_LAST" lanes=2
+	kill_loads
+	expect_created_inside
+}
+
+case_indexes_last_two_lanes_at_every_wait() {
+	prepare "$DECLARATIVE" 1 "part_template=$INDEXES_LAST" lanes=2
+	kill_each ppoll
+}
+
+case_indexes_last_two_lanes_half_committed() {
+	prepare "$DECLARATIVE" 1 "part_template=$INDEXES_LAST" lanes=2
+	kill_each sendto set_last_tick half_committed
+	expect_created_inside
+}
+
+# Which of two rows is one too many is unknown to the index that comes last, and found row by row.
+case_indexes_last_of_doubled_rows() {
+	prepare "$DECLARATIVE" 1 on_error=skip lanes=2 \
+		"part_template=${INDEXES_LAST/index on _DEST_TABLE (note)/unique index on _DEST_TABLE (note) where note = \'again\'}"
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'again' from generate_series(1001, 1003) i"
+	want
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'again' from generate_series(1004, 1006) i"
+	tick q
+	kill_each sendto
+}
+
 # Another table's rows in the same batches; its partitions have names of their own.
 prepare_two_tables() {
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH" "$@"

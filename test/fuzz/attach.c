@@ -1,7 +1,8 @@
 /*
  * Fuzzes the recognition of templates that attach and do nothing else. One that is recognized stays
  * so with empty statements behind it, and is none any more with any other statement behind it or
- * before it; the scan sees no byte behind the template.
+ * before it; the scan sees no byte behind the template. A split is at statements: without those of
+ * the middle, which make indexes, the rest is recognized too.
  */
 #include "../../event/attach.c"
 #include "fuzz.h"
@@ -12,17 +13,36 @@ static bool is_all_with(const char *before, struct span text, const char *after)
 
 	buf_fmt(&longer, "%s%.*s%s", before, (int)text.n, text.p, after);
 	struct span copy = fuzz_copy(longer.p, longer.len);
-	bool yes = attach_is_all(copy);
+	struct attach_split split;
+	bool yes = attach_is_all(copy, &split);
 	fuzz_free(copy);
 	buf_free(&longer);
 	return yes;
 }
 
+static void check_split(struct span text, const struct attach_split *split)
+{
+	struct span head = { text.p, split->tail };
+	struct buf rest = { 0 };
+
+	CHECK(split->tail <= split->attach && split->attach <= text.n);
+	if (split->mixed || memchr(text.p, 0, text.n))
+		return;
+	CHECK(strncasecmp(text.p + split->attach, "alter", 5) == 0);
+	CHECK(strncasecmp(text.p + split->tail, "alter", 5) == 0 ||
+		strncasecmp(text.p + split->tail, "create", 6) == 0);
+	buf_add(&rest, text.p + split->attach, text.n - split->attach);
+	CHECK(is_all_with("", head, buf_cstr(&rest)));
+	buf_free(&rest);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span text = fuzz_copy((const char *)data, size);
+	struct attach_split split;
 
-	if (attach_is_all(text)) {
+	if (attach_is_all(text, &split)) {
+		check_split(text, &split);
 		CHECK(!memchr(text.p, 0, text.n) || memmem(text.p, text.n, "--", 2) ||
 			memchr(text.p, '\'', text.n) || memchr(text.p, '"', text.n));
 		CHECK(memmem(text.p, text.n, "_PARENT", 7) && memmem(text.p, text.n, "_DEST_TABLE",

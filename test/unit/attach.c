@@ -92,14 +92,60 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE "alter table _DEST_TABLE add check (note <> 'x);" ATTACH, false },
 };
 
+/* In pieces: before the rows, indexes, and ATTACH. */
+static const struct { const char *head, *tail, *attach; } splits[] = {
+	{ CREATE, "", ATTACH },
+	{ CREATE, "alter table only _DEST_TABLE add primary key (_PKEY);", ATTACH ";" },
+	{ CREATE " ", "alter table _DEST_TABLE add constraint x unique (a, b) with (fillfactor ="
+		" 90) deferrable; create index on _DEST_TABLE (note);\n-- last\n", ATTACH "; --" },
+	{ CREATE "alter table _DEST_TABLE add check (id > 0), add x int;", "create unique index"
+		" _DEST_TABLE_i on _DEST_TABLE (id); alter table _DEST_TABLE add constraint"
+		" _DEST_TABLE_pkey primary key using index _DEST_TABLE_i;", ATTACH },
+	{ CREATE "alter table _DEST_TABLE add primary key (id), add x int;", "", ATTACH },
+	{ CREATE "alter table _DEST_TABLE add primary key (id), alter note set not null;", "create"
+		" index on _DEST_TABLE (note);", ATTACH },
+	{ "create table _DEST_TABLE (like _PARENT including all, primary key (id));", "", ATTACH },
+};
+
+/* Their statements have no such order. */
+static const char *const mixed[] = {
+	CREATE ATTACH "; create index on _DEST_TABLE (note)",
+	CREATE ATTACH "; alter table _DEST_TABLE add primary key (id)",
+	CREATE ATTACH "; alter table _DEST_TABLE add x int",
+	CREATE "create index on _DEST_TABLE (note); alter table _DEST_TABLE add x int;" ATTACH,
+	CREATE "create index on _DEST_TABLE (note); alter table _DEST_TABLE add primary key (id),"
+		" add x int;" ATTACH,
+};
+
+static void check_split(const char *head, const char *tail, const char *attach)
+{
+	struct buf text = { 0 };
+	struct attach_split split;
+
+	buf_fmt(&text, "%s%s%s", head, tail, attach);
+	check_int(buf_cstr(&text), attach_is_all((struct span){ text.p, text.len }, &split), true);
+	check_int(text.p, split.mixed, false);
+	check_int(text.p, (int64_t)split.tail, (int64_t)strlen(head));
+	check_int(text.p, (int64_t)split.attach, (int64_t)(strlen(head) + strlen(tail)));
+	buf_free(&text);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct span text = span_of(cases[i].text);
 		char *copy = unit_exact(text);
-		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }),
+		struct attach_split split;
+		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }, &split),
 			cases[i].wanted);
 		free(copy);
+	}
+	for (size_t i = 0; i < COUNT(splits); i++)
+		check_split(splits[i].head, splits[i].tail, splits[i].attach);
+	for (size_t i = 0; i < COUNT(mixed); i++) {
+		struct attach_split split;
+		check_int(mixed[i], attach_is_all(span_of(mixed[i]), &split), true);
+		check_int(mixed[i], split.mixed && split.tail == strlen(mixed[i]), true);
 	}
 	return unit_end();
 }

@@ -1,0 +1,343 @@
+# Partitions whose indexes are made, and that are attached, after their rows: nothing differs from
+# attaching first, but that it is faster.
+. "$(dirname "$0")/../cases.sh"
+
+TABLE='create table _DEST_TABLE (like _PARENT including defaults including constraints);'
+KEYS='alter table only _DEST_TABLE add constraint _DEST_TABLE_pkey primary key (id); create index on _DEST_TABLE (note);'
+BOUNDS='alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);'
+LAST="$TABLE $KEYS $BOUNDS"
+
+# last_pair [KEY=VALUE]...: and 90 rows for three days.
+last_pair() {
+	orders_pair "part_template=$LAST" "$@"
+	three_days
+}
+
+three_days() {
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' || i from generate_series(1, 90) i"
+	tick q
+}
+
+# In which order the partitions came to be, where it was in the transaction of their rows, and not
+# under a savepoint of it; `order any`: or was so, if these are in one transaction.
+order() {
+	dst "select distinct (select string_agg(what, ' ' order by command) from (values
+			('rows', r.command), ('attach', i.cmin::text::int),
+			('indexes', (select min(x.cmin::text::int) from pg_index x where x.indrelid = c.oid))) made (what, command))
+		from (select tableoid, min(xmin::text) as xmin, min(cmin::text::int) as command from orders group by 1) r
+		join pg_class c on c.oid = r.tableoid and ('${1:-}' = 'any' or c.xmin::text = r.xmin)
+		join pg_inherits i on i.inhrelid = c.oid"
+}
+
+LATE="rows indexes attach"
+EARLY="indexes attach rows"
+
+case_rows_come_first() {
+	last_pair
+	once
+	expect_rows 90
+	expect_eq "$(order)" "$LATE"
+	expect_eq "$(dst "select count(*), bool_and(indisvalid) from pg_index where indrelid in (select inhrelid from pg_inherits where inhparent = 'orders'::regclass)")" "6|t"
+	expect_match err 'partitions_created=3'
+}
+
+case_rows_come_first_in_two_lanes() {
+	last_pair lanes=2
+	once
+	expect_rows 90
+	expect_eq "$(order)" "$LATE"
+	expect_match err 'partitions_created=3'
+	src "insert into orders select i, date '2026-01-03' + i % 3, 'n' || i from generate_series(91, 180) i"
+	tick q
+	once
+	expect_rows 180
+	expect_match err 'partitions_created=2'
+	expect_eq "$(order)" "$LATE"
+}
+
+# Its indexes are made by ATTACH.
+case_indexes_of_the_parent() {
+	orders_pair "part_template=$TABLE $BOUNDS"
+	dst "alter table orders add primary key (id, day); create index on orders (note)"
+	three_days
+	once --verify
+	expect_rows 90
+	expect_eq "$(order)" "rows attach indexes"
+}
+
+case_table_as_the_source() {
+	last_pair
+	once --set queue_name= --set from_table=orders --set lanes=2
+	expect_rows 90
+	expect_eq "$(order)" "$LATE"
+}
+
+# ---- where it would make a difference
+
+# expect_early SQL: after that, on the target, one lane makes partitions as ever, and two lanes before the batch.
+expect_early() {
+	last_pair
+	dst "$1"
+	once
+	expect_rows 90
+	expect_eq "$(order)" "$EARLY"
+	src "insert into orders select i, date '2026-02-01' + i % 3, 'n' || i from generate_series(91, 180) i"
+	tick q
+	once --set lanes=2
+	expect_rows 180
+	expect_eq "$(order)" "$EARLY" "of one lane"
+	expect_eq "$(dst "select count(distinct c.oid) from orders o join pg_class c on c.oid = o.tableoid and c.xmin::text <> o.xmin::text")" 3 "made before the rows"
+}
+
+case_row_trigger_of_the_parent() {
+	expect_early "create function mark() returns trigger language plpgsql as 'begin new.note := ''marked''; return new; end';
+		create trigger mark before insert on orders for each row execute function mark()"
+	expect_eq "$(dst "select count(*) from orders where note = 'marked'")" 180
+}
+
+case_statement_trigger_of_the_parent() {
+	last_pair
+	dst "create function mark() returns trigger language plpgsql as 'begin return null; end';
+		create trigger mark after insert on orders for each statement execute function mark()"
+	once
+	expect_eq "$(order)" "$LATE"
+}
+
+case_publication_of_the_parent() {
+	expect_early "set client_min_messages = error; create publication \"$CASE\" for table orders with (publish_via_partition_root)"
+}
+
+case_publication_of_all_tables() {
+	expect_early "set client_min_messages = error; create publication \"$CASE\" for all tables"
+}
+
+case_publication_of_the_schema() {
+	[ "$(dst "show server_version_num")" -ge 150000 ] || skip "no such publications"
+	expect_early "set client_min_messages = error; create publication \"$CASE\" for tables in schema public"
+}
+
+# It keeps partitions out of the batch's transaction altogether.
+case_foreign_key_of_the_parent() {
+	last_pair on_error=skip
+	dst "create table days (day date primary key); insert into days values ('2026-01-01'), ('2026-01-02');
+		alter table orders add foreign key (day) references days"
+	once
+	expect_match err "30 events skipped"
+	expect_rows 60
+	expect_eq "$(order)" ""
+}
+
+case_order_of_the_statements() {
+	last_pair "part_template=$TABLE $BOUNDS $KEYS"
+	once
+	expect_rows 90
+	expect_eq "$(order)" "attach indexes rows"
+}
+
+case_latest_rows_need_the_key() {
+	last_pair row_mode=keep_latest
+	src "update orders set note = 'new' where id < 31"
+	tick q
+	once
+	expect_rows 90
+	expect_eq "$(dst "select count(*) from orders where note = 'new'")" 30
+	expect_eq "$(order any)" "$EARLY"
+}
+
+case_replay() {
+	last_pair on_error=dead_letter "part_template=$TABLE alter table _DEST_TABLE add check (id <> 31); $KEYS $BOUNDS"
+	once
+	expect_rows 89
+	dst "drop table orders_2026_01_02; delete from orders"
+	expect_exit 0 "$TDISPATCH" --replay job.ini --set "part_template=$LAST"
+	expect_rows 1
+	expect_eq "$(order any)" "$EARLY"
+}
+
+# ---- what fails after the rows is found out row by row
+
+# Two lanes: in the transaction of either.
+case_duplicates() {
+	last_pair on_error=dead_letter
+	event I:id 'id=7&day=2026-01-02&note=again' >/dev/null
+	event I:id 'id=8&day=2026-01-03&note=again' >/dev/null
+	tick q
+	once -v
+	expect_match err 'finished before their rows: .*could not create unique index'
+	expect_match err '2 events went to tdispatch.dead_letter'
+	expect_rows 90
+	expect_eq "$(order any)" "$EARLY"
+	expect_eq "$(dst "select string_agg(ev_data, ' ' order by ev_id) from tdispatch.dead_letter")" \
+		'id=7&day=2026-01-02&note=again id=8&day=2026-01-03&note=again'
+}
+
+case_duplicates_in_two_lanes() {
+	last_pair on_error=skip lanes=2
+	event I:id 'id=7&day=2026-01-02&note=again' >/dev/null
+	event I:id 'id=8&day=2026-01-03&note=again' >/dev/null
+	event I:id 'id=9&day=2026-01-01&note=again' >/dev/null
+	tick q
+	once
+	expect_match err '3 events skipped'
+	expect_rows 90
+}
+
+case_duplicate_stops() {
+	local id
+	last_pair
+	id=$(event I:id 'id=7&day=2026-01-02&note=again')
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "event $id of batch.*partition orders_2026_01_02.*duplicate key"
+	expect_eq "$(partitions)" ""
+	dst "create table later (like orders)"
+	once --set on_error=skip
+	expect_rows 90
+}
+
+case_null_in_the_key() {
+	last_pair on_error=skip
+	event I:day 'day=2026-01-02&note=none' >/dev/null
+	tick q
+	once
+	expect_match err "1 event skipped"
+	expect_rows 90
+}
+
+# The bounds are those of one day, the partition is for a month: ATTACH refuses the rows of other days.
+case_rows_out_of_bounds() {
+	last_pair on_error=skip part_method=monthly \
+		"part_template=$TABLE $KEYS alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to ('2026-01-02');"
+	once
+	expect_match err "60 events skipped"
+	expect_rows 30
+}
+
+# ATTACH makes the parent's index, lane by lane: the one that is refused may be the first to commit, or the last.
+case_duplicates_that_attach_finds() {
+	local month
+	orders_pair on_error=skip lanes=2 "part_template=$TABLE $BOUNDS"
+	dst "alter table orders add primary key (id, day)"
+	for month in 1 2 3 4; do
+		src "insert into orders select $month * 100 + i, date '2026-0$month-01' + i % 2, 'n' from generate_series(1, 30) i"
+		event I:id "id=${month}07&day=2026-0$month-02&note=again" >/dev/null
+		tick q
+		once -v
+		expect_match err 'finished before their rows: .*could not create unique index'
+		expect_match err '1 event skipped'
+		expect_rows $((month * 30))
+	done
+}
+
+case_bounds_that_overlap() {
+	last_pair
+	dst "create table odd partition of orders for values from ('2026-01-02') to ('2026-01-03')"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "partition orders_2026_01_02 cannot be created by part_template.*would overlap"
+	expect_eq "$(partitions)" odd
+	dst "drop table odd"
+	once
+	expect_rows 90
+	expect_eq "$(order)" "$LATE"
+}
+
+case_table_as_the_source_with_duplicates() {
+	orders_pair "part_template=$LAST" on_error=skip
+	src "alter table orders drop constraint orders_pkey"
+	three_days
+	orders 7 9 2026-01-02
+	once --set queue_name= --set from_table=orders
+	expect_match err '1 row skipped'
+	expect_eq "$(dst "select count(*) from orders")" 92
+}
+
+# ---- beside others
+
+# slow_pair [KEY=VALUE]...: rows go in slowly, and no trigger is to blame.
+slow_pair() {
+	last_pair "part_template=$TABLE alter table _DEST_TABLE add check (slowly()); $KEYS $BOUNDS" "$@"
+	dst "create sequence seen; create function slowly() returns bool language plpgsql as
+		\$\$ begin perform nextval('seen'), pg_sleep(0.03); return true; end \$\$;
+		create table orders_2026_01_01 partition of orders for values from ('2026-01-01') to ('2026-01-02');
+		insert into orders values (1000, '2026-01-01', 'old')"
+}
+
+# readers_pass LANES: neither one that has the parent open, nor one that comes meanwhile; and they do not wait.
+readers_pass() {
+	slow_pair "lanes=$1"
+	hold "select count(*) from orders"
+	start --once job.ini
+	within 20 rows_are_coming
+	while kill -0 "$PID" 2>/dev/null; do
+		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '700ms'; begin; select 'rows ' || count(*) from orders; commit") '^rows (1|91|.*)$'
+	done
+	expect_end 0 30
+	expect_rows 91
+	expect_eq "$(order)" "$LATE"
+	expect_no_match bg.err 'deadlock|before the batch|before their rows'
+	end_sleepers
+}
+
+case_readers_pass() {
+	readers_pass 1
+}
+
+case_readers_pass_two_lanes() {
+	readers_pass 2
+}
+
+# Who would change what the parent's rows meet waits for the commit.
+case_trigger_waits() {
+	local lanes
+	slow_pair lanes=2
+	dst "create function mark() returns trigger language plpgsql as 'begin return new; end'"
+	start --once job.ini
+	within 20 rows_are_coming
+	! dst "set lock_timeout = '200ms'; create trigger mark before insert on orders for each row execute function mark()" 2>trouble ||
+		fail "the trigger was made"
+	expect_match trouble 'lock timeout'
+	expect_end 0 30
+	expect_rows 91
+}
+
+# Somebody has the lock that ATTACH needs when all rows are in.
+case_parent_is_locked_at_the_end() {
+	slow_pair lanes=2
+	start --once -v job.ini
+	within 20 rows_are_coming
+	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
+	expect_end 0 60
+	expect_match bg.err 'finished before their rows: .*lock timeout'
+	expect_rows 91
+}
+
+# Each makes the same days, in another order, in long transactions of two lanes.
+case_opposite_order() {
+	local first
+	slow_pair lanes=2
+	src "select pgq.create_queue('r')" >/dev/null
+	install --set consumer_name=other --set queue_name=r
+	src "select count(pgq.insert_event('r', 'I:id', format('id=%s&day=%s&note=n', 1000 + i, date '2026-01-03' - i / 30))) from generate_series(1, 89) i" >/dev/null
+	tick r
+	start --once -v job.ini
+	first=$PID
+	start --once -v job.ini --set consumer_name=other --set queue_name=r --set pidfile=other.pid
+	expect_end 0 60 "$first"
+	expect_end 0 60
+	expect_eq "$(dst "select count(*) from orders")" 180
+	expect_no_match bg.err 'deadlock|ERROR'
+}
+
+case_killed() {
+	slow_pair lanes=2
+	start --once job.ini
+	within 20 rows_are_coming
+	kill -KILL "$PID"
+	expect_end 137 5
+	within 20 dst_gives 0 "select count(*) from pg_stat_activity where datname = current_database() and query like 'COPY%'"
+	expect_eq "$(dst "select string_agg(relname, ' ') from pg_class where relname like 'orders_2%'")" orders_2026_01_01
+	once
+	expect_rows 91
+}
+
+run_cases
