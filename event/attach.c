@@ -1,14 +1,15 @@
 /*
- * Recognizes a part_template that makes a table like its parent, attaches it, and does nothing
- * else: then its locks are known. When in doubt the answer is no. Its statements are
+ * Recognizes a part_template that makes a table like its parent and attaches it, or one that
+ * inherits, and does nothing else: then its locks are known. When in doubt the answer is no. Its
+ * statements are
  *
- *	create table _DEST_TABLE (like _PARENT ...)
+ *	create table _DEST_TABLE (like _PARENT ...), or (...) inherits (_PARENT)
  *	alter table [only] _DEST_TABLE add ...
  *	create [unique] index [name] on _DEST_TABLE ...
+ *	grant ... on [table] _DEST_TABLE to ...
  *	alter table _PARENT attach partition _DEST_TABLE for values ...
  *
- * Where these stand in this order, the table can get its rows before its indexes and before it is
- * attached.
+ * If its indexes and ATTACH stand last, the table can get its rows before them.
  */
 #include <string.h>
 #include <strings.h>
@@ -101,15 +102,16 @@ static bool take_default(struct scan *s)
 	return plain && (!s->token.n || is_mark(s, ",);") || is_token(s, "not", 3));
 }
 
-/* Moves to the end of the statement. false: a word in it may take another lock. */
-static bool take_rest(struct scan *s)
+/* Moves to that word, or to the end of the statement. false: a word before it may take another
+ * lock. */
+static bool take_until(struct scan *s, const char *end)
 {
 	static const char *const others[] = {
 		"references", "foreign", "attach", "detach", "inherit", "inherits", "partition",
 		"concurrently", "rename", "schema", "as", "like", "_PARENT", "_SCHEMA_TABLE",
 	};
 
-	while (s->token.n && *s->token.p != ';') {
+	while (s->token.n && *s->token.p != ';' && !is_token(s, end, strlen(end))) {
 		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 			if (is_token(s, others[i], strlen(others[i])))
 				return false;
@@ -120,6 +122,11 @@ static bool take_rest(struct scan *s)
 			next(s);
 	}
 	return true;
+}
+
+static bool take_rest(struct scan *s)
+{
+	return take_until(s, ";");
 }
 
 /* As take_rest, for a partition's bounds: words, literals, commas and brackets, but no call. */
@@ -174,7 +181,16 @@ static bool is_key(struct scan s)
 	return true;
 }
 
-enum statement { OTHER, ADDITION, INDEX, ATTACH };
+enum statement { OTHER, ADDITION, INDEX, GRANT, ATTACH };
+
+/* Privileges on the table alone, after `grant`. */
+static bool take_grant(struct scan *s)
+{
+	if (!take_until(s, "on") || !take(s, "on"))
+		return false;
+	take(s, "table");
+	return take(s, "_DEST_TABLE to") && take_rest(s);
+}
 
 static enum statement take_statement(struct scan *s)
 {
@@ -184,11 +200,13 @@ static enum statement take_statement(struct scan *s)
 		bool key = is_key(*s);
 		return !take_rest(s) ? OTHER : key ? INDEX : ADDITION;
 	}
+	if (take(s, "grant"))
+		return take_grant(s) ? GRANT : OTHER;
 	return take_index(s) ? INDEX : OTHER;
 }
 
-/* Notes that such a statement begins at p. Only indexes may stand before ATTACH and after the first
- * index, and ATTACH must be last: else nothing can wait. */
+/* Notes that such a statement begins at p. After the first index nothing may be added to the table,
+ * and ATTACH must be last: else nothing can wait. */
 static void note(struct attach_split *split, struct span template, const char *p,
 	enum statement what)
 {
@@ -196,20 +214,29 @@ static void note(struct attach_split *split, struct span template, const char *p
 
 	if (split->attach < template.n || (what == ADDITION && split->tail < template.n))
 		split->mixed = true;
-	if (split->tail == template.n && what != ADDITION)
+	if (split->tail == template.n && (what == INDEX || what == ATTACH))
 		split->tail = at;
 	if (what == ATTACH)
 		split->attach = at;
 }
 
-bool attach_is_all(struct span template, struct attach_split *split)
+/* The first statement. *inherits: it says so, else the table is like its parent. */
+static bool take_table(struct scan *s, bool *inherits)
+{
+	if (take(s, "create table _DEST_TABLE ( like _PARENT"))
+		return take_rest(s);
+	*inherits = true;
+	return take(s, "create table _DEST_TABLE (") && take_until(s, "inherits") &&
+		take(s, "inherits ( _PARENT )") && take_rest(s);
+}
+
+static bool take_all(struct span template, struct attach_split *split)
 {
 	struct scan s = { .p = template.p, .end = template.p + template.n };
 	int attached = 0;
 
-	*split = (struct attach_split){ template.n, template.n, false };
 	next(&s);
-	if (!take(&s, "create table _DEST_TABLE ( like _PARENT") || !take_rest(&s))
+	if (!take_table(&s, &split->inherits))
 		return false;
 	while (s.token.n) {
 		const char *start = s.token.p;
@@ -221,7 +248,15 @@ bool attach_is_all(struct span template, struct attach_split *split)
 		attached += what == ATTACH;
 		note(split, template, start, what);
 	}
+	return attached == !split->inherits && !s.unsure;
+}
+
+bool attach_is_all(struct span template, struct attach_split *split)
+{
+	*split = (struct attach_split){ .tail = template.n, .attach = template.n };
+	bool all = take_all(template, split);
+	split->mixed |= !all;
 	if (split->mixed)
-		*split = (struct attach_split){ template.n, template.n, true };
-	return attached == 1 && !s.unsure;
+		split->tail = split->attach = template.n;
+	return all;
 }

@@ -284,15 +284,16 @@ enum template_word template_find(const char *p, const char *end);
  * lacks what a word needs (a primary key). ERR_CONF: a name would be too long. */
 int template_expand(struct buf *, struct span text, const struct template_words *, struct err *);
 
-/* ---- attach.c: templates that make a table like the parent and attach it */
+/* ---- attach.c: templates that make a table and attach it, or that inherits, and do no more */
 
 struct attach_split {                   /* of a template, in bytes from its beginning */
 	size_t tail;                    /* where the statements begin that make indexes, */
 	size_t attach;                  /* and where ATTACH does: both may follow the rows */
 	bool mixed;                     /* they may not, and both numbers are the length */
+	bool inherits;                  /* there is no ATTACH */
 };
 
-/* true: part_template certainly does this and nothing else. */
+/* true: part_template certainly does this and nothing else. If not, it is mixed. */
 bool attach_is_all(struct span template, struct attach_split *);
 
 /* ---- nesting.c: words of part_template that cannot be quoted where they stand */

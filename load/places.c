@@ -4,12 +4,13 @@
  * any of these rows is sent. There are two ways to create it.
  *
  * Inside: in the transaction of the lane that loads it, with a part_template that makes a table
- * like the parent and attaches it (attach.c). No other connection is needed, and a rollback leaves
- * nothing behind. If the parent allows it (part_enter_last), the table gets its rows, then its
- * indexes, which are built faster so, and is attached last, right before the commit of its lane;
- * else it is complete before its first row, and there must be one lane: with two, the second to
- * attach would wait for the first, which commits last. What fails after the rows is rolled back and
- * done before them, since only a COPY tells which row is at fault.
+ * like the parent and attaches it, or with one lane also one that inherits (attach.c). No other
+ * connection is needed, and a rollback leaves nothing behind. The table gets its rows, then its
+ * indexes, which are built faster so, and is attached last, right before the commit of its lane, if
+ * the parent allows it (part_enter_last); else it is complete before its first row, and there must
+ * be one lane: with two, the second to attach, or to inherit, would wait for the first, which
+ * commits last. What fails after the rows is rolled back and done before them, since only a COPY
+ * tells which row is at fault.
  *
  * Locks until the commit, and whom they block:
  * - ShareUpdateExclusive on the parent, with several lanes RowExclusive until they attach. Neither
@@ -48,9 +49,9 @@
 struct parts {                          /* of a place */
 	struct part_new *want;          /* those before `inside` are created and not committed */
 	size_t nwant, want_cap, inside;
-	bool attaches;                  /* part_template attaches a new table and does no more */
+	bool simple;                    /* part_template does no more than attach_is_all knows */
 	struct attach_split split;      /* of part_template */
-	bool last;                      /* those before `inside` are attached last */
+	bool last;                      /* those before `inside` are finished after their rows */
 	bool fails_inside;              /* creating inside was refused */
 	bool alone;                     /* each is created in a transaction of its own */
 	/* By a list: values whose partitions cannot be, because something else has the name. */
@@ -235,7 +236,7 @@ static bool waits(const struct err *e)
 
 /* ---- inside */
 
-/* May new partitions be attached after their rows, as far as the config tells? */
+/* May new partitions be finished after their rows, as far as the config tells? */
 static bool may_be_last(const struct place *at, bool finishes)
 {
 	return finishes && !at->parts->split.mixed && at->dest->row_mode != ROWS_KEEP_LATEST;
@@ -245,8 +246,23 @@ bool places_may_enter(const struct place *at, const struct job *j, bool finishes
 {
 	const struct parts *k = at->parts;
 
-	return is_unsettled(k) && k->attaches && !k->fails_inside &&
-		(j->lanes == 1 || may_be_last(at, finishes));
+	return is_unsettled(k) && k->simple && !k->fails_inside &&
+		(j->lanes == 1 || (may_be_last(at, finishes) && !k->split.inherits));
+}
+
+/* Are new partitions to be finished after their rows? Locks the parent then. */
+static int enter_last(struct place *at, struct job *j, bool finishes, struct err *e)
+{
+	struct parts *k = at->parts;
+	bool alone = j->lanes == 1;
+
+	k->last = may_be_last(at, finishes);
+	if (k->last && !k->split.inherits && part_enter_last(j->dst[0], at->dest, alone,
+	    DDL_LOCK_TIMEOUT_MS, &k->last, e) < 0)
+		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
+	if (!e->code && !k->last && !alone)
+		err_set(e, ERR_CONFLICT, "%s was changed at this moment", at->dest->dest_table);
+	return e->code;
 }
 
 /* Gets the lock for creating partitions; *yes: it is ours, and they may be created inside. Looks
@@ -255,16 +271,13 @@ static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t
 	struct err *e)
 {
 	struct parts *k = at->parts;
+	enum part_way way = k->split.inherits ? PART_INHERITS : j->lanes == 1 ? PART_ATTACHED :
+		PART_ATTACHED_LAST;
 
-	k->last = false;
-	if (part_enter(j->dst[0], at->dest, yes, e) < 0 || !*yes ||
+	if (part_enter(j->dst[0], at->dest, way, yes, e) < 0 || !*yes ||
 	    look(at, j->dst[0], event, e) < 0 || !is_unsettled(k))
 		return e->code;
-	if (may_be_last(at, finishes) && part_enter_last(j->dst[0], at->dest, j->lanes == 1,
-	    DDL_LOCK_TIMEOUT_MS, &k->last, e) < 0)
-		k->fails_inside = !sqlstate_is_lost(e) && !waits(e);
-	*yes = k->last || j->lanes == 1;
-	return e->code;
+	return enter_last(at, j, finishes, e);
 }
 
 static int by_lane(const void *a, const void *b)
@@ -275,9 +288,8 @@ static int by_lane(const void *a, const void *b)
 }
 
 /* Sets the lanes of those that are to be created, in whose order they are sorted then, and how much
- * of each is done before its rows. false: a lane does not load, so its transaction is no place for
- * a partition. */
-static bool assign(struct parts *k, const struct job *j)
+ * of each is done before its rows. */
+static int assign(struct parts *k, const struct job *j, struct err *e)
 {
 	struct part_new *new = k->want + k->inside;
 	size_t n = k->nwant - k->inside;
@@ -285,13 +297,14 @@ static bool assign(struct parts *k, const struct job *j)
 	for (size_t i = 0; i < n; i++) {
 		new[i].lane = job_lane_of(j, span_of(new[i].name));
 		if (!j->loads[new[i].lane])
-			return false;
+			return err_set(e, ERR_CONFLICT, "partition %s is gone, whose lane has the"
+				" batch", new[i].name);
 		if (k->last)
 			new[i].first = k->inside + i < INDEXED_LAST_MAX ? new[i].split.tail :
 				new[i].split.attach;
 	}
 	qsort(new, n, sizeof *new, by_lane);
-	return true;
+	return 0;
 }
 
 /* Creates the wanted ones of the lane of the first of them. */
@@ -322,8 +335,10 @@ int places_enter(struct place *at, struct job *j, bool finishes, int64_t *event,
 		return e->code;
 	if (!yes && lock_and_look(at, j, finishes, event, &yes, e) < 0)
 		return e->code;
-	if (is_unsettled(k) && (!yes || !assign(k, j)))
-		return 1;
+	if (!yes || !is_unsettled(k))
+		return !yes;
+	if (assign(k, j, e) < 0)
+		return e->code;
 	while (is_unsettled(k))
 		if (make_in_lane(at, j, e) < 0)
 			return e->code;
@@ -544,7 +559,7 @@ static void open_parts(struct place *at)
 		return;
 	at->parts = mem_alloc(sizeof *at->parts);
 	*at->parts = (struct parts){ 0 };
-	at->parts->attaches = template && attach_is_all(span_of(template), &at->parts->split);
+	at->parts->simple = template && attach_is_all(span_of(template), &at->parts->split);
 }
 
 void places_open(struct job *j)

@@ -318,8 +318,21 @@ int part_make(struct pq *ddl, const struct dest *d, struct part_new *list, size_
 
 /* ---- inside the transaction that loads */
 
-/* Is dest_table, c, a top-level partitioned table whose ATTACH locks nothing that others wait for:
- * no default partition, no foreign key, no event trigger? Its oid follows. */
+/* An event trigger may lock anything, until the commit. */
+#define NO_EVENT_TRIGGER \
+	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_event_trigger g" \
+	" WHERE g.evtenabled" PQ_OWN("<>") "'D'::pg_catalog.\"char\"" \
+	" AND g.evtevent" PQ_OWN("<>") "'login'::pg_catalog.name)"
+
+/* Is dest_table, c, a plain table? Its oid follows. */
+static const char inherits_sql[] =
+	" FROM pg_catalog.pg_class c"
+	" WHERE c.relkind" PQ_OWN("=") "'r'::pg_catalog.\"char\""
+	NO_EVENT_TRIGGER
+	" AND c.oid" PQ_OWN("=");
+
+/* Is it a top-level partitioned table whose ATTACH locks nothing that others wait for: no default
+ * partition, no foreign key, no event trigger? */
 static const char inside_sql[] =
 	" FROM pg_catalog.pg_class c"
 	" JOIN pg_catalog.pg_partitioned_table t ON t.partrelid" PQ_OWN("=") "c.oid"
@@ -329,31 +342,10 @@ static const char inside_sql[] =
 	" WHERE k.contype" PQ_OWN("=") "'f'::pg_catalog.\"char\""
 	" AND (k.conrelid" PQ_OWN("=") "c.oid"
 	" OR k.confrelid" PQ_OWN("=") "c.oid))"
-	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_event_trigger g"
-	" WHERE g.evtenabled" PQ_OWN("<>") "'D'::pg_catalog.\"char\""
-	" AND g.evtevent" PQ_OWN("<>") "'login'::pg_catalog.name)"
+	NO_EVENT_TRIGGER
 	" AND c.oid" PQ_OWN("=");
 
-int part_enter(struct pq *lane, const struct dest *d, bool *yes, struct err *e)
-{
-	struct buf sql = { 0 };
-
-	*yes = false;
-	if (pq_server(lane)->version < 120000)  /* ATTACH locks the parent AccessExclusive there */
-		return 0;
-	buf_str(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(");
-	add_lock_key(&sql, d);
-	buf_str(&sql, ")");
-	buf_str(&sql, inside_sql);
-	buf_regclass(&sql, d->schema, d->table);
-	if (pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0)
-		*yes = strcmp(pq_value(lane, 0, 0), "t") == 0;
-	buf_free(&sql);
-	return e->code;
-}
-
-/* Nobody else may write the partitions' rows, read them in a publication of the parent, or refer to
- * them, before they are attached; and nothing of the parent's is to act on each row. */
+/* Further conditions: a row that comes before ATTACH is like one that comes after it. */
 static const char last_sql[] =
 	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger r"
 	" WHERE r.tgrelid" PQ_OWN("=") "c.oid"
@@ -365,6 +357,38 @@ static const char last_sql[] =
 	" AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication_rel p"
 	" WHERE p.prrelid" PQ_OWN("=") "c.oid)";
 
+/* Appends FROM and WHERE: they give a row if partitions may be created in that way. */
+static void add_may(struct buf *sql, const struct pq *lane, const struct dest *d, enum part_way way)
+{
+	buf_str(sql, way == PART_INHERITS ? inherits_sql : inside_sql);
+	buf_regclass(sql, d->schema, d->table);
+	if (way != PART_ATTACHED_LAST)
+		return;
+	buf_str(sql, last_sql);
+	if (pq_server(lane)->version >= 150000)
+		buf_str(sql, " AND NOT EXISTS (SELECT 1"
+			" FROM pg_catalog.pg_publication_namespace p"
+			" WHERE p.pnnspid" PQ_OWN("=") "c.relnamespace)");
+}
+
+int part_enter(struct pq *lane, const struct dest *d, enum part_way way, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*yes = false;
+	/* ATTACH locks the parent AccessExclusive there */
+	if (way != PART_INHERITS && pq_server(lane)->version < 120000)
+		return 0;
+	buf_str(&sql, "SELECT pg_catalog.pg_try_advisory_xact_lock(");
+	add_lock_key(&sql, d);
+	buf_str(&sql, ")");
+	add_may(&sql, lane, d, way);
+	if (pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0)
+		*yes = strcmp(pq_value(lane, 0, 0), "t") == 0;
+	buf_free(&sql);
+	return e->code;
+}
+
 int part_enter_last(struct pq *lane, const struct dest *d, bool alone, int lock_timeout_ms,
 	bool *yes, struct err *e)
 {
@@ -374,13 +398,7 @@ int part_enter_last(struct pq *lane, const struct dest *d, bool alone, int lock_
 	buf_qualified(&sql, d->schema, d->table);
 	buf_fmt(&sql, " IN %s MODE; SET LOCAL lock_timeout = %d; SELECT 1",
 		alone ? "SHARE UPDATE EXCLUSIVE" : "ROW EXCLUSIVE", DATA_LOCK_TIMEOUT_MS);
-	buf_str(&sql, inside_sql);
-	buf_regclass(&sql, d->schema, d->table);
-	buf_str(&sql, last_sql);
-	if (pq_server(lane)->version >= 150000)
-		buf_str(&sql, " AND NOT EXISTS (SELECT 1"
-			" FROM pg_catalog.pg_publication_namespace p"
-			" WHERE p.pnnspid" PQ_OWN("=") "c.relnamespace)");
+	add_may(&sql, lane, d, PART_ATTACHED_LAST);
 	*yes = pq_query(lane, buf_cstr(&sql), e) == 0 && pq_rows(lane) > 0;
 	buf_free(&sql);
 	return e->code;
@@ -413,7 +431,7 @@ void part_add_indexes(struct buf *sql, const struct part_new *part)
 
 void part_add_attach(struct buf *sql, const struct part_new *part)
 {
-	if (part->first)
+	if (part->first && part->sql[part->split.attach])
 		buf_fmt(sql, "%s\n;", part->sql + part->split.attach);
 }
 

@@ -617,19 +617,22 @@ int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, siz
  * ERR_DATA: as part_look, or a list's value makes a name that is taken. */
 int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, size_t *at, struct err *);
-/* May partitions be created inside the lane's open transaction? *yes, until that ends: we hold the
- * lock for creating partitions of the table, and part_make_inside blocks no reader of it. */
-int part_enter(struct pq *lane, const struct dest *, bool *yes, struct err *);
-/* Creates the missing ones, all in one message, if part_template attaches them (attach_is_all).
+
+enum part_way { PART_INHERITS, PART_ATTACHED, PART_ATTACHED_LAST };
+
+/* May partitions be created so inside the lane's open transaction? *yes, until that ends: we hold
+ * the lock for creating partitions of the table, and part_make_inside blocks no reader of it. They
+ * may be attached after their rows unless these would meet a row trigger, an identity column or a
+ * publication of dest_table's. */
+int part_enter(struct pq *lane, const struct dest *, enum part_way, bool *yes, struct err *);
+/* After that: may they be attached last? Locks dest_table, so that *yes remains so until the lane's
+ * transaction ends; alone: it creates them all. After an error the transaction has failed. */
+int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
+	bool *yes, struct err *);
+/* Creates the missing ones, all in one message, if part_template does no more (attach_is_all).
  * After an error, which blames none of them, the transaction has failed. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, struct err *);
-/* After part_enter: may partitions be attached at the end of their transactions? Locks dest_table,
- * so that *yes remains so until the lane's transaction ends; alone: it creates them all. They may
- * unless rows would meet a row trigger, a publication, an identity or a foreign key of
- * dest_table's. After an error the transaction has failed. */
-int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
-	bool *yes, struct err *);
 /* Append what is to run after the rows of a partition that part_make_inside has begun. */
 void part_add_indexes(struct buf *, const struct part_new *);
 void part_add_attach(struct buf *, const struct part_new *);

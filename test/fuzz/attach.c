@@ -28,8 +28,9 @@ static void check_split(struct span text, const struct attach_split *split)
 	CHECK(split->tail <= split->attach && split->attach <= text.n);
 	if (split->mixed || memchr(text.p, 0, text.n))
 		return;
-	CHECK(strncasecmp(text.p + split->attach, "alter", 5) == 0);
-	CHECK(strncasecmp(text.p + split->tail, "alter", 5) == 0 ||
+	CHECK(split->inherits ? split->attach == text.n :
+		strncasecmp(text.p + split->attach, "alter", 5) == 0);
+	CHECK(split->tail == text.n || strncasecmp(text.p + split->tail, "alter", 5) == 0 ||
 		strncasecmp(text.p + split->tail, "create", 6) == 0);
 	buf_add(&rest, text.p + split->attach, text.n - split->attach);
 	CHECK(is_all_with("", head, buf_cstr(&rest)));

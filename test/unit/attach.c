@@ -4,6 +4,8 @@
 #include "unit.h"
 
 #define CREATE "create table _DEST_TABLE (like _PARENT including defaults);"
+#define INHERITS "create table _DEST_TABLE (check (_PART_FIELD >= _PART_START), x text default" \
+	" 'a') inherits (_PARENT);"
 #define ATTACH "alter table _PARENT attach partition _DEST_TABLE" \
 	" for values from (_PART_START) to (_PART_END)"
 
@@ -30,15 +32,33 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE "alter table _PARENT attach partition _DEST_TABLE for values from (date"
 		" _PART_START, minvalue) to (maxvalue, 'x')", true },
 	{ "-- it's what _PARENT is\n" CREATE "-- attach\r" ATTACH "--", true },
+	{ CREATE "grant select, insert (id) on _DEST_TABLE to group reporting;" ATTACH, true },
+	{ INHERITS, true },
+	{ "create table _DEST_TABLE () inherits (_PARENT) tablespace large", true },
+	{ INHERITS "alter table only _DEST_TABLE add constraint _DEST_TABLE_pkey primary key"
+		" (_PKEY); grant all on table _DEST_TABLE to a, b; create index on _DEST_TABLE"
+		" (note)", true },
 
 	{ "", false },
 	{ ";", false },
+	{ INHERITS ATTACH, false },
+	{ "create table _DEST_TABLE () inherits (_PARENT, other);", false },
+	{ "create table _DEST_TABLE () inherits (other);", false },
+	{ "create table _DEST_TABLE (like _PARENT) inherits (_PARENT);", false },
+	{ "create table _DEST_TABLE (like other) inherits (_PARENT);", false },
+	{ "create table _DEST_TABLE (x int references other) inherits (_PARENT);", false },
+	{ "create table _DEST_TABLE (x int); comment on table x is 'inherits (_PARENT)'", false },
+	{ "create table _DEST_TABLE (x int)", false },
+	{ INHERITS "alter table _DEST_TABLE inherit other", false },
+	{ INHERITS "grant select on _DEST_TABLE, other to reporting", false },
+	{ INHERITS "grant reporting to other", false },
+	{ INHERITS "grant select on all tables in schema public to other", false },
+	{ INHERITS "grant select on _PARENT to reporting", false },
 	{ CREATE, false },
 	{ ATTACH, false },
 	{ ATTACH ";" CREATE, false },
 	{ CREATE ATTACH ";" ATTACH, false },
 	{ CREATE CREATE ATTACH, false },
-	{ CREATE "grant select on _DEST_TABLE to reporting;" ATTACH, false },
 	{ CREATE ATTACH "; commit", false },
 	{ CREATE ATTACH "; select 1", false },
 	{ CREATE "set local search_path = x;" ATTACH, false },
@@ -54,8 +74,6 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ "create table _dest_table (like _PARENT);" ATTACH, false },
 	{ "create table _DEST_TABLE partition of _PARENT for values from (_PART_START) to"
 		" (_PART_END);", false },
-	{ "create table _DEST_TABLE (check (_PART_FIELD >= _PART_START)) inherits (_PARENT);",
-		false },
 	{ CREATE "alter table _DEST_TABLE add foreign key (id) references other;" ATTACH, false },
 	{ CREATE "alter table _DEST_TABLE add x int, inherit other;" ATTACH, false },
 	{ CREATE "alter table other add x int;" ATTACH, false },
@@ -105,6 +123,11 @@ static const struct { const char *head, *tail, *attach; } splits[] = {
 	{ CREATE "alter table _DEST_TABLE add primary key (id), alter note set not null;", "create"
 		" index on _DEST_TABLE (note);", ATTACH },
 	{ "create table _DEST_TABLE (like _PARENT including all, primary key (id));", "", ATTACH },
+	{ CREATE "grant select on _DEST_TABLE to a;", "create index on _DEST_TABLE (note); grant"
+		" insert on _DEST_TABLE to a;", ATTACH },
+	{ INHERITS, "", "" },
+	{ INHERITS, "alter table _DEST_TABLE add primary key (_PKEY); grant select on _DEST_TABLE"
+		" to a", "" },
 };
 
 /* Their statements have no such order. */
@@ -138,6 +161,8 @@ int main(void)
 		struct attach_split split;
 		check_int(cases[i].text, attach_is_all((struct span){ copy, text.n }, &split),
 			cases[i].wanted);
+		check_int(cases[i].text, split.mixed ? split.tail == text.n : cases[i].wanted,
+			true);
 		free(copy);
 	}
 	for (size_t i = 0; i < COUNT(splits); i++)

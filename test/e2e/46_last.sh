@@ -65,11 +65,53 @@ case_indexes_of_the_parent() {
 	expect_eq "$(order)" "rows attach indexes"
 }
 
+# inherited_pair [KEY=VALUE]...: as last_pair, with inheritance; a role that may read comes last.
+inherited_pair() {
+	last_pair "part_template=create table _DEST_TABLE (check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)) inherits (_PARENT);
+		$KEYS grant select on _DEST_TABLE to group reporting;" "$@"
+	dst "drop table orders; create table orders (id int, day date, note text)"
+}
+
+case_children_that_inherit() {
+	inherited_pair
+	once
+	expect_rows 90
+	expect_eq "$(order)" "attach rows indexes"
+	expect_eq "$(dst "select has_table_privilege('reporting', 'orders_2026_01_02', 'select')")" t
+}
+
+# Each would wait for the other to inherit.
+case_children_that_inherit_in_two_lanes() {
+	inherited_pair lanes=2
+	once
+	expect_rows 90
+	expect_eq "$(order)" ""
+}
+
+case_duplicates_of_children() {
+	inherited_pair on_error=skip
+	event I:id 'id=7&day=2026-01-02&note=again' >/dev/null
+	tick q
+	once -v
+	expect_match err 'finished before their rows: .*could not create unique index'
+	expect_match err '1 event skipped'
+	expect_rows 90
+	expect_eq "$(order any)" "attach indexes rows"
+}
+
 case_table_as_the_source() {
 	last_pair
 	once --set queue_name= --set from_table=orders --set lanes=2
 	expect_rows 90
 	expect_eq "$(order)" "$LATE"
+}
+
+# Of these in one transaction the first thousand.
+case_many_partitions() {
+	interleaved_batch 1100 1100
+	once --set "part_template=$LAST"
+	expect_rows 1100
+	expect_eq "$(order | sort | tr '\n' ,)" "indexes rows attach,$LATE,"
 }
 
 # ---- where it would make a difference
@@ -262,33 +304,39 @@ slow_pair() {
 		insert into orders values (1000, '2026-01-01', 'old')"
 }
 
-# readers_pass LANES: neither one that has the parent open, nor one that comes meanwhile; and they do not wait.
+# readers_pass LANES ORDER [KEY=VALUE]...: neither one that has the parent open, nor one that comes
+# meanwhile, is in the way or waits.
 readers_pass() {
-	slow_pair "lanes=$1"
+	slow_pair "lanes=$1" "${@:3}"
+	[ -z "${INHERITED:-}" ] || dst "drop table orders; create table orders (id int, day date, note text);
+		create table orders_2026_01_01 () inherits (orders); insert into orders_2026_01_01 values (1000, '2026-01-01', 'old')"
 	hold "select count(*) from orders"
 	start --once job.ini
 	within 20 rows_are_coming
 	while kill -0 "$PID" 2>/dev/null; do
-		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '700ms'; begin; select 'rows ' || count(*) from orders; commit") '^rows (1|91|.*)$'
+		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '700ms'; begin; select 'rows ' || count(*) from orders; commit") '^rows'
 	done
 	expect_end 0 30
 	expect_rows 91
-	expect_eq "$(order)" "$LATE"
+	expect_eq "$(order)" "$2"
 	expect_no_match bg.err 'deadlock|before the batch|before their rows'
 	end_sleepers
 }
 
 case_readers_pass() {
-	readers_pass 1
+	readers_pass 1 "$LATE"
+}
+
+case_readers_pass_children_that_inherit() {
+	INHERITED=1 readers_pass 1 "attach rows indexes" "part_template=create table _DEST_TABLE (check (slowly())) inherits (_PARENT); $KEYS"
 }
 
 case_readers_pass_two_lanes() {
-	readers_pass 2
+	readers_pass 2 "$LATE"
 }
 
 # Who would change what the parent's rows meet waits for the commit.
 case_trigger_waits() {
-	local lanes
 	slow_pair lanes=2
 	dst "create function mark() returns trigger language plpgsql as 'begin return new; end'"
 	start --once job.ini
