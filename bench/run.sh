@@ -275,7 +275,7 @@ right_result() {
 # What is measured: a process of its own.
 command_of() {
 	case $1 in
-	bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,note:qty job.ini" ;;
+	bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set max_errors=100000 --set fields=id,order_date,customer_name,note:qty job.ini" ;;
 	latest_bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,note:qty latest.ini" ;;
 	updates2) say "$TDISPATCH -q --once --set lanes=2 updates.ini" ;;
 	apply) say "/usr/bin/python3 $TOP/bench/apply.py apply.ini" ;;
@@ -426,6 +426,8 @@ goals() {
 			for (k = split("sets-5 sets-64 sets-65 sets-1000 partitions-10 partitions-4000 partitions-4500 partitions-20000", w, " "); k > 1; k--)
 				if (k != 5 && rounds[w[k], "one"] && rounds[w[k - 1], "one"]) goal(w[k] ", time an event x " w[k - 1], 1.5,
 					middle(sec, w[k], "one") / events[w[k]] * events[w[k - 1]] / middle(sec, w[k - 1], "one"))
+			goal("dead letters, peak RSS of 100000 in a batch, MB", 10, rss["letters-100000", "bad"] / 1024)
+			goal("dead letters, time of one in 100000 x 10000", 1.5, middle(sec, "letters-100000", "bad") / events["letters-100000"] * events["letters-10000"] / (middle(sec, "letters-10000", "bad") + 1e-9))
 			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
 			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
 		}' "$CLUSTER/measures"
@@ -434,8 +436,9 @@ goals() {
 # ---- cliffs: what an event costs does not jump with the number of column sets, or of partitions
 
 CLIFF_ROUNDS=${CLIFF_ROUNDS:-3}
-CLIFF_SETS=${CLIFF_SETS:-5 64 65 1000}
-CLIFF_PARTITIONS=${CLIFF_PARTITIONS:-10 4000 4500 20000}
+CLIFF_SETS=${CLIFF_SETS-5 64 65 1000}
+CLIFF_PARTITIONS=${CLIFF_PARTITIONS-10 4000 4500 20000}
+CLIFF_LETTERS=${CLIFF_LETTERS-10000 100000}
 
 workload_sets() {
 	local k
@@ -460,28 +463,35 @@ premake() {
 		if i % 1000 = 999 then commit; end if; end loop; end \$\$"
 }
 
+# All events of a batch are bad.
+workload_letters() {
+	workload_poison
+	EVENTS=$1 DATA=${DATA/i % 1000 = 0/true}
+}
+
 # cliff KIND N: appends lines to measures as workload KIND-N.
 cliff() {
-	local round before
+	local round before table=orders command=one
 	"workload_$1" "$2"
 	new_pair "bench"
 	src "select pgq.create_queue('q')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL)"
-	[ "$1" = sets ] || premake "$2"
+	[ "$1" != partitions ] || premake "$2"
 	config
-	"$TDISPATCH" -q --install job.ini >/dev/null
+	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
+	[ "$1" != letters ] || table=tdispatch.dead_letter command=bad
 	FIRST_TICK=$(src "select max(tick_id) from pgq.tick")
 	fill_queue
 	src "vacuum analyze"
 	dst "vacuum analyze pg_class, pg_attribute, pg_inherits, pg_type"
 	for ((round = 1; round <= CLIFF_ROUNDS; round++)); do
-		[ "$1" != sets ] || dst "truncate orders"
-		before=$(dst "select count(*) from orders")
+		[ "$1" = partitions ] || dst "truncate $table"
+		before=$(dst "select count(*) from $table")
 		dst "delete from pgq_ext.completed_tick; checkpoint"
 		src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
-		/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of one) >out 2>err
-		[ $(($(dst "select count(*) from orders") - before)) = "$EVENTS" ] || { FAILED=$((FAILED + 1)); say "not ok $1 $2: $(tail -n 2 err)"; }
-		tail -n 1 time.out | awk -v run="$1-$2 one $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
+		/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of $command) >out 2>err
+		[ $(($(dst "select count(*) from $table") - before)) = "$EVENTS" ] || { FAILED=$((FAILED + 1)); say "not ok $1 $2: $(tail -n 2 err)"; }
+		tail -n 1 time.out | awk -v run="$1-$2 $command $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
 	done
 }
 
@@ -489,19 +499,20 @@ run_cliffs() {
 	local n
 	for n in $CLIFF_SETS; do cliff sets "$n"; done
 	for n in $CLIFF_PARTITIONS; do cliff partitions "$n"; done
+	for n in $CLIFF_LETTERS; do cliff letters "$n"; done
 	cliffs_table | tee -a "$CLUSTER/tables"
 }
 
 cliffs_table() {
-	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed" "" \
+	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed; bad events" "" \
 		"| | seconds | us an event | client CPU us/event | peak RSS MB |" "|---|---|---|---|---|"
 	awk "$MEDIAN"'
-		$1 ~ /^(sets|partitions)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
+		$1 ~ /^(sets|partitions|letters)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
 			if ($6 > rss[$1]) rss[$1] = $6 }
 		END { for (k = 1; k <= names; k++) { w = order[k]
 			for (i = 1; i <= n[w]; i++) { sec[i] = s[w, i]; cpu[i] = c[w, i] }
 			m = median(sec, n[w]); split(w, name, "-")
-			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
+			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1] == "letters" ? "dead letters" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
 	' "$CLUSTER/measures"
 }
 

@@ -110,7 +110,7 @@ struct span dest_part_column(const struct dest *);
 /* ---- key.c: the keys */
 
 #define LANES_MAX 16                    /* connections to the target that load one batch */
-#define DEAD_MAX 100000                 /* dead letters of one batch: memory, up to 1 kB each */
+#define DEAD_MAX 100000                 /* dead letters of one batch: memory, 16 bytes each */
 
 enum event_format { EVENT_AUTO, EVENT_URLENC, EVENT_JSON };
 enum log_format { LOG_TEXT, LOG_JSON };

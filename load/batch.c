@@ -18,13 +18,13 @@
 
 /* ---- what is logged */
 
-static void log_dead(const struct job *j, const struct queue_batch *b, const struct dead_list *dead)
+static void log_dead(const struct job *j, const struct queue_batch *b, const struct letters *dead)
 {
 	if (dead->n)
 		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s",
 			b->id, dead->n, text_s((int64_t)dead->n),
 			j->conf->on_error == ON_ERROR_SKIP ? "skipped" :
-			"went to tdispatch.dead_letter", dead->at[0].event, dead->at[0].message);
+			"went to tdispatch.dead_letter", dead->first, dead->first_message);
 }
 
 static void log_skipped(const struct job *j, const struct pass *p)
@@ -141,21 +141,43 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 
 /* ---- loading */
 
-/* Stores the dead letters in the transactions of the good rows, or logs the skipped events. */
-static int keep_dead(struct pass *p, struct err *e)
+static void log_skips(struct pass *p)
+{
+	struct letters *dead = &p->dead;
+
+	for (size_t i = letters_told(dead); i < dead->n; i++) {
+		const char *partition = letters_text(dead, i, LETTER_PARTITION);
+		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s",
+			dead->at[i].event, p->batch->id, *partition ? ", partition " : "",
+			partition, letters_text(dead, i, LETTER_MESSAGE));
+	}
+	letters_drop_texts(dead);
+}
+
+/* Stores the dead letters in the transactions of the good rows, or logs the skipped events. src:
+ * reads the events, and is idle. */
+static int keep_dead(struct pass *p, struct pq *src, struct err *e)
 {
 	struct job *j = p->job;
-	struct dead_list *dead = &p->dead;
 
-	for (size_t i = 0; i < dead->n && j->conf->on_error == ON_ERROR_SKIP; i++)
-		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s",
-			dead->at[i].event, p->batch->id,
-			*dead->at[i].partition ? ", partition " : "", dead->at[i].partition,
-			dead->at[i].message);
-	if (j->conf->on_error != ON_ERROR_DEAD_LETTER)
-		return 0;
-	for (size_t i = 0; i < j->lanes && !e->code; i++)
-		dead_write(dead, i, j->src, j->dst[i], j->conf, p->batch, e);
+	if (j->conf->on_error == ON_ERROR_SKIP)
+		log_skips(p);
+	if (j->conf->on_error == ON_ERROR_DEAD_LETTER)
+		dead_write(&p->dead, src, j->dst, j->conf, p->batch, e);
+	return e->code;
+}
+
+/* A pass's tell. While that reads its events, theirs are read on a connection of their own. */
+static int keep_some(struct pass *p, struct err *e)
+{
+	struct job *j = p->job;
+	bool busy = !p->read && j->conf->on_error == ON_ERROR_DEAD_LETTER;
+	struct pq *src = busy ? queue_open(j->conf, NULL, e) : j->src;
+
+	if (!e->code)
+		keep_dead(p, src, e);
+	if (busy)
+		pq_close(src);
 	return e->code;
 }
 
@@ -205,7 +227,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	} while (again);
 	if (places_index(j, e) < 0 || merge_run(p, e) < 0)
 		return e->code;
-	if (keep_dead(p, e) < 0 || (l->verify && verify_run(p, e) < 0))
+	if (keep_dead(p, j->src, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
 	if (txn_commit(j, p->batch, p->sink, e) < 0) {
 		keep_half(l, p);
@@ -308,7 +330,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct job *j = l->job;
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
-		.merge = merge_run, .finishes = !j->dests.fails_last,
+		.merge = merge_run, .tell = keep_some, .finishes = !j->dests.fails_last,
 		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
@@ -319,7 +341,7 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 		l->events += p.events;
 		tell(l, &p, clock_ms() - start_ms);
 	}
-	dead_clear(&p.dead);
+	letters_clear(&p.dead);
 	if (verdict < 0)
 		return e->code;
 	if (verdict == TXN_MOVED)

@@ -194,7 +194,7 @@ static void print_faults(struct plan *plan)
 	print_page(stdout, buf_cstr(&plan->faults));
 }
 
-static void print_bad(const struct dead_list *dead, const char *what)
+static void print_bad(const struct letters *dead, const char *what)
 {
 	if (dead->n == 1)
 		print_line(stdout, "1 %s that has no place:\n", what);
@@ -202,7 +202,7 @@ static void print_bad(const struct dead_list *dead, const char *what)
 		print_line(stdout, "%zu %ss that have no place:\n", dead->n, what);
 	for (size_t i = 0; i < dead->n && i < SHOWN_MAX; i++)
 		print_line(stdout, "  %s %" PRId64 ": %s\n", what, dead->at[i].event,
-			dead->at[i].message);
+			letters_text(dead, i, LETTER_MESSAGE));
 	if (dead->n > SHOWN_MAX)
 		print_line(stdout, "  and %zu more\n", dead->n - SHOWN_MAX);
 }
@@ -327,7 +327,7 @@ static int read_batch(struct job *j, const struct queue_batch *b, struct row_rea
 	bool fails = p.dead.n > 0 || plan.nfaults > 0;
 	for (size_t i = 0; i < plan.n; i++)
 		fails |= plan.place[i].missing.n > 0;
-	dead_clear(&p.dead);
+	letters_clear(&p.dead);
 	places_free(&j->dests);
 	free_plan(&plan);
 	return e->code ? e->code : fails;

@@ -10,19 +10,19 @@
 
 int flow_bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {
-	const struct dead_place place = { partition, p->fault.column, p->fault.value };
+	const struct letter_place place = { partition, p->fault.column, p->fault.value };
 	char why[sizeof e->msg];
 
 	p->event = event;
 	if (e->code != ERR_DATA || !p->keep)
 		return e->code;
-	if (dead_is_full(&p->dead, event, p->max_dead)) {
+	if (letters_are_full(&p->dead, event, p->max_dead)) {
 		snprintf(why, sizeof why, "%s", e->msg);
 		snprintf(e->msg, sizeof e->msg, "%.900s; the batch has more such events than"
 			" max_errors = %lld", why, (long long)p->max_dead);
 		return e->code;
 	}
-	dead_add(&p->dead, event, lane, &place, e);
+	letters_add(&p->dead, event, lane, &place, e);
 	p->event = -1;
 	*e = (struct err){ 0 };
 	return 0;
@@ -78,6 +78,22 @@ static int free_lanes(struct pass *p, struct err *e)
 			if (pq_wait(&p->job->dst[i], 1, -1, e) < 0)
 				return e->code;
 	return open;
+}
+
+/* When dead letters take much memory: tells them now. Not with keep_latest, where an event may get
+ * another one later. While events are read only for their partitions, the letters are dropped: the
+ * next pass will find them again. */
+static int tell_letters(struct pass *p, struct err *e)
+{
+	if (!p->tell || p->want.parts & EVENT_OLD || !letters_are_large(&p->dead))
+		return 0;
+	if (!p->scan && free_lanes(p, e) < 0)
+		return e->code;
+	if (p->scan)
+		letters_drop_texts(&p->dead);
+	else if (p->tell(p, e) < 0)
+		p->judged = true;
+	return e->code;
 }
 
 static bool finishes(const struct pass *p)
@@ -296,8 +312,8 @@ int flow_pump(struct pass *p, bool done, struct err *e)
 
 	if (p->dry && (done || sink_full(sink)))
 		sink_swallow(sink);
-	if (p->dry)
-		return 0;
+	if (p->dry || tell_letters(p, e) < 0)
+		return e->code;
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
 		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
 			return e->code;

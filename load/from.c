@@ -138,12 +138,12 @@ static void add_row(struct buf *text, const struct slice_query *q, int64_t id)
 			*q->from ? "after " : "", *q->from ? q->from + 1 : "from its beginning");
 }
 
-static void log_skipped(const struct slice_query *q, const struct dead *dead)
+static void log_skipped(const struct slice_query *q, const struct letters *dead, size_t i)
 {
 	struct buf text = { 0 };
 
-	add_row(&text, q, dead->event);
-	log_warn("%s skipped: %s", buf_cstr(&text), dead->message);
+	add_row(&text, q, dead->at[i].event);
+	log_warn("%s skipped: %s", buf_cstr(&text), letters_text(dead, i, LETTER_MESSAGE));
 	buf_free(&text);
 }
 
@@ -163,17 +163,15 @@ static int64_t letters_id(const struct slice_query *q)
 static int keep_dead(struct slice *s, struct err *e)
 {
 	struct job *j = s->from->job;
-	struct dead_list *dead = &s->pass.dead;
+	struct letters *dead = &s->pass.dead;
 
 	for (size_t i = 0; i < dead->n && j->conf->on_error == ON_ERROR_SKIP; i++)
-		log_skipped(&s->lines.query, &dead->at[i]);
+		log_skipped(&s->lines.query, dead, i);
 	if (j->conf->on_error != ON_ERROR_DEAD_LETTER || !dead->n)
 		return 0;
 	s->letters.id = letters_id(&s->lines.query);
 	s->letters.event_sql = slice_event_sql(&s->lines.query);
-	for (size_t i = 0; i < j->lanes && !e->code; i++)
-		dead_write(dead, i, j->src, j->dst[i], j->conf, &s->letters, e);
-	return e->code;
+	return dead_write(dead, j->src, j->dst, j->conf, &s->letters, e);
 }
 
 static int commit(struct slice *s, const struct resume_verdict *v, struct err *e)
@@ -328,7 +326,7 @@ static void tell(const struct slice *s, int64_t took_ms)
 	if (dead)
 		log_warn("%s: %" PRId64 " row%s %s, the first: %s", s->lines.query.table->name,
 			dead, text_s(dead), skip ? "skipped" : "went to tdispatch.dead_letter",
-			p->dead.at[0].message);
+			p->dead.first_message);
 	if (load.unstored)
 		log_warn("%s: the target did not store %" PRId64 " rows: a trigger left them out",
 			s->lines.query.table->name, load.unstored);
@@ -369,7 +367,7 @@ static int run_slice(struct from *f, struct err *e)
 		pq_query(j->src, "COMMIT", e);
 		f->reading = false;
 	}
-	dead_clear(&s.pass.dead);
+	letters_clear(&s.pass.dead);
 	queue_batch_free(&s.letters);
 	lines_free(&s.lines);
 	free(s.to);

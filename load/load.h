@@ -408,6 +408,9 @@ struct pass {
 	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
 	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */
+	/* Tells those of the list, in the lanes' transactions; no COPY is open. NULL: they are told
+	 * after the pass. */
+	int (*tell)(struct pass *, struct err *);
 	int64_t max_dead;               /* at most this many */
 	struct stagings *stagings;      /* NULL: the job's */
 	bool dry;                       /* rows are made and counted, not sent */
@@ -421,7 +424,7 @@ struct pass {
 	int64_t late;                   /* rows skipped by part_late */
 	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
-	struct dead_list dead;          /* dead_clear frees it */
+	struct letters dead;            /* letters_clear frees it */
 
 	/* private to flow.c, latest.c, pass.c */
 	bool scan;                      /* reads the remaining events only for their partitions */
@@ -569,7 +572,7 @@ struct lines {
 	struct row_reader reader;       /* first: its functions take it for the whole */
 	/* set by the caller before a pass: */
 	struct slice_query query;
-	const struct dead_list *without;        /* rows to leave out, or NULL */
+	const struct letters *without;        /* rows to leave out, or NULL */
 	bool text;                      /* never binary */
 	bool merges;                    /* a row replaces the one of its key: merge_run is next */
 

@@ -418,7 +418,7 @@ static int check_direct(struct merge *m, struct err *e)
 /* ---- rounds */
 
 /* Appends the ids of the dead letters from `from` on. */
-static size_t add_dead(struct buf *ids, const struct dead_list *dead, size_t from)
+static size_t add_dead(struct buf *ids, const struct letters *dead, size_t from)
 {
 	for (size_t i = from; i < dead->n; i++)
 		buf_fmt(ids, "%s%" PRId64, i > from ? "," : "", dead->at[i].event);
@@ -495,7 +495,7 @@ static int merge_all(struct merge *m, struct err *e)
 
 	if (check_direct(m, e) < 0 || spread_run(p, e) < 0)
 		return e->code;
-	p->rows += (int64_t)dead_unique(&p->dead);
+	p->rows += (int64_t)letters_unique(&p->dead);
 	do
 		merge_round(m, e);
 	while (!e->code && m->told < p->dead.n);
@@ -512,13 +512,13 @@ int merge_run(struct pass *p, struct err *e)
 	for (const struct merged *one = m.done; one && !e->code; one = one->next)
 		sink_count(p->sink, one->of, one->table, one->stored, one->unstored);
 	forget_counts(&m);
-	p->rows += (int64_t)dead_unique(&p->dead);
+	p->rows += (int64_t)letters_unique(&p->dead);
 	for (size_t i = 0; i < LANES_MAX; i++) {
 		buf_free(&m.lane[i].sql);
 		free(m.lane[i].rows);
 		free(m.lane[i].group);
 		if (i < p->job->lanes && !p->job->loads[i])
-			dead_leave(&p->dead, i);        /* the lane has stored its letters */
+			letters_leave(&p->dead, i);        /* the lane has stored its letters */
 	}
 	return e->code;
 }

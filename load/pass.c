@@ -216,7 +216,7 @@ static int begin(struct pass *p, struct err *e)
 		.tables = j->conf->tables,
 		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
 	};
-	dead_clear(&p->dead);
+	letters_clear(&p->dead);
 	if (p->stagings)
 		stagings_begin(p->stagings);
 	if (p->sink == j->dests.sink)

@@ -206,7 +206,7 @@ static void print_batch(struct replay *r, const struct pass *p)
 		upkeep_tell_late(r->job, j->dests.place[i], id, &sink_done(p->sink, i)->rows);
 	for (size_t i = 0; i < p->dead.n; i++)
 		print_line(stdout, "  event %" PRId64 ": %s\n", p->dead.at[i].event,
-			p->dead.at[i].message);
+			letters_text(&p->dead, i, LETTER_MESSAGE));
 }
 
 static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
@@ -226,7 +226,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 		print_batch(r, &p);
 		r->left += (int64_t)p.dead.n;
 	}
-	dead_clear(&p.dead);
+	letters_clear(&p.dead);
 	queue_batch_free(&batch);
 	return e->code;
 }

@@ -1,6 +1,6 @@
 /*
- * Dead letters: events that cannot be written. They are listed while a batch is read, and stored in
- * table tdispatch.dead_letter on the target in the transaction of the good rows.
+ * Dead letters: events that cannot be written, in table tdispatch.dead_letter on the target. They
+ * are stored in the transactions of the good rows.
  *
  * A table that an earlier version made has fewer columns, until --install adds them: whoever writes
  * or reads letters asks which there are, and does without the others.
@@ -13,119 +13,13 @@
 
 #include "pq.h"
 
-#define MESSAGE_MAX 800                 /* bytes of an error kept with its letter */
 #define INSTALL_LOCK_TIMEOUT_MS 60000   /* for the columns that are added to a table in use */
 
-/* ---- the list */
-
-void dead_add(struct dead_list *list, int64_t event, size_t lane, const struct dead_place *place,
-	const struct err *e)
+/* Appends the events' ids from one on, separated by commas. */
+static void add_ids(struct buf *ids, const struct letters *list, size_t from)
 {
-	struct buf message = { 0 };
-
-	list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
-	struct dead *d = &list->at[list->n++];
-	/* a character may have been cut in two */
-	buf_printable(&message, span_of(e->msg), MESSAGE_MAX);
-	buf_cstr(&message);
-	*d = (struct dead){
-		.event = event, .lane = lane, .partition = mem_text(place->partition),
-		.column = mem_text(place->column), .value = mem_text(place->value),
-		.message = message.p,
-	};
-	memcpy(d->sqlstate, e->sqlstate, sizeof d->sqlstate);
-}
-
-static void free_letter(struct dead *d)
-{
-	free(d->partition);
-	free(d->column);
-	free(d->value);
-	free(d->message);
-}
-
-void dead_leave(struct dead_list *list, size_t lane)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < list->n; i++)
-		if (list->at[i].lane == lane)
-			free_letter(&list->at[i]);
-		else
-			list->at[kept++] = list->at[i];
-	list->n = kept;
-}
-
-void dead_clear(struct dead_list *list)
-{
-	for (size_t i = 0; i < list->n; i++)
-		free_letter(&list->at[i]);
-	free(list->at);
-	*list = (struct dead_list){ 0 };
-}
-
-static int by_event(const void *a, const void *b)
-{
-	const struct dead *x = a, *y = b;
-
-	return (x->event > y->event) - (x->event < y->event);
-}
-
-static int by_event_and_lane(const void *a, const void *b)
-{
-	const struct dead *x = a, *y = b;
-	int order = by_event(a, b);
-
-	return order ? order : (x->lane > y->lane) - (x->lane < y->lane);
-}
-
-size_t dead_unique(struct dead_list *list)
-{
-	size_t n = list->n, kept = 0;
-
-	if (n > 1)
-		qsort(list->at, n, sizeof *list->at, by_event_and_lane);
-	for (size_t i = 0; i < n; i++)
-		if (kept && list->at[kept - 1].event == list->at[i].event)
-			free_letter(&list->at[i]);
-		else
-			list->at[kept++] = list->at[i];
-	list->n = kept;
-	return n - kept;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	const int64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-bool dead_is_full(const struct dead_list *list, int64_t event, int64_t max)
-{
-	int64_t n = 0;
-
-	if ((int64_t)list->n < max)
-		return false;
-	int64_t *id = mem_alloc((list->n + 1) * sizeof *id);
-	for (size_t i = 0; i < list->n; i++)
-		id[i] = list->at[i].event;
-	qsort(id, list->n, sizeof *id, by_id);
-	for (size_t i = 0; i < list->n; i++)
-		n += (i == 0 || id[i] != id[i - 1]) && id[i] != event;
-	free(id);
-	return n >= max;
-}
-
-/* The lane's event ids, separated by commas; returns their number. */
-static size_t add_ids(struct buf *ids, const struct dead_list *list, size_t lane)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < list->n; i++)
-		if (list->at[i].lane == lane)
-			buf_fmt(ids, "%s%" PRId64, n++ ? "," : "", list->at[i].event);
-	return n;
+	for (size_t i = from; i < list->n; i++)
+		buf_fmt(ids, "%s%" PRId64, i > from ? "," : "", list->at[i].event);
 }
 
 /* ---- columns */
@@ -182,37 +76,57 @@ static void add_field(struct buf *line, const char *text)
 }
 
 struct writing {
-	const struct dead_list *list;   /* sorted */
-	const char *batch;              /* what each line begins with */
+	const struct letters *list;
+	const struct wanted_letter { int64_t event; size_t i; } *wanted;        /* sorted */
+	size_t n;
+	struct pq *const *dst;          /* the lanes */
+	bool open[LANES_MAX];           /* COPY */
+	const char *copy, *batch;       /* the statement, and what each line begins with */
 	unsigned lacks;                 /* columns that the table does not have */
 };
 
-/* row: a line of events_read_some, which begins with the event's id. */
-static int write_letter(const struct writing *w, struct span row, struct pq *dst, struct err *e)
+static int by_event(const void *a, const void *b)
 {
-	struct dead key = { .event = strtoll(row.p, NULL, 10) };
-	const struct dead *d = bsearch(&key, w->list->at, w->list->n, sizeof key, by_event);
+	const struct wanted_letter *x = a, *y = b;
+
+	return (x->event > y->event) - (x->event < y->event);
+}
+
+static void add_texts(struct buf *line, const struct writing *w, size_t i)
+{
+	add_field(line, letters_text(w->list, i, LETTER_PARTITION));
+	add_field(line, w->list->at[i].sqlstate);
+	add_field(line, letters_text(w->list, i, LETTER_MESSAGE));
+	if (!(w->lacks & 1u << LATER_COLUMN))
+		add_field(line, letters_text(w->list, i, LETTER_COLUMN));
+	if (!(w->lacks & 1u << LATER_VALUE))
+		add_field(line, letters_text(w->list, i, LETTER_VALUE));
+}
+
+/* row: a line of events_read_some, which begins with the event's id. */
+static int write_letter(struct writing *w, struct span row, struct err *e)
+{
+	struct wanted_letter key = { .event = strtoll(row.p, NULL, 10) };
+	const struct wanted_letter *found = bsearch(&key, w->wanted, w->n, sizeof key, by_event);
 	struct buf line = { 0 };
 
-	if (!d)
+	if (!found)
 		return err_set(e, ERR_OTHER, "src_db: an event that was not asked for");
+	size_t lane = w->list->at[found->i].lane;
+	struct pq *dst = w->dst[lane];
+	if (!w->open[lane] && pq_copy_in(dst, w->copy, 1, e) < 0)
+		return e->code;
+	w->open[lane] = true;
 	buf_str(&line, w->batch);
-	add_field(&line, d->partition);
-	add_field(&line, d->sqlstate);
-	add_field(&line, d->message);
-	if (!(w->lacks & 1u << LATER_COLUMN))
-		add_field(&line, d->column);
-	if (!(w->lacks & 1u << LATER_VALUE))
-		add_field(&line, d->value);
+	add_texts(&line, w, found->i);
 	if (pq_copy_await(dst, e) >= 0 && pq_copy_put(dst, line.p, line.len, e) == 0)
 		pq_copy_put(dst, row.p, row.n, e);
 	buf_free(&line);
 	return e->code;
 }
 
-/* Each row of src, a line of its event, to dst; *n counts them. */
-static int write_letters(const struct writing *w, struct pq *src, struct pq *dst, size_t *n,
-	struct err *e)
+/* Writes each row of src, a line of its event; *n counts them. */
+static int write_letters(struct writing *w, struct pq *src, size_t *n, struct err *e)
 {
 	struct span row;
 	int step;
@@ -220,12 +134,14 @@ static int write_letters(const struct writing *w, struct pq *src, struct pq *dst
 	while ((step = pq_copy_row(src, &row, e)) != PQ_END) {
 		if (step < 0 || (step == PQ_WAIT && pq_wait(&src, 1, -1, e) < 0))
 			return e->code;
-		if (step == PQ_READY && write_letter(w, row, dst, e) < 0)
+		if (step == PQ_READY && write_letter(w, row, e) < 0)
 			return e->code;
 		*n += step == PQ_READY;
 	}
-	if (pq_copy_end(dst, e) == 0)
-		pq_copy_await(dst, e);
+	for (size_t i = 0; i < LANES_MAX && !e->code; i++)
+		if (w->open[i] && pq_copy_await(w->dst[i], e) >= 0 &&
+		    pq_copy_end(w->dst[i], e) == 0)
+			pq_copy_await(w->dst[i], e);
 	return e->code;
 }
 
@@ -255,50 +171,67 @@ static void add_batch(struct buf *line, const struct conf *c, const struct queue
 	buf_fmt(line, "%s.%06d+00\t", text, (int)(b->tick_us % 1000000));
 }
 
-static int write_lane(struct dead_list *list, struct pq *src, struct pq *dst, const struct conf *c,
-	const struct queue_batch *b, const char *ids, size_t *n, struct err *e)
+/* Appends the COPY statement, and to more the columns of an event that an earlier table lacks. */
+static void add_copy(struct buf *sql, struct buf *more, unsigned lacks)
 {
-	struct buf batch = { 0 }, sql = { 0 }, more = { 0 };
-	unsigned lacks;
+	add_later(more, lacks);
+	buf_fmt(sql, "COPY " TABLE " (consumer, queue, batch_id, tick_id, %spartition, sqlstate,"
+		" message, %s%sev_id, ev_time, ev_type, ev_data, ev_extra1%s) FROM STDIN",
+		lacks & 1u << LATER_TIME ? "" : "tick_time, ",
+		lacks & 1u << LATER_COLUMN ? "" : "column_name, ",
+		lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(more));
+}
 
-	qsort(list->at, list->n, sizeof *list->at, by_event);
-	if (ask_columns(dst, &lacks, e) == 0) {
-		bool time = !(lacks & 1u << LATER_TIME);
-		add_batch(&batch, c, b, time);
-		add_later(&more, lacks);
-		buf_fmt(&sql, "COPY " TABLE " (consumer, queue, batch_id, tick_id, %spartition,"
-			" sqlstate, message, %s%sev_id, ev_time, ev_type, ev_data, ev_extra1%s)"
-			" FROM STDIN",
-			time ? "tick_time, " : "",
-			lacks & 1u << LATER_COLUMN ? "" : "column_name, ",
-				lacks & 1u << LATER_VALUE ? "" : "value, ", buf_cstr(&more));
-		if ((b->of_table ? slice_read_some(src, b->event_sql, more.p, ids, e) :
-		    events_read_some(src, b, more.p, ids, e)) == 0 &&
-		    pq_copy_in(dst, buf_cstr(&sql), 1, e) == 0)
-			write_letters(&(struct writing){ list, buf_cstr(&batch), lacks }, src, dst,
-				n, e);
-	}
+/* Those of the list that are to be written, sorted by their events; caller frees. */
+static struct wanted_letter *sort_letters(const struct letters *l)
+{
+	struct wanted_letter *wanted = mem_alloc((l->ntext + 1) * sizeof *wanted);
+
+	for (size_t i = letters_told(l), n = 0; i < l->n; i++)
+		wanted[n++] = (struct wanted_letter){ l->at[i].event, i };
+	qsort(wanted, l->ntext, sizeof *wanted, by_event);
+	return wanted;
+}
+
+static int copy_letters(struct writing *w, struct pq *src, const struct conf *c,
+	const struct queue_batch *b, size_t *n, struct err *e)
+{
+	struct buf batch = { 0 }, sql = { 0 }, more = { 0 }, ids = { 0 };
+
+	add_batch(&batch, c, b, !(w->lacks & 1u << LATER_TIME));
+	add_copy(&sql, &more, w->lacks);
+	add_ids(&ids, w->list, letters_told(w->list));
+	w->batch = buf_cstr(&batch);
+	w->copy = buf_cstr(&sql);
+	if ((b->of_table ? slice_read_some(src, b->event_sql, more.p, buf_cstr(&ids), e) :
+	    events_read_some(src, b, more.p, buf_cstr(&ids), e)) == 0)
+		write_letters(w, src, n, e);
 	buf_free(&batch);
 	buf_free(&sql);
 	buf_free(&more);
+	buf_free(&ids);
 	return e->code;
 }
 
-int dead_write(struct dead_list *list, size_t lane, struct pq *src, struct pq *dst,
-	const struct conf *c,
+int dead_write(struct letters *list, struct pq *src, struct pq *const *dst, const struct conf *c,
 	const struct queue_batch *b, struct err *e)
 {
-	struct buf ids = { 0 };
-	size_t wanted = add_ids(&ids, list, lane), n = 0;
+	struct writing w = { .list = list, .dst = dst, .n = list->ntext };
+	size_t n = 0;
 
-	if (wanted)
-		write_lane(list, src, dst, c, b, buf_cstr(&ids), &n, e);
+	if (!w.n || ask_columns(dst[list->at[letters_told(list)].lane], &w.lacks, e) < 0)
+		return e->code;
+	struct wanted_letter *wanted = sort_letters(list);
+	w.wanted = wanted;
+	copy_letters(&w, src, c, b, &n, e);
+	free(wanted);
 	if (e->code == ERR_DATA)
 		add_remedy(b, e);
-	if (!e->code && n != wanted)
+	if (!e->code && n != w.n)
 		err_set(e, ERR_OTHER, "src_db: %zu events that cannot be written are asked for"
-			" again, and %zu are there", wanted, n);
-	buf_free(&ids);
+			" again, and %zu are there", w.n, n);
+	if (!e->code)
+		letters_drop_texts(list);
 	return e->code;
 }
 
@@ -390,7 +323,7 @@ char *dead_event_sql(struct pq *dst, const struct conf *c, int64_t batch, struct
 	return sql.p;
 }
 
-int dead_remove(const struct dead_list *list, struct pq *dst, const struct conf *c, int64_t batch,
+int dead_remove(const struct letters *list, struct pq *dst, const struct conf *c, int64_t batch,
 	struct err *e)
 {
 	struct buf sql = { 0 }, ids = { 0 };

@@ -862,41 +862,57 @@ int mark_tell(struct pq *dst, const struct conf *, const struct mark_seen *, str
 int mark_pass_over(struct pq *src, const struct conf *, const struct mark_seen *,
 	struct queue_batch *, bool *past, struct err *);
 
+/* ---- letters.c: events that cannot be written, listed while a batch is read */
+
+struct letter {
+	int64_t event;
+	unsigned char lane;             /* whose transaction stores it */
+	char sqlstate[6];               /* "": not an error of the server */
+};
+
+enum letter_text { LETTER_MESSAGE, LETTER_PARTITION, LETTER_COLUMN, LETTER_VALUE };
+
+struct letters {                        /* zeroed before use */
+	struct letter *at;
+	size_t n, cap;
+	int64_t first;                  /* the lowest event, and its message; NULL: none */
+	char *first_message;
+
+	/* private: the texts of the last of them; those before are told */
+	char **text;
+	size_t ntext, text_cap, bytes;
+};
+
+struct letter_place {                   /* borrowed */
+	const char *partition;          /* where it was to go, or "" */
+	const char *column, *value;     /* what the target refused, or "" */
+};
+
+/* Adds an event and its error; all text is copied. */
+void letters_add(struct letters *, int64_t event, size_t lane, const struct letter_place *,
+	const struct err *);
+/* How many are told: their texts are dropped. */
+size_t letters_told(const struct letters *);
+/* Of letter i, which is not told. */
+const char *letters_text(const struct letters *, size_t i, enum letter_text);
+bool letters_are_large(const struct letters *); /* do the texts take much memory? */
+void letters_drop_texts(struct letters *);      /* all are told now */
+void letters_leave(struct letters *, size_t lane);      /* drops those of the lane */
+/* Of an event that several lanes refuse, the letter of the one that commits last stays: the lowest.
+ * Sorts the list, of which none is told; returns how many letters were dropped. */
+size_t letters_unique(struct letters *);
+/* Has it so many events besides this one? */
+bool letters_are_full(const struct letters *, int64_t event, int64_t max);
+void letters_clear(struct letters *);
+
 /* ---- dead.c: dead letters, and schema tdispatch, where they are stored */
 
-struct dead {
-	int64_t event;
-	size_t lane;                    /* whose transaction stores it */
-	char sqlstate[6];               /* "": not an error of the server */
-	char *partition;                /* where it was to go, or "" */
-	char *column, *value;           /* what the target refused, or "" */
-	char *message;
-};
-
-struct dead_place {                     /* borrowed; as in struct dead */
-	const char *partition, *column, *value;
-};
-
-struct dead_list {                      /* zeroed before use */
-	struct dead *at;
-	size_t n, cap;
-};
-
-/* Adds an event and its error; all text is copied. place: where it failed, or NULLs. */
-void dead_add(struct dead_list *, int64_t event, size_t lane, const struct dead_place *,
-	const struct err *);
-void dead_clear(struct dead_list *);
-void dead_leave(struct dead_list *, size_t lane);       /* drops those of the lane */
-/* Of an event that several lanes refuse, the letter of the one that commits last stays: the lowest.
- * Sorts the list; returns how many letters were dropped. */
-size_t dead_unique(struct dead_list *);
-/* Has it so many events besides this one? */
-bool dead_is_full(const struct dead_list *, int64_t event, int64_t max);
-/* Copies the events of a lane's list from src to the dead letters, in dst's open transaction. */
-int dead_write(struct dead_list *, size_t lane, struct pq *src, struct pq *dst, const struct conf *,
+/* Copies the events of the letters that are not told from src to the dead letters, each in the open
+ * transaction of its lane, an index of dst. Then they are told. */
+int dead_write(struct letters *, struct pq *src, struct pq *const *dst, const struct conf *,
 	const struct queue_batch *, struct err *);
 /* Deletes all letters of the batch except those in the list, in dst's open transaction. */
-int dead_remove(const struct dead_list *, struct pq *dst, const struct conf *, int64_t batch,
+int dead_remove(const struct letters *, struct pq *dst, const struct conf *, int64_t batch,
 	struct err *);
 /* Finds the consumer's first batch after `after` with letters. *letters: how many; 0: no batch. */
 int dead_next(struct pq *dst, const struct conf *, int64_t after, int64_t *batch,

@@ -333,7 +333,7 @@ static bool all_is_loaded(const struct report *r, const struct load *load)
 	return q->newest_tick >= 0 && load->tick >= q->newest_tick;
 }
 
-void report_batch(struct report *r, const struct load *load, const struct dead_list *dead)
+void report_batch(struct report *r, const struct load *load, const struct letters *dead)
 {
 	struct queue_backlog *q = &r->state.queue;
 

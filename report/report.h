@@ -223,7 +223,7 @@ void report_begin(struct report *, const struct queue_batch *);        /* it is 
 void report_stopping(struct report *);          /* after the batch at hand */
 void report_alive(struct report *);             /* progress of any other kind */
 void report_partition(struct report *);         /* progress: a partition was created */
-void report_batch(struct report *, const struct load *, const struct dead_list *);
+void report_batch(struct report *, const struct load *, const struct letters *);
 void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
 void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
@@ -269,7 +269,7 @@ void watch_alive(struct watch *);               /* progress of any other kind */
 void watch_partition(struct watch *, struct span name, bool ahead);
 int64_t watch_partitions(const struct watch *); /* for this batch, with failed tries */
 void watch_batch(struct watch *, const struct load *, const struct tally *rows,
-	const struct dead_list *);
+	const struct letters *);
 /* Between two batches, with src and dst idle, at most every 10 seconds: looks where the queue is,
  * and warns when its ticker has stopped. tick: that the target has, -1: the consumer's. An error is
  * of the connection alone. */

@@ -210,7 +210,7 @@ static void tell_sum_if_due(struct watch *w)
 }
 
 void watch_batch(struct watch *w, const struct load *load, const struct tally *rows,
-	const struct dead_list *dead)
+	const struct letters *dead)
 {
 	if (!w)
 		return;

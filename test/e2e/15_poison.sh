@@ -155,6 +155,25 @@ case_lanes() {
 	expect_eq "$(letters "count(*), count(distinct ev_id)")" "9|9"
 }
 
+# Their texts are more than a process keeps: some are stored, or logged, while the batch is read.
+case_many_letters() {
+	poison_pair lanes=2 max_errors=100000
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||i||'&day=2026-01-'||10 + i % 3||'&note='||case when i % 5 = 1 then '%zz' else 'n' end
+			||'&short='||case when i % 5 = 0 then 's' else repeat('long', 100) end, 'public.orders', '', '', ''))
+		from generate_series(1, 12000) i" >/dev/null
+	tick q
+	LIMIT=60 expect_exit 0 "$TDISPATCH" --once --set on_error=skip job.ini
+	expect_rows 2400
+	expect_eq "$(grep -o 'event [0-9]* of batch .* skipped' err | sort -u | wc -l)" 9600
+	dst "delete from pgq_ext.completed_tick; truncate orders"
+	src "select pgq.unregister_consumer('q', 'job'); select pgq.register_consumer_at('q', 'job', (select min(tick_id) from pgq.tick))" >/dev/null
+	LIMIT=60 once
+	expect_rows 2400
+	expect_eq "$(letters "count(*), count(distinct ev_id), count(distinct partition)")" "9600|9600|3"
+	expect_eq "$(letters "sum(length(ev_data))")" "$(src "select sum(length(ev_data)) from pgq.event_template where ev_data !~ 'short=s$'")"
+	expect_match err '9600 events went to tdispatch.dead_letter, the first: event '
+}
+
 # refuse TABLE: no row of it can be committed, until allow TABLE; of positions, none of lane 0.
 refuse() {
 	dst "create or replace function refuse() returns trigger language plpgsql as
