@@ -428,6 +428,7 @@ goals() {
 					middle(sec, w[k], "one") / events[w[k]] * events[w[k - 1]] / middle(sec, w[k - 1], "one"))
 			goal("dead letters, peak RSS of 100000 in a batch, MB", 10, rss["letters-100000", "bad"] / 1024)
 			goal("dead letters, time of one in 100000 x 10000", 1.5, middle(sec, "letters-100000", "bad") / events["letters-100000"] * events["letters-10000"] / (middle(sec, "letters-10000", "bad") + 1e-9))
+			goal("batches of 20000, time an event x a single batch", 1.5, middle(sec, "batches-20000", "one") / (middle(sec, "batches-1000000", "one") + 1e-9))
 			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
 			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
 		}' "$CLUSTER/measures"
@@ -439,6 +440,7 @@ CLIFF_ROUNDS=${CLIFF_ROUNDS:-3}
 CLIFF_SETS=${CLIFF_SETS-5 64 65 1000}
 CLIFF_PARTITIONS=${CLIFF_PARTITIONS-10 4000 4500 20000}
 CLIFF_LETTERS=${CLIFF_LETTERS-10000 100000}
+CLIFF_BATCHES=${CLIFF_BATCHES-1000000 20000}
 
 workload_sets() {
 	local k
@@ -469,6 +471,12 @@ workload_letters() {
 	EVENTS=$1 DATA=${DATA/i % 1000 = 0/true}
 }
 
+# Batches of so many events, into ten partitions.
+workload_batches() {
+	orders "i % 10"
+	EVENTS=1000000 TICKS=$((1000000 / $1)) EXTRA="batch_min_events = 0"
+}
+
 # cliff KIND N: appends lines to measures as workload KIND-N.
 cliff() {
 	local round before table=orders command=one
@@ -477,6 +485,7 @@ cliff() {
 	src "select pgq.create_queue('q')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL)"
 	[ "$1" != partitions ] || premake "$2"
+	[ "$1" != batches ] || premake 10
 	config
 	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
 	[ "$1" != letters ] || table=tdispatch.dead_letter command=bad
@@ -485,7 +494,7 @@ cliff() {
 	src "vacuum analyze"
 	dst "vacuum analyze pg_class, pg_attribute, pg_inherits, pg_type"
 	for ((round = 1; round <= CLIFF_ROUNDS; round++)); do
-		[ "$1" = partitions ] || dst "truncate $table"
+		[[ $1 = @(partitions|batches) ]] || dst "truncate $table"
 		before=$(dst "select count(*) from $table")
 		dst "delete from pgq_ext.completed_tick; checkpoint"
 		src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
@@ -500,19 +509,20 @@ run_cliffs() {
 	for n in $CLIFF_SETS; do cliff sets "$n"; done
 	for n in $CLIFF_PARTITIONS; do cliff partitions "$n"; done
 	for n in $CLIFF_LETTERS; do cliff letters "$n"; done
+	for n in $CLIFF_BATCHES; do cliff batches "$n"; done
 	cliffs_table | tee -a "$CLUSTER/tables"
 }
 
 cliffs_table() {
-	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed; bad events" "" \
+	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed; bad events; small batches" "" \
 		"| | seconds | us an event | client CPU us/event | peak RSS MB |" "|---|---|---|---|---|"
 	awk "$MEDIAN"'
-		$1 ~ /^(sets|partitions|letters)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
+		$1 ~ /^(sets|partitions|letters|batches)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
 			if ($6 > rss[$1]) rss[$1] = $6 }
 		END { for (k = 1; k <= names; k++) { w = order[k]
 			for (i = 1; i <= n[w]; i++) { sec[i] = s[w, i]; cpu[i] = c[w, i] }
 			m = median(sec, n[w]); split(w, name, "-")
-			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1] == "letters" ? "dead letters" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
+			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1] == "letters" ? "dead letters" : name[1] == "batches" ? "events a batch" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
 	' "$CLUSTER/measures"
 }
 

@@ -239,9 +239,26 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	return TXN_TO_LOAD;
 }
 
+/* Have binary rows gone to columns of other types? That is seen before the commit, or by an error,
+ * which may be one of the connection. Then no types are trusted in the next pass. */
+static bool is_mistyped(struct job *j, const struct err *e)
+{
+	bool mistyped = j->mistyped;
+
+	j->mistyped = false;
+	if (sqlstate_is(e->sqlstate, SQLSTATE_BAD_BINARY))
+		for (size_t i = 0; i < j->dests.nplace; i++)
+			mistyped |= known_distrust(&j->dests.place[i]->known);
+	if (mistyped)
+		log_debug("column types were others: the batch is loaded again: %s", e->msg);
+	return mistyped;
+}
+
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (is_mistyped(p->job, e))
+		return true;
 	if (p->finishes && p->job->dests.fails_last) {
 		log_debug("new partitions are finished before their rows: %s", e->msg);
 		p->finishes = false;

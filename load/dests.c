@@ -49,7 +49,7 @@ static struct place *add_place(struct dests *ds, const struct way *w)
 	struct place *k = mem_alloc(sizeof *k);
 
 	*k = (struct place){
-		.dest = w->dest, .known = { .dest = w->dest, .pass = 1 }, .route = w->route,
+		.dest = w->dest, .known = { .dest = w->dest }, .route = w->route,
 		.number = ds->nplace,
 	};
 	ds->place = mem_grow(ds->place, ds->nplace, &ds->place_cap, sizeof *ds->place);

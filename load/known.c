@@ -2,24 +2,43 @@
  * Partitions that are known to exist, and the types of their columns. They are separate from the
  * sink's streams: a stream may be forgotten, or be one of several for a partition, and the target
  * need not be asked again.
+ *
+ * Types are looked up under our lock, and stay known after the transaction, when they may change; a
+ * partition that was not looked at probably has those of another. Such types are trusted, so that
+ * all its rows are binary, and checked in the message with the COMMIT. If they are others, the
+ * batch is loaded again, and no types are trusted but those that were looked up.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "load.h"
 
+#define LARGE_ROWS 2000                 /* binary rows of fewer save less than the check costs */
+
 struct known_part {
 	struct hash_link link;          /* by start_s */
+	const struct known_columns *columns;    /* when they were last looked up; or NULL */
+	uint64_t typed;                 /* the pass in which that was */
+};
+
+struct trust {
+	struct hash_link link;          /* by start_s */
 	const struct known_columns *columns;
-	uint64_t typed;                 /* the last pass in which columns were looked up */
+	char table[];
 };
 
-struct known_columns {                  /* as one or more partitions have them */
-	struct known_columns *next;
-	struct table_columns *list;
-};
+static void free_all(struct hash *h)
+{
+	for (size_t i = 0; i < h->size; i++)
+		while (h->bucket[i]) {
+			struct hash_link *link = h->bucket[i];
+			h->bucket[i] = link->next;
+			free(link);
+		}
+	hash_clear(h);
+}
 
-void known_clear(struct known *k)
+static void forget_types(struct known *k)
 {
 	while (k->columns) {
 		struct known_columns *next = k->columns->next;
@@ -27,13 +46,21 @@ void known_clear(struct known *k)
 		free(k->columns);
 		k->columns = next;
 	}
-	for (size_t i = 0; i < k->parts.size; i++)
-		while (k->parts.bucket[i]) {
-			struct known_part *part = (struct known_part *)k->parts.bucket[i];
-			k->parts.bucket[i] = part->link.next;
-			free(part);
-		}
-	hash_clear(&k->parts);
+	k->model = NULL;
+	free_all(&k->trusted);
+}
+
+void known_clear(struct known *k)
+{
+	forget_types(k);
+	free_all(&k->parts);
+}
+
+void known_begin(struct known *k, int64_t rows)
+{
+	free_all(&k->trusted);
+	k->pass++;
+	k->large = rows >= LARGE_ROWS;
 }
 
 /* ---- the set */
@@ -89,10 +116,13 @@ int known_look(struct known *k, struct pq *dst, int64_t start_s, const char *tab
 	if (!find(k, start_s))
 		known_add(k, start_s);
 	struct known_part *part = find(k, start_s);
-	if (part->typed == k->pass || table_columns(dst, k->dest, span_of(table), &list, e) < 0)
+	if ((part->columns && part->typed == k->pass) ||
+	    table_columns(dst, k->dest, span_of(table), &list, e) < 0)
 		return e->code;
 	part->columns = share(k, list);
-	part->typed = k->pass;
+	part->typed = k->looked = k->pass;
+	if (!k->deceived)
+		k->model = part->columns;
 	return 0;
 }
 
@@ -116,11 +146,65 @@ bool known_kinds_of(const struct table_columns *list, const struct shape *shape,
 	return true;
 }
 
-bool known_kinds(const struct known *k, int64_t start_s, const struct shape *shape,
+/* ---- types that are not looked up in the pass */
+
+/* false: it is trusted to have others. */
+static bool trust(struct known *k, int64_t start_s, const char *table,
+	const struct known_columns *columns)
+{
+	struct trust *t = (struct trust *)hash_find(&k->trusted, (uint64_t)start_s);
+
+	if (t)
+		return t->columns == columns;
+	t = mem_alloc(sizeof *t + strlen(table) + 1);
+	*t = (struct trust){ .columns = columns };
+	memcpy(t->table, table, strlen(table) + 1);
+	hash_add(&k->trusted, &t->link, (uint64_t)start_s);
+	return true;
+}
+
+bool known_kinds(struct known *k, int64_t start_s, const char *table, const struct shape *shape,
 	enum binary_kind *kinds)
 {
 	const struct known_part *part = find(k, start_s);
+	const struct known_columns *columns = part && part->columns ? part->columns : k->model;
+	bool sure = part && part->columns && part->typed == k->pass;
+	bool large = k->large || k->looked == k->pass;
 
-	return part && part->typed == k->pass &&
-		known_kinds_of(part->columns->list, shape, kinds);
+	if (!columns || (!sure && !large) || !known_kinds_of(columns->list, shape, kinds))
+		return false;
+	return sure || trust(k, start_s, table, columns);
+}
+
+size_t known_count(const struct known *k)
+{
+	return k->trusted.n;
+}
+
+size_t known_trusted(const struct known *k, const struct known_columns *columns,
+	struct table_name *names)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->trusted.size; i++)
+		for (struct hash_link *at = k->trusted.bucket[i]; at; at = at->next) {
+			const struct trust *t = (const struct trust *)at;
+			if (t->columns == columns)
+				names[n++] = (struct table_name){ .name = span_of(t->table) };
+		}
+	return n;
+}
+
+bool known_distrust(struct known *k)
+{
+	bool any = known_count(k);
+
+	if (!any)
+		return false;
+	for (size_t i = 0; i < k->parts.size; i++)
+		for (struct hash_link *at = k->parts.bucket[i]; at; at = at->next)
+			((struct known_part *)at)->columns = NULL;
+	forget_types(k);
+	k->deceived = true;
+	return true;
 }

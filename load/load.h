@@ -8,21 +8,41 @@
 
 /* ---- known.c: partitions known to exist, and their column types */
 
+struct known_columns {                  /* as one or more partitions have them */
+	struct known_columns *next;
+	struct table_columns *list;
+};
+
 struct known {                          /* zeroed but dest */
 	const struct dest *dest;
-	uint64_t pass;                  /* from 1; the caller counts it up: types may change */
+	struct known_columns *columns;
 
 	/* private to known.c */
+	uint64_t pass, looked;          /* looked: the last one in which types were looked up */
 	struct hash parts;              /* by start_s, which identifies a partition */
-	struct known_columns *columns;
+	struct hash trusted;            /* in this pass, the same */
+	const struct known_columns *model;      /* what was looked up last; NULL: nothing yet */
+	bool large;                     /* the last pass had many rows */
+	bool deceived;                  /* a partition had other types than the model */
 };
 
 bool known_has(const struct known *, int64_t start_s);
 void known_add(struct known *, int64_t start_s);
 void known_clear(struct known *);               /* forgets and frees everything */
-/* As those of struct sink_types. */
+/* Before a pass. rows: of the last one. */
+void known_begin(struct known *, int64_t rows);
+/* As those of struct sink_types. known_kinds trusts what it knew before the pass, or what other
+ * partitions have: check that before the commit. */
 int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
-bool known_kinds(const struct known *, int64_t start_s, const struct shape *, enum binary_kind *);
+bool known_kinds(struct known *, int64_t start_s, const char *table, const struct shape *,
+	enum binary_kind *);
+/* Sets names, which has room for known_count, to the partitions that are trusted in this pass to
+ * have those columns. Returns how many. */
+size_t known_trusted(const struct known *, const struct known_columns *, struct table_name *names);
+size_t known_count(const struct known *);       /* all that are trusted */
+/* What was trusted may be wrong: forgets all types, and trusts no model any more. false: nothing
+ * was trusted. */
+bool known_distrust(struct known *);
 /* The same for a table with these columns. */
 bool known_kinds_of(const struct table_columns *, const struct shape *, enum binary_kind *);
 
@@ -242,6 +262,7 @@ struct job {
 	struct mark_seen seen;          /* by a copy, and in the queue as well */
 	bool looked;                    /* seen is as the target has it */
 	bool of_table;                  /* the events are letters of a table's rows: JSON */
+	bool mistyped;                  /* a commit found other types than were trusted */
 };
 
 /* Opens src and lane 0 unless both are open, and checks what a run needs; registers the consumer if
@@ -354,7 +375,7 @@ int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict 
 /* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
  * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a
  * table that got rows is not a partition of its dest_table; ERR_CONFLICT: a table changed
- * meanwhile. */
+ * meanwhile. If its types did, mistyped is set: they are not trusted any more. */
 int txn_commit(struct job *, const struct queue_batch *, const struct sink *, struct err *);
 
 /* ---- row.c: the row in an event, and its period */

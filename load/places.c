@@ -525,12 +525,12 @@ static int look_at_types(void *arg, struct pq *dst, size_t of, int64_t start_s, 
 	return known_look(&ds->place[of]->known, dst, start_s, table, e);
 }
 
-static bool kinds_of(void *arg, size_t of, int64_t start_s, const struct shape *shape,
-	enum binary_kind *kinds)
+static bool kinds_of(void *arg, size_t of, int64_t start_s, const char *table,
+	const struct shape *shape, enum binary_kind *kinds)
 {
 	const struct dests *ds = arg;
 
-	return known_kinds(&ds->place[of]->known, start_s, shape, kinds);
+	return known_kinds(&ds->place[of]->known, start_s, table, shape, kinds);
 }
 
 static int make_stage(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,
@@ -656,7 +656,7 @@ void places_begin(struct dests *ds)
 		struct parts *k = ds->place[i]->parts;
 		drop_wanted(k, 0, k->nwant);
 		k->alone = false;
-		ds->place[i]->known.pass++;
+		known_begin(&ds->place[i]->known, tally_rows(&sink_done(ds->sink, i)->rows));
 	}
 }
 

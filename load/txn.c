@@ -256,6 +256,8 @@ static void look_anew(struct job *j, struct place *k, size_t lane, const struct 
 	struct err ignored = { 0 };
 
 	k->children = false;
+	if (admit_other_types(e, k->number) && known_distrust(&k->known))
+		j->mistyped = true;
 	if (e->code == ERR_CONFLICT && k->generated.n)
 		job_ask_generated(k, j->dst[lane], &ignored);
 }
@@ -269,6 +271,23 @@ static int check_place(struct job *j, struct place *k, size_t lane, const struct
 	if (!a->children)
 		admit_check(j->dst[lane], a->dest, a->names, a->n, &k->children, NULL, e);
 	return e->code;
+}
+
+/* Appends the checks of those types of the place's tables that were trusted. */
+static void check_types(struct job *j, const struct place *k, size_t lane, struct buf *first)
+{
+	const struct known *known = &k->known;
+	struct table_name *names = mem_alloc((known_count(known) + 1) * sizeof *names);
+
+	for (const struct known_columns *c = known->columns; c; c = c->next) {
+		size_t all = known_trusted(known, c, names), n = 0;
+		for (size_t i = 0; i < all; i++)
+			if (job_lane_of(j, names[i].name) == lane)
+				names[n++] = names[i];
+		if (n)
+			admit_add_types(first, k->dest, k->number, names, n, c->list);
+	}
+	free(names);
 }
 
 /* Checks that the tables which got rows are the right ones, and commits. They are locked by now, so
@@ -288,6 +307,8 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 	for (size_t i = 0; i < n && !e->code; i++)
 		if (tables[i].n)
 			check_place(j, j->dests.place[i], lane, &tables[i], &first, e);
+	for (size_t i = 0; i < n && !e->code; i++)
+		check_types(j, j->dests.place[i], lane, &first);
 	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0)
 		for (size_t i = 0; i < n; i++) {
 			admit_explain(j->dst[lane], &tables[i], e);

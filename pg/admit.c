@@ -5,6 +5,7 @@
  * rows or to have us run a trigger. And a partition may have stopped being one: it was detached, or
  * its parent was renamed and replaced.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -200,6 +201,7 @@ int admit_check(struct pq *dst, const struct dest *d, const struct table_name *n
  * slash: the server's message quotes them, in any language. */
 #define NO_CHILDREN "tdispatch: children: "
 #define NOT_GENERATED "tdispatch: generated: "
+#define OTHER_TYPES "tdispatch: types: "
 
 /* Appends the SELECT list of a query that fails unless it counts n rows. */
 static void add_must_be(struct buf *sql, const char *what, size_t number, size_t n)
@@ -235,21 +237,45 @@ void admit_add_checks(struct buf *sql, const struct pq *dst, const struct admit 
 		add_generated(sql, a);
 }
 
+/* An array is hashed, where a condition for each column would be compared one by one. */
+void admit_add_types(struct buf *sql, const struct dest *d, size_t number,
+	const struct table_name *names, size_t n, const struct table_columns *list)
+{
+	add_must_be(sql, OTHER_TYPES, number, n * list->n);
+	buf_str(sql, "FROM ");
+	add_own(sql, d, names, n);
+	buf_str(sql, " JOIN pg_catalog.pg_attribute ON attrelid" PQ_OWN("=") "own.oid"
+		" WHERE NOT attisdropped AND (attname::pg_catalog.text" PQ_OWN("||") "' '"
+		PQ_OWN("||") "atttypid::pg_catalog.text)" PQ_OWN("=") "ANY (ARRAY[");
+	for (size_t i = 0; i < list->n; i++) {
+		char column[NAME_BYTES_MAX + 20];
+		snprintf(column, sizeof column, "%s %" PRIu32, list->at[i].name, list->at[i].type);
+		buf_str(sql, i ? "," : "");
+		buf_literal(sql, span_of(column));
+	}
+	buf_str(sql, "]::pg_catalog.text[]);");
+}
+
 /* Is e the error of the destination's statement with that text? */
-static bool is_error_of(const struct err *e, const struct admit *a, const char *what)
+static bool is_error_of(const struct err *e, size_t number, const char *what)
 {
 	char text[60];
 
-	snprintf(text, sizeof text, "%s%zu/", what, a->number);
+	snprintf(text, sizeof text, "%s%zu/", what, number);
 	return sqlstate_is(e->sqlstate, SQLSTATE_BAD_TEXT) && strstr(e->msg, text);
+}
+
+bool admit_other_types(const struct err *e, size_t number)
+{
+	return is_error_of(e, number, OTHER_TYPES);
 }
 
 int admit_explain(struct pq *dst, const struct admit *a, struct err *e)
 {
-	bool generated = is_error_of(e, a, NOT_GENERATED), children;
+	bool generated = is_error_of(e, a->number, NOT_GENERATED), children;
 	struct tally now = { 0 };
 
-	if (!generated && !is_error_of(e, a, NO_CHILDREN))
+	if (!generated && !is_error_of(e, a->number, NO_CHILDREN))
 		return e->code;
 	*e = (struct err){ 0 };
 	if (pq_query(dst, "ROLLBACK", e) == 0 &&

@@ -25,6 +25,7 @@ enum sqlstate_name {
 	SQLSTATE_BAD_VALUE,             /* any error of a value, the two below too */
 	SQLSTATE_BAD_DATE,
 	SQLSTATE_BAD_TEXT,              /* not the text form of its type */
+	SQLSTATE_BAD_BINARY,            /* not the binary form of a column's type */
 	SQLSTATE_BAD_ROW                /* by a value, NOT NULL or CHECK: whatever others hold */
 };
 
@@ -430,7 +431,11 @@ struct table_name {
 
 struct table_columns {
 	size_t n;
-	struct table_column { char name[NAME_BYTES_MAX + 1]; enum binary_kind kind; } at[];
+	struct table_column {
+		char name[NAME_BYTES_MAX + 1];
+		uint32_t type;          /* its oid, */
+		enum binary_kind kind;  /* and the form of its values */
+	} at[];
 };
 
 /* The columns of a table; the caller frees them. Changes no setting of an open transaction. */
@@ -556,7 +561,13 @@ struct admit {                          /* tables of one destination that got ro
 /* Appends statements, to be sent with the COMMIT in one message, that fail if one of the tables
  * does not generate the columns or, if that is expected, is not a child of dest_table. */
 void admit_add_checks(struct buf *sql, const struct pq *, const struct admit *);
-/* If e is the error of one of these statements: rolls back and replaces e by what admit_check says,
+/* Appends a statement that fails if one of the tables has not all of these columns, with these
+ * types; number: as in struct admit. */
+void admit_add_types(struct buf *sql, const struct dest *, size_t number, const struct table_name *,
+	size_t n, const struct table_columns *);
+/* Is e its error? */
+bool admit_other_types(const struct err *, size_t number);
+/* If e is the error of one of those statements: rolls back and replaces e by what admit_check says,
  * ERR_SHAPE, or ERR_CONFLICT. Returns e's code. */
 int admit_explain(struct pq *, const struct admit *, struct err *e);
 /* Queries all that are not admitted: the rows of pq_query, a name first. */

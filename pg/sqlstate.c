@@ -126,6 +126,8 @@ static const struct { enum sqlstate_name name; const char *prefix; } named[] = {
 	{ SQLSTATE_RAISED, "P0001" },
 	{ SQLSTATE_TOO_MUCH, "53200" },
 	{ SQLSTATE_BAD_VALUE, "22" },
+	{ SQLSTATE_BAD_BINARY, "22P03" }, { SQLSTATE_BAD_BINARY, "08P01" },
+	{ SQLSTATE_BAD_BINARY, "XX000" },       /* jsonb_recv */
 	{ SQLSTATE_BAD_ROW, "22" }, { SQLSTATE_BAD_ROW, "23502" }, { SQLSTATE_BAD_ROW, "23514" },
 	{ SQLSTATE_BAD_DATE, "22007" }, { SQLSTATE_BAD_DATE, "22008" },
 	{ SQLSTATE_BAD_TEXT, "22P02" },

@@ -85,7 +85,8 @@ int table_columns(struct pq *dst, const struct dest *d, struct span table,
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT a.attname, CASE WHEN b.typtype" PQ_OWN("=") "'e'::pg_catalog.\"char\""
+	buf_str(&sql, "SELECT a.attname, a.atttypid,"
+		" CASE WHEN b.typtype" PQ_OWN("=") "'e'::pg_catalog.\"char\""
 		" THEN 25::pg_catalog.oid ELSE b.oid END"
 		" FROM pg_catalog.pg_attribute a"
 		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid"
@@ -103,7 +104,8 @@ int table_columns(struct pq *dst, const struct dest *d, struct span table,
 			struct table_column *column = &list->at[list->n];
 			snprintf(column->name, sizeof column->name, "%s",
 				pq_value(dst, (int)list->n, 0));
-			column->kind = binary_kind(pq_value(dst, (int)list->n, 1));
+			column->type = (uint32_t)pq_int(dst, (int)list->n, 1, 0);
+			column->kind = binary_kind(pq_value(dst, (int)list->n, 2));
 		}
 		*columns = list;
 	}

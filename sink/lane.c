@@ -44,7 +44,8 @@ static bool has_more(const struct stream *st)
 /* Has the table's first COPY taken enough? The next one may be binary. */
 static bool is_first_and_long(const struct sink *s, const struct lane *l)
 {
-	return s->types.look && l->sent >= SWITCH_BYTES && l->current->settled != s->turn;
+	return s->types.look && l->sent >= SWITCH_BYTES && l->current->settled != s->turn &&
+		!sink_typed(s, l->current);
 }
 
 /* Is it time to end the open COPY? Only between blocks, so that no row is cut. stopped: the server
@@ -136,6 +137,7 @@ static int make_stage(struct sink *s, struct lane *l, struct pq *dst, struct err
 		if (st->staged && st->lane == at->lane && st->of == at->of)
 			st->looked = s->turn;
 	}
+	s->known++;
 	return 0;
 }
 
@@ -245,7 +247,7 @@ static void finish_copy(struct sink *s, struct lane *l, int64_t stored)
 	if (st->whole->sent < LOOK_BYTES || st->settled == s->turn)
 		return;
 	st->settled = s->turn;
-	if (st->looked != s->turn && !st->staged)
+	if (st->looked != s->turn && !st->staged && !sink_typed(s, st))
 		lane_ended(s, st);
 }
 
@@ -274,16 +276,27 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	return pq_copy_end(dst, e) < 0 ? e->code : 1;
 }
 
+/* When no more rows will come, a single look tells the next turn what most tables have. */
+static bool may_look(const struct sink *s, enum sink_until until)
+{
+	bool looked = s->known > s->known_before + 1;
+
+	return s->types.look && !s->careful &&
+		(until == SINK_FULL || (until == SINK_EMPTY && !looked));
+}
+
 /* Looks up the column types of tables to which a COPY has ended in this turn: our lock freezes
  * their columns until the transaction ends. */
-static int look_at_types(struct sink *s, size_t lane, struct pq *dst, struct err *e)
+static int look_at_types(struct sink *s, size_t lane, struct pq *dst, enum sink_until until,
+	struct err *e)
 {
 	struct lane *l = &s->lane[lane];
 
-	while (l->ended && !e->code) {
+	while (l->ended && may_look(s, until) && !e->code) {
 		struct stream *st = l->ended;
 		l->ended = st->next;
 		st->looked = s->turn;
+		s->known++;
 		s->types.look(s->types.arg, dst, st->of, st->start_s, st->table, e);
 	}
 	return e->code;
@@ -294,9 +307,8 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 	struct err *e)
 {
 	struct lane *l = &s->lane[lane];
-	bool may_look = until == SINK_FULL && s->types.look && !s->careful;
 
-	if (may_look && look_at_types(s, lane, dst, e) < 0)
+	if (look_at_types(s, lane, dst, until, e) < 0)
 		return e->code;
 	if (until == SINK_FREE) {
 		l->saved = 0;           /* the next COPY sets one after what the caller does now */

@@ -85,6 +85,7 @@ struct sink {
 	struct sink_types types;
 	bool careful;
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
+	uint64_t known, known_before;   /* counts what types are known by; before this turn */
 	struct sink_done *done;         /* by destination */
 	size_t ndone, done_cap;
 	int64_t bytes;                  /* sent since sink_begin */
@@ -96,6 +97,12 @@ struct sink {
 static inline size_t sink_room(const struct sink *s)
 {
 	return POOL_BYTES + (s->waiting > MANY ? (s->waiting - MANY) * MORE_BYTES : 0);
+}
+
+/* Has it asked for its types in this turn, and are they known? */
+static inline bool sink_typed(const struct sink *s, const struct stream *st)
+{
+	return st->typed && st->asked > s->known_before;
 }
 
 /* ---- block.c */

@@ -15,7 +15,7 @@ struct sink *sink_new(const struct sink_types *types)
 	memset(s, 0, sizeof *s);
 	if (types)
 		s->types = *types;
-	s->turn = 1;
+	s->turn = s->known = 1;
 	return s;
 }
 
@@ -96,7 +96,8 @@ static void sweep(struct sink *s)
 		struct stream *st = s->stream[i];
 		if (!st)
 			continue;
-		if (st->settled == s->turn && st->looked != s->turn && !st->staged)
+		if (st->settled == s->turn && st->looked != s->turn && !st->staged &&
+		    !sink_typed(s, st))
 			lane_ended(s, st);
 		s->stream[kept++] = st;
 	}
@@ -308,6 +309,7 @@ void sink_begin(struct sink *s, bool careful)
 	s->begun = false;
 	s->careful = careful;
 	s->turn++;
+	s->known_before = s->known++;
 }
 
 void sink_forget(struct sink *s)

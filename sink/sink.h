@@ -21,10 +21,10 @@ struct stream {                         /* of one partition and column list */
 	size_t bytes;                   /* of rows that wait, */
 	struct stream *before, *after;  /* and those of its lane with about as many */
 	uint64_t settled;               /* last turn of the sink in which a long COPY ended */
-	uint64_t looked;                /* last turn that looked up its column types, */
-	uint64_t asked;                 /* and that asked for them */
+	uint64_t looked;                /* last turn that looked up its column types */
+	uint64_t asked;                 /* what was known when it last asked for them */
 	size_t text_left;               /* bytes of text before a row is tried as binary again */
-	bool typed;                     /* kinds are valid, in turn `asked` */
+	bool typed;                     /* kinds are valid, if it asked in this turn */
 	bool binary;                    /* format of its COPY, once begun or planned */
 	unsigned char level;            /* about how many bytes wait; 0: none do */
 
@@ -90,9 +90,10 @@ struct sink_types {                     /* where the sink learns column types; a
 	 * query. */
 	int (*look)(void *arg, struct pq *dst, size_t of, int64_t start_s, const char *table,
 		struct err *);
-	/* Are the types of all columns of the shape known? If so, sets their kinds. */
-	bool (*kinds)(void *arg, size_t of, int64_t start_s, const struct shape *,
-		enum binary_kind *);
+	/* Are the types of all columns of the shape known? If so, sets their kinds, which are those
+	 * of the table unless the pass fails in the end. */
+	bool (*kinds)(void *arg, size_t of, int64_t start_s, const char *table,
+		const struct shape *, enum binary_kind *);
 	/* Rows for the table will go to the destination's staging table: makes that, unless the
 	 * lane's transaction has it: *made. */
 	int (*stage)(void *arg, struct pq *dst, size_t lane, size_t of, const char *table,

@@ -2,10 +2,10 @@
  * A stream: rows of one shape that wait for one partition, in the order in which they were read,
  * encoded for COPY.
  *
- * At first the rows are text. After a COPY to the table our lock freezes its columns; if all their
- * types are known then, further rows are binary, which costs the target less. A row with a value
- * that only the server can parse goes as text, and so do those after it for a while, longer each
- * time: changing the format costs a COPY.
+ * While the types of the table's columns are not known, the rows are text. After a COPY to the
+ * table our lock freezes its columns; if all their types are known then, further rows are binary,
+ * which costs the target less. A row with a value that only the server can parse goes as text, and
+ * so do those after it for a while, longer each time: changing the format costs a COPY.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -194,10 +194,11 @@ static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape 
 {
 	if (!st->kinds)
 		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
-	st->asked = s->turn;
+	st->asked = s->known;
 	st->typed = st->staged ?
 		s->types.stage_kinds(s->types.arg, st->lane, st->of, shape, st->kinds) :
-		s->types.kinds(s->types.arg, st->of, st->start_s, shape, st->kinds);
+		s->types.kinds(s->types.arg, st->of, st->start_s, st->table, shape,
+			st->kinds);
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)
@@ -208,11 +209,13 @@ static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape 
 /* May the next row be binary? Not in a careful pass: there the server says which row failed. */
 static bool takes_binary(struct sink *s, struct stream *st, const struct shape *shape)
 {
-	if (st->looked != s->turn || s->careful)
+	bool may_ask = st->staged ? st->looked == s->turn : s->types.kinds != NULL;
+
+	if (!may_ask || s->careful)
 		return false;
-	if (st->asked != s->turn)
+	if (!sink_typed(s, st) && st->asked != s->known)
 		ask_for_kinds(s, st, shape);
-	return st->typed && st->text_left == 0;
+	return sink_typed(s, st) && st->text_left == 0;
 }
 
 int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enum format format,

@@ -45,11 +45,12 @@ static int look(void *arg, struct pq *dst, size_t of, int64_t start_s, const cha
 	return dst->state == IDLE ? 0 : (abort(), 0);
 }
 
-static bool kinds_of(void *arg, size_t of, int64_t start_s, const struct shape *s,
-	enum binary_kind *kinds)
+static bool kinds_of(void *arg, size_t of, int64_t start_s, const char *table,
+	const struct shape *s, enum binary_kind *kinds)
 {
 	(void)arg;
 	(void)of;
+	(void)table;
 	(void)s;
 	kinds[0] = BINARY_INT8;
 	kinds[1] = BINARY_TEXT;
