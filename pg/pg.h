@@ -477,7 +477,8 @@ int stage_referenced(struct pq *, const struct dest *, const struct table_name *
  * the partition may be among them where all rows of a partition have one value there. */
 int stage_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
 	const struct span *key, size_t nkey, bool *yes, struct err *);
-/* Appends a query with a row if no key occurs twice in the table, which has at most so many rows. */
+/* Appends a query with a row if no key occurs twice in the table, which has no more rows than
+ * `most`. */
 void stage_add_distinct(struct buf *sql, const struct dest *, struct span table,
 	const struct span *key, size_t nkey, int64_t most);
 /* Creates it, with the columns of table model and those of stage_add_columns. */
