@@ -91,7 +91,7 @@ mutants() {
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
 		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
 		of an event that is left out at once, what goes is merged | load/merge.c | s/^\tadd_dead(&ids, &m->p->dead, m->told);/\tadd_dead(\&ids, \&m->p->dead, m->again ? m->told : m->p->dead.n);/ | histories 1
-		an event that two lanes refuse is two letters | pg/dead.c | s/if (kept && list->at\[kept - 1\].event/if (0 \&\& kept \&\& list->at[kept - 1].event/ | histories 1
+		an event that two lanes refuse is two letters | pg/letters.c | s/if (kept && l->at\[kept - 1\].event/if (0 \&\& kept \&\& l->at[kept - 1].event/ | histories 1
 		a delete whose row picks no partition goes nowhere | load/spread.c | s/if (g->stage\[lane\].columns)/if (0)/ | histories 1
 		a lane that has the batch looks for no bad events | load/flow.c | s/return p->job->loads\[lane\] || p->keep;/return p->job->loads[lane];/ | histories 1
 		a lane does not know what another one refuses | load/merge.c | s/if (\*ids)/if (*ids \&\& !m->g->stage[lane].nkey)/ | histories 1
