@@ -18,12 +18,14 @@
 
 #include "load.h"
 
+#define TABLES_MAX 256                  /* in a slice: a query of them is planned at once */
+
 /* ---- the transactions */
 
 static struct mark_whose whose(const struct from *f, const struct resume_verdict *v)
 {
 	return (struct mark_whose){
-		.conf = f->job->conf, .table = &f->source.table[f->at],
+		.conf = f->job->conf, .table = &f->source.table[f->at], .more = f->more,
 		.source = v->source, .lanes = v->lanes,
 	};
 }
@@ -42,15 +44,54 @@ static void show(struct from *f, const char *from, const char *to)
 {
 	const struct slice_table *t = &f->source.table[f->at < f->source.n ? f->at : 0];
 	int64_t total = 0, done = 0, slice = to ? bytes_upto(t, to) - bytes_upto(t, from) : 0;
+	double rows = t->bytes > 0 && t->rows > 0 ?
+		t->rows * (double)slice / (double)t->bytes : 0;
 
 	for (size_t i = 0; i < f->source.n; i++) {
 		done += i < f->at ? f->source.table[i].bytes : 0;
 		total += f->source.table[i].bytes;
 	}
+	for (size_t i = 1; to && i <= f->more; i++) {
+		slice += t[i].bytes;
+		rows += t[i].rows > 0 ? t[i].rows : 0;
+	}
 	if (to)
 		done += bytes_upto(t, from);
-	watch_slice(f->job->watch, done, total, slice, t->bytes > 0 && t->rows > 0 ?
-		(int64_t)(t->rows * (double)slice / (double)t->bytes) : 0);
+	watch_slice(f->job->watch, done, total, slice, (int64_t)rows);
+}
+
+/* Is the table, by its blocks, one of several that make a slice? */
+static bool is_small(const struct from *f, size_t i)
+{
+	return !f->source.key && !f->again && i >= f->alone && i < f->source.n &&
+		f->source.table[i].blocks <= f->job->conf->from_slice / f->source.block_bytes / 2;
+}
+
+/* Can all of the table's rows be loaded with those of the table at hand? */
+static bool joins(const struct from *f, size_t i, const struct resume_verdict *v)
+{
+	const struct slice_table *t = &f->source.table[i];
+	const struct resume_verdict w = resume_judge(f->job->conf, &f->marks, t, false);
+
+	return is_small(f, i) && w.kind == v->kind && w.lanes == v->lanes &&
+		memcmp(w.loads, v->loads, sizeof w.loads) == 0 && !*w.from &&
+		strcmp(w.source, t->name) == 0 && (!w.to || strcmp(w.to, SLICE_END) == 0) &&
+		!w.to == !v->to;
+}
+
+/* How many tables behind the one at hand are in its slice. */
+static size_t count_more(const struct from *f, const struct resume_verdict *v)
+{
+	const struct slice_table *t = &f->source.table[f->at];
+	int64_t blocks = t->blocks, most = f->job->conf->from_slice / f->source.block_bytes;
+	size_t n = 0;
+
+	if (v->kind == RESUME_DONE || !joins(f, f->at, v))
+		return 0;
+	while (n + 1 < TABLES_MAX && is_small(f, f->at + n + 1) &&
+	    blocks + t[n + 1].blocks <= most && joins(f, f->at + n + 1, v))
+		blocks += t[++n].blocks;
+	return n;
 }
 
 /* Opens lane 0's transaction, and judges its table's marks, which nobody else changes now. */
@@ -59,14 +100,16 @@ static int judge(struct from *f, struct resume_verdict *v, struct err *e)
 	struct job *j = f->job;
 	const struct conf *c = j->conf;
 	const struct slice_table *t = &f->source.table[f->at];
+	bool several = is_small(f, f->at) && is_small(f, f->at + 1);
 
 	for (;;) {
 		if (job_open_lanes(j, 1, e) < 0 || ends_begin_lane(j, 0, 1, e) < 0 ||
-		    mark_look(j->dst[0], c->consumer_name, t, &f->marks, e) < 0)
+		    mark_look(j->dst[0], c->consumer_name, several ? NULL : t, &f->marks, e) < 0)
 			return e->code;
 		*v = resume_judge(c, &f->marks, t, f->source.key);
 		if (v->kind == RESUME_LOST)
 			return err_set(e, ERR_POSITION, "%s", v->words);
+		f->more = several ? count_more(f, v) : 0;
 		if (v->kind != RESUME_LANES)
 			return 0;
 		const struct mark_whose w = whose(f, v);
@@ -99,22 +142,44 @@ static int begin_reading(struct from *f, struct err *e)
 }
 
 /* A table that was rewritten since it was looked at has its rows at other places, and may lack them
- * under an older snapshot. Then it is only read, from its beginning, under one that is younger. */
-static int check_file(struct from *f, struct resume_verdict *v, struct err *e)
+ * under a snapshot from before: then *again, under another one, if nothing of it is copied. */
+static int check_file(struct from *f, struct slice_table *t, const struct slice_file *now,
+	bool *again, struct err *e)
+{
+	bool other = now->oid != t->oid;
+
+	if (!other && now->filenode == t->filenode && now->filenode == now->seen)
+		return 0;
+	if (other || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
+		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
+			" under a new snapshot", t->name, other ? "replaced" :
+			"rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)");
+	*again = true;
+	t->filenode = now->filenode;
+	const struct resume_verdict v = resume_judge(f->job->conf, &f->marks, t, false);
+	return v.kind == RESUME_LOST ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
+}
+
+/* Opens the reader's transaction, with the slice's tables locked. */
+static int read_tables(struct from *f, struct err *e)
 {
 	struct slice_table *t = &f->source.table[f->at];
-	int64_t oid, filenode;
+	struct slice_file *now = mem_alloc((f->more + 1) * sizeof *now);
+	bool again = !f->source.key;
 
-	if (f->source.key || slice_lock(f->job->src, t, &oid, &filenode, e) < 0 ||
-	    (oid == t->oid && filenode == t->filenode))
-		return e->code;
-	if (oid != t->oid || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
-		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
-			" under a new snapshot", t->name, oid != t->oid ? "replaced" :
-			"rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)");
-	t->filenode = filenode;
-	*v = resume_judge(f->job->conf, &f->marks, t, false);
-	return v->kind == RESUME_LOST ? err_set(e, ERR_POSITION, "%s", v->words) : 0;
+	begin_reading(f, e);
+	while (again && !e->code) {
+		again = false;
+		slice_lock(f->job->src, t, f->more + 1, now, e);
+		for (size_t i = 0; i <= f->more && !e->code; i++)
+			check_file(f, &t[i], &now[i], &again, e);
+		if (!again || e->code || pq_query(f->job->src, "ROLLBACK", e) < 0)
+			break;
+		f->reading = false;
+		begin_reading(f, e);
+	}
+	free(now);
+	return e->code;
 }
 
 /* ---- a slice */
@@ -214,10 +279,10 @@ static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, st
 	*done = v->kind == RESUME_DONE;
 	if (*done)
 		return pq_query(j->dst[0], "ROLLBACK", e);
-	if (begin_lanes(f, v, e) < 0 || begin_reading(f, e) < 0 || check_file(f, v, e) < 0)
+	if (begin_lanes(f, v, e) < 0 || read_tables(f, e) < 0)
 		return e->code;
 	s->lines.query = (struct slice_query){
-		.source = &f->source, .table = &f->source.table[f->at],
+		.source = &f->source, .table = &f->source.table[f->at], .more = f->more,
 		.where = j->conf->from_where, .from = v->from,
 	};
 	s->to = v->to ? mem_text(v->to) :
@@ -296,6 +361,8 @@ static int load_or_blame(struct slice *s, struct err *e)
 		p->finishes = false;
 		p->careful |= careful;
 		p->keep = p->careful && c->on_error != ON_ERROR_STOP;
+		if (careful)            /* its numbers are of one table's rows */
+			f->alone = f->at + f->more + 1;
 		p->event = -1;
 		p->fault = (struct sink_fault){ .event = -1 };
 		job_disconnect(f->job);
@@ -312,6 +379,7 @@ static void tell(const struct slice *s, int64_t took_ms)
 {
 	struct job *j = s->from->job;
 	const struct pass *p = &s->pass;
+	const struct slice_query *q = &s->lines.query;
 	const struct place *k = s->lines.reader.way->place;
 	const struct sink_done *done = sink_done(p->sink, k->number);
 	bool skip = j->conf->on_error == ON_ERROR_SKIP;
@@ -324,20 +392,31 @@ static void tell(const struct slice *s, int64_t took_ms)
 	};
 
 	if (dead)
-		log_warn("%s: %" PRId64 " row%s %s, the first: %s", s->lines.query.table->name,
+		log_warn("%s: %" PRId64 " row%s %s, the first: %s", q->table->name,
 			dead, text_s(dead), skip ? "skipped" : "went to tdispatch.dead_letter",
 			p->dead.first_message);
 	if (load.unstored)
 		log_warn("%s: the target did not store %" PRId64 " rows: a trigger left them out",
-			s->lines.query.table->name, load.unstored);
-	log_debug("table %s, slice %s to %s: rows=%" PRId64 " partitions_created=%" PRId64
-		" seconds=%.3f", s->lines.query.table->name, *s->lines.query.from ?
-		s->lines.query.from : "0", s->to, load.rows, load.partitions,
-		(double)took_ms / 1000);
+			q->table->name, load.unstored);
+	log_debug("table %s, slice %s to %s: tables=%zu rows=%" PRId64
+		" partitions_created=%" PRId64 " seconds=%.3f", q->table->name, *q->from ? q->from :
+		"0", s->to, q->more + 1, load.rows, load.partitions, (double)took_ms / 1000);
 	watch_batch(j->watch, &load, &done->rows, &p->dead);
 }
 
 /* ---- the tables */
+
+/* After a slice. Locks on tables that are done are let go: the holder keeps the snapshot. */
+static int end_slice(struct from *f, const char *to, struct err *e)
+{
+	bool end = strcmp(to, SLICE_END) == 0;
+
+	f->at += end ? f->more + 1 : 0;
+	if (!end && f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
+		return 0;
+	f->reading = false;
+	return pq_query(f->job->src, "COMMIT", e);
+}
 
 /* As load, of the table at hand. */
 static int run_slice(struct from *f, struct err *e)
@@ -363,10 +442,8 @@ static int run_slice(struct from *f, struct err *e)
 		tell(&s, clock_ms() - start_ms);
 	/* rows that lines can place, but binary rows could not */
 	f->text |= rc > 0 && s.pass.careful && !s.pass.dead.n;
-	if (rc > 0 && j->conf->from_snapshot == FROM_SNAPSHOT_SLICE) {
-		pq_query(j->src, "COMMIT", e);
-		f->reading = false;
-	}
+	if (rc > 0)
+		end_slice(f, s.to, e);
 	letters_clear(&s.pass.dead);
 	queue_batch_free(&s.letters);
 	lines_free(&s.lines);

@@ -633,7 +633,9 @@ struct from {                           /* zeroed but job, verify, dry */
 	char snapshot[64];              /* "": one for each slice */
 	struct marks done;              /* all, as the target had them after connecting */
 	struct marks marks;             /* of the table at hand, under the lock */
-	size_t at;                      /* the table at hand */
+	size_t at;                      /* the table at hand, */
+	size_t more;                    /* and so many behind it that are in its slice */
+	size_t alone;                   /* a table before this one has slices of its own */
 	size_t lanes;                   /* that the job's streams are valid for */
 	bool reading;                   /* src's transaction is open */
 	bool text;                      /* binary rows did not fit */

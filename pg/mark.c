@@ -17,7 +17,7 @@ int mark_require(struct pq *dst, struct err *e)
 		return e->code;
 	if (pq_int(dst, 0, 0, 0))
 		return err_set(e, ERR_SHAPE, "dst_db has no table tdispatch.slice: create it with"
-			" --install");
+			" --install, and with --from beside it unless the config has from_table");
 	return 0;
 }
 
@@ -84,17 +84,21 @@ void mark_clear(struct marks *m)
 	*m = (struct marks){ 0 };
 }
 
+/* Rows of its tables, in one lane. */
 static void add_values(struct buf *sql, const struct mark_whose *w, size_t lane, const char *upto)
 {
-	buf_str(sql, "(");
-	buf_literal(sql, span_of(w->conf->consumer_name));
-	buf_str(sql, ", ");
-	buf_literal(sql, span_of(w->source));
-	buf_fmt(sql, ", '%" PRId64 "/%" PRId64 " lanes=%zu rule=%" PRId64 " where=%" PRId64 "',"
-		" %zu, ", w->table->oid, w->table->filenode, w->lanes,
-		judge_rule(w->conf, w->lanes), resume_where(w->conf), lane);
-	buf_literal(sql, span_of(upto));
-	buf_str(sql, ")");
+	for (size_t i = 0; i <= w->more; i++) {
+		const struct slice_table *t = &w->table[i];
+		buf_str(sql, i ? ", (" : "(");
+		buf_literal(sql, span_of(w->conf->consumer_name));
+		buf_str(sql, ", ");
+		buf_literal(sql, span_of(i ? t->name : w->source));
+		buf_fmt(sql, ", '%" PRId64 "/%" PRId64 " lanes=%zu rule=%" PRId64 " where=%" PRId64
+			"', %zu, ", t->oid, t->filenode, w->lanes, judge_rule(w->conf, w->lanes),
+			resume_where(w->conf), lane);
+		buf_literal(sql, span_of(upto));
+		buf_str(sql, ")");
+	}
 }
 
 #define INSERT "INSERT INTO tdispatch.slice (consumer, source, identity, lane, upto) VALUES "
@@ -119,9 +123,12 @@ int mark_set_lanes(struct pq *dst, const struct mark_whose *w, const char *upto,
 
 	buf_str(&sql, "DELETE");
 	add_whose(&sql, w->conf->consumer_name);
-	buf_str(&sql, " AND source" PQ_OWN("="));
-	buf_literal(&sql, span_of(w->source));
-	buf_str(&sql, "; " INSERT);
+	buf_str(&sql, " AND source" PQ_OWN("=") "ANY (ARRAY[");
+	for (size_t i = 0; i <= w->more; i++) {
+		buf_str(&sql, i ? ", " : "");
+		buf_literal(&sql, span_of(i ? w->table[i].name : w->source));
+	}
+	buf_str(&sql, "]::pg_catalog.text[]); " INSERT);
 	for (size_t lane = 0; lane < w->lanes; lane++) {
 		buf_str(&sql, lane ? ", " : "");
 		add_values(&sql, w, lane, upto);

@@ -759,6 +759,7 @@ char *slice_txids(struct pq *src, struct err *);
 struct slice_query {
 	const struct slice_source *source;
 	const struct slice_table *table;
+	size_t more;                    /* tables behind it, all of whose rows come too */
 	const char *where;              /* from_where, or NULL */
 	const char *from, *to;          /* where it begins and ends: see below */
 	double sample;                  /* instead: this percentage of all tables' blocks; or 0 */
@@ -767,8 +768,13 @@ struct slice_query {
 
 /* Finds where a slice of about that many bytes ends; malloc'ed, NULL on error. */
 char *slice_end(struct pq *src, const struct slice_query *, int64_t bytes, struct err *);
-/* Locks the table against changes, until the transaction ends. oid, filenode: as they are now. */
-int slice_lock(struct pq *src, const struct slice_table *, int64_t *oid, int64_t *filenode,
+struct slice_file {
+	int64_t oid, filenode;          /* as they are */
+	int64_t seen;                   /* the filenode that the transaction's snapshot sees */
+};
+
+/* Locks n tables against changes, until the transaction ends. now: of each. */
+int slice_lock(struct pq *src, const struct slice_table *, size_t n, struct slice_file *now,
 	struct err *);
 /* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
  * such column. */
@@ -781,7 +787,7 @@ int slice_fits(struct pq *dst, const struct dest *, const struct tally *tables,
 	const struct span *column, size_t n, const int64_t *type, bool *yes, struct err *);
 /* Starts a COPY of the expressions, separated by commas. without: NULL; or each line begins with a
  * number that identifies the row in the slice (of a ctid: block * 65536 + item), and those listed
- * there, with commas between, are left out. */
+ * there, with commas between, are left out; not of several tables. */
 int slice_read(struct pq *src, const struct slice_query *, const char *columns,
 	const char *without, bool binary, struct err *);
 /* The next row, a line with its end or a row of binary COPY; else as events_next. */
@@ -832,7 +838,8 @@ int64_t resume_where(const struct conf *);      /* a hash of the keys that choos
 struct mark_whose {
 	const struct conf *conf;
 	const struct slice_table *table;
-	const char *source;             /* struct mark's, or the table's name */
+	size_t more;                    /* tables behind it, which are marked alike */
+	const char *source;             /* struct mark's, or the table's name; the latter if more */
 	size_t lanes;
 };
 

@@ -218,24 +218,40 @@ void slice_free(struct slice_source *s)
 
 /* ---- types */
 
-/* Functions look at what is there now, whatever the snapshot sees. */
-int slice_lock(struct pq *src, const struct slice_table *t, int64_t *oid, int64_t *filenode,
-	struct err *e)
+/* Functions look at what is there now, a query at what the snapshot sees. */
+static void add_file(struct buf *sql, const struct slice_table *t)
 {
-	struct buf sql = { 0 }, name = { 0 };
+	struct buf name = { 0 };
 
 	buf_literal(&name, span_of(t->sql));
-	buf_fmt(&sql, "LOCK TABLE ONLY %s IN ACCESS SHARE MODE; SELECT"
-		" %s::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8, coalesce("
+	buf_fmt(sql, "(%s::pg_catalog.regclass::pg_catalog.oid::pg_catalog.int8, coalesce("
 		"pg_catalog.pg_relation_filenode(%s::pg_catalog.regclass), 0::pg_catalog.oid)"
-		"::pg_catalog.int8", t->sql, buf_cstr(&name), name.p);
+		"::pg_catalog.int8, coalesce((SELECT relfilenode FROM pg_catalog.pg_class WHERE oid"
+		PQ_OWN("=") "%s::pg_catalog.regclass), 0::pg_catalog.oid)::pg_catalog.int8)",
+		buf_cstr(&name), name.p, name.p);
+	buf_free(&name);
+}
+
+int slice_lock(struct pq *src, const struct slice_table *t, size_t n, struct slice_file *now,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "LOCK TABLE ");
+	for (size_t i = 0; i < n; i++)
+		buf_fmt(&sql, "%sONLY %s", i ? ", " : "", t[i].sql);
+	buf_str(&sql, " IN ACCESS SHARE MODE; VALUES ");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(&sql, i ? ", " : "");
+		add_file(&sql, &t[i]);
+	}
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
-	buf_free(&name);
-	if (rc == 0) {
-		*oid = pq_int(src, 0, 0, 0);
-		*filenode = pq_int(src, 0, 1, 0);
-	}
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		now[i] = (struct slice_file){
+			.oid = pq_int(src, (int)i, 0, 0), .filenode = pq_int(src, (int)i, 1, 0),
+			.seen = pq_int(src, (int)i, 2, 0),
+		};
 	return rc;
 }
 
@@ -449,6 +465,13 @@ int slice_read(struct pq *src, const struct slice_query *q, const char *columns,
 	}
 	buf_str(&sql, columns);
 	add_from(&sql, q);
+	for (size_t i = 1; i <= q->more; i++) {
+		const struct slice_query next = {
+			.source = q->source, .table = &q->table[i], .where = q->where,
+		};
+		buf_fmt(&sql, " UNION ALL SELECT %s", columns);
+		add_from(&sql, &next);
+	}
 	if (without)
 		buf_fmt(&sql, ") q WHERE \"tdispatch.id\"" PQ_OWN("<>") "ALL ('{%s}'"
 			"::pg_catalog.int8[])", without);

@@ -63,6 +63,18 @@ case_rewritten_before_its_turn() {
 	same_content
 }
 
+# A slice that waits for the lock has a snapshot from before the table was written anew.
+case_rewritten_while_a_slice_waits() {
+	leaves from_snapshot=slice
+	src "begin; truncate second; insert into second select i, '2026-01-10', 'again' from generate_series(3001, 3100) i; select pg_sleep(3); commit" >/dev/null &
+	STARTED+=($!)
+	within 20 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	gate all
+	expect_end 0 60
+	expect_rows 1600
+	same_content
+}
+
 case_replaced_before_its_turn() {
 	leaves
 	src "alter table second rename to was; create table second (like was)"
