@@ -11,7 +11,8 @@
 static int open_source(struct job *j, struct err *e)
 {
 	if (!j->src)
-		j->src = queue_open(j->conf, NULL, e);
+		j->src = checkfrom_alone(j->conf) ? pq_open("src_db", j->conf->src_db, NULL, e) :
+			queue_open(j->conf, NULL, e);
 	return j->src ? conf_fits(j->conf, pq_server(j->src)->encoding, e) : e->code;
 }
 
@@ -286,21 +287,13 @@ static int install_letters(struct pq *dst, struct err *e)
 	return e->code;
 }
 
-/* Unless from_table is set, nothing needs the table: a role that may not create it goes on. */
-static int install_slice(const struct conf *c, struct pq *dst, struct err *e)
+static int install_slice(struct pq *dst, struct err *e)
 {
-	struct err ignored = { 0 };
 	bool created = false;
 
-	if (dead_install_slice(dst, &created, e) == 0) {
+	if (dead_install_slice(dst, &created, e) == 0)
 		print_line(stdout, "table tdispatch.slice %s dst_db\n",
 			created ? "created in" : "was already in");
-	} else if (!c->from_table && sqlstate_is(e->sqlstate, SQLSTATE_DENIED) &&
-	    pq_query(dst, "ROLLBACK", &ignored) == 0) {
-		print_line(stdout, "table tdispatch.slice not created, which nothing of this config"
-			" needs: %s\n", e->msg);
-		*e = (struct err){ 0 };
-	}
 	return e->code;
 }
 
@@ -314,7 +307,7 @@ static int install_target(struct job *j, struct err *e)
 	print_line(stdout, "schema pgq_ext %s dst_db\n", created ? "created in" : "was already in");
 	if (j->conf->on_error == ON_ERROR_DEAD_LETTER && install_letters(dst, e) < 0)
 		return e->code;
-	return install_slice(j->conf, dst, e);
+	return j->conf->from_table ? install_slice(dst, e) : 0;
 }
 
 static int install_source(struct job *j, struct queue_state *state, struct err *e)
@@ -338,37 +331,18 @@ int admin_tick(struct job *j, struct err *e)
 	return 0;
 }
 
-/* A table as the source needs no queue. */
-static int install_copy(struct job *j, const char *role, struct err *e)
-{
-	if (open_target(j, e) < 0)
-		return e->code;
-	if (install_target(j, e) < 0)
-		return lacking(j->dst[0], "dst_db", rights_create_schema, e);
-	if (role)
-		return err_set(e, ERR_CONF, "--grant needs a queue_name: without, give the rights"
-			" that --install prints");
-	print_line(stdout, "rights of a role that copies %s, besides those to read it and to write"
-		" to dest_table:\n"
-		"  GRANT USAGE ON SCHEMA pgq_ext, tdispatch TO " RIGHTS_OF_ANYBODY ";\n"
-		"  GRANT SELECT, INSERT, UPDATE, DELETE ON tdispatch.slice TO "
-		RIGHTS_OF_ANYBODY ";\n",
-		j->conf->from_table);
-	return 0;
-}
-
 int admin_install(struct job *j, const char *role, struct err *e)
 {
-	struct queue_state state;
+	struct queue_state state = { 0 };
+	bool alone = checkfrom_alone(j->conf);
 
-	if (!*j->conf->queue_name)
-		return install_copy(j, role, e);
-	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || open_target(j, e) < 0 ||
-	    (role && grant_require(j, role, e) < 0))
+	if (open_source(j, e) < 0 || (!alone && source_state(j, &state, e) < 0) ||
+	    open_target(j, e) < 0 || (role && grant_require(j, role, e) < 0))
 		return e->code;
-	if (job_check_name(j->conf, j->src, j->dst[0], e) < 0 || install_target(j, e) < 0)
+	if ((!alone && job_check_name(j->conf, j->src, j->dst[0], e) < 0) ||
+	    install_target(j, e) < 0)
 		return lacking(j->dst[0], "dst_db", rights_create_schema, e);
-	if (install_source(j, &state, e) < 0)
+	if (!alone && install_source(j, &state, e) < 0)
 		return e->code;
 	return role ? grant_give(j, role, e) : grant_say(j, e);
 }
@@ -381,7 +355,8 @@ int admin_partitions(struct job *j, struct err *e)
 
 	for (size_t i = 0; i < j->conf->nrule; i++)
 		by_name |= j->conf->rule[i].by_name;
-	if (by_name && (job_source(j, e) < 0 || checksource_meet(j, NULL, e) < 0))
+	if (by_name && ((checkfrom_alone(j->conf) ? open_source : job_source)(j, e) < 0 ||
+	    checksource_meet(j, NULL, e) < 0))
 		return e->code;
 	return show_partitions(j, e);
 }

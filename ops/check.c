@@ -106,6 +106,24 @@ static void check_queue(struct check *c, const struct queue_state *state)
 	check_ticks(c, state);
 }
 
+/* A table alone. Its values are written by our settings. */
+static void check_from(struct check *c)
+{
+	const struct conf *conf = c->job->conf;
+	struct pq *src = c->job->src;
+	struct err e = { 0 };
+
+	check_rights(c, "src_db", rights_source(&c->rights, src, conf, NULL, &e), &e);
+	c->blind = c->found->lacking;
+	if (e.code)
+		return;
+	if (conf_fits(conf, pq_server(src)->encoding, &e) < 0 ||
+	    style_ask(src, conf, &c->style, &e) < 0)
+		finding_missing(c->found, "%s", e.msg);
+	checkfrom_run(c->found, src, conf);
+	c->fed = !c->blind;
+}
+
 static void check_source(struct check *c)
 {
 	const struct conf *conf = c->job->conf;
@@ -137,6 +155,8 @@ static void check_source(struct check *c)
 		c->fed = true;
 	if (c->fed)
 		checksource_run(c->found, src, conf, &c->style);
+	if (conf->from_table)
+		checkfrom_run(c->found, src, conf);
 }
 
 static void check_letter_columns(struct check *c)
@@ -166,6 +186,19 @@ static void check_dead_letter(struct check *c)
 	else
 		lacks(c, "dst_db", dst, rights_create_schema, "table tdispatch.dead_letter in"
 			" dst_db: ");
+}
+
+static void check_slice(struct check *c)
+{
+	struct pq *dst = c->job->dst[0];
+	struct err e = { 0 };
+
+	if (mark_require(dst, &e) == 0)
+		finding_ok("table tdispatch.slice in dst_db");
+	else if (*e.sqlstate || e.code == ERR_RIGHTS)
+		finding_error(c->found, &e, "table tdispatch.slice in dst_db");
+	else
+		lacks(c, "dst_db", dst, rights_create_schema, "table tdispatch.slice in dst_db: ");
 }
 
 /* Why the next batch could not be asked for. */
@@ -252,6 +285,8 @@ static void check_position(struct check *c)
 
 	if (position_kind(dst, &c->job->kind, &e) == 0 && c->job->kind == POSITION_NONE)
 		lacks(c, "dst_db", dst, rights_create_schema, "pgq_ext in dst_db: ");
+	else if (!e.code && checkfrom_alone(conf))
+		check_known(c, false, 0);
 	else if (e.code || position_get(dst, conf->consumer_name, &known, &tick, &e) < 0)
 		finding_error(c->found, &e, "the position in dst_db");
 	else
@@ -340,10 +375,12 @@ static void check_target(struct check *c)
 	meet_dests(c);
 	check_target_rights(c);
 	check_position(c);
-	if (job_check_name(conf, c->job->src, dst, &name) == ERR_CONF)
+	if (!checkfrom_alone(conf) && job_check_name(conf, c->job->src, dst, &name) == ERR_CONF)
 		finding_wrong(c->found, "%s", name.msg);
 	if (conf->on_error == ON_ERROR_DEAD_LETTER)
 		check_dead_letter(c);
+	if (conf->from_table)
+		check_slice(c);
 	look_at_clocks(c);
 	check_dests(c);
 }
@@ -361,7 +398,7 @@ int check_run(struct job *job)
 		style_client_encoding(pq_server(job->src)->encoding) : NULL);
 	checkserver_connections(&found, job->conf, job->src, job->dst[0]);
 	if (job->src)
-		check_source(&c);
+		(checkfrom_alone(job->conf) ? check_from : check_source)(&c);
 	if (job->dst[0])
 		check_target(&c);
 	return finding_conclude(&found);

@@ -146,6 +146,8 @@ int checksource_feed(struct job *j, const struct way *way, struct feed *feed, st
 {
 	const struct conf *c = j->conf;
 
+	if (checkfrom_alone(c))
+		return checkfrom_feed(j, feed, e);
 	if (way->rule)
 		add_tables(&j->dests, way, &feed->tables);
 	if (!j->src || (way->rule && !feed->tables.n) ||
@@ -176,6 +178,8 @@ int checksource_meet(struct job *j, struct findings *found, struct err *e)
 	dests_open(&j->dests, j->conf, &j->style);
 	if (!j->conf->nrule || !j->src)
 		return 0;
+	if (checkfrom_alone(j->conf))
+		return checkfrom_meet(j, found, e);
 	buf_str(&sql, PQ_OWN_PATH);
 	add_triggers(&sql, j->src, j->conf, &all_tables);
 	buf_str(&sql, "SELECT DISTINCT " NAME_OF("tgrelid") " FROM feed ORDER BY 1");

@@ -95,6 +95,17 @@ struct pq *checkserver_open(struct findings *, const char *what, const char *con
 void checkserver_connections(struct findings *, const struct conf *, struct pq *src,
 	struct pq *dst);
 
+/* ---- checkfrom.c: --check's part about a table as the source */
+
+/* Is a table the source, and no queue? */
+bool checkfrom_alone(const struct conf *);
+/* As checksource_meet and checksource_feed, of the table. One that is not there has nothing to
+ * say. */
+int checkfrom_meet(struct job *, struct findings *, struct err *);
+int checkfrom_feed(struct job *, struct feed *, struct err *);
+/* Is it there, and can its rows be divided? */
+void checkfrom_run(struct findings *, struct pq *src, const struct conf *);
+
 /* ---- checksource.c: --check's part about who writes events */
 
 /* Adds the job's destinations: those that the config names, and with sections also those to which

@@ -76,6 +76,63 @@ void rights_free(struct rights *r)
 	"SELECT 'GRANT CONNECT ON DATABASE ' || quote_ident(current_database()), 0, NULL::name" \
 	" FROM who WHERE NOT has_database_privilege(who.oid, current_database(), 'CONNECT')"
 
+/* ---- a table: what is there */
+
+static bool template_says(const struct dest *d, const char *words)
+{
+	return d->part_template && strcasestr(d->part_template, words);
+}
+
+/* The schemas in which dest_table is looked for. */
+static void add_schemas(struct buf *sql, const struct dest *d)
+{
+	if (d->schema.n) {
+		buf_str(sql, "ARRAY[");
+		buf_literal(sql, d->schema);
+		buf_str(sql, "]::name[]");
+	} else {
+		buf_str(sql, "current_setting('tdispatch.schemas')::name[]");
+	}
+}
+
+/* The CTE `written`: the tables that rows go to, dest_table or what is there of its partitions. */
+static void add_written(struct buf *sql, const struct dest *d)
+{
+	if (d->period.method == PERIOD_NONE) {
+		buf_str(sql, ", written AS (SELECT oid, relname FROM parent)");
+		return;
+	}
+	buf_str(sql, ", written AS (SELECT t.oid, relname FROM pg_class t"
+		" JOIN home ON home.oid = relnamespace WHERE relkind IN ('r', 'p', 'f', 'v', 'm')"
+		" AND ");
+	table_add_named(sql, d, "t.oid");
+	buf_str(sql, ")");
+}
+
+/* Appends what all queries about dest_table begin with: its oid is in `parent`, the schema of its
+ * partitions in `home`, `role` has who and whom it is to be a member of. */
+static void add_dest(struct buf *sql, const struct dest *d, const char *role)
+{
+	buf_str(sql, "SELECT pg_catalog.set_config('tdispatch.schemas',"
+		" pg_catalog.current_schemas(false)::pg_catalog.text, true);" PQ_OWN_PATH);
+	add_who(sql, role);
+	buf_str(sql, ", home AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = coalesce((");
+	add_schemas(sql, d);
+	buf_str(sql, ")[1], 'public')), parent AS (SELECT t.oid, relname, relowner FROM pg_class t"
+		" JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = ");
+	buf_literal(sql, d->table);
+	buf_str(sql, " AND relkind IN ('r', 'p', 'f', 'v', 'm') AND nspname = ANY (");
+	add_schemas(sql, d);
+	buf_str(sql, ") ORDER BY array_position(");
+	add_schemas(sql, d);
+	buf_fmt(sql, ", nspname) LIMIT 1), owner AS (SELECT o.oid, rolname, rolsuper FROM parent"
+		" JOIN pg_roles o ON o.oid = relowner WHERE %s),"
+		" role AS (SELECT oid FROM who UNION SELECT oid FROM owner WHERE NOT rolsuper)",
+		table_makes_children(d) ? "true" : "false");
+	add_written(sql, d);
+	buf_str(sql, ", newest AS (SELECT oid FROM written ORDER BY relname DESC LIMIT 1)");
+}
+
 /* ---- the source */
 
 /* Functions of PgQ that a run calls, and those that these call. */
@@ -141,11 +198,38 @@ static int add_event_tables(struct rights *r, struct pq *src, const char *queue,
 	return add_rows(r, src, &sql, e);
 }
 
+/* The table that is copied, and those below it: without a key each is read by itself. */
+static int add_table(struct rights *r, struct pq *src, const struct conf *conf, const char *role,
+	struct err *e)
+{
+	const char *dot = strchr(conf->from_table, '.');
+	const struct dest named = {
+		.schema = { conf->from_table, dot ? (size_t)(dot - conf->from_table) : 0 },
+		.table = span_of(dot ? dot + 1 : conf->from_table),
+	};
+	struct buf sql = { 0 };
+
+	add_dest(&sql, &named, role);
+	buf_fmt(&sql, ", source AS (SELECT c.oid, relnamespace FROM (WITH RECURSIVE t (oid) AS"
+		" (SELECT oid FROM parent UNION SELECT inhrelid FROM pg_inherits"
+		" JOIN t ON inhparent = t.oid WHERE %s) SELECT oid FROM t) t"
+		" JOIN pg_class c ON c.oid = t.oid)" NEEDS_CONNECT
+		" UNION ALL SELECT 'GRANT USAGE ON SCHEMA ' || relnamespace::regnamespace, 0, NULL"
+		" FROM who, source WHERE NOT has_schema_privilege(who.oid, relnamespace, 'USAGE')"
+		" UNION ALL SELECT 'GRANT SELECT ON ' || source.oid::regclass, 0, NULL"
+		" FROM who, source WHERE NOT has_table_privilege(who.oid, source.oid, 'SELECT'))"
+		" SELECT give, name, use, col FROM needs, who",
+		conf->from_key ? "false" : "true");
+	return add_rows(r, src, &sql, e);
+}
+
 int rights_source(struct rights *r, struct pq *src, const struct conf *conf, const char *role,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
+	if ((conf->from_table && add_table(r, src, conf, role, e) < 0) || !*conf->queue_name)
+		return e->code;
 	buf_str(&sql, PQ_OWN_PATH);
 	add_who(&sql, role);
 	add_giver(&sql, conf->ticker);
@@ -175,63 +259,6 @@ int rights_create_queue(struct rights *r, struct pq *src, struct err *e)
 	return add_rows(r, src, &sql, e);
 }
 
-/* ---- the target: what is there */
-
-static bool template_says(const struct dest *d, const char *words)
-{
-	return d->part_template && strcasestr(d->part_template, words);
-}
-
-/* The schemas in which dest_table is looked for. */
-static void add_schemas(struct buf *sql, const struct dest *d)
-{
-	if (d->schema.n) {
-		buf_str(sql, "ARRAY[");
-		buf_literal(sql, d->schema);
-		buf_str(sql, "]::name[]");
-	} else {
-		buf_str(sql, "current_setting('tdispatch.schemas')::name[]");
-	}
-}
-
-/* The CTE `written`: the tables that rows go to, dest_table or what is there of its partitions. */
-static void add_written(struct buf *sql, const struct dest *d)
-{
-	if (d->period.method == PERIOD_NONE) {
-		buf_str(sql, ", written AS (SELECT oid, relname FROM parent)");
-		return;
-	}
-	buf_str(sql, ", written AS (SELECT t.oid, relname FROM pg_class t"
-		" JOIN home ON home.oid = relnamespace WHERE relkind IN ('r', 'p', 'f', 'v', 'm')"
-		" AND ");
-	table_add_named(sql, d, "t.oid");
-	buf_str(sql, ")");
-}
-
-/* Appends what all queries about dest_table begin with: its oid is in `parent`, the schema of its
- * partitions in `home`, `role` has who and whom it is to be a member of. */
-static void add_dest(struct buf *sql, const struct dest *d, const char *role)
-{
-	buf_str(sql, "SELECT pg_catalog.set_config('tdispatch.schemas',"
-		" pg_catalog.current_schemas(false)::pg_catalog.text, true);" PQ_OWN_PATH);
-	add_who(sql, role);
-	buf_str(sql, ", home AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = coalesce((");
-	add_schemas(sql, d);
-	buf_str(sql, ")[1], 'public')), parent AS (SELECT t.oid, relname, relowner FROM pg_class t"
-		" JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = ");
-	buf_literal(sql, d->table);
-	buf_str(sql, " AND relkind IN ('r', 'p', 'f', 'v', 'm') AND nspname = ANY (");
-	add_schemas(sql, d);
-	buf_str(sql, ") ORDER BY array_position(");
-	add_schemas(sql, d);
-	buf_fmt(sql, ", nspname) LIMIT 1), owner AS (SELECT o.oid, rolname, rolsuper FROM parent"
-		" JOIN pg_roles o ON o.oid = relowner WHERE %s),"
-		" role AS (SELECT oid FROM who UNION SELECT oid FROM owner WHERE NOT rolsuper)",
-		table_makes_children(d) ? "true" : "false");
-	add_written(sql, d);
-	buf_str(sql, ", newest AS (SELECT oid FROM written ORDER BY relname DESC LIMIT 1)");
-}
-
 /* ---- the target: what is needed */
 
 /* SQL: no role has that privilege of the object x. */
@@ -257,6 +284,16 @@ static const char needs_dead_letters[] =
 	" (VALUES ('INSERT', 0), ('SELECT', 2), ('DELETE', 2)) p (privilege, use)"
 	" WHERE nspname = 'tdispatch' AND relname = 'dead_letter'"
 	" AND NOT has_table_privilege(who.oid, t.oid, privilege) GROUP BY t.oid, use";
+
+static const char needs_slice[] =
+	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA tdispatch', 0, NULL FROM who, pg_namespace n"
+	" WHERE nspname = 'tdispatch' AND NOT has_schema_privilege(who.oid, n.oid, 'USAGE')"
+	" UNION ALL SELECT 'GRANT ' || string_agg(privilege, ', ' ORDER BY privilege DESC)"
+	" || ' ON ' || t.oid::regclass, 0, NULL"
+	" FROM who, pg_class t JOIN pg_namespace n ON n.oid = relnamespace,"
+	" (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) p (privilege)"
+	" WHERE nspname = 'tdispatch' AND relname = 'slice'"
+	" AND NOT has_table_privilege(who.oid, t.oid, privilege) GROUP BY t.oid";
 
 /* A table is given a child by its owner alone. We never ask for membership in a
  * superuser's role. */
@@ -375,6 +412,8 @@ int rights_target(struct rights *r, struct pq *dst, const struct conf *c, const 
 	buf_str(&sql, needs_position);
 	if (c->on_error == ON_ERROR_DEAD_LETTER)
 		buf_str(&sql, needs_dead_letters);
+	if (c->from_table)
+		buf_str(&sql, needs_slice);
 	buf_str(&sql, needs_owner);
 	buf_str(&sql, needs_schema);
 	if (template_says(d, "create table") || template_says(d, "create unlogged table"))

@@ -25,6 +25,7 @@ struct status {
 	struct queue_state queue;
 	struct queue_backlog backlog;
 	int64_t target_tick, dead, partitions;  /* -1: unknown, as in the backlog */
+	int64_t copied, begun;          /* of from_table: tables that are, or in a part; the same */
 	char dead_error[1024];          /* why dead is unknown; "" */
 	char partitions_error[256];     /* the same of partitions */
 };
@@ -143,32 +144,58 @@ static void count_dead(struct status *s, struct pq *dst, const struct conf *c, s
 	*e = (struct err){ 0 };
 }
 
-static void look_at_target(struct status *s, struct err *e)
+static void count_copied(struct status *s, struct pq *dst, const struct conf *c, struct err *e)
 {
-	const struct conf *c = s->job->conf;
-	struct pq **dst = &s->job->dst[0];
+	struct marks marks = { 0 };
+
+	if (!c->from_table || mark_require(dst, e) < 0 ||
+	    mark_look(dst, c->consumer_name, NULL, &marks, e) < 0)
+		return;
+	s->copied = s->begun = 0;
+	for (size_t i = 0; i < marks.n; i++) {
+		const struct mark *m = &marks.at[i];
+		if (m->oid && m->lane == 0)
+			*(strcmp(m->upto, SLICE_END) == 0 ? &s->copied : &s->begun) += 1;
+	}
+	mark_clear(&marks);
+}
+
+static void look_at_position(struct status *s, struct pq *dst, const struct conf *c, struct err *e)
+{
 	enum position_kind kind;
 	bool known = false;
 	int64_t tick;
 
+	if (position_kind(dst, &kind, e) == 0 && position_require(kind, e) == 0 &&
+	    position_get(dst, c->consumer_name, &known, &tick, e) == 0 && known)
+		s->target_tick = tick;
+}
+
+static void look_at_target(struct status *s, struct err *e)
+{
+	const struct conf *c = s->job->conf;
+	struct pq **dst = &s->job->dst[0];
+
 	if (!*dst)
 		*dst = pq_open("dst_db", c->dst_db, "UTF8", e);
-	if (!*dst || position_kind(*dst, &kind, e) < 0 || position_require(kind, e) < 0 ||
-	    position_get(*dst, c->consumer_name, &known, &tick, e) < 0)
-		return;
-	if (known)
-		s->target_tick = tick;
-	count_dead(s, *dst, c, e);
+	if (*dst)
+		count_copied(s, *dst, c, e);
+	if (!e->code && !checkfrom_alone(c))
+		look_at_position(s, *dst, c, e);
+	if (!e->code)
+		count_dead(s, *dst, c, e);
 }
 
 static void look_at_source(struct status *s, struct err *e)
 {
 	const struct conf *c = s->job->conf;
 	struct pq **src = &s->job->src;
+	bool alone = checkfrom_alone(c);
 
 	if (!*src)
-		*src = queue_open(c, "UTF8", e);
-	if (*src && queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
+		*src = alone ? pq_open("src_db", c->src_db, "UTF8", e) : queue_open(c, "UTF8", e);
+	if (*src && !alone &&
+	    queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
 	    queue_require(&s->queue, c->queue_name, e) == 0)
 		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick,
 			&s->backlog, e);
@@ -298,7 +325,7 @@ static void say_all(struct status *s)
 	const struct queue_backlog *b = &s->backlog;
 
 	say_verdict(s);
-	say_text(s, "queue", c->queue_name);
+	say_text(s, "queue", *c->queue_name ? c->queue_name : NULL);
 	say_text(s, "consumer", c->consumer_name);
 	say_count(s, "source_tick", s->queue.last_tick ? s->queue.last_tick : -1);
 	say_seconds(s, "source_tick_age_seconds", s->queue.last_tick, s->queue.last_tick_age_ms);
@@ -307,6 +334,11 @@ static void say_all(struct status *s)
 	say_count(s, "pending_events", b->events);
 	say_count(s, "unticked_events", b->unticked);
 	say_seconds(s, "lag_seconds", b->lag_ms >= 0 && s->target_tick >= 0, b->lag_ms);
+	if (c->from_table) {
+		say_text(s, "from_table", c->from_table);
+		say_count(s, "tables_copied", s->copied);
+		say_count(s, "tables_in_part", s->begun);
+	}
 	say_process(s);
 	say_count(s, "dead_letters", s->dead);
 	if (s->json || (*s->dead_error && c->on_error == ON_ERROR_DEAD_LETTER))
@@ -332,6 +364,7 @@ static int show(struct job *job, bool json, bool redraw)
 {
 	struct status s = {
 		.job = job, .json = json, .target_tick = -1, .dead = -1, .partitions = -1,
+		.copied = -1, .begun = -1,
 		.state = { .queue = QUEUE_UNKNOWN, .gain = -1 }, .backlog = QUEUE_UNKNOWN,
 	};
 

@@ -445,7 +445,7 @@ case_letters_have_all_of_the_event() {
 	expect_eq "$(letters "ev_txid, (extract(epoch from tick_time) * 1000000)::bigint")" \
 		"$(src "select ev_txid, (select (extract(epoch from tick_time) * 1000000)::bigint from pgq.tick order by tick_id desc limit 1)
 			from pgq.event_template where ev_extra2 = 'old=1'")"
-	expect_eq "$(dst "select count(*) from tdispatch.slice")" 0
+	expect_eq "$(dst "select to_regclass('tdispatch.slice') is null")" t
 }
 
 # A table of the first version: runs and --replay go on with it, --check says so, --install adds the rest.

@@ -240,6 +240,77 @@ case_partitioned_source() {
 	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "1501|1501"
 }
 
+# leaves N ROWS: orders of so many partitions with so many rows each.
+leaves() {
+	src "drop table orders; create table orders (id int, day date, note text) partition by list (id);
+		select format('create table leaf%s partition of orders for values in (%1\$s)', lpad(i::text, 3, '0')) from generate_series(1, $1) i \gexec
+		insert into orders select 1 + i % $1, date '2026-01-10' + i % 3, 'n' || i from generate_series(1, $1 * $2) i; analyze orders" >/dev/null
+}
+
+# Small tables share a slice.
+case_many_small_tables() {
+	local slices='slice 0 to end: tables=([2-9]|[1-9][0-9])'
+	table_pair lanes=2
+	leaves 60 20
+	from --set from_slice=163840 -v --verify
+	expect_eq "$(grep -Ec "$slices" err)" 3
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "1200|1200"
+	expect_eq "$(dst "select count(*), count(distinct source), string_agg(distinct upto, ' ') from tdispatch.slice")" "120|60|end"
+	from -v
+	expect_no_match err "$slices"
+	# a large one among them, and an empty one
+	src "insert into leaf030 select 30, '2026-01-10', 'l' || i from generate_series(1, 5000) i; truncate leaf010"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate orders"
+	from --set from_slice=163840 -v --set from_snapshot=slice
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "6180|6180"
+	expect_match err "$slices"
+}
+
+case_many_small_tables_killed() {
+	local n
+	gated_pair from_slice=40960 lanes=2
+	leaves 90 25
+	for n in 1 2 3; do
+		at_gate --from orders job.ini
+		kill_at_gate
+	done
+	gate all
+	from
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "2250|2250"
+}
+
+# Lane 1 has the slice of several tables, lane 0 not.
+case_many_small_tables_half() {
+	table_pair from_slice=163840 lanes=2
+	leaves 20 30
+	dst "create function no() returns trigger language plpgsql as \$\$ begin raise 'not yet'; end \$\$;
+		create constraint trigger no after insert or update on tdispatch.slice deferrable initially deferred for each row
+			when (new.lane = 0 and new.upto = 'end') execute function no()"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'not yet'
+	expect_eq "$(dst "select string_agg(distinct lane || upto, ' ') from tdispatch.slice")" "0 1end"
+	dst "drop trigger no on tdispatch.slice"
+	from --set lanes=3 -v
+	expect_match err 'slice 0 to end: tables=20'
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "600|600"
+}
+
+# A bad row's table is read alone, then those behind it.
+case_many_small_tables_and_bad_rows() {
+	table_pair from_slice=163840 on_error=dead_letter
+	leaves 20 30
+	dst "alter table orders add check (note not in ('n7', 'n107'))"
+	from -v
+	expect_eq "$(dst "select count(*), count(distinct note) from orders")" "598|598"
+	expect_eq "$(dst "select count(*), count(distinct batch_id), min(ev_extra2) from tdispatch.dead_letter")" "2|1|public.leaf008"
+	src "insert into orders values (3, null, 'x')"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate orders; alter table orders drop constraint orders_note_check"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set on_error=stop
+	expect_match err 'row \(0,31\) of public.leaf003: column day is NULL'
+}
+
 case_inheritance() {
 	table_pair
 	src "create table child () inherits (orders); insert into child select i, '2026-01-10', 'c' from generate_series(1001, 1500) i"
@@ -340,6 +411,81 @@ case_from_where() {
 	fill 1 300
 	from
 	expect_rows 211
+}
+
+# ---- the switches that look and set up, without a queue, and with no PgQ in the source
+
+case_install_check_and_status() {
+	table_pair on_error=dead_letter
+	src "drop extension pgq"
+	expect_exit 0 "$TDISPATCH" --install job.ini --set from_table=later
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_match out 'table tdispatch.slice was already in dst_db'
+	expect_match out 'src_db: GRANT SELECT ON public.orders TO ROLE'
+	expect_match out 'dst_db: GRANT UPDATE, SELECT, INSERT, DELETE ON tdispatch.slice TO ROLE'
+	fill 1 300
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_match out 'from_table public.orders in src_db: 1 table with rows'
+	expect_match out 'table tdispatch.slice in dst_db'
+	expect_no_match out 'queue|consumer|tick'
+	from
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out '^tables_copied +1$'
+	expect_match out '^queue +-$'
+	expect_match out '^partitions +3$'
+	expect_exit 0 "$TDISPATCH" --status --json job.ini
+	expect_match out '"from_table":"orders","tables_copied":1,"tables_in_part":0'
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	dst "drop table tdispatch.slice"
+	expect_exit 1 "$TDISPATCH" --check job.ini
+	expect_match out 'tdispatch.slice in dst_db: create it with --install'
+	expect_exit 1 "$TDISPATCH" --check job.ini --set from_table=nothing
+	expect_match out 'no table nothing, which from_table names'
+	expect_exit 1 "$TDISPATCH" --status job.ini
+	expect_match err 'no table tdispatch.slice: create it with --install'
+}
+
+case_check_knows_sections() {
+	table_pair
+	printf '[public.ord*]\ndest_table = orders\n[public.other]\nignore = 1\n' >>job.ini
+	expect_exit 0 "$TDISPATCH" --check job.ini
+	expect_exit 0 "$TDISPATCH" --show-partitions job.ini
+	src "create table third (id int)"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set from_table=third
+	expect_match out 'no section of the config is for source table public.third'
+}
+
+# What --install --grant gives is all that a copy needs, of each layout.
+case_granted_role_copies() {
+	local role=mover_$CASE
+	table_pair on_error=dead_letter from_table=public.orders
+	src "create role $role login; revoke all on schema public from public; drop table orders;
+		create table orders (id int, day date, note text) partition by list (id);
+		create table o1 partition of orders for values in (1); create schema parts; create table parts.o2 partition of orders default"
+	dst "alter table orders add check (id <> 7)"
+	src "insert into orders select i, date '2026-01-10' + i % 3, 'n' || i from generate_series(1, 300) i"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set "src_db=dbname=$SRC user=$role" --set "dst_db=dbname=$DST user=$role"
+	expect_match out 'GRANT SELECT ON parts.o2 TO'
+	dst "alter table orders owner to postgres; create role owner_$CASE; alter table orders owner to owner_$CASE; grant all on schema public to owner_$CASE"
+	expect_exit 0 "$TDISPATCH" --install --grant $role job.ini
+	expect_match out "role $role has the rights to run"
+	TABLE=public.orders from --set "src_db=dbname=$SRC user=$role" --set "dst_db=dbname=$DST user=$role"
+	expect_rows 299
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "src_db=dbname=$SRC user=$role" --set "dst_db=dbname=$DST user=$role"
+	expect_exit 0 "$TDISPATCH" --status job.ini --set "src_db=dbname=$SRC user=$role" --set "dst_db=dbname=$DST user=$role"
+	dst "drop owned by $role, owner_$CASE; drop role owner_$CASE"
+	src "drop owned by $role; drop role $role"
+}
+
+# The table of marks is made for those who copy.
+case_slice_table_is_made_on_request() {
+	orders_pair
+	expect_eq "$(dst "select to_regclass('tdispatch.slice') is null")" t
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'no table tdispatch.slice: create it with --install, and with --from beside it'
+	expect_exit 0 "$TDISPATCH" --install --from orders job.ini
+	expect_match out 'table tdispatch.slice created in dst_db'
+	from
 }
 
 # Rows that a policy hides are not left out without a word.

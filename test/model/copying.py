@@ -12,11 +12,12 @@ from psycopg2.extras import execute_values
 from world import TEMPLATES, Anomaly
 
 TRIES = 10
-LAYOUTS = {                     # leaves of the source, and how they are made
+LAYOUTS = {                     # of the source
     "plain": "create table old ({columns});",
     "children": "create table old ({columns}); create table old_a () inherits (old); create table old_b () inherits (old);",
     "partitioned": """create table old ({columns}) partition by list (at_leaf);
         create table old_a partition of old for values in (0, 1); create table old_b partition of old default""",
+    "small": "create table old ({columns});" + "".join(f"create table old_{i} () inherits (old);" for i in range(20)),
     "view": "create table old_rows ({columns}); create view old as select * from old_rows;",
 }
 COLUMNS = "id int8, day date, at timestamptz, at_leaf int, note text"
@@ -28,7 +29,7 @@ class Copying:
     def __init__(self, world, runs):
         self.world, self.runs, self.chance = world, runs, world.chance
         pick = self.chance.choice
-        self.layout = pick(["plain", "plain", "children", "partitioned", "view"])
+        self.layout = pick(["plain", "plain", "children", "partitioned", "small", "view"])
         self.rewritten = False          # since a slice was copied, perhaps
         self.note_type = pick(["text", "text", "varchar(200)"])         # as lines, where types differ
         self.poison = pick([0, 0, 0.003])
@@ -50,9 +51,11 @@ class Copying:
 
     def create_source(self):
         self.rows = [self.a_row(id) for id in range(1, self.chance.choice([0, 300, 1500, 4000, 4000]) + 1)]
-        self.world.src_sql("drop view if exists old; drop table if exists old, old_rows cascade")
+        if self.world.src_sql("select 1 from pg_views where viewname = 'old'"):
+            self.world.src_sql("drop view old; drop table old_rows")
+        self.world.src_sql("drop table if exists old cascade")
         self.world.src_sql(LAYOUTS[self.layout].format(columns=COLUMNS))
-        into = {"view": ["old_rows"], "children": ["old", "old_a", "old_b"]}.get(self.layout, ["old"])
+        into = {"view": ["old_rows"], "children": ["old", "old_a", "old_b"], "small": ["old"] + [f"old_{i}" for i in range(20)]}.get(self.layout, ["old"])
         with self.world.source.connect(self.world.src) as connection:
             for i, table in enumerate(into):
                 execute_values(connection.cursor(), f"insert into {table} values %s", self.rows[i::len(into)], page_size=1000)

@@ -31,7 +31,7 @@ LONG = 1200                     # seconds in which all operations are to be expe
 
 
 def prepare(world, runs):
-    run = runs.finish("--install")
+    run = runs.finish("--install", "--from", "feed")       # with the table of marks
     if run.code:
         raise Anomaly(f"--install fails: {run.path}: {run.last_error()}")
     world.add_fault_trigger()

@@ -17,7 +17,7 @@ class Ops:
         "kill": 5, "freeze": 1.5, "reload": 1, "restart_source": 0.6, "restart_target": 0.6, "cut_backend": 3, "fault": 3, "no_fault": 2,
         "rewind": 1, "replay": 1, "look": 1, "unregister": 0.5, "rotate": 2, "drop_partition": 1.5, "detach": 1,
         "rename_partition": 1, "add_column": 1, "drop_column": 0.4, "widen": 0.6, "reconfigure": 2, "half": 3, "make_backup": 1, "set_back": 1, "fall_behind": 1, "anew": 0.4,
-        "copy": 4, "copy_cut": 2, "copy_and_kill": 5, "rewrite": 0.4,
+        "copy": 4, "copy_cut": 2, "copy_and_kill": 5, "rewrite": 0.4, "look_at_copy": 0.5,
     }
 
     def __init__(self, world, runs):
@@ -173,6 +173,10 @@ class Ops:
             run = self.world.copying.copy()
             run.wait(2 ** self.chance.uniform(-6, 0.5))
             run.end()
+
+    def look_at_copy(self):
+        return bool(self.world.copying) and self.world.copying.run(
+            self.chance.choice(["--status", "--check", "--dry-run", "--show-partitions"])).wait(100)
 
     def rewrite(self):
         return bool(self.world.copying) and self.world.copying.rewrite()

@@ -11,7 +11,8 @@ Each round is a world of its own: a source and a target database on two servers,
 program at a time, static or with sanitizers, directly or through a proxy that cuts connections at any byte. It goes through some dozens of
 operations that follow from the round's seed. Then all that was refused is mended as the messages say, `--once` runs until all
 is loaded, and the target is compared with the source: each event is a row once, in its partition, with its values, or a
-dead letter. An event may be there twice only where `--reset` said so, after the source was set back. No
+dead letter. An event may be there twice only where `--reset` said so, after the source was set back. Beside that a table is
+copied by `--from`, killed, cut and gone on with: each of its rows is a row of the target, or a dead letter, once. No
 process may crash, hang or fill its log, or lose its position for no reason. `make model-mutate` shows that the test finds faults.
 
 **{rounds} rounds, seeds {first} to {last}, {verdict}.**
