@@ -28,7 +28,7 @@ TOLD = {
     "dead letters": r"(\d+) events? went to tdispatch\.dead_letter",
     "dead letters replayed": r"(\d+) of \d+ dead letters went in",
     "another process in the way": r"another process loads",
-    "slices of a table": r"DEBUG .* slice \S+ to \S+: rows=",
+    "slices of a table": r"DEBUG .* slice \S+ to \S+: tables=",
     "snapshots lost": r"the snapshot is lost",
     "rewritten tables told": r"was rewritten",
     "errors": r" ERROR ",
