@@ -16,6 +16,8 @@
 
 #include "load.h"
 
+#define LEARN_MAX 16                    /* tables whose types are asked for before a batch */
+
 /* ---- what is logged */
 
 static void log_dead(const struct job *j, const struct queue_batch *b, const struct letters *dead)
@@ -206,6 +208,16 @@ static void keep_half(struct loader *l, const struct pass *p)
 	}
 }
 
+/* Not of all where there are many: a batch has rows of few, and waits for each answer. */
+static int learn_types(struct job *j, struct err *e)
+{
+	size_t n = j->dests.nplace <= LEARN_MAX ? j->dests.nplace : 0;
+
+	for (size_t i = 0; i < n && !e->code; i++)
+		known_learn(&j->dests.place[i]->known, j->dst[0], e);
+	return e->code;
+}
+
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
  * error. */
 static int load(struct loader *l, struct pass *p, struct err *e)
@@ -221,6 +233,8 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 			places_forget(&j->dests);
 		l->lanes = j->lanes;
 		p->from = j->src;
+		if (learn_types(j, e) < 0)
+			return e->code;
 		again = pass_run(p, e);
 		if (again < 0)
 			return again;

@@ -47,6 +47,7 @@ static void forget_types(struct known *k)
 		k->columns = next;
 	}
 	k->model = NULL;
+	k->learned = false;
 	free_all(&k->trusted);
 }
 
@@ -59,8 +60,8 @@ void known_clear(struct known *k)
 void known_begin(struct known *k, int64_t rows)
 {
 	free_all(&k->trusted);
+	k->large = rows >= LARGE_ROWS || !k->pass;
 	k->pass++;
-	k->large = rows >= LARGE_ROWS;
 }
 
 /* ---- the set */
@@ -107,6 +108,18 @@ static const struct known_columns *share(struct known *k, struct table_columns *
 	*c = (struct known_columns){ k->columns, list };
 	k->columns = c;
 	return c;
+}
+
+int known_learn(struct known *k, struct pq *dst, struct err *e)
+{
+	struct table_columns *list;
+
+	if (k->model || k->learned || k->deceived ||
+	    table_columns(dst, k->dest, k->dest->table, &list, e) < 0)
+		return e->code;
+	k->learned = true;
+	k->model = share(k, list);
+	return 0;
 }
 
 int known_look(struct known *k, struct pq *dst, int64_t start_s, const char *table, struct err *e)

@@ -21,8 +21,9 @@ struct known {                          /* zeroed but dest */
 	uint64_t pass, looked;          /* looked: the last one in which types were looked up */
 	struct hash parts;              /* by start_s, which identifies a partition */
 	struct hash trusted;            /* in this pass, the same */
-	const struct known_columns *model;      /* what was looked up last; NULL: nothing yet */
-	bool large;                     /* the last pass had many rows */
+	const struct known_columns *model;      /* what was looked up last; or NULL */
+	bool learned;                   /* dest_table was asked */
+	bool large;                     /* the last pass had many rows, or there was none */
 	bool deceived;                  /* a partition had other types than the model */
 };
 
@@ -31,6 +32,8 @@ void known_add(struct known *, int64_t start_s);
 void known_clear(struct known *);               /* forgets and frees everything */
 /* Before a pass. rows: of the last one. */
 void known_begin(struct known *, int64_t rows);
+/* In the data transaction before a pass: without a model, dest_table's types are one. */
+int known_learn(struct known *, struct pq *dst, struct err *);
 /* As those of struct sink_types. known_kinds trusts what it knew before the pass, or what other
  * partitions have: check that before the commit. */
 int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
