@@ -206,13 +206,14 @@ static enum statement take_statement(struct scan *s)
 }
 
 /* Notes that such a statement begins at p. After the first index nothing may be added to the table,
- * and ATTACH must be last: else nothing can wait. */
+ * and after ATTACH come privileges alone: else nothing can wait. */
 static void note(struct attach_split *split, struct span template, const char *p,
 	enum statement what)
 {
 	size_t at = (size_t)(p - template.p);
 
-	if (split->attach < template.n || (what == ADDITION && split->tail < template.n))
+	if ((split->attach < template.n && what != GRANT) ||
+	    (what == ADDITION && split->tail < template.n))
 		split->mixed = true;
 	if (split->tail == template.n && (what == INDEX || what == ATTACH))
 		split->tail = at;

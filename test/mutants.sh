@@ -56,6 +56,10 @@ mutants() {
 		the first transaction after a tick is left out | pg/snapshot.c | s/ev.ev_txid >= %" PRId64 " and/ev.ev_txid > %" PRId64 " and/ | e2e 43:the_same_events_as_pgq
 		what is in progress at the second tick is taken | pg/snapshot.c | s/after->open, least/"", least/ | e2e 43:the_same_events_as_pgq
 		what was in progress at the first tick is left out | pg/snapshot.c | s/before->open, least/"", least/ | e2e 43:the_same_events_as_pgq
+		a row trigger lets ATTACH come last | pg/part.c | s/WHERE r.tgrelid/WHERE false AND r.tgrelid/ | e2e 46:row_trigger_of_the_parent
+		a publication of all tables lets ATTACH come last | pg/part.c | s/WHERE p.puballtables/WHERE false/ | e2e 46:publication_of_all_tables
+		indexes are made before the rows | load/places.c | s/new\[i\].split.tail :/new[i].split.attach :/ | e2e 46:rows_come_first
+		what fails after the rows is not done before them | load/batch.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
 		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half

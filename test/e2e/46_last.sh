@@ -106,6 +106,14 @@ case_table_as_the_source() {
 	expect_eq "$(order)" "$LATE"
 }
 
+case_privileges_come_last() {
+	last_pair "part_template=$LAST grant select on _DEST_TABLE to reporting;"
+	once
+	expect_rows 90
+	expect_eq "$(order)" "$LATE"
+	expect_eq "$(dst "select has_table_privilege('reporting', 'orders_2026_01_02', 'select')")" t
+}
+
 # Of these in one transaction the first thousand.
 case_many_partitions() {
 	interleaved_batch 1100 1100

@@ -123,6 +123,7 @@ static const struct { const char *head, *tail, *attach; } splits[] = {
 	{ CREATE "alter table _DEST_TABLE add primary key (id), alter note set not null;", "create"
 		" index on _DEST_TABLE (note);", ATTACH },
 	{ "create table _DEST_TABLE (like _PARENT including all, primary key (id));", "", ATTACH },
+	{ CREATE, "", ATTACH "; grant select on _DEST_TABLE to a" },
 	{ CREATE "grant select on _DEST_TABLE to a;", "create index on _DEST_TABLE (note); grant"
 		" insert on _DEST_TABLE to a;", ATTACH },
 	{ INHERITS, "", "" },
