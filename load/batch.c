@@ -402,6 +402,13 @@ static int ask_age(struct job *j, struct err *e)
 	return timed && !j->clocks.known ? age_look(j, e) : 0;
 }
 
+/* 1 if there may be a batch, or an error. While there is none, asking for ticks is enough. */
+static int has_batch(const struct loader *l, struct err *e)
+{
+	return !l->idle || l->to_finish || !l->last_tick ? 1 :
+		queue_ticked(l->job->src, l->last_tick, e);
+}
+
 int batch_run(struct loader *l, struct err *e)
 {
 	struct queue_batch batch = { 0 };
@@ -409,12 +416,14 @@ int batch_run(struct loader *l, struct err *e)
 	const struct conf *c = j->conf;
 	int64_t min_events = l->last_tick < j->single_until ? 0 : c->batch_min_events;
 
-	if (ask_age(j, e) < 0)
+	int rc = has_batch(l, e);
+	if (rc <= 0 || ask_age(j, e) < 0)
 		return e->code;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish,
+	rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish,
 		&batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
+	l->idle = rc == 0;
 	places_open(j);
 	if (rc > 0 && follow_copy(j, &batch, e) < 0)
 		rc = e->code;

@@ -577,6 +577,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	size_t lanes;                   /* that the job's streams are valid for */
 	bool verify;                    /* compare each batch with its events before the commit */
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
+	bool idle;                      /* the last call found the queue empty */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */

@@ -8,7 +8,7 @@
 
 #include "load.h"
 
-#define POLL_MS 5                       /* least pause between two looks at an empty queue */
+#define POLL_MS 1                       /* least pause between two looks at an empty queue */
 #define POLL_SHARE 100                  /* a pause is 1/100 of the time since the last event */
 
 struct run {

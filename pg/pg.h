@@ -280,6 +280,9 @@ int queue_create(struct pq *, const char *queue, struct err *);
  * process has finished the batch; ERR_POSITION: the consumer is not registered. */
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
+/* Has the queue of the last queue_next a tick after that one? 1, also if that cannot be told
+ * without queue_next, else 0, or an error. A tenth of queue_next's cost. */
+int queue_ticked(struct pq *, int64_t tick, struct err *);
 /* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
  * advances. */
 int queue_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,

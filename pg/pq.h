@@ -28,7 +28,9 @@ struct pq {
 	short want;                     /* poll events to wait for; 0: none */
 	bool readable;                  /* the last wait saw input */
 	bool notified;                  /* pq_woken has seen a notification */
-	const char *schema;             /* of PgQ, on the source */
+	const char *schema;             /* of PgQ, on the source; */
+	int64_t queue_id, consumer_id;  /* its numbers for them, or 0, */
+	int64_t numbered_ms;            /* and when they were asked for by name */
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };

@@ -265,6 +265,70 @@ int queue_create(struct pq *src, const char *queue, struct err *e)
 	return queue_run(src, &sql, e);
 }
 
+/* ---- PgQ's numbers for our queue and consumer: to ask by name costs as much as a look */
+
+#define NUMBERED_MS 1000                /* somebody may have made the queue anew */
+
+static bool is_numbered(struct pq *src)
+{
+	if (clock_ms() - src->numbered_ms >= NUMBERED_MS)
+		src->queue_id = 0;
+	return src->queue_id;
+}
+
+/* Both are used in one statement: the numbers, or how to find them. */
+struct numbers {
+	struct buf queue, consumer;
+};
+
+static struct numbers numbers_of(struct pq *src, const char *queue, const char *consumer)
+{
+	struct numbers n = { 0 };
+
+	if (is_numbered(src)) {
+		buf_fmt(&n.queue, "%" PRId64, src->queue_id);
+		buf_fmt(&n.consumer, "%" PRId64, src->consumer_id);
+	} else {
+		buf_str(&n.queue, "(SELECT queue_id FROM \1.queue WHERE queue_name = ");
+		buf_literal(&n.queue, span_of(queue));
+		buf_str(&n.queue, ")");
+		buf_str(&n.consumer, "(SELECT co_id FROM \1.consumer WHERE co_name = ");
+		buf_literal(&n.consumer, span_of(consumer));
+		buf_str(&n.consumer, ")");
+	}
+	buf_cstr(&n.queue);
+	buf_cstr(&n.consumer);
+	return n;
+}
+
+static void numbers_free(struct numbers *n)
+{
+	buf_free(&n->queue);
+	buf_free(&n->consumer);
+}
+
+static void keep_numbers(struct pq *src, int64_t queue, int64_t consumer)
+{
+	if (!src->queue_id)
+		src->numbered_ms = clock_ms();
+	src->queue_id = queue;
+	src->consumer_id = consumer;
+}
+
+int queue_ticked(struct pq *src, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (!is_numbered(src))
+		return 1;
+	buf_fmt(&sql, "SELECT 1 FROM " PGQ ".tick WHERE tick_queue" PQ_OWN("=") "%" PRId64
+		" AND tick_id" PQ_OWN(">") "%" PRId64 " LIMIT 1", src->queue_id, tick);
+	queue_expand(&sql, src);
+	int rc = pq_query(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc < 0 ? rc : pq_rows(src);
+}
+
 /* ---- batches */
 
 /* A tick at an end of the consumer's batch that PgQ does not have: somebody deleted it. */
@@ -314,62 +378,52 @@ static int no_batch(struct pq *src, const char *queue, const char *consumer, str
 	return e->code;
 }
 
-/* Appends the number of pending events, which PgQ's counters of ticks estimate. It is asked at each
- * look at the queue, and to plan a join takes longer than to run these. */
-static void add_pending(struct buf *sql, const char *queue, const char *consumer)
+/* Appends the number of pending events, which PgQ's counters of ticks estimate. To plan a join
+ * takes longer than to run these. */
+static void add_pending(struct buf *sql, const struct numbers *n)
 {
-	buf_str(sql, "(SELECT (SELECT tick_event_seq FROM \1.tick WHERE tick_queue = sub_queue"
+	buf_fmt(sql, "(SELECT tick_event_seq FROM \1.tick WHERE tick_queue = %s"
 		" ORDER BY tick_id DESC LIMIT 1) - (SELECT tick_event_seq FROM \1.tick"
-		" WHERE tick_queue = sub_queue AND tick_id = sub_last_tick)"
-		" FROM \1.subscription WHERE sub_queue ="
-		" (SELECT queue_id FROM \1.queue WHERE queue_name = ");
-	buf_literal(sql, span_of(queue));
-	buf_str(sql, ") AND sub_consumer = (SELECT co_id FROM \1.consumer WHERE co_name = ");
-	buf_literal(sql, span_of(consumer));
-	buf_str(sql, "))");
-}
-
-/* Appends columns for snapshot_ticks: the queue's number, and both ticks' snapshots, NULL if this
- * statement's own does not see the tick yet. */
-static void add_snapshots(struct buf *sql, const char *queue)
-{
-	struct buf number = { 0 };
-
-	buf_str(&number, "(SELECT queue_id FROM \1.queue WHERE queue_name = ");
-	buf_literal(&number, span_of(queue));
-	buf_str(&number, ")");
-	buf_fmt(sql, ", %s, (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
-		" AND tick_id = prev_tick_id), (SELECT tick_snapshot FROM \1.tick"
-		" WHERE tick_queue = %s AND tick_id = cur_tick_id)", buf_cstr(&number),
-		number.p, number.p);
-	buf_free(&number);
+		" WHERE tick_queue = %s AND tick_id = (SELECT sub_last_tick FROM \1.subscription"
+		" WHERE sub_queue = %s AND sub_consumer = %s))",
+		n->queue.p, n->queue.p, n->queue.p, n->consumer.p);
 }
 
 /* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
- * fewer than min_count events are pending. */
-static void add_next(struct buf *sql, const char *queue, const char *consumer, int64_t min_events)
+ * fewer than min_count events are pending. A snapshot is NULL if the tick is younger than the
+ * statement's own. */
+static void add_next(struct buf *sql, struct pq *src, const char *queue, const char *consumer,
+	int64_t min_events)
 {
-	buf_str(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
+	struct numbers n = numbers_of(src, queue, consumer);
+
+	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
 		" CASE WHEN batch_id IS NOT NULL THEN \1.batch_event_sql(batch_id) END,"
-		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time"));
-	add_snapshots(sql, queue);
-	buf_fmt(sql, " FROM \1.next_batch_%s(", min_events ? "custom" : "info");
+		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time") ", %s, %s,"
+		" (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
+		" AND tick_id = prev_tick_id),"
+		" (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
+		" AND tick_id = cur_tick_id) FROM \1.next_batch_%s(",
+		n.queue.p, n.consumer.p, n.queue.p, n.queue.p, min_events ? "custom" : "info");
 	queue_add_names(sql, queue, consumer);
 	if (min_events) {
 		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
-		add_pending(sql, queue, consumer);
+		add_pending(sql, &n);
 		buf_str(sql, ")::int4, NULL");
 	}
 	buf_str(sql, ")");
+	numbers_free(&n);
 }
 
 static int take_batch(struct pq *src, struct queue_batch *batch)
 {
+	if (pq_rows(src))
+		keep_numbers(src, pq_int(src, 0, 7, 0), pq_int(src, 0, 8, 0));
 	if (!pq_rows(src) || !pq_value(src, 0, 0))
 		return 0;
 	const struct snapshot_ticks ticks = {
-		pq_int(src, 0, 7, 0), pq_int(src, 0, 2, 0), pq_int(src, 0, 1, 0),
-		pq_value(src, 0, 8), pq_value(src, 0, 9),
+		src->queue_id, pq_int(src, 0, 2, 0), pq_int(src, 0, 1, 0),
+		pq_value(src, 0, 9), pq_value(src, 0, 10),
 	};
 	const char *events = pq_value(src, 0, 4);
 	char *ours = snapshot_query(events, &ticks);
@@ -390,7 +444,7 @@ int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t 
 
 	if (finish)
 		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
-	add_next(&sql, queue, consumer, min_events);
+	add_next(&sql, src, queue, consumer, min_events);
 	if (queue_run(src, &sql, e) < 0)
 		return no_batch(src, queue, consumer, e);
 	return take_batch(src, batch);
@@ -401,7 +455,7 @@ int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t 
 {
 	struct buf sql = { 0 };
 
-	add_next(&sql, queue, consumer, min_events);
+	add_next(&sql, src, queue, consumer, min_events);
 	if (run_to("ROLLBACK", src, &sql, e) == 0)
 		return take_batch(src, batch);
 	if (sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
