@@ -3,10 +3,13 @@
  *
  *   source                          target
  *   next_batch
- *                                   BEGIN, lock on the position, the tick known there
- *   COPY events out          ->     COPY rows in, a partition at a time
+ *   COPY events out is sent         BEGIN, lock on the position, the tick known there
+ *   its rows are taken       ->     COPY rows in, a partition at a time
  *                                   dead letters, set_last_tick, COMMIT
  *   finish_batch, with the next next_batch
+ *
+ * The events of a batch never change, so the source may select them while the target is asked
+ * whether they are wanted; if not, they are dropped.
  *
  * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it
  * comes again too, and the target's tick says that it is loaded.
@@ -226,13 +229,13 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 	int again;
 
 	do {
-		int verdict = txn_begin(j, p->batch, e);
+		p->from = j->src;
+		int verdict = pass_ask(p, e) < 0 ? e->code : txn_begin(j, p->batch, e);
 		if (verdict != TXN_TO_LOAD)
 			return verdict;
 		if (l->lanes != j->lanes)
 			places_forget(&j->dests);
 		l->lanes = j->lanes;
-		p->from = j->src;
 		if (learn_types(j, e) < 0)
 			return e->code;
 		again = pass_run(p, e);

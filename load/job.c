@@ -17,10 +17,19 @@ int job_source(struct job *j, struct err *e)
 {
 	const struct conf *c = j->conf;
 
+	j->asked = false;
 	j->src = queue_open(c, NULL, e);
 	if (!j->src || conf_fits(c, pq_server(j->src)->encoding, e) < 0)
 		return e->code;
 	return style_ask(j->src, c, &j->style, e);
+}
+
+int job_unask(struct job *j, struct err *e)
+{
+	bool asked = j->asked;
+
+	j->asked = false;
+	return asked ? events_drop(j->src, e) : e->code;
 }
 
 int job_open_lanes(struct job *j, size_t n, struct err *e)
@@ -72,8 +81,8 @@ void job_free(struct job *j)
 int job_judge(struct job *j, struct judge_case *c, struct position *pos, struct verdict *v,
 	struct err *e)
 {
-	if (judge_needs_times(c) &&
-	    queue_times(j->src, j->conf->queue_name, pos, c->n, &c->newest, e) < 0)
+	if (judge_needs_times(c) && (job_unask(j, e) < 0 ||
+	    queue_times(j->src, j->conf->queue_name, pos, c->n, &c->newest, e) < 0))
 		return e->code;
 	*v = judge_position(c);
 	return 0;

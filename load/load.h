@@ -264,6 +264,7 @@ struct job {
 	struct clocks clocks;
 	struct mark_seen seen;          /* by a copy, and in the queue as well */
 	bool looked;                    /* seen is as the target has it */
+	bool asked;                     /* src sends the events of a pass to come: job_unask */
 	bool of_table;                  /* the events are letters of a table's rows: JSON */
 	bool mistyped;                  /* a commit found other types than were trusted */
 };
@@ -274,6 +275,8 @@ struct job {
 int job_connect(struct job *, struct err *);
 /* Opens src, which must be closed, and asks for its style. ERR_CONF: its encoding does not fit. */
 int job_source(struct job *, struct err *);
+/* Drops the events that pass_ask has asked for, if any: src is free for a query. 0, or an error. */
+int job_unask(struct job *, struct err *);
 /* Connects those of lanes 0 to n - 1 that are not connected. */
 int job_open_lanes(struct job *, size_t n, struct err *);
 void job_close_lanes(struct job *);
@@ -519,6 +522,9 @@ int latest_stage(struct pass *, struct way *, const struct event *, const struct
 
 /* ---- pass.c: one pass over a batch's events, into the lanes' open transactions */
 
+/* Asks src for the events, and does not wait: pass_run, the next use of src, takes them. Or see
+ * job_unask. pass_run calls it if nobody has. */
+int pass_ask(struct pass *, struct err *);
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);

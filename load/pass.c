@@ -199,7 +199,24 @@ static int take_rows(struct pass *p, struct err *e)
 	return step;
 }
 
-/* Resets the results of an earlier pass, and asks for the events. */
+static void set_want(struct pass *p)
+{
+	const struct conf *c = p->job->conf;
+
+	p->want = (struct events_want){
+		.parts = row_parts(c), .by_id = c->event_order || p->ordered, .tables = c->tables,
+		.types = c->nrule ? NULL : c->dest.event_types,
+	};
+}
+
+int pass_ask(struct pass *p, struct err *e)
+{
+	set_want(p);
+	p->job->asked = events_ask(p->from, p->batch, &p->want, e) == 0;
+	return e->code;
+}
+
+/* Resets the results of an earlier pass, and waits for the events. */
 static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
@@ -211,11 +228,7 @@ static int begin(struct pass *p, struct err *e)
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	p->want = (struct events_want){
-		.parts = row_parts(j->conf), .by_id = j->conf->event_order || p->ordered,
-		.tables = j->conf->tables,
-		.types = j->conf->nrule ? NULL : j->conf->dest.event_types,
-	};
+	set_want(p);
 	letters_clear(&p->dead);
 	if (p->stagings)
 		stagings_begin(p->stagings);
@@ -224,7 +237,10 @@ static int begin(struct pass *p, struct err *e)
 	sink_begin(p->sink, p->careful);
 	if (p->reader)
 		return p->reader->begin(p->reader, p, e);
-	return events_read(p->from, p->batch, &p->want, e);
+	if (!j->asked && pass_ask(p, e) < 0)
+		return e->code;
+	j->asked = false;
+	return events_open(p->from, e);
 }
 
 /* Waits only if neither the source nor a lane can proceed. */

@@ -57,7 +57,7 @@ static int check_active(struct job *j, const struct queue_batch *b, struct err *
 static int follow(struct job *j, const struct queue_batch *b, const struct verdict *v,
 	struct err *e)
 {
-	if (roll_back(j, j->lanes, e) < 0)
+	if (roll_back(j, j->lanes, e) < 0 || job_unask(j, e) < 0)
 		return e->code;
 	if (v->kind == VERDICT_IS_IN)
 		return TXN_IS_IN;

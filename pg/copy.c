@@ -17,8 +17,11 @@
 
 int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 {
-	if (pq_send(q, sql, e) < 0)
-		return e->code;
+	return pq_send(q, sql, e) < 0 ? e->code : pq_copy_out_open(q, e);
+}
+
+int pq_copy_out_open(struct pq *q, struct err *e)
+{
 	for (bool open = false; !open;) {
 		if (pq_await(q, e) < 0)
 			return e->code;

@@ -122,7 +122,7 @@ static void add_filtered(struct buf *sql, const struct events_want *want)
 	buf_free(&filter);
 }
 
-int events_read(struct pq *src, const struct queue_batch *batch, const struct events_want *want,
+int events_ask(struct pq *src, const struct queue_batch *batch, const struct events_want *want,
 	struct err *e)
 {
 	struct buf sql = { 0 };
@@ -138,9 +138,28 @@ int events_read(struct pq *src, const struct queue_batch *batch, const struct ev
 	add_events(&sql, batch);
 	buf_fmt(&sql, ") e%s) TO STDOUT (FORMAT binary); COMMIT",
 		want->by_id ? " ORDER BY ev_id" : "");
-	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	if (pq_send(src, buf_cstr(&sql), e) == 0)
+		pq_flush(src, e);
 	buf_free(&sql);
-	return rc;
+	return e->code;
+}
+
+int events_open(struct pq *src, struct err *e)
+{
+	return pq_copy_out_open(src, e);
+}
+
+int events_drop(struct pq *src, struct err *e)
+{
+	struct span row;
+	int step = events_open(src, e);
+
+	while (step >= 0 && step != PQ_END) {
+		step = pq_copy_row(src, &row, e);
+		if (step == PQ_WAIT && pq_wait(&src, 1, -1, e) < 0)
+			return e->code;
+	}
+	return e->code;
 }
 
 int events_read_some(struct pq *src, const struct queue_batch *batch, const char *more,

@@ -334,9 +334,13 @@ struct events_want {                     /* what is read of a batch */
 bool events_filters(const struct events_want *);
 /* Appends the condition that a name schema.table is one of the key tables' list. */
 void events_add_tables(struct buf *sql, const char *column, const char *list);
-/* Starts reading a batch's events. A batch without a tick has dead letters,
- * which know their own. */
-int events_read(struct pq *, const struct queue_batch *, const struct events_want *, struct err *);
+/* Asks for a batch's events, and does not wait. A batch without a tick has dead letters, which know
+ * their own. events_open or events_drop must follow before any other use of the connection. */
+int events_ask(struct pq *, const struct queue_batch *, const struct events_want *, struct err *);
+/* Waits until the events may come: then events_next takes them. 0, or an error. */
+int events_open(struct pq *, struct err *);
+/* Reads them to their end, and drops them. 0, or an error. */
+int events_drop(struct pq *, struct err *);
 /* The next of them, with the same parts: PQ_READY, PQ_WAIT if none has arrived yet, PQ_END after
  * the last, or an error. */
 int events_next(struct pq *, unsigned parts, struct event *, struct err *);

@@ -124,6 +124,18 @@ case_queue_made_anew() {
 	expect_rows 5
 }
 
+# A process that asks for ticks alone, in between, knows the queue by its number.
+case_queue_made_anew_under_a_daemon() {
+	orders_pair
+	start job.ini
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	src "select pgq.drop_queue('q', true), pgq.create_queue('q')" >/dev/null
+	expect_end 1 15
+	expect_match bg.err 'consumer job is not registered|Not subscriber'
+}
+
 case_two_sources_under_one_name() {
 	local first
 	orders_pair
