@@ -345,7 +345,9 @@ int position_require(enum position_kind kind, struct err *e)
 	return 0;
 }
 
-#define INSTALL_AS " VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$"
+/* In PL/pgSQL, which plans a statement once a connection; SQL functions plan at each call. */
+#define INSTALL_AS " LANGUAGE plpgsql VOLATILE SECURITY DEFINER" \
+	" SET search_path = pg_catalog, pg_temp AS $$ BEGIN "
 
 /* The signatures and the table are those of the pgq_ext extension, so that each can read the
  * positions that the other stored. A consumer without lanes has the empty subconsumer. */
@@ -358,29 +360,30 @@ static const char install_sql[] =
 	" PRIMARY KEY (consumer_id, subconsumer_id));"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text, a_subconsumer text)"
-	" RETURNS bigint LANGUAGE sql" INSTALL_AS
-	" SELECT last_tick_id FROM pgq_ext.completed_tick"
-	" WHERE consumer_id = a_consumer AND subconsumer_id = a_subconsumer $$;"
+	" RETURNS bigint" INSTALL_AS
+	"RETURN (SELECT last_tick_id FROM pgq_ext.completed_tick"
+	" WHERE consumer_id = a_consumer AND subconsumer_id = a_subconsumer); END $$;"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.get_last_tick(a_consumer text)"
-	" RETURNS bigint LANGUAGE sql" INSTALL_AS
-	" SELECT pgq_ext.get_last_tick(a_consumer, '') $$;"
+	" RETURNS bigint" INSTALL_AS
+	"RETURN pgq_ext.get_last_tick(a_consumer, ''); END $$;"
 
 	"CREATE OR REPLACE FUNCTION"
 	" pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)"
-	" RETURNS integer LANGUAGE sql" INSTALL_AS
+	" RETURNS integer" INSTALL_AS
+	"IF a_tick_id IS NULL THEN"
 	" DELETE FROM pgq_ext.completed_tick"
-	" WHERE a_tick_id IS NULL"
-	" AND consumer_id = a_consumer AND subconsumer_id = a_subconsumer;"
+	" WHERE consumer_id = a_consumer AND subconsumer_id = a_subconsumer;"
+	" ELSE"
 	" INSERT INTO pgq_ext.completed_tick AS t (consumer_id, subconsumer_id, last_tick_id)"
-	" SELECT a_consumer, a_subconsumer, a_tick_id WHERE a_tick_id IS NOT NULL"
+	" VALUES (a_consumer, a_subconsumer, a_tick_id)"
 	" ON CONFLICT (consumer_id, subconsumer_id)"
 	" DO UPDATE SET last_tick_id = EXCLUDED.last_tick_id;"
-	" SELECT 1 $$;"
+	" END IF; RETURN 1; END $$;"
 
 	"CREATE OR REPLACE FUNCTION pgq_ext.set_last_tick(a_consumer text, a_tick_id bigint)"
-	" RETURNS integer LANGUAGE sql" INSTALL_AS
-	" SELECT pgq_ext.set_last_tick(a_consumer, '', a_tick_id) $$;"
+	" RETURNS integer" INSTALL_AS
+	"RETURN pgq_ext.set_last_tick(a_consumer, '', a_tick_id); END $$;"
 	"COMMIT";
 
 int position_install(struct pq *dst, bool *created, struct err *e)
