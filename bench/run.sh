@@ -1,21 +1,24 @@
 #!/bin/bash
-# Measures tdispatch beside what the target server needs at least, and beside a Python consumer.
+# Measures tdispatch beside what the target server needs at least, and beside what else does the job:
+# a Python consumer, INSERT .. SELECT through dblink, logical replication. Source and target are two
+# servers.
 #
 #	bench/run.sh              all workloads, interleaved rounds; writes bench/RESULTS.md
 #	bench/run.sh quick        small, one round, about a minute: are all tables equal?
 #	bench/run.sh WORKLOAD...  some of: batch attach indexes ticks single-ticks long many wide types one poison
-#	                          latest section tables json cliffs latency start
+#	                          latest section tables json cliffs memory latency idle start
 #
 # FLOOR is psql \copy of the same rows, split into a file per partition beforehand, into fresh
 # partitions with primary keys, in one transaction; for single-ticks in one for each tick. A ratio
-# is the median of the rounds' own ratios. ROUNDS=n sets the rounds (7), PEER_ROUNDS and LONG_ROUNDS
-# those that take longest (3), SCALE=n divides the number of events. BEFORE=program measures an
-# earlier tdispatch beside this one, in the same rounds.
+# is the median of the rounds' own ratios. ROUNDS=n sets the rounds (5), PEER_ROUNDS and LONG_ROUNDS
+# those that take longest (3), PEER=0 leaves the other programs out, SCALE=n divides the number of
+# events. BEFORE=program measures an earlier tdispatch beside this one, in the same rounds.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
+. "$TOP/bench/servers.sh"
 
-ROUNDS=${ROUNDS:-7}
+ROUNDS=${ROUNDS:-5}
 SCALE=${SCALE:-1}
 PEER_ROUNDS=${PEER_ROUNDS:-3}           # the peer takes longest,
 LONG_ROUNDS=${LONG_ROUNDS:-3}           # and so do 5 million events and 2,000 batches
@@ -28,19 +31,14 @@ lines() {
 	printf '%s\n' "$@"
 }
 
-# ---- the cluster
-
 bench_start() {
-	cluster_start
-	sql postgres <<<"alter system set shared_buffers = '512MB'; alter system set max_wal_size = '16GB'; alter system set max_locks_per_transaction = 1000; alter system set checkpoint_timeout = '1h';"
-	cluster_ctl restart -m fast
-	cluster_templates
-	mkdir -p "$CLUSTER/work" && cd "$CLUSTER/work" || exit 2
+	servers_start
+	mkdir -p "$TARGET/work" && cd "$TARGET/work" || exit 2
 }
 
 bench_end() {
 	trap - EXIT
-	cd / && cluster_stop
+	cd / && servers_stop
 }
 
 # ---- workloads: set EVENTS, TICKS, COLUMNS (of the target), FIELDS and DATA (SQL of ev_data for i)
@@ -57,12 +55,13 @@ ATTACH="create table _DEST_TABLE (like _PARENT including defaults including cons
 
 # attach MORE: partitions of a declarative parent, with more indexes.
 attach() {
-	workload_batch
+	orders "i % 10"
+	EVENTS=1000000
 	PARENT="partition by range (order_date)"
 	TEMPLATE="$ATTACH ${1:-} alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
 }
 
-workload_batch() { orders "i % 10"; EVENTS=1000000; }
+workload_batch() { orders "i % 10"; EVENTS=1000000 JSON=$ORDERS_JSON; }
 workload_attach() { attach; }
 workload_indexes() { attach "create index on _DEST_TABLE (customer_name); create index on _DEST_TABLE (qty, order_date);"; }
 workload_ticks() { orders "i % 10"; EVENTS=1000000 TICKS=2000; }
@@ -70,24 +69,25 @@ workload_single-ticks() { workload_ticks; EXTRA="batch_min_events = 0" FLOOR=flo
 workload_long() { orders "i % 10"; EVENTS=5000000; }
 workload_many() { orders "(abs(hashint4(i)) % 400)"; EVENTS=1000000; }
 workload_one() { orders 0; EVENTS=1000000; }
-# Every thousandth event has a note that is no number; read as qty, it is a bad event.
+# The note of every thousandth event is no number, and rare of every hundred thousandth; read as qty,
+# it is a bad event.
 workload_poison() {
-	workload_batch
-	DATA="'id='||i||'&order_date='||(date '2026-03-01' + i % 10)||'&customer_name=name+of+customer+'||i||'&qty='||i%7||'&note='||case when i % 1000 = 0 then 'bad' else (i%7)::text end"
+	orders "i % 10"
+	EVENTS=1000000
+	DATA="'id='||i||'&order_date='||(date '2026-03-01' + i % 10)||'&customer_name=name+of+customer+'||i||'&qty='||i%7
+		||'&note='||case when i % 1000 = 0 then 'bad' else (i%7)::text end||'&rare='||case when i % 100000 = 50 then 'bad' else (i%7)::text end"
 }
 # Long, since a few per cent of CPU time are to be seen.
 workload_section() { orders "i % 10"; EVENTS=3000000 FLOOR=nothing; }
 # The events of fifty tables alternate: beside one table of as many partitions.
 workload_tables() { orders "i % 50"; EVENTS=1000000 TABLE="'public.orders_'||i%50" FLOOR=nothing; }
 # Beside inserts as many events of a tenth of the keys: inserts, and then nine updates of each.
-workload_latest() { workload_batch; UPDATES=1; }
+workload_latest() { orders "i % 10"; EVENTS=1000000 UPDATES=1; }
 
 # The same rows a second time, as pgq.jsontriga writes them.
-workload_json() {
-	workload_batch
-	JSON="json_build_object('id', i, 'order_date', date '2026-03-01' + i % 10, 'customer_name', 'name of customer '||i||' Ödd', 'qty', i%7, 'note', 'a column that nobody wants')::jsonb::text"
-	JSON="replace(replace($JSON, '\": ', '\":'), ', \"', ',\"')" FLOOR=nothing
-}
+ORDERS_JSON="replace(replace(json_build_object('id', i, 'order_date', date '2026-03-01' + i % 10, 'customer_name', 'name of customer '||i||' Ödd',
+	'qty', i%7, 'note', 'a column that nobody wants')::jsonb::text, '\": ', '\":'), ', \"', ',\"')"
+workload_json() { workload_batch; FLOOR=nothing; }
 workload_wide() {
 	local n
 	orders "i % 10"
@@ -139,7 +139,7 @@ fill_queue() {
 
 # job_config SECTION LINE...: a config for the workload, with further lines.
 job_config() {
-	lines "[$1]" "job_name = bench" "src_db = dbname=$SRC" "dst_db = dbname=$DST" "queue_name = q" "dest_table = orders" \
+	lines "[$1]" "job_name = bench" "src_db = $SRC" "dst_db = dbname=$DST" "queue_name = q" "dest_table = orders" \
 		"fields = $FIELDS" "part_field = order_date" "part_template = $TEMPLATE" "${@:2}"
 }
 
@@ -193,7 +193,7 @@ make_floor_of_ticks() {
 make_nothing() { :; }
 
 set_up() {
-	new_pair "bench"
+	servers_pair
 	rm -f ./*.copy
 	src "set client_min_messages = warning; select pgq.create_queue('q'), pgq.create_queue('json'), pgq.create_queue('updates')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL) $PARENT"
@@ -216,7 +216,7 @@ reset() {
 	[ -z "$JSON" ] || src "select pgq.register_consumer_at('json', 'bench', 1)" >/dev/null
 	[ -z "$UPDATES" ] || src "select pgq.register_consumer_at('updates', 'bench', 1)" >/dev/null
 	[ "$1" != tables ] || fifty_tables
-	[ "$1" != replica ] || replica
+	case $1 in replica | dblink) "$1" ;; esac
 }
 
 # All that tables.ini names; their rows are every's too.
@@ -225,17 +225,36 @@ fifty_tables() {
 		do \$\$ begin for i in 0..49 loop execute format('create table many.orders_%s () inherits (many.every)', i); end loop; end \$\$"
 }
 
+# A partitioned table with keys, where others than tdispatch put the rows.
+copied() {
+	local day
+	dst "set client_min_messages = warning; drop table if exists copied; create table copied ($COLUMNS_SQL, primary key (id, order_date)) partition by range (order_date);
+		$(for day in {0..9}; do say "create table copied_$day partition of copied for values from (date '2026-03-01' + $day) to (date '2026-03-02' + $day);"; done)"
+}
+
+# The batch of queue json, pulled into the target and inserted there.
+dblink() {
+	copied
+	dst "set client_min_messages = warning; create extension if not exists dblink"
+	lines "begin;" "select dblink_connect('q', '$SRC');" \
+		"select batch from dblink('q', 'select pgq.next_batch(''json'', ''bench'')') b (batch bigint) \\gset" \
+		"insert into copied select r.* from dblink('q', 'select ev_data from pgq.get_batch_events(' || :batch || ')') e (data text)," \
+		"json_to_record(e.data::json) r ($COLUMNS_SQL);" \
+		"select * from dblink('q', 'select pgq.finish_batch(' || :batch || ')') f (n int);" "commit;" "select dblink_disconnect('q');" >dblink.sql
+}
+
 # What updates does, by logical replication: the changes wait in the WAL of a table of the source for a
 # subscription of the same partitions, with keys. The last of them is the row in finished.
 replica() {
-	local day tables="create table copied ($COLUMNS_SQL, primary key (id, order_date))" keys=$((EVENTS / 10)) round
-	sql postgres <<<"alter system set wal_level = logical"
-	cluster_ctl restart -m fast
-	src "$tables; create table finished (id int primary key); create publication bench for table copied, finished;
+	local keys=$((EVENTS / 10)) round
+	on_source sql postgres <<<"alter system set wal_level = logical"
+	on_source cluster_ctl restart -m fast
+	copied
+	src "create table copied ($COLUMNS_SQL, primary key (id, order_date));
+		create table finished (id int primary key); create publication bench for table copied, finished;
 		select pg_create_logical_replication_slot('bench', 'pgoutput')" >/dev/null
-	dst "$tables partition by range (order_date); create table finished (id int primary key);
-		$(for day in {0..9}; do say "create table copied_$day partition of copied for values from (date '2026-03-01' + $day) to (date '2026-03-02' + $day);"; done)
-		create subscription bench connection 'dbname=$SRC' publication bench with (create_slot = false, slot_name = 'bench', enabled = false, copy_data = false)"
+	dst "create table finished (id int primary key);
+		create subscription bench connection '$SRC' publication bench with (create_slot = false, slot_name = 'bench', enabled = false, copy_data = false)"
 	src "insert into copied select i, date '2026-03-01' + i % 10, 'name of customer '||i||' Ödd', i % 7 from generate_series(1, $keys) i"
 	for round in {1..9}; do
 		src "update copied set customer_name = 'name of customer '||id + $keys * $round||' Ödd', qty = (id + $keys * $round) % 7"
@@ -248,8 +267,8 @@ replica() {
 # Into orders, where results are compared.
 end_replica() {
 	dst "set client_min_messages = warning; insert into orders select * from copied; drop subscription bench"
-	sql postgres <<<"alter system reset wal_level"
-	cluster_ctl restart -m fast
+	on_source sql postgres <<<"alter system reset wal_level"
+	on_source cluster_ctl restart -m fast
 }
 
 fingerprint() {
@@ -267,6 +286,8 @@ right_result() {
 		"$((EVENTS / 10))|$((EVENTS / 10))|0" ] ;;
 	*bad) [ "$(dst "select count(*), count(distinct id), (select count(*) from tdispatch.dead_letter) from orders")" = \
 		"$((EVENTS - EVENTS / 1000))|$((EVENTS - EVENTS / 1000))|$((EVENTS / 1000))" ] ;;
+	rare) [ "$(dst "select count(*), (select count(*) from tdispatch.dead_letter) from orders")" = "$((EVENTS - (EVENTS + 99950) / 100000))|$(((EVENTS + 99950) / 100000))" ] ;;
+	dblink) [ "$(rows_of copied)" = "$ROWS" ] ;;
 	tables) [ "$(rows_of many.every)" = "$ROWS" ] ;;
 	*) [ "$(fingerprint)" = "$WANT" ] ;;
 	esac
@@ -276,6 +297,8 @@ right_result() {
 command_of() {
 	case $1 in
 	bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set max_errors=100000 --set fields=id,order_date,customer_name,note:qty job.ini" ;;
+	rare) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,rare:qty job.ini" ;;
+	dblink) say "$PGBIN/psql -qAtX -v ON_ERROR_STOP=1 -d $DST -f dblink.sql" ;;
 	latest_bad) say "$TDISPATCH -q --once --set on_error=dead_letter --set fields=id,order_date,customer_name,note:qty latest.ini" ;;
 	updates2) say "$TDISPATCH -q --once --set lanes=2 updates.ini" ;;
 	apply) say "/usr/bin/python3 $TOP/bench/apply.py apply.ini" ;;
@@ -292,13 +315,26 @@ command_of() {
 	esac
 }
 
-# Appends "WORKLOAD CONTESTANT ROUND SECONDS CPU_SECONDS RSS_KB EVENTS TICKS" to the file measures;
-# latency and start have a line each as well, without the last two.
+# timed WORKLOAD NAME ROUND COMMAND...: runs it, and puts its line for measures into the file
+# time.line: see bench/tables.awk. Where others do the client's work its memory says nothing.
+timed() {
+	local run="$1 $2 $3" memory=1 rc=0 before
+	case $2 in dblink | replica) memory=0 ;; esac
+	shift 3
+	before=$(servers_cpu)
+	/usr/bin/time -o time.out -f '%e %U %S %M' "$@" >out 2>err || rc=$?
+	say "$(tail -n 1 time.out) $before $(servers_cpu)" |
+		awk -v run="$run" -v memory=$memory -v of="$EVENTS $TICKS" -v hz="$(getconf CLK_TCK)" \
+			'{ print run, $1, $2 + $3, $4 * memory, of, ($7 - $5) / hz, ($8 - $6) / hz }' >time.line
+	return $rc
+}
+
+# Appends a line to the file measures; latency, idle and start have such lines as well.
 measure() {
 	local workload=$1 name=$2 round=$3 rc=0
 	reset "$name"
 	# shellcheck disable=SC2046
-	/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of "$name") >out 2>err || rc=$?
+	timed "$workload" "$name" "$round" $(command_of "$name") || rc=$?
 	[ "$name" != replica ] || end_replica
 	if [ $rc != 0 ] || ! right_result "$name"; then
 		say "not ok $workload $name: exit $rc, or another result: $(tail -n 2 err)"
@@ -306,14 +342,14 @@ measure() {
 		return
 	fi
 	[ "$round" != 1 ] || say "ok $workload: $name has the right tables"
-	tail -n 1 time.out | awk -v run="$workload $name $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
+	cat time.line >>"$TARGET/measures"
 }
 
 contestants() {
 	local cores
 	cores=$(nproc)
 	case $1 in
-	poison) say one bad latest latest_bad; return ;;
+	poison) say one bad rare latest latest_bad; return ;;
 	latest) say floor one latest updates updates2; return ;;
 	section | tables | json) say one "$1"; return ;;
 	esac
@@ -322,121 +358,62 @@ contestants() {
 	[ "$cores" -lt 16 ] || say eight
 }
 
-# The Python consumer holds a whole batch in memory: the long one is left out.
-with_peer() {
-	[ "${PEER:-1}" = 1 ] && [[ $1 != @(long|single-ticks|poison|latest|section|tables|json) ]] && [ "$2" -le $PEER_ROUNDS ] &&
-		/usr/bin/python3 -c 'import pgq, skytools' 2>/dev/null
+# others WORKLOAD ROUND: other programs that do the job. The Python consumer holds a whole batch in
+# memory; event by event takes a minute.
+others() {
+	[ "${PEER:-1}" = 1 ] && [ "$2" -le "$PEER_ROUNDS" ] || return 0
+	case $1 in
+	batch) say dblink ;;
+	latest) [ "$2" != 1 ] || say apply replica ;;
+	esac
+	case $1:$2 in batch:* | many:1 | wide:1) ! /usr/bin/python3 -c 'import pgq, skytools' 2>/dev/null || say peer ;; esac
 }
 
 run_workload() {
 	local workload=$1 round name rounds=$ROUNDS
-	case $workload in long | single-ticks) [ "$rounds" -lt $LONG_ROUNDS ] || rounds=$LONG_ROUNDS ;; esac
+	case $workload in long | single-ticks) [ "$rounds" -lt "$LONG_ROUNDS" ] || rounds=$LONG_ROUNDS ;; esac
 	"workload_$workload"
 	EVENTS=$((EVENTS / SCALE))
 	[ "$TICKS" = 1 ] || TICKS=$((TICKS / SCALE))
 	say "== $workload: $EVENTS events in $TICKS ticks"
 	set_up
 	for ((round = 1; round <= rounds; round++)); do
-		for name in $(contestants "$workload"); do
+		for name in $(contestants "$workload") $(others "$workload" "$round"); do
 			measure "$workload" "$name" "$round"
 		done
-		with_peer "$workload" "$round" && measure "$workload" peer "$round"
-		[ -z "$UPDATES" ] || [ "$round" != 1 ] || [ "${PEER:-1}" != 1 ] || { measure "$workload" apply 1; measure "$workload" replica 1; }
 	done
-	table "$workload" | tee -a "$CLUSTER/tables"
+	table "$workload"
 }
 
-MEDIAN='function median(a, n,   i, j, t) {
-	for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j - 1] > a[j]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
-	return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-}'
+TITLES='floor=FLOOR
+one=tdispatch
+two=tdispatch, two lanes
+four=tdispatch, 4 lanes
+eight=tdispatch, 8 lanes
+before=tdispatch before
+before2=tdispatch before, two lanes
+bad=tdispatch, a bad event in a thousand
+rare=tdispatch, a bad event in a hundred thousand
+section=tdispatch, the table in a section
+tables=tdispatch, each to its own of fifty
+json=tdispatch, the same rows in JSON
+latest=tdispatch, keep_latest, inserts
+latest_bad=tdispatch, keep_latest, a bad event in a thousand
+updates=tdispatch, keep_latest, ten events a key
+updates2=the same, two lanes
+apply=psycopg2, event by event
+replica=the same changes by logical replication
+dblink=dblink, INSERT .. SELECT
+peer=Python consumer'
 
-# One table of a workload from the measures: medians, and the ratios' spread.
+# Of a workload, or of cliffs, memory, goals.
 table() {
-	lines "" "### $1: $EVENTS events, $TICKS ticks" "" \
-		"| | seconds | x the first (min to max) | events/s | peak RSS MB | client CPU us/event | rounds |" \
-		"|---|---|---|---|---|---|---|"
-	awk -v w="$1" -v events="$EVENTS" "$MEDIAN"'
-		$1 == w { if (!($2 in count)) order[++names] = $2; n = ++count[$2]; s[$2, n] = $4; c[$2, n] = $5; at[$2, $3] = $4; r[$2, n] = $3
-			if ($6 > rss[$2]) rss[$2] = $6 }
-		END { for (k = 1; k <= names; k++) { name = order[k]; n = count[name]; lo = 1e9; hi = 0
-			for (i = 1; i <= n; i++) { sec[i] = s[name, i]; cpu[i] = c[name, i]; x[i] = s[name, i] / at[order[1], r[name, i]]
-				if (x[i] < lo) lo = x[i]; if (x[i] > hi) hi = x[i] }
-			m = median(sec, n)
-			printf "| %s | %.2f | %.2f (%.2f to %.2f) | %.0f | %.1f | %.2f | %d |\n", name == "floor" ? "FLOOR" : name == "one" ? "tdispatch" : name == "bad" ? "tdispatch, a bad event in a thousand" : name == "section" ? "tdispatch, the table in a section" : name == "tables" ? "tdispatch, each to its own of fifty" : name == "json" ? "tdispatch, the same rows in JSON" : name == "latest" ? "tdispatch, keep_latest, inserts" : name == "latest_bad" ? "tdispatch, keep_latest, a bad event in a thousand" : name == "updates" ? "tdispatch, keep_latest, ten events a key" : name == "updates2" ? "the same, two lanes" : name == "apply" ? "psycopg2, event by event" : name == "replica" ? "the same changes by logical replication" : name == "peer" ? "Python consumer" : name == "before" ? "tdispatch before" : name == "before2" ? "tdispatch before, two lanes" : "tdispatch, " name " lanes", m, median(x, n), lo, hi, events / m, rss[name] / 1024, median(cpu, n) * 1e6 / events, n } }
-	' "$CLUSTER/measures"
-}
-
-# What is wanted, and what this run gave. A goal whose workload did not run is left out.
-goals() {
-	lines "" "### goals" "" "| | at most | measured | |" "|---|---|---|---|"
-	awk "$MEDIAN"'
-		{ sec[$1, $2, $3] = $4; cpu[$1, $2, $3] = $5; events[$1] = $7; ticks[$1] = $8
-			if ($3 > rounds[$1, $2]) rounds[$1, $2] = $3
-			if ($6 > rss[$1, $2]) rss[$1, $2] = $6 }
-		function middle(from, w, n,   i, k, a) {
-			for (i = 1; i <= rounds[w, n]; i++) if ((w, n, i) in from) a[++k] = from[w, n, i]
-			return k ? median(a, k) : 0
-		}
-		function paired(from, w, n, base,   i, k, a) {
-			for (i = 1; i <= rounds[w, n]; i++)
-				if ((w, n, i) in from && (w, base, i) in from) a[++k] = from[w, n, i] / from[w, base, i]
-			return k ? median(a, k) : 0
-		}
-		function ratio(w, n, base) { return paired(sec, w, n, base) }
-		function goal(name, most, got) {
-			if (got > 0) printf "| %s | %.3g | %.3g | %s |\n", name, most, got, got <= most ? "" : "missed"
-		}
-		END {
-			goal("batch, one connection, x FLOOR", 1.1, ratio("batch", "one", "floor"))
-			goal("batch, two lanes, x FLOOR", 0.9, ratio("batch", "two", "floor"))
-			goal("attach, one connection, x FLOOR", 0.75, ratio("attach", "one", "floor"))
-			goal("attach, two lanes, x FLOOR", 0.62, ratio("attach", "two", "floor"))
-			goal("attach with two more indexes, x FLOOR", 0.65, ratio("indexes", "one", "floor"))
-			goal("attach with two more indexes, two lanes, x FLOOR", 0.45, ratio("indexes", "two", "floor"))
-			goal("batch, peak RSS of one connection, MB", 12, rss["batch", "one"] / 1024)
-			goal("batch, peak RSS of two lanes, MB", 16, rss["batch", "two"] / 1024)
-			goal("batch, one connection, seconds x the Python consumer", 1 / 8, ratio("batch", "one", "peer"))
-			goal("batch, two lanes, seconds x the Python consumer", 1 / 9, ratio("batch", "two", "peer"))
-			if (rounds["batch", "one"]) goal("batch, client CPU, us/event", 0.4, middle(cpu, "batch", "one") * 1e6 / events["batch"])
-			if (rounds["ticks", "one"] && rounds["batch", "one"]) goal("ticks, x batch", 1.2, middle(sec, "ticks", "one") / middle(sec, "batch", "one"))
-			if (ticks["single-ticks"]) goal("single-ticks, ms a batch", 3, middle(sec, "single-ticks", "one") * 1e3 / ticks["single-ticks"])
-			if (rounds["batch", "one"]) goal("long, peak RSS x batch", 1.1, rss["long", "one"] / rss["batch", "one"])
-			if (rounds["long", "one"] && rounds["batch", "one"]) goal("long, seconds an event x batch", 1.1,
-				middle(sec, "long", "one") / events["long"] * events["batch"] / middle(sec, "batch", "one"))
-			for (i = 1; i <= split("batch ticks many types", w, " "); i++) {
-				goal(w[i] ", one connection, x before", 1.05, ratio(w[i], "one", "before"))
-				goal(w[i] ", two lanes, x before", 1.05, ratio(w[i], "two", "before2"))
-			}
-			goal("many, x FLOOR", 1.3, ratio("many", "one", "floor"))
-			goal("wide, x FLOOR", 1.15, ratio("wide", "one", "floor"))
-			goal("types, x FLOOR", 0.8, ratio("types", "one", "floor"))
-			goal("one, x FLOOR", 1.15, ratio("one", "one", "floor"))
-			goal("poison, x all good", 3, ratio("poison", "bad", "one"))
-			goal("poison with keep_latest, x all good", 3, ratio("poison", "latest_bad", "latest"))
-			goal("latest, inserts alone, x FLOOR", 2, ratio("latest", "latest", "floor"))
-			goal("latest, inserts alone, x log", 2, ratio("latest", "latest", "one"))
-			goal("latest, ten events a key, x as many rows of log", 1, ratio("latest", "updates", "one"))
-			goal("section, client CPU x without sections", 1.03, paired(cpu, "section", "section", "one"))
-			goal("section, seconds x without sections", 1.03, ratio("section", "section", "one"))
-			goal("tables, seconds x one table", 1.2, ratio("tables", "tables", "one"))
-			if (rounds["tables", "one"]) goal("tables, peak RSS x one table", 1.1, rss["tables", "tables"] / rss["tables", "one"])
-			goal("json, client CPU x urlencoded", 1.5, paired(cpu, "json", "json", "one"))
-			goal("json, seconds x urlencoded", 1.5, ratio("json", "json", "one"))
-			for (k = split("sets-5 sets-64 sets-65 sets-1000 partitions-10 partitions-4000 partitions-4500 partitions-20000", w, " "); k > 1; k--)
-				if (k != 5 && rounds[w[k], "one"] && rounds[w[k - 1], "one"]) goal(w[k] ", time an event x " w[k - 1], 1.5,
-					middle(sec, w[k], "one") / events[w[k]] * events[w[k - 1]] / middle(sec, w[k - 1], "one"))
-			goal("dead letters, peak RSS of 100000 in a batch, MB", 10, rss["letters-100000", "bad"] / 1024)
-			goal("dead letters, time of one in 100000 x 10000", 1.5, middle(sec, "letters-100000", "bad") / events["letters-100000"] * events["letters-10000"] / (middle(sec, "letters-10000", "bad") + 1e-9))
-			goal("batches of 20000, time an event x a single batch", 1.5, middle(sec, "batches-20000", "one") / (middle(sec, "batches-1000000", "one") + 1e-9))
-			goal("latency from the commit, p99 ms", 120, sec["latency", "commit", 1] * 1e3)
-			goal("start, ms", 2, sec["start", "version", 1] * 1e3)
-		}' "$CLUSTER/measures"
+	awk -v what="$1" -v titles="${TITLES//$'\n'/|}" -f "$TOP/bench/tables.awk" "$TARGET/measures" | tee -a "$TARGET/tables"
 }
 
 # ---- cliffs: what an event costs does not jump with the number of column sets, or of partitions
 
-CLIFF_ROUNDS=${CLIFF_ROUNDS:-3}
+CLIFF_ROUNDS=${CLIFF_ROUNDS:-2}
 CLIFF_SETS=${CLIFF_SETS-5 64 65 1000}
 CLIFF_PARTITIONS=${CLIFF_PARTITIONS-10 4000 4500 20000}
 CLIFF_LETTERS=${CLIFF_LETTERS-10000 100000}
@@ -477,31 +454,52 @@ workload_batches() {
 	EVENTS=1000000 TICKS=$((1000000 / $1)) EXTRA="batch_min_events = 0"
 }
 
-# cliff KIND N: appends lines to measures as workload KIND-N.
-cliff() {
-	local round before table=orders command=one
-	"workload_$1" "$2"
-	new_pair "bench"
+# set_up_alone PARTITIONS: so many exist before; 0: they are created.
+set_up_alone() {
+	PREMADE=${1#0}
+	servers_pair
 	src "select pgq.create_queue('q')" >/dev/null
 	dst "create table orders ($COLUMNS_SQL)"
-	[ "$1" != partitions ] || premake "$2"
-	[ "$1" != batches ] || premake 10
+	[ -z "$PREMADE" ] || premake "$1"
 	config
 	"$TDISPATCH" -q --install --set on_error=dead_letter job.ini >/dev/null
-	[ "$1" != letters ] || table=tdispatch.dead_letter command=bad
 	FIRST_TICK=$(src "select max(tick_id) from pgq.tick")
 	fill_queue
 	src "vacuum analyze"
 	dst "vacuum analyze pg_class, pg_attribute, pg_inherits, pg_type"
-	for ((round = 1; round <= CLIFF_ROUNDS; round++)); do
-		[[ $1 = @(partitions|batches) ]] || dst "truncate $table"
+}
+
+# alone WORKLOAD NAME ROUNDS [TABLE]: measures one contestant; the table gets a row an event.
+alone() {
+	local round before table=${4:-orders}
+	for ((round = 1; round <= $3; round++)); do
+		[ -n "$PREMADE" ] || dst "truncate $table"
 		before=$(dst "select count(*) from $table")
 		dst "delete from pgq_ext.completed_tick; checkpoint"
 		src "select pgq.register_consumer_at('q', 'bench', $FIRST_TICK)" >/dev/null
-		/usr/bin/time -o time.out -f '%e %U %S %M' $(command_of $command) >out 2>err
-		[ $(($(dst "select count(*) from $table") - before)) = "$EVENTS" ] || { FAILED=$((FAILED + 1)); say "not ok $1 $2: $(tail -n 2 err)"; }
-		tail -n 1 time.out | awk -v run="$1-$2 $command $round" -v of="$EVENTS $TICKS" '{ print run, $1, $2 + $3, $4, of }' >>"$CLUSTER/measures"
+		# shellcheck disable=SC2046
+		timed "$1" "$2" "$round" $(command_of "$2") || :
+		if [ $(($(dst "select count(*) from $table") - before)) = "$EVENTS" ]; then
+			cat time.line >>"$TARGET/measures"
+		else
+			FAILED=$((FAILED + 1))
+			say "not ok $1 $2: $(tail -n 2 err)"
+		fi
 	done
+}
+
+# cliff KIND N: as workload KIND-N.
+cliff() {
+	"workload_$1" "$2"
+	case $1 in
+	partitions) set_up_alone "$2" ;;
+	batches) set_up_alone 10 ;;
+	*) set_up_alone 0 ;;
+	esac
+	case $1 in
+	letters) alone "$1-$2" bad "$CLIFF_ROUNDS" tdispatch.dead_letter ;;
+	*) alone "$1-$2" one "$CLIFF_ROUNDS" ;;
+	esac
 }
 
 run_cliffs() {
@@ -510,20 +508,25 @@ run_cliffs() {
 	for n in $CLIFF_PARTITIONS; do cliff partitions "$n"; done
 	for n in $CLIFF_LETTERS; do cliff letters "$n"; done
 	for n in $CLIFF_BATCHES; do cliff batches "$n"; done
-	cliffs_table | tee -a "$CLUSTER/tables"
+	table cliffs
 }
 
-cliffs_table() {
-	lines "" "### cliffs: column sets in turn, with fields = *; partitions that exist, mixed; bad events; small batches" "" \
-		"| | seconds | us an event | client CPU us/event | peak RSS MB |" "|---|---|---|---|---|"
-	awk "$MEDIAN"'
-		$1 ~ /^(sets|partitions|letters|batches)-/ { if (!($1 in n)) order[++names] = $1; s[$1, ++n[$1]] = $4; c[$1, n[$1]] = $5; events[$1] = $7
-			if ($6 > rss[$1]) rss[$1] = $6 }
-		END { for (k = 1; k <= names; k++) { w = order[k]
-			for (i = 1; i <= n[w]; i++) { sec[i] = s[w, i]; cpu[i] = c[w, i] }
-			m = median(sec, n[w]); split(w, name, "-")
-			printf "| %s %s | %.2f | %.2f | %.2f | %.1f |\n", name[2], name[1] == "sets" ? "column sets" : name[1] == "letters" ? "dead letters" : name[1] == "batches" ? "events a batch" : name[1], m, m * 1e6 / events[w], median(cpu, n[w]) * 1e6 / events[w], rss[w] / 1024 } }
-	' "$CLUSTER/measures"
+# ---- memory: beside that of the workloads and cliffs
+
+workload_columns() {
+	local n
+	orders "(abs(hashint4(i)) % 1000)"
+	EVENTS=20000
+	for n in {1..146}; do
+		COLUMNS_SQL+=", c$n text" FIELDS+=", c$n" DATA+="||'&c$n=value+'||i"
+	done
+}
+
+run_memory() {
+	workload_columns
+	set_up_alone 1000
+	alone columns one 1
+	table memory
 }
 
 # ---- latency: from a tick, and from a row's commit, to the row being visible on the target
@@ -573,7 +576,7 @@ run_latency() {
 	latency_watcher | sql "$DST"
 	kill $job $ticker
 	wait $job $ticker 2>/dev/null
-	latency_table | tee -a "$CLUSTER/tables"
+	latency_table | tee -a "$TARGET/tables"
 }
 
 latency_table() {
@@ -585,9 +588,41 @@ latency_table() {
 }
 
 percentiles() {
-	sort -n | awk -v key="$1" -v name="$2" -v measures="$CLUSTER/measures" '{ a[NR] = $1 }
+	sort -n | awk -v key="$1" -v name="$2" -v measures="$TARGET/measures" '{ a[NR] = $1 }
 		END { p99 = a[int(NR * 0.99)]; print "latency", key, 1, p99 / 1000, 0, 0 >>measures
+			print "latency", key "_median", 1, a[int((NR + 1) / 2)] / 1000, 0, 0 >>measures
 			printf "| %s | %.1f | %.1f |\n", name, a[int((NR + 1) / 2)], p99 }'
+}
+
+# ---- idle: what the source pays for looks at a queue that was at work and is empty
+
+# run_of PID: the nanoseconds that a process has run, and how often it has waited, once a statement.
+run_of() {
+	say "$(cut -d ' ' -f 1 "/proc/$1/schedstat") $(sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$1/status")"
+}
+
+run_idle() {
+	local job backend i from
+	orders 0
+	EVENTS=0 TICKS=0
+	set_up
+	some_ticks
+	"$TDISPATCH" -q job.ini &
+	job=$!
+	for ((i = 1; i <= 10; i++)); do
+		src "select pgq.insert_event('q', 'I:id', 'id=$i&order_date=2026-03-01&customer_name=x&qty=1', 'public.orders', '', '', ''), pgq.force_tick('q'); select pgq.ticker('q')" >/dev/null
+		until [ "$(dst "select count(*) from orders")" = "$i" ]; do sleep 0.02; done
+		sleep 0.1
+		backend=$(src "select pid from pg_stat_activity where application_name like 'tdispatch%' and datname = 'bench_src'")
+		from=$(run_of "$backend")
+		sleep 1
+		say "$from $(run_of "$backend")"
+	done >looks
+	kill $job
+	wait $job 2>/dev/null
+	awk -v measures="$TARGET/measures" '{ ns += $3 - $1; looks += $4 - $2 }
+		END { print "idle look 1 0 0 0 0 0", ns / looks / 1e9, 0 >>measures
+			printf "\n### idle: %.0f us of source CPU a look, %.0f looks in the first second after an event\n", ns / looks / 1000, looks / NR }' looks | tee -a "$TARGET/tables"
 }
 
 # ---- start
@@ -604,27 +639,17 @@ run_start() {
 	local ns none
 	ns=$(time_of "$TDISPATCH" --version)
 	none=$(time_of /bin/true)
-	say "start version 1 ${ns}e-9 0 0" >>"$CLUSTER/measures"
+	say "start version 1 ${ns}e-9 0 0" >>"$TARGET/measures"
 	lines "" "### start: $((ns / 1000)) us for tdispatch --version, with its fork and exec; $((none / 1000)) us for /bin/true" |
-		tee -a "$CLUSTER/tables"
+		tee -a "$TARGET/tables"
 }
 
 # ---- the whole
 
-# Jiffies of all CPUs since boot: all, and those that a virtual machine's host took away.
-jiffies() {
-	awk '/^cpu / { for (i = 2; i <= 9; i++) all += $i; print all, $9 }' /proc/stat
-}
-
-# stolen ALL STEAL: the share that the host took since jiffies said that.
-stolen() {
-	jiffies | awk -v all="$1" -v steal="$2" '{ printf "%.0f", 100 * ($2 - steal) / ($1 - all) }'
-}
-
 machine() {
 	lines "# What was measured" "" "By \`make bench\` on $(date +%Y-%m-%d) at commit $COMMIT: $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
-		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are one server" \
-		"with fsync off: its processes and the client share the cores. FLOOR is psql's \\copy of the same" \
+		"$("$PGBIN/postgres" --version), $("$TDISPATCH" --version), $(/usr/bin/python3 --version 2>&1). Source and target are two servers" \
+		"with fsync off: their processes and the client share the cores. FLOOR is psql's \\copy of the same" \
 		"rows, split by partition beforehand, into fresh partitions with primary keys, in one transaction;" \
 		"for single-ticks, where each tick is a batch of its own, in a transaction for each of them." \
 		"Ratios are medians of the rounds' own, with their spread; RSS is the highest of all rounds." \
@@ -640,21 +665,22 @@ main() {
 		set -- batch attach indexes ticks many wide types one poison latest section tables json "$@"
 	elif [ $# = 0 ]; then
 		RESULTS=$TOP/bench/RESULTS.md COMMIT=$("$TOP/test/commit.sh")
-		set -- batch attach indexes ticks single-ticks long many wide types one poison latest section tables json cliffs latency start
+		set -- batch attach indexes ticks single-ticks long many wide types one poison latest section tables json cliffs memory latency idle start
 	fi
 	trap bench_end EXIT
 	trap 'exit 130' INT TERM
 	bench_start
-	BEGAN=$(jiffies)
+	BEGAN=$(jiffies) SECONDS=0
 	for workload; do
 		case $workload in
-		cliffs | latency | start) "run_$workload" 2>>"$CLUSTER/trouble" ;;
+		cliffs | memory | latency | idle | start) "run_$workload" 2>>"$TARGET/trouble" ;;
 		*) run_workload "$workload" ;;
 		esac
 	done
-	[ -n "$quick" ] || goals | tee -a "$CLUSTER/tables"
-	[ -z "$RESULTS" ] || { machine; cat "$CLUSTER/tables"; } >"$RESULTS"
-	[ -z "$quick" ] || say "$(wc -l <"$CLUSTER/measures") passed, $FAILED failed"
+	[ -n "$quick" ] || table goals
+	say "took $((SECONDS / 60)) min"
+	[ -z "$RESULTS" ] || { machine; cat "$TARGET/tables"; } >"$RESULTS"
+	[ -z "$quick" ] || say "$(wc -l <"$TARGET/measures") passed, $FAILED failed"
 	[ "$FAILED" = 0 ]
 }
 
