@@ -60,6 +60,8 @@ mutants() {
 		a publication of all tables lets ATTACH come last | pg/part.c | s/WHERE p.puballtables/WHERE false/ | e2e 46:publication_of_all_tables
 		indexes are made before the rows | load/places.c | s/new\[i\].split.tail :/new[i].split.attach :/ | e2e 46:rows_come_first
 		what fails after the rows is not done before them | load/batch.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
+		a queue keeps its number for ever | pg/queue.c | s/clock_ms() - src->numbered_ms >= NUMBERED_MS/0/ | e2e 26:queue_made_anew_under_a_daemon
+		events that nobody wants are still on their way | load/txn.c | s/roll_back(j, j->lanes, e) < 0 || job_unask(j, e) < 0/roll_back(j, j->lanes, e) < 0/ | e2e 07:committed_but_not_finished
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
 		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half
