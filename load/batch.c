@@ -242,7 +242,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (places_index(j, e) < 0 || merge_run(p, e) < 0)
+	if (inside_index(j, e) < 0 || merge_run(p, e) < 0)
 		return e->code;
 	if (keep_dead(p, j->src, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
@@ -251,7 +251,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		places_forget(&j->dests);
 		return e->code;
 	}
-	places_committed(&j->dests, j->watch);
+	inside_committed(&j->dests, j->watch);
 	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }

@@ -64,7 +64,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
-	places_rolled_back(&p->job->dests);
+	inside_rolled_back(&p->job->dests);
 	job_close_lanes(p->job);
 }
 
@@ -107,23 +107,23 @@ static int enter(struct pass *p, struct place *k, struct err *e)
 	if (free_lanes(p, e) < 0)
 		return e->code;
 	int64_t event = -1;
-	int rc = places_enter(k, p->job, finishes(p), &event, e);
+	int rc = inside_create(k, p->job, finishes(p), &event, e);
 	if (rc >= 0 || sqlstate_is_lost(e))
 		return rc;
 	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
 	*e = (struct err){ 0 };
-	p->outside |= !places_has_refused(k);
+	p->outside |= !missing_has_refused(k);
 	begin_scan(p);
-	return places_wants(k);
+	return missing_any(k);
 }
 
 /* Where new partitions are counted, the whole batch is read before the first is created: of a batch
  * with too many none is. 0: nothing is to be created yet; 1; or an error. */
 static int count_new(struct pass *p, struct place *k, int64_t *event, struct err *e)
 {
-	if (places_look(k, p->job, event, e) < 0)
+	if (missing_look(k, p->job, event, e) < 0)
 		return e->code;
-	if (!places_wants(k))
+	if (!missing_any(k))
 		return 0;
 	if (!p->scan && !p->read)
 		begin_scan(p);
@@ -145,21 +145,21 @@ static int settle_place(struct pass *p, struct place *k, struct err *e)
 	int rc = 1;
 	int64_t event = -1;
 
-	if (!p->scan && !p->outside && places_may_enter(k, p->job, finishes(p)))
+	if (!p->scan && !p->outside && inside_may(k, p->job, finishes(p)))
 		rc = enter(p, k, e);
-	if (rc > 0 && places_counts(k))
+	if (rc > 0 && missing_counts(k))
 		rc = count_new(p, k, &event, e);
 	/* what waits in our transactions may be what is in the way */
-	bool held = !p->scan && (sink_begun(p->sink) || places_inside(&p->job->dests));
+	bool held = !p->scan && (sink_begun(p->sink) || inside_any(&p->job->dests));
 	if (rc > 0)
-		rc = places_settle(k, p->job, held, &event, e);
+		rc = outside_create(k, p->job, held, &event, e);
 	if (rc > 0) {
 		begin_scan(p);
-		rc = places_settle(k, p->job, false, &event, e);
+		rc = outside_create(k, p->job, false, &event, e);
 	}
-	if (rc < 0 && places_has_refused(k)) {
+	if (rc < 0 && missing_has_refused(k)) {
 		start_without(p, e);
-		return places_wants(k) ? settle_place(p, k, e) : 0;
+		return missing_any(k) ? settle_place(p, k, e) : 0;
 	}
 	if (event >= 0) {
 		p->event = event;
@@ -179,7 +179,7 @@ int flow_settle(struct pass *p, struct err *e)
 	do {
 		scan = p->scan;
 		for (size_t i = 0; i < ds->nplace; i++)
-			if (places_wants(ds->place[i]) && settle_place(p, ds->place[i], e) < 0)
+			if (missing_any(ds->place[i]) && settle_place(p, ds->place[i], e) < 0)
 				return e->code;
 	} while (p->scan != scan);
 	return 0;
@@ -190,9 +190,9 @@ int flow_settle(struct pass *p, struct err *e)
 static int into_partition(struct pass *p, struct place *k, const struct part_want *want,
 	int64_t event, struct buf *table, struct err *e)
 {
-	if (places_refuses(k, want->start_s, e) < 0)
+	if (missing_refuses(k, want->start_s, e) < 0)
 		return e->code;
-	if (places_want(k, want, event, e) == ERR_DATA) {
+	if (missing_want(k, want, event, e) == ERR_DATA) {
 		struct err why = *e;
 		*e = (struct err){ 0 };
 		if (flow_settle(p, e) == 0 && !known_has(&k->known, want->start_s))

@@ -250,7 +250,7 @@ static int commit(struct slice *s, const struct resume_verdict *v, struct err *e
 	if (!e->code && txn_commit(j, NULL, s->pass.sink, e) < 0)
 		places_forget(&j->dests);
 	if (!e->code)
-		places_committed(&j->dests, j->watch);
+		inside_committed(&j->dests, j->watch);
 	return e->code;
 }
 
@@ -312,7 +312,7 @@ static int load(struct slice *s, struct err *e)
 			return again;
 	} while (again);
 	s->lines.without = &s->pass.dead;
-	if (places_index(s->from->job, e) < 0 || (s->lines.merges && merge_run(&s->pass, e) < 0))
+	if (inside_index(s->from->job, e) < 0 || (s->lines.merges && merge_run(&s->pass, e) < 0))
 		return e->code;
 	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)

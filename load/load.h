@@ -78,7 +78,7 @@ struct place {                          /* a dest_table, as far as it is known *
 	struct route *route;            /* the same way's */
 	size_t number;                  /* its index among the job's */
 	struct known known;             /* its partitions */
-	struct parts *parts;            /* private to places.c */
+	struct parts *parts;            /* private: parts.h */
 	struct tally generated;         /* with fields = *: columns that no row brings */
 	bool asked;                     /* which these are */
 	bool children;                  /* the last batch went to children of dest_table alone */
@@ -131,7 +131,7 @@ struct dests {                          /* zeroed before use */
 	struct source *last;            /* of the last event */
 	struct type_memo types;         /* of events */
 	const struct style *style;      /* of the events */
-	bool fails_last;                /* places_index or places_attach has, since a commit */
+	bool fails_last;                /* inside_index or inside_attach has, since a commit */
 	struct sink *sink;              /* their rows; NULL before places_open */
 	struct stagings *stagings;      /* the same */
 };
@@ -307,7 +307,55 @@ int job_judge(struct job *, struct judge_case *, struct position *, struct verdi
  * partitions; ERR_SHAPE: a dest_table does not exist. */
 int show_partitions(struct job *, struct err *);
 
-/* ---- places.c: creating missing partitions */
+/* ---- missing.c: partitions that rows need and that are not known to exist */
+
+void missing_open(struct place *);              /* if it was not done. missing_free ends it */
+void missing_free(struct place *);
+void missing_begin_batch(struct place *);       /* no value of a list is refused any more */
+void missing_begin(struct place *);             /* a pass, in new transactions: none is requested */
+void missing_forget(struct place *);            /* the same, and all that is known of the target */
+/* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
+ * template needs, so the partition is looked up, but not created. */
+int missing_want(struct place *, const struct part_want *, int64_t event, struct err *);
+bool missing_any(const struct place *);         /* is a partition requested, and not created? */
+/* By a list, ERR_DATA: the value's partition cannot be, as was found out in this batch. */
+int missing_refuses(const struct place *, int64_t start_s, struct err *);
+/* Was such a value found since the last call? Rows may wait for its partition, and the error that
+ * was returned is about it. */
+bool missing_has_refused(struct place *);
+/* Is the number of new ones limited, so that none is created before the batch is read? */
+bool missing_counts(const struct place *);
+/* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do
+ * not. */
+int missing_look(struct place *, struct job *, int64_t *event, struct err *);
+
+/* ---- inside.c: creating them inside the transactions of the lanes that load them */
+
+/* Is one requested, and may it be created so? finishes: inside_index will be called. */
+bool inside_may(const struct place *, const struct job *, bool finishes);
+/* Creates those that are requested; no COPY may be open. 0; 1: create them outside instead; or an
+ * error, after which the transactions are lost. *event: the one that needs the partition at fault;
+ * unchanged if there is none. */
+int inside_create(struct place *, struct job *, bool finishes, int64_t *event, struct err *);
+bool inside_any(const struct dests *);          /* was any created so? */
+/* The transactions are rolled back: what was created inside is missing again. */
+void inside_rolled_back(struct dests *);
+/* All rows are sent. In all lanes at the same time, makes the indexes of partitions that were
+ * created inside without them. ERR_DATA: rows are at fault, and nobody knows which: in a pass that
+ * does not finish so, their COPY will tell. Before an error, sets the dests' fails_last. */
+int inside_index(struct job *, struct err *);
+/* The same: attaches those of the lane that are not. Called before its commit. */
+int inside_attach(struct job *, size_t lane, struct err *);
+void inside_committed(struct dests *, struct watch *);  /* reports what was created inside */
+
+/* ---- outside.c: creating them before the rows */
+
+/* Creates those that are requested, in short transactions on a separate connection. sent: our own
+ * transactions may be in the way. 1: they are. ERR_CONFLICT: another process has been creating
+ * partitions of the table for some seconds. *event as for inside_create. */
+int outside_create(struct place *, struct job *, bool sent, int64_t *event, struct err *);
+
+/* ---- places.c: the destinations of a run, with all that a batch needs of them */
 
 /* Called before a batch: allocates what is not allocated yet, and forgets which values of lists
  * were refused. */
@@ -324,42 +372,6 @@ struct source *places_source(struct job *, const struct event *);
 /* Called before the way's first row: if it is a new destination, asks which columns are generated,
  * on ddl. */
 int places_ready(struct job *, struct way *, struct err *);
-/* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
- * template needs, so the partition is looked up, but not created. */
-int places_want(struct place *, const struct part_want *, int64_t event, struct err *);
-bool places_wants(const struct place *);        /* is a partition requested, and not created? */
-/* By a list, ERR_DATA: the value's partition cannot be, as was found out in this batch. */
-int places_refuses(const struct place *, int64_t start_s, struct err *);
-/* Was such a value found since the last call? Rows may wait for its partition, and the error that
- * was returned is about it. */
-bool places_has_refused(struct place *);
-/* Is the number of new ones limited, so that none is created before the batch is read? */
-bool places_counts(const struct place *);
-/* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do
- * not. */
-int places_look(struct place *, struct job *, int64_t *event, struct err *);
-/* Is it so, and may it be created inside the transaction of its lane? finishes: places_index will
- * be called. */
-bool places_may_enter(const struct place *, const struct job *, bool finishes);
-
-/* Creates the requested partitions inside the transactions; no COPY may be open. 0; 1: create them
- * outside instead; or an error, after which the transactions are lost. *event: the one that needs
- * the partition at fault; unchanged if there is none. */
-int places_enter(struct place *, struct job *, bool finishes, int64_t *event, struct err *);
-/* The same in short transactions on a separate connection. sent: our own transactions may be in the
- * way. 1: they are. ERR_CONFLICT: another process has been creating partitions of the table for
- * some seconds. */
-int places_settle(struct place *, struct job *, bool sent, int64_t *event, struct err *);
-bool places_inside(const struct dests *);       /* was any created inside? */
-/* The transactions are rolled back: what was created inside is missing again. */
-void places_rolled_back(struct dests *);
-/* All rows are sent. In all lanes at the same time, makes the indexes of partitions that were
- * created inside without them. ERR_DATA: rows are at fault, and nobody knows which: in a pass that
- * does not finish so, their COPY will tell. Before an error, sets the dests' fails_last. */
-int places_index(struct job *, struct err *);
-/* The same: attaches those of the lane that are not. Called before its commit. */
-int places_attach(struct job *, size_t lane, struct err *);
-void places_committed(struct dests *, struct watch *);  /* reports what was created inside */
 
 /* ---- txn.c: the lanes' data transactions, and their positions */
 
@@ -431,7 +443,7 @@ struct pass {
 	bool careful;                   /* an error of COPY names its event; slower */
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
 	bool ordered;                   /* reads events by ev_id, whatever event_order is */
-	bool finishes;                  /* unless careful: places_index is called after it */
+	bool finishes;                  /* unless careful: inside_index is called after it */
 	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
 	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */

@@ -298,7 +298,7 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 {
 	size_t n = j->dests.nplace;
 
-	if (places_attach(j, lane, e) < 0)
+	if (inside_attach(j, lane, e) < 0)
 		return e->code;
 	struct admit *tables = mem_alloc((n + 1) * sizeof *tables);
 	struct buf first = { 0 };

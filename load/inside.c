@@ -1,0 +1,217 @@
+/*
+ * Creating partitions inside the transaction of the lane that loads them, with a part_template that
+ * makes a table like the parent and attaches it, or with one lane also one that inherits
+ * (event/attach.c). No other connection is needed, and a rollback leaves nothing behind. The table
+ * gets its rows, then its indexes, which are built faster so, and is attached last, right before
+ * the commit of its lane, if the parent allows it (part_enter_last); else it is complete before its
+ * first row, and there must be one lane: with two, the second to attach, or to inherit, would wait
+ * for the first, which commits last. What fails after the rows is rolled back and done before them,
+ * since only a COPY tells which row is at fault.
+ *
+ * Locks until the commit, and whom they block:
+ * - ShareUpdateExclusive on the parent, with several lanes RowExclusive until they attach. Neither
+ *   blocks readers or COPYs. ATTACH locks more if there is a default partition (AccessExclusive) or
+ *   a foreign key from or to the parent (ShareRowExclusive): then partitions are created before;
+ *   part_enter checks. All other locks are on the new table, which nobody sees.
+ * - The advisory lock for creating partitions of the parent is only tried, in lane 0, which commits
+ *   last. A process that has it inside holds it for a batch and waits for no other: the others wait
+ *   for it before they create anything. So two processes that need a, b and b, a cannot deadlock.
+ *   One that waits rolls its own rows back first, since the holder may wait for a key among them.
+ * - Names are taken under that lock. If somebody creates the same name by hand, we wait until the
+ *   lock timeout; then, as after any error inside, all is rolled back and done before.
+ * After a kill at any message, a lane's rows and partitions both exist, or neither do.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+
+#define ATTACH_LOCK_TIMEOUT_MS 500      /* after the rows: below deadlock_timeout (1 s) */
+#define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
+
+/* May new partitions be finished after their rows, as far as the config tells? */
+static bool may_be_last(const struct place *at, bool finishes)
+{
+	return finishes && !at->parts->split.mixed && at->dest->row_mode != ROWS_KEEP_LATEST;
+}
+
+bool inside_may(const struct place *at, const struct job *j, bool finishes)
+{
+	const struct parts *k = at->parts;
+
+	return missing_left(k) && k->simple && !k->fails_inside &&
+		(j->lanes == 1 || (may_be_last(at, finishes) && !k->split.inherits));
+}
+
+/* Are new partitions to be finished after their rows? Locks the parent then. */
+static int enter_last(struct place *at, struct job *j, bool finishes, struct err *e)
+{
+	struct parts *k = at->parts;
+	bool alone = j->lanes == 1;
+
+	k->last = may_be_last(at, finishes);
+	if (k->last && !k->split.inherits && part_enter_last(j->dst[0], at->dest, alone,
+	    DDL_LOCK_TIMEOUT_MS, &k->last, e) < 0)
+		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
+	if (!e->code && !k->last && !alone)
+		err_set(e, ERR_CONFLICT, "%s was changed at this moment", at->dest->dest_table);
+	return e->code;
+}
+
+/* Gets the lock for creating partitions; *yes: it is ours, and they may be created inside. Looks
+ * again under it, since another process may have created them in the meantime. */
+static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t *event, bool *yes,
+	struct err *e)
+{
+	struct parts *k = at->parts;
+	enum part_way way = k->split.inherits ? PART_INHERITS : j->lanes == 1 ? PART_ATTACHED :
+		PART_ATTACHED_LAST;
+
+	if (part_enter(j->dst[0], at->dest, way, yes, e) < 0 || !*yes ||
+	    missing_ask(at, j->dst[0], event, e) < 0 || !missing_left(k))
+		return e->code;
+	return enter_last(at, j, finishes, e);
+}
+
+static int by_lane(const void *a, const void *b)
+{
+	const struct part_new *x = a, *y = b;
+
+	return (x->lane > y->lane) - (x->lane < y->lane);
+}
+
+/* Sets the lanes of those that are to be created, in whose order they are sorted then, and how much
+ * of each is done before its rows. */
+static int assign(struct parts *k, const struct job *j, struct err *e)
+{
+	struct part_new *new = k->want + k->inside;
+	size_t n = k->nwant - k->inside;
+
+	for (size_t i = 0; i < n; i++) {
+		new[i].lane = job_lane_of(j, span_of(new[i].name));
+		if (!j->loads[new[i].lane])
+			return err_set(e, ERR_CONFLICT, "partition %s is gone, whose lane has the"
+				" batch", new[i].name);
+		if (k->last)
+			new[i].first = k->inside + i < INDEXED_LAST_MAX ? new[i].split.tail :
+				new[i].split.attach;
+	}
+	qsort(new, n, sizeof *new, by_lane);
+	return 0;
+}
+
+/* Creates the wanted ones of the lane of the first of them. */
+static int make_in_lane(struct place *at, struct job *j, struct err *e)
+{
+	struct parts *k = at->parts;
+	struct part_new *new = k->want + k->inside;
+	size_t n = 1, most = k->nwant - k->inside;
+
+	while (n < most && new[n].lane == new->lane)
+		n++;
+	if (part_make_inside(j->dst[new->lane], at->dest, new, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
+		return e->code;
+	}
+	for (size_t i = 0; i < n; i++)
+		known_add(&at->known, new[i].start_s);
+	k->inside += n;
+	return 0;
+}
+
+int inside_create(struct place *at, struct job *j, bool finishes, int64_t *event, struct err *e)
+{
+	struct parts *k = at->parts;
+	bool yes = k->inside > 0;
+
+	if (missing_ask(at, j->dst[0], event, e) < 0 || !missing_left(k))
+		return e->code;
+	if (!yes && lock_and_look(at, j, finishes, event, &yes, e) < 0)
+		return e->code;
+	if (!yes || !missing_left(k))
+		return !yes;
+	if (assign(k, j, e) < 0)
+		return e->code;
+	while (missing_left(k))
+		if (make_in_lane(at, j, e) < 0)
+			return e->code;
+	return 0;
+}
+
+bool inside_any(const struct dests *ds)
+{
+	for (size_t i = 0; i < ds->nplace; i++)
+		if (ds->place[i]->parts->inside)
+			return true;
+	return false;
+}
+
+static void tell_made(struct parts *k, struct watch *watch)
+{
+	size_t n = k->inside;
+
+	for (size_t i = 0; i < n; i++)
+		watch_partition(watch, span_of(k->want[i].name), false);
+	k->inside = 0;
+	missing_drop(k, 0, n);
+}
+
+/* Appends what is to follow the rows of the lane's new partitions. */
+static void add_rest(struct buf *sql, const struct dests *ds, size_t lane,
+	void (*add)(struct buf *, const struct part_new *))
+{
+	for (size_t i = 0; i < ds->nplace; i++) {
+		const struct parts *k = ds->place[i]->parts;
+		for (size_t n = 0; n < k->inside; n++)
+			if (k->want[n].lane == lane)
+				add(sql, &k->want[n]);
+	}
+}
+
+int inside_index(struct job *j, struct err *e)
+{
+	struct buf sql[LANES_MAX] = { 0 };
+
+	for (size_t i = 0; i < j->lanes; i++)
+		add_rest(&sql[i], &j->dests, i, part_add_indexes);
+	if (part_index(j->dst, sql, j->lanes, e) < 0)
+		j->dests.fails_last = !sqlstate_is_lost(e);
+	for (size_t i = 0; i < j->lanes; i++)
+		buf_free(&sql[i]);
+	return e->code;
+}
+
+int inside_attach(struct job *j, size_t lane, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_rest(&sql, &j->dests, lane, part_add_attach);
+	if (sql.len && part_attach(j->dst[lane], buf_cstr(&sql), ATTACH_LOCK_TIMEOUT_MS, e) < 0)
+		j->dests.fails_last = !sqlstate_is_lost(e);
+	buf_free(&sql);
+	return e->code;
+}
+
+void inside_committed(struct dests *ds, struct watch *watch)
+{
+	ds->fails_last = false;
+	for (size_t i = 0; i < ds->nplace; i++) {
+		tell_made(ds->place[i]->parts, watch);
+		missing_forget_refused(ds->place[i]->parts);
+	}
+}
+
+void inside_rolled_back(struct dests *ds)
+{
+	for (size_t i = 0; i < ds->nplace; i++) {
+		struct parts *k = ds->place[i]->parts;
+		for (size_t n = 0; n < k->nwant; n++) {
+			k->want[n].there = k->want[n].made = false;
+			k->want[n].first = 0;
+		}
+		if (k->inside)
+			known_clear(&ds->place[i]->known);
+		k->inside = 0;
+	}
+	sink_forget(ds->sink);
+}
