@@ -150,6 +150,8 @@ static int check_file(struct from *f, struct slice_table *t, const struct slice_
 
 	if (!other && now->filenode == t->filenode && now->filenode == now->seen)
 		return 0;
+	if (!other && now->filenode == t->filenode && now->seen == 0)
+		return 0;               /* it was made after the snapshot, which has no row of it */
 	if (other || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
 		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
 			" under a new snapshot", t->name, other ? "replaced" :

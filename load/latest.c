@@ -81,8 +81,8 @@ static int find_key(struct pass *p, struct way *w, const struct route *route,
 	return action_values(shape, at, *n, values, key, e);
 }
 
-/* data: the row that is to go; its other columns do not matter. It is no error if that of a delete
- * picks no partition. */
+/* data: the row that is to go; its other columns do not matter. It is no error if it picks no
+ * partition: nowhere and why tell. */
 static int read_goner(struct pass *p, struct way *w, const struct event *ev, struct span data,
 	enum format format, struct goner *g, struct err *e)
 {
@@ -98,7 +98,7 @@ static int read_goner(struct pass *p, struct way *w, const struct event *ev, str
 		return e->code;
 	if (row_period(&w->old_dates, &g->event, format, part, &g->start_s, e) < 0) {
 		g->nowhere = e->code == ERR_DATA;
-		if (!g->nowhere || !span_is(ev->op, "D"))
+		if (!g->nowhere)
 			return e->code;
 		g->why = *e;
 		*e = (struct err){ 0 };
@@ -146,7 +146,8 @@ static bool is_same_row(const struct goner *g, int64_t start_s, const struct spa
 	return same;
 }
 
-/* The row may be in any partition. */
+/* The row may be in any partition: it goes from whatever has its key. Where that cannot be looked
+ * for, a delete is refused, and an update leaves it. */
 static int take_from_anywhere(struct pass *p, struct way *w, const struct goner *g,
 	enum format format, struct err *e)
 {
@@ -154,11 +155,9 @@ static int take_from_anywhere(struct pass *p, struct way *w, const struct goner 
 
 	if (spread_reaches(p, w->place, &reaches, e) < 0)
 		return e->code;
-	if (!reaches) {
+	if (!reaches && span_is(g->event.op, "D"))
 		*e = g->why;
-		return e->code;
-	}
-	return p->dry ? 0 : spread_put(p, w, &g->event, format, g->key, e);
+	return !reaches || p->dry || p->scan ? e->code : spread_put(p, w, &g->event, format, g->key, e);
 }
 
 static int take_delete(struct pass *p, struct way *w, const struct event *ev, enum format format,
@@ -219,7 +218,8 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 	bool comes = *stream && flow_reads_lane(p, (*stream)->lane);
 
 	if (g) {
-		int rc = put_goner(p, w, g, format, &from, e);
+		int rc = g->nowhere ? take_from_anywhere(p, w, g, format, e) :
+			put_goner(p, w, g, format, &from, e);
 		if (*stream)            /* the sink may have forgotten it for the other */
 			*stream = sink_find(p->sink, u->start_s,
 				flow_id(w, u->shape, true));
@@ -255,14 +255,12 @@ static int choose_way(struct pass *p, struct way *w, const struct event *ev, boo
 	return err_set(e, ERR_DATA, "%s gets more than inserts", w->dest->dest_table);
 }
 
-/* *moved: the update's old row lies elsewhere, and goes from there. */
+/* *moved: the update's old row lies elsewhere, or nobody knows where, and goes from there. */
 static int read_moved(struct pass *p, struct way *w, const struct event *ev, enum format format,
 	const struct upsert *u, struct goner *g, bool *moved, struct err *e)
 {
 	if (read_goner(p, w, ev, ev->old, format, g, e) == 0)
-		*moved = !is_same_row(g, u->start_s, u->key);
-	else if (g->nowhere)
-		*e = (struct err){ 0 };
+		*moved = g->nowhere || !is_same_row(g, u->start_s, u->key);
 	return e->code;
 }
 
@@ -288,6 +286,8 @@ static int take_upsert(struct pass *p, struct way *w, const struct event *ev, en
 		stagings_at(flow_stagings(p), w->place)->directed = true;
 		if (p->want.by_id && sink_has_beside(p->sink, *stream) && flow_drain(p, e) < 0)
 			return e->code;
+		if (p->scan)            /* the streams are forgotten */
+			return 0;
 	}
 	if (put_both(p, w, ev, format, moved ? &g : NULL, &u, stream, e) == 0 && !p->scan)
 		p->rows++;

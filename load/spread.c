@@ -1,5 +1,5 @@
 /*
- * row_mode = keep_latest: deletes whose row picks no partition. The row may be in any: after an
+ * row_mode = keep_latest: rows that are to go and pick no partition. Such a row may be in any: after an
  * update that was refused, since the new value picks none, it is where it was. Each lane stages the
  * key under a number that stands for all partitions; when the batch is read, it is a delete in each
  * of the lane's.
@@ -26,13 +26,14 @@ int spread_reaches(struct pass *p, struct place *k, bool *yes, struct err *e)
 	return e->code;
 }
 
-/* The stream of keys in the lane: where others have a period, the lane. */
+/* The stream of keys in the lane. Its period is one that no partition has. */
 static struct stream *open_keys(struct pass *p, const struct way *w, size_t lane)
 {
 	struct stagings *all = flow_stagings(p);
 	const struct staging *g = stagings_at(all, w->place);
 	uint64_t id = (uint64_t)w->number << 32 | UINT64_C(1) << 62 | g->key_id;
-	struct stream *stream = sink_find(p->sink, (int64_t)lane, id);
+	const int64_t start_s = INT64_MIN + (int64_t)lane;
+	struct stream *stream = sink_find(p->sink, start_s, id);
 	struct buf table = { 0 }, list = { 0 };
 
 	if (stream)
@@ -40,7 +41,7 @@ static struct stream *open_keys(struct pass *p, const struct way *w, size_t lane
 	stagings_name(all, g, &table);
 	buf_str(&list, g->key->columns);
 	stage_add_columns(&list);
-	stream = sink_add(p->sink, w->place->number, (int64_t)lane, id, lane, w->dest->table,
+	stream = sink_add(p->sink, w->place->number, start_s, id, lane, w->dest->table,
 		buf_cstr(&table), buf_cstr(&list));
 	sink_stage(stream, STAGE_ANYWHERE, 0);
 	buf_free(&table);

@@ -101,7 +101,7 @@ static const char leaves_sql[] =
 	" JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind <> 'p' OR %s)"
 	" SELECT oid::int8, coalesce(pg_relation_filenode(oid), 0)::int8,"
 	" nspname || '.' || relname, format('%%I.%%I', nspname, relname),"
-	" CASE WHEN relkind IN ('r', 'm') THEN pg_relation_size(oid) /"
+	" CASE WHEN relkind = 'r' THEN pg_relation_size(oid) /"
 	" current_setting('block_size')::int8 ELSE -1 END,"
 	" %s, %s FROM s WHERE %s ORDER BY 3";
 

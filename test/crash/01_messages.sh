@@ -79,7 +79,7 @@ half_committed() {
 
 # last_message WHAT: the number of the last message of a whole run in which that stands.
 last_message() {
-	strace -f -o trace -s 600 -e trace=sendto "$STATIC" --once "${ARGS[@]}" 2>err
+	strace -f -o trace -s 20000 -e trace=sendto "$STATIC" --once "${ARGS[@]}" 2>err
 	grep -n "$1" trace | tail -n 1 | cut -d : -f 1
 }
 

@@ -649,7 +649,7 @@ case_metrics() {
 	expect_eq "$(stat -c %a job.prom)" 644
 	expect_eq "$(metric "tdispatch_events_total$LABELS}")" 5
 	expect_eq "$(metric "tdispatch_rows_total$LABELS}")" 5
-	expect_eq "$(metric "tdispatch_bytes_total$LABELS}")" 80
+	expect_eq "$(metric "tdispatch_bytes_total$LABELS}")" 120 # as binary values
 	expect_eq "$(metric "tdispatch_partitions_created_total$LABELS}")" 2
 	expect_eq "$(metric "tdispatch_batch_seconds_count$LABELS}")" "$(metric "tdispatch_batches_total$LABELS}")"
 	expect_eq "$(metric "tdispatch_batch_seconds_bucket$LABELS,le=\"+Inf\"}")" "$(metric "tdispatch_batches_total$LABELS}")"

@@ -181,6 +181,7 @@ case_list_taken_names_of_a_table_that_is_copied() {
 	local lanes
 	for lanes in 1 2; do
 		list_pair on_error=dead_letter lanes=$lanes
+		expect_exit 0 "$TDISPATCH" --install --from orders job.ini
 		dst "create table orders_log (id int)"
 		src "insert into orders select i, (array['EE', 'log', 'a', 'b'])[1 + i % 4], 'n' from generate_series(0, 99) i"
 		expect_exit 0 "$TDISPATCH" --once --verify --set queue_name= --set from_table=orders job.ini

@@ -228,12 +228,18 @@ anywhere() {
 	once --verify
 	expect_eq "$(letters | wc -l)" 25
 	expect_eq "$(dst "select id, day from orders where id <= 10 or id > 30 order by id")" $'7|2026-01-08\n10|2026-02-01'
+	# back from no partition: to where it was, to another, to a new one
+	src "update orders set day = to_char(date '2026-01-01' + id % 5 + (id - 13) * 20 % 60, 'YYYY-MM-DD') where id in (12, 13, 14, 15)"
+	tick q
+	once --verify
+	expect_eq "$(dst "select id, day from orders where id in (12, 13, 14, 15) order by id")" "$(src "select id, day from orders where id in (12, 13, 14, 15) order by id")"
 	src "delete from orders where id <= 20"
 	load --verify
 	expect_eq "$(letters | wc -l)" 25
+	expect_eq "$(dst "select count(*) from orders where id <= 20")" 0
 }
 
-case_deletes_that_pick_no_partition() {
+case_rows_that_pick_no_partition() {
 	local lanes template
 	for lanes in 1 3; do
 		for template in "$ATTACH" "$PARTITION_OF" "$INHERITS"; do

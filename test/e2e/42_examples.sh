@@ -62,8 +62,8 @@ case_current() {
 # Rows of before the trigger come by --from.
 case_current_from_before() {
 	example "A COPY THAT IS CURRENT"
-	expect_exit 0 "$TDISPATCH" --unregister job.ini
 	src "set session_replication_role = replica; $ROWS" >/dev/null
+	expect_exit 0 "$TDISPATCH" --install --from orders job.ini
 	expect_exit 0 "$TDISPATCH" --from orders job.ini
 	src "update orders set amount = 9 where id = 2; delete from orders where id = 1; insert into orders values (3, 'acme', now(), 3)" >/dev/null
 	load

@@ -101,6 +101,7 @@ case_duplicates_of_children() {
 
 case_table_as_the_source() {
 	last_pair
+	expect_exit 0 "$TDISPATCH" --install --from orders job.ini
 	once --set queue_name= --set from_table=orders --set lanes=2
 	expect_rows 90
 	expect_eq "$(order)" "$LATE"
@@ -296,6 +297,7 @@ case_table_as_the_source_with_duplicates() {
 	src "alter table orders drop constraint orders_pkey"
 	three_days
 	orders 7 9 2026-01-02
+	expect_exit 0 "$TDISPATCH" --install --from orders job.ini
 	once --set queue_name= --set from_table=orders
 	expect_match err '1 row skipped'
 	expect_eq "$(dst "select count(*) from orders")" 92

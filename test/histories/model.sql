@@ -203,7 +203,9 @@ begin
 		perform model.unload_anywhere(h, e.row);
 		return;
 	end if;
-	if h.backup and e.op = 'U' and model.place(h, e.old) <> model.part(h, e.row) then
+	if h.backup and e.op = 'U' and model.place(h, e.old) is null then
+		perform model.unload_anywhere(h, e.old);
+	elsif h.backup and e.op = 'U' and model.place(h, e.old) <> model.part(h, e.row) then
 		perform model.unload(h, e.old);
 	end if;
 	perform model.unload(h, e.row);
