@@ -274,14 +274,14 @@ static bool is_mistyped(struct job *j, const struct err *e)
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
-	if (is_mistyped(p->job, e))
-		return true;
-	if (p->finishes && p->job->dests.fails_last) {
+	if (p->finishes && p->job->dests.fails_last && !sqlstate_is_lost(e)) {
 		log_debug("new partitions are finished before their rows: %s", e->msg);
 		p->finishes = false;
 		p->careful = e->code == ERR_DATA;
 		return true;
 	}
+	if (is_mistyped(p->job, e))
+		return true;
 	if (p->rekeyed && !p->ordered) {
 		log_debug("events are read by ev_id: %s", e->msg);
 		p->ordered = true;

@@ -354,7 +354,8 @@ static int load_or_blame(struct slice *s, struct err *e)
 
 	while ((rc = load(s, e)) < 0) {
 		bool careful = (e->code == ERR_DATA || e->code == ERR_SHAPE) && !p->careful;
-		if (!careful && !(p->finishes && f->job->dests.fails_last)) {
+		bool last = p->finishes && f->job->dests.fails_last && !sqlstate_is_lost(e);
+		if (!careful && !last) {
 			blame(s, e);
 			return e->code;
 		}

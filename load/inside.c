@@ -174,8 +174,9 @@ int inside_index(struct job *j, struct err *e)
 
 	for (size_t i = 0; i < j->lanes; i++)
 		add_rest(&sql[i], &j->dests, i, part_add_indexes);
+	/* a connection may be lost for it, too, when server_timeout is over before */
 	if (part_index(j->dst, sql, j->lanes, e) < 0)
-		j->dests.fails_last = !sqlstate_is_lost(e);
+		j->dests.fails_last = e->code != ERR_STOP;
 	for (size_t i = 0; i < j->lanes; i++)
 		buf_free(&sql[i]);
 	return e->code;

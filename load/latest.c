@@ -157,7 +157,8 @@ static int take_from_anywhere(struct pass *p, struct way *w, const struct goner 
 		return e->code;
 	if (!reaches && span_is(g->event.op, "D"))
 		*e = g->why;
-	return !reaches || p->dry || p->scan ? e->code : spread_put(p, w, &g->event, format, g->key, e);
+	return !reaches || p->dry || p->scan ? e->code :
+		spread_put(p, w, &g->event, format, g->key, e);
 }
 
 static int take_delete(struct pass *p, struct way *w, const struct event *ev, enum format format,

@@ -95,7 +95,7 @@ mutants() {
 		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC) l"/KIND ") l"/ | histories 1
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
-		a row that moves stays where it was, too | load/latest.c | s/moved = !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
+		a row that moves stays where it was, too | load/latest.c | s/moved = g->nowhere || !is_same_row(g, u->start_s, u->key)/moved = false/ | histories 1
 		of an event that is left out at once, what goes is merged | load/merge.c | s/^\tadd_dead(&ids, &m->p->dead, m->told);/\tadd_dead(\&ids, \&m->p->dead, m->again ? m->told : m->p->dead.n);/ | histories 1
 		an event that two lanes refuse is two letters | pg/letters.c | s/if (kept && l->at\[kept - 1\].event/if (0 \&\& kept \&\& l->at[kept - 1].event/ | histories 1
 		a delete whose row picks no partition goes nowhere | load/spread.c | s/if (g->stage\[lane\].columns)/if (0)/ | histories 1
