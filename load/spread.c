@@ -1,8 +1,8 @@
 /*
  * row_mode = keep_latest: rows that are to go and pick no partition. Such a row may be in any:
- * after an update that was refused, since the new value picks none, it is where it was. Each lane stages
- * the key under a number that stands for all partitions; when the batch is read, it is a delete in
- * each of the lane's.
+ * after an update that was refused, since the new value picks none, it is where it was. Each lane
+ * stages the key under a number that stands for all partitions; when the batch is read, it is a
+ * delete in each of the lane's.
  */
 #include <stdlib.h>
 

@@ -454,12 +454,14 @@ SLICES=(--set queue_name= --set from_table=orders --set from_slice=24576)
 case_table_in_slices() {
 	MORE=("${SLICES[@]}")
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
+	expect_exit 0 "$STATIC" --install "${SLICES[@]}" job.ini
 	kill_each sendto
 }
 
 case_table_in_slices_by_two_lanes() {
 	MORE=("${SLICES[@]}" --set lanes=2)
 	prepare "$DECLARATIVE" 1 "part_template=$PARTITION_OF"
+	expect_exit 0 "$STATIC" --install "${SLICES[@]}" job.ini
 	kill_each sendto
 }
 
