@@ -243,24 +243,32 @@ bool flow_reads_lane(const struct pass *p, size_t lane)
 	return p->job->loads[lane] || p->keep;
 }
 
+struct stream *flow_add_stage(struct pass *p, struct place *k, int64_t start_s, uint64_t id,
+	size_t lane, struct span name, const char *columns)
+{
+	struct stagings *all = flow_stagings(p);
+	struct buf table = { 0 }, list = { 0 };
+
+	stagings_name(all, stagings_at(all, k), &table);
+	buf_str(&list, columns);
+	stage_add_columns(&list);
+	struct stream *stream = sink_add(p->sink, k->number, start_s, id, lane, name,
+		buf_cstr(&table), buf_cstr(&list));
+	buf_free(&table);
+	buf_free(&list);
+	return stream;
+}
+
 struct stream *flow_add_staged(struct pass *p, struct place *k, const struct part_want *want,
 	uint64_t id, size_t kind, const char *columns)
 {
-	struct stagings *all = flow_stagings(p);
-	struct staging *g = stagings_at(all, k);
-	struct buf table = { 0 }, list = { 0 };
+	struct staging *g = stagings_at(flow_stagings(p), k);
 	size_t lane = job_lane_of(p->job, want->name);
+	struct stream *stream = flow_add_stage(p, k, want->start_s, id, lane, want->name, columns);
 
-	stagings_name(all, g, &table);
-	buf_str(&list, columns);
-	stage_add_columns(&list);
-	struct stream *stream = sink_add(p->sink, k->number, want->start_s, id, lane, want->name,
-		buf_cstr(&table), buf_cstr(&list));
 	sink_stage(stream, (int32_t)staging_part(g, want->start_s, lane, want->name), kind);
 	if (!p->dry)
 		sink_join(stream);
-	buf_free(&table);
-	buf_free(&list);
 	return stream;
 }
 

@@ -487,7 +487,11 @@ struct stagings *flow_stagings(const struct pass *);
 /* Is the lane's part of a staged event read? A lane that has the batch already reads it again where
  * it may find bad events: what another lane has of these must be left out, too. */
 bool flow_reads_lane(const struct pass *, size_t lane);
-/* Adds a stream into the place's staging table. kind: of its rows, 0 for deletes. */
+/* Adds a stream into the place's staging table in the lane. name: the partition's; columns: of its
+ * rows, without those of the staging table. The caller calls sink_stage. */
+struct stream *flow_add_stage(struct pass *, struct place *, int64_t start_s, uint64_t id,
+	size_t lane, struct span name, const char *columns);
+/* The same for rows of the partition, in the lane of its name. kind: 0 for deletes. */
 struct stream *flow_add_staged(struct pass *, struct place *, const struct part_want *, uint64_t id,
 	size_t kind, const char *columns);
 /* A number of the shape's streams. staged: of those that go to a staging table. */

@@ -518,7 +518,7 @@ int merge_run(struct pass *p, struct err *e)
 		free(m.lane[i].rows);
 		free(m.lane[i].group);
 		if (i < p->job->lanes && !p->job->loads[i])
-			letters_leave(&p->dead, i);        /* the lane has stored its letters */
+			letters_leave(&p->dead, i);     /* the lane has stored its letters */
 	}
 	return e->code;
 }

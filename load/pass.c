@@ -228,15 +228,16 @@ static int begin(struct pass *p, struct err *e)
 	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
-	set_want(p);
 	letters_clear(&p->dead);
 	if (p->stagings)
 		stagings_begin(p->stagings);
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);
 	sink_begin(p->sink, p->careful);
-	if (p->reader)
+	if (p->reader) {
+		set_want(p);
 		return p->reader->begin(p->reader, p, e);
+	}
 	if (!j->asked && pass_ask(p, e) < 0)
 		return e->code;
 	j->asked = false;

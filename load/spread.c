@@ -29,23 +29,15 @@ int spread_reaches(struct pass *p, struct place *k, bool *yes, struct err *e)
 /* The stream of keys in the lane. Its period is one that no partition has. */
 static struct stream *open_keys(struct pass *p, const struct way *w, size_t lane)
 {
-	struct stagings *all = flow_stagings(p);
-	const struct staging *g = stagings_at(all, w->place);
+	const struct staging *g = stagings_at(flow_stagings(p), w->place);
 	uint64_t id = (uint64_t)w->number << 32 | UINT64_C(1) << 62 | g->key_id;
 	const int64_t start_s = INT64_MIN + (int64_t)lane;
 	struct stream *stream = sink_find(p->sink, start_s, id);
-	struct buf table = { 0 }, list = { 0 };
 
 	if (stream)
 		return stream;
-	stagings_name(all, g, &table);
-	buf_str(&list, g->key->columns);
-	stage_add_columns(&list);
-	stream = sink_add(p->sink, w->place->number, start_s, id, lane, w->dest->table,
-		buf_cstr(&table), buf_cstr(&list));
+	stream = flow_add_stage(p, w->place, start_s, id, lane, w->dest->table, g->key->columns);
 	sink_stage(stream, STAGE_ANYWHERE, 0);
-	buf_free(&table);
-	buf_free(&list);
 	return stream;
 }
 
