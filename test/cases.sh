@@ -236,6 +236,22 @@ distinct_rows() {
 		else 'doubled: ' || count(*) || ' rows, ' || count(distinct id) || ' ids' end from ${1:-orders}"
 }
 
+# The key for partitions in the case's tablespace, which is a small file system.
+on_small_disk() {
+	say "part_template=create table _DEST_TABLE (like _PARENT) tablespace \"small $CASE\";
+		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
+}
+
+# The tablespace; skips where nobody may mount. The trap of the case removes it.
+small_disk() {
+	mkdir small
+	mount -t tmpfs -o size=2m,mode=777 tdispatch_test small 2>/dev/null || skip "no rights to mount"
+	MOUNTED=$WORK/small
+	trap 'end_started; sql postgres <<<"drop database \"$DST\" with (force)"; sql postgres <<<"drop tablespace \"small $CASE\""; umount "$MOUNTED"' EXIT
+	as_owner mkdir small/data
+	sql postgres <<<"create tablespace \"small $CASE\" location '$WORK/small/data'"
+}
+
 expect_rows() {
 	expect_eq "$(distinct_rows "${2:-orders}")" "$1" "rows in ${2:-orders}"
 }

@@ -68,14 +68,8 @@ case_timeouts_name_the_setting() {
 
 # A disk that is full, for real: the partitions' tablespace is a small file system.
 case_disk_full() {
-	orders_pair exception_sleep=0.2 "part_template=create table _DEST_TABLE (like _PARENT) tablespace small;
-		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
-	mkdir small
-	mount -t tmpfs -o size=2m,mode=777 tdispatch_test small 2>/dev/null || skip "no rights to mount"
-	MOUNTED=$WORK/small
-	trap 'end_started; sql postgres <<<"drop database \"$DST\" with (force)"; sql postgres <<<"drop tablespace small"; umount "$MOUNTED"' EXIT
-	as_owner mkdir small/data
-	sql postgres <<<"create tablespace small location '$WORK/small/data'"
+	orders_pair exception_sleep=0.2 "$(on_small_disk)"
+	small_disk
 	src "insert into orders select i, '2026-01-31', repeat('x', 1000) from generate_series(1, 5000) i"
 	tick q
 	expect_exit 1 "$TDISPATCH" --once job.ini

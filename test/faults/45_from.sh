@@ -167,14 +167,8 @@ case_source_is_locked() {
 
 # A disk that is full, for real, after some slices; it grows, and the next run goes on.
 case_target_disk_full() {
-	table_pair exception_sleep=0.2 from_slice=819200 "part_template=create table _DEST_TABLE (like _PARENT) tablespace small;
-		alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
-	mkdir small
-	mount -t tmpfs -o size=2m,mode=777 tdispatch_test small 2>/dev/null || skip "no rights to mount"
-	MOUNTED=$WORK/small
-	trap 'end_started; sql postgres <<<"drop database \"$DST\" with (force)"; sql postgres <<<"drop tablespace small"; umount "$MOUNTED"' EXIT
-	as_owner mkdir small/data
-	sql postgres <<<"create tablespace small location '$WORK/small/data'"
+	table_pair exception_sleep=0.2 from_slice=819200 "$(on_small_disk)"
+	small_disk
 	src "insert into orders select i, date '2026-01-10' + i % 3, repeat('x', 1000) from generate_series(1, 5000) i"
 	expect_exit 1 "$TDISPATCH" --from orders job.ini
 	expect_match err 'SQLSTATE 53100'
