@@ -46,6 +46,9 @@ static void log_skipped(const struct job *j, const struct pass *p)
 		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep%s%s",
 			id, p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
 			j->conf->nrule ? "" : j->conf->dest.part_keep);
+	if (p->left_out)
+		log_debug("batch %" PRId64 ": %" PRId64 " row%s not staged, since later events of"
+			" the batch replace them", id, p->left_out, text_s(p->left_out));
 	log_dead(j, p->batch, &p->dead);
 }
 
@@ -274,6 +277,11 @@ static bool is_mistyped(struct job *j, const struct err *e)
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
 static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 {
+	if (p->incomplete) {
+		log_debug("all events are staged: %s", e->msg);
+		p->newest = false;
+		return true;
+	}
 	if (p->finishes && p->job->dests.fails_last && !sqlstate_is_lost(e)) {
 		log_debug("new partitions are finished before their rows: %s", e->msg);
 		p->finishes = false;
@@ -365,7 +373,8 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
 		.merge = merge_run, .tell = keep_some, .finishes = !j->dests.fails_last,
-		.keep = j->conf->on_error != ON_ERROR_STOP, .max_dead = j->conf->max_errors,
+		.newest = true, .keep = j->conf->on_error != ON_ERROR_STOP,
+		.max_dead = j->conf->max_errors,
 	};
 	int64_t start_ms = clock_ms();
 

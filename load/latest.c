@@ -106,6 +106,33 @@ static int read_goner(struct pass *p, struct way *w, const struct event *ev, str
 	return find_key(p, w, w->old, &g->event, shape, values, g->key, &g->n, e);
 }
 
+/* ---- actions that need not be staged */
+
+static bool is_replaced(struct pass *p, const struct newest_key *k, const struct event *ev)
+{
+	bool replaced = p->want.newest_first && newest_is_after(p->job->dests.newest, k, ev->id);
+
+	p->left_out += replaced;
+	return replaced;
+}
+
+static struct newest_key goner_key(const struct way *w, const struct goner *g, enum format format)
+{
+	return (struct newest_key){ w->place->number, g->start_s, format, g->key, g->n };
+}
+
+/* Only when all of its event is staged: one that is refused replaces nothing. */
+static void remember_goner(struct pass *p, const struct way *w, const struct goner *g,
+	enum format format)
+{
+	const struct newest_key key = goner_key(w, g, format);
+
+	if (p->want.newest_first && !g->nowhere)
+		newest_add(p->job->dests.newest, &key, g->event.id);
+}
+
+/* ---- keys that go */
+
 /* Adds the stream of the keys that are to go from the period. Their partition is not created for
  * them. */
 static struct stream *open_goners(struct pass *p, const struct way *w, int64_t start_s, uint64_t id,
@@ -127,12 +154,13 @@ static int put_goner(struct pass *p, struct way *w, const struct goner *g, enum 
 	struct stream **stream, struct err *e)
 {
 	const struct staging *staging = stagings_at(flow_stagings(p), w->place);
+	const struct newest_key key = goner_key(w, g, format);
 	uint64_t id = (uint64_t)w->number << 32 | UINT32_C(1) << 31 | staging->key_id;
 
 	*stream = sink_find(p->sink, g->start_s, id);
 	if (!*stream)
 		*stream = open_goners(p, w, g->start_s, id, staging->key);
-	if (p->scan || !flow_reads_lane(p, (*stream)->lane))
+	if (p->scan || !flow_reads_lane(p, (*stream)->lane) || is_replaced(p, &key, &g->event))
 		return 0;
 	return stream_put(p->sink, *stream, staging->key, format, g->key, &g->event, e);
 }
@@ -168,10 +196,13 @@ static int take_delete(struct pass *p, struct way *w, const struct event *ev, en
 
 	if (p->scan)
 		return 0;
-	if (read_goner(p, w, ev, ev->data, format, &g, e) == 0 && (g.nowhere ?
-	    take_from_anywhere(p, w, &g, format, e) :
-	    put_goner(p, w, &g, format, stream, e)) == 0)
-		p->rows++;
+	if (read_goner(p, w, ev, ev->data, format, &g, e) < 0)
+		return e->code;
+	if (g.nowhere)
+		take_from_anywhere(p, w, &g, format, e);
+	else if (put_goner(p, w, &g, format, stream, e) == 0)
+		remember_goner(p, w, &g, format);
+	p->rows += !e->code;
 	return e->code;
 }
 
@@ -209,6 +240,20 @@ static struct stream *stream_of_upsert(struct pass *p, struct way *w, const stru
 	return stream;
 }
 
+/* That of a move is staged in any case: if it is refused, the old row stays. */
+static int put_upsert(struct pass *p, struct way *w, const struct event *ev, enum format format,
+	bool moved, const struct upsert *u, struct stream *stream, struct err *e)
+{
+	const struct newest_key key = { w->place->number, u->start_s, format, u->key, u->n };
+
+	if (u->staged && !moved && is_replaced(p, &key, ev))
+		return 0;
+	if (stream_put(p->sink, stream, u->shape, format, u->values, ev, e) == 0 && u->staged &&
+	    p->want.newest_first)
+		newest_add(p->job->dests.newest, &key, ev->id);
+	return e->code;
+}
+
 /* Puts the new row, and before it the old one of a move, which goes. If the new one is refused, the
  * old one stays: merge_run forgets it with all else of dead letters. *stream: of the new one, NULL
  * if it goes nowhere. */
@@ -229,9 +274,11 @@ static int put_both(struct pass *p, struct way *w, const struct event *ev, enum 
 		if (rc < 0)
 			return rc;
 	}
-	if (e->code || p->scan || !comes)
-		return e->code;
-	return stream_put(p->sink, *stream, u->shape, format, u->values, ev, e);
+	if (!e->code && !p->scan && comes)
+		put_upsert(p, w, ev, format, g, u, *stream, e);
+	if (g && !e->code && !p->scan)
+		remember_goner(p, w, g, format);
+	return e->code;
 }
 
 /* Where the event's row goes: an insert may go straight to its partition while no other event has

@@ -134,6 +134,7 @@ struct dests {                          /* zeroed before use */
 	bool fails_last;                /* inside_index or inside_attach has, since a commit */
 	struct sink *sink;              /* their rows; NULL before places_open */
 	struct stagings *stagings;      /* the same */
+	struct newest *newest;          /* the same */
 };
 
 /* Adds the destinations whose names the config says, unless it was done. style: of the events, and
@@ -197,6 +198,25 @@ int stagings_make(struct stagings *, struct pq *dst, size_t lane, size_t of, con
 	bool *made, struct err *);
 bool stagings_kinds(const struct stagings *, size_t lane, size_t of, const struct shape *,
 	enum binary_kind *);
+
+/* ---- newest.c: keys with an action of a newer event, with row_mode = keep_latest */
+
+struct newest;                          /* of a pass, in bounded memory */
+
+struct newest_key {
+	size_t place;                   /* the destination's number */
+	int64_t start_s;                /* of the partition's period */
+	enum format format;             /* of the values, */
+	const struct span *value;       /* which are as they are in the event */
+	size_t n;
+};
+
+struct newest *newest_new(void);
+void newest_free(struct newest *);              /* takes NULL */
+void newest_begin(struct newest *);             /* forgets all */
+/* Was the key added for an event after that one? false: no, or it is forgotten. */
+bool newest_is_after(struct newest *, const struct newest_key *, int64_t id);
+void newest_add(struct newest *, const struct newest_key *, int64_t id);
 
 /* ---- age.c: which periods are too old, by the servers' clocks */
 
@@ -444,6 +464,7 @@ struct pass {
 	bool direct;                    /* with keep_latest, tries to write inserts at once */
 	bool ordered;                   /* reads events by ev_id, whatever event_order is */
 	bool finishes;                  /* unless careful: inside_index is called after it */
+	bool newest;                    /* of a key's actions, need not stage older ones */
 	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
 	int (*merge)(struct pass *, struct err *);
 	bool keep;                      /* dead letters are listed, and the pass continues */
@@ -461,6 +482,7 @@ struct pass {
 	int64_t truncates, own;         /* events without a row; own: PgQ's */
 	int64_t passed;                 /* events that filters left out */
 	int64_t late;                   /* rows skipped by part_late */
+	int64_t left_out;               /* actions that a newer one of their key replaces */
 	int64_t event;                  /* the event at fault, or -1 */
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct letters dead;            /* letters_clear frees it */
@@ -472,6 +494,7 @@ struct pass {
 	bool judged;                    /* the error is not about the current event */
 	bool mixed;                     /* inserts were written at once, and others came */
 	bool rekeyed;                   /* events have two keys, and are not ordered */
+	bool incomplete;                /* a row is refused, and older ones were left out */
 	bool all_load;                  /* each lane does */
 	struct events_want want;
 };

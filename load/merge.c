@@ -329,6 +329,19 @@ static void count(struct merge *m, size_t lane)
 	}
 }
 
+/* The event before a refused one may be its key's last, and was left out: all must be staged. */
+static int check_complete(struct merge *m, struct err *e)
+{
+	const struct job *j = m->p->job;
+
+	for (size_t i = 0; i < j->lanes && m->p->left_out; i++)
+		if (m->lane[i].e.code) {
+			m->p->incomplete = true;
+			return *e = m->lane[i].e, e->code;
+		}
+	return 0;
+}
+
 /* Merges what waits for one destination. */
 static int merge_place(struct merge *m, struct err *e)
 {
@@ -348,7 +361,7 @@ static int merge_place(struct merge *m, struct err *e)
 			blame(m, i, &l->e);
 		take_stored(l);
 	}
-	if (first_error(m, false, e) < 0)
+	if (first_error(m, false, e) < 0 || check_complete(m, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes && !e->code; i++) {
 		if (m->lane[i].e.code)

@@ -199,12 +199,23 @@ static int take_rows(struct pass *p, struct err *e)
 	return step;
 }
 
+/* Do all events go where the last one of a key counts? */
+static bool keeps_latest(const struct conf *c)
+{
+	for (size_t i = 0; conf_dest(c, i); i++)
+		if (conf_dest(c, i)->row_mode != ROWS_KEEP_LATEST)
+			return false;
+	return true;
+}
+
 static void set_want(struct pass *p)
 {
 	const struct conf *c = p->job->conf;
+	bool by_id = c->event_order || p->ordered;
 
 	p->want = (struct events_want){
-		.parts = row_parts(c), .by_id = c->event_order || p->ordered, .tables = c->tables,
+		.parts = row_parts(c), .by_id = by_id, .tables = c->tables,
+		.newest_first = p->newest && !p->careful && !by_id && keeps_latest(c),
 		.types = c->nrule ? NULL : c->dest.event_types,
 	};
 }
@@ -221,11 +232,11 @@ static int begin(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 
-	p->scan = p->judged = p->read = p->mixed = p->rekeyed = false;
+	p->scan = p->judged = p->read = p->mixed = p->rekeyed = p->incomplete = false;
 	p->all_load = true;
 	for (size_t i = 0; i < j->lanes; i++)
 		p->all_load = p->all_load && j->loads[i];
-	p->events = p->rows = p->truncates = p->own = p->passed = p->late = 0;
+	p->events = p->rows = p->truncates = p->own = p->passed = p->late = p->left_out = 0;
 	p->event = -1;
 	p->fault = (struct sink_fault){ .event = -1 };
 	letters_clear(&p->dead);

@@ -54,6 +54,8 @@ void places_open(struct job *j)
 			ds, look_at_types, kinds_of, make_stage, kinds_of_stage });
 	if (!ds->stagings)
 		ds->stagings = stagings_new(ds, "tdispatch_stage_");
+	if (!ds->newest)
+		ds->newest = newest_new();
 }
 
 void places_open_rows(struct job *j)
@@ -117,6 +119,7 @@ void places_begin(struct dests *ds)
 	if (changed)
 		places_forget(ds);      /* the streams of shapes that are gone */
 	stagings_begin(ds->stagings);
+	newest_begin(ds->newest);
 	if (inside_any(ds))          /* a failed pass left these, and they were rolled back */
 		inside_rolled_back(ds);
 	for (size_t i = 0; i < ds->nplace; i++) {
@@ -130,6 +133,7 @@ void places_free(struct dests *ds)
 	places_forget(ds);
 	sink_free(ds->sink);
 	stagings_free(ds->stagings);
+	newest_free(ds->newest);
 	for (size_t i = 0; i < ds->nplace; i++)
 		missing_free(ds->place[i]);
 	dests_free(ds);

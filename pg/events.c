@@ -10,14 +10,38 @@
 #include "pq.h"
 
 /* PgQ's query without its sort. */
-static void add_events(struct buf *sql, const struct queue_batch *batch)
+static struct span unsorted(const struct queue_batch *batch)
 {
 	static const char order[] = " order by 1";
 	size_t n = strlen(batch->event_sql), tail = strlen(order);
 
 	if (n > tail && strcmp(batch->event_sql + n - tail, order) == 0)
 		n -= tail;
-	buf_add(sql, batch->event_sql, n);
+	return (struct span){ batch->event_sql, n };
+}
+
+static void add_events(struct buf *sql, const struct queue_batch *batch)
+{
+	buf_add(sql, unsorted(batch).p, unsorted(batch).n);
+}
+
+/* The same with its tables' queries the other way around, each with the last transactions first:
+ * their index gives them so. */
+static void add_newest_first(struct buf *sql, const struct queue_batch *batch)
+{
+	static const char both[] = " union all ";
+	const struct span all = unsorted(batch);
+	size_t end = all.n, at = all.n;
+
+	while (at-- > 0) {
+		size_t begin = at + strlen(both);
+		if (at && (begin > end || memcmp(all.p + at, both, strlen(both)) != 0))
+			continue;
+		begin = at ? begin : 0;
+		buf_fmt(sql, "%s(%.*s order by ev_txid desc)", end < all.n ? both : "",
+			(int)(end - begin), all.p + begin);
+		end = at;
+	}
 }
 
 static void add_tick(struct buf *sql, const struct queue_batch *batch)
@@ -128,6 +152,7 @@ int events_ask(struct pq *src, const struct queue_batch *batch, const struct eve
 	struct buf sql = { 0 };
 
 	queue_begin(&sql, src);
+	buf_str(&sql, want->newest_first ? "SET LOCAL enable_sort = off;" : "");
 	buf_str(&sql, "COPY (SELECT ev_id, ");
 	if (events_filters(want))
 		add_filtered(&sql, want);
@@ -135,7 +160,10 @@ int events_ask(struct pq *src, const struct queue_batch *batch, const struct eve
 		buf_str(&sql, "ev_type, ev_data");
 	add_parts(&sql, batch, want->parts);
 	buf_str(&sql, " FROM (");
-	add_events(&sql, batch);
+	if (want->newest_first)
+		add_newest_first(&sql, batch);
+	else
+		add_events(&sql, batch);
 	buf_fmt(&sql, ") e%s) TO STDOUT (FORMAT binary); COMMIT",
 		want->by_id ? " ORDER BY ev_id" : "");
 	if (pq_send(src, buf_cstr(&sql), e) == 0)

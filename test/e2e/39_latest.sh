@@ -521,7 +521,7 @@ case_inserts_alone() {
 	src "insert into orders select i, '2026-01-01', 'n' from generate_series(2001, 3000) i"
 	load -vv
 	expect_match err "inserts are staged as all others are: .*duplicate key"
-	src "insert into orders select i, '2026-01-01', 'n' from generate_series(3001, 9000) i; update orders set note = 'u' where id > 8000"
+	src "update orders set note = 'u' where id > 2000; insert into orders select i, '2026-01-01', 'n' from generate_series(3001, 9000) i"
 	load -vv
 	expect_match err "inserts are staged as all others are: orders gets more than inserts"
 	expect_eq "$(dst "select count(*) from orders where note = 'u'")" 1000
@@ -534,6 +534,56 @@ case_a_large_batch() {
 	load -vv
 	expect_match err "further rows of this batch go as binary values"
 	expect_eq "$(dst "select count(distinct tableoid), count(*) from orders")" "3|10000"
+}
+
+# Of a key's rows in a batch the last one is staged: events are read with the newest first. So it is
+# with two of the queue's tables, one after the other.
+case_older_rows_are_not_staged() {
+	latest_pair
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 100) i"
+	src "update orders set note = 'u'"
+	load -vv
+	expect_match err "100 rows not staged, since later events of the batch replace them"
+	src "update orders set note = 'v'; select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
+	src "select pgq.maint_rotate_tables_step1('q')" >/dev/null
+	src "select pgq.maint_rotate_tables_step2()" >/dev/null
+	src "update orders set note = 'w'"
+	expect_eq "$(src "select count(distinct tableoid) from pgq.event_template where ev_data like '%note=v' or ev_data like '%note=w'")" 2
+	load -vv
+	expect_match err "100 rows not staged"
+	src "update orders set note = 'x'; delete from orders where id <= 50; insert into orders select i, date '2026-01-01' + i % 3, 'y' from generate_series(1, 20) i"
+	load -vv
+	expect_match err "70 rows not staged"
+}
+
+# The one before a refused one is the last: the batch is loaded again with all.
+case_the_row_before_a_refused_one() {
+	bad_events part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text check (note <> 'bad'))"
+	orders 1 2
+	src "update orders set note = 'good'; update orders set note = 'bad' where id = 2"
+	tick q
+	once -vv
+	expect_match err "all events are staged: .*check constraint"
+	expect_eq "$(dst "select string_agg(id || note, ' ' order by id) from orders")" "1good 2good"
+	expect_letter "check constraint"
+}
+
+# A row that is replaced is not looked at; that of a move is, since it decides whether the old one
+# goes.
+case_a_replaced_row_may_be_wrong() {
+	bad_events part_template="$ATTACH"
+	src "alter table orders alter note type text"
+	dst "drop table orders; create table orders (id int, day date not null, note varchar(4), primary key (id, day)) partition by range (day)"
+	src "insert into orders values (1, '2026-01-01', 'n'), (2, '2026-01-01', 'n');
+		update orders set note = 'too long' where id = 1; update orders set note = 'u' where id = 1"
+	load
+	expect_eq "$(letters | wc -l)" 0
+	src "update orders set note = 'too long', day = '2026-01-02' where id = 2; update orders set note = 'u' where id = 2"
+	tick q
+	once
+	expect_letter "too long for type"
+	expect_eq "$(dst "select string_agg(id || to_char(day, ' DD ') || note, ', ' order by id, day) from orders")" "1 01 u, 2 01 n, 2 02 u"
 }
 
 # A day's partition has one date: a key of id and day is one of id.
