@@ -33,6 +33,10 @@ static void add_newest_first(struct buf *sql, const struct queue_batch *batch)
 	const struct span all = unsorted(batch);
 	size_t end = all.n, at = all.n;
 
+	if (all.n == strlen(batch->event_sql)) {        /* it ends in another way than PgQ's */
+		add_events(sql, batch);
+		return;
+	}
 	while (at-- > 0) {
 		size_t begin = at + strlen(both);
 		if (at && (begin > end || memcmp(all.p + at, both, strlen(both)) != 0))
