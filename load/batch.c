@@ -254,7 +254,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		places_forget(&j->dests);
 		return e->code;
 	}
-	inside_committed(&j->dests, j->watch);
+	inside_committed(&j->dests);
 	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }

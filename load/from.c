@@ -252,7 +252,7 @@ static int commit(struct slice *s, const struct resume_verdict *v, struct err *e
 	if (!e->code && txn_commit(j, NULL, s->pass.sink, e) < 0)
 		places_forget(&j->dests);
 	if (!e->code)
-		inside_committed(&j->dests, j->watch);
+		inside_committed(&j->dests);
 	return e->code;
 }
 

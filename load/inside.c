@@ -146,16 +146,6 @@ bool inside_any(const struct dests *ds)
 	return false;
 }
 
-static void tell_made(struct parts *k, struct watch *watch)
-{
-	size_t n = k->inside;
-
-	for (size_t i = 0; i < n; i++)
-		watch_partition(watch, span_of(k->want[i].name), false);
-	k->inside = 0;
-	missing_drop(k, 0, n);
-}
-
 /* Appends what is to follow the rows of the lane's new partitions. */
 static void add_rest(struct buf *sql, const struct dests *ds, size_t lane,
 	void (*add)(struct buf *, const struct part_new *))
@@ -193,12 +183,25 @@ int inside_attach(struct job *j, size_t lane, struct err *e)
 	return e->code;
 }
 
-void inside_committed(struct dests *ds, struct watch *watch)
+void inside_told(const struct job *j, size_t lane)
+{
+	for (size_t i = 0; i < j->dests.nplace; i++) {
+		const struct parts *k = j->dests.place[i]->parts;
+		for (size_t n = 0; n < k->inside; n++)
+			if (k->want[n].lane == lane)
+				watch_partition(j->watch, span_of(k->want[n].name), false);
+	}
+}
+
+void inside_committed(struct dests *ds)
 {
 	ds->fails_last = false;
 	for (size_t i = 0; i < ds->nplace; i++) {
-		tell_made(ds->place[i]->parts, watch);
-		missing_forget_refused(ds->place[i]->parts);
+		struct parts *k = ds->place[i]->parts;
+		size_t made = k->inside;
+		k->inside = 0;
+		missing_drop(k, 0, made);
+		missing_forget_refused(k);
 	}
 }
 

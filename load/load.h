@@ -366,7 +366,9 @@ void inside_rolled_back(struct dests *);
 int inside_index(struct job *, struct err *);
 /* The same: attaches those of the lane that are not. Called before its commit. */
 int inside_attach(struct job *, size_t lane, struct err *);
-void inside_committed(struct dests *, struct watch *);  /* reports what was created inside */
+/* The lane has committed: reports what was created inside it. */
+void inside_told(const struct job *, size_t lane);
+void inside_committed(struct dests *);          /* all lanes have: what was created is there */
 
 /* ---- outside.c: creating them before the rows */
 

@@ -179,7 +179,7 @@ static int load_letters(struct pass *p, struct err *e)
 	if (merge(p, e) < 0 || dead_remove(&p->dead, j->dst[0], j->conf, p->batch->id, e) < 0)
 		return e->code;
 	if (txn_commit(j, NULL, p->sink, e) == 0)
-		inside_committed(&j->dests, j->watch);
+		inside_committed(&j->dests);
 	return e->code;
 }
 

@@ -324,10 +324,12 @@ static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 int txn_commit(struct job *j, const struct queue_batch *b, const struct sink *sink, struct err *e)
 {
 	for (size_t i = j->lanes; i-- > 0 && !e->code;) {
-		if (!j->loads[i])
+		if (!j->loads[i]) {
 			pq_query(j->dst[i], "ROLLBACK", e);
-		else if (commit_lane(j, i, b, sink, e) == 0)
+		} else if (commit_lane(j, i, b, sink, e) == 0) {
 			j->loads[i] = false;
+			inside_told(j, i);
+		}
 	}
 	return e->code;
 }

@@ -246,6 +246,24 @@ case_duplicate_stops() {
 	expect_rows 90
 }
 
+# Lane 1 has committed its partitions when lane 0 fails: all are told of, and counted, once.
+case_made_by_half_of_the_lanes() {
+	last_pair lanes=2
+	dst "create function refuse() returns trigger language plpgsql as
+			\$\$ begin raise exception using errcode = '53100', message = 'refused'; end \$\$;
+		create constraint trigger refuse after insert or update on pgq_ext.completed_tick deferrable initially deferred
+			for each row when (new.subconsumer_id = '') execute function refuse()"
+	start --once job.ini
+	within 20 grep -q refused bg.err
+	told "$(partitions | wc -w) of 3 partitions are in the lane that commits first"
+	expect_eq "$(grep -c 'created partition' bg.err)" "$(partitions | wc -w)" "partitions of one lane"
+	dst "drop trigger refuse on pgq_ext.completed_tick"
+	expect_end 0 30
+	expect_rows 90
+	expect_eq "$(sed -n 's/.*created partition //p' bg.err | sort | tr '\n' ' ')" "$(partitions) "
+	expect_match bg.err 'partitions_created=3'
+}
+
 case_null_in_the_key() {
 	last_pair on_error=skip
 	event I:day 'day=2026-01-02&note=none' >/dev/null
