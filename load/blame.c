@@ -42,9 +42,8 @@ static void add_column(const struct pass *p, struct err *e)
 /* Appends where the rows were to go. The lane's transaction is lost. */
 static void add_place(const struct pass *p, struct buf *place, struct err *e)
 {
-	const struct job *j = p->job;
 	struct span table = span_of(p->fault.table);
-	struct pq *dst = j->dst[job_lane_of(j, table)];
+	struct pq *dst = p->job->dst[p->fault.lane];
 	bool full = e->code == ERR_RESOURCE, locked = sqlstate_is(e->sqlstate, SQLSTATE_LOCKED);
 	struct err ignored = { 0 };
 

@@ -16,7 +16,7 @@ int narrow_blame(const struct narrow *w, const struct err *e)
 
 	pq_copy_fault(w->dst, w->part.table, &found);
 	p->event = -1;
-	p->fault = (struct sink_fault){ .event = -1, .of = w->of };
+	p->fault = (struct sink_fault){ .event = -1, .lane = w->lane, .of = w->of };
 	snprintf(p->fault.table, sizeof p->fault.table, "%.*s", (int)w->part.table.n,
 		w->part.table.p);
 	memcpy(p->fault.column, found.column, sizeof p->fault.column);

@@ -141,7 +141,7 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 	struct buf shown = { 0 };
 
 	pq_copy_fault(dst, stream_copied(l->current), &found);
-	*fault = (struct sink_fault){ .event = -1 };
+	*fault = (struct sink_fault){ .event = -1, .lane = l->current->lane };
 	fault->of = l->current->of;
 	memcpy(fault->table, l->current->whole->table, sizeof fault->table);
 	memcpy(fault->column, found.column, sizeof fault->column);

@@ -62,6 +62,7 @@ void stream_put_copy(struct sink *, struct stream *, const struct event *, bool 
 struct sink_fault {                     /* where a COPY failed */
 	int64_t event;                  /* -1: unknown; never so for ERR_DATA in a careful pass */
 	size_t line;                    /* of the COPY, from 1, by the message; 0: unknown */
+	size_t lane;                    /* whose COPY it was; if there is a table */
 	size_t of;                      /* the number of the table's destination */
 	char table[NAME_BYTES_MAX + 1];
 	char column[NAME_BYTES_MAX + 1];        /* or "" */

@@ -248,6 +248,31 @@ case_rows_that_pick_no_partition() {
 	done
 }
 
+# full_in LANE: keys to go from any partition wait in each of two lanes; that one is full, and asked
+# where, while the other is at work. Lane 0 has the oldest connection.
+full_in() {
+	latest_pair lanes=2 retry_limit=3 exception_sleep=10
+	src "insert into orders select i, date '2026-01-01' + i % 3, 'n' from generate_series(1, 9) i"
+	load
+	dst "create function full_here() returns trigger language plpgsql as \$\$ begin
+			if $1 = (select count(*) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'
+				and backend_start < (select backend_start from pg_stat_activity where pid = pg_backend_pid()))
+			then raise exception using errcode = '53100', message = 'no room'; end if;
+			perform pg_sleep(2); return null; end \$\$;
+		create function add_trigger() returns event_trigger language plpgsql as \$\$ begin
+			create trigger t before insert on pg_temp.tdispatch_stage_0 for each statement execute function public.full_here(); end \$\$;
+		create event trigger \"$CASE\" on ddl_command_end when tag in ('CREATE TABLE AS') execute function add_trigger()"
+	event D:id id=1 >/dev/null
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err 'partition orders, tablespace [a-z_]+: dst_db: no room'
+}
+
+case_a_lane_without_room_for_keys() {
+	full_in 0
+	full_in 1
+}
+
 # Tables of their own are not searched: the delete is a bad event.
 case_deletes_that_pick_no_table() {
 	bad_events "part_template=create table _DEST_TABLE (id int primary key, day date, note text)"
