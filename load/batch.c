@@ -245,7 +245,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (again < 0)
 			return again;
 	} while (again);
-	if (inside_index(j, e) < 0 || merge_run(p, e) < 0)
+	if (inside_index(j, p->events, e) < 0 || merge_run(p, e) < 0)
 		return e->code;
 	if (keep_dead(p, j->src, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;

@@ -314,7 +314,8 @@ static int load(struct slice *s, struct err *e)
 			return again;
 	} while (again);
 	s->lines.without = &s->pass.dead;
-	if (inside_index(s->from->job, e) < 0 || (s->lines.merges && merge_run(&s->pass, e) < 0))
+	if (inside_index(s->from->job, s->pass.events, e) < 0 ||
+	    (s->lines.merges && merge_run(&s->pass, e) < 0))
 		return e->code;
 	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)

@@ -146,37 +146,85 @@ bool inside_any(const struct dests *ds)
 	return false;
 }
 
-/* Appends what is to follow the rows of the lane's new partitions. */
-static void add_rest(struct buf *sql, const struct dests *ds, size_t lane,
-	void (*add)(struct buf *, const struct part_new *))
+struct walk { size_t place, next; };    /* over the new partitions of a lane; begins zeroed */
+
+/* The next one; NULL after the last. */
+static const struct part_new *next_made(const struct dests *ds, size_t lane, struct walk *at)
 {
-	for (size_t i = 0; i < ds->nplace; i++) {
-		const struct parts *k = ds->place[i]->parts;
-		for (size_t n = 0; n < k->inside; n++)
-			if (k->want[n].lane == lane)
-				add(sql, &k->want[n]);
+	for (; at->place < ds->nplace; at->place++, at->next = 0) {
+		const struct parts *k = ds->place[at->place]->parts;
+		while (at->next < k->inside)
+			if (k->want[at->next++].lane == lane)
+				return &k->want[at->next - 1];
 	}
+	return NULL;
 }
 
-int inside_index(struct job *j, struct err *e)
-{
-	struct buf sql[LANES_MAX] = { 0 };
+struct indexing {                       /* of a lane's new partitions */
+	struct walk next;
+	bool waits;                     /* the server works at the one before */
+};
 
-	for (size_t i = 0; i < j->lanes; i++)
-		add_rest(&sql[i], &j->dests, i, part_add_indexes);
+/* Sends the statements of the next one alone, so that each that is done is progress, and has a
+ * server_timeout of its own. */
+static int send_next(struct job *j, size_t lane, struct indexing *x, struct err *e)
+{
+	const struct part_new *part;
+	struct buf sql = { 0 };
+
+	while (!sql.len && (part = next_made(&j->dests, lane, &x->next)))
+		part_add_indexes(&sql, part);
+	x->waits = sql.len && part_index(j->dst[lane], buf_cstr(&sql), e) == 0;
+	buf_free(&sql);
+	return e->code;
+}
+
+/* Goes on as far as that needs no waiting. */
+static int index_lane(struct job *j, size_t lane, struct indexing *x, struct err *e)
+{
+	while (x->waits && part_index_step(j->dst[lane], e) == PQ_END) {
+		watch_alive(j->watch);
+		send_next(j, lane, x, e);
+	}
+	return e->code;
+}
+
+static int index_lanes(struct job *j, int64_t events, struct err *e)
+{
+	struct indexing lane[LANES_MAX] = { 0 };
+
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		send_next(j, i, &lane[i], e);
+	while (!e->code) {
+		bool waits = false;
+		for (size_t i = 0; i < j->lanes && !e->code; i++) {
+			index_lane(j, i, &lane[i], e);
+			waits |= lane[i].waits;
+		}
+		if (!waits || e->code)
+			break;
+		pq_wait(j->dst, j->lanes, watch_pass(j->watch, events, sink_bytes(j->dests.sink)),
+			e);
+	}
+	return e->code;
+}
+
+int inside_index(struct job *j, int64_t events, struct err *e)
+{
 	/* a connection may be lost for it, too, when server_timeout is over before */
-	if (part_index(j->dst, sql, j->lanes, e) < 0)
+	if (index_lanes(j, events, e) < 0)
 		j->dests.fails_last = e->code != ERR_STOP;
-	for (size_t i = 0; i < j->lanes; i++)
-		buf_free(&sql[i]);
 	return e->code;
 }
 
 int inside_attach(struct job *j, size_t lane, struct err *e)
 {
+	const struct part_new *part;
+	struct walk at = { 0 };
 	struct buf sql = { 0 };
 
-	add_rest(&sql, &j->dests, lane, part_add_attach);
+	while ((part = next_made(&j->dests, lane, &at)))
+		part_add_attach(&sql, part);
 	if (sql.len && part_attach(j->dst[lane], buf_cstr(&sql), ATTACH_LOCK_TIMEOUT_MS, e) < 0)
 		j->dests.fails_last = !sqlstate_is_lost(e);
 	buf_free(&sql);
@@ -185,12 +233,11 @@ int inside_attach(struct job *j, size_t lane, struct err *e)
 
 void inside_told(const struct job *j, size_t lane)
 {
-	for (size_t i = 0; i < j->dests.nplace; i++) {
-		const struct parts *k = j->dests.place[i]->parts;
-		for (size_t n = 0; n < k->inside; n++)
-			if (k->want[n].lane == lane)
-				watch_partition(j->watch, span_of(k->want[n].name), false);
-	}
+	const struct part_new *part;
+	struct walk at = { 0 };
+
+	while ((part = next_made(&j->dests, lane, &at)))
+		watch_partition(j->watch, span_of(part->name), false);
 }
 
 void inside_committed(struct dests *ds)

@@ -360,10 +360,11 @@ int inside_create(struct place *, struct job *, bool finishes, int64_t *event, s
 bool inside_any(const struct dests *);          /* was any created so? */
 /* The transactions are rolled back: what was created inside is missing again. */
 void inside_rolled_back(struct dests *);
-/* All rows are sent. In all lanes at the same time, makes the indexes of partitions that were
- * created inside without them. ERR_DATA: rows are at fault, and nobody knows which: in a pass that
- * does not finish so, their COPY will tell. Before an error, sets the dests' fails_last. */
-int inside_index(struct job *, struct err *);
+/* All rows are sent, of so many events. In all lanes at the same time, makes the indexes of
+ * partitions that were created inside without them. ERR_DATA: rows are at fault, and nobody knows
+ * which: in a pass that does not finish so, their COPY will tell. Before an error, sets the dests'
+ * fails_last. */
+int inside_index(struct job *, int64_t events, struct err *);
 /* The same: attaches those of the lane that are not. Called before its commit. */
 int inside_attach(struct job *, size_t lane, struct err *);
 /* The lane has committed: reports what was created inside it. */

@@ -435,15 +435,20 @@ void part_add_attach(struct buf *sql, const struct part_new *part)
 		buf_fmt(sql, "%s\n;", part->sql + part->split.attach);
 }
 
-int part_index(struct pq *const *lane, struct buf *sql, size_t n, struct err *e)
+int part_index(struct pq *lane, const char *sql, struct err *e)
 {
-	for (size_t i = 0; i < n && !e->code; i++)
-		if (sql[i].len && pq_send(lane[i], buf_cstr(&sql[i]), e) == 0)
-			pq_flush(lane[i], e);
-	for (size_t i = 0; i < n && !e->code; i++)
-		if (sql[i].len && pq_drain(lane[i], e) < 0)
-			pq_judge(lane[i], SQLSTATE_ROWS, e);
-	return e->code;
+	return pq_send(lane, sql, e);
+}
+
+int part_index_step(struct pq *lane, struct err *e)
+{
+	int step = PQ_READY;
+
+	while (step == PQ_READY)
+		step = pq_step(lane, e);
+	if (step < 0)
+		pq_judge(lane, SQLSTATE_ROWS, e);
+	return step < 0 ? e->code : step;
 }
 
 int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *e)

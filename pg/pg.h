@@ -656,10 +656,12 @@ int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, si
 /* Append what is to run after the rows of a partition that part_make_inside has begun. */
 void part_add_indexes(struct buf *, const struct part_new *);
 void part_add_attach(struct buf *, const struct part_new *);
-/* Runs part_add_indexes's statements of n lanes, all at the same time. ERR_DATA: rows are at fault,
- * as in answer to a COPY. */
-int part_index(struct pq *const *lane, struct buf *sql, size_t n, struct err *);
-/* The same for part_add_attach's, of one lane. ERR_TIMEOUT: a lock was in the way. */
+/* Sends part_add_indexes's statements, and does not wait. */
+int part_index(struct pq *lane, const char *sql, struct err *);
+/* After that: PQ_WAIT; PQ_END when all are done; or an error. ERR_DATA: rows are at fault, as in
+ * answer to a COPY. */
+int part_index_step(struct pq *lane, struct err *);
+/* Runs part_add_attach's. The same errors, and ERR_TIMEOUT: a lock was in the way. */
 int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
 
 /* ---- child.c: the children of dest_table, and how young their rows can be */

@@ -893,6 +893,35 @@ case_notify_watchdog_stops() {
 	expect_end 0 5
 }
 
+# Indexes that are built after the rows are waited for as these are: files are written meanwhile, a
+# signal is heard, each partition's is progress, and none is taken for a server that hangs.
+case_signs_of_life_while_indexes_are_built() {
+	local before written
+	orders_pair server_timeout=3 lanes=2 "part_template=create table _DEST_TABLE (like _PARENT);
+		create index on _DEST_TABLE (slowly(id)); alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
+	dst "create function slowly(int) returns int immutable language plpgsql as \$\$ begin perform pg_sleep(0.2); return \$1; end \$\$"
+	src "insert into orders select i, date '2026-01-01' + i % 6, 'n' from generate_series(1, 54) i"
+	tick q
+	notify_socket "$WORK/notify"
+	NOTIFY_SOCKET=$WORK/notify WATCHDOG_USEC=400000 start job.ini
+	within 10 indexes_are_built
+	before=$(grep -cx 'WATCHDOG=1' notified)
+	written=$(stat -c %y job.pid.state)
+	sleep 1.5
+	[ "$(stat -c %y job.pid.state)" != "$written" ] || fail "the state file was not written"
+	kill -INT "$PID"
+	within 1 grep -q 'finishing this batch' bg.err
+	within 10 watchdogs_at_least $((before + 2))
+	indexes_are_built || fail "they were there too soon to tell"
+	expect_end 0 20
+	expect_no_match bg.err 'server_timeout'
+	expect_rows 54
+}
+
+indexes_are_built() {
+	dst_gives t "select count(*) > 0 from pg_stat_activity where datname = current_database() and query ~ 'create index' and wait_event = 'PgSleep'"
+}
+
 # What systemd gets is whole characters, wherever an error was cut.
 case_notify_letters() {
 	local shift
