@@ -149,16 +149,20 @@ static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
 
 /* ---- loading */
 
+/* Each once, however often the batch is read. */
 static void log_skips(struct pass *p)
 {
 	struct letters *dead = &p->dead;
 
 	for (size_t i = letters_told(dead); i < dead->n; i++) {
 		const char *partition = letters_text(dead, i, LETTER_PARTITION);
+		if (letters_log_has(p->logged, dead->at[i].event))
+			continue;
 		log_warn("event %" PRId64 " of batch %" PRId64 " skipped%s%s: %s",
 			dead->at[i].event, p->batch->id, *partition ? ", partition " : "",
 			partition, letters_text(dead, i, LETTER_MESSAGE));
 	}
+	letters_log_add(p->logged, dead);
 	letters_drop_texts(dead);
 }
 
@@ -175,13 +179,21 @@ static int keep_dead(struct pass *p, struct pq *src, struct err *e)
 	return e->code;
 }
 
-/* A pass's tell. While that reads its events, theirs are read on a connection of their own. */
+/* A pass's tell. While that reads its events, theirs are read on a connection of their own; if the
+ * source takes none, they are told after the pass. */
 static int keep_some(struct pass *p, struct err *e)
 {
 	struct job *j = p->job;
 	bool busy = !p->read && j->conf->on_error == ON_ERROR_DEAD_LETTER;
 	struct pq *src = busy ? queue_open(j->conf, NULL, e) : j->src;
 
+	if (busy && connect_failed(e)) {
+		log_warn("batch %" PRId64 ": its bad events are kept in memory until all of it is"
+			" read: %s", p->batch->id, e->msg);
+		*e = (struct err){ 0 };
+		p->tell = NULL;
+		return 0;
+	}
 	if (!e->code)
 		keep_dead(p, src, e);
 	if (busy)
@@ -374,10 +386,11 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
 		.merge = merge_run, .tell = keep_some, .finishes = !j->dests.fails_last,
 		.newest = true, .keep = j->conf->on_error != ON_ERROR_STOP,
-		.max_dead = j->conf->max_errors,
+		.max_dead = j->conf->max_errors, .logged = &l->skipped,
 	};
 	int64_t start_ms = clock_ms();
 
+	letters_log_begin(&l->skipped, batch->id);
 	watch_begin(j->watch, batch);
 	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
@@ -461,5 +474,6 @@ void batch_free(struct loader *l)
 	places_free(&l->job->dests);
 	tally_clear(&l->half);
 	tally_clear(&l->half_dests);
+	letters_log_free(&l->skipped);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

@@ -475,6 +475,7 @@ struct pass {
 	 * after the pass. */
 	int (*tell)(struct pass *, struct err *);
 	int64_t max_dead;               /* at most this many */
+	struct letters_log *logged;     /* events that need not be logged again, or NULL */
 	struct stagings *stagings;      /* NULL: the job's */
 	bool dry;                       /* rows are made and counted, not sent */
 	pass_place *place;              /* NULL: the partition itself, created if missing */
@@ -628,6 +629,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	bool idle;                      /* the last call found the queue empty */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
+	struct letters_log skipped;     /* of the batch at hand */
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */
 	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };

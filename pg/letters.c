@@ -169,3 +169,38 @@ void letters_clear(struct letters *l)
 	free(l->first_message);
 	*l = (struct letters){ 0 };
 }
+
+/* ---- what was logged of a batch */
+
+void letters_log_begin(struct letters_log *log, int64_t batch)
+{
+	if (log->batch != batch)
+		log->n = 0;
+	log->batch = batch;
+}
+
+bool letters_log_has(const struct letters_log *log, int64_t event)
+{
+	return log->n && bsearch(&event, log->event, log->n, sizeof event, by_id);
+}
+
+void letters_log_add(struct letters_log *log, const struct letters *l)
+{
+	size_t known = log->n;
+
+	for (size_t i = letters_told(l); i < l->n; i++) {
+		const struct letters_log before = { .event = log->event, .n = known };
+		if (letters_log_has(&before, l->at[i].event))
+			continue;
+		log->event = mem_grow(log->event, log->n, &log->cap, sizeof *log->event);
+		log->event[log->n++] = l->at[i].event;
+	}
+	if (log->n > known)
+		qsort(log->event, log->n, sizeof *log->event, by_id);
+}
+
+void letters_log_free(struct letters_log *log)
+{
+	free(log->event);
+	*log = (struct letters_log){ 0 };
+}

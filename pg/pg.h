@@ -934,6 +934,20 @@ size_t letters_unique(struct letters *);
 bool letters_are_full(const struct letters *, int64_t event, int64_t max);
 void letters_clear(struct letters *);
 
+struct letters_log {                    /* events of a batch that were logged; zeroed before use */
+	int64_t batch;
+	int64_t *event;                 /* sorted */
+	size_t n, cap;
+};
+
+/* Forgets those of another batch. */
+void letters_log_begin(struct letters_log *, int64_t batch);
+/* Was the event logged, in whichever pass over the batch? */
+bool letters_log_has(const struct letters_log *, int64_t event);
+/* The letters that are not told are logged now. */
+void letters_log_add(struct letters_log *, const struct letters *);
+void letters_log_free(struct letters_log *);    /* what is in it, and zeroes it */
+
 /* ---- dead.c: dead letters, and schema tdispatch, where they are stored */
 
 /* Copies the events of the letters that are not told from src to the dead letters, each in the open

@@ -174,6 +174,61 @@ case_many_letters() {
 	expect_match err '9600 events went to tdispatch.dead_letter, the first: event '
 }
 
+# many_bad N: events that cannot be decoded, with more text than a process keeps if N is 9000.
+many_bad() {
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||i||'&day=2026-01-10&short=s&note=%zz', 'public.orders', '', '', '')) from generate_series(1, $1) i" >/dev/null
+}
+
+skips() {
+	grep -c 'event [0-9]* of batch .* skipped' "$1"
+}
+
+# The batch is read again for the event that the table refuses.
+case_each_skip_is_logged_once() {
+	poison_pair on_error=skip max_errors=100000
+	many_bad 9000
+	event I:id 'id=1&day=2026-01-10&note=n&short=muchtoolong' >/dev/null
+	good 2 3
+	tick q
+	LIMIT=60 once
+	expect_rows 2
+	expect_eq "$(skips err)" 9001
+	expect_match err ' 9001 events skipped, the first'
+}
+
+case_each_skip_is_logged_once_though_the_commit_fails() {
+	poison_pair on_error=skip exception_sleep=0.1
+	poison
+	good 1 50
+	tick q
+	refuse pgq_ext.completed_tick
+	start --once job.ini
+	within 20 grep -q refused bg.err
+	sleep 1
+	allow pgq_ext.completed_tick
+	expect_end 0 20
+	expect_eq "$(skips bg.err)" 9
+	poison
+	tick q
+	once
+	expect_eq "$(skips err)" 9
+}
+
+# No second connection is to be had for letters that would be stored while the batch is read.
+case_many_letters_on_one_connection() {
+	poison_pair max_errors=100000
+	sql postgres <<<"create role \"$CASE\" login connection limit 1"
+	install --grant "$CASE"
+	many_bad 9000
+	good 1 3000
+	tick q
+	within 10 src_gives 0 "select count(*) from pg_stat_activity where usename = '$CASE'"
+	LIMIT=60 once --set "src_db=dbname=$SRC user=$CASE"
+	expect_eq "$(grep -c 'bad events are kept in memory until all of it is read: .*too many connections for role' err)" 1 "lines"
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "9000|9000"
+	expect_rows 3000
+}
+
 # refuse TABLE: no row of it can be committed, until allow TABLE; of positions, none of lane 0.
 refuse() {
 	dst "create or replace function refuse() returns trigger language plpgsql as

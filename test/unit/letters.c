@@ -101,8 +101,36 @@ static void test_unique(void)
 	letters_clear(&l);
 }
 
+/* Whatever pass it was, an event is logged once; of another batch it is another event. */
+static void test_logged(void)
+{
+	struct letters_log log = { 0 };
+
+	letters_log_begin(&log, 1);
+	for (int pass = 0; pass < 3; pass++) {
+		struct letters l = { 0 };
+		for (int i = 20 - pass; i > 0; i--) {
+			check_int("logged before", letters_log_has(&log, i), pass > 0);
+			add(&l, i, 0);
+			if (i == 10) {
+				letters_log_add(&log, &l);
+				letters_drop_texts(&l);
+			}
+		}
+		letters_log_add(&log, &l);
+		letters_clear(&l);
+	}
+	check_int("each once", (int64_t)log.n, 20);
+	letters_log_begin(&log, 1);
+	check_int("of the batch", letters_log_has(&log, 7), true);
+	letters_log_begin(&log, 2);
+	check_int("of another", letters_log_has(&log, 7), false);
+	letters_log_free(&log);
+}
+
 int main(void)
 {
+	test_logged();
 	test_unique();
 	test_told();
 	test_leave();
