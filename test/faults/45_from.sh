@@ -4,6 +4,17 @@
 
 # ---- the source's table
 
+# for_a_while src|dst SQL: a transaction does it, and then stays open for 3 seconds.
+for_a_while() {
+	"$1" "begin; $2; select pg_sleep(3); commit" >/dev/null &
+	STARTED+=($!)
+}
+
+# It has done it, on the source.
+source_is_held() {
+	within 20 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+}
+
 # Each way to move rows to other places, between two runs.
 case_rewritten_between_runs() {
 	local how
@@ -66,9 +77,8 @@ case_rewritten_before_its_turn() {
 # A slice that waits for the lock has a snapshot from before the table was written anew.
 case_rewritten_while_a_slice_waits() {
 	leaves from_snapshot=slice
-	src "begin; truncate second; insert into second select i, '2026-01-10', 'again' from generate_series(3001, 3100) i; select pg_sleep(3); commit" >/dev/null &
-	STARTED+=($!)
-	within 20 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	for_a_while src "truncate second; insert into second select i, '2026-01-10', 'again' from generate_series(3001, 3100) i"
+	source_is_held
 	gate all
 	expect_end 0 60
 	expect_rows 1600
@@ -152,12 +162,10 @@ case_timeouts_of_the_source() {
 # The source's table is locked for a while, before the copy and between two slices.
 case_source_is_locked() {
 	gated_pair from_snapshot=slice
-	src "begin; lock table orders; select pg_sleep(3)" >/dev/null &
-	STARTED+=($!)
-	within 5 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	for_a_while src "lock table orders"
+	source_is_held
 	at_gate --from orders job.ini
-	src "begin; lock table orders; select pg_sleep(3)" >/dev/null &
-	STARTED+=($!)
+	for_a_while src "lock table orders"
 	gate all
 	expect_end 0 60
 	same_content
@@ -185,8 +193,7 @@ case_target_is_locked() {
 	gated_pair
 	at_gate --from orders job.ini
 	gate all
-	dst "begin; lock table orders_2026_01_11; select pg_sleep(3)" >/dev/null &
-	STARTED+=($!)
+	for_a_while dst "lock table orders_2026_01_11"
 	expect_end 0 60
 	same_content
 }
