@@ -257,6 +257,7 @@ void dests_free(struct dests *ds)
 		tally_clear(&k->stay);
 		free(k->ev_type);
 		free(k->source);
+		free(k->names);
 		free(k);
 	}
 	for (size_t i = 0; i < ds->nway; i++)

@@ -55,6 +55,9 @@ void known_clear(struct known *k)
 {
 	forget_types(k);
 	free_all(&k->parts);
+	free(k->names);
+	k->names = NULL;
+	k->names_cap = 0;
 }
 
 void known_begin(struct known *k, int64_t rows)
@@ -189,30 +192,23 @@ bool known_kinds(struct known *k, int64_t start_s, const char *table, const stru
 	return sure || trust(k, start_s, table, columns);
 }
 
-size_t known_count(const struct known *k)
+struct table_name *known_trusted(struct known *k, const struct known_columns *columns, size_t *n)
 {
-	return k->trusted.n;
-}
-
-size_t known_trusted(const struct known *k, const struct known_columns *columns,
-	struct table_name *names)
-{
-	size_t n = 0;
-
+	*n = 0;
 	for (size_t i = 0; i < k->trusted.size; i++)
 		for (struct hash_link *at = k->trusted.bucket[i]; at; at = at->next) {
 			const struct trust *t = (const struct trust *)at;
-			if (t->columns == columns)
-				names[n++] = (struct table_name){ .name = span_of(t->table) };
+			if (t->columns != columns)
+				continue;
+			k->names = mem_grow(k->names, *n, &k->names_cap, sizeof *k->names);
+			k->names[(*n)++] = (struct table_name){ .name = span_of(t->table) };
 		}
-	return n;
+	return k->names;
 }
 
 bool known_distrust(struct known *k)
 {
-	bool any = known_count(k);
-
-	if (!any)
+	if (!k->trusted.n)
 		return false;
 	for (size_t i = 0; i < k->parts.size; i++)
 		for (struct hash_link *at = k->parts.bucket[i]; at; at = at->next)

@@ -25,6 +25,8 @@ struct known {                          /* zeroed but dest */
 	bool learned;                   /* dest_table was asked */
 	bool large;                     /* the last pass had many rows, or there was none */
 	bool deceived;                  /* a partition had other types than the model */
+	struct table_name *names;       /* known_trusted's */
+	size_t names_cap;
 };
 
 bool known_has(const struct known *, int64_t start_s);
@@ -39,10 +41,9 @@ int known_learn(struct known *, struct pq *dst, struct err *);
 int known_look(struct known *, struct pq *dst, int64_t start_s, const char *table, struct err *);
 bool known_kinds(struct known *, int64_t start_s, const char *table, const struct shape *,
 	enum binary_kind *);
-/* Sets names, which has room for known_count, to the partitions that are trusted in this pass to
- * have those columns. Returns how many. */
-size_t known_trusted(const struct known *, const struct known_columns *, struct table_name *names);
-size_t known_count(const struct known *);       /* all that are trusted */
+/* The n partitions that are trusted in this pass to have those columns. The list is the caller's to
+ * change, and valid until the next call. */
+struct table_name *known_trusted(struct known *, const struct known_columns *, size_t *n);
 /* What was trusted may be wrong: forgets all types, and trusts no model any more. false: nothing
  * was trusted. */
 bool known_distrust(struct known *);
@@ -91,6 +92,9 @@ struct place {                          /* a dest_table, as far as it is known *
 	char *ev_type;                  /* of an event that names its primary key, or NULL */
 	char *source;                   /* keep_latest: the one source table, or NULL */
 	bool spread_asked, spread_reaches;      /* private to spread.c */
+	struct admit tables;            /* private to txn.c: of a lane, with these names */
+	struct table_name *names;
+	size_t names_cap;
 	struct tally stay;              /* old by their names, and not removed in the last look */
 };
 

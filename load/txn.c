@@ -214,23 +214,22 @@ static bool has_old(const struct table_name *names, size_t n)
 	return false;
 }
 
-/* The place's tables that got rows on that lane. The caller frees names. */
-static struct admit tables_of_lane(const struct job *j, size_t lane, const struct place *k,
-	const struct sink *sink)
+/* Sets the place's tables that got rows on that lane. */
+static void take_tables(const struct job *j, size_t lane, struct place *k, const struct sink *sink)
 {
 	const struct tally *rows = &sink_done(sink, k->number)->rows;
-	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
 	size_t n = 0;
 
 	for (size_t i = 0; i < rows->n; i++) {
 		struct span name = span_of(rows->at[i].name);
 		if (job_lane_of(j, name) != lane)
 			continue;
-		names[n++] = (struct table_name){ name, age_may_be_loose(j, k->dest, name) };
+		k->names = mem_grow(k->names, n, &k->names_cap, sizeof *k->names);
+		k->names[n++] = (struct table_name){ name, age_may_be_loose(j, k->dest, name) };
 	}
-	return (struct admit){
-		.dest = k->dest, .number = k->number, .names = names, .n = n,
-		.columns = &k->generated, .children = k->children && !has_old(names, n),
+	k->tables = (struct admit){
+		.dest = k->dest, .number = k->number, .names = k->names, .n = n,
+		.columns = &k->generated, .children = k->children && !has_old(k->names, n),
 	};
 }
 
@@ -262,32 +261,33 @@ static void look_anew(struct job *j, struct place *k, size_t lane, const struct 
 		job_ask_generated(k, j->dst[lane], &ignored);
 }
 
-/* Appends the checks of the place's tables, for the message with the COMMIT. Where they may be no
- * children of dest_table, that is checked now. */
-static int check_place(struct job *j, struct place *k, size_t lane, const struct admit *a,
-	struct buf *first, struct err *e)
-{
-	admit_add_checks(first, j->dst[lane], a);
-	if (!a->children)
-		admit_check(j->dst[lane], a->dest, a->names, a->n, &k->children, NULL, e);
-	return e->code;
-}
-
 /* Appends the checks of those types of the place's tables that were trusted. */
-static void check_types(struct job *j, const struct place *k, size_t lane, struct buf *first)
+static void check_types(struct job *j, struct place *k, size_t lane, struct buf *first)
 {
-	const struct known *known = &k->known;
-	struct table_name *names = mem_alloc((known_count(known) + 1) * sizeof *names);
-
-	for (const struct known_columns *c = known->columns; c; c = c->next) {
-		size_t all = known_trusted(known, c, names), n = 0;
+	for (const struct known_columns *c = k->known.columns; c; c = c->next) {
+		size_t all, n = 0;
+		struct table_name *names = known_trusted(&k->known, c, &all);
 		for (size_t i = 0; i < all; i++)
 			if (job_lane_of(j, names[i].name) == lane)
 				names[n++] = names[i];
 		if (n)
 			admit_add_types(first, k->dest, k->number, names, n, c->list);
 	}
-	free(names);
+}
+
+/* Appends the checks of the place's tables, for the message with the COMMIT. Where they may be no
+ * children of dest_table, that is checked now. */
+static int check_place(struct job *j, struct place *k, size_t lane, struct buf *first,
+	struct err *e)
+{
+	const struct admit *a = &k->tables;
+
+	if (!a->n)
+		return 0;
+	admit_add_checks(first, j->dst[lane], a);
+	if (!a->children)
+		admit_check(j->dst[lane], a->dest, a->names, a->n, &k->children, NULL, e);
+	return e->code;
 }
 
 /* Checks that the tables which got rows are the right ones, and commits. They are locked by now, so
@@ -296,27 +296,23 @@ static void check_types(struct job *j, const struct place *k, size_t lane, struc
 static int commit_lane(struct job *j, size_t lane, const struct queue_batch *b,
 	const struct sink *sink, struct err *e)
 {
+	struct place *const *place = j->dests.place;
 	size_t n = j->dests.nplace;
+	struct buf first = { 0 };
 
 	if (inside_attach(j, lane, e) < 0)
 		return e->code;
-	struct admit *tables = mem_alloc((n + 1) * sizeof *tables);
-	struct buf first = { 0 };
-	for (size_t i = 0; i < n; i++)
-		tables[i] = tables_of_lane(j, lane, j->dests.place[i], sink);
+	for (size_t i = 0; i < n && !e->code; i++) {
+		take_tables(j, lane, place[i], sink);
+		check_place(j, place[i], lane, &first, e);
+	}
 	for (size_t i = 0; i < n && !e->code; i++)
-		if (tables[i].n)
-			check_place(j, j->dests.place[i], lane, &tables[i], &first, e);
-	for (size_t i = 0; i < n && !e->code; i++)
-		check_types(j, j->dests.place[i], lane, &first);
+		check_types(j, place[i], lane, &first);
 	if (!e->code && commit_after(j, buf_cstr(&first), lane, b, e) < 0)
 		for (size_t i = 0; i < n; i++) {
-			admit_explain(j->dst[lane], &tables[i], e);
-			look_anew(j, j->dests.place[i], lane, e);
+			admit_explain(j->dst[lane], &place[i]->tables, e);
+			look_anew(j, place[i], lane, e);
 		}
-	for (size_t i = 0; i < n; i++)
-		free((struct table_name *)(uintptr_t)tables[i].names);
-	free(tables);
 	buf_free(&first);
 	return e->code;
 }

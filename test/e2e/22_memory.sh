@@ -131,6 +131,32 @@ case_load_with_libraries() {
 	[ $n -gt 50 ] || fail "only $count allocations"
 }
 
+# batches DESTINATIONS N: the allocations of so many batches for one of them.
+batches() {
+	local i table
+	ORDERS=$(src "select count(*) from orders")
+	config dest_table= "part_template=$ATTACH" batch_min_events=0
+	for ((i = 1; i <= $1; i++)); do
+		table=$([ $i = 1 ] && say orders || say "none_$i")
+		printf '[public.%s]\ndest_table = %s\n' "$table" "$table" >>job.ini
+	done
+	for ((i = 1; i <= $2; i++)); do
+		one_more_order
+	done
+	count_any --once job.ini
+}
+
+# What a batch has no rows for costs it no memory.
+case_destinations_without_rows() {
+	local few many
+	orders_pair
+	batches 1 1 >/dev/null
+	few=$(($(batches 1 30) - $(batches 1 10)))
+	many=$(($(batches 60 30) - $(batches 60 10)))
+	told "20 batches: $few allocations with one destination, $many with 60"
+	[ $((many - few)) -lt 400 ] || fail "20 batches: $few allocations with one destination, $many with 60"
+}
+
 # A process in the background has nobody at standard error: its log file tells.
 case_background() {
 	local n=1
