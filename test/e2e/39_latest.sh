@@ -561,6 +561,10 @@ case_a_large_batch() {
 	expect_eq "$(dst "select count(distinct tableoid), count(*) from orders")" "3|10000"
 }
 
+# Has the consumer left the queue's previous table? Only then PgQ goes on to the next one.
+AT_NEW_TABLE="select txid_snapshot_xmin(tick_snapshot) > queue_switch_step2 from pgq.queue join pgq.subscription on sub_queue = queue_id
+	join pgq.tick on tick_queue = queue_id and tick_id = sub_last_tick"
+
 # Of a key's rows in a batch the last one is staged: events are read with the newest first. So it is
 # with two of the queue's tables, one after the other.
 case_older_rows_are_not_staged() {
@@ -569,7 +573,11 @@ case_older_rows_are_not_staged() {
 	src "update orders set note = 'u'"
 	load -vv
 	expect_match err "100 rows not staged, since later events of the batch replace them"
-	src "update orders set note = 'v'; select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
+	src "select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
+	until src_gives t "$AT_NEW_TABLE"; do
+		load
+	done
+	src "update orders set note = 'v'"
 	src "select pgq.maint_rotate_tables_step1('q')" >/dev/null
 	src "select pgq.maint_rotate_tables_step2()" >/dev/null
 	src "update orders set note = 'w'"
