@@ -202,16 +202,18 @@ case_each_skip_is_logged_once_though_the_commit_fails() {
 	good 1 50
 	tick q
 	refuse pgq_ext.completed_tick
-	start --once job.ini
+	start job.ini
 	within 20 grep -q refused bg.err
 	sleep 1
 	allow pgq_ext.completed_tick
-	expect_end 0 20
+	within 20 dst_gives 50 "select count(*) from orders"
 	expect_eq "$(skips bg.err)" 9
-	poison
+	event I:id 'id=1&day=2026-01-10&note=n&short=muchtoolong' >/dev/null
 	tick q
-	once
-	expect_eq "$(skips err)" 9
+	within 20 grep -q ' 1 event skipped' bg.err
+	expect_eq "$(skips bg.err)" 10
+	kill -TERM "$PID"
+	expect_end 0 10
 }
 
 # No second connection is to be had for letters that would be stored while the batch is read.

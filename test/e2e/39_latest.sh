@@ -262,7 +262,7 @@ full_in() {
 		create function add_trigger() returns event_trigger language plpgsql as \$\$ begin
 			create trigger t before insert on pg_temp.tdispatch_stage_0 for each statement execute function public.full_here(); end \$\$;
 		create event trigger \"$CASE\" on ddl_command_end when tag in ('CREATE TABLE AS') execute function add_trigger()"
-	event D:id id=1 >/dev/null
+	event D:id 'id=1&day&note=n' >/dev/null
 	tick q
 	expect_exit 1 "$TDISPATCH" --once job.ini
 	expect_match err 'partition orders, tablespace [a-z_]+: dst_db: no room'

@@ -248,20 +248,28 @@ case_duplicate_stops() {
 
 # Lane 1 has committed its partitions when lane 0 fails: all are told of, and counted, once.
 case_made_by_half_of_the_lanes() {
-	last_pair lanes=2
+	local half
+	orders_pair "part_template=$LAST" lanes=2
+	tick q
+	once
+	src "insert into orders select i, date '2026-01-01' + i % 12, 'n' from generate_series(1, 120) i"
+	tick q
 	dst "create function refuse() returns trigger language plpgsql as
 			\$\$ begin raise exception using errcode = '53100', message = 'refused'; end \$\$;
 		create constraint trigger refuse after insert or update on pgq_ext.completed_tick deferrable initially deferred
 			for each row when (new.subconsumer_id = '') execute function refuse()"
-	start --once job.ini
+	start job.ini
 	within 20 grep -q refused bg.err
-	told "$(partitions | wc -w) of 3 partitions are in the lane that commits first"
-	expect_eq "$(grep -c 'created partition' bg.err)" "$(partitions | wc -w)" "partitions of one lane"
+	half=$(partitions | wc -w)
+	[ "$half" -gt 0 ] && [ "$half" -lt 12 ] || fail "$half of 12 partitions are in"
+	expect_eq "$(grep -c 'created partition' bg.err)" "$half" "partitions of one lane"
 	dst "drop trigger refuse on pgq_ext.completed_tick"
-	expect_end 0 30
-	expect_rows 90
+	within 30 grep -q 'partitions_created=' bg.err
+	expect_rows 120
 	expect_eq "$(sed -n 's/.*created partition //p' bg.err | sort | tr '\n' ' ')" "$(partitions) "
-	expect_match bg.err 'partitions_created=3'
+	expect_match bg.err 'partitions_created=12'
+	kill -TERM "$PID"
+	expect_end 0 10
 }
 
 case_null_in_the_key() {
