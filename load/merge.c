@@ -171,7 +171,7 @@ static bool is_reached(const struct merge *m, size_t lane, const struct part_new
 
 	if (part->there && part->old && d->part_late != PART_LATE_CREATE)
 		admit_check(m->p->job->dst[lane], d, &name, 1, &child, NULL, e);
-	return part->there && !part->made && child;
+	return part->there && child;
 }
 
 /* Leaves out partitions that are not there or out of reach, of which nothing can go. */
@@ -179,7 +179,7 @@ static int leave_out_parts(struct merge *m, size_t lane, struct err *e)
 {
 	struct lane_work *l = &m->lane[lane];
 	struct part_new *list = mem_alloc((l->n + 1) * sizeof *list);
-	size_t n = 0, kept = 0, at;
+	size_t n = 0, kept = 0;
 
 	for (size_t i = 0; i < l->n; i++)
 		if (only_goes(l, i)) {
@@ -187,11 +187,7 @@ static int leave_out_parts(struct merge *m, size_t lane, struct err *e)
 			bool old = age_may_be_loose(m->p->job, m->g->place->dest, span_of(name));
 			list[n++] = (struct part_new){ .name = name, .old = old };
 		}
-	while (n && part_look(m->p->job->dst[lane], m->g->place->dest, list, n, &at, e) ==
-	       ERR_DATA) {
-		list[at].made = true;   /* by a list: something else has the name */
-		*e = (struct err){ 0 };
-	}
+	part_find(m->p->job->dst[lane], m->g->place->dest, list, n, e);
 	bool *stays = mem_alloc(l->n + 1);
 	for (size_t i = 0, k = 0; i < l->n; i++)
 		stays[i] = !only_goes(l, i) || is_reached(m, lane, &list[k++], e);

@@ -72,7 +72,7 @@ static int list_parts(struct pass *p, const struct staging *g, struct stage_part
 	struct pq *dst = p->job->dst[0];
 	struct part_new *list = mem_alloc((g->npart + 1) * sizeof *list);
 	struct buf sql = { 0 };
-	size_t wanted = 0, at;
+	size_t wanted = 0;
 
 	stage_add_parts(&sql, &g->stage[0]);
 	if (pq_query(dst, buf_cstr(&sql), e) == 0)
@@ -82,8 +82,8 @@ static int list_parts(struct pass *p, const struct staging *g, struct stage_part
 				.name = g->part[number].name, .start_s = (int64_t)number,
 			};
 		}
-	if (!e->code && wanted)
-		part_look(dst, g->place->dest, list, wanted, &at, e);
+	if (!e->code)
+		part_find(dst, g->place->dest, list, wanted, e);
 	for (size_t i = 0; i < wanted; i++)
 		if (list[i].there)
 			parts[(*n)++] = (struct stage_part){

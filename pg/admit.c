@@ -82,19 +82,26 @@ static const char stranger_sql[] =
 	" AND NOT r.rolsuper"
 	" AND r.rolname" PQ_OWN("<>") "current_user) stranger ON true";
 
+/* A condition on a row of want: it is an index or the like. */
+static const char no_table_sql[] =
+	"EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid" PQ_OWN("=") "want.oid"
+	" AND c.relkind" PQ_OWN("<>") "ALL ('{r,p,f,v}'::pg_catalog.\"char\"[]))";
+
 /* Appends a query for the tables that no row may go to: name, why, and whose it is. */
 static void add_wrong(struct buf *sql, const struct pq *dst, const struct dest *d,
 	const struct table_name *names, size_t n)
 {
+	bool children = table_makes_children(d);
+
 	add_tables(sql, dst, d, names, n);
-	buf_str(sql, "SELECT want.name,"
+	buf_fmt(sql, "SELECT want.name,"
 		" CASE WHEN want.oid IS NULL THEN 'gone'"
 		" WHEN other.n" PQ_OWN(">") "0 AND NOT other.meant THEN 'other'"
 		" WHEN stranger.name IS NOT NULL THEN 'stranger'"
-		" ELSE 'loose' END AS why,"
+		" ELSE '%s' END AS why,"
 		" CASE WHEN other.n" PQ_OWN(">") "0 THEN other.name"
 		" ELSE stranger.name END AS whose"
-		" FROM want CROSS JOIN top");
+		" FROM want CROSS JOIN top", children ? "loose" : "no table");
 	add_parents(sql, dst, d);
 	buf_str(sql, stranger_sql);
 	buf_fmt(sql, " WHERE NOT EXISTS (SELECT FROM up"
@@ -103,7 +110,7 @@ static void add_wrong(struct buf *sql, const struct pq *dst, const struct dest *
 		" OR stranger.name IS NOT NULL"
 		" OR (other.n" PQ_OWN(">") "0 AND NOT other.meant)"
 		" OR (other.n" PQ_OWN("=") "0 AND NOT want.old AND %s))",
-		table_makes_children(d) ? "true" : "false");
+		children ? "true" : no_table_sql);
 }
 
 int admit_list(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,
@@ -137,6 +144,9 @@ int admit_fault(struct pq *dst, const struct dest *d, int row, bool *loose, stru
 		return err_set(e, ERR_RIGHTS, "table %s is not ours to fill: it belongs to %s, is"
 			" no partition of %s, and its owner is another", name, whose,
 			d->dest_table);
+	if (strcmp(why, "no table") == 0)
+		return err_set(e, ERR_SHAPE, "%s has the name of a partition of %s, and is no table:"
+			" rename it", name, d->dest_table);
 	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
 }
 

@@ -145,6 +145,21 @@ int part_look(struct pq *pq, const struct dest *d, struct part_new *list, size_t
 	return e->code;
 }
 
+int part_find(struct pq *pq, const struct dest *d, struct part_new *list, size_t n, struct err *e)
+{
+	size_t at;
+
+	while (n && part_look(pq, d, list, n, &at, e) == ERR_DATA) {
+		list[at].made = true;   /* so that it is not looked at again */
+		*e = (struct err){ 0 };
+	}
+	for (size_t i = 0; i < n; i++) {
+		list[i].there = list[i].there && !list[i].made;
+		list[i].made = false;
+	}
+	return e->code;
+}
+
 #define CREATION_LOCK 0x74647074        /* "tdpt" */
 
 /* Appends the two numbers of the advisory lock for creating partitions of the table. The second is

@@ -190,6 +190,46 @@ case_list_taken_names_of_a_table_that_is_copied() {
 	done
 }
 
+OWN='create table _DEST_TABLE (id int primary key, tenant text, note text, ev bigint)'
+
+# Of tables that are no children, any may have the name of one that is there; but not that of another
+# table's child, of an index or of a sequence.
+case_list_taken_names_of_tables_of_their_own() {
+	list_pair "part_template=$OWN" on_error=dead_letter
+	dst "drop table orders; create table orders (id int); create table other (id int, tenant text, note text); create table orders_log () inherits (other);
+		create index orders_ix on other (id); create sequence orders_seq; create table orders_own (id int, tenant text, note text)"
+	src "insert into orders select i, (array['EE', 'log', 'ix', 'seq', 'own'])[1 + i % 5], 'n' from generate_series(0, 99) i"
+	tick q
+	expect_exit 1 "$TDISPATCH" --once --set on_error=stop job.ini
+	expect_match err 'event [0-9]+ of batch .*: (table orders_log is a child of other|orders_(ix|seq) has the name of a partition of orders, and is no table)'
+	once --verify
+	expect_eq "$(dst 'select (select count(*) from "orders_EE"), (select count(*) from orders_own), (select count(*) from other)')" "20|20|0"
+	expect_eq "$(dst "select substring(message from 'orders_[a-z]+'), count(*) from tdispatch.dead_letter group by 1 order by 1")" $'orders_ix|20\norders_log|20\norders_seq|20'
+}
+
+# The same tables with keep_latest: from what has a name that is taken, nothing goes.
+case_replay_beside_taken_names_of_tables_of_their_own() {
+	new_pair "$CASE"
+	src "select pgq.create_queue('q'); create table orders (id int primary key, tenant text, note text);
+		create trigger to_queue after insert or update or delete on orders for each row execute function pgq.logutriga('q', 'backup')" >/dev/null
+	dst "create table orders (id int, tenant text, note text, ev bigint); create table other (like orders); create table orders_log () inherits (other)"
+	config part_field=tenant part_method=list row_mode=keep_latest on_error=dead_letter "fields=*, _EVID:ev" "part_template=$OWN"
+	install
+	src "insert into orders values (1, 'a', 'n'), (2, 'b', 'n')"
+	tick q
+	once
+	dst "alter table orders_a add check (length(note) < 5)"
+	src "insert into orders values (3, 'log', 'n'); update orders set tenant = 'a', note = 'longer' where id = 3; update orders set note = 'longer' where id = 1"
+	tick q
+	once
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 3
+	dst "alter table orders_a drop constraint orders_a_note_check"
+	expect_exit 1 "$TDISPATCH" --replay job.ini
+	expect_match out '1 of 3 dead letters went in'
+	expect_eq "$(dst "select id, note from orders_a")" "1|longer"
+	expect_eq "$(dst "select count(*) from tdispatch.dead_letter")" 2
+}
+
 # What the template calls a constraint may be another value's partition.
 case_list_taken_by_a_constraint() {
 	local template="create table _DEST_TABLE (constraint _DEST_TABLE_pkey primary key (id)) inherits (_PARENT)" n
