@@ -1,23 +1,11 @@
 #!/bin/sh
-# Builds test/unit/*.c into build/test/ with sanitizers (CC=clang too) and runs them. Prints a line
-# for each, all output of those that failed, and last the sum of all cases.
+# Builds test/unit/*.c into build/test/ with sanitizers (CC=clang too, UNIT_FLAGS others) and runs
+# them. Prints a line for each, all output of those that failed, and last the sum of all cases.
 #
 # usage: unit.sh [NAME...]	only these: unit.sh ini buf
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p build/test || exit 1
 passed=0 failed=0
-
-# What a test includes is its own; the files after "Linked with:" in its first comment come too.
-linked() {
-	sed -n '/Linked with:/,/\*\//p' "test/unit/$1.c" | grep -o '[a-z_/]*\.c'
-}
-
-build() {
-	# shellcheck disable=SC2046
-	${CC:-gcc} -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-Wall -Wextra -Wshadow -I. -o "build/test/$1" "test/unit/$1.c" \
-		base/log.c base/file.c base/text.c $(linked "$1")
-}
 
 # run NAME: its last line is `N passed, N failed`.
 run() {
@@ -45,7 +33,10 @@ if [ $# -eq 0 ]; then
 fi
 for name; do
 	rm -f "build/test/$name"
-	if build "$name"; then
+done
+MAKEFLAGS='' make -s -k -j "$(nproc)" -f test/unit.mk ${CC:+CC="$CC"} ${UNIT_FLAGS:+UNIT_FLAGS="$UNIT_FLAGS"} TESTS="$*"
+for name; do
+	if [ -e "build/test/$name" ]; then
 		run "$name"
 	else
 		echo "$name: does not compile"
