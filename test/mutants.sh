@@ -1,7 +1,8 @@
 #!/bin/bash
 # make mutate: would the tests notice? Each mutant changes one line of the program, in a copy of the
 # tree, and names the test that must fail then: "ok" is one that was caught. Before that the tests
-# that are named must pass on the copy as it is.
+# that are named must pass on the copy as it is. JOBS mutants (one for each processor) are tried at
+# a time, each in a copy of its own. Unit tests need no sanitizers to catch theirs.
 #
 #	test/mutants.sh           all but the next two (some minutes)
 #	test/mutants.sh model     those that test/model.sh must find (half an hour), for make model-mutate
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.." || exit 2
 PATIENCE=300                    # seconds for a test
 MODEL_ROUNDS=40                 # that the model test has to find one, however slow the machine
 HISTORIES=${HISTORIES:-600}     # that test/histories.sh has to find one
+export UNIT_FLAGS=-O0
 
 # NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE, model SEED or histories SEED.
 mutants() {
@@ -121,6 +123,7 @@ wanted() {
 
 # The tree as it is, committed or not, with the objects that are built.
 copy_tree() {
+	mkdir -m 711 "$COPY"            # the model test's servers are another user's
 	{
 		git ls-files --cached --others --exclude-standard
 		[ ! -d build/native/gcc/dev ] || find build/native/gcc/dev -type f
@@ -161,16 +164,8 @@ stale() {
 	done
 }
 
-passed=0 failed=0
-
 verdict() {
-	if [ "$1" = 0 ]; then
-		echo "ok mutant $2"
-		passed=$((passed + 1))
-	else
-		echo "not ok mutant $2: $3"
-		failed=$((failed + 1))
-	fi
+	[ "$1" = 0 ] && echo "ok mutant $2" || echo "not ok mutant $2: $3"
 }
 
 # The tests that are named pass as long as nothing is changed.
@@ -208,20 +203,33 @@ try() {
 	esac
 }
 
-if [ "${1:-}" = stale ]; then
+case ${1:-} in
+stale)
 	stale
 	exit
-fi
-COPY=$(mktemp -d /tmp/tdispatch-mutants.XXXXXX) || exit 2
-chmod 711 "$COPY"                # the model test's servers are another user's
-trap 'rm -rf "$COPY"' EXIT
-trap 'exit 130' INT TERM
+	;;
+--try) # in the copy number SLOT
+	COPY=$COPIES/$SLOT
+	cd "$COPY" && try "$2" </dev/null
+	exit
+	;;
+esac
 [ -n "$(wanted "$@")" ] || { echo "no such mutant: $*" >&2; exit 2; }
+SELF=$PWD/test/mutants.sh JOBS=${JOBS:-$(nproc)}
+export COPIES
+COPIES=$(mktemp -d /tmp/tdispatch-mutants.XXXXXX) || exit 2
+chmod 711 "$COPIES"
+trap 'rm -rf "$COPIES"' EXIT
+trap 'exit 130' INT TERM
+COPY=$COPIES/0
 copy_tree
 cd "$COPY" || exit 2
-as_it_is "$@"
-while IFS= read -r line; do
-	try "$line" </dev/null
-done < <(wanted "$@")
+as_it_is "$@" | tee "$COPIES/lines"
+for ((i = 1; i < JOBS; i++)); do
+	cp -a "$COPY" "$COPIES/$i"      # with what the tests have built
+done
+wanted "$@" | xargs -d '\n' -n 1 -P "$JOBS" --process-slot-var=SLOT "$SELF" --try | tee -a "$COPIES/lines"
+[ "${PIPESTATUS[1]}" = 0 ] || echo "not ok mutant: one was not tried" | tee -a "$COPIES/lines"
+passed=$(grep -c '^ok ' "$COPIES/lines") failed=$(grep -c '^not ok ' "$COPIES/lines")
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
