@@ -20,13 +20,12 @@ report() {
 	fi
 }
 
+# objects COMPILER: what it says
 objects() {
-	local f
 	rm -rf build/lint
 	mkdir -p build/lint
-	for f in *.c {base,event,conf,pg,sink,report,load,ops}/*.c; do
-		"$1" $FLAGS -c -o "build/lint/$(basename "$f" .c).o" "$f" 2>&1
-	done
+	printf '%s\n' *.c {base,event,conf,pg,sink,report,load,ops}/*.c | xargs -P "$(nproc)" -I FILE \
+		sh -c "$1 $(echo $FLAGS) -c -o build/lint/\$(basename FILE .c).o FILE" 2>&1
 }
 
 mirrors() {
