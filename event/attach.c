@@ -9,7 +9,8 @@
  *	grant ... on [table] _DEST_TABLE to ...
  *	alter table _PARENT attach partition _DEST_TABLE for values ...
  *
- * If its indexes and ATTACH stand last, the table can get its rows before them.
+ * If its indexes and ATTACH stand last, the table can get its rows before them; those that LIKE
+ * copies can be left to the caller.
  */
 #include <string.h>
 #include <strings.h>
@@ -221,12 +222,36 @@ static void note(struct attach_split *split, struct span template, const char *p
 		split->attach = at;
 }
 
-/* The first statement. *inherits: it says so, else the table is like its parent. */
-static bool take_table(struct scan *s, bool *inherits)
+/* Takes what LIKE includes and excludes. Are indexes included? */
+static bool take_options(struct scan *s)
 {
-	if (take(s, "create table _DEST_TABLE ( like _PARENT"))
+	static const char *const options[] = {
+		"indexes", "all",       /* all others include none */
+		"comments", "compression", "constraints", "defaults", "generated", "identity",
+		"statistics", "storage",
+	};
+	bool including, indexes = false;
+
+	while ((including = take(s, "including")) || take(s, "excluding")) {
+		size_t i = 0, n = sizeof options / sizeof *options;
+		while (i < n && !take(s, options[i]))
+			i++;
+		if (i == n)
+			return false;
+		indexes = i < 2 ? including : indexes;
+	}
+	return indexes;
+}
+
+/* The first statement, of the template that begins there: sets inherits and like. */
+static bool take_table(struct scan *s, const char *template, struct attach_split *split)
+{
+	if (take(s, "create table _DEST_TABLE ( like _PARENT")) {
+		if (take_options(s))
+			split->like = (size_t)(s->token.p - template);
 		return take_rest(s);
-	*inherits = true;
+	}
+	split->inherits = true;
 	return take(s, "create table _DEST_TABLE (") && take_until(s, "inherits") &&
 		take(s, "inherits ( _PARENT )") && take_rest(s);
 }
@@ -237,7 +262,7 @@ static bool take_all(struct span template, struct attach_split *split)
 	int attached = 0;
 
 	next(&s);
-	if (!take_table(&s, &split->inherits))
+	if (!take_table(&s, template.p, split))
 		return false;
 	while (s.token.n) {
 		const char *start = s.token.p;

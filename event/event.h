@@ -291,6 +291,8 @@ struct attach_split {                   /* of a template, in bytes from its begi
 	size_t attach;                  /* and where ATTACH does: both may follow the rows */
 	bool mixed;                     /* they may not, and both numbers are the length */
 	bool inherits;                  /* there is no ATTACH */
+	size_t like;                    /* LIKE copies indexes: what it excludes may be added here.
+	                                 * 0: it does not */
 };
 
 /* true: part_template certainly does this and nothing else. If not, it is mixed. */

@@ -50,8 +50,12 @@ static int enter_last(struct place *at, struct job *j, bool finishes, struct err
 	bool alone = j->lanes == 1;
 
 	k->last = may_be_last(at, finishes);
-	if (k->last && !k->split.inherits && part_enter_last(j->dst[0], at->dest, alone,
-	    DDL_LOCK_TIMEOUT_MS, &k->last, e) < 0)
+	k->copies = false;
+	if (k->last && !k->split.inherits)
+		part_enter_last(j->dst[0], at->dest, alone, DDL_LOCK_TIMEOUT_MS, &k->last, e);
+	if (k->last && k->split.like && !e->code)
+		indexes_look(j->dst[0], at->dest, &k->indexes, &k->copies, e);
+	if (e->code)
 		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
 	if (!e->code && !k->last && !alone)
 		err_set(e, ERR_CONFLICT, "%s was changed at this moment", at->dest->dest_table);
@@ -92,9 +96,10 @@ static int assign(struct parts *k, const struct job *j, struct err *e)
 		if (!j->loads[new[i].lane])
 			return err_set(e, ERR_CONFLICT, "partition %s is gone, whose lane has the"
 				" batch", new[i].name);
+		bool late = k->last && k->inside + i < INDEXED_LAST_MAX;
 		if (k->last)
-			new[i].first = k->inside + i < INDEXED_LAST_MAX ? new[i].split.tail :
-				new[i].split.attach;
+			new[i].first = late ? new[i].split.tail : new[i].split.attach;
+		new[i].indexes = late && k->copies ? &k->indexes : NULL;
 	}
 	qsort(new, n, sizeof *new, by_lane);
 	return 0;
@@ -259,6 +264,7 @@ void inside_rolled_back(struct dests *ds)
 		for (size_t n = 0; n < k->nwant; n++) {
 			k->want[n].there = k->want[n].made = false;
 			k->want[n].first = 0;
+			k->want[n].indexes = NULL;
 		}
 		if (k->inside)
 			known_clear(&ds->place[i]->known);

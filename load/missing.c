@@ -216,6 +216,7 @@ void missing_free(struct place *at)
 	if (!at->parts)
 		return;
 	missing_forget(at);
+	indexes_clear(&at->parts->indexes);
 	free(at->parts->refused);
 	free(at->parts->want);
 	free(at->parts);

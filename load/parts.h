@@ -14,7 +14,9 @@ struct parts {                          /* of a place */
 	size_t nwant, want_cap, inside;
 	bool simple;                    /* part_template does no more than attach_is_all knows */
 	struct attach_split split;      /* of part_template */
-	bool last;                      /* those before `inside` are finished after their rows */
+	bool last;                      /* those before `inside` are finished after their rows, */
+	bool copies;                    /* and the indexes that LIKE would copy are made then */
+	struct indexes indexes;
 	bool fails_inside;              /* creating inside was refused */
 	bool alone;                     /* each is created in a transaction of its own */
 	/* By a list: values whose partitions cannot be, because something else has the name. */

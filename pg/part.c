@@ -76,9 +76,12 @@ int part_sql_split(struct buf *sql, const struct part_want *want, struct attach_
 	struct err *e)
 {
 	const char *text = want->dest->part_template;
-	size_t tail = split->tail, attach = split->attach;
+	size_t like = split->like, tail = split->tail, attach = split->attach;
 
-	expand(sql, want, (struct span){ text, tail }, e);
+	expand(sql, want, (struct span){ text, like }, e);
+	split->like = sql->len;
+	if (!e->code)
+		expand(sql, want, (struct span){ text + like, tail - like }, e);
 	split->tail = sql->len;
 	if (!e->code)
 		expand(sql, want, (struct span){ text + tail, attach - tail }, e);
@@ -195,6 +198,17 @@ static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, si
 	return e->code;
 }
 
+/* Appends what runs before its rows. */
+static void add_head(struct buf *sql, const struct part_new *part)
+{
+	size_t like = part->indexes ? part->split.like : 0;
+	size_t n = part->first ? part->first : strlen(part->sql);
+
+	if (like)
+		buf_fmt(sql, "%.*s EXCLUDING INDEXES ", (int)like, part->sql);
+	buf_fmt(sql, "%.*s\n;", (int)(n - like), part->sql + like);
+}
+
 /* Creates the missing ones and runs the statements after, in one message. 0: all exist. */
 static int run_templates(struct pq *pq, const struct dest *d, struct part_new *list, size_t n,
 	const char *after, struct err *e)
@@ -202,10 +216,9 @@ static int run_templates(struct pq *pq, const struct dest *d, struct part_new *l
 	struct buf sql = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
-		size_t len = list[i].first ? list[i].first : strlen(list[i].sql);
 		list[i].made = !list[i].there;
 		if (list[i].made)
-			buf_fmt(&sql, "%.*s\n;", (int)len, list[i].sql);
+			add_head(&sql, &list[i]);
 	}
 	buf_str(&sql, after);
 	add_look(&sql, d, list, n);
@@ -439,6 +452,8 @@ void part_add_indexes(struct buf *sql, const struct part_new *part)
 {
 	const struct attach_split *split = &part->split;
 
+	if (part->first && part->indexes)
+		indexes_add(sql, part->indexes, part->name);
 	if (part->first && part->first < split->attach)
 		buf_fmt(sql, "%.*s\n;", (int)(split->attach - part->first),
 			part->sql + part->first);

@@ -595,6 +595,21 @@ void ddl_say_who(struct pq *ddl, const struct dest *, struct span table, struct 
 /* Appends ", tablespace " and the name of the table's, if the table is there. */
 void ddl_add_tablespace(struct pq *dst, const struct dest *, struct span table, struct buf *);
 
+/* ---- indexes.c: what makes on a partition the indexes that dest_table has */
+
+struct indexes {                        /* zeroed before use */
+	const struct dest *dest;
+	struct index_sql { char *before, *after; } *at;         /* the partition's name */
+	size_t n;
+};
+
+/* *yes: statements can make them as LIKE would copy them. Needs a lock on dest_table that keeps
+ * them as they are. */
+int indexes_look(struct pq *lane, const struct dest *, struct indexes *, bool *yes, struct err *);
+/* Appends the statements for the partition, whose name has no schema. */
+void indexes_add(struct buf *, const struct indexes *, const char *partition);
+void indexes_clear(struct indexes *);
+
 /* ---- part.c: partitions: their names, looking for them, creating them */
 
 /* Appends the name of the partition of the period, without schema. */
@@ -620,6 +635,7 @@ struct part_new {                       /* a partition that is wanted */
 	char *sql;                      /* creates it */
 	struct attach_split split;      /* of sql */
 	size_t first;                   /* bytes of sql that run before its rows; 0: all */
+	const struct indexes *indexes;  /* with first: made after the rows, not by LIKE. NULL: none */
 	size_t lane;                    /* the caller's: whose transaction creates it */
 	int64_t start_s, event;         /* the caller's: its period, and the event that needs it */
 	bool there;                     /* it exists */

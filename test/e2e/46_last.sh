@@ -65,6 +65,62 @@ case_indexes_of_the_parent() {
 	expect_eq "$(order)" "rows attach indexes"
 }
 
+# like_pair SQL [KEY=VALUE]...: LIKE copies the indexes that SQL gives the parent; 90 rows for three days.
+like_pair() {
+	orders_pair "part_template=create table _DEST_TABLE (like _PARENT including all); $BOUNDS" "${@:2}"
+	dst "$1"
+	three_days
+}
+
+# indexes TABLE: all that is known of them but the table's name, which theirs begin with.
+indexes() {
+	dst "select replace(pg_get_indexdef(i.indexrelid) || coalesce(' ' || pg_get_constraintdef(k.oid), ''), '$1', 'TABLE')
+		from pg_index i left join pg_constraint k on k.conindid = i.indexrelid and k.conrelid = i.indrelid
+		where i.indrelid = '$1'::regclass and i.indisvalid order by 1"
+}
+
+MANY_INDEXES="alter table orders add primary key (id, day) include (note); alter table orders add unique (day, id);
+	create unique index on orders (id desc nulls last, day); create index \"an index\" on orders using hash (id);
+	create index on orders (note text_pattern_ops, note collate \"C\") with (fillfactor = 70)"
+
+case_indexes_that_like_copies() {
+	local lanes
+	for lanes in 1 2; do
+		like_pair "$MANY_INDEXES" lanes=$lanes
+		once --verify
+		expect_rows 90
+		expect_eq "$(order)" "$LATE"
+		dst "create table made_by_hand (like orders including all)"
+		expect_eq "$(indexes orders_2026_01_02)" "$(indexes made_by_hand)"
+		expect_eq "$(dst "select count(*) from pg_inherits where inhparent in (select indexrelid from pg_index where indrelid = 'orders'::regclass)")" 15
+	done
+}
+
+# Of such an index its definition does not tell all, or others may change what the words of it mean.
+case_indexes_that_like_alone_copies() {
+	local sql
+	for sql in "create index on orders (lower(note))" "create index on orders (note) where note > 'n5'" \
+	    "alter table orders add primary key (id, day) with (fillfactor = 70)" \
+	    "create index by_note on orders (note); comment on index by_note is 'x'" "create index \"a USING b\" on orders (note)"; do
+		like_pair "$sql"
+		once
+		expect_rows 90
+		expect_eq "$(order)" "indexes rows attach"
+		dst "create table made_by_hand (like orders including all)"
+		expect_eq "$(indexes orders_2026_01_02)" "$(indexes made_by_hand)"
+	done
+}
+
+case_duplicates_of_a_key_that_like_copies() {
+	like_pair "alter table orders add primary key (id, day)" on_error=skip lanes=2
+	event I:id 'id=7&day=2026-01-02&note=again' >/dev/null
+	tick q
+	once -v
+	expect_match err 'finished before their rows: .*could not create unique index'
+	expect_match err '1 event skipped'
+	expect_rows 90
+}
+
 # inherited_pair [KEY=VALUE]...: as last_pair, with inheritance; a role that may read comes last.
 inherited_pair() {
 	last_pair "part_template=create table _DEST_TABLE (check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)) inherits (_PARENT);

@@ -2,7 +2,8 @@
  * Fuzzes the recognition of templates that attach and do nothing else. One that is recognized stays
  * so with empty statements behind it, and is none any more with any other statement behind it or
  * before it; the scan sees no byte behind the template. A split is at statements: without those of
- * the middle, which make indexes, the rest is recognized too.
+ * the middle, which make indexes, the rest is recognized too. Where LIKE copies indexes, it copies
+ * none when told so at the place that is named.
  */
 #include "../../event/attach.c"
 #include "fuzz.h"
@@ -34,6 +35,14 @@ static void check_split(struct span text, const struct attach_split *split)
 		strncasecmp(text.p + split->tail, "create", 6) == 0);
 	buf_add(&rest, text.p + split->attach, text.n - split->attach);
 	CHECK(is_all_with("", head, buf_cstr(&rest)));
+	buf_free(&rest);
+	CHECK(split->like < split->tail);
+	if (!split->like)
+		return;
+	struct attach_split none;
+	buf_fmt(&rest, "%.*s excluding indexes %.*s", (int)split->like, text.p,
+		(int)(text.n - split->like), text.p + split->like);
+	CHECK(attach_is_all((struct span){ rest.p, rest.len }, &none) && none.like == 0);
 	buf_free(&rest);
 }
 

@@ -131,6 +131,19 @@ static const struct { const char *head, *tail, *attach; } splits[] = {
 		" to a", "" },
 };
 
+/* What LIKE is told to exclude besides comes before the rest, if it copies indexes. */
+static const struct { const char *before, *rest; } likes[] = {
+	{ "create table _DEST_TABLE (like _PARENT including all", ");" ATTACH },
+	{ "create table _DEST_TABLE (LIKE _PARENT INCLUDING defaults including INDEXES excluding"
+		" constraints -- x\n", ", check (id > 0));" ATTACH },
+	{ "create table _DEST_TABLE (like _PARENT excluding indexes including all", ");" ATTACH },
+	{ "", CREATE ATTACH },
+	{ "", "create table _DEST_TABLE (like _PARENT);" ATTACH },
+	{ "", "create table _DEST_TABLE (like _PARENT including all excluding indexes);" ATTACH },
+	{ "", "create table _DEST_TABLE (like _PARENT including indexes excluding all);" ATTACH },
+	{ "", INHERITS },
+};
+
 /* Their statements have no such order. */
 static const char *const mixed[] = {
 	CREATE ATTACH "; create index on _DEST_TABLE (note)",
@@ -154,6 +167,17 @@ static void check_split(const char *head, const char *tail, const char *attach)
 	buf_free(&text);
 }
 
+static void check_like(const char *before, const char *rest)
+{
+	struct buf text = { 0 };
+	struct attach_split split;
+
+	buf_fmt(&text, "%s%s", before, rest);
+	check_int(buf_cstr(&text), attach_is_all((struct span){ text.p, text.len }, &split), true);
+	check_int(text.p, (int64_t)split.like, (int64_t)strlen(before));
+	buf_free(&text);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -168,6 +192,8 @@ int main(void)
 	}
 	for (size_t i = 0; i < COUNT(splits); i++)
 		check_split(splits[i].head, splits[i].tail, splits[i].attach);
+	for (size_t i = 0; i < COUNT(likes); i++)
+		check_like(likes[i].before, likes[i].rest);
 	for (size_t i = 0; i < COUNT(mixed); i++) {
 		struct attach_split split;
 		check_int(mixed[i], attach_is_all(span_of(mixed[i]), &split), true);
