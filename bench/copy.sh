@@ -1,23 +1,28 @@
 #!/bin/bash
 # Measures a one-off copy of a table into new partitions with primary keys beside what else does it:
 # psql's COPY of the table into the parent and the initial copy of logical replication, across two
-# databases; INSERT .. SELECT, a CREATE TABLE AS a day, and pg_partman's partition_data_proc, in one
-# database. Installs pg_partman with apt-get where it lacks.
+# servers; INSERT .. SELECT, a CREATE TABLE AS a day, and pg_partman's partition_data_proc, in one
+# database. With each: the CPU time of the source's server, of the client and of the target's
+# server; two lanes take no less than half of their sum on two cores. Installs pg_partman with
+# apt-get where it lacks.
 #
 #	bench/copy.sh              all workloads, interleaved rounds; writes bench/COPY.md
 #	bench/copy.sh quick        small, one round: are all tables equal?
 #	bench/copy.sh WORKLOAD...  some of: narrow many wide wide-many
 #
 # ROUNDS=n sets the rounds (5), SLOW_ROUNDS those of who is slow with many partitions (1), SCALE=n
-# divides the number of rows. A ratio is the median of the rounds' own ratios to COPY.
+# divides the number of rows. A ratio is the median of the rounds' own ratios to COPY. WHO names
+# those who are measured; BEFORE=PROGRAM, another tdispatch, may be among them as before and before2.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
+. "$TOP/bench/servers.sh"
 
 ROUNDS=${ROUNDS:-5}
 SLOW_ROUNDS=${SLOW_ROUNDS:-1}
 SCALE=${SCALE:-1}
 TDISPATCH=$(readlink -f "${TDISPATCH:-$TOP/tdispatch}")
+BEFORE=$(readlink -f "${BEFORE:-$TDISPATCH}")
 FAILED=0
 
 # ---- workloads: set ROWS, DAYS, and COLUMNS and VALUES (SQL for i) of the table
@@ -40,7 +45,7 @@ workload_wide() {
 workload_wide-many() { workload_wide; DAYS=400; }
 
 psql_in() {
-	"$PGBIN/psql" -qAtX -v ON_ERROR_STOP=1 -d "$1"
+	if [ "$1" = bench_src ]; then on_source sql "$1"; else sql "$1"; fi
 }
 
 fill_source() {
@@ -90,12 +95,16 @@ run_ctas() {
 prepare_copy() { INTO=bench_dst; new_target bench_dst; }
 run_copy() {
 	partitions bench_dst
-	"$PGBIN/psql" -qAtX -d bench_src -c "copy orders to stdout" | "$PGBIN/psql" -qAtX -v ON_ERROR_STOP=1 -d bench_dst -c "copy target from stdin"
+	psql_in bench_src <<<"copy orders to stdout" | "$PGBIN/psql" -qAtX -v ON_ERROR_STOP=1 -d bench_dst -c "copy target from stdin"
 }
 prepare_one() { INTO=bench_dst; new_target bench_dst; psql_in bench_dst <<<"delete from tdispatch.slice"; }
-run_one() { "$TDISPATCH" --from orders -q --set lanes="${1:-1}" copy.ini; }
+run_one() { "$TDISPATCH" --from orders -q copy.ini; }
 prepare_two() { prepare_one; }
-run_two() { run_one 2; }
+run_two() { "$TDISPATCH" --from orders -q --set lanes=2 copy.ini; }
+prepare_before() { prepare_one; }
+run_before() { "$BEFORE" --from orders -q copy.ini; }
+prepare_before2() { prepare_one; }
+run_before2() { "$BEFORE" --from orders -q --set lanes=2 copy.ini; }
 
 # It moves the rows out of a table of its own. One partition must be there: the newest stays.
 prepare_partman() {
@@ -117,8 +126,7 @@ prepare_partman() {
 }
 run_partman() { psql_in bench_src <<<"set client_min_messages = warning; call partman.partition_data_proc('public.target', p_source_table := 'public.moved', p_wait := 0, p_quiet := true)"; }
 
-# The subscriber's table has the publisher's name. A slot that was there before keeps the two databases
-# of one server from waiting for each other.
+# The subscriber's table has the publisher's name.
 prepare_replica() {
 	INTO=bench_dst TABLE=orders
 	new_target bench_dst
@@ -126,33 +134,32 @@ prepare_replica() {
 	psql_in bench_src <<-END >/dev/null
 		set client_min_messages = warning;
 		drop publication if exists bench;
-		create publication bench for table orders;
-		select pg_create_logical_replication_slot('bench', 'pgoutput')
+		create publication bench for table orders
 	END
 }
 run_replica() {
 	partitions bench_dst orders
 	psql_in bench_dst <<-END
 		set client_min_messages = warning;
-		create subscription bench connection 'dbname=bench_src' publication bench with (create_slot = false, slot_name = 'bench');
+		create subscription bench connection 'host=$SOURCE port=$SOURCE_PORT user=postgres dbname=bench_src' publication bench;
 		do \$\$ begin
 			while exists (select from pg_subscription_rel where srsubstate not in ('s', 'r')) loop perform pg_sleep(0.01); end loop; end \$\$
 	END
 }
 end_replica() { psql_in bench_dst <<<"set client_min_messages = warning; drop subscription bench; drop table orders"; }
 
-WHO="copy replica insert ctas partman one two"
+WHO=${WHO:-copy replica insert ctas partman one two}
 SLOW="ctas partman"
 declare -A NAME=(
 	[copy]="psql COPY to the parent" [replica]="logical replication, initial copy" [insert]="INSERT .. SELECT, one database"
 	[ctas]="CREATE TABLE AS a day, then keys, one database" [partman]="pg_partman, partition_data_proc, one database"
-	[one]="tdispatch" [two]="tdispatch, two lanes"
+	[one]="tdispatch" [two]="tdispatch, two lanes" [before]="tdispatch before" [before2]="tdispatch before, two lanes"
 )
 
 write_config() {
 	cat >copy.ini <<-END
 		[tdispatch]
-		src_db = dbname=bench_src
+		src_db = host=$SOURCE port=$SOURCE_PORT user=postgres dbname=bench_src
 		dst_db = dbname=bench_dst
 		dest_table = target
 		part_field = day
@@ -163,20 +170,33 @@ write_config() {
 	END
 }
 
-# measure WHO: adds the milliseconds to its file.
+# measure WHO: adds a line to its file: seconds, and the CPU's of source, client and target.
 measure() {
-	local begun
+	local TIMEFORMAT='%R %U %S' before
 	TABLE=target
 	"prepare_$1"
-	begun=$(date +%s%N)
-	"run_$1" || FAILED=1
-	say "$((($(date +%s%N) - begun) / 1000000))" >>"$WORKLOAD.$1"
+	before=$(servers_cpu)
+	{ time "run_$1" 2>&3 || FAILED=1; } 3>&2 2>time
+	say "$(cat time) $before $(servers_cpu)" |
+		awk -v hz="$(getconf CLK_TCK)" '{ print $1, ($6 - $4) / hz, $2 + $3, ($7 - $5) / hz }' >>"$WORKLOAD.$1"
 	[ "$(fingerprint "$INTO" "$TABLE")" = "$WANTED" ] || { say "$WORKLOAD: $1 has other rows" >&2; FAILED=1; }
 	[ "$1" != replica ] || end_replica
 }
 
+# median FORMAT: of numbers, one a line.
 median() {
-	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+	sort -n | awk -v format="$1" '{ v[NR] = $1 } END { printf format, v[int((NR + 1) / 2)] }'
+}
+
+# The line of the table about one of those that were measured.
+tell() {
+	local column
+	printf '| %s | %s' "${NAME[$1]}" "$(cut -d ' ' -f 1 "$WORKLOAD.$1" | median %.2f)"
+	printf ' | %s' "$(paste -d ' ' "$WORKLOAD.$1" "$WORKLOAD.copy" | awk 'NF == 8 { print $1 / $5 }' | median %.3f)"
+	for column in 2 3 4; do
+		printf ' | %s' "$(cut -d ' ' -f $column "$WORKLOAD.$1" | median %.2f)"
+	done
+	echo ' |'
 }
 
 run_workload() {
@@ -191,19 +211,20 @@ run_workload() {
 			measure "$who"
 		done
 	done
-	say "| **$1**: $((ROWS / SCALE)) rows, $DAYS partitions | | |"
+	say "| **$1**: $((ROWS / SCALE)) rows, $DAYS partitions | | | | | |"
 	for who in $WHO; do
-		say "| ${NAME[$who]} | $(median <"$1.$who" | awk '{ printf "%.2f", $1 / 1000 }') | $(paste "$1.$who" "$1.copy" | awk 'NF == 2 { printf "%.3f\n", $1 / $2 }' | median) |"
+		tell "$who"
 	done
 }
 
 report() {
 	say "# A table copied once into partitions with keys"
 	say
-	say "Written by bench/copy.sh at commit $("$TOP/test/commit.sh"): medians of $ROUNDS interleaved rounds, two databases of one PostgreSQL $("$PGBIN/postgres" --version | cut -d ' ' -f 3), $(nproc) cores. Fewer is better."
+	say "Written by bench/copy.sh at commit $("$TOP/test/commit.sh"): medians of $ROUNDS interleaved rounds, two servers with PostgreSQL $("$PGBIN/postgres" --version | cut -d ' ' -f 3), $(nproc) cores. Fewer is better."
+	say "CPU seconds: of the source's server, of the client and of the target's server. What works in one database is the source's."
 	say
-	say "| | seconds | x COPY |"
-	say "| --- | ---: | ---: |"
+	say "| | seconds | x COPY | source | client | target |"
+	say "| --- | ---: | ---: | ---: | ---: | ---: |"
 	cat table
 }
 
@@ -220,13 +241,12 @@ need_partman() {
 main() {
 	[ "${1:-}" != quick ] || { ROUNDS=1 SCALE=50; shift; }
 	need_partman
-	cluster_start
-	trap cluster_stop EXIT
-	sql postgres <<<"alter system set shared_buffers = '512MB'; alter system set max_wal_size = '16GB'; alter system set wal_level = logical"
-	cluster_ctl restart -m fast
-	mkdir -p "$CLUSTER/work" && cd "$CLUSTER/work" || exit 2
-	sql postgres <<<"create database bench_src"
-	sql postgres <<<"create database bench_dst"
+	trap servers_stop EXIT
+	servers_start
+	on_source sql postgres <<<"alter system set wal_level = logical"
+	on_source cluster_ctl restart -m fast
+	mkdir -p "$TARGET/work" && cd "$TARGET/work" || exit 2
+	servers_pair
 	psql_in bench_src <<<"create schema partman; create extension pg_partman schema partman"
 	write_config
 	"$TDISPATCH" --install copy.ini >/dev/null || exit 1
