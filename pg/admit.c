@@ -145,8 +145,8 @@ int admit_fault(struct pq *dst, const struct dest *d, int row, bool *loose, stru
 			" no partition of %s, and its owner is another", name, whose,
 			d->dest_table);
 	if (strcmp(why, "no table") == 0)
-		return err_set(e, ERR_SHAPE, "%s has the name of a partition of %s, and is no table:"
-			" rename it", name, d->dest_table);
+		return err_set(e, ERR_SHAPE, "%s has the name of a partition of %s, and is no"
+			" table: rename it", name, d->dest_table);
 	return err_set(e, ERR_CONFLICT, "table %s is there no more under that name", name);
 }
 
