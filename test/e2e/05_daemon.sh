@@ -127,7 +127,7 @@ case_sigterm_in_a_batch() {
 case_sigterm_while_connecting() {
 	orders_pair
 	start job.ini --set "dst_db=host=127.0.0.1 port=1 dbname=x" --set exception_sleep=30
-	sleep 1
+	within 10 grep -q 'cannot connect to dst_db.*trying again' bg.err
 	kill -TERM "$PID"
 	expect_end 0 3
 }
@@ -396,7 +396,7 @@ case_reload() {
 	within 10 dst_gives 1 "select count(*) from orders"
 	config dest_table=second
 	expect_exit 0 "$TDISPATCH" -r job.ini
-	sleep 0.5
+	within 10 grep -q 'read again' bg.err
 	orders 2 2
 	tick q
 	within 10 dst_gives 1 "select count(*) from second"

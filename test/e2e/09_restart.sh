@@ -69,7 +69,7 @@ case_starts_before_the_server() {
 	tick q
 	cluster_ctl stop -m fast
 	start job.ini
-	sleep 2
+	within 20 grep -q 'cannot connect' bg.err
 	cluster_ctl start
 	within 30 dst_gives 3 "select count(*) from orders"
 	kill -TERM "$PID"
