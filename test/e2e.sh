@@ -5,11 +5,17 @@
 #
 # FILE is a file of test/e2e (SUITES names other folders of test) or a part of its name. Starts one throw-away cluster, runs four files
 # at a time (JOBS=N), prints a line a case and at the end "N passed, N failed". TDISPATCH names
-# the program, else ./tdispatch-dev or ./tdispatch; KEEP=1 leaves the folder of the cluster.
+# the program, else ./tdispatch-dev or ./tdispatch; KEEP=1 leaves the folder of the cluster; TIMES=1
+# tells how long each file took, and the slowest cases.
 
 TOP=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 . "$TOP/test/cluster.sh"
 
+has_sanitizers() {
+	grep -qa __asan_init "$1"
+}
+
+# STATIC is for what sanitizers stand in the way of: strace, and limits of memory and time.
 pick_program() {
 	local name
 	for name in "${TDISPATCH:-}" "$TOP/tdispatch-dev" "$TOP/tdispatch"; do
@@ -19,7 +25,7 @@ pick_program() {
 	done
 	[ -x "${TDISPATCH:-}" ] || die "no program to test: run make dev"
 	[ -n "${STATIC:-}" ] || STATIC=$TDISPATCH
-	[ "$STATIC" != "$TOP/tdispatch-dev" ] || [ ! -x "$TOP/tdispatch" ] || STATIC=$TOP/tdispatch
+	! has_sanitizers "$STATIC" || [ ! -x "$TOP/tdispatch" ] || STATIC=$TOP/tdispatch
 	export TDISPATCH STATIC TOP
 }
 
@@ -35,13 +41,19 @@ pick_cases() {
 	say "$cases"
 }
 
-# A line for each file that is asked for, with its cases; the short ones are the first by name,
-# so these come last.
+# A line for each file that is asked for, with its cases, or for each part of a file that says
+# "# Parts: N": so many shares of its cases may run at a time. The short files are the first by
+# name, so these come last.
 pick_files() {
-	local suite file cases
+	local suite file cases parts part
 	for file in $(for suite in ${SUITES:-e2e}; do ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh; done); do
 		cases=$(pick_cases "$file" "$@")
-		[ -z "$cases" ] || say "$file $cases"
+		parts=$(sed -n 's/^# Parts: //p' "$file")
+		if [ "$cases" = all ] && [ -n "$parts" ]; then
+			for ((part = 1; part <= parts; part++)); do say "$file $part/$parts"; done
+		elif [ -n "$cases" ]; then
+			say "$file $cases"
+		fi
 	done
 }
 
@@ -56,7 +68,9 @@ end() {
 	fi
 }
 
+# What files cost is half of the server's time.
 start_cluster() {
+	export IN_MEMORY=${IN_MEMORY-1}
 	cluster_start
 	cluster_templates
 	mkdir "$CLUSTER/work"
@@ -65,6 +79,13 @@ start_cluster() {
 
 run_files() {
 	pick_files "$@" | xargs -P "${JOBS:-4}" -L 1 bash 2>&1
+}
+
+times() {
+	say "seconds by file:"
+	awk '{ ms[$2] += $1 } END { for (file in ms) printf "%8.1f %s\n", ms[file] / 1000, file }' "$1" | sort -rn
+	say "seconds by case:"
+	sort -rn "$1" | head -n 40 | awk '{ printf "%8.1f %s %s\n", $1 / 1000, $2, $3 }'
 }
 
 # A file that ends without a word is no success.
@@ -90,6 +111,7 @@ main() {
 	set +m
 	wait "$RUNNER"
 	RUNNER=
+	[ -z "${TIMES:-}" ] || times "$CLUSTER/times"
 	summary "$CLUSTER/lines"
 }
 

@@ -31,7 +31,7 @@ end() {
 
 trap end EXIT
 trap 'exit 130' INT TERM
-cluster_start
+IN_MEMORY=1 cluster_start
 cluster_templates
 export TDISPATCH SANITIZED PYTHONDONTWRITEBYTECODE=1
 /usr/bin/python3 test/histories/main.py "${N:-10000}" "${SEED:-$((RANDOM * 32768 + RANDOM))}"
