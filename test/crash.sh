@@ -20,9 +20,17 @@ versions() {
 		"PgQ $(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$("$bin/pg_config" --sharedir)/extension/pgq.control")"
 }
 
-# The lines of the run, see verdict in test/crash/oracle.sh, as rows of a table.
+# The lines of the run in the order of the cases.
+in_order() {
+	local name
+	for name in $(sed -n 's/^case_\([a-z0-9_]*\)().*/\1/p' test/crash/[0-9]*.sh); do
+		grep -E "^(not )?ok [0-9a-z_]+ $name([: ]|$)" build/crash.log
+	done
+}
+
+# These lines, see verdict in test/crash/oracle.sh, as rows of a table.
 rows() {
-	sed -nE 's/^(not )?ok [0-9a-z_]+ //; T
+	in_order | sed -nE 's/^(not )?ok [0-9a-z_]+ //; T
 		:name; s/^([^_:#]*)_/\1 /; t name
 		s/^([^:#]*): ([0-9]+) kill points, ([0-9]+) restarts, ([0-9]+) lost, ([0-9]+) doubled *(\((.*)\))?.*$/| \1 | \2 | \3 | \4 | \5 | \7 |/; t print
 		s/^([^:#]*)[:#] *(.*)$/| \1 | | | | | \2 |/
@@ -63,7 +71,7 @@ main() {
 	COMMIT=$(test/commit.sh)
 	kill_matrix | tee build/crash.log
 	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
-	report <build/crash.log >test/CRASH.md
+	report >test/CRASH.md
 	say "written: test/CRASH.md"
 	exit "${FAILED:-0}"
 }

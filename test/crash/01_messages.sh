@@ -1,5 +1,6 @@
 # kill -9 at every message that the program sends, one after the other; then the same command
 # again: nothing lost, nothing doubled. STEP=7 takes every seventh message only.
+# Parts: 3
 . "$(dirname "$0")/../cases.sh"
 . "$(dirname "$0")/oracle.sh"
 
