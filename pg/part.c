@@ -465,9 +465,17 @@ void part_add_attach(struct buf *sql, const struct part_new *part)
 		buf_fmt(sql, "%s\n;", part->sql + part->split.attach);
 }
 
+/* To start a parallel worker takes longer than to read a smaller table. */
+#define FEW_WORKERS "SET LOCAL min_parallel_table_scan_size = '64MB';"
+
 int part_index(struct pq *lane, const char *sql, struct err *e)
 {
-	return pq_send(lane, sql, e);
+	struct buf all = { 0 };
+
+	buf_fmt(&all, "%s%s", pq_server(lane)->version >= 110000 ? FEW_WORKERS : "", sql);
+	int rc = pq_send(lane, buf_cstr(&all), e);
+	buf_free(&all);
+	return rc;
 }
 
 int part_index_step(struct pq *lane, struct err *e)
