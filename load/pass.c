@@ -208,10 +208,16 @@ static bool keeps_latest(const struct conf *c)
 	return true;
 }
 
+/* Do the rows of a partition come in the order of the events' ids? */
+static bool is_ordered(const struct pass *p)
+{
+	return p->job->conf->event_order || p->ordered;
+}
+
 static void set_want(struct pass *p)
 {
 	const struct conf *c = p->job->conf;
-	bool by_id = c->event_order || p->ordered;
+	bool by_id = is_ordered(p);
 
 	p->want = (struct events_want){
 		.parts = row_parts(c), .by_id = by_id, .tables = c->tables,
@@ -244,7 +250,7 @@ static int begin(struct pass *p, struct err *e)
 		stagings_begin(p->stagings);
 	if (p->sink == j->dests.sink)
 		places_begin(&j->dests);
-	sink_begin(p->sink, p->careful);
+	sink_begin(p->sink, p->careful, is_ordered(p));
 	if (p->reader) {
 		set_want(p);
 		return p->reader->begin(p->reader, p, e);

@@ -1,7 +1,7 @@
 /*
- * Finds the row that made a COPY fail. In a careful pass a COPY takes one block, under a savepoint.
- * If the server names the row, and it is bad whatever the others are, it is left out, and these are
- * sent again. Else the block is divided and sent again in parts, until one row fails alone.
+ * Finds the row that made a COPY fail. A careful COPY takes one block, under a savepoint. If the
+ * server names the row, and it is bad whatever the others are, it is left out, and these are sent
+ * again. Else the block is divided and sent again in parts, until one row fails alone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +80,7 @@ void fault_shorten(struct sink *s, struct lane *l)
 void fault_leave_out(struct sink *s, struct lane *l)
 {
 	l->run = RUN_GROWS * l->faulty;
+	stream_refused(s, l->current);
 	remove_row(l->out, l->faulty - 1);
 	if (l->out->nrows)
 		stream_put_back(s, l->current, l->out);
@@ -97,8 +98,8 @@ static bool is_certain(const struct pq_fault *found, const struct block *b, cons
 		(size_t)found->line <= b->nrows;
 }
 
-/* In a careful pass: names the event of the row that the server is certain of, or of a block of one
- * row. An error of shape concerns all rows of the stream, so the first one is named. */
+/* After a careful COPY: names the event of the row that the server is certain of, or of a block of
+ * one row. An error of shape concerns all rows of the stream, so the first one is named. */
 static void find_row(struct sink *s, struct lane *l, const struct pq_fault *found,
 	struct sink_fault *fault, const struct err *e)
 {
@@ -121,7 +122,8 @@ static int probe(const struct sink *s, struct stream *st, struct pq *dst, struct
 	struct err refused = { 0 };
 	struct buf sql = { 0 };
 
-	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !s->careful || st->probed == s->turn)
+	if ((e->code != ERR_DATA && e->code != ERR_SHAPE) || !sink_careful(s, st) ||
+	    st->probed == s->turn)
 		return e->code;
 	stream_add_copy(&sql, st);
 	if (pq_query(dst, LANE_UNDO, &refused) == 0 &&
@@ -149,7 +151,7 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 	snprintf(fault->value, sizeof fault->value, "%s", buf_cstr(&shown));
 	buf_free(&shown);
 	bool sent = l->out;
-	if (s->careful)
+	if (sink_careful(s, l->current))
 		find_row(s, l, &found, fault, e);
 	return sent ? probe(s, l->current, dst, e) : e->code;
 }
@@ -157,7 +159,8 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault,
 	struct err *e)
 {
-	if (describe(s, l, dst, fault, e) != ERR_DATA || !s->careful || fault->event >= 0)
+	if (describe(s, l, dst, fault, e) != ERR_DATA || !sink_careful(s, l->current) ||
+	    fault->event >= 0)
 		return e->code;
 	*e = (struct err){ 0 };
 	divide(s, l, fault);

@@ -3,7 +3,8 @@
  *
  * Many small COPY commands are expensive for the target. So the COPY goes to the stream with the
  * most waiting bytes, stays while that stream has rows, and moves only to one with enough of them,
- * or when memory runs short, or when no more rows will come.
+ * or when memory runs short, or when no more rows will come. Suspect rows are sent last, by careful
+ * COPYs: one that fails takes away no row of another.
  */
 #include "private.h"
 
@@ -24,10 +25,14 @@ static bool is_short(const struct sink *s)
 /* The stream that a COPY should move to. NULL: it is better to wait for more rows. */
 static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 {
-	struct stream *st = level_fullest(s, lane);
+	struct stream *st = level_fullest(s, lane), *suspects = s->lane[lane].suspects.first;
 	bool enough = drain || is_short(s);
 
-	return st && (enough || st->bytes >= SWITCH_BYTES) ? st : NULL;
+	if (suspects && s->held_long)
+		return suspects;
+	if (st && (enough || st->bytes >= SWITCH_BYTES))
+		return st;
+	return drain ? suspects : NULL;
 }
 
 static bool block_is_sent(const struct lane *l)
@@ -54,7 +59,7 @@ static bool should_end(struct sink *s, const struct lane *l, enum sink_until unt
 {
 	if (!block_is_sent(l))
 		return false;
-	if (stopped || (s->careful && l->out) || is_first_and_long(s, l))
+	if (stopped || (sink_careful(s, l->current) && l->out) || is_first_and_long(s, l))
 		return true;
 	if (until == SINK_FREE && l->sent)      /* an empty binary COPY would lack its header */
 		return true;
@@ -81,10 +86,10 @@ static void add_copy(struct buf *sql, struct sink *s, struct stream *st)
  * statement of its own, since the one with the COPY may fail to parse. */
 static int set_savepoint(const struct sink *s, struct lane *l, struct pq *dst, struct err *e)
 {
-	if (!s->careful || l->saved == s->turn)
+	if (!sink_careful(s, l->current) || l->saved == s->turn)
 		return 0;
 	l->saved = s->turn;
-	return pq_query(dst, "SAVEPOINT tdispatch", e);
+	return pq_query(dst, LANE_SAVE, e);
 }
 
 /* Plans COPYs to other streams of the current one's lane that have at least that many bytes, and
@@ -141,22 +146,34 @@ static int make_stage(struct sink *s, struct lane *l, struct pq *dst, struct err
 	return 0;
 }
 
+/* Appends what the open savepoint needs before a COPY: that the failed one is rolled back, and that
+ * no rows come after it which a rollback must not take away. */
+static void settle_savepoint(struct buf *sql, const struct sink *s, struct lane *l)
+{
+	buf_str(sql, l->failed ? LANE_UNDO "; " : "");
+	l->failed = false;
+	if (sink_careful(s, l->current) || l->saved != s->turn)
+		return;
+	buf_str(sql, LANE_RELEASE "; ");
+	l->saved = 0;
+}
+
 /* Begins a COPY to the current stream. drain: no more rows will come. */
 static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
 {
 	struct buf sql = { 0 };
 	size_t half = l->current->bytes / 2 + 1, least = half < SWITCH_BYTES ? half : SWITCH_BYTES;
+	bool careful = sink_careful(s, l->current);
 	int copies = 1;
 
 	if (make_stage(s, l, dst, e) < 0)
 		return e->code;
-	buf_str(&sql, l->failed ? LANE_UNDO "; " : "");
-	l->failed = false;
-	if (s->careful)
+	settle_savepoint(&sql, s, l);
+	if (careful)
 		fault_shorten(s, l);
 	add_copy(&sql, s, l->current);
-	if (s->careful)
-		buf_str(&sql, "; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch");
+	if (careful)
+		buf_str(&sql, "; " LANE_RELEASE "; " LANE_SAVE);
 	else
 		copies = plan_more(&sql, s, l, drain ? 1 : least);
 	s->begun = true;
@@ -214,7 +231,7 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	s->bytes += (int64_t)n;
 	if (pq_copy_put(dst, l->out->data + l->out_at - n, n, e) < 0)
 		return e->code;
-	if (block_is_sent(l) && !s->careful) {        /* libpq has copied it */
+	if (block_is_sent(l) && !sink_careful(s, l->current)) {        /* libpq has copied it */
 		block_drop(&s->pool, l->out);
 		l->out = NULL;
 	}
@@ -243,6 +260,8 @@ static void finish_copy(struct sink *s, struct lane *l, int64_t stored)
 
 	if (!st->staged)
 		lane_count(s, st, stored, left_out > 0 ? left_out : 0);
+	if (st->suspect)
+		return;
 	st->whole->sent += l->sent;
 	if (st->whole->sent < LOOK_BYTES || st->settled == s->turn)
 		return;
@@ -292,7 +311,7 @@ static int look_at_types(struct sink *s, size_t lane, struct pq *dst, enum sink_
 {
 	struct lane *l = &s->lane[lane];
 
-	while (l->ended && may_look(s, until) && !e->code) {
+	while (l->ended && !l->failed && may_look(s, until) && !e->code) {
 		struct stream *st = l->ended;
 		l->ended = st->next;
 		st->looked = s->turn;

@@ -25,17 +25,23 @@ static void enter(struct level *v, struct stream *st)
 	v->last = st;
 }
 
+static struct level *level_at(struct sink *s, const struct stream *st, unsigned char level)
+{
+	struct lane *l = &s->lane[st->lane];
+
+	return st->suspect ? &l->suspects : &l->level[level];
+}
+
 void level_set(struct sink *s, struct stream *st)
 {
 	unsigned char level = level_of(st->bytes), before = st->level;
-	struct lane *l = &s->lane[st->lane];
 
 	if (level == before)
 		return;
 	if (before)
-		leave(&l->level[before], st);
+		leave(level_at(s, st, before), st);
 	if (level)
-		enter(&l->level[level], st);
+		enter(level_at(s, st, level), st);
 	st->level = level;
 	s->waiting = s->waiting + !before - !level;
 	st->whole->waiting = st->whole->waiting + !before - !level;

@@ -14,9 +14,11 @@
 #define MORE_BYTES 1024                 /* for each stream above that number */
 #define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
+#define HELD_BYTES (256 * 1024)         /* blocks of suspect rows that wait for the end */
 #define LEVELS 65
+#define TRUST_FIRST 8192                /* of a destination: see stream.c */
 
-/* len + 8 * nrows <= cap. Rows grow from the front of data, and in a careful pass the ids of their
+/* len + 8 * nrows <= cap. Rows grow from the front of data, and for a careful COPY the ids of their
  * events from its end. */
 struct block {
 	struct block *next;
@@ -66,9 +68,10 @@ struct lane {                           /* the COPY of one connection */
 	size_t out_at;                  /* bytes of out passed to libpq */
 	size_t sent;                    /* bytes of the COPY's rows passed to libpq, */
 	size_t nrows;                   /* and rows of its blocks */
-	uint64_t saved;                 /* turn of its savepoint */
+	uint64_t saved;                 /* turn of its savepoint; only careful COPYs come after */
 	struct stream *ended;           /* those whose types are to be looked up */
 	struct level level[LEVELS];
+	struct level suspects;          /* streams of suspects in which rows wait */
 	size_t faulty;                  /* which row of out was reported, from 1: leave it out */
 	bool failed;                    /* a COPY did: first comes a rollback to the savepoint */
 	size_t run;                     /* rows of the next careful COPY, at most; 0: any number */
@@ -83,7 +86,9 @@ struct sink {
 	struct pool pool;
 	struct lane lane[LANES_MAX];
 	struct sink_types types;
-	bool careful;
+	bool careful, ordered;
+	size_t held;                    /* bytes of blocks of suspects that wait; */
+	bool held_long;                 /* they were too many: send all before other rows */
 	uint64_t turn, swept;           /* counts sink_begin; last turn that forgot streams */
 	uint64_t known, known_before;   /* counts what types are known by; before this turn */
 	struct sink_done *done;         /* by destination */
@@ -105,6 +110,12 @@ static inline bool sink_typed(const struct sink *s, const struct stream *st)
 	return st->typed && st->asked > s->known_before;
 }
 
+/* Does each COPY to it take one block, under a savepoint? */
+static inline bool sink_careful(const struct sink *s, const struct stream *st)
+{
+	return s->careful || st->suspect;
+}
+
 /* ---- block.c */
 
 /* A block of that size, or larger if a row of n bytes needs it. */
@@ -112,7 +123,7 @@ struct block *block_take(struct pool *, size_t n, enum block_size);
 void block_drop(struct pool *, struct block *);         /* returns it to the pool; takes NULL */
 void block_free_pool(struct pool *);                    /* frees the unused blocks */
 
-/* The id of the row's event, in a careful pass. */
+/* The id of the row's event, for a careful COPY. */
 static inline int64_t *block_id(struct block *b, size_t row)
 {
 	return (int64_t *)(void *)(b->data + b->cap) - 1 - row;
@@ -127,7 +138,8 @@ static inline bool block_fits(const struct block *b, size_t n)
 /* ---- level.c */
 
 void level_set(struct sink *, struct stream *);         /* the bytes that wait have changed */
-/* A stream of the lane in which at least half as many bytes wait as in any. NULL: none do. */
+/* A stream of the lane in which at least half as many bytes wait as in any, but those of suspects.
+ * NULL: none do. */
 struct stream *level_fullest(const struct sink *, size_t lane);
 /* Sets list to up to n streams of the lane in which that many bytes wait, above 0, those with most
  * of them first; returns how many. */
@@ -141,12 +153,14 @@ struct span stream_copied(const struct stream *);
 /* Takes its first block, which must exist; puts one back as its first. */
 struct block *stream_take(struct sink *, struct stream *);
 void stream_put_back(struct sink *, struct stream *, struct block *);
+/* The target refused a row of the stream: if that waited apart, it was right to. */
+void stream_refused(struct sink *, const struct stream *);
 
 /* ---- fault.c */
 
-/* After the lane's open COPY failed with e: fills fault. 0: in a careful pass, the block was rolled
- * back and divided; continue. ERR_DATA, careful: fault names the event, and fault_leave_out comes
- * next. Else the error. */
+/* After the lane's open COPY failed with e: fills fault. 0: it was careful, its block was rolled
+ * back and divided; continue. ERR_DATA of a careful one: fault names the event, and fault_leave_out
+ * comes next. Else the error. */
 int fault_judge(struct sink *, struct lane *, struct pq *dst, struct sink_fault *, struct err *);
 /* Drops the row that was reported; the others of its block are sent again. */
 void fault_leave_out(struct sink *, struct lane *);
@@ -156,6 +170,8 @@ void fault_shorten(struct sink *, struct lane *);
 
 /* ---- lane.c */
 
+#define LANE_SAVE "SAVEPOINT tdispatch"
+#define LANE_RELEASE "RELEASE SAVEPOINT tdispatch"
 #define LANE_UNDO "ROLLBACK TO SAVEPOINT tdispatch"
 
 void lane_drop(struct sink *, struct lane *);           /* the open COPY, its block and its plan */

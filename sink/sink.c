@@ -28,7 +28,10 @@ static uint64_t key_of(int64_t start_s, uint64_t number)
 
 static bool is_in_use(const struct sink *s, const struct stream *st)
 {
-	return st->first || st->joined || s->lane[st->lane].current == st;
+	const struct stream *current = s->lane[st->lane].current, *suspects = st->suspects;
+
+	return st->first || st->joined || current == st ||
+		(suspects && (suspects->first || current == suspects));
 }
 
 /* Frees the list with its last stream. */
@@ -67,6 +70,7 @@ static void drop_stream(struct sink *s, struct stream *st)
 	hash_remove(&s->streams, &st->link);
 	leave_part(s, st->whole);
 	leave_columns(s, st->columns);
+	free(st->suspects);
 	free(st->kinds);
 	free(st->target);
 	free(st);
@@ -165,7 +169,7 @@ static void count_for(struct sink *s, size_t of)
 {
 	while (s->ndone <= of) {
 		s->done = mem_grow(s->done, s->ndone, &s->done_cap, sizeof *s->done);
-		s->done[s->ndone++] = (struct sink_done){ 0 };
+		s->done[s->ndone++] = (struct sink_done){ .trust = TRUST_FIRST };
 	}
 }
 
@@ -281,14 +285,22 @@ void sink_count(struct sink *s, size_t of, const char *table, int64_t stored, in
 
 /* ---- a pass */
 
+static void drop_blocks(struct sink *s, struct stream *st)
+{
+	while (st->first)
+		block_drop(&s->pool, stream_take(s, st));
+}
+
 static void drop_rows(struct sink *s)
 {
-	for (size_t i = 0; i < s->nstream; i++)
-		while (s->stream[i]->first)
-			block_drop(&s->pool, stream_take(s, s->stream[i]));
+	for (size_t i = 0; i < s->nstream; i++) {
+		drop_blocks(s, s->stream[i]);
+		if (s->stream[i]->suspects)
+			drop_blocks(s, s->stream[i]->suspects);
+	}
 	for (size_t i = 0; i < LANES_MAX; i++)
 		lane_drop(s, &s->lane[i]);
-	assert(s->pool.used == 0);
+	assert(s->pool.used == 0 && s->held == 0);
 }
 
 static void clear_done(struct sink *s)
@@ -299,7 +311,7 @@ static void clear_done(struct sink *s)
 	}
 }
 
-void sink_begin(struct sink *s, bool careful)
+void sink_begin(struct sink *s, bool careful, bool ordered)
 {
 	drop_rows(s);
 	forget_ended(s);
@@ -308,6 +320,7 @@ void sink_begin(struct sink *s, bool careful)
 	s->bytes = 0;
 	s->begun = false;
 	s->careful = careful;
+	s->ordered = ordered;
 	s->turn++;
 	s->known_before = s->known++;
 }
@@ -358,12 +371,19 @@ bool sink_idle(const struct sink *s)
 	return s->pool.used == 0;
 }
 
+/* Counts the rows that wait, as if they were sent. */
+static void count_waiting(struct sink *s, const struct stream *st)
+{
+	for (const struct block *b = st->first; b && (!st->staged || st->kind); b = b->next)
+		lane_count(s, st, (int64_t)b->nrows, 0);
+}
+
 void sink_swallow(struct sink *s)
 {
 	for (size_t i = 0; i < s->nstream; i++) {
-		const struct stream *st = s->stream[i];
-		for (const struct block *b = st->first; b && (!st->staged || st->kind); b = b->next)
-			lane_count(s, st, (int64_t)b->nrows, 0);
+		count_waiting(s, s->stream[i]);
+		if (s->stream[i]->suspects)
+			count_waiting(s, s->stream[i]->suspects);
 	}
 	drop_rows(s);
 }

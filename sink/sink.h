@@ -26,6 +26,7 @@ struct stream {                         /* of one partition and column list */
 	size_t text_left;               /* bytes of text before a row is tried as binary again */
 	bool typed;                     /* kinds are valid, if it asked in this turn */
 	bool binary;                    /* format of its COPY, once begun or planned */
+	bool suspect;                   /* it is another's suspects */
 	unsigned char level;            /* about how many bytes wait; 0: none do */
 
 	/* for others to read */
@@ -43,14 +44,16 @@ struct stream {                         /* of one partition and column list */
 	struct sink_part *whole;        /* its partition */
 	uint64_t probed;                /* last turn with a COPY without rows that succeeded */
 	struct stream *into;            /* its rows wait there, but in a careful pass; or NULL */
+	struct stream *suspects;        /* its rows that wait for the end; NULL: there were none */
 	size_t joined;                  /* streams whose rows wait here, */
 	struct stream *other;           /* and the next of those that others of the shape join */
 	char *target;                   /* the table as COPY names it */
 	struct shared_list *columns;    /* as COPY lists them */
 };
 
-/* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls.
- * ERR_DATA: the event cannot be decoded, and nothing is added. */
+/* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls;
+ * but unless the pass is ordered, suspect ones come last. ERR_DATA: the event cannot be decoded,
+ * and nothing is added. */
 int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
 	const struct span *values, const struct event *, struct err *);
 
@@ -60,7 +63,7 @@ void stream_put_copy(struct sink *, struct stream *, const struct event *, bool 
 /* ---- fault.c: finding the row that made a COPY fail */
 
 struct sink_fault {                     /* where a COPY failed */
-	int64_t event;                  /* -1: unknown; never so for ERR_DATA in a careful pass */
+	int64_t event;                  /* -1: unknown; never so for ERR_DATA of a careful COPY */
 	size_t line;                    /* of the COPY, from 1, by the message; 0: unknown */
 	size_t lane;                    /* whose COPY it was; if there is a table */
 	size_t of;                      /* the number of the table's destination */
@@ -78,8 +81,8 @@ enum sink_until {
 };
 
 /* Sends on a lane what can be sent without waiting. 1 while a COPY is open, else 0, or an error, of
- * which fault says more. After ERR_DATA in a careful pass, the next call continues without that
- * row. */
+ * which fault says more. After ERR_DATA of a careful COPY, which names an event, the next call
+ * continues without that row. */
 int lane_pump(struct sink *, size_t lane, struct pq *dst, enum sink_until, struct sink_fault *,
 	struct err *);
 
@@ -124,8 +127,9 @@ void sink_unstage(struct sink *, size_t of);
 void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);
 void sink_forget(struct sink *);                /* drops all streams and rows */
 /* Begins a pass: drops all rows, not the streams. careful: each COPY takes one block, under a
- * savepoint, so that an error can be traced to a row. */
-void sink_begin(struct sink *, bool careful);
+ * savepoint, so that an error can be traced to a row. ordered: no row waits apart from the others
+ * of its stream. */
+void sink_begin(struct sink *, bool careful, bool ordered);
 bool sink_full(const struct sink *);    /* add no row until lane_pump has made room */
 /* Do rows of the stream's partition wait in another stream? */
 bool sink_has_beside(const struct sink *, const struct stream *);
@@ -139,7 +143,9 @@ bool sink_begun(const struct sink *);           /* a COPY has begun */
 struct sink_done {                      /* rows of one destination by partition, since then */
 	struct tally rows;              /* stored, as the target counted them */
 	struct tally unstored;          /* accepted, but left out by a trigger */
-	bool behind;                    /* private to the sink: not all are in it yet */
+	/* private to the sink: */
+	bool behind;                    /* not all are in it yet */
+	uint32_t trust;                 /* that suspect rows are few, or bad; see stream.c */
 };
 
 const struct sink_done *sink_done(const struct sink *, size_t of);

@@ -4,13 +4,25 @@
  *
  * While the types of the table's columns are not known, the rows are text. After a COPY to the
  * table our lock freezes its columns; if all their types are known then, further rows are binary,
- * which costs the target less. A row with a value that only the server can parse goes as text, and
- * so do those after it for a while, longer each time: changing the format costs a COPY.
+ * which costs the target less. A row with a value that only the server can parse is suspect: most
+ * such rows are bad. It waits apart until no more rows will come, and is sent by a careful COPY
+ * then, so that a bad one costs no second pass.
+ *
+ * Where many rows are suspect, the client may just not know their notation, and careful COPYs cost
+ * as much as hundreds of rows each. There, and where the order counts, a suspect row goes as text
+ * among the others, and so do those after it for a while, longer each time: changing the format
+ * costs a COPY.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "private.h"
+
+/* A destination is trusted to have few suspect rows, or bad ones: each binary row adds 1, each row
+ * that is refused TRUST_COPY, up to TRUST_MAX. */
+#define TRUST_MAX 65536
+#define TRUST_COPY 512                  /* price of the first row that waits apart in a stream, */
+#define TRUST_ROW 16                    /* and of each further one */
 
 static bool is_current(const struct sink *s, const struct stream *st)
 {
@@ -26,13 +38,13 @@ static struct stream *queue_of(const struct sink *s, struct stream *st)
 	return st->into;
 }
 
-/* How large a block the stream gets. Where rows wait in many streams, most have few of them. In a
- * careful pass each block is a COPY, so they grow sooner. */
+/* How large a block the stream gets. Where rows wait in many streams, most have few of them, as
+ * have those of suspects. Each block of a careful stream is a COPY, so they grow sooner. */
 static enum block_size size_for(const struct sink *s, const struct stream *st, bool more)
 {
-	size_t bytes = s->careful ? 16 * st->bytes : st->bytes;
+	size_t bytes = sink_careful(s, st) ? 16 * st->bytes : st->bytes;
 
-	if (s->waiting < MANY)
+	if (s->waiting < MANY && !st->suspect)
 		return more ? BLOCK_FULL : BLOCK_SMALL;
 	return bytes < BLOCK_BYTES / 2 ? BLOCK_TINY : bytes < 2 * BLOCK_BYTES ? BLOCK_SMALL :
 		BLOCK_FULL;
@@ -51,6 +63,14 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 	return b;
 }
 
+/* A block of the stream waits. */
+static void hold(struct sink *s, const struct stream *st, const struct block *b)
+{
+	if (st->suspect)
+		s->held += b->cap;
+	s->held_long |= s->held > HELD_BYTES;
+}
+
 /* Adds the row whose n bytes were written at the end of b, a block from room(). */
 static void append(struct sink *s, struct stream *st, struct block *b, size_t n, int64_t event_id)
 {
@@ -61,8 +81,9 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 		else
 			st->first = b;
 		st->last = b;
+		hold(s, st, b);
 	}
-	if (s->careful)
+	if (sink_careful(s, st))
 		*block_id(b, b->nrows) = event_id;
 	b->nrows++;
 	b->len += n;
@@ -218,14 +239,66 @@ static bool takes_binary(struct sink *s, struct stream *st, const struct shape *
 	return sink_typed(s, st) && st->text_left == 0;
 }
 
+/* ---- rows that are suspect */
+
+static void add_trust(struct sink *s, const struct stream *st, uint32_t more)
+{
+	struct sink_done *done = &s->done[st->of];
+
+	done->trust = done->trust + more < TRUST_MAX ? done->trust + more : TRUST_MAX;
+}
+
+void stream_refused(struct sink *s, const struct stream *st)
+{
+	if (st->suspect)
+		add_trust(s, st, TRUST_COPY);
+}
+
+static void add_suspects(struct stream *st)
+{
+	st->suspects = mem_alloc(sizeof *st);
+	*st->suspects = (struct stream){
+		.lane = st->lane, .of = st->of, .table = st->table, .target = st->target,
+		.columns = st->columns, .whole = st->whole, .suspect = true,
+	};
+}
+
+static uint32_t price_of(const struct stream *st)
+{
+	return st->suspects && st->suspects->first ? TRUST_ROW : TRUST_COPY;
+}
+
+/* May the stream's suspect row wait apart? */
+static bool waits_apart(const struct sink *s, const struct stream *st)
+{
+	return !s->ordered && !st->staged && s->done[st->of].trust >= price_of(st);
+}
+
+/* As stream_put. */
+static int put_suspect(struct sink *s, struct stream *st, const struct shape *shape,
+	enum format format, const struct span *values, const struct event *ev, struct err *e)
+{
+	uint32_t price = price_of(st);
+
+	if (!st->suspects)
+		add_suspects(st);
+	if (put_text(s, st->suspects, shape, format, values, ev, e) == 0)
+		s->done[st->of].trust -= price;
+	return e->code;
+}
+
 int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enum format format,
 	const struct span *values, const struct event *ev, struct err *e)
 {
 	struct stream *to = queue_of(s, st);
 
 	if (takes_binary(s, to, shape)) {
-		if (put_binary(s, st, shape, format, values, ev))
+		if (put_binary(s, st, shape, format, values, ev)) {
+			add_trust(s, st, 1);
 			return 0;
+		}
+		if (waits_apart(s, st))
+			return put_suspect(s, st, shape, format, values, ev, e);
 		to->text_left = to->text_run;
 		to->text_run *= 2;
 	}
@@ -272,6 +345,9 @@ struct block *stream_take(struct sink *s, struct stream *st)
 	if (!st->first)
 		st->last = NULL;
 	st->bytes -= b->len;
+	if (st->suspect)
+		s->held -= b->cap;
+	s->held_long = s->held_long && s->held;
 	level_set(s, st);
 	return b;
 }
@@ -283,5 +359,6 @@ void stream_put_back(struct sink *s, struct stream *st, struct block *b)
 	if (!st->last)
 		st->last = b;
 	st->bytes += b->len;
+	hold(s, st, b);
 	level_set(s, st);
 }

@@ -80,7 +80,11 @@ mutants() {
 		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0;// | e2e 10:statement_timeout
 		types are asked by the role's search_path | pg/table.c | s/FROM pg_catalog.pg_attribute a"/FROM pg_attribute a"/ | e2e 24:types_are_those_of_the_table
 		a stranger's table is a partition | pg/admit.c | s/AND NOT r.rolsuper/AND r.rolsuper/ | e2e 13:squatted_partition
-		all careful COPYs have one savepoint | sink/lane.c | s/"; RELEASE SAVEPOINT tdispatch; SAVEPOINT tdispatch"/""/ | e2e 15:dead_letters
+		all careful COPYs have one savepoint | sink/lane.c | s/"; " LANE_RELEASE "; " LANE_SAVE/""/ | e2e 15:dead_letters
+		a savepoint is kept when other rows come after it | sink/lane.c | /^static void settle_savepoint/,/^}/s/|| l->saved != s->turn/|| true/ | unit sink
+		suspect rows are sent without a savepoint | sink/private.h | s/return s->careful || st->suspect;/return s->careful;/ | unit sink
+		suspect rows wait apart in a batch that has an order | sink/stream.c | s/return !s->ordered \&\& !st->staged/return !st->staged/ | unit sink
+		suspect rows wait in any amount of memory | sink/stream.c | s/s->held_long |= s->held > HELD_BYTES;// | unit sink
 		what a table says of any row is an event's fault | sink/fault.c | s/return sent ? probe(.*/return e->code;/ | e2e 20:statement_trigger_refuses
 
 		the model: another tick of that number is the same | pg/judge.c | s/pos->time_us && there && pos->time_us != there/0/ | model 1

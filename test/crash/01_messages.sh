@@ -8,8 +8,8 @@ STEP=${STEP:-1}
 START=$(((STEP + 1) / 2))
 POINTS_MAX=$((150 / STEP + 5))
 
-# What the source has: so many rows of so many bytes, on day 0, 1 or 2.
-ROWS=80 BYTES=700 DAY='i % 3' TRIGGER=logutriga
+# What the source has: so many rows of so many bytes, on day 0, 1 or 2. With another ID it is a text there.
+ROWS=80 BYTES=700 DAY='i % 3' TRIGGER=logutriga ID=i
 
 # fill QUEUE TICKS
 fill() {
@@ -18,7 +18,7 @@ fill() {
 		truncate orders; drop trigger if exists to_queue on orders;
 		create trigger to_queue after insert on orders for each row execute function pgq.$TRIGGER('$1')"
 	for ((i = 0; i < $2; i++)); do
-		src "insert into orders select i, date '2026-01-01' + $DAY, repeat('z', $BYTES)
+		src "insert into orders select $ID, date '2026-01-01' + $DAY, repeat('z', $BYTES)
 			from generate_series($((i * ROWS / $2 + 1)), $(((i + 1) * ROWS / $2))) i"
 		tick "$1"
 	done
@@ -29,6 +29,7 @@ fill() {
 prepare() {
 	can_trace
 	orders_pair pidfile= "${@:3}"
+	[ "$ID" = i ] || src "alter table orders alter id type text"
 	src "select pgq.register_consumer('q', 'c' || i) from generate_series(1, $POINTS_MAX) i" >/dev/null
 	fill q "$2"
 	want
@@ -343,6 +344,25 @@ case_dead_letters_created_inside() {
 case_dead_letters_two_lanes() {
 	prepare_dead_letters "$INHERITED" "$SEVEN_INHERITS" lanes=2
 	mv wanted_letters wanted
+	kill_each sendto
+}
+
+# Every tenth number is none: its row waits for the end of the batch.
+prepare_suspects() {
+	ROWS=40 ID="i || case when i % 10 = 7 then 'x' else '' end"
+	prepare "$DECLARATIVE" 1 on_error=dead_letter "part_template=$ATTACH" "$@"
+	dst "alter table tdispatch.dead_letter drop constraint dead_letter_pkey"
+	sed -i -E 's/^[^|]*\|\(([0-9]*)x,.*/dead letter|\1/' wanted
+	LC_ALL=C sort -o wanted wanted
+}
+
+case_dead_letters_sent_last() {
+	prepare_suspects
+	kill_loads
+}
+
+case_dead_letters_sent_last_two_lanes() {
+	prepare_suspects lanes=2
 	kill_each sendto
 }
 

@@ -30,6 +30,25 @@ case_killed_with_rows_under_way() {
 	expect_rows 1500
 }
 
+# Killed while rows are sent that had to wait for the end, one of them bad.
+case_killed_among_the_last_rows() {
+	orders_pair on_error=dead_letter "part_template=$PARTITION_OF $SLOW"
+	dst "create function slow() returns trigger language plpgsql as
+		\$\$ begin if new.note = 'slow' then perform pg_sleep(2); end if; return new; end \$\$"
+	event I:id 'id=x&day=2026-01-30&note=bad' >/dev/null
+	event I:id 'id=+5000&day=2026-01-30&note=slow' >/dev/null
+	orders 1 3000 2026-01-30
+	tick q
+	start --once job.ini
+	within 20 asleep 1
+	kill -9 "$PID"
+	wait "$PID" || :
+	expect_rows 0
+	once
+	expect_rows 3001
+	expect_eq "$(dst "select count(*), count(distinct ev_id) from tdispatch.dead_letter")" "1|1"
+}
+
 # One backend of the program dies; the server lives.
 case_backend_is_terminated() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"

@@ -105,14 +105,14 @@ case_error_before_the_second_pass() {
 			end if;
 			return pgq_ext.get_last_tick(a_consumer, '');
 		end \$\$"
-	event I:id "id=a&day=2026-01-30&note=a" >/dev/null
+	event I:id "id=2&day=2026-01-30&note=%ff" >/dev/null
 	tick q
 	for day in 30 31; do
 		dst "alter sequence begun restart"
 		expect_exit 1 "$TDISPATCH" --once job.ini --set batch_min_events=0
 		expect_match err "no room here"
 		expect_no_match err "partition orders_2026_01_$day: "
-		src "update $(src "select pgq.current_event_table('q')") set ev_data = 'id=a&day=2026-01-31&note=a' where ev_data ~ 'id=a'"
+		src "update $(src "select pgq.current_event_table('q')") set ev_data = replace(ev_data, '-30', '-31') where ev_data ~ 'id=2'"
 	done
 }
 

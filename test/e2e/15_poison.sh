@@ -155,6 +155,105 @@ case_lanes() {
 	expect_eq "$(letters "count(*), count(distinct ev_id)")" "9|9"
 }
 
+# numbers FROM TO EACH [WORD]: events over three days, each so many-th with a number that is none.
+numbers() {
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||case when i % $3 = 0 then '${4:-x}' else '' end||i||'&day=2026-01-'||10 + i % 3||'&note=n&short=s',
+		'public.orders', '', '', '')) from generate_series($1, $2) i" >/dev/null
+}
+
+# once_read ROWS [SWITCH]...: and the target was given few rows more than once.
+once_read() {
+	once "${@:2}"
+	expect_rows "$1"
+	expect_eq "$(dst "select last_value < $1 * 1.2 from orders_n_seq")" t "rows of one pass"
+}
+
+# The first, the last, and each thousandth number is none: all else is written as it comes.
+case_no_second_pass() {
+	poison_pair lanes=2 "fields=id, day, note, short"
+	dst "alter table orders add n bigserial"
+	event I:id 'id=abc&day=2026-01-11&note=n&short=s' >/dev/null
+	numbers 1 30000 1000
+	event I:id 'id=+30001&day=2026-01-11&note=n&short=s' >/dev/null
+	event I:id 'id=zzz&day=2026-01-12&note=n&short=s' >/dev/null
+	tick q
+	once_read 29971
+	expect_eq "$(letters "count(*), count(distinct ev_id), min(sqlstate), max(sqlstate), min(column_name), count(distinct value), count(distinct partition)")" \
+		"32|32|22P02|22P02|id|32|3"
+	expect_eq "$(letters "count(*)" "partition <> 'orders_' || replace(substring(ev_data, 'day=([0-9-]+)'), '-', '_')")" 0
+	# more in the next batch, in partitions that are there
+	numbers 30002 40001 10
+	tick q
+	once
+	expect_rows 38971
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "1032|1032"
+}
+
+# The partitions are new: their keys are made after the rows, and they are attached last.
+case_no_second_pass_into_new_partitions() {
+	poison_pair lanes=2 "fields=id, day, note, short" "part_template=create table _DEST_TABLE (like _PARENT including defaults including constraints);
+		alter table _DEST_TABLE add primary key (id); alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
+	dst "alter table orders add n bigserial"
+	numbers 1 20000 1000
+	tick q
+	once_read 19980 --verify
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "20|20"
+	expect_eq "$(dst "select count(*) from pg_index where indisprimary and indrelid::regclass::text like 'orders_2026%'")" 3
+	# a key that is there twice is found in a second pass
+	numbers 19999 20999 500
+	tick q
+	once
+	expect_rows 20978
+	expect_eq "$(letters "string_agg(distinct sqlstate, ' ' order by sqlstate), count(distinct ev_id)")" "22P02 23505|23"
+}
+
+case_skip_in_one_pass() {
+	poison_pair on_error=skip "fields=id, day, note, short"
+	dst "alter table orders add n bigserial"
+	numbers 1 20000 1000
+	tick q
+	once_read 19980
+	expect_eq "$(grep -o 'event [0-9]* of batch .* skipped' err | sort -u | wc -l)" 20
+}
+
+case_stop_in_one_pass() {
+	local id
+	poison_pair on_error=stop "fields=id, day, note, short"
+	dst "alter table orders add n bigserial"
+	good 1 5000
+	id=$(event I:id "id=x5&day=2026-01-10&note=n&short=s")
+	good 5001 10000
+	tick q
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "event $id of batch [0-9]+, source table public.orders, partition orders_2026_01_10, column id, value \"x5\""
+	expect_match err 'SQLSTATE 22P02'
+	expect_rows 0
+	expect_eq "$(dst "select last_value < 12000 from orders_n_seq")" t "rows of one pass"
+	expect_exit 1 "$TDISPATCH" --once --set on_error=skip --set max_errors=0 job.ini
+	expect_match err "event $id of batch .*max_errors = 0"
+	expect_rows 0
+}
+
+# With numbers that are none, and that only the server can tell from others, all over: --verify finds
+# each row as its event says, and no partition has one before an earlier one where the order counts.
+case_half_are_suspect() {
+	poison_pair lanes=2 max_errors=100000 event_order=id "fields=id, day, note, short"
+	dst "alter table orders add n bigserial"
+	numbers 1 10000 2 +
+	numbers 10001 10500 100
+	tick q
+	once --verify
+	expect_rows 10495
+	expect_eq "$(letters "count(*)")" 5
+	expect_eq "$(dst "select count(*) from (select id < lag(id) over (partition by day order by n) as back from orders) o where back")" 0
+	numbers 20001 30000 2 +
+	numbers 30001 32000 2
+	tick q
+	once --verify --set event_order=none
+	expect_rows 21495
+	expect_eq "$(letters "count(*), count(distinct ev_id)")" "1005|1005"
+}
+
 # Their texts are more than a process keeps: some are stored, or logged, while the batch is read.
 case_many_letters() {
 	poison_pair lanes=2 max_errors=100000

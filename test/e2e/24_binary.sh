@@ -85,12 +85,12 @@ case_row_by_row() {
 		where extract(hour from moment at time zone 'UTC') = 1")" "3750|0|0"
 }
 
-# Rows of one partition come in the order in which they were read: when they become binary, and where
-# some among them are text again.
-case_order_of_reading() {
+# order_of_reading ORDER: rows of one partition come in the order in which they were read, but for those
+# that only the server can read if the order is none.
+order_of_reading() {
 	new_pair "$CASE"
 	dst "create table orders (id int, day date, big bigint, note text, came bigserial) partition by range (day)"
-	config
+	config event_order=$1
 	install
 	src "select count(pgq.insert_event('q', 'I:id', 'id='||i||'&day=2026-01-3'||i % 2||'&big='||
 		case when i % 9001 = 0 then '%2b' else '' end||i||'&note='||repeat('x', 100))) from generate_series(1, 60000) i" >/dev/null
@@ -98,8 +98,16 @@ case_order_of_reading() {
 	once -v
 	expect_binary 2
 	expect_eq "$(dst "select count(*), sum(big) from orders")" "60000|1800030000"
-	expect_eq "$(dst "select count(*) from (select id < lag(id) over (partition by day order by came) as back from orders) o
-		where back")" 0 "rows before an earlier one"
+	expect_eq "$(dst "select count(*) from (select id < lag(id) over (partition by day order by came) as back from orders
+		where '$1' = 'id' or id % 9001 <> 0) o where back")" 0 "rows before an earlier one"
+}
+
+case_order_of_reading() {
+	order_of_reading none
+}
+
+case_order_of_all_rows() {
+	order_of_reading id
 }
 
 case_other_types() {

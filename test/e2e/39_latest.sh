@@ -664,6 +664,27 @@ case_inserts_alone_with_bad_events() {
 	expect_eq "$(letters | wc -l)" 20
 }
 
+# The target's types are known, and the numbers of some keys are none: the inserts go straight in all
+# the same, and an event that the target refuses counts as none.
+case_inserts_alone_with_bad_numbers() {
+	bad_events part_field= part_template=
+	dst "drop table orders; create table orders (id int primary key, day date, note text)"
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||case when i % 1000 = 0 then 'x' when i % 500 = 0 then '+' else '' end||i
+		||'&day=2026-01-01&note=n', 'public.orders', '', '', '')) from generate_series(1, 5000) i" >/dev/null
+	tick q
+	once -vv
+	expect_eq "$(stages)" 0
+	expect_rows 4995
+	expect_eq "$(letters | wc -l)" 5
+	src "select count(pgq.insert_event('q', 'I:id', 'id='||case when i % 1000 = 0 then '+' else '' end||i
+		||'&day=2026-01-01&note=again', 'public.orders', '', '', '')) from generate_series(4001, 8000) i" >/dev/null
+	tick q
+	once
+	expect_rows 7996
+	expect_eq "$(dst "select count(*) from orders where note = 'again'")" 4000
+	expect_eq "$(letters | wc -l)" 5
+}
+
 # ---- bad events
 
 # Conversion, a constraint, a move of which either half is bad: the others are in, and the event

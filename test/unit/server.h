@@ -20,6 +20,7 @@ struct pq {
 	struct stored *stored;
 	size_t nstored, savepoint;
 	bool has_savepoint, aborted;
+	bool saves;                     /* the statement's COPY is followed by a new savepoint */
 	enum { IDLE, ASKED, OPEN, ENDED } state;
 	char table[COPIES_MAX][16];
 	bool binary[COPIES_MAX];
@@ -139,8 +140,7 @@ static int end_copy(struct pq *q, struct err *e)
 		return refuse(q, ERR_DATA, "22P02", e);
 	q->copied = (int64_t)(q->nstored - q->before);
 	q->state = ++q->current < q->copies ? ASKED : IDLE;
-	if (q->state == IDLE && q->has_savepoint)
-		/* of a careful COPY, which is released and set again */
+	if (q->state == IDLE && q->saves)
 		q->savepoint = q->nstored;
 	return PQ_END;
 }
@@ -151,27 +151,43 @@ int pq_query(struct pq *q, const char *sql, struct err *e)
 {
 	if (lost(q, e))
 		return e->code;
-	if (strcmp(sql, "SAVEPOINT tdispatch") == 0) {
+	if (strcmp(sql, LANE_SAVE) == 0 && !q->aborted) {
 		q->has_savepoint = true;
 		q->savepoint = q->nstored;
-	} else if (strcmp(sql, "ROLLBACK TO SAVEPOINT tdispatch") == 0 && q->has_savepoint) {
+	} else if (strcmp(sql, LANE_UNDO) == 0 && q->has_savepoint) {
 		q->nstored = q->savepoint;
 		q->aborted = false;
+	} else if (strcmp(sql, LANE_RELEASE) == 0 && q->has_savepoint && !q->aborted) {
+		q->has_savepoint = false;
 	} else {
 		abort();
 	}
 	return 0;
 }
 
-/* "COPY t1 (a, b) FROM STDIN; COPY t2 (a, b) FROM STDIN (FORMAT binary)" */
+/* Runs the statement if sql begins with it, and moves behind it. */
+static int before_copy(struct pq *q, const char **sql, const char *statement, struct err *e)
+{
+	size_t n = strlen(statement);
+
+	if (strncmp(*sql, statement, n) != 0)
+		return 0;
+	*sql += n + strlen("; ");
+	return pq_query(q, statement, e);
+}
+
+/* "COPY t1 (a, b) FROM STDIN; COPY t2 (a, b) FROM STDIN (FORMAT binary)", and what may stand before
+ * and after a careful one. */
 int pq_copy_in(struct pq *q, const char *sql, int copies, struct err *e)
 {
 	if (lost(q, e))
 		return e->code;
-	bool undoes = strncmp(sql, LANE_UNDO "; ", strlen(LANE_UNDO "; ")) == 0;
-	if (undoes && pq_query(q, LANE_UNDO, e) < 0)
+	if (before_copy(q, &sql, LANE_UNDO, e) < 0 || before_copy(q, &sql, LANE_RELEASE, e) < 0)
 		return e->code;
 	if (q->state != IDLE || q->aborted || copies > COPIES_MAX)
+		abort();
+	q->saves = strstr(sql, "; " LANE_RELEASE "; " LANE_SAVE);
+	if (q->saves && !q->has_savepoint)
 		abort();
 	q->copies = q->current = 0;
 	for (const char *p = sql; (p = strstr(p, "COPY ")); q->copies++) {
