@@ -635,7 +635,7 @@ struct part_new {                       /* a partition that is wanted */
 	char *sql;                      /* creates it */
 	struct attach_split split;      /* of sql */
 	size_t first;                   /* bytes of sql that run before its rows; 0: all */
-	const struct indexes *indexes;  /* with first: made after the rows, not by LIKE. NULL: none */
+	const struct indexes *indexes;  /* with first: those made after the rows, or NULL */
 	size_t lane;                    /* the caller's: whose transaction creates it */
 	int64_t start_s, event;         /* the caller's: its period, and the event that needs it */
 	bool there;                     /* it exists */
