@@ -41,12 +41,21 @@ pick_cases() {
 	say "$cases"
 }
 
+# All files, those in parts first, which are the longest. The short ones are the first by name, so
+# these come last.
+all_files() {
+	local suite
+	for suite in ${SUITES:-e2e}; do
+		ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh | xargs grep -l '^# Parts: '
+		ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh | xargs grep -L '^# Parts: '
+	done
+}
+
 # A line for each file that is asked for, with its cases, or for each part of a file that says
-# "# Parts: N": so many shares of its cases may run at a time. The short files are the first by
-# name, so these come last.
+# "# Parts: N": so many shares of its cases may run at a time.
 pick_files() {
-	local suite file cases parts part
-	for file in $(for suite in ${SUITES:-e2e}; do ls -r "$TOP/test/$suite"/[0-9][0-9]_*.sh; done); do
+	local file cases parts part
+	for file in $(all_files); do
 		cases=$(pick_cases "$file" "$@")
 		parts=$(sed -n 's/^# Parts: //p' "$file")
 		if [ "$cases" = all ] && [ -n "$parts" ]; then

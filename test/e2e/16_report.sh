@@ -1,4 +1,5 @@
 # What the outside sees: health, status, metrics, JSON lines, systemd's notifications.
+# Parts: 3
 . "$(dirname "$0")/../cases.sh"
 
 # Runs job.ini in the background until it has loaded orders 1 to 3.

@@ -1,4 +1,5 @@
 # The system log, and log files that somebody else moves away.
+# Parts: 3
 . "$(dirname "$0")/../cases.sh"
 
 # The program in a mount namespace of its own, where the folder dev is /dev.
