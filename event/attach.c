@@ -252,8 +252,12 @@ static bool take_table(struct scan *s, const char *template, struct attach_split
 		return take_rest(s);
 	}
 	split->inherits = true;
-	return take(s, "create table _DEST_TABLE (") && take_until(s, "inherits") &&
-		take(s, "inherits ( _PARENT )") && take_rest(s);
+	if (!take(s, "create table _DEST_TABLE (") || !take_until(s, "inherits") ||
+	    !take(s, "inherits ("))
+		return false;
+	split->parent = (size_t)(s->token.p - template);
+	split->parent_end = split->parent + s->token.n;
+	return take(s, "_PARENT )") && take_rest(s);
 }
 
 static bool take_all(struct span template, struct attach_split *split)

@@ -290,7 +290,8 @@ struct attach_split {                   /* of a template, in bytes from its begi
 	size_t tail;                    /* where the statements begin that make indexes, */
 	size_t attach;                  /* and where ATTACH does: both may follow the rows */
 	bool mixed;                     /* they may not, and both numbers are the length */
-	bool inherits;                  /* there is no ATTACH */
+	bool inherits;                  /* there is no ATTACH, but: */
+	size_t parent, parent_end;      /* where the table is named that it inherits from */
 	size_t like;                    /* LIKE copies indexes: what it excludes may be added here.
 	                                 * 0: it does not */
 };

@@ -1,16 +1,18 @@
 /*
  * Creating partitions inside the transaction of the lane that loads them, with a part_template that
- * makes a table like the parent and attaches it, or with one lane also one that inherits
- * (event/attach.c). No other connection is needed, and a rollback leaves nothing behind. The table
- * gets its rows, then its indexes, which are built faster so, and is attached last, right before
- * the commit of its lane, if the parent allows it (part_enter_last); else it is complete before its
- * first row, and there must be one lane: with two, the second to attach, or to inherit, would wait
- * for the first, which commits last. What fails after the rows is rolled back and done before them,
- * since only a COPY tells which row is at fault.
+ * makes a table like the parent and attaches it, or one that inherits (event/attach.c). No other
+ * connection is needed, and a rollback leaves nothing behind. The table gets its rows, then its
+ * indexes, which are built faster so, and is attached last, right before the commit of its lane, if
+ * the parent allows it (part_enter_last); else it is complete before its first row, and there must
+ * be one lane: with two, the second to attach would wait for the first, which commits last. So with
+ * several lanes a table that inherits does it last, too: it inherits from a table like the parent
+ * until then (part_model). What fails after the rows is rolled back and done before them, since
+ * only a COPY tells which row is at fault.
  *
  * Locks until the commit, and whom they block:
- * - ShareUpdateExclusive on the parent, with several lanes RowExclusive until they attach. Neither
- *   blocks readers or COPYs. ATTACH locks more if there is a default partition (AccessExclusive) or
+ * - ShareUpdateExclusive on the parent; with several lanes one after the other, from ATTACH or
+ *   INHERIT to the commit, and before that RowExclusive or AccessShare. None of them blocks
+ *   readers or COPYs. ATTACH locks more if there is a default partition (AccessExclusive) or
  *   a foreign key from or to the parent (ShareRowExclusive): then partitions are created before;
  *   part_enter checks. All other locks are on the new table, which nobody sees.
  * - The advisory lock for creating partitions of the parent is only tried, in lane 0, which commits
@@ -40,7 +42,7 @@ bool inside_may(const struct place *at, const struct job *j, bool finishes)
 	const struct parts *k = at->parts;
 
 	return missing_left(k) && k->simple && !k->fails_inside &&
-		(j->lanes == 1 || (may_be_last(at, finishes) && !k->split.inherits));
+		(j->lanes == 1 || may_be_last(at, finishes));
 }
 
 /* Are new partitions to be finished after their rows? Locks the parent then. */
@@ -114,6 +116,8 @@ static int make_in_lane(struct place *at, struct job *j, struct err *e)
 
 	while (n < most && new[n].lane == new->lane)
 		n++;
+	for (size_t i = 0; i < n; i++)
+		new[i].model = k->split.inherits && j->lanes > 1 ? part_model(new) : 0;
 	if (part_make_inside(j->dst[new->lane], at->dest, new, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
 		return e->code;
@@ -222,6 +226,20 @@ int inside_index(struct job *j, int64_t events, struct err *e)
 	return e->code;
 }
 
+/* Appends what drops the models of the lane's partitions, which are made one after the other. */
+static void add_drops(struct buf *sql, const struct dests *ds, size_t lane)
+{
+	const struct part_new *part;
+	struct walk at = { 0 };
+	uint64_t dropped = 0;
+
+	while ((part = next_made(ds, lane, &at))) {
+		if (part->model && part->model != dropped)
+			part_add_drop(sql, ds->place[at.place]->dest, part->model);
+		dropped = part->model;
+	}
+}
+
 int inside_attach(struct job *j, size_t lane, struct err *e)
 {
 	const struct part_new *part;
@@ -229,7 +247,8 @@ int inside_attach(struct job *j, size_t lane, struct err *e)
 	struct buf sql = { 0 };
 
 	while ((part = next_made(&j->dests, lane, &at)))
-		part_add_attach(&sql, part);
+		part_add_attach(&sql, j->dests.place[at.place]->dest, part);
+	add_drops(&sql, &j->dests, lane);
 	if (sql.len && part_attach(j->dst[lane], buf_cstr(&sql), ATTACH_LOCK_TIMEOUT_MS, e) < 0)
 		j->dests.fails_last = !sqlstate_is_lost(e);
 	buf_free(&sql);
@@ -265,6 +284,7 @@ void inside_rolled_back(struct dests *ds)
 			k->want[n].there = k->want[n].made = false;
 			k->want[n].first = 0;
 			k->want[n].indexes = NULL;
+			k->want[n].model = 0;
 		}
 		if (k->inside)
 			known_clear(&ds->place[i]->known);

@@ -2,6 +2,7 @@
  * Finding and creating partitions. An advisory lock serializes the processes that create partitions
  * of one table.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,19 +76,21 @@ int part_sql(struct buf *sql, const struct part_want *want, struct err *e)
 int part_sql_split(struct buf *sql, const struct part_want *want, struct attach_split *split,
 	struct err *e)
 {
-	const char *text = want->dest->part_template;
-	size_t like = split->like, tail = split->tail, attach = split->attach;
+	size_t *const ends[] = {
+		&split->like, &split->parent, &split->parent_end, &split->tail, &split->attach,
+	};
+	const char *text = want->dest->part_template, *from = text;
 
-	expand(sql, want, (struct span){ text, like }, e);
-	split->like = sql->len;
+	for (size_t i = 0; i < sizeof ends / sizeof *ends && !e->code; i++) {
+		const char *to = text + *ends[i];
+		if (to < from)          /* LIKE has no parent that it inherits from */
+			continue;
+		expand(sql, want, (struct span){ from, (size_t)(to - from) }, e);
+		*ends[i] = sql->len;
+		from = to;
+	}
 	if (!e->code)
-		expand(sql, want, (struct span){ text + like, tail - like }, e);
-	split->tail = sql->len;
-	if (!e->code)
-		expand(sql, want, (struct span){ text + tail, attach - tail }, e);
-	split->attach = sql->len;
-	if (!e->code)
-		expand(sql, want, span_of(text + attach), e);
+		expand(sql, want, span_of(from), e);
 	return e->code;
 }
 
@@ -198,15 +201,28 @@ static int begin(struct pq *ddl, const struct dest *d, struct part_new *list, si
 	return e->code;
 }
 
+static void add_model(struct buf *sql, const struct dest *d, uint64_t model)
+{
+	char name[40];
+
+	snprintf(name, sizeof name, "tdispatch_model_%016" PRIx64, model);
+	buf_qualified(sql, d->schema, span_of(name));
+}
+
 /* Appends what runs before its rows. */
-static void add_head(struct buf *sql, const struct part_new *part)
+static void add_head(struct buf *sql, const struct dest *d, const struct part_new *part)
 {
 	size_t like = part->indexes ? part->split.like : 0;
-	size_t n = part->first ? part->first : strlen(part->sql);
+	size_t n = part->first ? part->first : strlen(part->sql), from = like;
 
 	if (like)
 		buf_fmt(sql, "%.*s EXCLUDING INDEXES ", (int)like, part->sql);
-	buf_fmt(sql, "%.*s\n;", (int)(n - like), part->sql + like);
+	if (part->model) {
+		buf_add(sql, part->sql, part->split.parent);
+		add_model(sql, d, part->model);
+		from = part->split.parent_end;
+	}
+	buf_fmt(sql, "%.*s\n;", (int)(n - from), part->sql + from);
 }
 
 /* Creates the missing ones and runs the statements after, in one message. 0: all exist. */
@@ -218,7 +234,7 @@ static int run_templates(struct pq *pq, const struct dest *d, struct part_new *l
 	for (size_t i = 0; i < n; i++) {
 		list[i].made = !list[i].there;
 		if (list[i].made)
-			add_head(&sql, &list[i]);
+			add_head(&sql, d, &list[i]);
 	}
 	buf_str(&sql, after);
 	add_look(&sql, d, list, n);
@@ -432,17 +448,37 @@ int part_enter_last(struct pq *lane, const struct dest *d, bool alone, int lock_
 	return e->code;
 }
 
+uint64_t part_model(const struct part_new *list)
+{
+	return word_hash(list->name, strlen(list->name)) | 1;
+}
+
+/* What children take from their parent is in the model, and nothing else. */
+static void add_create_model(struct buf *sql, const struct dest *d, uint64_t model)
+{
+	buf_str(sql, "; CREATE TABLE ");
+	add_model(sql, d, model);
+	buf_str(sql, " (LIKE ");
+	buf_qualified(sql, d->schema, d->table);
+	buf_str(sql, " INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY EXCLUDING STATISTICS"
+		" EXCLUDING COMMENTS)");
+}
+
 int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
 	int lock_timeout_ms, struct err *e)
 {
-	char before[120], after[60];
+	struct buf before = { 0 };
+	char after[60];
 
 	/* a message of its own: the server scans all of a message before it runs any of it */
-	snprintf(before, sizeof before, "SET LOCAL standard_conforming_strings = on;"
+	buf_fmt(&before, "SET LOCAL standard_conforming_strings = on;"
 		" SET LOCAL lock_timeout = %d", lock_timeout_ms);
+	if (list->model)
+		add_create_model(&before, d, list->model);
 	snprintf(after, sizeof after, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
-	if (pq_query(lane, before, e) == 0)
+	if (pq_query(lane, buf_cstr(&before), e) == 0)
 		run_templates(lane, d, list, n, after, e);
+	buf_free(&before);
 	return e->code;
 }
 
@@ -459,10 +495,33 @@ void part_add_indexes(struct buf *sql, const struct part_new *part)
 			part->sql + part->first);
 }
 
-void part_add_attach(struct buf *sql, const struct part_new *part)
+/* A column that has no parent left, if only for a moment, would be the table's own and stay when
+ * dest_table's is dropped. */
+static void add_inherit(struct buf *sql, const struct dest *d, const struct part_new *part)
 {
-	if (part->first && part->sql[part->split.attach])
+	const struct attach_split *split = &part->split;
+
+	buf_str(sql, "ALTER TABLE ONLY ");
+	buf_qualified(sql, d->schema, span_of(part->name));
+	buf_fmt(sql, " INHERIT %.*s, NO INHERIT ", (int)(split->parent_end - split->parent),
+		part->sql + split->parent);
+	add_model(sql, d, part->model);
+	buf_str(sql, ";");
+}
+
+void part_add_attach(struct buf *sql, const struct dest *d, const struct part_new *part)
+{
+	if (part->model)
+		add_inherit(sql, d, part);
+	else if (part->first && part->sql[part->split.attach])
 		buf_fmt(sql, "%s\n;", part->sql + part->split.attach);
+}
+
+void part_add_drop(struct buf *sql, const struct dest *d, uint64_t model)
+{
+	buf_str(sql, "DROP TABLE ");
+	add_model(sql, d, model);
+	buf_str(sql, ";");
 }
 
 /* To start a parallel worker takes longer than to read a smaller table. */

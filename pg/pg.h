@@ -636,6 +636,7 @@ struct part_new {                       /* a partition that is wanted */
 	struct attach_split split;      /* of sql */
 	size_t first;                   /* bytes of sql that run before its rows; 0: all */
 	const struct indexes *indexes;  /* with first: those made after the rows, or NULL */
+	uint64_t model;                 /* part_model: it inherits from dest_table last; or 0 */
 	size_t lane;                    /* the caller's: whose transaction creates it */
 	int64_t start_s, event;         /* the caller's: its period, and the event that needs it */
 	bool there;                     /* it exists */
@@ -668,13 +669,19 @@ int part_enter(struct pq *lane, const struct dest *, enum part_way, bool *yes, s
  * transaction ends; alone: it creates them all. After an error the transaction has failed. */
 int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
 	bool *yes, struct err *);
+/* The number of a table like dest_table, which only exists in our transaction: partitions of this
+ * list can inherit from it until part_attach makes them inherit from dest_table instead. */
+uint64_t part_model(const struct part_new *list);
 /* Creates the missing ones, all in one message, if part_template does no more (attach_is_all).
- * After an error, which blames none of them, the transaction has failed. */
+ * After an error, which blames none of them, the transaction has failed. All have the same
+ * model. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, struct err *);
 /* Append what is to run after the rows of a partition that part_make_inside has begun. */
 void part_add_indexes(struct buf *, const struct part_new *);
-void part_add_attach(struct buf *, const struct part_new *);
+void part_add_attach(struct buf *, const struct dest *, const struct part_new *);
+/* The same, once for each model, when all of its partitions inherit from dest_table. */
+void part_add_drop(struct buf *, const struct dest *, uint64_t model);
 /* Sends part_add_indexes's statements, and does not wait. */
 int part_index(struct pq *lane, const char *sql, struct err *);
 /* After that: PQ_WAIT; PQ_END when all are done; or an error. ERR_DATA: rows are at fault, as in

@@ -212,6 +212,22 @@ case_indexes_last_two_lanes_half_committed() {
 	expect_created_inside
 }
 
+# Each inherits before the commit of its lane.
+INHERITS_LAST="create table _DEST_TABLE (check (_PART_FIELD >= _PART_START and _PART_FIELD < _PART_END)) inherits (_PARENT);
+	create index on _DEST_TABLE (id); create index on _DEST_TABLE (note);"
+
+case_inheritance_last_two_lanes() {
+	prepare "$INHERITED" 1 "part_template=$INHERITS_LAST" lanes=2
+	kill_loads
+	expect_created_inside
+}
+
+case_inheritance_last_two_lanes_half_committed() {
+	prepare "$INHERITED" 1 "part_template=$INHERITS_LAST" lanes=2
+	kill_each sendto set_last_tick half_committed
+	expect_created_inside
+}
+
 # Which of two rows is one too many is unknown to the index that comes last, and found row by row.
 case_indexes_last_of_doubled_rows() {
 	prepare "$DECLARATIVE" 1 on_error=skip lanes=2 \

@@ -26,7 +26,10 @@ static void check_split(struct span text, const struct attach_split *split)
 	struct span head = { text.p, split->tail };
 	struct buf rest = { 0 };
 
+	CHECK(split->parent <= split->parent_end && split->parent_end <= split->tail);
 	CHECK(split->tail <= split->attach && split->attach <= text.n);
+	CHECK(span_is((struct span){ text.p + split->parent, split->parent_end - split->parent },
+		split->inherits ? "_PARENT" : ""));
 	if (split->mixed || memchr(text.p, 0, text.n))
 		return;
 	CHECK(split->inherits ? split->attach == text.n :

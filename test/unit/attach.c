@@ -164,6 +164,10 @@ static void check_split(const char *head, const char *tail, const char *attach)
 	check_int(text.p, split.mixed, false);
 	check_int(text.p, (int64_t)split.tail, (int64_t)strlen(head));
 	check_int(text.p, (int64_t)split.attach, (int64_t)(strlen(head) + strlen(tail)));
+	check_int(text.p, split.parent > 0, split.inherits);
+	struct span parent = { text.p + split.parent, split.parent_end - split.parent };
+	check_span("parent", (struct span){ text.p, text.len }, parent,
+		span_of(split.inherits ? "_PARENT" : ""));
 	buf_free(&text);
 }
 
