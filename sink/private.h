@@ -48,11 +48,17 @@ struct sink_part {
 	char table[NAME_BYTES_MAX + 1];
 };
 
-/* The column list of all streams of one shape: for 1,000 partitions, a copy for each takes more
- * memory than the rows. */
+struct shared_kinds {
+	struct shared_kinds *next;
+	enum binary_kind at[];
+};
+
+/* The column list of all streams of one shape, and the kinds that columns of these names have: for
+ * 1,000 partitions, a copy for each takes more memory than the rows. */
 struct shared_list {
 	struct hash_link link;
 	size_t users;
+	struct shared_kinds *kinds;
 	struct stream *joined;          /* those that staged ones join, one for each lane */
 	char text[];
 };

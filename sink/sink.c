@@ -40,6 +40,11 @@ static void leave_columns(struct sink *s, struct shared_list *list)
 	if (--list->users > 0)
 		return;
 	hash_remove(&s->lists, &list->link);
+	while (list->kinds) {
+		struct shared_kinds *next = list->kinds->next;
+		free(list->kinds);
+		list->kinds = next;
+	}
 	free(list);
 }
 
@@ -71,7 +76,6 @@ static void drop_stream(struct sink *s, struct stream *st)
 	leave_part(s, st->whole);
 	leave_columns(s, st->columns);
 	free(st->suspects);
-	free(st->kinds);
 	free(st->target);
 	free(st);
 }
@@ -132,6 +136,7 @@ static struct shared_list *share_columns(struct sink *s, uint64_t shape, const c
 	if (!list) {
 		list = mem_alloc(sizeof *list + strlen(text) + 1);
 		list->users = 0;
+		list->kinds = NULL;
 		list->joined = NULL;
 		memcpy(list->text, text, strlen(text) + 1);
 		hash_add(&s->lists, &list->link, shape);

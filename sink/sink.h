@@ -37,7 +37,7 @@ struct stream {                         /* of one partition and column list */
 	const char *table;              /* the partition, without schema */
 
 	/* private again */
-	enum binary_kind *kinds;        /* of its columns */
+	const enum binary_kind *kinds;  /* of its columns; the list's */
 	size_t text_run;                /* next value of text_left */
 	struct stream *then;            /* in its lane's plan, */
 	struct stream *next;            /* and of those whose types are to be looked up */

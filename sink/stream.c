@@ -211,15 +211,32 @@ static bool put_binary(struct sink *s, struct stream *st, const struct shape *sh
 	return true;
 }
 
+/* Takes over kinds, of n columns. */
+static const enum binary_kind *share_kinds(struct shared_list *list, struct shared_kinds *kinds,
+	size_t n)
+{
+	for (const struct shared_kinds *k = list->kinds; k; k = k->next)
+		if (memcmp(k->at, kinds->at, n * sizeof *k->at) == 0) {
+			free(kinds);
+			return k->at;
+		}
+	kinds->next = list->kinds;
+	list->kinds = kinds;
+	return kinds->at;
+}
+
 static void ask_for_kinds(struct sink *s, struct stream *st, const struct shape *shape)
 {
-	if (!st->kinds)
-		st->kinds = mem_alloc(shape->n * sizeof *st->kinds);
+	struct shared_kinds *kinds = mem_alloc(sizeof *kinds + shape->n * sizeof *kinds->at);
+
 	st->asked = s->known;
 	st->typed = st->staged ?
-		s->types.stage_kinds(s->types.arg, st->lane, st->of, shape, st->kinds) :
-		s->types.kinds(s->types.arg, st->of, st->start_s, st->table, shape,
-			st->kinds);
+		s->types.stage_kinds(s->types.arg, st->lane, st->of, shape, kinds->at) :
+		s->types.kinds(s->types.arg, st->of, st->start_s, st->table, shape, kinds->at);
+	if (st->typed)
+		st->kinds = share_kinds(st->columns, kinds, shape->n);
+	else
+		free(kinds);
 	st->text_left = 0;
 	st->text_run = SWITCH_BYTES;
 	if (st->typed)
