@@ -14,7 +14,7 @@ HOST=$(uname -m | sed s/armv7l/armv7/)
 SHORT=
 if [ "${1:-}" = short ]; then
 	SHORT=1 DIST=$HOST DEPS=$(readlink -f "${DEPS:-build/deps}")
-	WITH=(DEPS="$DEPS" -o "$DEPS/.done")
+	WITH=(-j "$(nproc)" DEPS="$DEPS" -o "$DEPS/.done")
 else
 	DIST=${DIST:-x86_64 aarch64 armv7} DEPS=build/deps
 	WITH=()
