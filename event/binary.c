@@ -54,20 +54,20 @@ static ssize_t put_number(char *out, int64_t n, size_t bytes)
 	return BINARY_WORD + (ssize_t)bytes;
 }
 
-/* At most 18 digits, with or without a minus: these cannot overflow. */
+/* At most 19 digits, with or without a minus: these cannot overflow 64 bits without a sign. */
 static ssize_t put_int(char *out, struct span text, size_t bytes)
 {
-	int64_t n = 0, most = bytes == 8 ? INT64_MAX : (INT64_C(1) << (8 * bytes - 1)) - 1;
+	uint64_t n = 0, most = (UINT64_C(1) << (8 * bytes - 1)) - 1;
 	bool minus = text.n > 0 && text.p[0] == '-';
 
-	if (text.n == minus || text.n > 18u + minus)
+	if (text.n == minus || text.n > 19u + minus)
 		return -1;
 	for (size_t i = minus; i < text.n; i++) {
 		if (text.p[i] < '0' || text.p[i] > '9')
 			return -1;
-		n = 10 * n + (text.p[i] - '0');
+		n = 10 * n + (uint64_t)(text.p[i] - '0');
 	}
-	return n <= most ? put_number(out, minus ? -n : n, bytes) : -1;
+	return n <= most ? put_number(out, minus ? -(int64_t)n : (int64_t)n, bytes) : -1;
 }
 
 static size_t count_digits(struct span text, size_t from)

@@ -385,7 +385,8 @@ static int load_batch(struct loader *l, const struct queue_batch *batch, struct 
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
 		.merge = merge_run, .tell = keep_some, .finishes = !j->dests.fails_last,
-		.newest = true, .keep = j->conf->on_error != ON_ERROR_STOP,
+		.newest = !l->verify,   /* the second reading stages all */
+		.keep = j->conf->on_error != ON_ERROR_STOP,
 		.max_dead = j->conf->max_errors, .logged = &l->skipped,
 	};
 	int64_t start_ms = clock_ms();

@@ -72,8 +72,8 @@ static void add_value(struct buf *b, struct span value)
 	buf_add(b, value.p, value.n);
 }
 
-/* Writes a record of the key behind the last one. Returns its place, in units; its length is not
- * added. */
+/* Writes a record of the key behind the last one, with room up to the next. Returns its place, in
+ * units; its length is not added. */
 static size_t write_record(struct newest *s, const struct newest_key *k)
 {
 	struct buf *b = &s->records;
@@ -91,6 +91,7 @@ static size_t write_record(struct newest *s, const struct newest_key *k)
 		add_value(b, k->value[i]);
 	struct record *r = record_at(s, start / UNIT);
 	r->n = (uint32_t)(b->len - start - offsetof(struct record, key));
+	buf_reserve(b, UNIT);
 	b->len = start;
 	return start / UNIT;
 }
@@ -100,7 +101,6 @@ static void keep_record(struct newest *s, size_t at)
 {
 	size_t end = at * UNIT + offsetof(struct record, key) + record_at(s, at)->n;
 
-	buf_reserve(&s->records, end + UNIT - s->records.len);
 	s->records.len = (end + UNIT - 1) / UNIT * UNIT;
 }
 

@@ -2,7 +2,8 @@
  * The events of a batch: the query for them, and taking their rows apart.
  *
  * They are read in binary, which spares the server escaping them and us unescaping them, and
- * unsorted: PgQ's sort would spill a large batch to disk, and inserts need no order.
+ * unsorted: PgQ's sort would spill a large batch to disk, and inserts need no order. Where the last
+ * event of a key counts, PgQ's index is read backwards, so that most of these come first.
  */
 #include <inttypes.h>
 #include <string.h>

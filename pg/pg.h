@@ -325,7 +325,7 @@ int consumer_rewind(struct pq *, const char *queue, const char *consumer, int64_
 struct events_want {                     /* what is read of a batch */
 	unsigned parts;                 /* of each event: enum event_part */
 	bool by_id;                     /* in the order of ev_id; else in no particular order, */
-	bool newest_first;              /* but rather this one, if it costs no sort */
+	bool newest_first;              /* but about this one: backwards by PgQ's index */
 	const char *tables, *types;     /* filters: keys tables and event_types, or NULL */
 };
 

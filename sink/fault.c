@@ -156,11 +156,20 @@ static int describe(struct sink *s, struct lane *l, struct pq *dst, struct sink_
 	return sent ? probe(s, l->current, dst, e) : e->code;
 }
 
+/* Was it a suspect row that came after later ones, which may be to blame? A careful pass tells. */
+static bool may_be_order(const struct sink *s, const struct lane *l, const struct err *e)
+{
+	return l->current->suspect && !s->careful && !sqlstate_is(e->sqlstate, SQLSTATE_BAD_ROW);
+}
+
 int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_fault *fault,
 	struct err *e)
 {
-	if (describe(s, l, dst, fault, e) != ERR_DATA || !sink_careful(s, l->current) ||
-	    fault->event >= 0)
+	if (describe(s, l, dst, fault, e) != ERR_DATA || !sink_careful(s, l->current))
+		return e->code;
+	if (may_be_order(s, l, e))
+		fault->event = -1;
+	if (may_be_order(s, l, e) || fault->event >= 0)
 		return e->code;
 	*e = (struct err){ 0 };
 	divide(s, l, fault);

@@ -63,9 +63,10 @@ static bool should_end(struct sink *s, const struct lane *l, enum sink_until unt
 		return true;
 	if (until == SINK_FREE && l->sent)      /* an empty binary COPY would lack its header */
 		return true;
-	if (has_more(l->current))
+	bool held = l->sent && s->held_long && l->suspects.first;
+	if (has_more(l->current) && !held)
 		return false;
-	return until != SINK_FULL || l->plan || worthwhile(s, l->current->lane, false);
+	return held || until != SINK_FULL || l->plan || worthwhile(s, l->current->lane, false);
 }
 
 /* ---- one COPY after the other */

@@ -228,6 +228,8 @@ void sink_unstage(struct sink *s, size_t of)
 	for (size_t i = 0; i < s->nstream; i++)
 		if (s->stream[i]->staged && s->stream[i]->of == of)
 			s->stream[i]->looked = 0;
+	for (size_t i = 0; i < LANES_MAX; i++)
+		s->lane[i].saved = 0;
 }
 
 /* ---- rows by partition */

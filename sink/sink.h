@@ -52,7 +52,7 @@ struct stream {                         /* of one partition and column list */
 };
 
 /* Adds the event's row to the stream. A stream's rows go to the target in the order of the calls;
- * but unless the pass is ordered, suspect ones come last. ERR_DATA: the event cannot be decoded,
+ * but unless the pass is ordered, suspect ones come later. ERR_DATA: the event cannot be decoded,
  * and nothing is added. */
 int stream_put(struct sink *, struct stream *, const struct shape *, enum format,
 	const struct span *values, const struct event *, struct err *);
@@ -122,7 +122,7 @@ void sink_stage(struct stream *, int32_t part, size_t kind);
 /* From now on its rows wait with those of the shape's other partitions in the lane, so that one
  * COPY takes them; not with sink_swallow. A careful pass has a COPY for each. */
 void sink_join(struct stream *);
-/* The destination's staging tables are gone. */
+/* The destination's staging tables are gone, merged: no rollback to a savepoint undoes that. */
 void sink_unstage(struct sink *, size_t of);
 void sink_count(struct sink *, size_t of, const char *table, int64_t stored, int64_t unstored);
 void sink_forget(struct sink *);                /* drops all streams and rows */

@@ -5,8 +5,8 @@
  * While the types of the table's columns are not known, the rows are text. After a COPY to the
  * table our lock freezes its columns; if all their types are known then, further rows are binary,
  * which costs the target less. A row with a value that only the server can parse is suspect: most
- * such rows are bad. It waits apart until no more rows will come, and is sent by a careful COPY
- * then, so that a bad one costs no second pass.
+ * such rows are bad. It waits apart until no more rows will come, or until many such wait, and is
+ * sent by a careful COPY then, so that a bad one costs no second pass.
  *
  * Where many rows are suspect, the client may just not know their notation, and careful COPYs cost
  * as much as hundreds of rows each. There, and where the order counts, a suspect row goes as text

@@ -610,7 +610,7 @@ case_a_replaced_row_may_be_wrong() {
 	dst "drop table orders; create table orders (id int, day date not null, note varchar(4), primary key (id, day)) partition by range (day)"
 	src "insert into orders values (1, '2026-01-01', 'n'), (2, '2026-01-01', 'n');
 		update orders set note = 'too long' where id = 1; update orders set note = 'u' where id = 1"
-	load
+	load --verify
 	expect_eq "$(letters | wc -l)" 0
 	src "update orders set note = 'too long', day = '2026-01-02' where id = 2; update orders set note = 'u' where id = 2"
 	tick q
