@@ -632,6 +632,24 @@ case_letters_of_an_older_table() {
 	expect_rows 7
 }
 
+# A suspect row is sent after later ones; if these are in its way, the later one is at fault.
+case_a_suspect_row_and_a_later_one() {
+	local second
+	orders_pair on_error=dead_letter
+	dst "alter table orders add primary key (id, day)"
+	install
+	orders 1 3000
+	tick q
+	once
+	orders 3001 6000
+	event I:id 'id=%2b7000&day=2026-01-31&note=first' >/dev/null
+	second=$(event I:id 'id=7000&day=2026-01-31&note=second')
+	tick q
+	once
+	expect_eq "$(dst "select note from orders where id = 7000")" first
+	expect_eq "$(letters "ev_id")" "$second"
+}
+
 # --install while a process writes letters to the table.
 case_letters_get_columns_in_use() {
 	poison_pair loop_delay=0.1
