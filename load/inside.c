@@ -28,8 +28,10 @@
 
 #include "parts.h"
 
-#define ATTACH_LOCK_TIMEOUT_MS 500      /* after the rows: below deadlock_timeout (1 s) */
+#define LAST_LOCK_TIMEOUT_MS 500        /* after the rows: below deadlock_timeout (1 s) */
 #define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
+
+#define MODELS_SINCE 130000             /* then LIKE knows NO INHERIT */
 
 /* May new partitions be finished after their rows, as far as the config tells? */
 static bool may_be_last(const struct place *at, bool finishes)
@@ -42,7 +44,8 @@ bool inside_may(const struct place *at, const struct job *j, bool finishes)
 	const struct parts *k = at->parts;
 
 	return missing_left(k) && k->simple && !k->fails_inside &&
-		(j->lanes == 1 || may_be_last(at, finishes));
+		(j->lanes == 1 || (may_be_last(at, finishes) &&
+		(!k->split.inherits || pq_server(j->dst[0])->version >= MODELS_SINCE)));
 }
 
 /* Are new partitions to be finished after their rows? Locks the parent then. */
@@ -107,18 +110,30 @@ static int assign(struct parts *k, const struct job *j, struct err *e)
 	return 0;
 }
 
+/* The model of the lane's partitions that are there; 0: there is none. */
+static uint64_t model_of(const struct parts *k, size_t lane)
+{
+	for (size_t i = 0; i < k->inside; i++)
+		if (k->want[i].lane == lane && k->want[i].model)
+			return k->want[i].model;
+	return 0;
+}
+
 /* Creates the wanted ones of the lane of the first of them. */
 static int make_in_lane(struct place *at, struct job *j, struct err *e)
 {
 	struct parts *k = at->parts;
 	struct part_new *new = k->want + k->inside;
 	size_t n = 1, most = k->nwant - k->inside;
+	bool models = k->split.inherits && j->lanes > 1;
+	uint64_t model = model_of(k, new->lane), new_model = models && !model ? part_model(new) : 0;
 
 	while (n < most && new[n].lane == new->lane)
 		n++;
 	for (size_t i = 0; i < n; i++)
-		new[i].model = k->split.inherits && j->lanes > 1 ? part_model(new) : 0;
-	if (part_make_inside(j->dst[new->lane], at->dest, new, n, DDL_LOCK_TIMEOUT_MS, e) < 0) {
+		new[i].model = model ? model : new_model;
+	if (part_make_inside(j->dst[new->lane], at->dest, new, n, new_model, DDL_LOCK_TIMEOUT_MS,
+	    e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
 		return e->code;
 	}
@@ -183,7 +198,8 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 
 	while (!sql.len && (part = next_made(&j->dests, lane, &x->next)))
 		part_add_indexes(&sql, part);
-	x->waits = sql.len && part_index(j->dst[lane], buf_cstr(&sql), e) == 0;
+	x->waits = sql.len &&
+		part_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
 	buf_free(&sql);
 	return e->code;
 }
@@ -191,14 +207,19 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 /* Goes on as far as that needs no waiting. */
 static int index_lane(struct job *j, size_t lane, struct indexing *x, struct err *e)
 {
-	while (x->waits && part_index_step(j->dst[lane], e) == PQ_END) {
+	while (x->waits && part_finish_step(j->dst[lane], e) == PQ_END) {
 		watch_alive(j->watch);
 		send_next(j, lane, x, e);
 	}
 	return e->code;
 }
 
-static int index_lanes(struct job *j, int64_t events, struct err *e)
+static int64_t tell_work(const struct job *j)
+{
+	return watch_pass(j->watch, j->dests.events, sink_bytes(j->dests.sink));
+}
+
+static int index_lanes(struct job *j, struct err *e)
 {
 	struct indexing lane[LANES_MAX] = { 0 };
 
@@ -212,17 +233,28 @@ static int index_lanes(struct job *j, int64_t events, struct err *e)
 		}
 		if (!waits || e->code)
 			break;
-		pq_wait(j->dst, j->lanes, watch_pass(j->watch, events, sink_bytes(j->dests.sink)),
-			e);
+		pq_wait(j->dst, j->lanes, tell_work(j), e);
 	}
 	return e->code;
 }
 
+/* Partitions could not be finished after their rows. A connection may be lost for it, too, when
+ * server_timeout is over before. */
+static void note_failure(struct dests *ds, const struct err *e)
+{
+	ds->fails_last = e->code != ERR_STOP;
+}
+
 int inside_index(struct job *j, int64_t events, struct err *e)
 {
-	/* a connection may be lost for it, too, when server_timeout is over before */
-	if (index_lanes(j, events, e) < 0)
-		j->dests.fails_last = e->code != ERR_STOP;
+	struct dests *ds = &j->dests;
+
+	ds->events = events;
+	if (index_lanes(j, e) == 0)
+		return 0;
+	note_failure(ds, e);
+	for (size_t i = 0; i < ds->nplace && e->code == ERR_TIMEOUT && j->lanes > 1; i++)
+		ds->place[i]->parts->fails_inside |= ds->place[i]->parts->inside > 0;
 	return e->code;
 }
 
@@ -240,17 +272,36 @@ static void add_drops(struct buf *sql, const struct dests *ds, size_t lane)
 	}
 }
 
+/* Runs the statements, and empties sql. */
+static int run_last(struct job *j, size_t lane, struct buf *sql, struct err *e)
+{
+	struct pq *dst = j->dst[lane];
+	int step = PQ_WAIT;
+
+	if (!sql->len || part_finish(dst, buf_cstr(sql), LAST_LOCK_TIMEOUT_MS, e) < 0)
+		return e->code;
+	sql->len = 0;
+	while (!e->code && (step = part_finish_step(dst, e)) == PQ_WAIT)
+		pq_wait(&dst, 1, tell_work(j), e);
+	watch_alive(j->watch);
+	return e->code;
+}
+
 int inside_attach(struct job *j, size_t lane, struct err *e)
 {
 	const struct part_new *part;
 	struct walk at = { 0 };
 	struct buf sql = { 0 };
 
-	while ((part = next_made(&j->dests, lane, &at)))
+	while (!e->code && (part = next_made(&j->dests, lane, &at))) {
 		part_add_attach(&sql, j->dests.place[at.place]->dest, part);
+		run_last(j, lane, &sql, e);
+	}
 	add_drops(&sql, &j->dests, lane);
-	if (sql.len && part_attach(j->dst[lane], buf_cstr(&sql), ATTACH_LOCK_TIMEOUT_MS, e) < 0)
-		j->dests.fails_last = !sqlstate_is_lost(e);
+	if (!e->code)
+		run_last(j, lane, &sql, e);
+	if (e->code)
+		note_failure(&j->dests, e);
 	buf_free(&sql);
 	return e->code;
 }

@@ -135,6 +135,7 @@ struct dests {                          /* zeroed before use */
 	struct source *last;            /* of the last event */
 	struct type_memo types;         /* of events */
 	const struct style *style;      /* of the events */
+	int64_t events;                 /* of the pass at hand, all of which are read */
 	bool fails_last;                /* inside_index or inside_attach has, since a commit */
 	struct sink *sink;              /* their rows; NULL before places_open */
 	struct stagings *stagings;      /* the same */

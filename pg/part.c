@@ -465,7 +465,7 @@ static void add_create_model(struct buf *sql, const struct dest *d, uint64_t mod
 }
 
 int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
-	int lock_timeout_ms, struct err *e)
+	uint64_t new_model, int lock_timeout_ms, struct err *e)
 {
 	struct buf before = { 0 };
 	char after[60];
@@ -473,8 +473,8 @@ int part_make_inside(struct pq *lane, const struct dest *d, struct part_new *lis
 	/* a message of its own: the server scans all of a message before it runs any of it */
 	buf_fmt(&before, "SET LOCAL standard_conforming_strings = on;"
 		" SET LOCAL lock_timeout = %d", lock_timeout_ms);
-	if (list->model)
-		add_create_model(&before, d, list->model);
+	if (new_model)
+		add_create_model(&before, d, new_model);
 	snprintf(after, sizeof after, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
 	if (pq_query(lane, buf_cstr(&before), e) == 0)
 		run_templates(lane, d, list, n, after, e);
@@ -527,17 +527,19 @@ void part_add_drop(struct buf *sql, const struct dest *d, uint64_t model)
 /* To start a parallel worker takes longer than to read a smaller table. */
 #define FEW_WORKERS "SET LOCAL min_parallel_table_scan_size = '64MB';"
 
-int part_index(struct pq *lane, const char *sql, struct err *e)
+int part_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *e)
 {
 	struct buf all = { 0 };
 
-	buf_fmt(&all, "%s%s", pq_server(lane)->version >= 110000 ? FEW_WORKERS : "", sql);
+	buf_fmt(&all, "%sSET LOCAL lock_timeout = %d; %s SET LOCAL lock_timeout = %d",
+		pq_server(lane)->version >= 110000 ? FEW_WORKERS : "", lock_timeout_ms, sql,
+		DATA_LOCK_TIMEOUT_MS);
 	int rc = pq_send(lane, buf_cstr(&all), e);
 	buf_free(&all);
 	return rc;
 }
 
-int part_index_step(struct pq *lane, struct err *e)
+int part_finish_step(struct pq *lane, struct err *e)
 {
 	int step = PQ_READY;
 
@@ -546,16 +548,4 @@ int part_index_step(struct pq *lane, struct err *e)
 	if (step < 0)
 		pq_judge(lane, SQLSTATE_ROWS, e);
 	return step < 0 ? e->code : step;
-}
-
-int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *e)
-{
-	struct buf text = { 0 };
-
-	buf_fmt(&text, "SET LOCAL lock_timeout = %d; %s SET LOCAL lock_timeout = %d",
-		lock_timeout_ms, sql, DATA_LOCK_TIMEOUT_MS);
-	if (pq_query(lane, buf_cstr(&text), e) < 0)
-		pq_judge(lane, SQLSTATE_ROWS, e);
-	buf_free(&text);
-	return e->code;
 }

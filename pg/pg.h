@@ -670,25 +670,24 @@ int part_enter(struct pq *lane, const struct dest *, enum part_way, bool *yes, s
 int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
 	bool *yes, struct err *);
 /* The number of a table like dest_table, which only exists in our transaction: partitions of this
- * list can inherit from it until part_attach makes them inherit from dest_table instead. */
+ * list can inherit from it until part_add_attach's statement makes them inherit from dest_table instead. */
 uint64_t part_model(const struct part_new *list);
-/* Creates the missing ones, all in one message, if part_template does no more (attach_is_all).
- * After an error, which blames none of them, the transaction has failed. All have the same
- * model. */
+/* Creates the missing ones, all in one message, if part_template does no more (attach_is_all), and
+ * before them the model, unless it is 0: all have the same, which may be there already. After an
+ * error, which blames none of them, the transaction has failed. */
 int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n,
-	int lock_timeout_ms, struct err *);
+	uint64_t new_model, int lock_timeout_ms, struct err *);
 /* Append what is to run after the rows of a partition that part_make_inside has begun. */
 void part_add_indexes(struct buf *, const struct part_new *);
 void part_add_attach(struct buf *, const struct dest *, const struct part_new *);
 /* The same, once for each model, when all of its partitions inherit from dest_table. */
 void part_add_drop(struct buf *, const struct dest *, uint64_t model);
-/* Sends part_add_indexes's statements, and does not wait. */
-int part_index(struct pq *lane, const char *sql, struct err *);
+/* Sends such statements, and does not wait. A lock is waited for that long: where two lanes make
+ * indexes, they may choose one name, and the second waits until the first has committed. */
+int part_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
 /* After that: PQ_WAIT; PQ_END when all are done; or an error. ERR_DATA: rows are at fault, as in
- * answer to a COPY. */
-int part_index_step(struct pq *lane, struct err *);
-/* Runs part_add_attach's. The same errors, and ERR_TIMEOUT: a lock was in the way. */
-int part_attach(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
+ * answer to a COPY. ERR_TIMEOUT: a lock was in the way. */
+int part_finish_step(struct pq *lane, struct err *);
 
 /* ---- child.c: the children of dest_table, and how young their rows can be */
 
