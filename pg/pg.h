@@ -670,7 +670,7 @@ int part_enter(struct pq *lane, const struct dest *, enum part_way, bool *yes, s
 int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
 	bool *yes, struct err *);
 /* The number of a table like dest_table, which only exists in our transaction: partitions of this
- * list can inherit from it until part_add_attach's statement makes them inherit from dest_table instead. */
+ * list can inherit from it until part_add_attach's statement makes them inherit from dest_table. */
 uint64_t part_model(const struct part_new *list);
 /* Creates the missing ones, all in one message, if part_template does no more (attach_is_all), and
  * before them the model, unless it is 0: all have the same, which may be there already. After an
