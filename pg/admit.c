@@ -91,17 +91,16 @@ static const char no_table_sql[] =
 static void add_wrong(struct buf *sql, const struct pq *dst, const struct dest *d,
 	const struct table_name *names, size_t n)
 {
-	bool children = table_makes_children(d);
-
 	add_tables(sql, dst, d, names, n);
 	buf_fmt(sql, "SELECT want.name,"
 		" CASE WHEN want.oid IS NULL THEN 'gone'"
+		" WHEN %s THEN 'no table'"
 		" WHEN other.n" PQ_OWN(">") "0 AND NOT other.meant THEN 'other'"
 		" WHEN stranger.name IS NOT NULL THEN 'stranger'"
-		" ELSE '%s' END AS why,"
+		" ELSE 'loose' END AS why,"
 		" CASE WHEN other.n" PQ_OWN(">") "0 THEN other.name"
 		" ELSE stranger.name END AS whose"
-		" FROM want CROSS JOIN top", children ? "loose" : "no table");
+		" FROM want CROSS JOIN top", no_table_sql);
 	add_parents(sql, dst, d);
 	buf_str(sql, stranger_sql);
 	buf_fmt(sql, " WHERE NOT EXISTS (SELECT FROM up"
@@ -109,8 +108,8 @@ static void add_wrong(struct buf *sql, const struct pq *dst, const struct dest *
 		" AND (want.oid IS NULL"
 		" OR stranger.name IS NOT NULL"
 		" OR (other.n" PQ_OWN(">") "0 AND NOT other.meant)"
-		" OR (other.n" PQ_OWN("=") "0 AND NOT want.old AND %s))",
-		children ? "true" : no_table_sql);
+		" OR %s%s)", no_table_sql,
+		table_makes_children(d) ? " OR (other.n" PQ_OWN("=") "0 AND NOT want.old)" : "");
 }
 
 int admit_list(struct pq *dst, const struct dest *d, const struct table_name *names, size_t n,

@@ -648,8 +648,8 @@ struct part_new {                       /* a partition that is wanted */
  * ERR_DATA, its value's fault. */
 int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, size_t *at,
 	struct err *);
-/* The same, of partitions from which rows are to go: one whose name something else has is not
- * there. */
+/* The same, of partitions from which rows are to go. By a list, one whose name something else has
+ * is not there. */
 int part_find(struct pq *, const struct dest *, struct part_new *, size_t n, struct err *);
 /* Creates the missing ones in one transaction: on failure none exists, unless the template itself
  * commits. *at: the one at fault. ERR_TIMEOUT: a lock was in the way for lock_timeout_ms, and err

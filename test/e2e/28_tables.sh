@@ -100,6 +100,43 @@ case_disinherited() {
 	refused 'is no child of orders'
 }
 
+# no_table NAME [DAY]: what has the name gets no rows of the day.
+no_table() {
+	orders 1 2 "${@:2}"
+	tick q
+	expect_exit 1 "$TDISPATCH" --dry-run job.ini
+	expect_match out "$1 has the name of a partition of orders, and is no table"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	expect_match err "ERROR.*$1 has the name of a partition of orders, and is no table: rename it"
+}
+
+case_index_in_the_place() {
+	orders_pair "part_template=$ATTACH"
+	dst "create index orders_2026_01_31 on orders (id)"
+	no_table orders_2026_01_31
+	dst "alter index orders_2026_01_31 rename to by_id"
+	accepted
+	expect_rows 2
+}
+
+# An index has a parent, too.
+case_index_of_a_partition_in_the_place() {
+	orders_pair "part_template=$ATTACH"
+	dst "create table first partition of orders for values from ('2026-01-01') to ('2026-01-02');
+		create index by_id on orders (id); alter index first_id_idx rename to orders_2026_01_31"
+	no_table orders_2026_01_31
+}
+
+# A table of that age need not be a child of dest_table.
+case_sequence_in_the_place_of_an_old_partition() {
+	local template
+	for template in "$ATTACH" "create table _DEST_TABLE (id int, day date, note text)"; do
+		orders_pair "part_template=$template" part_keep="1 day" part_keep_action=detach
+		dst "create sequence orders_2001_01_01"
+		no_table orders_2001_01_01 2001-01-01
+	done
+}
+
 # A child of a child is one; and so is that of a table which the template names.
 case_partition_of_a_partition() {
 	orders_pair "part_template=$ATTACH"
