@@ -285,7 +285,8 @@ bool attach_is_all(struct span template, struct attach_split *split)
 {
 	*split = (struct attach_split){ .tail = template.n, .attach = template.n };
 	bool all = take_all(template, split);
-	split->mixed |= !all;
+	if (!all)
+		*split = (struct attach_split){ .mixed = true };
 	if (split->mixed)
 		split->tail = split->attach = template.n;
 	return all;

@@ -107,6 +107,10 @@ static const struct { const char *text; bool wanted; } cases[] = {
 	{ CREATE "alter table _DEST_TABLE add check (note <> E'\\'; lock table other; --');" ATTACH,
 		false },
 	{ CREATE "/* ' */ lock table other; /* ' */" ATTACH, false },
+	{ "create table _DEST_TABLE (like _PARENT including all); lock table other;" ATTACH,
+		false },
+	{ INHERITS "lock table other", false },
+	{ INHERITS "create index on _DEST_TABLE ((note || $$x$$))", false },
 	{ CREATE "alter table _DEST_TABLE add check (note <> 'x);" ATTACH, false },
 };
 
@@ -192,6 +196,9 @@ int main(void)
 			cases[i].wanted);
 		check_int(cases[i].text, split.mixed ? split.tail == text.n : cases[i].wanted,
 			true);
+		if (!cases[i].wanted)
+			check_int(cases[i].text, split.mixed && !split.inherits && split.like +
+				split.parent + split.parent_end == 0, true);
 		free(copy);
 	}
 	for (size_t i = 0; i < COUNT(splits); i++)
