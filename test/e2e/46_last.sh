@@ -452,7 +452,7 @@ readers_pass() {
 	[ -z "${INHERITED:-}" ] || dst "drop table orders; create table orders (id int, day date, note text);
 		create table orders_2026_01_01 () inherits (orders); insert into orders_2026_01_01 values (1000, '2026-01-01', 'old')"
 	hold "select count(*) from orders"
-	start --once job.ini
+	start --once -v job.ini
 	within 20 rows_are_coming
 	while kill -0 "$PID" 2>/dev/null; do
 		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '700ms'; begin; select 'rows ' || count(*) from orders; commit") '^rows'
@@ -482,13 +482,15 @@ case_readers_pass_children_that_inherit_in_two_lanes() {
 
 # Lane 1 has inherited and commits; before lane 0 inherits, somebody has the lock for it.
 case_second_lane_fails_to_inherit() {
+	local LOCKS="pg_locks where relation = 'orders'::regclass and mode = 'ShareUpdateExclusiveLock'"
 	inherited_pair lanes=2
-	dst "create function slow_commit() returns trigger language plpgsql as 'begin perform pg_sleep(1); return new; end';
+	dst "create function slow_commit() returns trigger language plpgsql as 'begin perform pg_sleep(4); return new; end';
 		create trigger slow_commit before insert or update on pgq_ext.completed_tick for each row
 			when (new.subconsumer_id = 'lane 1 of 2') execute function slow_commit()"
 	start --once -v job.ini
-	within 20 dst_gives t "select count(*) > 0 from pg_locks where relation = 'orders'::regclass and mode = 'ShareUpdateExclusiveLock'"
+	within 20 dst_gives t "select count(*) > 0 from $LOCKS and granted"
 	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
+	within 4 dst_gives t "select count(*) > 0 from $LOCKS and not granted"
 	expect_end 0 60
 	expect_match bg.err 'finished before their rows: .*lock timeout'
 	expect_rows 90
