@@ -4,7 +4,8 @@
 CC = gcc
 UNIT_FLAGS = -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 space := $() $()
-OUT = build/native/$(subst $(space),,$(notdir $(CC)))/unit
+OUT := build/native/$(subst $(space),,$(notdir $(CC)))/unit-$(firstword $(shell \
+	echo '$(UNIT_FLAGS)' | cksum))
 COMPILE = $(CC) -std=c11 -D_GNU_SOURCE $(UNIT_FLAGS) -Wall -Wextra -Wshadow -I. -MMD -MP
 
 sources = test/unit/$(1).c base/log.c base/file.c base/text.c \
