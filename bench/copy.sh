@@ -190,9 +190,10 @@ median() {
 
 # The line of the table about one of those that were measured.
 tell() {
-	local column
-	printf '| %s | %s' "${NAME[$1]}" "$(cut -d ' ' -f 1 "$WORKLOAD.$1" | median %.2f)"
-	printf ' | %s' "$(paste -d ' ' "$WORKLOAD.$1" "$WORKLOAD.copy" | awk 'NF == 8 { print $1 / $5 }' | median %.3f)"
+	local column ratio=
+	[ ! -e "$WORKLOAD.copy" ] ||
+		ratio=$(paste -d ' ' "$WORKLOAD.$1" "$WORKLOAD.copy" | awk 'NF == 8 { print $1 / $5 }' | median %.3f)
+	printf '| %s | %s | %s' "${NAME[$1]}" "$(cut -d ' ' -f 1 "$WORKLOAD.$1" | median %.2f)" "$ratio"
 	for column in 2 3 4; do
 		printf ' | %s' "$(cut -d ' ' -f $column "$WORKLOAD.$1" | median %.2f)"
 	done
