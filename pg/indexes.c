@@ -1,8 +1,8 @@
 /*
  * The indexes of dest_table as statements that make the same on a partition after its rows, which
- * is faster than to copy them by LIKE before. An index is left to LIKE if a statement might say it
- * in another way: with expressions, which the search_path may change, or with what the definition
- * does not tell.
+ * is faster than to copy them by LIKE before. All are left to LIKE if a statement might say one of
+ * them in another way: with expressions, which the search_path may change, or with what the
+ * definition does not tell.
  */
 #include <stdlib.h>
 
