@@ -601,6 +601,20 @@ run_of() {
 	say "$(cut -d ' ' -f 1 "/proc/$1/schedstat") $(sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' "/proc/$1/status")"
 }
 
+# The same of a session that says SELECT 1 as often.
+run_bare() {
+	local job backend from
+	say 'select 1;' >bare.sql
+	on_source "$PGBIN/pgbench" -n -c 1 -T 3 -R 250 -f bare.sql bench_src >/dev/null 2>&1 &
+	job=$!
+	sleep 0.5
+	backend=$(src "select pid from pg_stat_activity where application_name = 'pgbench'")
+	from=$(run_of "$backend")
+	sleep 2
+	say "$from $(run_of "$backend")"
+	wait $job
+}
+
 run_idle() {
 	local job backend i from
 	orders 0
@@ -620,9 +634,11 @@ run_idle() {
 	done >looks
 	kill $job
 	wait $job 2>/dev/null
-	awk -v measures="$TARGET/measures" '{ ns += $3 - $1; looks += $4 - $2 }
+	awk -v measures="$TARGET/measures" -v bare="$(run_bare)" '{ ns += $3 - $1; looks += $4 - $2 }
 		END { print "idle look 1 0 0 0 0 0", ns / looks / 1e9, 0 >>measures
-			printf "\n### idle: %.0f us of source CPU a look, %.0f looks in the first second after an event\n", ns / looks / 1000, looks / NR }' looks | tee -a "$TARGET/tables"
+			printf "\n### idle: %.0f us of source CPU a look, %.0f looks in the first second after an event;", ns / looks / 1000, looks / NR
+			split(bare, b)
+			printf " %.0f us for SELECT 1\n", (b[3] - b[1]) / (b[4] - b[2]) / 1000 }' looks | tee -a "$TARGET/tables"
 }
 
 # ---- start
