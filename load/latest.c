@@ -121,14 +121,20 @@ static struct newest_key goner_key(const struct way *w, const struct goner *g, e
 	return (struct newest_key){ w->place->number, g->start_s, format, g->key, g->n };
 }
 
-/* Only when all of its event is staged: one that is refused replaces nothing. */
+/* Only when all of the event is staged: one that is refused replaces nothing. */
+static void remember(struct pass *p, const struct newest_key *k, const struct event *ev)
+{
+	if (p->want.newest_first)
+		newest_add(p->job->dests.newest, k, ev->id);
+}
+
 static void remember_goner(struct pass *p, const struct way *w, const struct goner *g,
 	enum format format)
 {
 	const struct newest_key key = goner_key(w, g, format);
 
-	if (p->want.newest_first && !g->nowhere)
-		newest_add(p->job->dests.newest, &key, g->event.id);
+	if (!g->nowhere)
+		remember(p, &key, &g->event);
 }
 
 /* ---- keys that go */
@@ -248,9 +254,8 @@ static int put_upsert(struct pass *p, struct way *w, const struct event *ev, enu
 
 	if (u->staged && !moved && is_replaced(p, &key, ev))
 		return 0;
-	if (stream_put(p->sink, stream, u->shape, format, u->values, ev, e) == 0 && u->staged &&
-	    p->want.newest_first)
-		newest_add(p->job->dests.newest, &key, ev->id);
+	if (stream_put(p->sink, stream, u->shape, format, u->values, ev, e) == 0 && u->staged)
+		remember(p, &key, ev);
 	return e->code;
 }
 

@@ -328,14 +328,8 @@ static void count(struct merge *m, size_t lane)
 /* The event before a refused one may be its key's last, and was left out: all must be staged. */
 static int check_complete(struct merge *m, struct err *e)
 {
-	const struct job *j = m->p->job;
-
-	for (size_t i = 0; i < j->lanes && m->p->left_out; i++)
-		if (m->lane[i].e.code) {
-			m->p->incomplete = true;
-			return *e = m->lane[i].e, e->code;
-		}
-	return 0;
+	m->p->incomplete = m->p->left_out && first_error(m, true, e) < 0;
+	return e->code;
 }
 
 /* Merges what waits for one destination. */

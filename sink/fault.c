@@ -167,9 +167,11 @@ int fault_judge(struct sink *s, struct lane *l, struct pq *dst, struct sink_faul
 {
 	if (describe(s, l, dst, fault, e) != ERR_DATA || !sink_careful(s, l->current))
 		return e->code;
-	if (may_be_order(s, l, e))
+	if (may_be_order(s, l, e)) {
 		fault->event = -1;
-	if (may_be_order(s, l, e) || fault->event >= 0)
+		return e->code;
+	}
+	if (fault->event >= 0)
 		return e->code;
 	*e = (struct err){ 0 };
 	divide(s, l, fault);

@@ -101,7 +101,7 @@ mutants() {
 		a row has the partition of those that it waits with | sink/stream.c | s/put_binary_numbers(out, st, ev)/put_binary_numbers(out, to, ev)/ | e2e 39_latest:a_large_batch
 		the same of text | sink/stream.c | s/ put_numbers(out, st, ev)/ put_numbers(out, to, ev)/ | histories 1
 		the same key elsewhere is newer | load/newest.c | s/buf_add(b, (const char \*)&k->start_s, sizeof k->start_s)// | unit newest
-		the row before a refused one is lost | load/merge.c | s/i < j->lanes && m->p->left_out/i < j->lanes \&\& 0/ | e2e 39_latest:the_row_before_a_refused_one
+		the row before a refused one is lost | load/merge.c | s/m->p->left_out && first_error/0 \&\& first_error/ | e2e 39_latest:the_row_before_a_refused_one
 		a move that is replaced is not looked at | load/latest.c | s/u->staged && !moved &&/u->staged \&\&/ | e2e 39_latest:a_replaced_row_may_be_wrong
 		nobody looks whether a month has a key twice | load/merge.c | s/\*yes = \*yes \&\& m->lane/*yes = *yes || m->lane/ | e2e 39_latest:inserts_alone_into_months
 		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC) l"/KIND ") l"/ | histories 1
