@@ -56,6 +56,7 @@ fill_source() {
 		insert into orders select ${VALUES//DAYS/$DAYS} from generate_series(1, $((ROWS / SCALE))) i;
 		vacuum analyze orders;
 	END
+	rm -f split
 }
 
 # new_target DATABASE: an empty parent with a key.
@@ -68,12 +69,18 @@ new_target() {
 	END
 }
 
+# each_day FORMAT [HALF]: a line for each partition, or for every second: its name's end, %1$s, and its
+# bounds, %2$L and %3$L.
+each_day() {
+	psql_in bench_src <<-END
+		select format(\$format\$$1\$format\$, to_char(d, 'YYYY_MM_DD'), d, d + 1)
+			from (select date '2026-01-01' + i as d from generate_series(0, $DAYS - 1) i where ${2:-i % 2} = i % 2) x
+	END
+}
+
 # partitions DATABASE [TABLE]: which tdispatch makes by itself.
 partitions() {
-	psql_in "$1" <<-END
-		select format('create table target_%s partition of ${2:-target} for values from (%L) to (%L)', to_char(d, 'YYYY_MM_DD'), d, d + 1)
-			from (select date '2026-01-01' + i as d from generate_series(0, $DAYS - 1) i) x \gexec
-	END
+	psql_in "$1" <<<"$(each_day "create table target_%1\$s partition of ${2:-target} for values from (%2\$L) to (%3\$L);")"
 }
 
 fingerprint() {
@@ -86,11 +93,8 @@ prepare_insert() { INTO=bench_src; new_target bench_src; }
 run_insert() { partitions bench_src; psql_in bench_src <<<"insert into target select * from orders"; }
 prepare_ctas() { INTO=bench_src; new_target bench_src; }
 run_ctas() {
-	psql_in bench_src <<-END
-		select format('create table target_%s as select * from orders where day = %L; alter table target_%1\$s alter id set not null, alter day set not null,
-			add primary key (id, day); alter table target attach partition target_%1\$s for values from (%2\$L) to (%L)', to_char(d, 'YYYY_MM_DD'), d, d + 1)
-			from (select date '2026-01-01' + i as d from generate_series(0, $DAYS - 1) i) x \gexec
-	END
+	psql_in bench_src <<<"$(each_day "create table target_%1\$s as select * from orders where day = %2\$L; alter table target_%1\$s alter id set not null, alter day set not null,
+		add primary key (id, day); alter table target attach partition target_%1\$s for values from (%2\$L) to (%3\$L);")"
 }
 prepare_copy() { INTO=bench_dst; new_target bench_dst; }
 run_copy() {
@@ -105,6 +109,32 @@ prepare_before() { prepare_one; }
 run_before() { "$BEFORE" --from orders -q copy.ini; }
 prepare_before2() { prepare_one; }
 run_before2() { "$BEFORE" --from orders -q --set lanes=2 copy.ini; }
+
+# The least that two lanes leave to the servers: the source sends its rows in binary to nobody, while
+# two sessions load such rows, split by partition beforehand, and make keys after them.
+prepare_least() {
+	local half
+	INTO=bench_dst
+	new_target bench_dst
+	[ -e split ] || psql_in bench_src <<<"$(each_day "\\copy (select * from orders where day = %2\$L) to '%1\$s.rows' (format binary)")"
+	touch split
+	for half in 0 1; do
+		{
+			say "begin;"
+			each_day "create table target_%1\$s (like target);" $half
+			each_day "\\copy target_%1\$s from '%1\$s.rows' (format binary)" $half
+			each_day "alter table target_%1\$s add primary key (id, day);" $half
+			each_day "alter table target attach partition target_%1\$s for values from (%2\$L) to (%3\$L);" $half
+			say "commit;"
+		} >half.$half
+	done
+}
+run_least() {
+	psql_in bench_dst <half.0 &
+	psql_in bench_dst <half.1 &
+	psql_in bench_src <<<"\\copy orders to '/dev/null' (format binary)"
+	wait
+}
 
 # It moves the rows out of a table of its own. One partition must be there: the newest stays.
 prepare_partman() {
@@ -148,11 +178,11 @@ run_replica() {
 }
 end_replica() { psql_in bench_dst <<<"set client_min_messages = warning; drop subscription bench; drop table orders"; }
 
-WHO=${WHO:-copy replica insert ctas partman one two}
+WHO=${WHO:-copy replica insert ctas partman one two least}
 SLOW="ctas partman"
 declare -A NAME=(
 	[copy]="psql COPY to the parent" [replica]="logical replication, initial copy" [insert]="INSERT .. SELECT, one database"
-	[ctas]="CREATE TABLE AS a day, then keys, one database" [partman]="pg_partman, partition_data_proc, one database"
+	[ctas]="CREATE TABLE AS a day, then keys, one database" [partman]="pg_partman, partition_data_proc, one database" [least]="two sessions load files, the source sends to nobody"
 	[one]="tdispatch" [two]="tdispatch, two lanes" [before]="tdispatch before" [before2]="tdispatch before, two lanes"
 )
 
