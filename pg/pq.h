@@ -31,6 +31,7 @@ struct pq {
 	const char *schema;             /* of PgQ, on the source; */
 	int64_t queue_id, consumer_id;  /* its numbers for them, or 0, */
 	int64_t numbered_ms;            /* and when they were asked for by name */
+	int64_t tick_sequence;          /* oid of the queue's; 0: not asked; less: not for us */
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };

@@ -272,7 +272,7 @@ int queue_create(struct pq *src, const char *queue, struct err *e)
 static bool is_numbered(struct pq *src)
 {
 	if (clock_ms() - src->numbered_ms >= NUMBERED_MS)
-		src->queue_id = 0;
+		src->queue_id = src->tick_sequence = 0;
 	return src->queue_id;
 }
 
@@ -315,18 +315,61 @@ static void keep_numbers(struct pq *src, int64_t queue, int64_t consumer)
 	src->consumer_id = consumer;
 }
 
-int queue_ticked(struct pq *src, int64_t tick, struct err *e)
+static int has_tick(struct pq *src, int64_t tick, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	if (!is_numbered(src))
-		return 1;
 	buf_fmt(&sql, "SELECT 1 FROM " PGQ ".tick WHERE tick_queue" PQ_OWN("=") "%" PRId64
 		" AND tick_id" PQ_OWN(">") "%" PRId64 " LIMIT 1", src->queue_id, tick);
 	queue_expand(&sql, src);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc < 0 ? rc : pq_rows(src);
+}
+
+#define NO_SEQUENCE (-1)
+
+/* Sets the sequence that numbers the queue's ticks, if we may read it. */
+static int find_sequence(struct pq *src, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT queue_tick_seq::regclass::oid FROM \1.queue"
+		" WHERE queue_id = %" PRId64
+		" AND has_sequence_privilege(queue_tick_seq, 'SELECT')", src->queue_id);
+	if (queue_run(src, &sql, e) == 0)
+		src->tick_sequence = pq_rows(src) ? pq_int(src, 0, 0, NO_SEQUENCE) : NO_SEQUENCE;
+	return e->code;
+}
+
+/* May there be a tick after that one? The sequence says so without a plan, before the tick is
+ * committed. One that was set back hides a tick until the numbers are asked for anew. */
+static int may_have_tick(struct pq *src, int64_t tick, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (!src->tick_sequence && find_sequence(src, e) < 0)
+		return e->code;
+	if (src->tick_sequence == NO_SEQUENCE)
+		return 1;
+	buf_fmt(&sql, "SELECT pg_catalog.pg_sequence_last_value(%" PRId64 ")", src->tick_sequence);
+	int rc = pq_query(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (rc == 0)
+		return pq_int(src, 0, 0, INT64_MAX) > tick;
+	if (sqlstate_is_lost(e))
+		return rc;
+	*e = (struct err){ 0 };         /* it is gone with its queue */
+	src->tick_sequence = NO_SEQUENCE;
+	return 1;
+}
+
+int queue_ticked(struct pq *src, int64_t tick, struct err *e)
+{
+	if (!is_numbered(src))
+		return 1;
+	int rc = may_have_tick(src, tick, e);
+	return rc > 0 ? has_tick(src, tick, e) : rc;
 }
 
 /* ---- batches */

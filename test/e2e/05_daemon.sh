@@ -35,6 +35,47 @@ case_follows_the_queue() {
 	expect_rows 5
 }
 
+# Looks at an empty queue read the sequence of its ticks: what if it is made anew, or not for us?
+case_sequence_of_ticks() {
+	orders_pair loop_delay=0.02
+	start_job
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	within 5 src_gives 1 "select count(*) from pg_stat_activity where query like '%pg_sequence_last_value%' and datname = current_database() and pid <> pg_backend_pid()"
+	src "set client_min_messages = warning; do \$\$ declare s text; n bigint; begin
+		select queue_tick_seq, pg_sequence_last_value(queue_tick_seq::regclass) into s, n from pgq.queue where queue_name = 'q';
+		execute 'drop sequence ' || s; execute 'create sequence ' || s; perform setval(s, n); end \$\$"
+	sleep 0.2
+	orders 4 5
+	tick q
+	within 10 dst_gives 5 "select count(*) from orders"
+	orders 6 6
+	tick q
+	within 10 dst_gives 6 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+	! grep -i 'error\|warning' bg.err || fail "it was told"
+}
+
+case_no_right_to_the_sequence_of_ticks() {
+	orders_pair loop_delay=0.02
+	sql postgres <<<"create role reader_of_ticks login"
+	src "grant pgq_reader to reader_of_ticks; do \$\$ begin
+		execute 'revoke all on ' || (select queue_tick_seq from pgq.queue where queue_name = 'q') || ' from public'; end \$\$"
+	start_job --set "src_db=dbname=$SRC user=reader_of_ticks"
+	orders 1 3
+	tick q
+	within 10 dst_gives 3 "select count(*) from orders"
+	within 5 src_gives t "select bool_or(query like 'SELECT 1 FROM pgq.tick%') from pg_stat_activity where usename = 'reader_of_ticks'"
+	orders 4 5
+	tick q
+	within 10 dst_gives 5 "select count(*) from orders"
+	kill -TERM "$PID"
+	expect_end 0 5
+	! grep -i 'error\|warning' bg.err || fail "it was told"
+}
+
 # table_dispatcher.py locks nothing: its number in the pid file says whether it runs.
 case_old_program_runs() {
 	orders_pair
