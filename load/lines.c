@@ -12,6 +12,7 @@
  * Which columns a row has, the route says, as it does of an event: it is shown one whose values are
  * the columns' numbers.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,7 @@ static void find_part(struct lines *l, const struct span *values, struct span pa
 	while (at < own && number_of(values[at]) != number_of(part))
 		at++;
 	l->has_part = part.p;
+	l->part_column = part.p ? (size_t)number_of(part) : 0;
 	l->cut = part.p && at == own;
 	l->part_at = l->cut ? 0 : at;
 }
@@ -217,6 +219,82 @@ static int choose_columns(struct lines *l, struct pass *p, const struct event *e
 	return e->code;
 }
 
+/* ---- the parts of a slice */
+
+/*
+ * Where rows go to many partitions by turns, each gets a COPY whenever memory is full, of few rows,
+ * and to begin a COPY costs as much as 30 rows or so. So the first part of a slice, about as much
+ * as memory holds, is read as it is, and tells how many rows a partition had in it. Where they were
+ * few, the source sorts each further part by the partition column, if that is cheap to compare: a
+ * part is 8 times as large, and so is a COPY. The sort costs the source half as much as reading.
+ */
+#define LOOK_BYTES (4 * 1024 * 1024)    /* of the first part */
+#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in about twice as much memory */
+#define PARTS_OF_SLICE 8                /* at least, so that a small slice has some, too */
+#define FEW_PARTITIONS 32               /* they have enough rows in memory */
+#define FEW_ROWS 32                     /* of a partition, in the first part */
+
+static int64_t part_bytes(const struct lines *l, int64_t most)
+{
+	int64_t part = l->slice_bytes / PARTS_OF_SLICE;
+
+	return part < most ? part : most;
+}
+
+/* Not where rows are counted, by their place in the slice, or have an order. */
+static bool has_parts(const struct lines *l, const struct pass *p)
+{
+	return l->has_part && !l->ids && !l->reader.staged && !p->place && !l->query.source->key &&
+		!l->query.sample;
+}
+
+static int ask_first(struct lines *l, const struct conf *c, struct err *e)
+{
+	l->slice_bytes = c->from_slice;
+	l->at = (struct slice_at){ 0 };
+	memset(l->seen, 0, sizeof l->seen);
+	l->nseen = 0;
+	return slice_ask(l->src, &l->query, &l->at, part_bytes(l, LOOK_BYTES), 0,
+		buf_cstr(&l->list), l->reader.binary, e);
+}
+
+/* Counts the partitions of the first part, about. */
+static void note_period(struct lines *l, int64_t start_s)
+{
+	uint64_t hash = word_hash((const char *)&start_s, sizeof start_s) % (64 * SEEN_WORDS);
+	uint64_t bit = UINT64_C(1) << hash % 64, *word = &l->seen[hash / 64];
+
+	l->nseen += !(*word & bit);
+	*word |= bit;
+}
+
+/* After the first part: are the others to be sorted? */
+static int choose_order(struct lines *l, struct err *e)
+{
+	const struct slice_source *s = l->query.source;
+	int64_t type;
+
+	l->looks = l->sorts = false;
+	if (l->nseen <= FEW_PARTITIONS || l->n / (int64_t)l->nseen >= FEW_ROWS ||
+	    slice_types(l->src, l->query.table->oid, &s->column[l->part_column], 1, &type, e) < 0)
+		return e->code;
+	l->sorts = type == TYPE_DATE || type == TYPE_TIMESTAMP || type == TYPE_TIMESTAMPTZ;
+	log_debug("%s: %" PRId64 " rows go to %zu partitions: further ones are %ssorted",
+		l->query.table->name, l->n, l->nseen, l->sorts ? "" : "not ");
+	return 0;
+}
+
+/* After a part. As the reader's next. */
+static int next_part(struct lines *l, struct span *row, struct err *e)
+{
+	if (slice_at_end(&l->query, &l->at) || (l->looks && choose_order(l, e) < 0))
+		return e->code ? e->code : PQ_END;
+	if (slice_ask(l->src, &l->query, &l->at, l->sorts ? part_bytes(l, SORT_BYTES) : INT64_MAX,
+	    l->sorts ? l->part_at + 1 : 0, buf_cstr(&l->list), l->reader.binary, e) < 0)
+		return e->code;
+	return slice_row(l->src, row, e);
+}
+
 /* ---- reading */
 
 /* The rows that went nowhere in the pass before, or NULL: rows need no number. */
@@ -253,7 +331,12 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 	if (places_ready(p->job, r->way, e) < 0 || choose_columns(l, p, &ev, e) < 0)
 		return e->code;
 	log_debug("%s: rows go as %s", l->query.table->name, r->binary ? "binary" : "lines");
-	slice_read(l->src, &l->query, buf_cstr(&l->list), add_without(l, &ids), r->binary, e);
+	l->parts = l->looks = has_parts(l, p);
+	if (l->parts)
+		ask_first(l, p->job->conf, e);
+	else
+		slice_read(l->src, &l->query, buf_cstr(&l->list), add_without(l, &ids), r->binary,
+			e);
 	buf_free(&ids);
 	return e->code;
 }
@@ -348,6 +431,8 @@ static int next(struct row_reader *r, struct event *ev, struct err *e)
 	struct span row;
 	int step = slice_row(l->src, &row, e);
 
+	if (step == PQ_END && l->parts)
+		step = next_part(l, &row, e);
 	if (step != PQ_READY)
 		return step;
 	ev->type = span_of(l->query.source->ev_type);
@@ -410,8 +495,12 @@ static int period(struct row_reader *r, const struct event *ev, int64_t *start_s
 	if (!l->has_part)
 		return 0;
 	if (r->binary)
-		return period_of_binary(l, start_s, e);
-	return row_period(&r->way->dates, ev, FORMAT_LINE, l->part, start_s, e);
+		period_of_binary(l, start_s, e);
+	else
+		row_period(&r->way->dates, ev, FORMAT_LINE, l->part, start_s, e);
+	if (l->looks && !e->code)
+		note_period(l, *start_s);
+	return e->code;
 }
 
 void lines_begin(struct lines *l)

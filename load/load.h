@@ -648,6 +648,8 @@ void batch_free(struct loader *);               /* resets all but job and verify
 
 /* ---- lines.c: a slice of a table as the rows of a pass */
 
+#define SEEN_WORDS 64
+
 struct lines {
 	struct row_reader reader;       /* first: its functions take it for the whole */
 	/* set by the caller before a pass: */
@@ -663,12 +665,20 @@ struct lines {
 	int64_t *type;                  /* of the shape's columns; 0: any */
 	bool ids;                       /* each line begins with the row's number */
 	bool has_part, cut;             /* cut: the partition column is no column of the row */
-	size_t part_at;                 /* its index in the row */
+	size_t part_at;                 /* its index in the row, */
+	size_t part_column;             /* and in the table */
 	int64_t part_type;              /* of binary rows */
 	struct span part;               /* its value in the last row */
 	char kept[8];                   /* and its bytes, where the row is written over them */
 	struct { int64_t us, start_s; bool known; } last;       /* period of a binary row */
 	int64_t n;                      /* rows read */
+	bool parts;                     /* the slice is read in parts, */
+	bool looks;                     /* of which this is the first; */
+	bool sorts;                     /* further ones are sorted */
+	uint64_t seen[SEEN_WORDS];      /* a bit for each partition of the first, by a hash, */
+	size_t nseen;                   /* and how many these are */
+	struct slice_at at;             /* how far the slice is asked for */
+	int64_t slice_bytes;            /* from_slice */
 };
 
 /* An event of the table, without data: its rows go where that would. Borrows its strings. */

@@ -20,32 +20,53 @@ int pq_copy_out(struct pq *q, const char *sql, struct err *e)
 	return pq_send(q, sql, e) < 0 ? e->code : pq_copy_out_open(q, e);
 }
 
-int pq_copy_out_open(struct pq *q, struct err *e)
+int pq_copy_out_ask(struct pq *q, const char *sql, struct err *e)
 {
-	for (bool open = false; !open;) {
-		if (pq_await(q, e) < 0)
-			return e->code;
+	if (pq_send(q, sql, e) < 0)
+		return e->code;
+	q->state = COPY_OUT_ASKED;
+	return 0;
+}
+
+/* Takes the answers up to the next COPY, PQ_READY, or to the end of the statement, as far as they
+ * have arrived. */
+static int copy_out_answer(struct pq *q, struct err *e)
+{
+	int sent = pq_flush(q, e);
+
+	if (sent < 0 || (q->readable && pq_consume(q, e) < 0))
+		return e->code;
+	q->readable = false;
+	while (sent == PQ_READY && !PQisBusy(q->conn)) {
 		PGresult *res = PQgetResult(q->conn);
 		ExecStatusType status = PQresultStatus(res);
-		open = status == PGRES_COPY_OUT;
-		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && !open) {
+		bool open = status == PGRES_COPY_OUT, end = !res;
+		q->state = open ? COPY_OUT : end ? NO_COPY : COPY_OUT_ASKED;
+		if (!open && !end && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+			q->state = NO_COPY;
 			pq_failed(q, res, SQLSTATE_STATEMENT, e);
 			return pq_drain(q, e);
 		}
 		q->binary = PQbinaryTuples(res);
+		q->header = q->binary ? sizeof BINARY_HEADER : 0;
 		PQclear(res);
+		q->want = 0;
+		if (open || end)
+			return open ? PQ_READY : PQ_END;
 	}
-	q->header = q->binary ? sizeof BINARY_HEADER : 0;
-	q->state = COPY_OUT;
-	q->want = 0;
-	return 0;
+	q->want |= POLLIN;
+	return PQ_WAIT;
 }
 
-static int copy_out_end(struct pq *q, struct err *e)
+int pq_copy_out_open(struct pq *q, struct err *e)
 {
-	q->state = NO_COPY;
-	q->want = 0;
-	return pq_drain(q, e) < 0 ? e->code : PQ_END;
+	int step;
+
+	q->state = COPY_OUT_ASKED;
+	while ((step = copy_out_answer(q, e)) == PQ_WAIT)
+		if (pq_wait(&q, 1, -1, e) < 0)
+			return e->code;
+	return step == PQ_END ? pq_lost(q, e) : step < 0 ? e->code : 0;
 }
 
 static uint32_t big_endian(const unsigned char *p)
@@ -104,12 +125,17 @@ static int take_message(struct pq *q)
 
 int pq_copy_row(struct pq *q, struct span *row, struct err *e)
 {
-	if (q->state != COPY_OUT)
+	if (q->state != COPY_OUT && q->state != COPY_OUT_ASKED)
 		return PQ_END;
 	for (;;) {
+		int step = q->state == COPY_OUT ? PQ_READY : copy_out_answer(q, e);
+		if (step != PQ_READY)
+			return step;
 		int n = take_message(q);
-		if (n < 0)
-			return copy_out_end(q, e);
+		if (n < 0) {
+			q->state = COPY_OUT_ASKED;
+			continue;
+		}
 		if (n > 0 && q->row.len >= q->header) {
 			*row = (struct span){ q->row.p + q->header, q->row.len - q->header };
 			q->header = 0;

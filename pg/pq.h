@@ -10,7 +10,7 @@
 struct pg_conn;                         /* PGconn */
 struct pg_result;                       /* PGresult */
 
-enum copy_state { NO_COPY, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
+enum copy_state { NO_COPY, COPY_OUT_ASKED, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
 
 struct pq {
 	struct pg_conn *conn;
@@ -101,11 +101,13 @@ bool pq_was_ours(int64_t pid);
 /* As pq_copy_step, but waits: PQ_READY, PQ_END (errors of the rows come with it), or an error. */
 int pq_copy_await(struct pq *, struct err *);
 /* The next row of a COPY TO STDOUT that pq_copy_out has begun. PQ_READY with a row in *row (valid
- * until the next call, a NUL after it), PQ_WAIT if none has arrived yet, PQ_END after the last, or
- * an error. */
+ * until the next call, a NUL after it), PQ_WAIT if none has arrived yet, PQ_END after the last one
+ * of all COPYs of the statement, or an error. */
 int pq_copy_row(struct pq *, struct span *row, struct err *);
 /* Starts COPY ... TO STDOUT, text or binary, and waits until rows may come. 0, or an error. */
 int pq_copy_out(struct pq *, const char *sql, struct err *);
+/* The same of one COPY or several, but does not wait: pq_copy_row does. */
+int pq_copy_out_ask(struct pq *, const char *sql, struct err *);
 /* The same after pq_send of that statement. */
 int pq_copy_out_open(struct pq *, struct err *);
 

@@ -13,6 +13,10 @@
 
 #define TID_RANGE_VERSION 140000        /* the first server that scans a range of ctid */
 #define KEY_ROW_BYTES 1024              /* a row's share of from_slice, where rows have a key */
+#define PARTS_MAX 16                    /* sorted ones in a statement */
+/* The work_mem with which so many bytes of a table are sorted in memory: short rows take up to
+ * three times as much there. */
+#define SORT_KBYTES(bytes) (4 * (bytes) / 1024 + 1024)
 
 /* ---- what it is */
 
@@ -452,31 +456,98 @@ char *slice_end(struct pq *src, const struct slice_query *q, int64_t bytes, stru
 	return end.p;
 }
 
+bool slice_at_end(const struct slice_query *q, const struct slice_at *at)
+{
+	return at->table > q->more;
+}
+
+/* Appends a SELECT of up to n blocks of one table from *at on, which goes behind them; returns how
+ * many. The table's last ones have no upper bound but the slice's: it may have grown. */
+static int64_t add_select(struct buf *sql, const struct slice_query *q, struct slice_at *at,
+	int64_t n, const char *columns)
+{
+	struct slice_query part = *q;
+	char from[24], to[24];
+
+	if (!at->table && !at->block && is_bound(q->from))
+		at->block = strtoll(q->from, NULL, 10);
+	part.table += at->table;
+	if (at->table)
+		part.from = part.to = NULL;
+	int64_t end = is_bound(part.to) ? strtoll(part.to, NULL, 10) : part.table->blocks;
+	int64_t left = end > at->block ? end - at->block : 0;
+	bool last = n >= left;
+	snprintf(from, sizeof from, "%" PRId64, at->block);
+	snprintf(to, sizeof to, "%" PRId64, last ? end : at->block + n);
+	part.from = at->block ? from : part.from;
+	part.to = last ? part.to : to;
+	buf_fmt(sql, "SELECT %s", columns);
+	add_from(sql, &part);
+	at->block = last ? 0 : at->block + n;
+	at->table += last;
+	return last ? left : n;
+}
+
+/* The same of all the slice's tables. */
+static void add_selects(struct buf *sql, const struct slice_query *q, struct slice_at *at,
+	int64_t n, const char *columns)
+{
+	for (const char *also = ""; n > 0 && !slice_at_end(q, at); also = " UNION ALL ") {
+		buf_str(sql, also);
+		n -= add_select(sql, q, at, n, columns);
+	}
+}
+
 int slice_read(struct pq *src, const struct slice_query *q, const char *columns,
 	const char *without, bool binary, struct err *e)
 {
 	struct buf sql = { 0 };
+	struct slice_at at = { 0 };
 
-	buf_str(&sql, "COPY (SELECT ");
+	buf_str(&sql, "COPY (");
 	if (without) {
-		buf_str(&sql, "* FROM (SELECT ");
+		buf_str(&sql, "SELECT * FROM (SELECT ");
 		add_id(&sql, q);
-		buf_str(&sql, " AS \"tdispatch.id\", ");
-	}
-	buf_str(&sql, columns);
-	add_from(&sql, q);
-	for (size_t i = 1; i <= q->more; i++) {
-		const struct slice_query next = {
-			.source = q->source, .table = &q->table[i], .where = q->where,
-		};
-		buf_fmt(&sql, " UNION ALL SELECT %s", columns);
-		add_from(&sql, &next);
-	}
-	if (without)
+		buf_fmt(&sql, " AS \"tdispatch.id\", %s", columns);
+		add_from(&sql, q);
 		buf_fmt(&sql, ") q WHERE \"tdispatch.id\"" PQ_OWN("<>") "ALL ('{%s}'"
 			"::pg_catalog.int8[])", without);
+	} else {
+		add_selects(&sql, q, &at, INT64_MAX, columns);
+	}
 	buf_fmt(&sql, ") TO STDOUT%s", binary ? " (FORMAT binary)" : "");
 	int rc = pq_copy_out(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	return rc;
+}
+
+static int64_t blocks_of(const struct slice_query *q, int64_t bytes)
+{
+	int64_t blocks = bytes / q->source->block_bytes;
+
+	return blocks > 1 ? blocks : 1;
+}
+
+/* Parts that are sorted are asked for together, so that the server sorts one while rows of the one
+ * before are on their way. */
+int slice_ask(struct pq *src, const struct slice_query *q, struct slice_at *at, int64_t bytes,
+	size_t by, const char *columns, bool binary, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	if (by)
+		buf_fmt(&sql, "SET LOCAL work_mem = %" PRId64 "; ", SORT_KBYTES(bytes));
+	for (int i = 0; !slice_at_end(q, at) && i < (by ? PARTS_MAX : 1); i++) {
+		buf_str(&sql, i ? "; COPY (" : "COPY (");
+		if (by) {
+			add_select(&sql, q, at, blocks_of(q, bytes), columns);
+			buf_fmt(&sql, " ORDER BY %zu USING OPERATOR(pg_catalog.<)", by);
+		} else {
+			add_selects(&sql, q, at, blocks_of(q, bytes), columns);
+		}
+		buf_str(&sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
+	}
+	int rc = pq_copy_out_ask(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;
 }

@@ -875,6 +875,114 @@ case_bad_rows_are_skipped() {
 	expect_match err 'skipped'
 }
 
+# ---- many partitions
+
+# scatter FROM TO: orders over 100 days by turns.
+scatter() {
+	src "insert into orders select i, date '2026-01-10' + i % 100, 'n' || i from generate_series($1, $2) i"
+}
+
+SORTED='rows go to [0-9]+ partitions: further ones are sorted'
+
+# A part is a block: a slice has several that are sorted.
+case_many_partitions_are_sorted() {
+	table_pair from_slice=65536
+	scatter 1 3000
+	src "delete from orders where id between 700 and 900; vacuum orders; insert into orders values (0, '-infinity', 'late')"
+	from -v --verify --set on_error=skip
+	expect_eq "$(grep -Ec "$SORTED" err)" 2
+	src "delete from orders where id = 0"
+	same_content
+	expect_eq "$(marks)" "0 end"
+	dst "truncate orders"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	# the last part has no bound, a slice of one part has no other
+	from -v --set lanes=3 --set from_slice=100000000
+	expect_no_match err "$SORTED"
+	same_content
+}
+
+case_few_partitions_are_not_sorted() {
+	table_pair from_slice=65536
+	fill 1 3000
+	from -v
+	expect_no_match err "sorted"
+	# many, but not by turns
+	src "update orders set day = date '2026-01-10' + id / 30"
+	dst "truncate orders"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	from -v
+	expect_no_match err "sorted"
+	same_content
+}
+
+# The partition column is left out, or is not the first; rows are lines.
+case_sorted_rows_of_all_kinds() {
+	local at
+	table_pair from_slice=65536
+	src "create type mood as enum ('sad'); alter table orders drop day, add m mood, add at timestamptz, add local timestamp;
+		insert into orders select i, 'n' || i, 'sad', t, t at time zone 'UTC'
+			from (select i, timestamptz '2026-01-10 23:30 UTC' + i % 100 * interval '25 hours' as t from generate_series(1, 3000) i) x"
+	dst "create type mood as enum ('sad')"
+	for at in at local; do
+		dst "drop table orders; create table orders (id int, note text, m mood, at timestamptz, local timestamp) partition by range ($at)"
+		from -v --set part_field=$at
+		expect_match err "$SORTED"
+		expect_match err 'rows go as lines'
+		same_content
+		expect_exit 0 "$TDISPATCH" --reset job.ini
+	done
+	src "alter table orders drop m"
+	dst "drop table orders; create table orders (id int, note text) partition by range (id)"
+	from -v --set part_field=local --set skip_fields=at,local --set "part_template=create table _DEST_TABLE (like _PARENT)"
+	expect_match err "$SORTED"
+	expect_match err 'rows go as binary'
+	expect_eq "$(dst "select count(*) from pg_class where relname ~ '^orders_2026'")" 100
+}
+
+case_sorted_slices_killed() {
+	local n
+	local GATE=2000
+	gated_pair from_slice=32768 lanes=2
+	src "truncate orders"
+	scatter 1 6000
+	for n in 1 2 3; do
+		at_gate --from orders job.ini
+		kill_at_gate
+	done
+	gate all
+	from -v
+	expect_match err "$SORTED"
+	same_content
+}
+
+# Tables that share a slice, and one of several slices.
+case_sorted_partitioned_source() {
+	table_pair from_slice=131072 lanes=2
+	leaves 8 180
+	src "update orders set day = date '2026-01-10' + substr(note, 2)::int % 90; vacuum full orders;
+		insert into leaf003 select 3, date '2026-01-10' + i % 100, 'l' || i from generate_series(1, 9000) i; truncate leaf005"
+	from -v
+	expect_match err "$SORTED"
+	expect_match err 'slice 0 to end: tables=[2-9]'
+	expect_eq "$(dst "select md5(string_agg(o::text, '|' order by note)) from orders o")" \
+		"$(src "select md5(string_agg(o::text, '|' order by note)) from orders o")"
+}
+
+# A bad row behind the first part is found by reading the slice again, row by row.
+case_sorted_slice_with_bad_rows() {
+	table_pair from_slice=65536 on_error=dead_letter
+	scatter 1 3000
+	src "update orders set day = null where id = 1000; update orders set day = 'infinity' where id = 1001; update orders set note = 'bad' where id = 1002"
+	dst "alter table orders add check (note <> 'bad')"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini -v --set on_error=stop
+	expect_match err 'row \([0-9]+,[0-9]+\) of public.orders'
+	from -v
+	expect_match err "$SORTED"
+	expect_rows 2997
+	expect_eq "$(dst "select string_agg(ev_data::json->>'id', ' ' order by ev_data::json->>'id') from tdispatch.dead_letter")" "1000 1001 1002"
+}
+
 # ---- other keys
 
 # The rows of the table are as they are: nothing is merged.
