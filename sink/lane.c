@@ -239,6 +239,26 @@ static int send_some(struct sink *s, struct lane *l, struct pq *dst, struct err 
 	return 0;
 }
 
+/* Has the open COPY nothing to send before more rows come? */
+static bool is_dry(const struct lane *l)
+{
+	return block_is_sent(l) && !has_more(l->current);
+}
+
+/* Sends about SLICE_BYTES. libpq sends what it has at 8 KB; were it told to after each small block,
+ * to wake the server would cost more than the block's rows. */
+static int send_slice(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until,
+	struct err *e)
+{
+	size_t from = l->sent;
+
+	do
+		if (send_some(s, l, dst, e) < 0)
+			return e->code;
+	while (l->sent - from < SLICE_BYTES && !is_dry(l) && !should_end(s, l, until, false));
+	return 0;
+}
+
 void lane_count(struct sink *s, const struct stream *st, int64_t stored, int64_t unstored)
 {
 	st->whole->stored += stored;
@@ -285,9 +305,9 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
 	if (!should_end(s, l, until, stopped)) {
-		if (block_is_sent(l) && !has_more(l->current))
+		if (is_dry(l))
 			return 0;
-		if (send_some(s, l, dst, e) < 0)
+		if (send_slice(s, l, dst, until, e) < 0)
 			return e->code;
 		/* the last rows and the end go in one packet */
 		if (!should_end(s, l, until, false))
