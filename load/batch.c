@@ -2,14 +2,15 @@
  * One batch, from next_batch to finish_batch, and the order of the transactions on both servers:
  *
  *   source                          target
- *   next_batch
- *   COPY events out is sent         BEGIN, lock on the position, the tick known there
+ *   next_batch                      BEGIN, lock on the position, the tick known there
+ *   COPY events out is sent
  *   its rows are taken       ->     COPY rows in, a partition at a time
  *                                   dead letters, set_last_tick, COMMIT
  *   finish_batch, with the next next_batch
  *
  * The events of a batch never change, so the source may select them while the target is asked
- * whether they are wanted; if not, they are dropped.
+ * whether they are wanted; if not, they are dropped. Where a batch is likely to come, the target is
+ * asked before it is there.
  *
  * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it
  * comes again too, and the target's tick says that it is loaded.
@@ -428,11 +429,14 @@ static int ask_age(struct job *j, struct err *e)
 	return timed && !j->clocks.known ? age_look(j, e) : 0;
 }
 
-/* 1 if there may be a batch, or an error. While there is none, asking for ticks is enough. */
+/* 0: there is no batch, 1: there may be one, 2: there most likely is; or an error. While there is
+ * none, asking for ticks is enough. After several in a row comes one more; after a first one the
+ * queue is often empty. */
 static int has_batch(const struct loader *l, struct err *e)
 {
-	return !l->idle || l->to_finish || !l->last_tick ? 1 :
-		queue_ticked(l->job->src, l->last_tick, e);
+	if (l->idle && !l->to_finish && l->last_tick)
+		return queue_ticked(l->job->src, l->last_tick, e);
+	return l->in_a_row > 1 ? 2 : 1;
 }
 
 int batch_run(struct loader *l, struct err *e)
@@ -445,11 +449,16 @@ int batch_run(struct loader *l, struct err *e)
 	int rc = has_batch(l, e);
 	if (rc <= 0 || ask_age(j, e) < 0)
 		return e->code;
+	if (rc > 1 && !follow_asks(j) && txn_ask(j, e) < 0)
+		return e->code;
 	rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish,
 		&batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
 	l->idle = rc == 0;
+	l->in_a_row = rc > 0 ? l->in_a_row + 1 : 0;
+	if (rc == 0 && txn_unask(j, e) < 0)
+		return e->code;
 	places_open(j);
 	if (rc > 0 && follow_copy(j, &batch, e) < 0)
 		rc = e->code;

@@ -25,6 +25,13 @@ static int forget(struct job *j, struct err *e)
 		mark_tell(j->dst[0], j->conf, &j->seen, e);
 }
 
+bool follow_asks(const struct job *j)
+{
+	bool over = j->seen.state == MARK_NONE || j->seen.state == MARK_BEHIND;
+
+	return !j->looked || !j->stored_lanes || !over;
+}
+
 int follow_copy(struct job *j, struct queue_batch *b, struct err *e)
 {
 	bool past;

@@ -408,6 +408,12 @@ enum txn_verdict {
 	TXN_TO_LOAD,                    /* the data transactions are open */
 	TXN_MOVED                       /* the queue is at another tick: get the next batch */
 };
+/* A batch is likely to come: asks for lane 0's transaction without waiting, so that it is open when
+ * txn_begin needs it. Until then nothing else is done with that connection. Other lanes'
+ * transactions at the same time would only keep the cores from the source. */
+int txn_ask(struct job *, struct err *);
+/* There is no batch after all: rolls that back, if it was asked for. */
+int txn_unask(struct job *, struct err *);
 /* Opens the lanes' transactions and judges their positions. Returns an enum txn_verdict, or
  * ERR_POSITION, or ERR_CONFLICT while another process loads, or another error. Sets the job's lanes
  * and loads. */
@@ -623,6 +629,7 @@ void blame_row(const struct pass *, struct buf *row, struct err *);
 
 /* Leaves them out of the batch. ERR_OTHER while the copy is not complete. */
 int follow_copy(struct job *, struct queue_batch *, struct err *);
+bool follow_asks(const struct job *);           /* may that ask the target? */
 
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
@@ -632,6 +639,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	bool verify;                    /* compare each batch with its events before the commit */
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	bool idle;                      /* the last call found the queue empty */
+	int64_t in_a_row;               /* calls since then that found a batch */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
 	struct letters_log skipped;     /* of the batch at hand */

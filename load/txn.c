@@ -75,6 +75,16 @@ static int follow(struct job *j, const struct queue_batch *b, const struct verdi
 	return move_queue(j, b->prev_tick, e);
 }
 
+int txn_ask(struct job *j, struct err *e)
+{
+	return position_ask(j->dst[0], j->conf->consumer_name, 0, 1, j->kind, e);
+}
+
+int txn_unask(struct job *j, struct err *e)
+{
+	return position_unask(j->dst[0], e);
+}
+
 /* Opens the transactions of all lanes that have a position, and reads the positions. */
 static int begin_lanes(struct job *j, struct position pos[LANES_MAX], struct err *e)
 {

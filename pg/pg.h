@@ -189,6 +189,13 @@ int position_install(struct pq *, bool *created, struct err *);
  * target is read-only: the caller rolls back. */
 int position_begin(struct pq *, const char *consumer, size_t lane, size_t lanes,
 	enum position_kind, struct position *, struct err *);
+/* Sends what position_begin does, unless that was sent, and does not wait: position_begin takes the
+ * answer. Nothing else may be done with the connection before, but position_unask, or to close
+ * it. */
+int position_ask(struct pq *, const char *consumer, size_t lane, size_t lanes, enum position_kind,
+	struct err *);
+/* Rolls that back; no-op if it was not asked. */
+int position_unask(struct pq *, struct err *);
 /* Commits the rows of a batch, and its position: tick, time_us, from and rule. NULL: the position
  * stays as it is. before: statements to run first, or "". */
 int position_commit(struct pq *, const char *before, const char *consumer, size_t lane,
@@ -280,8 +287,8 @@ int queue_create(struct pq *, const char *queue, struct err *);
  * process has finished the batch; ERR_POSITION: the consumer is not registered. */
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
-/* Has the queue of the last queue_next a tick after that one? 1, also if that cannot be told
- * without queue_next, else 0, or an error. A tenth of queue_next's cost. */
+/* Has the queue of the last queue_next a tick after that one? 2 if it has, 0 if not, 1 if that
+ * cannot be told without queue_next, or an error. A tenth of queue_next's cost. */
 int queue_ticked(struct pq *, int64_t tick, struct err *);
 /* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
  * advances. */

@@ -129,11 +129,13 @@ static void add_begin(struct buf *sql, const struct pq *dst)
 		buf_str(sql, "SET LOCAL tcp_user_timeout = 12000;");
 }
 
-int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
-	enum position_kind kind, struct position *pos, struct err *e)
+int position_ask(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind kind, struct err *e)
 {
 	struct buf sql = { 0 };
 
+	if (dst->begins)
+		return 0;
 	assert(lane < lanes && lanes <= LANES_MAX);
 	add_begin(&sql, dst);
 	buf_fmt(&sql, "SELECT pg_catalog.set_config('tdispatch.locked', "
@@ -148,7 +150,28 @@ int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lan
 		add_get(&sql, consumer, lane, lanes, ", identity time");
 		add_get(&sql, consumer, lane, lanes, ", rule");
 	}
-	if (run(dst, &sql, e) < 0)
+	if (pq_send(dst, buf_cstr(&sql), e) == 0)
+		pq_flush(dst, e);
+	buf_free(&sql);
+	dst->begins = !e->code;
+	return e->code;
+}
+
+int position_unask(struct pq *dst, struct err *e)
+{
+	if (!dst->begins)
+		return e->code;
+	dst->begins = false;
+	return pq_answer(dst, e) < 0 ? e->code : pq_query(dst, "ROLLBACK", e);
+}
+
+int position_begin(struct pq *dst, const char *consumer, size_t lane, size_t lanes,
+	enum position_kind kind, struct position *pos, struct err *e)
+{
+	if (position_ask(dst, consumer, lane, lanes, kind, e) < 0)
+		return e->code;
+	dst->begins = false;
+	if (pq_answer(dst, e) < 0)
 		return e->code;
 	if (strcmp(pq_value(dst, 0, 1), "on") == 0)
 		return err_set(e, ERR_READONLY, "dst_db is read-only:"

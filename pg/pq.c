@@ -313,12 +313,15 @@ int pq_step(struct pq *q, struct err *e)
 
 int pq_query(struct pq *q, const char *sql, struct err *e)
 {
+	return pq_send(q, sql, e) < 0 ? e->code : pq_answer(q, e);
+}
+
+int pq_answer(struct pq *q, struct err *e)
+{
 	PGresult *res;
 
 	PQclear(q->rows);
 	q->rows = NULL;
-	if (pq_send(q, sql, e) < 0)
-		return e->code;
 	while (pq_await(q, e) == 0 && (res = PQgetResult(q->conn))) {
 		switch (PQresultStatus(res)) {
 		case PGRES_TUPLES_OK:

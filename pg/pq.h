@@ -28,6 +28,7 @@ struct pq {
 	short want;                     /* poll events to wait for; 0: none */
 	bool readable;                  /* the last wait saw input */
 	bool notified;                  /* pq_woken has seen a notification */
+	bool begins;                    /* position_ask was called, and not position_begin */
 	const char *schema;             /* of PgQ, on the source; */
 	int64_t queue_id, consumer_id;  /* its numbers for them, or 0, */
 	int64_t numbered_ms;            /* and when they were asked for by name */
@@ -82,6 +83,8 @@ int pq_await(struct pq *, struct err *);
 
 /* Sends the statement and does not wait. 0, or the error of a lost connection. */
 int pq_send(struct pq *, const char *sql, struct err *);
+/* Waits for what pq_query returns, after pq_send. */
+int pq_answer(struct pq *, struct err *);
 /* Waits for the remaining results, so that the next statement can be sent. Returns e's code: the
  * first error of them, unless e has an earlier one. */
 int pq_drain(struct pq *, struct err *);

@@ -324,7 +324,7 @@ static int has_tick(struct pq *src, int64_t tick, struct err *e)
 	queue_expand(&sql, src);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
-	return rc < 0 ? rc : pq_rows(src);
+	return rc < 0 ? rc : 2 * pq_rows(src);
 }
 
 #define NO_SEQUENCE (-1)

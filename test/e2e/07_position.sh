@@ -323,4 +323,105 @@ case_other_consumers_are_left_alone() {
 	expect_eq "$(src "select pgq.next_batch('q', 'other') is not null")" t
 }
 
+# ---- transactions that begin before the batch is there
+
+# N sessions of ours have a transaction open at the target in which nothing happens, or a lock.
+open_at_target() {
+	dst_gives "$1" "select count(distinct pid) from pg_stat_activity left join pg_locks l using (pid)
+		where datname = current_database() and application_name = 'tdispatch' and (state like 'idle in transaction%' or locktype = 'advisory')"
+}
+
+all_are_in() {
+	dst_gives "$1/$1" "select count(*) || '/' || count(distinct id) from orders" && [ "$(consumer_tick)" = "$(completed_tick)" ]
+}
+
+# loading_daemon LANES: it has loaded six ticks, four of them in a row, and the queue is empty.
+loading_daemon() {
+	local i
+	orders_pair lanes="$1" batch_min_events=0 loop_delay=0.1 exception_sleep=0.2 pidfile=
+	for i in 1 2 3 4; do
+		orders $i $i "2026-01-0$i"
+		tick q
+	done
+	start job.ini
+	within 10 all_are_in 4
+	for i in 5 6; do
+		orders $i $i
+		tick q
+		within 10 all_are_in $i
+	done
+}
+
+# tick_waits FROM TO: a tick comes, but the queue does not give its batch until end_wait.
+tick_waits() {
+	src "begin; lock table pgq.subscription in exclusive mode; select pg_sleep(600)" >/dev/null 2>&1 &
+	STARTED+=($!)
+	within 5 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	orders "$1" "$2"
+	tick q
+}
+
+end_wait() {
+	src "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'" >/dev/null
+}
+
+END_OURS="select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'"
+
+# Each side's connection is lost meanwhile, and the process is killed.
+begins_early() {
+	loading_daemon "$1"
+	tick_waits 7 10
+	within 5 open_at_target 1
+	dst "$END_OURS" >/dev/null
+	end_wait
+	within 10 all_are_in 10
+	orders 11 11
+	tick q
+	within 10 all_are_in 11
+	tick_waits 12 20
+	within 5 open_at_target 1
+	src "$END_OURS" >/dev/null
+	within 5 open_at_target 0
+	end_wait
+	within 10 all_are_in 20
+	orders 21 21
+	tick q
+	within 10 all_are_in 21
+	tick_waits 22 30
+	within 5 open_at_target 1
+	kill_quietly -KILL "$PID"
+	within 5 open_at_target 0
+	end_wait
+	once
+	all_are_in 30 || fail "not all are in after the kill"
+}
+
+case_begins_early() {
+	begins_early 1
+}
+
+case_begins_early_in_two_lanes() {
+	begins_early 2
+}
+
+# A process that finds no batch leaves nothing open at the target: another one may load.
+case_nothing_is_open_while_idle() {
+	local i
+	loading_daemon 2
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		open_at_target 0 || fail "look $i: a transaction or a lock is left at the target"
+		sleep 0.15
+	done
+	kill -STOP "$PID"
+	orders 7 9
+	tick q
+	once
+	all_are_in 9 || fail "the second process has not loaded"
+	kill -CONT "$PID"
+	orders 10 12
+	tick q
+	within 10 all_are_in 12
+	expect_no_match bg.err "ERROR|another process"
+}
+
 run_cases
