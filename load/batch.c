@@ -429,14 +429,25 @@ static int ask_age(struct job *j, struct err *e)
 	return timed && !j->clocks.known ? age_look(j, e) : 0;
 }
 
-/* 0: there is no batch, 1: there may be one, 2: there most likely is; or an error. While there is
- * none, asking for ticks is enough. After several in a row comes one more; after a first one the
- * queue is often empty. */
-static int has_batch(const struct loader *l, struct err *e)
+/* An enum queue_ticks, or an error. While there is no batch, asking for ticks is enough. */
+static int look(const struct loader *l, struct err *e)
 {
-	if (l->idle && !l->to_finish && l->last_tick)
-		return queue_ticked(l->job->src, l->last_tick, e);
-	return l->in_a_row > 1 ? 2 : 1;
+	return !l->idle || l->to_finish || !l->last_tick ? QUEUE_TICKS_UNKNOWN :
+		queue_ticked(l->job->src, l->last_tick, e);
+}
+
+/* After several batches in a row comes one more; after a first one the queue is often empty. */
+static bool is_likely(const struct loader *l, int ticks)
+{
+	return ticks != QUEUE_TICKS_UNKNOWN || l->in_a_row > 1;
+}
+
+/* There is nothing to merge with the only tick. */
+static int64_t min_events(const struct loader *l, int ticks)
+{
+	bool single = ticks == QUEUE_TICKS_ONE || l->last_tick < l->job->single_until;
+
+	return single ? 0 : l->job->conf->batch_min_events;
 }
 
 int batch_run(struct loader *l, struct err *e)
@@ -444,15 +455,14 @@ int batch_run(struct loader *l, struct err *e)
 	struct queue_batch batch = { 0 };
 	struct job *j = l->job;
 	const struct conf *c = j->conf;
-	int64_t min_events = l->last_tick < j->single_until ? 0 : c->batch_min_events;
+	int ticks = look(l, e);
 
-	int rc = has_batch(l, e);
-	if (rc <= 0 || ask_age(j, e) < 0)
+	if (ticks < 0 || ticks == QUEUE_TICKS_NONE || ask_age(j, e) < 0)
 		return e->code;
-	if (rc > 1 && !follow_asks(j) && txn_ask(j, e) < 0)
+	if (is_likely(l, ticks) && !follow_asks(j) && txn_ask(j, e) < 0)
 		return e->code;
-	rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events, l->to_finish,
-		&batch, e);
+	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events(l, ticks),
+		l->to_finish, &batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
 	l->idle = rc == 0;

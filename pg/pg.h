@@ -287,8 +287,12 @@ int queue_create(struct pq *, const char *queue, struct err *);
  * process has finished the batch; ERR_POSITION: the consumer is not registered. */
 int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
-/* Has the queue of the last queue_next a tick after that one? 2 if it has, 0 if not, 1 if that
- * cannot be told without queue_next, or an error. A tenth of queue_next's cost. */
+enum queue_ticks {
+	QUEUE_TICKS_NONE, QUEUE_TICKS_ONE, QUEUE_TICKS_MORE,
+	QUEUE_TICKS_UNKNOWN             /* that cannot be told without queue_next */
+};
+/* How many ticks has the queue of the last queue_next after that one? An enum queue_ticks, or an
+ * error. A tenth of queue_next's cost. */
 int queue_ticked(struct pq *, int64_t tick, struct err *);
 /* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
  * advances. */

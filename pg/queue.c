@@ -320,11 +320,11 @@ static int has_tick(struct pq *src, int64_t tick, struct err *e)
 	struct buf sql = { 0 };
 
 	buf_fmt(&sql, "SELECT 1 FROM " PGQ ".tick WHERE tick_queue" PQ_OWN("=") "%" PRId64
-		" AND tick_id" PQ_OWN(">") "%" PRId64 " LIMIT 1", src->queue_id, tick);
+		" AND tick_id" PQ_OWN(">") "%" PRId64 " LIMIT 2", src->queue_id, tick);
 	queue_expand(&sql, src);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
-	return rc < 0 ? rc : 2 * pq_rows(src);
+	return rc < 0 ? rc : pq_rows(src);
 }
 
 #define NO_SEQUENCE (-1)
@@ -367,7 +367,7 @@ static int may_have_tick(struct pq *src, int64_t tick, struct err *e)
 int queue_ticked(struct pq *src, int64_t tick, struct err *e)
 {
 	if (!is_numbered(src))
-		return 1;
+		return QUEUE_TICKS_UNKNOWN;
 	int rc = may_have_tick(src, tick, e);
 	return rc > 0 ? has_tick(src, tick, e) : rc;
 }
