@@ -226,6 +226,20 @@ struct snapshot_ticks {
  * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
 char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
 
+struct snapshot_form {                  /* PgQ's query but for the ticks; zeroed: none */
+	char *head, *tail;
+	int64_t xmin;                   /* of the first tick for which PgQ has written it */
+};
+
+/* Makes a form of PgQ's query, if that reads the queue's current table alone, which is the one by
+ * that name. false: there is none. */
+bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapshot_ticks *,
+	struct span table);
+/* As snapshot_query, for ticks with these snapshots, while the queue's tables and the subscription
+ * are those of snapshot_learn. NULL: PgQ must be asked. */
+char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
+void snapshot_forget(struct snapshot_form *);
+
 /* ---- queue.c: the source's side: a queue and its batches */
 
 /* Opens src_db as pq_open, and finds the schema of PgQ: pgq, or pgque, which has the same tables

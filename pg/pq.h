@@ -12,6 +12,15 @@ struct pg_result;                       /* PGresult */
 
 enum copy_state { NO_COPY, COPY_OUT_ASKED, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
 
+struct queue_form {                     /* queue.c's, for the next query for events */
+	struct snapshot_form query;
+	char *same;                     /* while this condition holds, which also */
+	int64_t queue, consumer;        /* is about these numbers; */
+	int64_t learned_ms;
+	int64_t tick;                   /* the last batch's, and its snapshot */
+	char *snapshot;
+};
+
 struct pq {
 	struct pg_conn *conn;
 	const char *what;               /* "src_db" or "dst_db", for messages */
@@ -33,6 +42,7 @@ struct pq {
 	int64_t queue_id, consumer_id;  /* its numbers for them, or 0, */
 	int64_t numbered_ms;            /* and when they were asked for by name */
 	int64_t tick_sequence;          /* oid of the queue's; 0: not asked; less: not for us */
+	struct queue_form form;
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };

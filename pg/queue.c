@@ -281,13 +281,21 @@ struct numbers {
 	struct buf queue, consumer;
 };
 
+static struct numbers numbers_known(const struct pq *src)
+{
+	struct numbers n = { 0 };
+
+	buf_fmt(&n.queue, "%" PRId64, src->queue_id);
+	buf_fmt(&n.consumer, "%" PRId64, src->consumer_id);
+	return n;
+}
+
 static struct numbers numbers_of(struct pq *src, const char *queue, const char *consumer)
 {
 	struct numbers n = { 0 };
 
 	if (is_numbered(src)) {
-		buf_fmt(&n.queue, "%" PRId64, src->queue_id);
-		buf_fmt(&n.consumer, "%" PRId64, src->consumer_id);
+		n = numbers_known(src);
 	} else {
 		buf_str(&n.queue, "(SELECT queue_id FROM \1.queue WHERE queue_name = ");
 		buf_literal(&n.queue, span_of(queue));
@@ -432,22 +440,55 @@ static void add_pending(struct buf *sql, const struct numbers *n)
 		n->queue.p, n->queue.p, n->queue.p, n->consumer.p);
 }
 
+#define FORM_MS 60000                   /* a form is as old at most */
+
+/* Appends the snapshot of the batch's last tick, or NULL if it cannot be seen that the form is as
+ * PgQ would write it. Tick and queue are seen by one snapshot, that of the statement. A rotation
+ * that it does not see was not committed when that was taken, so what has written to a newer table
+ * was not either, and a tick that it sees does not see that: the tick's events are in the tables
+ * that the queue's row tells of. A row that was updated has another xmin or ctid. */
+static void add_after(struct buf *sql, const struct queue_form *f, const struct numbers *n)
+{
+	buf_fmt(sql, "(SELECT t.tick_snapshot FROM \1.queue q, \1.subscription s, \1.tick t"
+		" WHERE q.queue_id = %s AND s.sub_queue = %s AND s.sub_consumer = %s"
+		" AND t.tick_queue = %s AND t.tick_id = cur_tick_id AND %s)",
+		n->queue.p, n->queue.p, n->consumer.p, n->queue.p, f->same);
+}
+
+/* Appends PgQ's query for the batch, the snapshots of its ticks, and what a form is made with: the
+ * queue's current table, and the condition that its row and the subscription are the same. */
+static void add_query(struct buf *sql, const struct pq *src, const struct numbers *n)
+{
+	buf_fmt(sql, "(SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
+		" AND tick_id = cur_tick_id), (SELECT tick_snapshot FROM \1.tick"
+		" WHERE tick_queue = %s AND tick_id = prev_tick_id),"
+		" CASE WHEN batch_id IS NOT NULL THEN \1.batch_event_sql(batch_id) END",
+		n->queue.p, n->queue.p);
+	if (strcmp(queue_schema(src), "pgq") == 0)      /* PgQue's query is another */
+		buf_fmt(sql, ", (SELECT format('%%s_%%s q.xmin = ''%%s'' AND q.ctid = ''%%s''"
+			" AND s.sub_id = %%s', queue_data_pfx, queue_cur_table, q.xmin, q.ctid,"
+			" s.sub_id) FROM \1.queue q, \1.subscription s WHERE q.queue_id = %s"
+			" AND s.sub_queue = %s AND s.sub_consumer = %s)",
+			n->queue.p, n->queue.p, n->consumer.p);
+	else
+		buf_str(sql, ", NULL");
+}
+
 /* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
- * fewer than min_count events are pending. A snapshot is NULL if the tick is younger than the
- * statement's own. */
+ * fewer than min_count events are pending. */
 static void add_next(struct buf *sql, struct pq *src, const char *queue, const char *consumer,
-	int64_t min_events)
+	int64_t min_events, const struct queue_form *f)
 {
 	struct numbers n = numbers_of(src, queue, consumer);
 
-	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ","
-		" CASE WHEN batch_id IS NOT NULL THEN \1.batch_event_sql(batch_id) END,"
-		" " TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time") ", %s, %s,"
-		" (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
-		" AND tick_id = prev_tick_id),"
-		" (SELECT tick_snapshot FROM \1.tick WHERE tick_queue = %s"
-		" AND tick_id = cur_tick_id) FROM \1.next_batch_%s(",
-		n.queue.p, n.consumer.p, n.queue.p, n.queue.p, min_events ? "custom" : "info");
+	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ", "
+		TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time") ", %s, %s, ",
+		n.queue.p, n.consumer.p);
+	if (f)
+		add_after(sql, f, &n);
+	else
+		add_query(sql, src, &n);
+	buf_fmt(sql, " FROM \1.next_batch_%s(", min_events ? "custom" : "info");
 	queue_add_names(sql, queue, consumer);
 	if (min_events) {
 		buf_fmt(sql, ", NULL, least(%" PRId64 ", ", min_events);
@@ -461,36 +502,114 @@ static void add_next(struct buf *sql, struct pq *src, const char *queue, const c
 static int take_batch(struct pq *src, struct queue_batch *batch)
 {
 	if (pq_rows(src))
-		keep_numbers(src, pq_int(src, 0, 7, 0), pq_int(src, 0, 8, 0));
+		keep_numbers(src, pq_int(src, 0, 6, 0), pq_int(src, 0, 7, 0));
 	if (!pq_rows(src) || !pq_value(src, 0, 0))
 		return 0;
-	const struct snapshot_ticks ticks = {
-		src->queue_id, pq_int(src, 0, 2, 0), pq_int(src, 0, 1, 0),
-		pq_value(src, 0, 9), pq_value(src, 0, 10),
-	};
-	const char *events = pq_value(src, 0, 4);
-	char *ours = snapshot_query(events, &ticks);
 	*batch = (struct queue_batch){
 		.id = pq_int(src, 0, 0, 0),
 		.tick = pq_int(src, 0, 1, 0), .prev_tick = pq_int(src, 0, 2, 0),
-		.tick_us = pq_int(src, 0, 5, 0), .prev_us = pq_int(src, 0, 6, 0),
+		.tick_us = pq_int(src, 0, 4, 0), .prev_us = pq_int(src, 0, 5, 0),
 		.lag_ms = pq_int(src, 0, 3, 0),
-		.event_sql = ours ? ours : mem_text(events),
 	};
 	return 1;
+}
+
+/* The batch's last tick is the next one's first. */
+static void keep_snapshot(struct queue_form *f, int64_t tick, const char *snapshot)
+{
+	char *kept = mem_text(snapshot);
+
+	free(f->snapshot);
+	f->snapshot = kept;
+	f->tick = tick;
+}
+
+static void learn(struct pq *src, const struct queue_batch *batch, const char *events,
+	const struct snapshot_ticks *t, const char *same)
+{
+	struct queue_form *f = &src->form;
+	const char *space = same ? strchr(same, ' ') : NULL;
+
+	free(f->same);
+	f->same = NULL;
+	if (!space || !snapshot_learn(&f->query, events, t,
+	    (struct span){ same, (size_t)(space - same) }))
+		return;
+	f->same = mem_text(space + 1);
+	f->queue = src->queue_id;
+	f->consumer = src->consumer_id;
+	f->learned_ms = clock_ms();
+	keep_snapshot(f, batch->tick, t->after);
+}
+
+/* Takes what add_query asks for, from that column on. */
+static void take_query(struct pq *src, struct queue_batch *batch, int col)
+{
+	const struct snapshot_ticks ticks = {
+		src->queue_id, batch->prev_tick, batch->tick,
+		pq_value(src, 0, col + 1), pq_value(src, 0, col),
+	};
+	const char *events = pq_value(src, 0, col + 2);
+	char *ours = snapshot_query(events, &ticks);
+
+	batch->event_sql = ours ? ours : mem_text(events);
+	learn(src, batch, events, &ticks, pq_value(src, 0, col + 3));
+}
+
+static bool has_form(const struct pq *src)
+{
+	return src->form.same && clock_ms() - src->form.learned_ms < FORM_MS;
+}
+
+/* Takes what add_after asks for. false: PgQ must be asked. */
+static bool fill_form(struct pq *src, struct queue_batch *batch)
+{
+	struct queue_form *f = &src->form;
+	const char *after = pq_value(src, 0, 8);
+
+	if (!after || batch->prev_tick != f->tick || src->queue_id != f->queue ||
+	    src->consumer_id != f->consumer)
+		return false;
+	batch->event_sql = snapshot_fill(&f->query, f->snapshot, after);
+	if (batch->event_sql)
+		keep_snapshot(f, batch->tick, after);
+	return batch->event_sql;
+}
+
+static int ask_query(struct pq *src, struct queue_batch *batch, struct err *e)
+{
+	struct numbers n = numbers_known(src);
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT ");
+	add_query(&sql, src, &n);
+	buf_fmt(&sql, " FROM (SELECT %" PRId64 "::int8, %" PRId64 "::int8, %" PRId64 "::int8)"
+		" b (batch_id, cur_tick_id, prev_tick_id)", batch->id, batch->tick,
+		batch->prev_tick);
+	numbers_free(&n);
+	if (queue_run(src, &sql, e) == 0)
+		take_query(src, batch, 0);
+	return e->code;
 }
 
 int queue_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *batch, struct err *e)
 {
+	bool form = has_form(src);
 	struct buf sql = { 0 };
 
 	if (finish)
 		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
-	add_next(&sql, src, queue, consumer, min_events);
+	add_next(&sql, src, queue, consumer, min_events, form ? &src->form : NULL);
 	if (queue_run(src, &sql, e) < 0)
 		return no_batch(src, queue, consumer, e);
-	return take_batch(src, batch);
+	if (!take_batch(src, batch))
+		return 0;
+	if (!form)
+		take_query(src, batch, 8);
+	else if (!fill_form(src, batch) && ask_query(src, batch, e) < 0)
+		return no_batch(src, queue, consumer, e);
+	return 1;
 }
 
 int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
@@ -498,9 +617,13 @@ int queue_peek(struct pq *src, const char *queue, const char *consumer, int64_t 
 {
 	struct buf sql = { 0 };
 
-	add_next(&sql, src, queue, consumer, min_events);
-	if (run_to("ROLLBACK", src, &sql, e) == 0)
-		return take_batch(src, batch);
+	add_next(&sql, src, queue, consumer, min_events, NULL);
+	if (run_to("ROLLBACK", src, &sql, e) == 0) {
+		if (!take_batch(src, batch))
+			return 0;
+		take_query(src, batch, 8);
+		return 1;
+	}
 	if (sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
 		lacks_tick(src, queue, consumer, e);
 	return e->code;

@@ -6,6 +6,14 @@
  * which follows from them. So the same choice is a range of transactions and two lists, which cost
  * the server a third of the time, and a small batch no planning of a join. All else is left as PgQ
  * has it: its tables, the range that it reads, the transactions it lists one by one, the owner.
+ *
+ * To ask PgQ for that query takes as long as the rest of next_batch, and it differs from batch to
+ * batch by the ticks alone while it reads the same tables. That is so where PgQ has named the
+ * current table alone for an earlier batch, and
+ * - this batch's first tick has no smaller xmin: PgQ leaves out the table before where that xmin is
+ *   past the end of the last rotation, since all that the tick does not see began after it;
+ * - no other table has become the current one: the queue's row is the same. add_after in queue.c
+ *   says how that is seen in time.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,8 +21,10 @@
 
 #include "pg.h"
 
+#define FAR 100                         /* PgQ lists transactions further back one by one */
+
 struct seen {                           /* a snapshot */
-	int64_t xmax;
+	int64_t xmin, xmax;
 	const char *open;               /* transactions in progress, separated by commas */
 };
 
@@ -23,6 +33,7 @@ static bool parse(const char *text, struct seen *s)
 {
 	char *end;
 
+	s->xmin = text ? strtoll(text, NULL, 10) : 0;
 	text = text ? strchr(text, ':') : NULL;
 	s->xmax = text ? strtoll(text + 1, &end, 10) : 0;
 	if (!text || *end != ':')
@@ -99,18 +110,19 @@ static bool replace(struct buf *sql, const char **p, const struct snapshot_ticks
 	return ok;
 }
 
+static const char from_ticks[] = "from pgq.tick cur, pgq.tick last, ";
+
 char *snapshot_query(const char *pgq, const struct snapshot_ticks *t)
 {
-	static const char ticks[] = "from pgq.tick cur, pgq.tick last, ";
 	struct seen before, after;
 	struct buf sql = { 0 };
 	const char *p = pgq, *at;
 	bool ok = parse(t->before, &before) && parse(t->after, &after);
 
-	while (ok && (at = strstr(p, ticks))) {
+	while (ok && (at = strstr(p, from_ticks))) {
 		buf_add(&sql, p, (size_t)(at - p));
 		buf_str(&sql, "from ");
-		p = at + strlen(ticks);
+		p = at + strlen(from_ticks);
 		ok = replace(&sql, &p, t, &before, &after);
 	}
 	buf_str(&sql, p);
@@ -118,4 +130,76 @@ char *snapshot_query(const char *pgq, const struct snapshot_ticks *t)
 		return sql.p;
 	buf_free(&sql);
 	return NULL;
+}
+
+/* ---- later batches of the same tables */
+
+static bool is_among(const char *list, int64_t txid)
+{
+	char *end;
+
+	for (const char *p = list; *p; p = *end ? end + 1 : end)
+		if (strtoll(p, &end, 10) == txid)
+			return true;
+	return false;
+}
+
+/* The first transaction that `after` sees and `before` does not. */
+static int64_t first_between(const struct seen *before, const struct seen *after)
+{
+	int64_t least = before->xmax;
+	char *end;
+
+	for (const char *p = before->open; *p; p = *end ? end + 1 : end) {
+		int64_t txid = strtoll(p, &end, 10);
+		if (txid < least && !is_among(after->open, txid))
+			least = txid;
+	}
+	return least;
+}
+
+bool snapshot_learn(struct snapshot_form *f, const char *pgq, const struct snapshot_ticks *t,
+	struct span table)
+{
+	struct seen before, after;
+	struct buf ours = { 0 };
+	const char *at = strstr(pgq, from_ticks), *p = at ? at + strlen(from_ticks) : NULL;
+
+	snapshot_forget(f);
+	if (!at || !parse(t->before, &before) || !parse(t->after, &after) ||
+	    strncmp(p, table.p, table.n) != 0 || p[table.n] != ' ')
+		return false;
+	bool alone = replace(&ours, &p, t, &before, &after) && !strstr(p, "union") &&
+		!strstr(p, "tick");
+	buf_free(&ours);
+	if (!alone)
+		return false;
+	buf_fmt(&ours, "%.*sfrom %.*s ev where ", (int)(at - pgq), pgq, (int)table.n, table.p);
+	buf_cstr(&ours);
+	*f = (struct snapshot_form){ .head = ours.p, .tail = mem_text(p), .xmin = before.xmin };
+	return true;
+}
+
+char *snapshot_fill(const struct snapshot_form *f, const char *before, const char *after)
+{
+	struct seen from, to;
+	struct buf sql = { 0 };
+
+	if (!parse(before, &from) || !parse(after, &to) || from.xmin < f->xmin)
+		return NULL;
+	int64_t least = first_between(&from, &to);
+	if (least < from.xmax - FAR)
+		return NULL;
+	buf_str(&sql, f->head);
+	add_between(&sql, least, &from, &to);
+	buf_str(&sql, f->tail);
+	buf_cstr(&sql);
+	return sql.p;
+}
+
+void snapshot_forget(struct snapshot_form *f)
+{
+	free(f->head);
+	free(f->tail);
+	*f = (struct snapshot_form){ 0 };
 }

@@ -123,4 +123,137 @@ case_the_same_events_as_pgq() {
 	told "$batches batches, $(wc -l <want) events"
 }
 
+# How often PgQ was asked for its query so far.
+asked_pgq() {
+	grep -c " $SRC .*batch_event_sql(batch_id)" "$CLUSTER/server.log"
+}
+
+rotate() {
+	src "select pgq.maint_rotate_tables_step1('q')" >/dev/null
+	[ "${1:-}" = half ] || src "select pgq.maint_rotate_tables_step2()" >/dev/null
+}
+
+current_table() {
+	src "select queue_cur_table from pgq.queue"
+}
+
+rows_are_in() {
+	dst_gives "$1/$1" "select count(*) || '/' || count(distinct id) from orders" && [ "$(consumer_tick)" = "$(completed_tick)" ]
+}
+
+# A row more; N counts them.
+row() {
+	N=$((N + 1))
+	orders $N $N
+}
+
+# A tick, and then N rows are in; ASKED: how often PgQ was asked for its query.
+loads() {
+	local before
+	before=$(asked_pgq)
+	tick q
+	within 10 rows_are_in $N
+	ASKED=$(($(asked_pgq) - before))
+}
+
+loads_asking() {
+	loads
+	[ "$ASKED" != 0 ] || fail "with $N rows PgQ was not asked for its query"
+}
+
+# Rows and ticks until PgQ is not asked any more. Transactions of other databases count for it, too.
+learns() {
+	local i
+	for i in {1..50}; do
+		row
+		loads
+		[ "$ASKED" != 0 ] || return 0
+	done
+	fail "PgQ is asked for its query again and again"
+}
+
+# A daemon that has PgQ's query of the current table.
+knowing_daemon() {
+	N=0
+	orders_pair batch_min_events=0 loop_delay=0.1 pidfile=
+	src "select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
+	src "alter database \"$SRC\" set log_statement = 'all'"
+	start job.ini
+	row
+	tick q
+	within 10 rows_are_in 1
+	rotate
+	learns
+}
+
+# An event comes before and after each step, and from a transaction that is open meanwhile.
+case_rotation_at_each_point() {
+	local first
+	knowing_daemon
+	first=$(current_table)
+	row
+	rotate half
+	row
+	[ "$(current_table)" != "$first" ] || fail "the table has not rotated"
+	loads_asking
+	row
+	src "select pgq.maint_rotate_tables_step2()" >/dev/null
+	row
+	loads_asking
+	learns
+	src "begin; insert into orders values (1000, '2026-01-31', ''); select pg_sleep(5); commit" >/dev/null &
+	STARTED+=($!)
+	within 5 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	row
+	loads
+	rotate
+	row
+	loads_asking
+	within 10 src_gives 1000 "select id from orders where id = 1000"
+	N=$((N + 1))
+	loads_asking
+	row
+	loads
+	expect_no_match bg.err "ERROR|WARNING"
+}
+
+# The subscription is another, whose retried events are not those of the first; PgQ's number for the
+# consumer is the same, since it is registered elsewhere too.
+case_registered_anew_meanwhile() {
+	knowing_daemon
+	src "select pgq.create_queue('other'), pgq.register_consumer('other', 'job')" >/dev/null
+	src "do \$\$ declare at bigint := last_tick from pgq.get_consumer_info('q', 'job'); begin
+		perform pgq.unregister_consumer('q', 'job'), pgq.register_consumer_at('q', 'job', at);
+		perform pgq.event_retry_raw('q', 'job', now() - interval '1 s', nextval(queue_event_seq::regclass), now(), 1, 'I:id', 'id=1000&day=2026-01-30', 'public.orders', '', '', '')
+			from pgq.queue where queue_name = 'q'; end \$\$"
+	src "select pgq.maint_retry_events()" >/dev/null
+	N=$((N + 1))
+	loads_asking
+	expect_no_match bg.err "ERROR|WARNING"
+}
+
+# A daemon loads while transactions come and go, and tables rotate.
+case_rotations_under_a_daemon() {
+	local phase
+	busy_queue
+	config "fields=id, day, _EVID:ev_id, _TICK:tick" "part_template=$ATTACH" batch_min_events=0 loop_delay=0.1 pidfile=
+	src "alter database \"$SRC\" set log_statement = 'all'"
+	start job.ini
+	for phase in 1 2 3 4 5 6 7 8; do
+		src "select history(60, 0.$phase$RANDOM)" >/dev/null
+		tick q
+		within 20 src_gives t "select last_tick = (select max(tick_id) from pgq.tick) from pgq.get_consumer_info('q', 'job')"
+		other_is_done
+		src "select pgq.maint_rotate_tables_step1('q')" >/dev/null
+		src "select pgq.maint_rotate_tables_step2()" >/dev/null
+	done
+	src "select ev_id from made order by 1" >made
+	dst "select ev_id from orders where ev_id in ($(paste -sd, made)) order by 1" >got
+	cmp -s made got || fail "$(diff made got | grep -c '^<') events are missing, $(diff made got | grep -c '^>') came twice"
+	expect_eq "$(dst "select count(*) - count(distinct ev_id) from orders")" 0 "events that came twice"
+	grep " $SRC .*next_batch" "$CLUSTER/server.log" >asked
+	told "$(grep -c batch_event_sql asked) of $(grep -c . asked) batches PgQ was asked for, $(wc -l <made) events"
+	expect_no_match bg.err "ERROR|WARNING"
+}
+
 run_cases

@@ -66,8 +66,68 @@ static const struct { const char *name, *before, *after, *pgq, *wanted; } cases[
 	{ "nothing", "900:900:", "1000:1000:", "", NULL },
 };
 
+/* Of the query for ticks 11 and 12, between which nothing was open. */
+static const struct { const char *name, *pgq, *table; bool learns; } forms[] = {
+	{ "the current table", THEIRS("pgq.event_3_0", "900", "1000") END, "pgq.event_3_0", true },
+	{ "the table before", THEIRS("pgq.event_3_2", "900", "1000") END, "pgq.event_3_0", false },
+	{ "a longer name", THEIRS("pgq.event_3_01", "900", "1000") END, "pgq.event_3_0", false },
+	{ "two tables", THEIRS("pgq.event_3_0", "900", "1000") JOIN
+		THEIRS("pgq.event_3_2", "900", "1000") END, "pgq.event_3_0", false },
+	{ "transactions far behind", THEIRS("pgq.event_3_0", "900", "1000") ALONE END,
+		"pgq.event_3_0", false },
+	{ "another snapshot", THEIRS("pgq.event_3_0", "900", "1001") END, "pgq.event_3_0", false },
+	{ "another query", COLUMNS "pgq.event_3_0 ev" END, "pgq.event_3_0", false },
+	{ "nothing", "", "pgq.event_3_0", false },
+};
+
+/* What a form that was learned at a first tick with xmin 900 makes for others. */
+static const struct { const char *name, *before, *after, *wanted; } fills[] = {
+	{ "nothing was open", "1000:1000:", "1010:1010:",
+		"ev.ev_txid >= 1000 and ev.ev_txid < 1010" },
+	{ "open at the first tick", "950:1000:950,990", "1000:1010:",
+		"ev.ev_txid >= 950 and ev.ev_txid < 1010 and (ev.ev_txid >= 1000"
+		" or ev.ev_txid = any ('{950,990}'::int8[]))" },
+	{ "open at both", "910:2000:910,1990", "910:2010:910,2005",
+		"ev.ev_txid >= 1990 and ev.ev_txid < 2010"
+		" and ev.ev_txid <> all ('{2005}'::int8[]) and (ev.ev_txid >= 2000"
+		" or ev.ev_txid = any ('{1990}'::int8[]))" },
+	{ "far behind", "910:2000:910", "2000:2010:", NULL },
+	{ "the first tick is older", "899:1000:899", "1000:1010:", NULL },
+	{ "a snapshot is unknown", "1000:1000:", NULL, NULL },
+	{ "the other is unknown", NULL, "1000:1000:", NULL },
+};
+
+static struct snapshot_form learn_forms(void)
+{
+	const struct snapshot_ticks ticks = { 3, 11, 12, "900:900:", "1000:1000:" };
+	struct snapshot_form f = { 0 };
+
+	for (size_t i = COUNT(forms); i-- > 0;)
+		check_int(forms[i].name, snapshot_learn(&f, forms[i].pgq, &ticks,
+			span_of(forms[i].table)), forms[i].learns);
+	return f;
+}
+
+static void fill_forms(struct snapshot_form *f)
+{
+	for (size_t i = 0; i < COUNT(fills); i++) {
+		char *got = snapshot_fill(f, fills[i].before, fills[i].after);
+		struct buf wanted = { 0 };
+		if (fills[i].wanted)
+			buf_fmt(&wanted, COLUMNS "pgq.event_3_0 ev where %s" OWNER END,
+				fills[i].wanted);
+		check_str(fills[i].name, got, fills[i].wanted ? buf_cstr(&wanted) : NULL);
+		buf_free(&wanted);
+		free(got);
+	}
+	snapshot_forget(f);
+}
+
 int main(void)
 {
+	struct snapshot_form form = learn_forms();
+
+	fill_forms(&form);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		const struct snapshot_ticks ticks = { 3, 11, 12, cases[i].before, cases[i].after };
 		char *got = snapshot_query(cases[i].pgq, &ticks);
