@@ -228,7 +228,7 @@ static int choose_columns(struct lines *l, struct pass *p, const struct event *e
  * few, the source sorts each further part by the partition column, if that is cheap to compare: a
  * part is 8 times as large, and so is a COPY. The sort costs the source half as much as reading.
  */
-#define LOOK_BYTES (4 * 1024 * 1024)    /* of the first part */
+#define LOOK_BYTES (1024 * 1024)        /* of the first part */
 #define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in about twice as much memory */
 #define PARTS_OF_SLICE 8                /* at least, so that a small slice has some, too */
 #define FEW_PARTITIONS 32               /* they have enough rows in memory */
@@ -275,7 +275,7 @@ static int choose_order(struct lines *l, struct err *e)
 	int64_t type;
 
 	l->looks = l->sorts = false;
-	if (l->nseen <= FEW_PARTITIONS || l->n / (int64_t)l->nseen >= FEW_ROWS ||
+	if (l->nseen <= FEW_PARTITIONS || l->n * 4 / (int64_t)l->nseen >= FEW_ROWS ||
 	    slice_types(l->src, l->query.table->oid, &s->column[l->part_column], 1, &type, e) < 0)
 		return e->code;
 	l->sorts = type == TYPE_DATE || type == TYPE_TIMESTAMP || type == TYPE_TIMESTAMPTZ;

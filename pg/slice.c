@@ -476,7 +476,7 @@ static int64_t add_select(struct buf *sql, const struct slice_query *q, struct s
 		part.from = part.to = NULL;
 	int64_t end = is_bound(part.to) ? strtoll(part.to, NULL, 10) : part.table->blocks;
 	int64_t left = end > at->block ? end - at->block : 0;
-	bool last = n >= left;
+	bool last = n >= left - left / 8;       /* or a small part would be left */
 	snprintf(from, sizeof from, "%" PRId64, at->block);
 	snprintf(to, sizeof to, "%" PRId64, last ? end : at->block + n);
 	part.from = at->block ? from : part.from;
