@@ -222,40 +222,48 @@ static int choose_columns(struct lines *l, struct pass *p, const struct event *e
 /* ---- the parts of a slice */
 
 /*
- * Where rows go to many partitions by turns, each gets a COPY whenever memory is full, of few rows,
- * and to begin a COPY costs as much as 30 rows or so. So the first part of a slice, about as much
- * as memory holds, is read as it is, and tells how many rows a partition had in it. Where they were
- * few, the source sorts each further part by the partition column, if that is cheap to compare: a
- * part is 8 times as large, and so is a COPY. The sort costs the source half as much as reading.
+ * Where rows go to many partitions by turns, each gets a COPY of a few rows whenever memory is
+ * full, and to begin a COPY costs as much as 30 rows or so. So the first part of a slice is read as
+ * it is, and tells how many rows a partition would have in memory. If they are few, the source
+ * sorts each further part by the partition column, where that is cheap: parts are 8 times as large
+ * as memory, and so are the COPYs. That costs the source a fifth of what reading costs.
  */
-#define LOOK_BYTES (1024 * 1024)        /* of the first part */
-#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in about twice as much memory */
+#define LOOK_BYTES (1024 * 1024)        /* of the first part: a quarter of the sink's memory */
+#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to twice as much memory */
 #define PARTS_OF_SLICE 8                /* at least, so that a small slice has some, too */
 #define FEW_PARTITIONS 32               /* they have enough rows in memory */
-#define FEW_ROWS 32                     /* of a partition, in the first part */
+#define FEW_ROWS 8                      /* of a partition, in the first part */
 
-static int64_t part_bytes(const struct lines *l, int64_t most)
-{
-	int64_t part = l->slice_bytes / PARTS_OF_SLICE;
-
-	return part < most ? part : most;
-}
-
-/* Not where rows are counted, by their place in the slice, or have an order. */
+/* Not where rows are counted by their place in the slice, or have an order. */
 static bool has_parts(const struct lines *l, const struct pass *p)
 {
 	return l->has_part && !l->ids && !l->reader.staged && !p->place && !l->query.source->key &&
 		!l->query.sample;
 }
 
+/* Asks for the next part. */
+static int ask_part(struct lines *l, int64_t bytes, struct err *e)
+{
+	return slice_ask(l->src, &l->query, &l->at, bytes, l->order, buf_cstr(&l->list),
+		l->reader.binary, e);
+}
+
+static int64_t part_bytes(const struct lines *l, int64_t most)
+{
+	int64_t bytes = l->slice_bytes / PARTS_OF_SLICE;
+
+	return bytes < most ? bytes : most;
+}
+
 static int ask_first(struct lines *l, const struct conf *c, struct err *e)
 {
+	l->looks = true;
+	l->order = (struct span){ NULL, 0 };
 	l->slice_bytes = c->from_slice;
 	l->at = (struct slice_at){ 0 };
 	memset(l->seen, 0, sizeof l->seen);
 	l->nseen = 0;
-	return slice_ask(l->src, &l->query, &l->at, part_bytes(l, LOOK_BYTES), 0,
-		buf_cstr(&l->list), l->reader.binary, e);
+	return ask_part(l, part_bytes(l, LOOK_BYTES), e);
 }
 
 /* Counts the partitions of the first part, about. */
@@ -271,28 +279,29 @@ static void note_period(struct lines *l, int64_t start_s)
 /* After the first part: are the others to be sorted? */
 static int choose_order(struct lines *l, struct err *e)
 {
-	const struct slice_source *s = l->query.source;
+	struct span column = l->query.source->column[l->part_column];
 	int64_t type;
 
-	l->looks = l->sorts = false;
-	if (l->nseen <= FEW_PARTITIONS || l->n * 4 / (int64_t)l->nseen >= FEW_ROWS ||
-	    slice_types(l->src, l->query.table->oid, &s->column[l->part_column], 1, &type, e) < 0)
+	l->looks = false;
+	if (l->nseen <= FEW_PARTITIONS || l->n / (int64_t)l->nseen >= FEW_ROWS ||
+	    slice_types(l->src, l->query.table->oid, &column, 1, &type, e) < 0)
 		return e->code;
-	l->sorts = type == TYPE_DATE || type == TYPE_TIMESTAMP || type == TYPE_TIMESTAMPTZ;
+	if (type == TYPE_DATE || type == TYPE_TIMESTAMP || type == TYPE_TIMESTAMPTZ)
+		l->order = column;
 	log_debug("%s: %" PRId64 " rows go to %zu partitions: further ones are %ssorted",
-		l->query.table->name, l->n, l->nseen, l->sorts ? "" : "not ");
+		l->query.table->name, l->n, l->nseen, l->order.p ? "" : "not ");
 	return 0;
 }
 
 /* After a part. As the reader's next. */
 static int next_part(struct lines *l, struct span *row, struct err *e)
 {
-	if (slice_at_end(&l->query, &l->at) || (l->looks && choose_order(l, e) < 0))
-		return e->code ? e->code : PQ_END;
-	if (slice_ask(l->src, &l->query, &l->at, l->sorts ? part_bytes(l, SORT_BYTES) : INT64_MAX,
-	    l->sorts ? l->part_at + 1 : 0, buf_cstr(&l->list), l->reader.binary, e) < 0)
+	if (slice_at_end(&l->query, &l->at))
+		return PQ_END;
+	if (l->looks && choose_order(l, e) < 0)
 		return e->code;
-	return slice_row(l->src, row, e);
+	int64_t bytes = l->order.p ? part_bytes(l, SORT_BYTES) : INT64_MAX;
+	return ask_part(l, bytes, e) < 0 ? e->code : slice_row(l->src, row, e);
 }
 
 /* ---- reading */
@@ -331,7 +340,8 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 	if (places_ready(p->job, r->way, e) < 0 || choose_columns(l, p, &ev, e) < 0)
 		return e->code;
 	log_debug("%s: rows go as %s", l->query.table->name, r->binary ? "binary" : "lines");
-	l->parts = l->looks = has_parts(l, p);
+	l->parts = has_parts(l, p);
+	l->looks = false;
 	if (l->parts)
 		ask_first(l, p->job->conf, e);
 	else

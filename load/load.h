@@ -682,7 +682,7 @@ struct lines {
 	int64_t n;                      /* rows read */
 	bool parts;                     /* the slice is read in parts, */
 	bool looks;                     /* of which this is the first; */
-	bool sorts;                     /* further ones are sorted */
+	struct span order;              /* the column by which further ones are sorted, or NULL */
 	uint64_t seen[SEEN_WORDS];      /* a bit for each partition of the first, by a hash, */
 	size_t nseen;                   /* and how many these are */
 	struct slice_at at;             /* how far the slice is asked for */

@@ -854,10 +854,10 @@ int slice_read(struct pq *src, const struct slice_query *, const char *columns,
 struct slice_at { size_t table; int64_t block; };       /* what is read of a slice; begins zeroed */
 
 /* The same in parts of about that many bytes, of rows without numbers; but does not wait: slice_row
- * does. Asks for the next part; or, with `by`, for some, whose rows the server sorts in memory by
- * the column of that number, from 1. PQ_END of slice_row is that of what was asked for. */
+ * does. Asks for the next part; or, with `by`, for some, each of which the server sorts in memory
+ * by that column. PQ_END of slice_row is that of what was asked for. */
 int slice_ask(struct pq *src, const struct slice_query *, struct slice_at *, int64_t bytes,
-	size_t by, const char *columns, bool binary, struct err *);
+	struct span by, const char *columns, bool binary, struct err *);
 bool slice_at_end(const struct slice_query *, const struct slice_at *);         /* all is read? */
 /* The next row, a line with its end or a row of binary COPY; else as events_next. */
 int slice_row(struct pq *src, struct span *row, struct err *);
