@@ -59,7 +59,7 @@ static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t l
 }
 
 /* Reads the columns from col on: the tick; where pgq_ext has subconsumers, also from (for lane 0
- * the number of lanes), identity tick, identity time, rule. */
+ * the number of lanes), identity tick, identity time; for other lanes, rule. */
 static struct position take_position(const struct pq *dst, int row, int col, size_t lane,
 	enum position_kind kind)
 {
@@ -148,8 +148,9 @@ int position_ask(struct pq *dst, const char *consumer, size_t lane, size_t lanes
 		add_get(&sql, consumer, lane, lanes, lane ? ", from" : ", lanes");
 		add_get(&sql, consumer, lane, lanes, ", identity tick");
 		add_get(&sql, consumer, lane, lanes, ", identity time");
-		add_get(&sql, consumer, lane, lanes, ", rule");
 	}
+	if (kind == POSITION_LANES && lane)
+		add_get(&sql, consumer, lane, lanes, ", rule");
 	if (pq_send(dst, buf_cstr(&sql), e) == 0)
 		pq_flush(dst, e);
 	buf_free(&sql);
