@@ -5,6 +5,13 @@
  * most waiting bytes, stays while that stream has rows, and moves only to one with enough of them,
  * or when memory runs short, or when no more rows will come. Suspect rows are sent last, by careful
  * COPYs: one that fails takes away no row of another.
+ *
+ * Nor are COPYs of some hundred rows cheap. The server holds the first 1,000 rows of one in slots,
+ * and for each it searches through all slots before (of a resource owner, which has the table's
+ * descriptor once for each of them). So a COPY costs it some 40 us and 1.2 ms x (rows / 1,000)^2,
+ * but never more than that for 1,000: for a row that is the most at 1,000 rows, the least at about
+ * 180, and as little again from 3,000 on. Where others wait, a COPY that is not to be long ends
+ * early.
  */
 #include "private.h"
 
@@ -53,13 +60,23 @@ static bool is_first_and_long(const struct sink *s, const struct lane *l)
 		!sink_typed(s, l->current);
 }
 
+/* Has the COPY enough rows, while others wait? */
+static bool is_piece(const struct sink *s, const struct lane *l)
+{
+	const struct stream *st = l->current;
+
+	return l->nrows >= PIECE_ROWS && l->nrows + st->nrows < LONG_ROWS &&
+		s->waiting > (st->first != NULL);
+}
+
 /* Is it time to end the open COPY? Only between blocks, so that no row is cut. stopped: the server
  * takes no more rows. */
 static bool should_end(struct sink *s, const struct lane *l, enum sink_until until, bool stopped)
 {
 	if (!block_is_sent(l))
 		return false;
-	if (stopped || (sink_careful(s, l->current) && l->out) || is_first_and_long(s, l))
+	if (stopped || (sink_careful(s, l->current) && l->out) || is_first_and_long(s, l) ||
+	    is_piece(s, l))
 		return true;
 	if (until == SINK_FREE && l->sent)      /* an empty binary COPY would lack its header */
 		return true;

@@ -18,7 +18,7 @@ struct stream {                         /* of one partition and column list */
 	int64_t start_s;
 	uint64_t shape;
 	struct block *first, *last;
-	size_t bytes;                   /* of rows that wait, */
+	size_t bytes, nrows;            /* of rows that wait, */
 	struct stream *before, *after;  /* and those of its lane with about as many */
 	uint64_t settled;               /* last turn of the sink in which a long COPY ended */
 	uint64_t looked;                /* last turn that looked up its column types */

@@ -57,7 +57,9 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 
 	if (b && b->binary == binary && block_fits(b, n))
 		return b;
-	bool more = (b && b->binary == binary) || s->careful || is_current(s, st);
+	/* short rows stay in small blocks: a COPY ends between two */
+	bool more = (b && b->binary == binary && b->nrows < PIECE_ROWS / 4) || s->careful ||
+		(is_current(s, st) && !b);
 	b = block_take(&s->pool, n, size_for(s, st, more));
 	b->binary = binary;
 	return b;
@@ -87,6 +89,7 @@ static void append(struct sink *s, struct stream *st, struct block *b, size_t n,
 		*block_id(b, b->nrows) = event_id;
 	b->nrows++;
 	b->len += n;
+	st->nrows++;
 	st->bytes += n;
 	level_set(s, st);
 }
@@ -362,6 +365,7 @@ struct block *stream_take(struct sink *s, struct stream *st)
 	if (!st->first)
 		st->last = NULL;
 	st->bytes -= b->len;
+	st->nrows -= b->nrows;
 	if (st->suspect)
 		s->held -= b->cap;
 	s->held_long = s->held_long && s->held;
@@ -376,6 +380,7 @@ void stream_put_back(struct sink *s, struct stream *st, struct block *b)
 	if (!st->last)
 		st->last = b;
 	st->bytes += b->len;
+	st->nrows += b->nrows;
 	hold(s, st, b);
 	level_set(s, st);
 }
