@@ -29,6 +29,18 @@ static bool is_short(const struct sink *s)
 		s->waiting >= WAITING_MAX / 2;
 }
 
+/* How many bytes in a stream are worth a COPY before memory runs short: at first few, so that the
+ * target works while the source is read, then as many as each stream has sent: so they grow to
+ * SWITCH_BYTES, and such COPYs are not many. A careful COPY takes a block anyway. */
+static size_t worth(const struct sink *s)
+{
+	size_t share = (size_t)s->bytes / (s->waiting + 1);
+
+	if (s->careful || share > SWITCH_BYTES)
+		return SWITCH_BYTES;
+	return share > FIRST_BYTES ? share : FIRST_BYTES;
+}
+
 /* The stream that a COPY should move to. NULL: it is better to wait for more rows. */
 static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 {
@@ -37,7 +49,7 @@ static struct stream *worthwhile(struct sink *s, size_t lane, bool drain)
 
 	if (suspects && s->held_long)
 		return suspects;
-	if (st && (enough || st->bytes >= SWITCH_BYTES))
+	if (st && (enough || st->bytes >= worth(s)))
 		return st;
 	return drain ? suspects : NULL;
 }
