@@ -228,11 +228,11 @@ static int choose_columns(struct lines *l, struct pass *p, const struct event *e
  * sorts each further part by the partition column, where that is cheap: parts are 8 times as large
  * as memory, and so are the COPYs. That costs the source a fifth of what reading costs.
  */
-#define LOOK_BYTES (1024 * 1024)        /* of the first part: a quarter of the sink's memory */
+#define LOOK_BYTES (256 * 1024)         /* of the first part: a sixteenth of the sink's memory */
 #define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to twice as much memory */
 #define PARTS_OF_SLICE 8                /* at least, so that a small slice has some, too */
-#define FEW_PARTITIONS 32               /* they have enough rows in memory */
-#define FEW_ROWS 8                      /* of a partition, in the first part */
+#define FEW_PARTITIONS 16               /* they have enough rows in memory */
+#define FEW_ROWS 2                      /* of a partition, in the first part */
 
 /* Not where rows are counted by their place in the slice, or have an order. */
 static bool has_parts(const struct lines *l, const struct pass *p)

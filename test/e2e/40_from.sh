@@ -958,7 +958,7 @@ case_sorted_slices_killed() {
 
 # Tables that share a slice, and one of several slices.
 case_sorted_partitioned_source() {
-	table_pair from_slice=131072 lanes=2
+	table_pair from_slice=65536 lanes=2
 	leaves 8 180
 	src "update orders set day = date '2026-01-10' + substr(note, 2)::int % 90; vacuum full orders;
 		insert into leaf003 select 3, date '2026-01-10' + i % 100, 'l' || i from generate_series(1, 9000) i; truncate leaf005"
