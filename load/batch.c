@@ -436,10 +436,11 @@ static int look(const struct loader *l, struct err *e)
 		queue_ticked(l->job->src, l->last_tick, e);
 }
 
-/* After several batches in a row comes one more; after a first one the queue is often empty. */
+/* After several batches in a row comes one more; after a first one the queue is often empty. What
+ * was seen in vain is no tick of ours: another process is further. */
 static bool is_likely(const struct loader *l, int ticks)
 {
-	return ticks != QUEUE_TICKS_UNKNOWN || l->in_a_row > 1;
+	return ticks != QUEUE_TICKS_UNKNOWN ? !l->in_vain : l->in_a_row > 1;
 }
 
 /* There is nothing to merge with the only tick. */
@@ -466,6 +467,7 @@ int batch_run(struct loader *l, struct err *e)
 	if (rc >= 0)
 		l->to_finish = 0;
 	l->idle = rc == 0;
+	l->in_vain = rc == 0 && (l->in_vain || ticks != QUEUE_TICKS_UNKNOWN);
 	l->in_a_row = rc > 0 ? l->in_a_row + 1 : 0;
 	if (rc == 0 && txn_unask(j, e) < 0)
 		return e->code;

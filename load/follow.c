@@ -25,18 +25,22 @@ static int forget(struct job *j, struct err *e)
 		mark_tell(j->dst[0], j->conf, &j->seen, e);
 }
 
+/* Can no batch have events that a copy saw? */
+static bool is_over(const struct job *j)
+{
+	return j->seen.state == MARK_NONE || j->seen.state == MARK_BEHIND;
+}
+
 bool follow_asks(const struct job *j)
 {
-	bool over = j->seen.state == MARK_NONE || j->seen.state == MARK_BEHIND;
-
-	return !j->looked || !j->stored_lanes || !over;
+	return !j->looked || !j->stored_lanes || !is_over(j);
 }
 
 int follow_copy(struct job *j, struct queue_batch *b, struct err *e)
 {
 	bool past;
 
-	if (look(j, e) < 0 || j->seen.state == MARK_NONE || j->seen.state == MARK_BEHIND)
+	if (look(j, e) < 0 || is_over(j))
 		return e->code;
 	if (j->seen.state == MARK_COPYING)
 		return err_set(e, ERR_OTHER, "the copy of a table that comes before queue %s is"

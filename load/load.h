@@ -640,6 +640,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t last_tick;              /* of the last batch loaded; 0: none yet */
 	bool idle;                      /* the last call found the queue empty */
 	int64_t in_a_row;               /* calls since then that found a batch */
+	bool in_vain;                   /* a tick was seen since the last batch that gave none */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
 	struct letters_log skipped;     /* of the batch at hand */

@@ -64,8 +64,10 @@ int pq_copy_out_open(struct pq *q, struct err *e)
 
 	q->state = COPY_OUT_ASKED;
 	while ((step = copy_out_answer(q, e)) == PQ_WAIT)
-		if (pq_wait(&q, 1, -1, e) < 0)
-			return e->code;
+		if ((step = pq_wait(&q, 1, -1, e)) < 0)
+			break;
+	if (step < 0)
+		q->state = NO_COPY;
 	return step == PQ_END ? pq_lost(q, e) : step < 0 ? e->code : 0;
 }
 

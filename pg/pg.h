@@ -854,8 +854,8 @@ int slice_read(struct pq *src, const struct slice_query *, const char *columns,
 struct slice_at { size_t table; int64_t block; };       /* what is read of a slice; begins zeroed */
 
 /* The same in parts of about that many bytes, of rows without numbers; but does not wait: slice_row
- * does. Asks for the next part; or, with `by`, for some, each of which the server sorts in memory
- * by that column. PQ_END of slice_row is that of what was asked for. */
+ * takes the answer. Asks for the next part; or, with `by`, for some, each of which the server sorts
+ * in memory by that column. PQ_END of slice_row is that of what was asked for. */
 int slice_ask(struct pq *src, const struct slice_query *, struct slice_at *, int64_t bytes,
 	struct span by, const char *columns, bool binary, struct err *);
 bool slice_at_end(const struct slice_query *, const struct slice_at *);         /* all is read? */

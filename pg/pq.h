@@ -119,7 +119,7 @@ int pq_copy_await(struct pq *, struct err *);
 int pq_copy_row(struct pq *, struct span *row, struct err *);
 /* Starts COPY ... TO STDOUT, text or binary, and waits until rows may come. 0, or an error. */
 int pq_copy_out(struct pq *, const char *sql, struct err *);
-/* The same of one COPY or several, but does not wait: pq_copy_row does. */
+/* The same of one COPY or several, but does not wait: pq_copy_row takes the answer. */
 int pq_copy_out_ask(struct pq *, const char *sql, struct err *);
 /* The same after pq_send of that statement. */
 int pq_copy_out_open(struct pq *, struct err *);

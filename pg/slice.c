@@ -466,31 +466,42 @@ bool slice_at_end(const struct slice_query *q, const struct slice_at *at)
 	return at->table > q->more;
 }
 
-/* Appends a SELECT of up to n blocks of one table from *at on, which goes behind them; returns how
- * many. The table's last ones have no upper bound but the slice's: it may have grown. */
-static int64_t add_select(struct buf *sql, const struct slice_query *q, struct slice_at *at,
-	int64_t n, const char *columns)
+/* Of the table at hand, behind *at: as far as it is known. */
+static int64_t blocks_left(const struct slice_query *q, struct slice_at *at)
 {
-	struct slice_query part = *q;
-	char from[24], to[24];
+	bool bound = !at->table && is_bound(q->to);
 
 	if (!at->table && !at->block && is_bound(q->from))
 		at->block = strtoll(q->from, NULL, 10);
+	int64_t end = bound ? strtoll(q->to, NULL, 10) : q->table[at->table].blocks;
+	return end > at->block ? end - at->block : 0;
+}
+
+/* Appends a SELECT of up to n blocks of one table from *at on, which goes behind them; returns how
+ * many. A table that ends in the slice may have grown: its last SELECT has no upper bound. `known`:
+ * what it has grown by, if anything, is left to one more. */
+static int64_t add_select(struct buf *sql, const struct slice_query *q, struct slice_at *at,
+	int64_t n, bool known, const char *columns)
+{
+	struct slice_query part = *q;
+	char from[24], to[24];
+	int64_t left = blocks_left(q, at);
+	bool last = n >= left - left / 8;       /* or a small part would be left */
+	bool ends = last && !(known && left && (at->table || !is_bound(q->to)));
+
 	part.table += at->table;
 	if (at->table)
 		part.from = part.to = NULL;
-	int64_t end = is_bound(part.to) ? strtoll(part.to, NULL, 10) : part.table->blocks;
-	int64_t left = end > at->block ? end - at->block : 0;
-	bool last = n >= left - left / 8;       /* or a small part would be left */
+	n = last ? left : n;
 	snprintf(from, sizeof from, "%" PRId64, at->block);
-	snprintf(to, sizeof to, "%" PRId64, last ? end : at->block + n);
+	snprintf(to, sizeof to, "%" PRId64, at->block + n);
 	part.from = at->block ? from : part.from;
-	part.to = last ? part.to : to;
+	part.to = ends ? part.to : to;
 	buf_fmt(sql, "SELECT %s", columns);
 	add_from(sql, &part);
-	at->block = last ? 0 : at->block + n;
-	at->table += last;
-	return last ? left : n;
+	at->block = ends ? 0 : at->block + n;
+	at->table += ends;
+	return n;
 }
 
 /* The same of all the slice's tables. */
@@ -499,7 +510,7 @@ static void add_selects(struct buf *sql, const struct slice_query *q, struct sli
 {
 	for (const char *also = ""; n > 0 && !slice_at_end(q, at); also = " UNION ALL ") {
 		buf_str(sql, also);
-		n -= add_select(sql, q, at, n, columns);
+		n -= add_select(sql, q, at, n, false, columns);
 	}
 }
 
@@ -526,20 +537,20 @@ int slice_read(struct pq *src, const struct slice_query *q, const char *columns,
 	return rc;
 }
 
-/* Whole rows are sorted, as they are in the table: to form others first costs three times as much
- * as the sort. */
+/* OFFSET 0: an index on the column, which would be read as a whole for each part, is not used, and
+ * no other process helps. */
 static void add_sorted(struct buf *sql, const struct slice_query *q, struct slice_at *at,
 	int64_t n, struct span by, const char *columns)
 {
-	buf_fmt(sql, "SELECT %s FROM (", columns);
-	add_select(sql, q, at, n, "tdispatch_row.*");
-	buf_str(sql, " ORDER BY tdispatch_row.");
+	buf_fmt(sql, "SELECT %s FROM (SELECT * FROM (", columns);
+	add_select(sql, q, at, n, true, "tdispatch_row.*");
+	buf_str(sql, " OFFSET 0) tdispatch_row ORDER BY tdispatch_row.");
 	buf_ident(sql, by);
 	buf_str(sql, " USING OPERATOR(pg_catalog.<)) tdispatch_row");
 }
 
 /* Parts that are sorted are asked for together, so that the server sorts one while rows of the one
- * before are on their way. */
+ * before are on their way. Nobody knows how much a table has grown by: that is not sorted. */
 int slice_ask(struct pq *src, const struct slice_query *q, struct slice_at *at, int64_t bytes,
 	struct span by, const char *columns, bool binary, struct err *e)
 {
@@ -547,13 +558,16 @@ int slice_ask(struct pq *src, const struct slice_query *q, struct slice_at *at, 
 	struct buf sql = { 0 };
 
 	if (by.p)
-		buf_fmt(&sql, "SET LOCAL work_mem = %" PRId64 "; ", SORT_KBYTES(bytes));
+		buf_fmt(&sql, "SET LOCAL work_mem = %" PRId64 "; SET LOCAL"
+			" max_parallel_workers_per_gather = 0; ", SORT_KBYTES(bytes));
 	for (int i = 0; !slice_at_end(q, at) && i < (by.p ? PARTS_MAX : 1); i++) {
 		buf_str(&sql, i ? "; COPY (" : "COPY (");
-		if (by.p)
+		if (!by.p)
+			add_selects(&sql, q, at, n, columns);
+		else if (blocks_left(q, at))
 			add_sorted(&sql, q, at, n, by, columns);
 		else
-			add_selects(&sql, q, at, n, columns);
+			add_select(&sql, q, at, n, false, columns);
 		buf_str(&sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
 	}
 	int rc = pq_copy_out_ask(src, buf_cstr(&sql), e);

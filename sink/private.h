@@ -14,7 +14,7 @@
 #define MORE_BYTES 1024                 /* for each stream above that number */
 #define FIRST_BYTES (16 * 1024)         /* waiting bytes that make COPY move to a stream first, */
 #define LONG_BYTES (768 * 1024)         /* and when much has been sent */
-#define SWITCH_BYTES (128 * 1024)       /* sent as text, before it is worth an end to go on in binary */
+#define SWITCH_BYTES (128 * 1024)       /* of text, before it is worth to go on in binary */
 #define PIECE_ROWS 128                  /* of a COPY, which ends then while other streams wait, */
 #define LONG_ROWS 2000                  /* unless it is to have that many: see lane.c */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */

@@ -418,6 +418,11 @@ case_nothing_is_open_while_idle() {
 	once
 	all_are_in 9 || fail "the second process has not loaded"
 	kill -CONT "$PID"
+	sleep 0.3               # for a first look, in vain
+	for i in {1..30}; do
+		open_at_target 0 || fail "look $i: a tick that another process has loaded is begun again and again"
+		sleep 0.02
+	done
 	orders 10 12
 	tick q
 	within 10 all_are_in 12

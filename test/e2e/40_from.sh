@@ -902,6 +902,24 @@ case_many_partitions_are_sorted() {
 	same_content
 }
 
+# A part is sorted by one process, in memory: an index would be read as a whole for each part, and
+# nobody knows how many rows came in the meantime.
+case_sorts_are_bounded() {
+	local GATE=2000
+	gated_pair from_slice=65536 from_snapshot=slice
+	src "truncate orders; create index on orders (day); alter database \"$SRC\" set random_page_cost = 1.1; alter database \"$SRC\" set log_temp_files = 0"
+	scatter 1 20000
+	src "vacuum analyze orders"
+	at_gate --from orders job.ini -v
+	scatter 20001 80000
+	gate all
+	expect_end 0 60
+	expect_match bg.err "$SORTED"
+	! grep -A1 " $SRC .*temporary file" "$CLUSTER/server.log" | grep COPY || fail "a sort needed a file"
+	expect_eq "$(src "select sum(idx_tup_read) from pg_stat_user_indexes")" 0 "rows read by an index"
+	same_content
+}
+
 case_few_partitions_are_not_sorted() {
 	table_pair from_slice=65536
 	fill 1 3000
