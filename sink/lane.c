@@ -10,8 +10,8 @@
  * and for each it searches through all slots before (of a resource owner, which has the table's
  * descriptor once for each of them). So a COPY costs it some 40 us and 1.2 ms x (rows / 1,000)^2,
  * but never more than that for 1,000: for a row that is the most at 1,000 rows, the least at about
- * 180, and as little again from 3,000 on. Where others wait, a COPY that is not to be long ends
- * early.
+ * 180, and as little again from 3,000 on. In a batch that is not long, a COPY that is not to be
+ * long ends early while others wait; in a long one that would cost us more than the server saves.
  */
 #include "private.h"
 
@@ -25,20 +25,20 @@ static bool is_short(const struct sink *s)
 {
 	size_t room = sink_room(s);
 
-	return s->pool.used >= room - room / (s->waiting > MANY ? 8 : 4) ||
+	return s->pool.used >= (s->waiting > MANY ? room - room / 8 : room / 2) ||
 		s->waiting >= WAITING_MAX / 2;
 }
 
 /* How many bytes in a stream are worth a COPY before memory runs short: at first few, so that the
  * target works while the source is read, then as many as each stream has sent: so they grow to
- * LONG_BYTES, and COPYs are not many. A careful COPY takes a block anyway. */
+ * SWITCH_BYTES, and such COPYs are not many. A careful COPY takes a block anyway. */
 static size_t worth(const struct sink *s)
 {
 	size_t share = (size_t)s->bytes / (s->waiting + 1);
 
-	if (s->careful)
+	if (s->careful || share > SWITCH_BYTES)
 		return SWITCH_BYTES;
-	return share < FIRST_BYTES ? FIRST_BYTES : share < LONG_BYTES ? share : LONG_BYTES;
+	return share > FIRST_BYTES ? share : FIRST_BYTES;
 }
 
 /* The stream that a COPY should move to. NULL: it is better to wait for more rows. */
@@ -77,7 +77,7 @@ static bool is_piece(const struct sink *s, const struct lane *l)
 {
 	const struct stream *st = l->current;
 
-	return l->nrows >= PIECE_ROWS && l->nrows + st->nrows < LONG_ROWS &&
+	return sink_young(s) && l->nrows >= PIECE_ROWS && l->nrows + st->nrows < LONG_ROWS &&
 		s->waiting > (st->first != NULL);
 }
 
@@ -192,7 +192,7 @@ static void settle_savepoint(struct buf *sql, const struct sink *s, struct lane 
 static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain, struct err *e)
 {
 	struct buf sql = { 0 };
-	size_t half = l->current->bytes / 2 + 1;
+	size_t half = l->current->bytes / 2 + 1, least = half < SWITCH_BYTES ? half : SWITCH_BYTES;
 	bool careful = sink_careful(s, l->current);
 	int copies = 1;
 
@@ -205,7 +205,7 @@ static int begin_copy(struct sink *s, struct lane *l, struct pq *dst, bool drain
 	if (careful)
 		buf_str(&sql, "; " LANE_RELEASE "; " LANE_SAVE);
 	else
-		copies = plan_more(&sql, s, l, drain ? 1 : half);
+		copies = plan_more(&sql, s, l, drain ? 1 : least);
 	s->begun = true;
 	l->sent = l->nrows = 0;
 	if (set_savepoint(s, l, dst, e) == 0)

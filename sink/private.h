@@ -13,8 +13,8 @@
 #define MANY 256
 #define MORE_BYTES 1024                 /* for each stream above that number */
 #define FIRST_BYTES (16 * 1024)         /* waiting bytes that make COPY move to a stream first, */
-#define LONG_BYTES (768 * 1024)         /* and when much has been sent */
-#define SWITCH_BYTES (128 * 1024)       /* of text, before it is worth to go on in binary */
+#define SWITCH_BYTES (128 * 1024)       /* and when much has been sent */
+#define YOUNG_BYTES (4 * 1024 * 1024)   /* sent in a turn, which is long then */
 #define PIECE_ROWS 128                  /* of a COPY, which ends then while other streams wait, */
 #define LONG_ROWS 2000                  /* unless it is to have that many: see lane.c */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
@@ -112,6 +112,11 @@ struct sink {
 static inline size_t sink_room(const struct sink *s)
 {
 	return POOL_BYTES + (s->waiting > MANY ? (s->waiting - MANY) * MORE_BYTES : 0);
+}
+
+static inline bool sink_young(const struct sink *s)
+{
+	return s->bytes < YOUNG_BYTES;
 }
 
 /* Has it asked for its types in this turn, and are they known? */

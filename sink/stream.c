@@ -57,9 +57,7 @@ static struct block *room(struct sink *s, const struct stream *st, size_t n, boo
 
 	if (b && b->binary == binary && block_fits(b, n))
 		return b;
-	/* a COPY of few short rows ends between small blocks */
-	bool few = b && b->nrows >= PIECE_ROWS / 4 && st->nrows < LONG_ROWS / 4;
-	bool more = s->careful || (!few && ((b && b->binary == binary) || is_current(s, st)));
+	bool more = (b && b->binary == binary) || s->careful || is_current(s, st);
 	b = block_take(&s->pool, n, size_for(s, st, more));
 	b->binary = binary;
 	return b;
