@@ -31,8 +31,6 @@
 #define LAST_LOCK_TIMEOUT_MS 500        /* after the rows: below deadlock_timeout (1 s) */
 #define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
 
-#define TOGETHER_ROWS 5000              /* of partitions that are finished by one message */
-
 #define MODELS_SINCE 130000             /* then LIKE knows NO INHERIT */
 
 /* May new partitions be finished after their rows, as far as the config tells? */
@@ -191,29 +189,15 @@ struct indexing {                       /* of a lane's new partitions */
 	bool waits;                     /* the server works at the one before */
 };
 
-/* How many rows the one has that next_made has returned, and one more. */
-static int64_t weight(const struct job *j, const struct walk *at, const struct part_new *part)
-{
-	const struct sink_done *done = sink_done(j->dests.sink,
-		j->dests.place[at->place]->number);
-	const struct tally_part *t = tally_find(&done->rows, part->name);
-
-	return t ? t->rows + 1 : 1;
-}
-
-/* Sends the statements of the next one, and of more if they are small: each message that is done is
- * progress, and has a server_timeout of its own. */
+/* Sends the statements of the next one alone, so that each that is done is progress, and has a
+ * server_timeout of its own. */
 static int send_next(struct job *j, size_t lane, struct indexing *x, struct err *e)
 {
 	const struct part_new *part;
 	struct buf sql = { 0 };
-	int64_t rows = 0;
 
-	while ((!sql.len || rows < TOGETHER_ROWS) &&
-	    (part = next_made(&j->dests, lane, &x->next))) {
+	while (!sql.len && (part = next_made(&j->dests, lane, &x->next)))
 		part_add_indexes(&sql, part);
-		rows += weight(j, &x->next, part);
-	}
 	x->waits = sql.len &&
 		part_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
 	buf_free(&sql);
@@ -308,15 +292,10 @@ int inside_attach(struct job *j, size_t lane, struct err *e)
 	const struct part_new *part;
 	struct walk at = { 0 };
 	struct buf sql = { 0 };
-	int64_t rows = 0;
 
 	while (!e->code && (part = next_made(&j->dests, lane, &at))) {
 		part_add_attach(&sql, j->dests.place[at.place]->dest, part);
-		rows += weight(j, &at, part);
-		if (rows >= TOGETHER_ROWS) {
-			run_last(j, lane, &sql, e);
-			rows = 0;
-		}
+		run_last(j, lane, &sql, e);
 	}
 	add_drops(&sql, &j->dests, lane);
 	if (!e->code)
