@@ -990,14 +990,14 @@ case_sorted_partitioned_source() {
 # A bad row behind the first part is found by reading the slice again, row by row.
 case_sorted_slice_with_bad_rows() {
 	table_pair from_slice=65536 on_error=dead_letter
-	scatter 1 3000
+	scatter 1 3500
 	src "update orders set day = null where id = 1000; update orders set day = 'infinity' where id = 1001; update orders set note = 'bad' where id = 1002"
 	dst "alter table orders add check (note <> 'bad')"
 	expect_exit 1 "$TDISPATCH" --from orders job.ini -v --set on_error=stop
 	expect_match err 'row \([0-9]+,[0-9]+\) of public.orders'
 	from -v
 	expect_match err "$SORTED"
-	expect_rows 2997
+	expect_rows 3497
 	expect_eq "$(dst "select string_agg(ev_data::json->>'id', ' ' order by ev_data::json->>'id') from tdispatch.dead_letter")" "1000 1001 1002"
 }
 
