@@ -17,6 +17,10 @@
 
 #define SLICE_BYTES (64 * 1024)         /* of a large block, passed to libpq at a time */
 #define PLAN_MAX 64                     /* COPYs in one statement */
+#define FIRST_BYTES (16 * 1024)         /* as SWITCH_BYTES, while little has been sent */
+#define YOUNG_BYTES (4 * 1024 * 1024)   /* sent in a turn, which is long then */
+#define PIECE_ROWS 128                  /* of a COPY, which ends then while other streams wait, */
+#define LONG_ROWS 2000                  /* unless it is to have that many */
 
 /* ---- when to begin a COPY, and when to end it */
 
@@ -77,8 +81,8 @@ static bool is_piece(const struct sink *s, const struct lane *l)
 {
 	const struct stream *st = l->current;
 
-	return sink_young(s) && l->nrows >= PIECE_ROWS && l->nrows + st->nrows < LONG_ROWS &&
-		s->waiting > (st->first != NULL);
+	return s->bytes < YOUNG_BYTES && l->nrows >= PIECE_ROWS &&
+		l->nrows + st->nrows < LONG_ROWS && s->waiting > (st->first != NULL);
 }
 
 /* Is it time to end the open COPY? Only between blocks, so that no row is cut. stopped: the server

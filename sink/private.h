@@ -12,11 +12,7 @@
 #define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together, where rows wait in MANY streams */
 #define MANY 256
 #define MORE_BYTES 1024                 /* for each stream above that number */
-#define FIRST_BYTES (16 * 1024)         /* waiting bytes that make COPY move to a stream first, */
-#define SWITCH_BYTES (128 * 1024)       /* and when much has been sent */
-#define YOUNG_BYTES (4 * 1024 * 1024)   /* sent in a turn, which is long then */
-#define PIECE_ROWS 128                  /* of a COPY, which ends then while other streams wait, */
-#define LONG_ROWS 2000                  /* unless it is to have that many: see lane.c */
+#define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
 #define HELD_BYTES (256 * 1024)         /* blocks of suspect rows that wait for the end */
 #define LEVELS 65
@@ -112,11 +108,6 @@ struct sink {
 static inline size_t sink_room(const struct sink *s)
 {
 	return POOL_BYTES + (s->waiting > MANY ? (s->waiting - MANY) * MORE_BYTES : 0);
-}
-
-static inline bool sink_young(const struct sink *s)
-{
-	return s->bytes < YOUNG_BYTES;
 }
 
 /* Has it asked for its types in this turn, and are they known? */
