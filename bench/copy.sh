@@ -110,15 +110,17 @@ run_before() { "$BEFORE" --from orders -q copy.ini; }
 prepare_before2() { prepare_one; }
 run_before2() { "$BEFORE" --from orders -q --set lanes=2 copy.ini; }
 
-# The least that two lanes leave to the servers: the source sends its rows in binary to nobody, while
-# two sessions load such rows, split by partition beforehand, and make keys after them.
-prepare_least() {
+# The least that one lane, and two, leave to the servers: the source sends its rows in binary to
+# nobody, while sessions load such rows, split by partition beforehand, and make keys after them.
+# prepare_loads HALF...: a session for each half of the partitions; "": for all.
+prepare_loads() {
 	local half
 	INTO=bench_dst
 	new_target bench_dst
+	rm -f load.*
 	[ -e split ] || psql_in bench_src <<<"$(each_day "\\copy (select * from orders where day = %2\$L) to '%1\$s.rows' (format binary)")"
 	touch split
-	for half in 0 1; do
+	for half; do
 		{
 			say "begin;"
 			each_day "create table target_%1\$s (like target);" $half
@@ -126,15 +128,21 @@ prepare_least() {
 			each_day "alter table target_%1\$s add primary key (id, day);" $half
 			each_day "alter table target attach partition target_%1\$s for values from (%2\$L) to (%3\$L);" $half
 			say "commit;"
-		} >half.$half
+		} >"load.$half"
 	done
 }
-run_least() {
-	psql_in bench_dst <half.0 &
-	psql_in bench_dst <half.1 &
+run_loads() {
+	local file
+	for file in load.*; do
+		psql_in bench_dst <"$file" &
+	done
 	psql_in bench_src <<<"\\copy orders to '/dev/null' (format binary)"
 	wait
 }
+prepare_least() { prepare_loads ""; }
+run_least() { run_loads; }
+prepare_least2() { prepare_loads 0 1; }
+run_least2() { run_loads; }
 
 # It moves the rows out of a table of its own. One partition must be there: the newest stays.
 prepare_partman() {
@@ -178,11 +186,11 @@ run_replica() {
 }
 end_replica() { psql_in bench_dst <<<"set client_min_messages = warning; drop subscription bench; drop table orders"; }
 
-WHO=${WHO:-copy replica insert ctas partman one two least}
+WHO=${WHO:-copy replica insert ctas partman one least two least2}
 SLOW="ctas partman"
 declare -A NAME=(
 	[copy]="psql COPY to the parent" [replica]="logical replication, initial copy" [insert]="INSERT .. SELECT, one database"
-	[ctas]="CREATE TABLE AS a day, then keys, one database" [partman]="pg_partman, partition_data_proc, one database" [least]="two sessions load files, the source sends to nobody"
+	[ctas]="CREATE TABLE AS a day, then keys, one database" [partman]="pg_partman, partition_data_proc, one database" [least]="a session loads files, the source sends to nobody" [least2]="two sessions load files, the source sends to nobody"
 	[one]="tdispatch" [two]="tdispatch, two lanes" [before]="tdispatch before" [before2]="tdispatch before, two lanes"
 )
 

@@ -469,10 +469,19 @@ set_up_alone() {
 	dst "vacuum analyze pg_class, pg_attribute, pg_inherits, pg_type"
 }
 
-# alone WORKLOAD NAME ROUNDS [TABLE]: measures one contestant; the table gets a row an event.
+# floor.sql and its files, from what tdispatch has loaded once, into partitions that exist.
+make_floor_of_premade() {
+	local part="from pg_inherits where inhparent = 'orders'::regclass order by inhrelid::regclass::text"
+	dst "select format('\copy %s (%s) to %L', inhrelid::regclass, '$FIELDS', '$PWD/' || inhrelid::regclass || '.copy') $part" >out.sql
+	sql "$DST" <out.sql
+	{ say "begin;" && sed 's/ to / from /' out.sql && say "commit;"; } >floor.sql
+}
+
+# alone TABLE WORKLOAD NAME ROUND...: measures one contestant; the table gets a row an event.
 alone() {
-	local round before table=${4:-orders}
-	for ((round = 1; round <= $3; round++)); do
+	local round before table=$1
+	shift
+	for round in "${@:3}"; do
 		[ -n "$PREMADE" ] || dst "truncate $table"
 		before=$(dst "select count(*) from $table")
 		dst "delete from pgq_ext.completed_tick; checkpoint"
@@ -490,6 +499,8 @@ alone() {
 
 # cliff KIND N: as workload KIND-N.
 cliff() {
+	local rounds
+	mapfile -t rounds < <(seq "$CLIFF_ROUNDS")
 	"workload_$1" "$2"
 	case $1 in
 	partitions) set_up_alone "$2" ;;
@@ -497,8 +508,14 @@ cliff() {
 	*) set_up_alone 0 ;;
 	esac
 	case $1 in
-	letters) alone "$1-$2" bad "$CLIFF_ROUNDS" tdispatch.dead_letter ;;
-	*) alone "$1-$2" one "$CLIFF_ROUNDS" ;;
+	letters) alone tdispatch.dead_letter "$1-$2" bad "${rounds[@]}" ;;
+	partitions)
+		alone orders "$1-$2" one 1
+		make_floor_of_premade
+		alone orders "$1-$2" one "${rounds[@]:1}"
+		alone orders "$1-$2" floor "${rounds[@]}"
+		;;
+	*) alone orders "$1-$2" one "${rounds[@]}" ;;
 	esac
 }
 
