@@ -339,8 +339,8 @@ static void say_table(const struct from *f, const struct slice_query *q, int64_t
 {
 	char text[TEXT_GROUPED];
 
-	print_line(stdout, "table %s: %zu table%s with rows, %" PRId64 " MB", f->source.name,
-		f->source.n, text_s((int64_t)f->source.n), bytes / 1000000);
+	print_line(stdout, "table %s: %zu table%s with rows, %" PRId64 " MB", f->origin.name,
+		f->origin.n, text_s((int64_t)f->origin.n), bytes / 1000000);
 	if (rows >= 0)
 		print_line(stdout, ", about %s rows", text_grouped((int64_t)rows, text));
 	if (q->sample < 100)
@@ -371,7 +371,7 @@ static void say_time(const struct from *f, const struct slice_query *q, int64_t 
 static int read_table(struct job *j, struct err *e)
 {
 	struct from f = { .job = j, .dry = true };
-	struct lines l = { .query.source = &f.source };
+	struct lines l = { .query.origin = &f.origin };
 	const struct queue_batch none = { 0 };
 	int64_t bytes = 0, start_ms;
 	double rows = 0;
@@ -379,16 +379,16 @@ static int read_table(struct job *j, struct err *e)
 	j->lanes = 1;
 	j->loads[0] = true;
 	int rc = from_open(&f, e);
-	for (size_t i = 0; i < f.source.n; i++) {
-		bytes += f.source.table[i].bytes;
-		rows += f.source.table[i].rows;
+	for (size_t i = 0; i < f.origin.n; i++) {
+		bytes += f.origin.table[i].bytes;
+		rows += f.origin.table[i].rows;
 	}
 	l.query.where = j->conf->from_where;
 	l.query.sample = rows > SAMPLE_ROWS ? 100.0 * SAMPLE_ROWS / rows : 100;
-	l.query.most = f.source.key ? SAMPLE_ROWS : 0;
+	l.query.most = f.origin.key ? SAMPLE_ROWS : 0;
 	start_ms = clock_ms();
-	if (rc == 0 && f.source.n) {
-		l.query.table = &f.source.table[0];
+	if (rc == 0 && f.origin.n) {
+		l.query.table = &f.origin.table[0];
 		lines_begin(&l);
 		l.text = true;
 		say_table(&f, &l.query, bytes, rows);

@@ -131,7 +131,7 @@ static int begin_following(struct from *f, struct err *e)
 /* NULL: a section ignores the table, or none is for it. */
 static const struct way *way_of(struct from *f)
 {
-	const struct event ev = lines_event(&f->source);
+	const struct event ev = origin_event(&f->origin);
 
 	return places_source(f->job, &ev)->way;
 }
@@ -165,9 +165,9 @@ static int refuse_itself(struct from *f, struct err *e)
 	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0 || !*table.oid)
 		return e->code;
 	char *src = database(j->src, e), *dst = src ? database(j->dst[0], e) : NULL;
-	if (dst && strcmp(src, dst) == 0 && strtoll(table.oid, NULL, 10) == f->source.oid)
+	if (dst && strcmp(src, dst) == 0 && strtoll(table.oid, NULL, 10) == f->origin.oid)
 		err_set(e, ERR_SHAPE, "from_table %s is dest_table %s itself: rename the old table",
-			f->source.name, w->dest->dest_table);
+			f->origin.name, w->dest->dest_table);
 	free(src);
 	free(dst);
 	return e->code;
@@ -182,9 +182,9 @@ static int tell_seen(struct from *f, struct err *e)
 
 	if (!f->follows || f->complete || f->again)
 		return 0;
-	buf_str(&tables, f->source.name);
-	for (size_t i = 0; i < f->source.n; i++)
-		buf_fmt(&tables, "\n%s", f->source.table[i].name);
+	buf_str(&tables, f->origin.name);
+	for (size_t i = 0; i < f->origin.n; i++)
+		buf_fmt(&tables, "\n%s", f->origin.table[i].name);
 	buf_cstr(&tables);
 	seen.snapshot = slice_txids(f->holder, e);
 	seen.tables = tables.p;
@@ -211,7 +211,7 @@ static void let_go(struct from *f)
 {
 	pq_close(f->holder);
 	f->holder = NULL;
-	slice_free(&f->source);
+	origin_free(&f->origin);
 	f->at = 0;
 }
 
@@ -221,17 +221,17 @@ static int look(struct from *f, struct err *e)
 	const struct conf *c = f->job->conf;
 	bool slice = c->from_snapshot == FROM_SNAPSHOT_SLICE;
 
-	if (slice ? f->source.n > 0 : is_held(f))
+	if (slice ? f->origin.n > 0 : is_held(f))
 		return 0;
 	let_go(f);
 	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
-	    slice_find(f->job->src, c, &f->source, e) < 0 || check_again(f, e) < 0 ||
+	    origin_find(f->job->src, c, &f->origin, e) < 0 || check_again(f, e) < 0 ||
 	    refuse_itself(f, e) < 0 || tell_seen(f, e) < 0) {
 		let_go(f);
 		return e->code;
 	}
-	log_info("copying %s: %zu table%s", f->source.name, f->source.n,
-		text_s((int64_t)f->source.n));
+	log_info("copying %s: %zu table%s", f->origin.name, f->origin.n,
+		text_s((int64_t)f->origin.n));
 	return 0;
 }
 

@@ -25,13 +25,13 @@
 static struct mark_whose whose(const struct from *f, const struct resume_verdict *v)
 {
 	return (struct mark_whose){
-		.conf = f->job->conf, .table = &f->source.table[f->at], .more = f->more,
+		.conf = f->job->conf, .table = &f->origin.table[f->at], .more = f->more,
 		.source = v->source, .lanes = v->lanes,
 	};
 }
 
 /* Of a table: up to a mark. Nobody knows how many rows come before a value of a key. */
-static int64_t bytes_upto(const struct slice_table *t, const char *upto)
+static int64_t bytes_upto(const struct origin_table *t, const char *upto)
 {
 	if (strcmp(upto, SLICE_END) == 0)
 		return t->bytes;
@@ -42,14 +42,14 @@ static int64_t bytes_upto(const struct slice_table *t, const char *upto)
 /* Shows how far the copy is. to: where the slice at hand ends, or NULL. */
 static void show(struct from *f, const char *from, const char *to)
 {
-	const struct slice_table *t = &f->source.table[f->at < f->source.n ? f->at : 0];
+	const struct origin_table *t = &f->origin.table[f->at < f->origin.n ? f->at : 0];
 	int64_t total = 0, done = 0, slice = to ? bytes_upto(t, to) - bytes_upto(t, from) : 0;
 	double rows = t->bytes > 0 && t->rows > 0 ?
 		t->rows * (double)slice / (double)t->bytes : 0;
 
-	for (size_t i = 0; i < f->source.n; i++) {
-		done += i < f->at ? f->source.table[i].bytes : 0;
-		total += f->source.table[i].bytes;
+	for (size_t i = 0; i < f->origin.n; i++) {
+		done += i < f->at ? f->origin.table[i].bytes : 0;
+		total += f->origin.table[i].bytes;
 	}
 	for (size_t i = 1; to && i <= f->more; i++) {
 		slice += t[i].bytes;
@@ -63,14 +63,14 @@ static void show(struct from *f, const char *from, const char *to)
 /* Is the table, by its blocks, one of several that make a slice? */
 static bool is_small(const struct from *f, size_t i)
 {
-	return !f->source.key && !f->again && i >= f->alone && i < f->source.n &&
-		f->source.table[i].blocks <= f->job->conf->from_slice / f->source.block_bytes / 2;
+	return !f->origin.key && !f->again && i >= f->alone && i < f->origin.n &&
+		f->origin.table[i].blocks <= f->job->conf->from_slice / f->origin.block_bytes / 2;
 }
 
 /* Can all of the table's rows be loaded with those of the table at hand? */
 static bool joins(const struct from *f, size_t i, const struct resume_verdict *v)
 {
-	const struct slice_table *t = &f->source.table[i];
+	const struct origin_table *t = &f->origin.table[i];
 	const struct resume_verdict w = resume_judge(f->job->conf, &f->marks, t, false);
 
 	return is_small(f, i) && w.kind == v->kind && w.lanes == v->lanes &&
@@ -82,8 +82,8 @@ static bool joins(const struct from *f, size_t i, const struct resume_verdict *v
 /* How many tables behind the one at hand are in its slice. */
 static size_t count_more(const struct from *f, const struct resume_verdict *v)
 {
-	const struct slice_table *t = &f->source.table[f->at];
-	int64_t blocks = t->blocks, most = f->job->conf->from_slice / f->source.block_bytes;
+	const struct origin_table *t = &f->origin.table[f->at];
+	int64_t blocks = t->blocks, most = f->job->conf->from_slice / f->origin.block_bytes;
 	size_t n = 0;
 
 	if (v->kind == RESUME_DONE || !joins(f, f->at, v))
@@ -99,14 +99,14 @@ static int judge(struct from *f, struct resume_verdict *v, struct err *e)
 {
 	struct job *j = f->job;
 	const struct conf *c = j->conf;
-	const struct slice_table *t = &f->source.table[f->at];
+	const struct origin_table *t = &f->origin.table[f->at];
 	bool several = is_small(f, f->at) && is_small(f, f->at + 1);
 
 	for (;;) {
 		if (job_open_lanes(j, 1, e) < 0 || ends_begin_lane(j, 0, 1, e) < 0 ||
 		    mark_look(j->dst[0], c->consumer_name, several ? NULL : t, &f->marks, e) < 0)
 			return e->code;
-		*v = resume_judge(c, &f->marks, t, f->source.key);
+		*v = resume_judge(c, &f->marks, t, f->origin.key);
 		if (v->kind == RESUME_LOST)
 			return err_set(e, ERR_POSITION, "%s", v->words);
 		f->more = several ? count_more(f, v) : 0;
@@ -143,7 +143,7 @@ static int begin_reading(struct from *f, struct err *e)
 
 /* A table that was rewritten since it was looked at has its rows at other places, and may lack them
  * under a snapshot from before: then *again, under another one, if nothing of it is copied. */
-static int check_file(struct from *f, struct slice_table *t, const struct slice_file *now,
+static int check_file(struct from *f, struct origin_table *t, const struct origin_file *now,
 	bool *again, struct err *e)
 {
 	bool other = now->oid != t->oid;
@@ -165,14 +165,14 @@ static int check_file(struct from *f, struct slice_table *t, const struct slice_
 /* Opens the reader's transaction, with the slice's tables locked. */
 static int read_tables(struct from *f, struct err *e)
 {
-	struct slice_table *t = &f->source.table[f->at];
-	struct slice_file *now = mem_alloc((f->more + 1) * sizeof *now);
-	bool again = !f->source.key;
+	struct origin_table *t = &f->origin.table[f->at];
+	struct origin_file *now = mem_alloc((f->more + 1) * sizeof *now);
+	bool again = !f->origin.key;
 
 	begin_reading(f, e);
 	while (again && !e->code) {
 		again = false;
-		slice_lock(f->job->src, t, f->more + 1, now, e);
+		origin_lock(f->job->src, t, f->more + 1, now, e);
 		for (size_t i = 0; i <= f->more && !e->code; i++)
 			check_file(f, &t[i], &now[i], &again, e);
 		if (!again || e->code || pq_query(f->job->src, "ROLLBACK", e) < 0)
@@ -197,7 +197,7 @@ struct slice {
 /* Appends the row that a dead letter or an error names by its number. */
 static void add_row(struct buf *text, const struct slice_query *q, int64_t id)
 {
-	if (!q->source->key)
+	if (!q->origin->key)
 		buf_fmt(text, "row (%" PRId64 ",%d) of %s", id / 65536, (int)(id % 65536),
 			q->table->name);
 	else
@@ -219,7 +219,7 @@ static int64_t letters_id(const struct slice_query *q)
 {
 	struct buf text = { 0 };
 
-	if (!q->source->key)
+	if (!q->origin->key)
 		return -q->table->oid;
 	buf_fmt(&text, "%" PRId64 " %s", q->table->oid, q->from);
 	uint64_t hash = span_hash("tdispatch slice", (struct span){ text.p, text.len });
@@ -284,7 +284,7 @@ static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, st
 	if (begin_lanes(f, v, e) < 0 || read_tables(f, e) < 0)
 		return e->code;
 	s->lines.query = (struct slice_query){
-		.source = &f->source, .table = &f->source.table[f->at], .more = f->more,
+		.origin = &f->origin, .table = &f->origin.table[f->at], .more = f->more,
 		.where = j->conf->from_where, .from = v->from,
 	};
 	s->to = v->to ? mem_text(v->to) :
@@ -430,7 +430,7 @@ static int run_slice(struct from *f, struct err *e)
 	struct slice s = {
 		.from = f,
 		.letters = {
-			.id = -f->source.table[f->at].oid, .of_table = true,
+			.id = -f->origin.table[f->at].oid, .of_table = true,
 			.tick_us = (int64_t)time(NULL) * 1000000,
 		},
 		.pass = {
@@ -458,8 +458,8 @@ static int run_slice(struct from *f, struct err *e)
 /* By what was read of the marks: is the table done? */
 static bool is_done(const struct from *f)
 {
-	const struct slice_table *t = &f->source.table[f->at];
-	const struct resume_verdict v = resume_judge(f->job->conf, &f->done, t, f->source.key);
+	const struct origin_table *t = &f->origin.table[f->at];
+	const struct resume_verdict v = resume_judge(f->job->conf, &f->done, t, f->origin.key);
 
 	if (v.kind == RESUME_DONE && v.rewritten)
 		log_warn("%s was rewritten since it was copied: it is not copied again", t->name);
@@ -477,14 +477,14 @@ int from_run(struct from *f, struct err *e)
 
 	if (ends_open(f, e) < 0 || f->complete)
 		return e->code;
-	for (; f->at < f->source.n; f->at++) {
+	for (; f->at < f->origin.n; f->at++) {
 		if (is_done(f))
 			continue;
 		rc = run_slice(f, e);
 		if (rc)
 			return rc;
 	}
-	if (f->source.n)
+	if (f->origin.n)
 		show(f, SLICE_START, NULL);
 	return ends_complete(f, e);
 }
@@ -492,7 +492,7 @@ int from_run(struct from *f, struct err *e)
 void from_free(struct from *f)
 {
 	pq_close(f->holder);
-	slice_free(&f->source);
+	origin_free(&f->origin);
 	mark_clear(&f->marks);
 	mark_clear(&f->done);
 	places_free(&f->job->dests);

@@ -32,7 +32,7 @@ static void add_name(struct buf *row, struct span name)
 }
 
 /* The table's columns as an event; `first` stands first, if it is one of them. */
-static void add_event(struct buf *row, const struct slice_source *s, struct span first)
+static void add_event(struct buf *row, const struct origin *s, struct span first)
 {
 	for (int turn = 0; turn < 2; turn++)
 		for (size_t i = 0; i < s->ncolumn; i++) {
@@ -45,7 +45,7 @@ static void add_event(struct buf *row, const struct slice_source *s, struct span
 }
 
 /* A message of the route about the event is about the table. */
-static int about_table(const struct slice_source *s, struct err *e)
+static int about_table(const struct origin *s, struct err *e)
 {
 	static const char event[] = "the event";
 	struct err why = *e;
@@ -56,7 +56,7 @@ static int about_table(const struct slice_source *s, struct err *e)
 }
 
 /* What there is to tell of a row that has no event: its operation and table. */
-static void add_word(struct buf *list, const struct slice_source *s, enum told told)
+static void add_word(struct buf *list, const struct origin *s, enum told told)
 {
 	if (told == TOLD_OP)
 		buf_str(list, "'I'");
@@ -93,7 +93,7 @@ static void find_part(struct lines *l, const struct span *values, struct span pa
 /* Fills the list of what is read: a column of the source for each of the shape. */
 static void list_columns(struct lines *l, const struct span *values, struct span part)
 {
-	const struct slice_source *s = l->query.source;
+	const struct origin *s = l->query.origin;
 	const struct shape *shape = l->reader.shape;
 	size_t own = own_columns(shape);
 
@@ -139,14 +139,14 @@ static bool find_types(struct lines *l, struct pq *dst, const struct span *value
 	struct table table;
 
 	if (table_find(dst, d, d->table, &table, e) < 0 || !*table.oid ||
-	    slice_types(dst, strtoll(table.oid, NULL, 10), shape->target, shape->n, l->type,
+	    types_find(dst, strtoll(table.oid, NULL, 10), shape->target, shape->n, l->type,
 	    e) < 0)
 		return false;
 	for (size_t i = 0; i < shape->n; i++)
 		if (!values[i].p)               /* NULL is the same in all types */
 			l->type[i] = 0;
 		else if (source[number_of(values[i])] != l->type[i] ||
-		    !slice_is_portable(l->type[i]))
+		    !types_is_portable(l->type[i]))
 			return false;
 	return !part.p || takes_part(l, source[number_of(part)]);
 }
@@ -156,7 +156,7 @@ static bool find_types(struct lines *l, struct pq *dst, const struct span *value
 static int choose_format(struct lines *l, struct pass *p, const struct span *values,
 	struct span part, struct err *e)
 {
-	const struct slice_source *s = l->query.source;
+	const struct origin *s = l->query.origin;
 	const struct shape *shape = l->reader.shape;
 	const struct period_rule *rule = &l->reader.way->dest->period;
 	bool dated = rule->method == PERIOD_NONE || (period_is_dated(rule) && !rule->named);
@@ -169,7 +169,7 @@ static int choose_format(struct lines *l, struct pass *p, const struct span *val
 	int64_t *source = mem_alloc((s->ncolumn + 1) * sizeof *source);
 	free(l->type);
 	l->type = mem_alloc((shape->n + 1) * sizeof *l->type);
-	if (slice_types(l->src, l->query.table->oid, s->column, s->ncolumn, source, e) == 0)
+	if (types_find(l->src, l->query.table->oid, s->column, s->ncolumn, source, e) == 0)
 		l->reader.binary = find_types(l, p->job->dst[0], values, part, source, e);
 	free(source);
 	if (!l->reader.binary)
@@ -189,7 +189,7 @@ int lines_fit(const struct lines *l, const struct pass *p, bool *yes, struct err
 		for (size_t n = 0; n < rows->n; n++)
 			if (job_lane_of(j, span_of(rows->at[n].name)) == i)
 				tally_add(&own, rows->at[n].name, 0);
-		slice_fits(j->dst[i], k->dest, &own, l->reader.shape->target, l->reader.shape->n,
+		types_fit(j->dst[i], k->dest, &own, l->reader.shape->target, l->reader.shape->n,
 			l->type, yes, e);
 		tally_clear(&own);
 	}
@@ -198,7 +198,7 @@ int lines_fit(const struct lines *l, const struct pass *p, bool *yes, struct err
 
 static int choose_columns(struct lines *l, struct pass *p, const struct event *ev, struct err *e)
 {
-	const struct slice_source *s = l->query.source;
+	const struct origin *s = l->query.origin;
 	struct way *w = l->reader.way;
 	const struct span *values;
 	struct span part;
@@ -238,14 +238,14 @@ static int choose_columns(struct lines *l, struct pass *p, const struct event *e
 /* Not where rows are counted by their place in the slice, or have an order. */
 static bool has_parts(const struct lines *l, const struct pass *p)
 {
-	return l->has_part && !l->ids && !l->reader.staged && !p->place && !l->query.source->key &&
+	return l->has_part && !l->ids && !l->reader.staged && !p->place && !l->query.origin->key &&
 		!l->query.sample;
 }
 
 /* Asks for the next part. */
 static int ask_part(struct lines *l, int64_t bytes, struct err *e)
 {
-	return slice_ask(l->src, &l->query, &l->at, bytes, l->order, buf_cstr(&l->list),
+	return scan_ask(l->src, &l->query, &l->at, bytes, l->order, buf_cstr(&l->list),
 		l->reader.binary, e);
 }
 
@@ -261,7 +261,7 @@ static int ask_first(struct lines *l, const struct conf *c, struct err *e)
 	l->looks = true;
 	l->order = (struct span){ NULL, 0 };
 	l->slice_bytes = c->from_slice;
-	l->at = (struct slice_at){ 0 };
+	l->at = (struct scan_at){ 0 };
 	memset(l->seen, 0, sizeof l->seen);
 	l->nseen = 0;
 	return ask_part(l, part_bytes(l, LOOK_BYTES), e);
@@ -280,12 +280,12 @@ static void note_period(struct lines *l, int64_t start_s)
 /* After the first part: are the others to be sorted? */
 static int choose_order(struct lines *l, struct err *e)
 {
-	struct span column = l->query.source->column[l->part_column];
+	struct span column = l->query.origin->column[l->part_column];
 	int64_t type;
 
 	l->looks = false;
 	if (l->nseen <= FEW_PARTITIONS || l->n / (int64_t)l->nseen >= FEW_ROWS ||
-	    slice_types(l->src, l->query.table->oid, &column, 1, &type, e) < 0)
+	    types_find(l->src, l->query.table->oid, &column, 1, &type, e) < 0)
 		return e->code;
 	if (type == TYPE_DATE || type == TYPE_TIMESTAMP || type == TYPE_TIMESTAMPTZ)
 		l->order = column;
@@ -300,7 +300,7 @@ static int next_part(struct lines *l, struct span *row, struct err *e)
 	if (l->looks && choose_order(l, e) < 0)
 		return e->code;
 	int64_t bytes = l->order.p ? part_bytes(l, SORT_BYTES) : INT64_MAX;
-	return ask_part(l, bytes, e) < 0 ? e->code : slice_row(l->src, row, e);
+	return ask_part(l, bytes, e) < 0 ? e->code : scan_row(l->src, row, e);
 }
 
 /* ---- reading */
@@ -313,17 +313,12 @@ static const char *add_without(const struct lines *l, struct buf *ids)
 	return l->ids ? buf_cstr(ids) : NULL;
 }
 
-struct event lines_event(const struct slice_source *s)
-{
-	return (struct event){ .table = span_of(s->name), .type = span_of(s->ev_type) };
-}
-
 /* A struct row_reader's. */
 static int begin(struct row_reader *r, struct pass *p, struct err *e)
 {
 	struct lines *l = (struct lines *)r;
-	const struct slice_source *s = l->query.source;
-	const struct event ev = lines_event(s);
+	const struct origin *s = l->query.origin;
+	const struct event ev = origin_event(s);
 	struct source *source = places_source(p->job, &ev);
 	struct buf ids = { 0 };
 
@@ -344,7 +339,7 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 	if (l->parts)
 		ask_first(l, p->job->conf, e);
 	else
-		slice_read(l->src, &l->query, buf_cstr(&l->list), add_without(l, &ids), r->binary,
+		scan_read(l->src, &l->query, buf_cstr(&l->list), add_without(l, &ids), r->binary,
 			e);
 	buf_free(&ids);
 	return e->code;
@@ -438,13 +433,13 @@ static int next(struct row_reader *r, struct event *ev, struct err *e)
 {
 	struct lines *l = (struct lines *)r;
 	struct span row;
-	int step = slice_row(l->src, &row, e);
+	int step = scan_row(l->src, &row, e);
 
-	while (step == PQ_END && l->parts && !slice_at_end(&l->query, &l->at))
+	while (step == PQ_END && l->parts && !scan_at_end(&l->query, &l->at))
 		step = next_part(l, &row, e);
 	if (step != PQ_READY)
 		return step;
-	ev->type = span_of(l->query.source->ev_type);
+	ev->type = span_of(l->query.origin->ev_type);
 	(r->binary ? split_binary : split_line)(l, ev, row);
 	return step;
 }

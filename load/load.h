@@ -686,12 +686,10 @@ struct lines {
 	struct span order;              /* the column by which further ones are sorted, or NULL */
 	uint64_t seen[SEEN_WORDS];      /* a bit for each partition of the first, by a hash, */
 	size_t nseen;                   /* and how many these are */
-	struct slice_at at;             /* how far the slice is asked for */
+	struct scan_at at;             /* how far the slice is asked for */
 	int64_t slice_bytes;            /* from_slice */
 };
 
-/* An event of the table, without data: its rows go where that would. Borrows its strings. */
-struct event lines_event(const struct slice_source *);
 void lines_begin(struct lines *);               /* before a pass of another query */
 /* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
  * binary rows were sent? */
@@ -704,7 +702,7 @@ struct from {                           /* zeroed but job, verify, dry */
 	struct job *job;
 	bool verify;                    /* compare each slice with its rows before the commit */
 	bool dry;                       /* nothing is copied: neither queue nor target is told */
-	struct slice_source source;
+	struct origin origin;
 
 	/* private */
 	struct pq *holder;              /* its transaction keeps the snapshot; or NULL */

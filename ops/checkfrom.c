@@ -12,10 +12,10 @@ bool checkfrom_alone(const struct conf *c)
 	return c->from_table && !*c->queue_name;
 }
 
-/* As slice_find. *there: no error either if it is not, or cannot be looked at. */
-static int find(struct job *j, struct slice_source *s, bool *there, struct err *e)
+/* As origin_find. *there: no error either if it is not, or cannot be looked at. */
+static int find(struct job *j, struct origin *s, bool *there, struct err *e)
 {
-	*there = j->src && slice_find(j->src, j->conf, s, e) == 0;
+	*there = j->src && origin_find(j->src, j->conf, s, e) == 0;
 	if (e->code == ERR_SHAPE || sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
 		*e = (struct err){ 0 };
 	return e->code;
@@ -23,22 +23,22 @@ static int find(struct job *j, struct slice_source *s, bool *there, struct err *
 
 int checkfrom_meet(struct job *j, struct findings *found, struct err *e)
 {
-	struct slice_source s = { 0 };
+	struct origin s = { 0 };
 	bool there;
 
 	if (find(j, &s, &there, e) == 0 && there) {
-		const struct event ev = lines_event(&s);
+		const struct event ev = origin_event(&s);
 		const struct source *source = dests_source(&j->dests, j->conf, &ev);
 		if (source->why && found)
 			finding_wrong(found, "%s", source->why);
 	}
-	slice_free(&s);
+	origin_free(&s);
 	return e->code;
 }
 
 int checkfrom_feed(struct job *j, struct feed *feed, struct err *e)
 {
-	struct slice_source s = { 0 };
+	struct origin s = { 0 };
 	bool there;
 
 	if (find(j, &s, &there, e) == 0 && there) {
@@ -51,17 +51,17 @@ int checkfrom_feed(struct job *j, struct feed *feed, struct err *e)
 		for (size_t i = 0; i < s.ncolumn; i++)
 			tally_add(&feed->columns, s.column[i].p, 0);
 	}
-	slice_free(&s);
+	origin_free(&s);
 	return e->code;
 }
 
 void checkfrom_run(struct findings *found, struct pq *src, const struct conf *c)
 {
-	struct slice_source s = { 0 };
+	struct origin s = { 0 };
 	struct err e = { 0 }, ignored = { 0 };
 	int64_t bytes = 0;
 
-	if (slice_find(src, c, &s, &e) < 0) {
+	if (origin_find(src, c, &s, &e) < 0) {
 		finding_error(found, &e, "from_table in src_db");
 		pq_query(src, "ROLLBACK", &ignored);
 	} else {
@@ -70,5 +70,5 @@ void checkfrom_run(struct findings *found, struct pq *src, const struct conf *c)
 		finding_ok("from_table %s in src_db: %zu table%s with rows, %" PRId64 " MB", s.name,
 			s.n, text_s((int64_t)s.n), bytes >> 20);
 	}
-	slice_free(&s);
+	origin_free(&s);
 }

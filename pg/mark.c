@@ -51,7 +51,7 @@ static struct mark take(const struct pq *dst, int row)
 	};
 }
 
-int mark_look(struct pq *dst, const char *consumer, const struct slice_table *t, struct marks *m,
+int mark_look(struct pq *dst, const char *consumer, const struct origin_table *t, struct marks *m,
 	struct err *e)
 {
 	struct buf sql = { 0 };
@@ -88,7 +88,7 @@ void mark_clear(struct marks *m)
 static void add_values(struct buf *sql, const struct mark_whose *w, size_t lane, const char *upto)
 {
 	for (size_t i = 0; i <= w->more; i++) {
-		const struct slice_table *t = &w->table[i];
+		const struct origin_table *t = &w->table[i];
 		buf_str(sql, i ? ", (" : "(");
 		buf_literal(sql, span_of(w->conf->consumer_name));
 		buf_str(sql, ", ");

@@ -775,20 +775,20 @@ int child_lock(struct pq *, const char *table, bool only, const char *mode, stru
 int child_remove(struct pq *, const struct child_list *, const struct child *, bool detach,
 	struct err *);
 
-/* ---- slice.c: a table as the source: what it is, a range of its rows, how far each lane is */
+/* ---- origin.c: a table as the source: its columns, and the tables that hold its rows */
 
-struct slice_table {                    /* a table that holds rows, or what is read by a key */
+struct origin_table {                   /* a table that holds rows, or what is read by a key */
 	int64_t oid, filenode;          /* filenode 0: it has none, as a view */
 	char *name;                     /* schema.table, as text */
 	char *sql;                      /* the same, quoted */
-	int64_t blocks, bytes;          /* when slice_find looked */
+	int64_t blocks, bytes;          /* when origin_find looked */
 	double rows;                    /* the server's estimate; below 0: it has none */
 };
 
-struct slice_source {                   /* zeroed before use; slice_free frees what is in it */
+struct origin {                         /* zeroed before use; origin_free frees what is in it */
 	int64_t oid;
 	char *name, *sql;               /* schema.table, as text and quoted */
-	struct slice_table *table;      /* the leaves of a partitioned table, and of inheritance */
+	struct origin_table *table;     /* the leaves of a partitioned table, and of inheritance */
 	size_t n;
 	struct span *column;            /* their names, NUL-terminated, in the table's order */
 	size_t ncolumn;
@@ -800,13 +800,33 @@ struct slice_source {                   /* zeroed before use; slice_free frees w
 
 /* Looks for from_table, whose name may need the role's search_path. ERR_SHAPE: it is not there, or
  * its rows cannot be divided so. */
-int slice_find(struct pq *src, const struct conf *, struct slice_source *, struct err *);
-void slice_free(struct slice_source *);
+int origin_find(struct pq *src, const struct conf *, struct origin *, struct err *);
+void origin_free(struct origin *);
+/* An event of the table, without data: its rows go where that would. Borrows its strings. */
+struct event origin_event(const struct origin *);
 
-/* Where a slice ends, or the one before it: SLICE_START; SLICE_END, all rows; a number of blocks;
- * or '=' and a value of the key. */
-#define SLICE_START ""
-#define SLICE_END "end"
+struct origin_file {
+	int64_t oid, filenode;          /* as they are */
+	int64_t seen;                   /* the filenode that the transaction's snapshot sees */
+};
+
+/* Locks n tables against changes, until the transaction ends. now: of each. */
+int origin_lock(struct pq *src, const struct origin_table *, size_t n, struct origin_file *now,
+	struct err *);
+
+/* ---- types.c: columns' types: may values go from one side to the other in binary form? */
+
+/* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
+ * such column. */
+int types_find(struct pq *, int64_t table, const struct span *column, size_t n, int64_t *type,
+	struct err *);
+/* Has a value of that type the same binary form in all databases? */
+bool types_is_portable(int64_t type);
+/* *yes: have all tables these columns, of these types? A type of 0 is not compared. */
+int types_fit(struct pq *dst, const struct dest *, const struct tally *tables,
+	const struct span *column, size_t n, const int64_t *type, bool *yes, struct err *);
+
+/* ---- slice.c: a slice of a table: its transaction, where it begins and ends */
 
 /* Opens the transaction in which rows are read, with our settings. snapshot: one that is exported;
  * or "": one of its own. */
@@ -816,54 +836,45 @@ int slice_export(struct pq *src, char *snapshot, size_t size, struct err *);
 /* The same snapshot as txid_snapshot; malloc'ed, NULL on error. */
 char *slice_txids(struct pq *src, struct err *);
 
+/* Where a slice ends, or the one before it: SLICE_START; SLICE_END, all rows; a number of blocks;
+ * or '=' and a value of the key. */
+#define SLICE_START ""
+#define SLICE_END "end"
+
 struct slice_query {
-	const struct slice_source *source;
-	const struct slice_table *table;
+	const struct origin *origin;
+	const struct origin_table *table;
 	size_t more;                    /* tables behind it, all of whose rows come too */
 	const char *where;              /* from_where, or NULL */
-	const char *from, *to;          /* where it begins and ends: see below */
+	const char *from, *to;          /* where it begins and ends: see above */
 	double sample;                  /* instead: this percentage of all tables' blocks; or 0 */
 	int64_t most;                   /* and at most so many rows */
 };
 
 /* Finds where a slice of about that many bytes ends; malloc'ed, NULL on error. */
 char *slice_end(struct pq *src, const struct slice_query *, int64_t bytes, struct err *);
-struct slice_file {
-	int64_t oid, filenode;          /* as they are */
-	int64_t seen;                   /* the filenode that the transaction's snapshot sees */
-};
-
-/* Locks n tables against changes, until the transaction ends. now: of each. */
-int slice_lock(struct pq *src, const struct slice_table *, size_t n, struct slice_file *now,
-	struct err *);
-/* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
- * such column. */
-int slice_types(struct pq *, int64_t table, const struct span *column, size_t n, int64_t *type,
-	struct err *);
-/* Has a value of that type the same binary form in all databases? */
-bool slice_is_portable(int64_t type);
-/* *yes: have all tables these columns, of these types? A type of 0 is not compared. */
-int slice_fits(struct pq *dst, const struct dest *, const struct tally *tables,
-	const struct span *column, size_t n, const int64_t *type, bool *yes, struct err *);
-/* Starts a COPY of the expressions, separated by commas. without: NULL; or each line begins with a
- * number that identifies the row in the slice (of a ctid: block * 65536 + item), and those listed
- * there, with commas between, are left out; not of several tables. */
-int slice_read(struct pq *src, const struct slice_query *, const char *columns,
-	const char *without, bool binary, struct err *);
-
-struct slice_at { size_t table; int64_t block; };       /* what is read of a slice; begins zeroed */
-
-/* The same in parts of about that many bytes, of rows without numbers; but does not wait: slice_row
- * takes the answer. Asks for the next part; or, with `by`, for some, each of which the server sorts
- * in memory by that column. PQ_END of slice_row is that of what was asked for. */
-int slice_ask(struct pq *src, const struct slice_query *, struct slice_at *, int64_t bytes,
-	struct span by, const char *columns, bool binary, struct err *);
-bool slice_at_end(const struct slice_query *, const struct slice_at *);         /* all is read? */
-/* The next row, a line with its end or a row of binary COPY; else as events_next. */
-int slice_row(struct pq *src, struct span *row, struct err *);
 /* A query for the rows as PgQ's query for events has them: ev_data is the row as JSON. Caller
  * frees. */
 char *slice_event_sql(const struct slice_query *);
+
+/* ---- scan.c: reading the rows of a slice, at once or in pieces */
+
+/* Starts a COPY of the expressions, separated by commas. without: NULL; or each line begins with a
+ * number that identifies the row in the slice (of a ctid: block * 65536 + item), and those listed
+ * there, with commas between, are left out; not of several tables. */
+int scan_read(struct pq *src, const struct slice_query *, const char *columns,
+	const char *without, bool binary, struct err *);
+
+struct scan_at { size_t table; int64_t block; };        /* what is read of a slice; begins zeroed */
+
+/* The same in pieces of about that many bytes, of rows without numbers; but does not wait: scan_row
+ * takes the answer. Asks for the next piece; or, with `by`, for some, each of which the server
+ * sorts in memory by that column. PQ_END of scan_row is that of what was asked for. */
+int scan_ask(struct pq *src, const struct slice_query *, struct scan_at *, int64_t bytes,
+	struct span by, const char *columns, bool binary, struct err *);
+bool scan_at_end(const struct slice_query *, const struct scan_at *);   /* all is asked for? */
+/* The next row, a line with its end or a row of binary COPY; else as events_next. */
+int scan_row(struct pq *src, struct span *row, struct err *);
 
 /* ---- resume.c: where the copy of a table goes on, by the marks of its lanes; pure */
 
@@ -898,7 +909,7 @@ struct resume_verdict {
 
 /* by_key: its rows are read by from_key. */
 struct resume_verdict resume_judge(const struct conf *, const struct marks *,
-	const struct slice_table *, bool by_key);
+	const struct origin_table *, bool by_key);
 
 int64_t resume_where(const struct conf *);      /* a hash of the keys that choose rows */
 
@@ -906,7 +917,7 @@ int64_t resume_where(const struct conf *);      /* a hash of the keys that choos
 
 struct mark_whose {
 	const struct conf *conf;
-	const struct slice_table *table;
+	const struct origin_table *table;
 	size_t more;                    /* tables behind it, which are marked alike */
 	const char *source;             /* struct mark's, or the table's name; the latter if more */
 	size_t lanes;
@@ -916,7 +927,7 @@ struct mark_whose {
 int mark_require(struct pq *dst, struct err *);
 /* Reads the consumer's of one table, and of others of that name; NULL: all. mark_clear frees
  * them. */
-int mark_look(struct pq *dst, const char *consumer, const struct slice_table *, struct marks *,
+int mark_look(struct pq *dst, const char *consumer, const struct origin_table *, struct marks *,
 	struct err *);
 void mark_clear(struct marks *);
 /* Stores a lane's in its open transaction. */

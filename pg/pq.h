@@ -149,6 +149,11 @@ int events_read_some(struct pq *src, const struct queue_batch *, const char *mor
 
 /* ---- slice.c */
 
+/* Append FROM, WHERE and LIMIT, where a row is tdispatch_row, which no column is named; and the
+ * expression of a row's number. */
+void slice_add_from(struct buf *sql, const struct slice_query *);
+void slice_add_id(struct buf *sql, const struct slice_query *);
+bool slice_is_bound(const char *at);            /* neither SLICE_START nor SLICE_END; or NULL */
 /* The same of a query by slice_event_sql, in src's open transaction. */
 int slice_read_some(struct pq *src, const char *event_sql, const char *more, const char *ids,
 	struct err *);

@@ -24,7 +24,7 @@ int64_t resume_where(const struct conf *c)
 	return (int64_t)(hash >> 8);
 }
 
-static const struct mark *find(const struct marks *m, const struct slice_table *t, int64_t lane)
+static const struct mark *find(const struct marks *m, const struct origin_table *t, int64_t lane)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (m->at[i].oid == t->oid && m->at[i].lane == lane)
@@ -40,7 +40,7 @@ static const struct mark *find_name(const struct marks *m, const char *name)
 	return NULL;
 }
 
-static void lose(struct resume_verdict *v, const struct slice_table *t, const char *why)
+static void lose(struct resume_verdict *v, const struct origin_table *t, const char *why)
 {
 	v->kind = RESUME_LOST;
 	snprintf(v->words, sizeof v->words, "lost position: %.200s %s. %s", t->name, why,
@@ -48,7 +48,7 @@ static void lose(struct resume_verdict *v, const struct slice_table *t, const ch
 }
 
 /* The lanes that have the slice which begins at lane 0's mark. */
-static void find_ahead(const struct conf *c, const struct marks *m, const struct slice_table *t,
+static void find_ahead(const struct conf *c, const struct marks *m, const struct origin_table *t,
 	struct resume_verdict *v)
 {
 	for (size_t i = 0; i < v->lanes; i++) {
@@ -68,7 +68,7 @@ static void find_ahead(const struct conf *c, const struct marks *m, const struct
 }
 
 /* Is a part of it copied? */
-static bool is_begun(const struct marks *m, const struct slice_table *t)
+static bool is_begun(const struct marks *m, const struct origin_table *t)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (m->at[i].oid == t->oid && *m->at[i].upto)
@@ -76,7 +76,7 @@ static bool is_begun(const struct marks *m, const struct slice_table *t)
 	return false;
 }
 
-static void judge_known(const struct conf *c, const struct marks *m, const struct slice_table *t,
+static void judge_known(const struct conf *c, const struct marks *m, const struct origin_table *t,
 	bool by_key, struct resume_verdict *v)
 {
 	const struct mark *first = find(m, t, 0);
@@ -103,7 +103,7 @@ static void judge_known(const struct conf *c, const struct marks *m, const struc
 }
 
 struct resume_verdict resume_judge(const struct conf *c, const struct marks *m,
-	const struct slice_table *t, bool by_key)
+	const struct origin_table *t, bool by_key)
 {
 	struct resume_verdict v = {
 		.kind = RESUME_LANES, .source = t->name, .from = SLICE_START,

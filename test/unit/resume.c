@@ -99,7 +99,7 @@ static struct resume_verdict judge_case(size_t i, const struct conf *conf)
 	struct conf then = *conf;
 	struct mark at[3];
 	struct marks marks = { .at = at };
-	const struct slice_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
+	const struct origin_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
 
 	then.from_where = (char *)(uintptr_t)cases[i].where;
 	if (cases[i].lane0)
@@ -127,7 +127,7 @@ int main(void)
 	then.dest.table = span_of("others");
 	struct mark at[] = { mark_of(3, 0, &then, "10"), mark_of(3, 1, &then, "20") };
 	const struct marks marks = { .at = at, .n = 2 };
-	const struct slice_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
+	const struct origin_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
 	struct resume_verdict v = resume_judge(&conf, &marks, &table, false);
 	verdict_text(&v, text, sizeof text);
 	check_str("ahead by another rule", text, "lost");
