@@ -261,7 +261,7 @@ static int check_types(struct slice *s, struct err *e)
 {
 	bool fit;
 
-	if (lines_fit(&s->lines, &s->pass, &fit, e) < 0 || fit)
+	if (extract_fit(&s->lines.extract, &s->pass, &fit, e) < 0 || fit)
 		return e->code;
 	s->from->text = true;
 	return err_set(e, ERR_SHAPE, "partitions of %s have columns of other types than it has",

@@ -655,9 +655,53 @@ int batch_run(struct loader *, struct err *);
 int batch_finish(struct loader *, struct err *);        /* no-op if there is nothing to finish */
 void batch_free(struct loader *);               /* resets all but job and verify */
 
-/* ---- lines.c: a slice of a table as the rows of a pass */
+/* ---- extract.c: which columns of a table are read for the rows of its destination, and how */
 
-#define SEEN_WORDS 64
+struct extract {                        /* zeroed before use; extract_free frees what is in it */
+	struct buf list;                /* what is read, as SQL, NUL-terminated */
+	int64_t *type;                  /* of the target's columns, for binary rows; 0: any */
+	int64_t part_type;              /* of the partition column in binary rows */
+	bool has_part, cut;             /* cut: the partition column is no column of the row, */
+	size_t part_at;                 /* and stands before it; else its index in the row */
+	size_t key[ACTION_KEY_MAX], nkey;       /* indexes in a staged row */
+	bool any_order;                 /* rows may come in any, */
+	struct span order;              /* and cheaply in that of this column; or NULL */
+};
+
+/* Chooses for the destination of p's reader, and sets its shape, and whether rows are binary.
+ * numbered: before each stands its number; text: never binary. */
+int extract_choose(struct extract *, struct pass *p, const struct slice_query *, bool numbered,
+	bool text, struct err *);
+/* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
+ * binary rows were sent? */
+int extract_fit(const struct extract *, const struct pass *, bool *yes, struct err *);
+void extract_free(struct extract *);
+
+/* ---- pieces.c: the pieces in which a slice is read, and their order */
+
+#define PIECES_SEEN 64
+
+struct pieces {                         /* zeroed: there are none */
+	const struct pass *pass;        /* these are borrowed */
+	const struct slice_query *query;
+	const struct extract *extract;
+	bool looks;                     /* the first is read, whose periods are noted */
+	struct span order;              /* the column by which further ones are sorted, or NULL */
+	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
+	size_t nseen;                   /* and how many these are */
+	struct scan_at at;              /* how far the slice is asked for */
+};
+
+/* Asks for the first: scan_row takes its rows. */
+int pieces_begin(struct pieces *, const struct pass *, const struct slice_query *,
+	const struct extract *, struct err *);
+/* While `looks`: a row has that period. */
+void pieces_note(struct pieces *, int64_t start_s);
+bool pieces_left(const struct pieces *);        /* is there more to ask for? */
+/* Asks for more, after scan_row's PQ_END. rows: that were read. */
+int pieces_next(struct pieces *, int64_t rows, struct err *);
+
+/* ---- lines.c: a slice of a table as the rows of a pass */
 
 struct lines {
 	struct row_reader reader;       /* first: its functions take it for the whole */
@@ -667,33 +711,19 @@ struct lines {
 	bool text;                      /* never binary */
 	bool merges;                    /* a row replaces the one of its key: merge_run is next */
 
+	struct extract extract;         /* of the pass */
+
 	/* private */
+	struct pieces pieces;
 	struct pq *src;
-	size_t key[ACTION_KEY_MAX], nkey;       /* indexes in a staged row */
-	struct buf list;                /* what is read, as SQL */
-	int64_t *type;                  /* of the shape's columns; 0: any */
 	bool ids;                       /* each line begins with the row's number */
-	bool has_part, cut;             /* cut: the partition column is no column of the row */
-	size_t part_at;                 /* its index in the row, */
-	size_t part_column;             /* and in the table */
-	int64_t part_type;              /* of binary rows */
-	struct span part;               /* its value in the last row */
+	int64_t n;                      /* rows read */
+	struct span part;               /* the partition column's value in the last row */
 	char kept[8];                   /* and its bytes, where the row is written over them */
 	struct { int64_t us, start_s; bool known; } last;       /* period of a binary row */
-	int64_t n;                      /* rows read */
-	bool parts;                     /* the slice is read in parts, */
-	bool looks;                     /* of which this is the first; */
-	struct span order;              /* the column by which further ones are sorted, or NULL */
-	uint64_t seen[SEEN_WORDS];      /* a bit for each partition of the first, by a hash, */
-	size_t nseen;                   /* and how many these are */
-	struct scan_at at;             /* how far the slice is asked for */
-	int64_t slice_bytes;            /* from_slice */
 };
 
 void lines_begin(struct lines *);               /* before a pass of another query */
-/* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
- * binary rows were sent? */
-int lines_fit(const struct lines *, const struct pass *, bool *yes, struct err *);
 void lines_free(struct lines *);                /* what is in it */
 
 /* ---- ends.c: the two ends of a table's copy: connections, the snapshot, the queue that follows */

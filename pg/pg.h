@@ -816,6 +816,8 @@ int origin_lock(struct pq *src, const struct origin_table *, size_t n, struct or
 
 /* ---- types.c: columns' types: may values go from one side to the other in binary form? */
 
+enum { TYPES_DATE = 1082, TYPES_TIMESTAMP = 1114, TYPES_TIMESTAMPTZ = 1184 };   /* oids */
+
 /* Sets the oid of the type of each of n columns of a table, which may be the target's; 0: it has no
  * such column. */
 int types_find(struct pq *, int64_t table, const struct span *column, size_t n, int64_t *type,
