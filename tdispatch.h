@@ -10,8 +10,9 @@
  * commit records the position too (load/txn.c, pg/position.c); only then is the queue told that the
  * batch is done.
  *
- * Where a table is the source, load/from.c copies it slice by slice (pg/slice.c): pg/scan.c
- * reads the rows, load/lines.c finds their partitions, pg/resume.c says where a copy goes on.
+ * Where a table is the source, load/from.c copies it slice by slice; load/next.c says which is
+ * next, by the marks of those before (pg/resume.c). load/extract.c chooses the columns, pg/scan.c
+ * reads the rows, load/lines.c finds their partitions.
  *
  * Which folder answers, from the lowest level up:
  *

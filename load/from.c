@@ -18,17 +18,15 @@
 
 #include "load.h"
 
-#define TABLES_MAX 256                  /* in a slice: a query of them is planned at once */
+struct slice {
+	struct from *from;
+	struct next next;
+	struct lines lines;
+	struct pass pass;
+	struct queue_batch letters;     /* what its dead letters are stored under */
+};
 
-/* ---- the transactions */
-
-static struct mark_whose whose(const struct from *f, const struct resume_verdict *v)
-{
-	return (struct mark_whose){
-		.conf = f->job->conf, .table = &f->origin.table[f->at], .more = f->more,
-		.source = v->source, .lanes = v->lanes,
-	};
-}
+/* ---- what is told */
 
 /* Of a table: up to a mark. Nobody knows how many rows come before a value of a key. */
 static int64_t bytes_upto(const struct origin_table *t, const char *upto)
@@ -60,140 +58,6 @@ static void show(struct from *f, const char *from, const char *to)
 	watch_slice(f->job->watch, done, total, slice, (int64_t)rows);
 }
 
-/* Is the table, by its blocks, one of several that make a slice? */
-static bool is_small(const struct from *f, size_t i)
-{
-	return !f->origin.key && !f->again && i >= f->alone && i < f->origin.n &&
-		f->origin.table[i].blocks <= f->job->conf->from_slice / f->origin.block_bytes / 2;
-}
-
-/* Can all of the table's rows be loaded with those of the table at hand? */
-static bool joins(const struct from *f, size_t i, const struct resume_verdict *v)
-{
-	const struct origin_table *t = &f->origin.table[i];
-	const struct resume_verdict w = resume_judge(f->job->conf, &f->marks, t, false);
-
-	return is_small(f, i) && w.kind == v->kind && w.lanes == v->lanes &&
-		memcmp(w.loads, v->loads, sizeof w.loads) == 0 && !*w.from &&
-		strcmp(w.source, t->name) == 0 && (!w.to || strcmp(w.to, SLICE_END) == 0) &&
-		!w.to == !v->to;
-}
-
-/* How many tables behind the one at hand are in its slice. */
-static size_t count_more(const struct from *f, const struct resume_verdict *v)
-{
-	const struct origin_table *t = &f->origin.table[f->at];
-	int64_t blocks = t->blocks, most = f->job->conf->from_slice / f->origin.block_bytes;
-	size_t n = 0;
-
-	if (v->kind == RESUME_DONE || !joins(f, f->at, v))
-		return 0;
-	while (n + 1 < TABLES_MAX && is_small(f, f->at + n + 1) &&
-	    blocks + t[n + 1].blocks <= most && joins(f, f->at + n + 1, v))
-		blocks += t[++n].blocks;
-	return n;
-}
-
-/* Opens lane 0's transaction, and judges its table's marks, which nobody else changes now. */
-static int judge(struct from *f, struct resume_verdict *v, struct err *e)
-{
-	struct job *j = f->job;
-	const struct conf *c = j->conf;
-	const struct origin_table *t = &f->origin.table[f->at];
-	bool several = is_small(f, f->at) && is_small(f, f->at + 1);
-
-	for (;;) {
-		if (job_open_lanes(j, 1, e) < 0 || ends_begin_lane(j, 0, 1, e) < 0 ||
-		    mark_look(j->dst[0], c->consumer_name, several ? NULL : t, &f->marks, e) < 0)
-			return e->code;
-		*v = resume_judge(c, &f->marks, t, f->origin.key);
-		if (v->kind == RESUME_LOST)
-			return err_set(e, ERR_POSITION, "%s", v->words);
-		f->more = several ? count_more(f, v) : 0;
-		if (v->kind != RESUME_LANES)
-			return 0;
-		const struct mark_whose w = whose(f, v);
-		if (mark_set_lanes(j->dst[0], &w, v->from, e) < 0)
-			return e->code;
-	}
-}
-
-static int begin_lanes(struct from *f, const struct resume_verdict *v, struct err *e)
-{
-	struct job *j = f->job;
-
-	j->lanes = v->lanes;
-	memcpy(j->loads, v->loads, sizeof j->loads);
-	if (f->lanes != j->lanes)
-		places_forget(&j->dests);
-	f->lanes = j->lanes;
-	if (job_open_lanes(j, j->lanes, e) < 0)
-		return e->code;
-	for (size_t i = 1; i < j->lanes && !e->code; i++)
-		ends_begin_lane(j, i, j->lanes, e);
-	return e->code;
-}
-
-static int begin_reading(struct from *f, struct err *e)
-{
-	if (!f->reading && slice_begin(f->job->src, f->snapshot, e) == 0)
-		f->reading = true;
-	return e->code;
-}
-
-/* A table that was rewritten since it was looked at has its rows at other places, and may lack them
- * under a snapshot from before: then *again, under another one, if nothing of it is copied. */
-static int check_file(struct from *f, struct origin_table *t, const struct origin_file *now,
-	bool *again, struct err *e)
-{
-	bool other = now->oid != t->oid;
-
-	if (!other && now->filenode == t->filenode && now->filenode == now->seen)
-		return 0;
-	if (!other && now->filenode == t->filenode && now->seen == 0)
-		return 0;               /* it was made after the snapshot, which has no row of it */
-	if (other || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
-		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
-			" under a new snapshot", t->name, other ? "replaced" :
-			"rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)");
-	*again = true;
-	t->filenode = now->filenode;
-	const struct resume_verdict v = resume_judge(f->job->conf, &f->marks, t, false);
-	return v.kind == RESUME_LOST ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
-}
-
-/* Opens the reader's transaction, with the slice's tables locked. */
-static int read_tables(struct from *f, struct err *e)
-{
-	struct origin_table *t = &f->origin.table[f->at];
-	struct origin_file *now = mem_alloc((f->more + 1) * sizeof *now);
-	bool again = !f->origin.key;
-
-	begin_reading(f, e);
-	while (again && !e->code) {
-		again = false;
-		origin_lock(f->job->src, t, f->more + 1, now, e);
-		for (size_t i = 0; i <= f->more && !e->code; i++)
-			check_file(f, &t[i], &now[i], &again, e);
-		if (!again || e->code || pq_query(f->job->src, "ROLLBACK", e) < 0)
-			break;
-		f->reading = false;
-		begin_reading(f, e);
-	}
-	free(now);
-	return e->code;
-}
-
-/* ---- a slice */
-
-struct slice {
-	struct from *from;
-	struct lines lines;
-	struct pass pass;
-	struct queue_batch letters;     /* what its dead letters are stored under */
-	char *to;                       /* where it ends */
-};
-
 /* Appends the row that a dead letter or an error names by its number. */
 static void add_row(struct buf *text, const struct slice_query *q, int64_t id)
 {
@@ -213,6 +77,37 @@ static void log_skipped(const struct slice_query *q, const struct letters *dead,
 	log_warn("%s skipped: %s", buf_cstr(&text), letters_text(dead, i, LETTER_MESSAGE));
 	buf_free(&text);
 }
+
+static void tell(const struct slice *s, int64_t took_ms)
+{
+	struct job *j = s->from->job;
+	const struct pass *p = &s->pass;
+	const struct slice_query *q = &s->lines.query;
+	const struct place *k = s->lines.reader.way->place;
+	const struct sink_done *done = sink_done(p->sink, k->number);
+	bool skip = j->conf->on_error == ON_ERROR_SKIP;
+	int64_t dead = (int64_t)p->dead.n;
+	struct load load = {
+		.events = p->events, .rows = tally_rows(&done->rows),
+		.unstored = tally_rows(&done->unstored), .bytes = sink_bytes(p->sink),
+		.partitions = watch_partitions(j->watch), .dead = skip ? 0 : dead,
+		.skipped = skip ? dead : 0, .late = p->late, .took_ms = took_ms,
+	};
+
+	if (dead)
+		log_warn("%s: %" PRId64 " row%s %s, the first: %s", q->table->name,
+			dead, text_s(dead), skip ? "skipped" : "went to tdispatch.dead_letter",
+			p->dead.first_message);
+	if (load.unstored)
+		log_warn("%s: the target did not store %" PRId64 " rows: a trigger left them out",
+			q->table->name, load.unstored);
+	log_debug("table %s, slice %s to %s: tables=%zu rows=%" PRId64
+		" partitions_created=%" PRId64 " seconds=%.3f", q->table->name, *q->from ? q->from :
+		"0", q->to, q->more + 1, load.rows, load.partitions, (double)took_ms / 1000);
+	watch_batch(j->watch, &load, &done->rows, &p->dead);
+}
+
+/* ---- a slice */
 
 /* What its letters have as batch_id. Rows of a key are counted in their slice. */
 static int64_t letters_id(const struct slice_query *q)
@@ -241,15 +136,11 @@ static int keep_dead(struct slice *s, struct err *e)
 	return dead_write(dead, j->src, j->dst, j->conf, &s->letters, e);
 }
 
-static int commit(struct slice *s, const struct resume_verdict *v, struct err *e)
+static int commit(struct slice *s, struct err *e)
 {
 	struct job *j = s->from->job;
-	const struct mark_whose w = whose(s->from, v);
 
-	for (size_t i = 0; i < j->lanes && !e->code; i++)
-		if (j->loads[i])
-			mark_store(j->dst[i], &w, i, s->to, e);
-	if (!e->code && txn_commit(j, NULL, s->pass.sink, e) < 0)
+	if (next_mark(s->from, &s->next, e) == 0 && txn_commit(j, NULL, s->pass.sink, e) < 0)
 		places_forget(&j->dests);
 	if (!e->code)
 		inside_committed(&j->dests);
@@ -268,57 +159,39 @@ static int check_types(struct slice *s, struct err *e)
 		s->lines.reader.way->dest->dest_table);
 }
 
-/* Finds where the slice begins and ends. *done: the table has none any more. */
-static int begin_slice(struct slice *s, struct resume_verdict *v, bool *done, struct err *e)
+/* Begins it, and sends its rows. 1; 0: there is none; or an error. */
+static int send_rows(struct slice *s, struct err *e)
 {
 	struct from *f = s->from;
-	struct job *j = f->job;
-
-	free(s->to);
-	s->to = NULL;
-	if (judge(f, v, e) < 0)
-		return e->code;
-	*done = v->kind == RESUME_DONE;
-	if (*done)
-		return pq_query(j->dst[0], "ROLLBACK", e);
-	if (begin_lanes(f, v, e) < 0 || read_tables(f, e) < 0)
-		return e->code;
-	s->lines.query = (struct slice_query){
-		.origin = &f->origin, .table = &f->origin.table[f->at], .more = f->more,
-		.where = j->conf->from_where, .from = v->from,
-	};
-	s->to = v->to ? mem_text(v->to) :
-		slice_end(j->src, &s->lines.query, j->conf->from_slice, e);
-	s->lines.query.to = s->to;
-	s->pass.from = j->src;
-	if (!e->code)
-		show(f, v->from, s->to);
-	return e->code;
-}
-
-/* 1: the slice is in; 0: there is none; or an error. */
-static int load(struct slice *s, struct err *e)
-{
-	struct resume_verdict v;
-	bool done;
-	int again;
+	struct slice_query *q = &s->lines.query;
+	int rc;
 
 	do {
-		if (begin_slice(s, &v, &done, e) < 0 || done)
-			return e->code;
+		rc = next_begin(f, &s->next, q, e);
+		if (rc <= 0)
+			return rc;
+		show(f, q->from, q->to);
+		s->pass.from = f->job->src;
 		lines_begin(&s->lines);
-		s->lines.text = s->from->text;
-		s->lines.merges = s->from->again;
-		again = pass_run(&s->pass, e);
-		if (again < 0)
-			return again;
-	} while (again);
+		s->lines.text = f->text;
+		s->lines.merges = f->again;
+		rc = pass_run(&s->pass, e);
+	} while (rc > 0);
+	return rc < 0 ? rc : 1;
+}
+
+/* The same, and commits them. */
+static int load(struct slice *s, struct err *e)
+{
+	int rc = send_rows(s, e);
+
+	if (rc <= 0)
+		return rc;
 	s->lines.without = &s->pass.dead;
 	if (inside_index(s->from->job, s->pass.events, e) < 0 ||
-	    (s->lines.merges && merge_run(&s->pass, e) < 0))
-		return e->code;
-	if (check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
-	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, &v, e) < 0)
+	    (s->lines.merges && merge_run(&s->pass, e) < 0) ||
+	    check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
+	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, e) < 0)
 		return e->code;
 	return 1;
 }
@@ -377,50 +250,7 @@ static int load_or_blame(struct slice *s, struct err *e)
 	return rc;
 }
 
-/* ---- what is told */
-
-static void tell(const struct slice *s, int64_t took_ms)
-{
-	struct job *j = s->from->job;
-	const struct pass *p = &s->pass;
-	const struct slice_query *q = &s->lines.query;
-	const struct place *k = s->lines.reader.way->place;
-	const struct sink_done *done = sink_done(p->sink, k->number);
-	bool skip = j->conf->on_error == ON_ERROR_SKIP;
-	int64_t dead = (int64_t)p->dead.n;
-	struct load load = {
-		.events = p->events, .rows = tally_rows(&done->rows),
-		.unstored = tally_rows(&done->unstored), .bytes = sink_bytes(p->sink),
-		.partitions = watch_partitions(j->watch), .dead = skip ? 0 : dead,
-		.skipped = skip ? dead : 0, .late = p->late, .took_ms = took_ms,
-	};
-
-	if (dead)
-		log_warn("%s: %" PRId64 " row%s %s, the first: %s", q->table->name,
-			dead, text_s(dead), skip ? "skipped" : "went to tdispatch.dead_letter",
-			p->dead.first_message);
-	if (load.unstored)
-		log_warn("%s: the target did not store %" PRId64 " rows: a trigger left them out",
-			q->table->name, load.unstored);
-	log_debug("table %s, slice %s to %s: tables=%zu rows=%" PRId64
-		" partitions_created=%" PRId64 " seconds=%.3f", q->table->name, *q->from ? q->from :
-		"0", s->to, q->more + 1, load.rows, load.partitions, (double)took_ms / 1000);
-	watch_batch(j->watch, &load, &done->rows, &p->dead);
-}
-
 /* ---- the tables */
-
-/* After a slice. Locks on tables that are done are let go: the holder keeps the snapshot. */
-static int end_slice(struct from *f, const char *to, struct err *e)
-{
-	bool end = strcmp(to, SLICE_END) == 0;
-
-	f->at += end ? f->more + 1 : 0;
-	if (!end && f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
-		return 0;
-	f->reading = false;
-	return pq_query(f->job->src, "COMMIT", e);
-}
 
 /* As load, of the table at hand. */
 static int run_slice(struct from *f, struct err *e)
@@ -447,11 +277,11 @@ static int run_slice(struct from *f, struct err *e)
 	/* rows that lines can place, but binary rows could not */
 	f->text |= rc > 0 && s.pass.careful && !s.pass.dead.n;
 	if (rc > 0)
-		end_slice(f, s.to, e);
+		next_end(f, &s.next, e);
 	letters_clear(&s.pass.dead);
 	queue_batch_free(&s.letters);
 	lines_free(&s.lines);
-	free(s.to);
+	next_free(&s.next);
 	return e->code ? e->code : rc;
 }
 
@@ -468,7 +298,7 @@ static bool is_done(const struct from *f)
 
 int from_open(struct from *f, struct err *e)
 {
-	return ends_open(f, e) < 0 ? e->code : begin_reading(f, e);
+	return ends_open(f, e) < 0 ? e->code : next_read(f, e);
 }
 
 int from_run(struct from *f, struct err *e)

@@ -757,6 +757,22 @@ int ends_begin_lane(struct job *, size_t lane, size_t lanes, struct err *);
 /* All is copied: the queue's batches may begin. */
 int ends_complete(struct from *, struct err *);
 
+/* ---- next.c: the slice of a table's copy that is next */
+
+struct next {                           /* zeroed before use; next_free frees what is in it */
+	struct resume_verdict verdict;
+	char *to;                       /* where it ends */
+};
+
+/* Opens the transactions for the table at hand, in the lanes that lack the slice, and fills the
+ * query, which borrows. 1; 0: the table has none any more; or an error. */
+int next_begin(struct from *, struct next *, struct slice_query *, struct err *);
+int next_mark(const struct from *, const struct next *, struct err *);  /* before the commits */
+int next_end(struct from *, const struct next *, struct err *);         /* after them */
+void next_free(struct next *);
+/* Opens the transaction in which rows are read, unless it is open. */
+int next_read(struct from *, struct err *);
+
 /* ---- from.c: a table as the source, copied slice by slice */
 
 /* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they

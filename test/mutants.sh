@@ -93,7 +93,7 @@ mutants() {
 		the model: the tick inside a merged batch is known by its number | load/job.c | s/if (judge_needs_times(c) \&\&/if (0 \&\&/ | model 1
 		the model: the config may change while a lane is ahead | pg/judge.c | s/pos->rule && pos->rule != judge_rule(/0 \&\& pos->rule != judge_rule(/ | model 1
 		the model: a letter without a stream goes to lane 0 | load/flow.c | /^int flow_no_stream/,/^}/s/size_t lane = .*/size_t lane = 0;/ | model 1
-		the model: rows of a slice are committed before its mark | load/from.c | s/\t\t\tmark_store(/\t\t\tif (pq_query(j->dst[i], "COMMIT; BEGIN", e) == 0)\n\t&/ | model 1
+		the model: rows of a slice are committed before its mark | load/next.c | s/\t\t\tmark_store(/\t\t\tif (pq_query(j->dst[i], "COMMIT; BEGIN", e) == 0)\n\t&/ | model 1
 		the model: a lane that is ahead gets the slice again | pg/resume.c | s/v->loads\[i\] = at \&\& strcmp(at->upto, v->from) == 0;/v->loads[i] = true;/ | model 1
 
 		a row is that of its key's first event | pg/stage.c | s/buf_str(sql, PART ", " ID " DESC, "/buf_str(sql, PART ", " ID ", "/ | histories 1
