@@ -603,6 +603,33 @@ int narrow_run(struct narrow *, struct err *);
 /* It has failed with e: the pass's fault says where. Returns e's code. */
 int narrow_blame(const struct narrow *, const struct err *);
 
+/* ---- script.c: statements that the lanes run at the same time */
+
+struct script {                         /* of a lane; zeroed before use */
+	struct buf sql;                 /* what it is to run; empty afterwards */
+	size_t done;                    /* statements that are, and the rows of each */
+	int64_t *rows;
+	struct err e;                   /* its own error; stays until the caller resets it */
+
+	/* private */
+	size_t cap;
+	bool open;                      /* it is not over */
+};
+
+/* Sends the scripts of all lanes, and waits for all answers. An error is the lane's own, but for
+ * one of waiting. */
+int script_run(const struct pass *, struct script *lane, struct err *);
+/* Returns the first error of a lane; rows_too: ERR_DATA as well. */
+int script_error(const struct script *lane, size_t lanes, bool rows_too, struct err *);
+/* Both: any error of a lane is an error. */
+int script_run_all(const struct pass *, struct script *lane, struct err *);
+void script_free(struct script *);              /* what is in it */
+
+/* ---- direct.c: inserts that went straight to their partitions, with row_mode = keep_latest */
+
+/* ERR_DATA: a key may have two rows. */
+int direct_check(struct pass *, struct err *);
+
 /* ---- merge.c: the end of a batch with row_mode = keep_latest */
 
 /* Called after pass_run, in the open transactions: the last rows of the keys replace the target's.

@@ -14,7 +14,6 @@
 #include "load.h"
 
 #define MANY 4                          /* partitions, from which on an index finds their rows */
-#define WHOLE 10                        /* times the rows that a partition got: worth reading it */
 
 struct group {                          /* rows of one partition and kind */
 	size_t part, kind;              /* kind 0: deletes */
@@ -23,14 +22,8 @@ struct group {                          /* rows of one partition and kind */
 };
 
 struct lane_work {                      /* what a lane does for one destination */
-	struct buf sql;
-	size_t done;                    /* statements that are */
-	int64_t *rows;                  /* of each */
-	size_t cap;
 	struct group *group;            /* by part and kind */
 	size_t n;
-	bool open;                      /* it is not over */
-	struct err e;
 };
 
 struct merged {                         /* what became of a partition's rows */
@@ -44,6 +37,7 @@ struct merge {
 	struct pass *p;
 	struct staging *g;              /* at hand, with this work: */
 	struct lane_work lane[LANES_MAX];
+	struct script script[LANES_MAX];
 	size_t told;                    /* dead letters that all lanes have left out */
 	bool again;                     /* it is not the first round */
 	struct merged *done;            /* of this round, in lanes that load */
@@ -52,68 +46,6 @@ struct merge {
 static bool has_stage(const struct merge *m, size_t lane)
 {
 	return m->g->stage[lane].columns;
-}
-
-/* ---- statements of all lanes at the same time */
-
-static void keep_rows(struct lane_work *l, int64_t rows)
-{
-	l->rows = mem_grow(l->rows, l->done, &l->cap, sizeof *l->rows);
-	l->rows[l->done++] = rows;
-}
-
-/* Takes the answers that have come. */
-static void take_answers(struct merge *m, size_t lane)
-{
-	struct lane_work *l = &m->lane[lane];
-	struct pq *dst = m->p->job->dst[lane];
-	int64_t rows;
-	int step;
-
-	while ((step = stage_step(dst, &rows, &l->e)) == PQ_READY)
-		keep_rows(l, rows);
-	l->open = step == PQ_WAIT;
-}
-
-static bool is_open(const struct merge *m, size_t lanes)
-{
-	for (size_t i = 0; i < lanes; i++)
-		if (m->lane[i].open)
-			return true;
-	return false;
-}
-
-/* Sends the lanes' statements, and waits for all answers. An error is the lane's own, but for one
- * of waiting. */
-static int run_lanes(struct merge *m, struct err *e)
-{
-	struct job *j = m->p->job;
-
-	for (size_t i = 0; i < j->lanes; i++) {
-		struct lane_work *l = &m->lane[i];
-		l->done = 0;
-		l->open = l->sql.len && stage_send(j->dst[i], buf_cstr(&l->sql), &l->e) == 0;
-		l->sql.len = 0;
-	}
-	for (;;) {
-		for (size_t i = 0; i < j->lanes; i++)
-			if (m->lane[i].open)
-				take_answers(m, i);
-		if (!is_open(m, j->lanes))
-			return 0;
-		int64_t most_ms = watch_pass(j->watch, m->p->events, sink_bytes(m->p->sink));
-		if (pq_wait(j->dst, j->lanes, most_ms, e) < 0)
-			return e->code;
-	}
-}
-
-/* The first error of a lane, other than one of rows, which is dealt with later. */
-static int first_error(struct merge *m, bool rows_too, struct err *e)
-{
-	for (size_t i = 0; i < m->p->job->lanes && !e->code; i++)
-		if (m->lane[i].e.code && (rows_too || m->lane[i].e.code != ERR_DATA))
-			*e = m->lane[i].e;
-	return e->code;
 }
 
 /* ---- what there is to do */
@@ -140,10 +72,10 @@ static int collect(struct merge *m, struct err *e)
 		m->lane[i].n = 0;
 		if (!has_stage(m, i))
 			continue;
-		stage_add_last(&m->lane[i].sql, &m->g->stage[i], m->g->npart > MANY);
-		stage_add_count(&m->lane[i].sql, &m->g->stage[i]);
+		stage_add_last(&m->script[i].sql, &m->g->stage[i], m->g->npart > MANY);
+		stage_add_count(&m->script[i].sql, &m->g->stage[i]);
 	}
-	if (run_lanes(m, e) < 0 || first_error(m, true, e) < 0)
+	if (script_run_all(m->p, m->script, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes; i++)
 		if (has_stage(m, i))
@@ -238,18 +170,19 @@ static struct narrow work_on(const struct merge *m, size_t lane, const struct gr
 static size_t add_part(struct merge *m, size_t lane, size_t i, size_t *statement)
 {
 	struct lane_work *l = &m->lane[lane];
+	struct buf *sql = &m->script[lane].sql;
 	size_t part = l->group[i].part;
 	struct group all = { .part = part };
 	struct narrow goes = work_on(m, lane, &all);
 
-	narrow_add(&l->sql, &goes, NULL);
+	narrow_add(sql, &goes, NULL);
 	++*statement;
 	for (; i < l->n && l->group[i].part == part; i++) {
 		l->group[i].statement = *statement;
 		if (!l->group[i].kind)
 			continue;
 		struct narrow comes = work_on(m, lane, &l->group[i]);
-		narrow_add(&l->sql, &comes, NULL);
+		narrow_add(sql, &comes, NULL);
 		++*statement;
 	}
 	return i;
@@ -260,16 +193,16 @@ static void add_all(struct merge *m, size_t lane)
 	struct lane_work *l = &m->lane[lane];
 	size_t statement = 1;           /* after the savepoint */
 
-	buf_str(&l->sql, "SAVEPOINT tdispatch_part;");
+	buf_str(&m->script[lane].sql, "SAVEPOINT tdispatch_part;");
 	for (size_t i = 0; i < l->n;)
 		i = add_part(m, lane, i, &statement);
 }
 
-static void take_stored(struct lane_work *l)
+static void take_stored(struct lane_work *l, const struct script *s)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->group[i].kind && l->group[i].statement < l->done)
-			l->group[i].stored = l->rows[l->group[i].statement];
+		if (l->group[i].kind && l->group[i].statement < s->done)
+			l->group[i].stored = s->rows[l->group[i].statement];
 }
 
 /* Some row of the lane is refused: finds out which. */
@@ -278,7 +211,7 @@ static int narrow_lane(struct merge *m, size_t lane, struct err *e)
 	struct lane_work *l = &m->lane[lane];
 	struct buf sql = { 0 };
 
-	l->e = (struct err){ 0 };
+	m->script[lane].e = (struct err){ 0 };
 	buf_str(&sql, "ROLLBACK TO SAVEPOINT tdispatch_part;");
 	stage_add_index(&sql, &m->g->stage[lane]);
 	pq_query(m->p->job->dst[lane], buf_cstr(&sql), e);
@@ -302,7 +235,7 @@ static void blame(struct merge *m, size_t lane, const struct err *e)
 	const struct lane_work *l = &m->lane[lane];
 	size_t i = 0;
 
-	while (i + 1 < l->n && l->group[i + 1].statement <= l->done)
+	while (i + 1 < l->n && l->group[i + 1].statement <= m->script[lane].done)
 		i++;
 	if (!l->n)
 		return;
@@ -325,6 +258,11 @@ static void count(struct merge *m, size_t lane)
 	}
 }
 
+static int first_error(const struct merge *m, bool rows_too, struct err *e)
+{
+	return script_error(m->script, m->p->job->lanes, rows_too, e);
+}
+
 /* The event before a refused one may be its key's last, and was left out: all must be staged. */
 static int check_complete(struct merge *m, struct err *e)
 {
@@ -343,77 +281,20 @@ static int merge_place(struct merge *m, struct err *e)
 		if (m->lane[i].n && leave_out_parts(m, i, e) == 0 &&
 		    check_references(m, i, e) == 0 && m->lane[i].n)
 			add_all(m, i);
-	if (e->code || run_lanes(m, e) < 0)
+	if (e->code || script_run(m->p, m->script, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes; i++) {
-		struct lane_work *l = &m->lane[i];
-		if (l->e.code && l->e.code != ERR_DATA)
-			blame(m, i, &l->e);
-		take_stored(l);
+		const struct script *s = &m->script[i];
+		if (s->e.code && s->e.code != ERR_DATA)
+			blame(m, i, &s->e);
+		take_stored(&m->lane[i], s);
 	}
 	if (first_error(m, false, e) < 0 || check_complete(m, e) < 0)
 		return e->code;
 	for (size_t i = 0; i < j->lanes && !e->code; i++) {
-		if (m->lane[i].e.code)
+		if (m->script[i].e.code)
 			narrow_lane(m, i, e);
 		count(m, i);
-	}
-	return e->code;
-}
-
-/* ---- inserts that went straight to their partitions */
-
-/* The partitions must have refused rows of keys that had one; else adds queries for keys that they
- * have twice, as far as that can be seen in a time that the batch is worth. */
-static int check_unique(struct merge *m, size_t lane, struct err *e)
-{
-	const struct job *j = m->p->job;
-	const struct dest *d = m->g->place->dest;
-	const struct shape *key = m->g->key;
-	const struct tally *rows = &sink_done(m->p->sink, m->g->place->number)->rows;
-	struct table_name *names = mem_alloc((rows->n + 1) * sizeof *names);
-	size_t n = 0;
-	bool yes;
-
-	for (size_t i = 0; i < rows->n; i++)
-		if (job_lane_of(j, span_of(rows->at[i].name)) == lane)
-			names[n++] = (struct table_name){ span_of(rows->at[i].name), false };
-	stage_unique(j->dst[lane], d, names, n, key->target, key->n, &yes, e);
-	for (size_t i = 0; i < n && !yes; i++)
-		stage_add_distinct(&m->lane[lane].sql, d, names[i].name, key->target, key->n,
-			WHOLE * tally_find(rows, names[i].name.p)->rows);
-	free(names);
-	return e->code;
-}
-
-static int check_lanes(struct merge *m, bool *yes, struct err *e)
-{
-	const size_t lanes = m->p->job->lanes;
-
-	for (size_t i = 0; i < lanes && !e->code; i++)
-		check_unique(m, i, e);
-	if (e->code || run_lanes(m, e) < 0 || first_error(m, true, e) < 0)
-		return e->code;
-	for (size_t i = 0; i < lanes; i++)
-		for (size_t k = 0; k < m->lane[i].done; k++)
-			*yes = *yes && m->lane[i].rows[k] > 0;
-	return 0;
-}
-
-static int check_direct(struct merge *m, struct err *e)
-{
-	bool yes = true;
-
-	for (size_t i = 0; (m->g = stagings_next(m->p->job->dests.stagings, &i)) && yes;) {
-		if (m->g->directed && check_lanes(m, &yes, e) < 0)
-			return e->code;
-		if (yes)
-			continue;
-		m->g->skip = STAGING_NEVER;
-		m->p->mixed = true;
-		err_set(e, ERR_DATA, "partitions of %s have no unique key of the columns %s, and"
-			" are large or have some twice", m->g->place->dest->dest_table,
-			m->g->key->columns);
 	}
 	return e->code;
 }
@@ -430,7 +311,7 @@ static size_t add_dead(struct buf *ids, const struct letters *dead, size_t from)
 
 static void add_begin(struct merge *m, size_t lane, const char *ids)
 {
-	struct buf *sql = &m->lane[lane].sql;
+	struct buf *sql = &m->script[lane].sql;
 	bool any = false;
 
 	for (size_t i = 0; (m->g = stagings_next(m->p->job->dests.stagings, &i));) {
@@ -458,7 +339,7 @@ static int begin_round(struct merge *m, struct err *e)
 	buf_free(&ids);
 	m->told = m->p->dead.n;
 	m->again = true;
-	return run_lanes(m, e) < 0 ? e->code : first_error(m, true, e);
+	return script_run_all(m->p, m->script, e);
 }
 
 static void forget_counts(struct merge *m)
@@ -496,7 +377,7 @@ static int merge_all(struct merge *m, struct err *e)
 {
 	struct pass *p = m->p;
 
-	if (check_direct(m, e) < 0 || spread_run(p, e) < 0)
+	if (direct_check(p, e) < 0 || spread_run(p, e) < 0)
 		return e->code;
 	p->rows += (int64_t)letters_unique(&p->dead);
 	do
@@ -517,8 +398,7 @@ int merge_run(struct pass *p, struct err *e)
 	forget_counts(&m);
 	p->rows += (int64_t)letters_unique(&p->dead);
 	for (size_t i = 0; i < LANES_MAX; i++) {
-		buf_free(&m.lane[i].sql);
-		free(m.lane[i].rows);
+		script_free(&m.script[i]);
 		free(m.lane[i].group);
 		if (i < p->job->lanes && !p->job->loads[i])
 			letters_leave(&p->dead, i);     /* the lane has stored its letters */

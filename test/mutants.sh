@@ -103,7 +103,7 @@ mutants() {
 		the same key elsewhere is newer | load/newest.c | s/buf_add(b, (const char \*)&k->start_s, sizeof k->start_s)// | unit newest
 		the row before a refused one is lost | load/merge.c | s/m->p->left_out && first_error/0 \&\& first_error/ | e2e 39_latest:the_row_before_a_refused_one
 		a move that is replaced is not looked at | load/latest.c | s/u->staged && !moved &&/u->staged \&\&/ | e2e 39_latest:a_replaced_row_may_be_wrong
-		nobody looks whether a month has a key twice | load/merge.c | s/\*yes = \*yes \&\& m->lane/*yes = *yes || m->lane/ | e2e 39_latest:inserts_alone_into_months
+		nobody looks whether a month has a key twice | load/direct.c | s/\*yes = \*yes \&\& lane/*yes = *yes || lane/ | e2e 39_latest:inserts_alone_into_months
 		a row goes when it moves to where it is | pg/stage.c | s/KIND " DESC) l"/KIND ") l"/ | histories 1
 		the target makes the values of identity columns | pg/stage.c | s/ OVERRIDING SYSTEM VALUE / OVERRIDING USER VALUE / | histories 1
 		deletes are passed over | load/latest.c | s/return span_is(ev->op, "D") ? take_delete/return span_is(ev->op, "D") ? 0 : 0 ? take_delete/ | histories 1
