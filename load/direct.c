@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "load.h"
+#include "merge.h"
 
 #define WHOLE 10                        /* times the rows that a partition got: worth reading it */
 

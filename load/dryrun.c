@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "from.h"
 
 #define SAMPLE_ROWS 200000              /* of a table as the source */
 #define SHOWN_MAX 100                   /* events without a place that are printed */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "from.h"
 
 static int open_source(struct from *f, struct err *e)
 {

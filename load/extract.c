@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "from.h"
 
 static void add_name(struct buf *row, struct span name)
 {

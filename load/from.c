@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "load.h"
+#include "from.h"
 
 struct slice {
 	struct from *from;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "from.h"
 
 #define DAY_US INT64_C(86400000000)
 #define DAYS_MAX 10000000               /* more than any period's year has */

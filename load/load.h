@@ -583,52 +583,9 @@ int pass_ask(struct pass *, struct err *);
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
 
-/* ---- narrow.c: finding the event whose row a table refuses at the end of a batch */
-
-struct narrow {                         /* a statement for many rows */
-	struct pass *pass;
-	struct pq *dst;
-	size_t lane, of;                /* of: the destination's number */
-	const struct stage *stage;
-	struct stage_part part;
-	size_t kind;                    /* of the rows that it inserts; 0: it deletes */
-	const char *columns;            /* of the kind */
-	int64_t stored;                 /* rows */
-};
-
-/* Appends it, for a range, or for all rows. */
-void narrow_add(struct buf *sql, const struct narrow *, const struct stage_range *);
-/* Runs it in ranges; rows that are refused become dead letters. ERR_DATA: the pass keeps none. */
-int narrow_run(struct narrow *, struct err *);
-/* It has failed with e: the pass's fault says where. Returns e's code. */
-int narrow_blame(const struct narrow *, const struct err *);
-
-/* ---- script.c: statements that the lanes run at the same time */
-
-struct script {                         /* of a lane; zeroed before use */
-	struct buf sql;                 /* what it is to run; empty afterwards */
-	size_t done;                    /* statements that are, and the rows of each */
-	int64_t *rows;
-	struct err e;                   /* its own error; stays until the caller resets it */
-
-	/* private */
-	size_t cap;
-	bool open;                      /* it is not over */
-};
-
-/* Sends the scripts of all lanes, and waits for all answers. An error is the lane's own, but for
- * one of waiting. */
-int script_run(const struct pass *, struct script *lane, struct err *);
-/* Returns the first error of a lane; rows_too: ERR_DATA as well. */
-int script_error(const struct script *lane, size_t lanes, bool rows_too, struct err *);
-/* Both: any error of a lane is an error. */
-int script_run_all(const struct pass *, struct script *lane, struct err *);
-void script_free(struct script *);              /* what is in it */
-
-/* ---- direct.c: inserts that went straight to their partitions, with row_mode = keep_latest */
-
-/* ERR_DATA: a key may have two rows. */
-int direct_check(struct pass *, struct err *);
+/* ---- narrow.c: finding the event whose row a table refuses at the end of a batch, in merge.h */
+/* ---- script.c: statements that the lanes run at the same time, in merge.h */
+/* ---- direct.c: inserts that went straight to their partitions, in merge.h */
 
 /* ---- merge.c: the end of a batch with row_mode = keep_latest */
 
@@ -682,78 +639,13 @@ int batch_run(struct loader *, struct err *);
 int batch_finish(struct loader *, struct err *);        /* no-op if there is nothing to finish */
 void batch_free(struct loader *);               /* resets all but job and verify */
 
-/* ---- extract.c: which columns of a table are read for the rows of its destination, and how */
+/* ---- extract.c: which columns of a table are read, and in which form, in from.h */
+/* ---- pieces.c: the pieces in which a slice is read, and their order, in from.h */
+/* ---- lines.c: a slice of a table as the rows of a pass, in from.h */
+/* ---- ends.c: the two ends of a table's copy: connections, snapshot, queue; in from.h */
+/* ---- next.c: the slice of a table's copy that is next, in from.h */
 
-struct extract {                        /* zeroed before use; extract_free frees what is in it */
-	struct buf list;                /* what is read, as SQL, NUL-terminated */
-	int64_t *type;                  /* of the target's columns, for binary rows; 0: any */
-	int64_t part_type;              /* of the partition column in binary rows */
-	bool has_part, cut;             /* cut: the partition column is no column of the row, */
-	size_t part_at;                 /* and stands before it; else its index in the row */
-	size_t key[ACTION_KEY_MAX], nkey;       /* indexes in a staged row */
-	bool any_order;                 /* rows may come in any, */
-	struct span order;              /* and cheaply in that of this column; or NULL */
-};
-
-/* Chooses for the destination of p's reader, and sets its shape, and whether rows are binary.
- * numbered: before each stands its number; text: never binary. */
-int extract_choose(struct extract *, struct pass *p, const struct slice_query *, bool numbered,
-	bool text, struct err *);
-/* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
- * binary rows were sent? */
-int extract_fit(const struct extract *, const struct pass *, bool *yes, struct err *);
-void extract_free(struct extract *);
-
-/* ---- pieces.c: the pieces in which a slice is read, and their order */
-
-#define PIECES_SEEN 64
-
-struct pieces {                         /* zeroed: there are none */
-	const struct pass *pass;        /* these are borrowed */
-	const struct slice_query *query;
-	const struct extract *extract;
-	bool looks;                     /* the first is read, whose periods are noted */
-	struct span order;              /* the column by which further ones are sorted, or NULL */
-	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
-	size_t nseen;                   /* and how many these are */
-	struct scan_at at;              /* how far the slice is asked for */
-};
-
-/* Asks for the first: scan_row takes its rows. */
-int pieces_begin(struct pieces *, const struct pass *, const struct slice_query *,
-	const struct extract *, struct err *);
-/* While `looks`: a row has that period. */
-void pieces_note(struct pieces *, int64_t start_s);
-bool pieces_left(const struct pieces *);        /* is there more to ask for? */
-/* Asks for more, after scan_row's PQ_END. rows: that were read. */
-int pieces_next(struct pieces *, int64_t rows, struct err *);
-
-/* ---- lines.c: a slice of a table as the rows of a pass */
-
-struct lines {
-	struct row_reader reader;       /* first: its functions take it for the whole */
-	/* set by the caller before a pass: */
-	struct slice_query query;
-	const struct letters *without;        /* rows to leave out, or NULL */
-	bool text;                      /* never binary */
-	bool merges;                    /* a row replaces the one of its key: merge_run is next */
-
-	struct extract extract;         /* of the pass */
-
-	/* private */
-	struct pieces pieces;
-	struct pq *src;
-	bool ids;                       /* each line begins with the row's number */
-	int64_t n;                      /* rows read */
-	struct span part;               /* the partition column's value in the last row */
-	char kept[8];                   /* and its bytes, where the row is written over them */
-	struct { int64_t us, start_s; bool known; } last;       /* period of a binary row */
-};
-
-void lines_begin(struct lines *);               /* before a pass of another query */
-void lines_free(struct lines *);                /* what is in it */
-
-/* ---- ends.c: the two ends of a table's copy: connections, the snapshot, the queue that follows */
+/* ---- from.c: a table as the source, copied slice by slice */
 
 struct from {                           /* zeroed but job, verify, dry */
 	struct job *job;
@@ -775,32 +667,6 @@ struct from {                           /* zeroed but job, verify, dry */
 	bool follows, complete;         /* a queue follows; its batches may begin */
 	bool again;                     /* some is copied that an earlier snapshot saw */
 };
-
-/* Opens src, lane 0 and the snapshot unless they are open, and looks at the table. ERR_SHAPE,
- * ERR_POSITION: it cannot be copied, or not go on. */
-int ends_open(struct from *, struct err *);
-/* Opens a lane's data transaction, with the lock on the consumer's position. */
-int ends_begin_lane(struct job *, size_t lane, size_t lanes, struct err *);
-/* All is copied: the queue's batches may begin. */
-int ends_complete(struct from *, struct err *);
-
-/* ---- next.c: the slice of a table's copy that is next */
-
-struct next {                           /* zeroed before use; next_free frees what is in it */
-	struct resume_verdict verdict;
-	char *to;                       /* where it ends */
-};
-
-/* Opens the transactions for the table at hand, in the lanes that lack the slice, and fills the
- * query, which borrows. 1; 0: the table has none any more; or an error. */
-int next_begin(struct from *, struct next *, struct slice_query *, struct err *);
-int next_mark(const struct from *, const struct next *, struct err *);  /* before the commits */
-int next_end(struct from *, const struct next *, struct err *);         /* after them */
-void next_free(struct next *);
-/* Opens the transaction in which rows are read, unless it is open. */
-int next_read(struct from *, struct err *);
-
-/* ---- from.c: a table as the source, copied slice by slice */
 
 /* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they
  * are known. Connects by itself. */

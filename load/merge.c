@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "merge.h"
 
 #define MANY 4                          /* partitions, from which on an index finds their rows */
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "load.h"
+#include "merge.h"
 
 int narrow_blame(const struct narrow *w, const struct err *e)
 {

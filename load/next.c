@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "from.h"
 
 #define TABLES_MAX 256                  /* in a slice: a query of them is planned at once */
 

@@ -10,7 +10,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "from.h"
 
 #define LOOK_BYTES (256 * 1024)         /* of the first piece: a sixteenth of the sink's memory */
 #define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to three times the memory */

@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "load.h"
+#include "merge.h"
 
 static void keep_rows(struct script *s, int64_t rows)
 {

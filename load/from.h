@@ -1,0 +1,107 @@
+/*
+ * What extract.c, pieces.c, lines.c, ends.c, next.c and from.c share: the copy of a table. Besides
+ * them dryrun.c includes it, which reads one.
+ */
+#ifndef FROM_H
+#define FROM_H
+
+#include "load.h"
+
+/* ---- extract.c */
+
+struct extract {                        /* zeroed before use; extract_free frees what is in it */
+	struct buf list;                /* what is read, as SQL, NUL-terminated */
+	int64_t *type;                  /* of the target's columns, for binary rows; 0: any */
+	int64_t part_type;              /* of the partition column in binary rows */
+	bool has_part, cut;             /* cut: the partition column is no column of the row, */
+	size_t part_at;                 /* and stands before it; else its index in the row */
+	size_t key[ACTION_KEY_MAX], nkey;       /* indexes in a staged row */
+	bool any_order;                 /* rows may come in any, */
+	struct span order;              /* and cheaply in that of this column; or NULL */
+};
+
+/* Chooses for the destination of p's reader, and sets its shape, and whether rows are binary.
+ * numbered: before each stands its number; text: never binary. */
+int extract_choose(struct extract *, struct pass *p, const struct slice_query *, bool numbered,
+	bool text, struct err *);
+/* After a pass, in the open transactions: *yes: have all tables that got rows the types by which
+ * binary rows were sent? */
+int extract_fit(const struct extract *, const struct pass *, bool *yes, struct err *);
+void extract_free(struct extract *);
+
+/* ---- pieces.c */
+
+#define PIECES_SEEN 64
+
+struct pieces {                         /* zeroed: there are none */
+	const struct pass *pass;        /* these are borrowed */
+	const struct slice_query *query;
+	const struct extract *extract;
+	bool looks;                     /* the first is read, whose periods are noted */
+	struct span order;              /* the column by which further ones are sorted, or NULL */
+	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
+	size_t nseen;                   /* and how many these are */
+	struct scan_at at;              /* how far the slice is asked for */
+};
+
+/* Asks for the first: scan_row takes its rows. */
+int pieces_begin(struct pieces *, const struct pass *, const struct slice_query *,
+	const struct extract *, struct err *);
+/* While `looks`: a row has that period. */
+void pieces_note(struct pieces *, int64_t start_s);
+bool pieces_left(const struct pieces *);        /* is there more to ask for? */
+/* Asks for more, after scan_row's PQ_END. rows: that were read. */
+int pieces_next(struct pieces *, int64_t rows, struct err *);
+
+/* ---- lines.c */
+
+struct lines {
+	struct row_reader reader;       /* first: its functions take it for the whole */
+	/* set by the caller before a pass: */
+	struct slice_query query;
+	const struct letters *without;        /* rows to leave out, or NULL */
+	bool text;                      /* never binary */
+	bool merges;                    /* a row replaces the one of its key: merge_run is next */
+
+	struct extract extract;         /* of the pass */
+
+	/* private */
+	struct pieces pieces;
+	struct pq *src;
+	bool ids;                       /* each line begins with the row's number */
+	int64_t n;                      /* rows read */
+	struct span part;               /* the partition column's value in the last row */
+	char kept[8];                   /* and its bytes, where the row is written over them */
+	struct { int64_t us, start_s; bool known; } last;       /* period of a binary row */
+};
+
+void lines_begin(struct lines *);               /* before a pass of another query */
+void lines_free(struct lines *);                /* what is in it */
+
+/* ---- ends.c */
+
+/* Opens src, lane 0 and the snapshot unless they are open, and looks at the table. ERR_SHAPE,
+ * ERR_POSITION: it cannot be copied, or not go on. */
+int ends_open(struct from *, struct err *);
+/* Opens a lane's data transaction, with the lock on the consumer's position. */
+int ends_begin_lane(struct job *, size_t lane, size_t lanes, struct err *);
+/* All is copied: the queue's batches may begin. */
+int ends_complete(struct from *, struct err *);
+
+/* ---- next.c */
+
+struct next {                           /* zeroed before use; next_free frees what is in it */
+	struct resume_verdict verdict;
+	char *to;                       /* where it ends */
+};
+
+/* Opens the transactions for the table at hand, in the lanes that lack the slice, and fills the
+ * query, which borrows. 1; 0: the table has none any more; or an error. */
+int next_begin(struct from *, struct next *, struct slice_query *, struct err *);
+int next_mark(const struct from *, const struct next *, struct err *);  /* before the commits */
+int next_end(struct from *, const struct next *, struct err *);         /* after them */
+void next_free(struct next *);
+/* Opens the transaction in which rows are read, unless it is open. */
+int next_read(struct from *, struct err *);
+
+#endif
