@@ -11,7 +11,6 @@
  *                                     dead letters, the mark, COMMIT
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -2,6 +2,7 @@
  * Reading the rows of a slice by COPY, at once or in pieces, which the server may sort.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "pq.h"
