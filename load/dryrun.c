@@ -107,7 +107,7 @@ static int plan_sql(struct plan *plan, const struct part_want *want, struct err 
 {
 	size_t before = plan->ddl.len;
 
-	if (part_sql(&plan->ddl, want, e) < 0) {
+	if (partsql_add(&plan->ddl, want, e) < 0) {
 		plan->ddl.len = before;
 		return e->code;
 	}

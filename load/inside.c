@@ -3,10 +3,10 @@
  * makes a table like the parent and attaches it, or one that inherits (event/attach.c). No other
  * connection is needed, and a rollback leaves nothing behind. The table gets its rows, then its
  * indexes, which are built faster so, and is attached last, right before the commit of its lane, if
- * the parent allows it (part_enter_last); else it is complete before its first row, and there must
- * be one lane: with two, the second to attach would wait for the first, which commits last. So with
+ * the parent allows it (entry_last); else it is complete before its first row, and there must be
+ * one lane: with two, the second to attach would wait for the first, which commits last. So with
  * several lanes a table that inherits does it last, too: it inherits from a table like the parent
- * until then (part_model). What fails after the rows is rolled back and done before them, since
+ * until then (build_model). What fails after the rows is rolled back and done before them, since
  * only a COPY tells which row is at fault.
  *
  * Locks until the commit, and whom they block:
@@ -14,7 +14,7 @@
  *   INHERIT to the commit, and before that RowExclusive or AccessShare. None of them blocks
  *   readers or COPYs. ATTACH locks more if there is a default partition (AccessExclusive) or
  *   a foreign key from or to the parent (ShareRowExclusive): then partitions are created before;
- *   part_enter checks. All other locks are on the new table, which nobody sees.
+ *   entry_try checks. All other locks are on the new table, which nobody sees.
  * - The advisory lock for creating partitions of the parent is only tried, in lane 0, which commits
  *   last. A process that has it inside holds it for a batch and waits for no other: the others wait
  *   for it before they create anything. So two processes that need a, b and b, a cannot deadlock.
@@ -57,7 +57,7 @@ static int enter_last(struct place *at, struct job *j, bool finishes, struct err
 	k->last = may_be_last(at, finishes);
 	k->copies = false;
 	if (k->last && !k->split.inherits)
-		part_enter_last(j->dst[0], at->dest, alone, DDL_LOCK_TIMEOUT_MS, &k->last, e);
+		entry_last(j->dst[0], at->dest, alone, DDL_LOCK_TIMEOUT_MS, &k->last, e);
 	if (k->last && k->split.like && !e->code)
 		indexes_look(j->dst[0], at->dest, &k->indexes, &k->copies, e);
 	if (e->code)
@@ -73,10 +73,10 @@ static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t
 	struct err *e)
 {
 	struct parts *k = at->parts;
-	enum part_way way = k->split.inherits ? PART_INHERITS : j->lanes == 1 ? PART_ATTACHED :
-		PART_ATTACHED_LAST;
+	enum entry_way way = k->split.inherits ? ENTRY_INHERITS : j->lanes == 1 ? ENTRY_ATTACHED :
+		ENTRY_ATTACHED_LAST;
 
-	if (part_enter(j->dst[0], at->dest, way, yes, e) < 0 || !*yes ||
+	if (entry_try(j->dst[0], at->dest, way, yes, e) < 0 || !*yes ||
 	    missing_ask(at, j->dst[0], event, e) < 0 || !missing_left(k))
 		return e->code;
 	return enter_last(at, j, finishes, e);
@@ -126,13 +126,14 @@ static int make_in_lane(struct place *at, struct job *j, struct err *e)
 	struct part_new *new = k->want + k->inside;
 	size_t n = 1, most = k->nwant - k->inside;
 	bool models = k->split.inherits && j->lanes > 1;
-	uint64_t model = model_of(k, new->lane), new_model = models && !model ? part_model(new) : 0;
+	uint64_t model = model_of(k, new->lane);
+	uint64_t new_model = models && !model ? build_model(new) : 0;
 
 	while (n < most && new[n].lane == new->lane)
 		n++;
 	for (size_t i = 0; i < n; i++)
 		new[i].model = model ? model : new_model;
-	if (part_make_inside(j->dst[new->lane], at->dest, new, n, new_model, DDL_LOCK_TIMEOUT_MS,
+	if (build_begin(j->dst[new->lane], at->dest, new, n, new_model, DDL_LOCK_TIMEOUT_MS,
 	    e) < 0) {
 		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
 		return e->code;
@@ -197,9 +198,9 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 	struct buf sql = { 0 };
 
 	while (!sql.len && (part = next_made(&j->dests, lane, &x->next)))
-		part_add_indexes(&sql, part);
+		build_add_indexes(&sql, part);
 	x->waits = sql.len &&
-		part_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
+		build_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
 	buf_free(&sql);
 	return e->code;
 }
@@ -207,7 +208,7 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 /* Goes on as far as that needs no waiting. */
 static int index_lane(struct job *j, size_t lane, struct indexing *x, struct err *e)
 {
-	while (x->waits && part_finish_step(j->dst[lane], e) == PQ_END) {
+	while (x->waits && build_step(j->dst[lane], e) == PQ_END) {
 		watch_alive(j->watch);
 		send_next(j, lane, x, e);
 	}
@@ -267,7 +268,7 @@ static void add_drops(struct buf *sql, const struct dests *ds, size_t lane)
 
 	while ((part = next_made(ds, lane, &at))) {
 		if (part->model && part->model != dropped)
-			part_add_drop(sql, ds->place[at.place]->dest, part->model);
+			build_add_drop(sql, ds->place[at.place]->dest, part->model);
 		dropped = part->model;
 	}
 }
@@ -278,10 +279,10 @@ static int run_last(struct job *j, size_t lane, struct buf *sql, struct err *e)
 	struct pq *dst = j->dst[lane];
 	int step = PQ_WAIT;
 
-	if (!sql->len || part_finish(dst, buf_cstr(sql), LAST_LOCK_TIMEOUT_MS, e) < 0)
+	if (!sql->len || build_finish(dst, buf_cstr(sql), LAST_LOCK_TIMEOUT_MS, e) < 0)
 		return e->code;
 	sql->len = 0;
-	while (!e->code && (step = part_finish_step(dst, e)) == PQ_WAIT)
+	while (!e->code && (step = build_step(dst, e)) == PQ_WAIT)
 		pq_wait(&dst, 1, tell_work(j), e);
 	watch_alive(j->watch);
 	return e->code;
@@ -294,7 +295,7 @@ int inside_attach(struct job *j, size_t lane, struct err *e)
 	struct buf sql = { 0 };
 
 	while (!e->code && (part = next_made(&j->dests, lane, &at))) {
-		part_add_attach(&sql, j->dests.place[at.place]->dest, part);
+		build_add_attach(&sql, j->dests.place[at.place]->dest, part);
 		run_last(j, lane, &sql, e);
 	}
 	add_drops(&sql, &j->dests, lane);

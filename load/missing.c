@@ -96,7 +96,7 @@ int missing_want(struct place *at, const struct part_want *w, int64_t event, str
 	if (!w->dest->part_template || known_has(&at->known, w->start_s) ||
 	    is_wanted(k, w->start_s))
 		return 0;
-	if (part_sql_split(&sql, w, &split, e) < 0) {
+	if (partsql_add_split(&sql, w, &split, e) < 0) {
 		buf_free(&sql);
 		if (e->code == ERR_DATA)
 			want(k, w, event, NULL, &split);

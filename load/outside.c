@@ -21,7 +21,7 @@ static int make_some(struct place *at, struct job *j, size_t n, int lock_timeout
 	struct parts *k = at->parts;
 	size_t which;
 
-	int rc = part_make(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e);
+	int rc = creation_run(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e);
 	for (size_t i = 0; i < n; i++)
 		if (k->want[i].made && k->want[i].there)
 			watch_partition(j->watch, span_of(k->want[i].name), false);

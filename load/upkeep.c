@@ -103,10 +103,10 @@ static int ensure(struct pq *ddl, const struct part_want *want, bool *created, s
 	size_t at;
 
 	if (part_look(ddl, want->dest, &part, 1, &at, e) == 0 && !part.there &&
-	    part_sql(&sql, want, e) == 0) {
+	    partsql_add(&sql, want, e) == 0) {
 		buf_cstr(&sql);
 		part.sql = sql.p;
-		part_make(ddl, want->dest, &part, 1, UPKEEP_LOCK_TIMEOUT_MS, &at, e);
+		creation_run(ddl, want->dest, &part, 1, UPKEEP_LOCK_TIMEOUT_MS, &at, e);
 		*created = !e->code && part.made;
 	}
 	buf_free(&sql);

@@ -635,10 +635,7 @@ int indexes_look(struct pq *lane, const struct dest *, struct indexes *, bool *y
 void indexes_add(struct buf *, const struct indexes *, const char *partition);
 void indexes_clear(struct indexes *);
 
-/* ---- part.c: partitions: their names, looking for them, creating them */
-
-/* Appends the name of the partition of the period, without schema. */
-void part_name(struct buf *, const struct dest *, int64_t start_s);
+/* ---- partsql.c: the SQL that creates a partition; pure */
 
 struct part_want {
 	const struct dest *dest;
@@ -651,9 +648,14 @@ struct part_want {
 
 /* Appends part_template with its words replaced. ERR_DATA: the event lacks what the template
  * needs; ERR_SHAPE: the template cannot be used. */
-int part_sql(struct buf *, const struct part_want *, struct err *);
+int partsql_add(struct buf *, const struct part_want *, struct err *);
 /* The same. The split, of the template, becomes that of the SQL; the buf must be empty. */
-int part_sql_split(struct buf *, const struct part_want *, struct attach_split *, struct err *);
+int partsql_add_split(struct buf *, const struct part_want *, struct attach_split *, struct err *);
+
+/* ---- part.c: partitions: their names, and looking for them */
+
+/* Appends the name of the partition of the period, without schema. */
+void part_name(struct buf *, const struct dest *, int64_t start_s);
 
 struct part_new {                       /* a partition that is wanted */
 	char *name;                     /* without schema */
@@ -661,7 +663,7 @@ struct part_new {                       /* a partition that is wanted */
 	struct attach_split split;      /* of sql */
 	size_t first;                   /* bytes of sql that run before its rows; 0: all */
 	const struct indexes *indexes;  /* with first: those made after the rows, or NULL */
-	uint64_t model;                 /* part_model: it inherits from dest_table last; or 0 */
+	uint64_t model;                 /* build_model: it inherits from dest_table last; or 0 */
 	size_t lane;                    /* the caller's: whose transaction creates it */
 	int64_t start_s, event;         /* the caller's: its period, and the event that needs it */
 	bool there;                     /* it exists */
@@ -676,43 +678,52 @@ int part_look(struct pq *, const struct dest *, struct part_new *, size_t n, siz
 /* The same, of partitions from which rows are to go. By a list, one whose name something else has
  * is not there. */
 int part_find(struct pq *, const struct dest *, struct part_new *, size_t n, struct err *);
-/* Creates the missing ones in one transaction: on failure none exists, unless the template itself
- * commits. *at: the one at fault. ERR_TIMEOUT: a lock was in the way for lock_timeout_ms, and err
- * says whose. ERR_CONFLICT: another process was creating partitions of the table for as long.
- * ERR_DATA: as part_look, or a list's value makes a name that is taken. */
-int part_make(struct pq *ddl, const struct dest *, struct part_new *, size_t n,
+
+/* ---- creation.c: creating partitions in a transaction of their own */
+
+/* Creates the missing ones in one transaction, all of their SQL: on failure none exists, unless the
+ * template itself commits. *at: the one at fault. ERR_TIMEOUT: a lock was in the way for
+ * lock_timeout_ms, and err says whose. ERR_CONFLICT: another process was creating partitions of the
+ * table for as long. ERR_DATA: as part_look, or a list's value makes a name that is taken. */
+int creation_run(struct pq *ddl, const struct dest *, struct part_new *, size_t n,
 	int lock_timeout_ms, size_t *at, struct err *);
 
-enum part_way { PART_INHERITS, PART_ATTACHED, PART_ATTACHED_LAST };
+/* ---- entry.c: may partitions be created in the transaction that loads them? */
+
+enum entry_way { ENTRY_INHERITS, ENTRY_ATTACHED, ENTRY_ATTACHED_LAST };
 
 /* May partitions be created so inside the lane's open transaction? *yes, until that ends: we hold
- * the lock for creating partitions of the table, and part_make_inside blocks no reader of it. They
- * may be attached after their rows unless these would meet a row trigger, an identity column or a
+ * the lock for creating partitions of the table, and build_begin blocks no reader of it. They may
+ * be attached after their rows unless these would meet a row trigger, an identity column or a
  * publication of dest_table's. */
-int part_enter(struct pq *lane, const struct dest *, enum part_way, bool *yes, struct err *);
+int entry_try(struct pq *lane, const struct dest *, enum entry_way, bool *yes, struct err *);
 /* After that: may they be attached last? Locks dest_table, so that *yes remains so until the lane's
  * transaction ends; alone: it creates them all. After an error the transaction has failed. */
-int part_enter_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms,
-	bool *yes, struct err *);
+int entry_last(struct pq *lane, const struct dest *, bool alone, int lock_timeout_ms, bool *yes,
+	struct err *);
+
+/* ---- build.c: building partitions in that transaction, before and after their rows */
+
 /* The number of a table like dest_table, which only exists in our transaction: partitions of this
- * list can inherit from it until part_add_attach's statement makes them inherit from dest_table. */
-uint64_t part_model(const struct part_new *list);
+ * list can inherit from it until build_add_attach's statement makes them inherit from
+ * dest_table. */
+uint64_t build_model(const struct part_new *list);
 /* Creates the missing ones, all in one message, if part_template does no more (attach_is_all), and
  * before them the model, unless it is 0: all have the same, which may be there already. After an
  * error, which blames none of them, the transaction has failed. */
-int part_make_inside(struct pq *lane, const struct dest *, struct part_new *, size_t n,
+int build_begin(struct pq *lane, const struct dest *, struct part_new *, size_t n,
 	uint64_t new_model, int lock_timeout_ms, struct err *);
-/* Append what is to run after the rows of a partition that part_make_inside has begun. */
-void part_add_indexes(struct buf *, const struct part_new *);
-void part_add_attach(struct buf *, const struct dest *, const struct part_new *);
+/* Append what is to run after the rows of a partition that build_begin has created. */
+void build_add_indexes(struct buf *, const struct part_new *);
+void build_add_attach(struct buf *, const struct dest *, const struct part_new *);
 /* The same, once for each model, when all of its partitions inherit from dest_table. */
-void part_add_drop(struct buf *, const struct dest *, uint64_t model);
+void build_add_drop(struct buf *, const struct dest *, uint64_t model);
 /* Sends such statements, and does not wait. A lock is waited for that long: where two lanes make
  * indexes, they may choose one name, and the second waits until the first has committed. */
-int part_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
+int build_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
 /* After that: PQ_WAIT; PQ_END when all are done; or an error. ERR_DATA: rows are at fault, as in
  * answer to a COPY. ERR_TIMEOUT: a lock was in the way. */
-int part_finish_step(struct pq *lane, struct err *);
+int build_step(struct pq *lane, struct err *);
 
 /* ---- child.c: the children of dest_table, and how young their rows can be */
 

@@ -165,4 +165,21 @@ int slice_read_some(struct pq *src, const char *event_sql, const char *more, con
  * leave. */
 void ddl_add_oid(struct buf *sql, const char *setting, const struct dest *, struct span table);
 
+/* ---- part.c */
+
+/* Runs sql, and after it the query for which of these exist, in one message: sets `there` in all.
+ * Frees sql. 0, or an error. */
+int part_ask(struct pq *, const struct dest *, struct buf *sql, struct part_new *, size_t n,
+	struct err *);
+/* Checks those that are there and that we did not create. An error: as part_look's. */
+int part_refuse(struct pq *, const struct dest *, const struct part_new *, size_t n, size_t *at,
+	struct err *);
+/* Appends the two numbers of the advisory lock for creating partitions of the table. The second is
+ * its oid, since two configs may write its name differently; 0 if it does not exist. */
+void part_add_lock_key(struct buf *sql, const struct dest *);
+/* Runs sql, which creates those that are not there, and looks for them, as part_ask. 0: all
+ * exist. */
+int part_run(struct pq *, const struct dest *, struct buf *sql, struct part_new *, size_t n,
+	struct err *);
+
 #endif
