@@ -178,17 +178,17 @@ static int with_config(struct app *a)
 {
 	struct err e = { 0 };
 
-	if (run_read_conf(&a->asked, &a->conf, &e) < 0 && !finds_process(a)) {
+	if (settings_read(&a->asked, &a->conf, &e) < 0 && !finds_process(a)) {
 		if (a->conf.warnings.len)       /* a misspelt key may be the cause */
 			print_page(stderr, buf_cstr(&a->conf.warnings));
 		return refuse(e.msg, 2);
 	}
 	a->job.conf = &a->conf;
 	if (!e.code)                    /* without one there may be no job_name */
-		run_apply_conf(&a->asked, &a->conf);
+		settings_apply(&a->asked, &a->conf);
 	/* a run has a log to open first; those that address its process are called often */
 	if (!e.code && !(a->asked.mode->traits & (MODE_PIDFILE | MODE_STATE_FILE | MODE_LOG)))
-		run_log_warnings(&a->conf, NULL);
+		settings_warn(&a->conf, NULL);
 	return a->asked.mode->run(a);
 }
 

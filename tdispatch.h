@@ -27,7 +27,7 @@
  *   ops/     what do the switches that inspect and set up do?
  *
  * tdispatch.c is main: what each switch does, and the exit codes. load/run.c is the loop of
- * connecting, working and sleeping.
+ * connecting, working and sleeping; load/reload.c reads the config again in between.
  *
  * A file includes the header of its own folder, which includes those of the folders below, so it
  * cannot call upward. ini.c and urlenc.c know base/ alone. Within a folder a file calls only those

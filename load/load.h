@@ -706,15 +706,22 @@ struct retry {                          /* zeroed but once, attended */
 int64_t retry_after(struct retry *, const struct conf *, const struct err *, bool lost);
 void retry_success(struct retry *);             /* logs that an error is over */
 
-/* ---- run.c: a run: connecting, loading, sleeping; reading the config again */
+/* ---- settings.c: the config as a mode needs it */
 
 /* conf_load, and whether the connection strings can be parsed. Call conf_free after an error
  * too. */
-int run_read_conf(const struct switches *, struct conf *, struct err *);
+int settings_read(const struct switches *, struct conf *, struct err *);
 /* Applies the settings that other files keep themselves. */
-void run_apply_conf(const struct switches *, const struct conf *);
+void settings_apply(const struct switches *, const struct conf *);
 /* Logs the config's warnings, unless those of the config before it, or NULL, are the same. */
-void run_log_warnings(const struct conf *, const struct conf *before);
+void settings_warn(const struct conf *, const struct conf *before);
+int settings_open_log(const struct conf *, struct err *);       /* the log file; 0, or ERR_CONF */
+
+/* ---- service.c: a run's listener and its ticker, in run.h */
+/* ---- reload.c: reading the config again, in run.h */
+
+/* ---- run.c: a run: connecting, loading, sleeping */
+
 /* Loads until a signal or the end of a finite run. A reload replaces *conf. Returns the exit
  * code. */
 int run_all(const struct switches *, struct conf *);

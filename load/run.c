@@ -1,85 +1,15 @@
 /*
  * A run: connect, load batches, sleep, and again after errors, until a signal or the end of a
- * finite run stops it. Reads the config again on SIGHUP.
+ * finite run stops it. On SIGHUP it reads the config again (reload.c).
  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "load.h"
+#include "run.h"
 
 #define POLL_MS 1                       /* least pause between two looks at an empty queue */
 #define POLL_SHARE 100                  /* a pause is 1/100 of the time since the last event */
-
-struct run {
-	const struct switches *asked;
-	struct conf *conf;
-	struct job job;
-	struct loader loader;
-	struct from from;
-	struct watch watch;
-	struct listen listen;
-	struct ticker ticker;
-	struct retry retry;
-	bool connected_once;
-	bool copied;                    /* from_table is */
-	int64_t until_tick;             /* --once: the queue's last tick at the start, 0: unknown */
-	int64_t busy_ms;                /* clock_ms() after the last batch that had events */
-};
-
-/* ---- the config */
-
-int run_read_conf(const struct switches *asked, struct conf *conf, struct err *e)
-{
-	if (conf_load(conf, asked->file, asked->sets, asked->nsets, e) < 0)
-		return e->code;
-	if (asked->mode->traits & MODE_NO_SERVERS)
-		return 0;
-	if (conninfo_check("src_db", conf->src_db, e) < 0 ||
-	    conninfo_check("dst_db", conf->dst_db, e) < 0)
-		return e->code;
-	if (asked->daemon && !conf->pidfile)
-		return err_set(e, ERR_CONF, "%s: --daemon needs the key pidfile", conf->file);
-	if ((asked->mode->traits & MODE_QUEUE) && !*conf->queue_name)
-		return err_set(e, ERR_CONF, "%s: queue_name must be set for --%s", conf->file,
-			asked->mode->name);
-	return 0;
-}
-
-void run_log_warnings(const struct conf *conf, const struct conf *before)
-{
-	if (before && conf->warnings.len == before->warnings.len && (!conf->warnings.len ||
-	    memcmp(conf->warnings.p, before->warnings.p, conf->warnings.len) == 0))
-		return;
-	for (const char *p = conf->warnings.p, *end = p + conf->warnings.len; p < end;) {
-		size_t n = strcspn(p, "\n");
-		log_warn("%.*s", (int)n, p);
-		p += n + 1;
-	}
-	if (strcmp(conf->use_skylog, "0") != 0)
-		log_info("use_skylog is accepted and ignored: there is no central logging, see"
-			" logfile");
-}
-
-void run_apply_conf(const struct switches *asked, const struct conf *conf)
-{
-	int level = LVL_INFO + asked->verbosity;
-	unsigned traits = asked->mode->traits;
-
-	level = level < LVL_WARN ? LVL_WARN : level > LVL_TRACE ? LVL_TRACE : level;
-	log_setup(conf->job_name, (enum log_level)level,
-		(traits & MODE_LOG) && conf->log_format == LOG_JSON);
-	pq_setup(conf->server_timeout);
-}
-
-static int open_log(const struct conf *conf, struct err *e)
-{
-	char why[512];
-
-	if (log_open(conf->logfile, conf->log_size, (int)conf->log_count, why, sizeof why) < 0)
-		return err_set(e, ERR_CONF, "%s", why);
-	return 0;
-}
 
 /* Finishes the last batch on the queue; else it would come again, only to be finished. */
 static void finish(struct run *r)
@@ -90,110 +20,26 @@ static void finish(struct run *r)
 		log_warn("%s; the last batch is in the target and will be finished later", e.msg);
 }
 
-static bool is_same(const char *a, const char *b)
+/* Is a table to be copied, and not complete yet? */
+static bool is_copying(const struct run *r)
 {
-	return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-/* Drops what was derived from the old config, and takes over the new one. */
-static void replace_conf(struct run *r, struct conf *conf)
-{
-	const struct dest *old = &r->conf->dest, *new = &conf->dest;
-	struct dests *dests = &r->job.dests;
-	bool keeps = !r->conf->nrule && !conf->nrule && dests->nplace &&
-		is_same(new->part_keep, old->part_keep) &&
-		is_same(new->dest_table, old->dest_table);
-	int64_t keep_at_ms = keeps ? dests->place[0]->keep_at_ms : 0;
-
-	batch_free(&r->loader);
-	job_free(&r->job);
-	watch_moves(&r->watch, conf);
-	struct conf old_conf = *r->conf;
-	*r->conf = *conf;
-	zone_take(r->conf->zone, old_conf.zone);
-	if (keeps) {                    /* the next look for old partitions is when it was to be */
-		dests_open(dests, r->conf, &r->job.style);
-		dests->place[0]->keep_at_ms = keep_at_ms;
-	}
-	run_apply_conf(r->asked, r->conf);
-	run_log_warnings(r->conf, &old_conf);
-	conf_free(&old_conf);
-}
-
-/* Two processes may run with one config: --once beside a daemon, which is left to answer. */
-static int open_listener(struct run *r, const char *address, struct err *e)
-{
-	if (r->watch.report.silent || listen_open(&r->listen, address, e) < 0)
-		return e->code;
-	report_listen(&r->watch.report, address ? &r->listen : NULL);
-	return 0;
-}
-
-/* After an error the old address is listened on again. */
-static int move_listener(struct run *r, const char *to, struct err *e)
-{
-	const char *from = r->conf->metrics_listen;
-
-	if (is_same(from, to))
-		return 0;
-	listen_close(&r->listen);
-	if (open_listener(r, to, e) < 0)
-		open_listener(r, from, &(struct err){ 0 });
-	return e->code;
-}
-
-/* Is all that there is to do the copy of a table? Else a queue follows. */
-static bool is_copy(const struct run *r)
-{
-	return r->conf->from_table && (r->asked->from || !*r->conf->queue_name);
-}
-
-/* Does the run end by itself? Then being stopped early is a failure. */
-static bool is_one_off(const struct run *r)
-{
-	return r->asked->once || is_copy(r) || r->conf->loop_delay == 0;
-}
-
-/* A finite run leaves the queue as it is; for that there is --tick. */
-static void begin_to_tick(struct run *r)
-{
-	r->watch.ticker = is_one_off(r) ? NULL : &r->ticker;
-	if (r->watch.ticker)
-		ticker_start(&r->ticker, r->conf);
-}
-
-/* An invalid config changes nothing, but the log file is reopened all the same. */
-static void read_again(struct run *r)
-{
-	const char *pidfile = r->conf->pidfile;
-	struct conf conf;
-	struct err e = { 0 };
-
-	if (run_read_conf(r->asked, &conf, &e) < 0 || open_log(&conf, &e) < 0 ||
-	    move_listener(r, conf.metrics_listen, &e) < 0) {
-		conf_free(&conf);
-		open_log(r->conf, &(struct err){ 0 });
-		log_error("not reloaded, the old config stays: %s", e.msg);
-		return;
-	}
-	if (!is_same(conf.pidfile, pidfile))
-		log_warn("the pidfile stays %s until the next start", pidfile ? pidfile : "unset");
-	finish(r);
-	ticker_stop(&r->ticker);
-	replace_conf(r, &conf);
-	begin_to_tick(r);
-	log_info("config %s read again", r->conf->file);
+	return r->conf->from_table && !r->copied;
 }
 
 /* SIGHUP */
 static void reload(struct run *r)
 {
-	if (r->conf->from_table && !r->copied) {        /* another config may be another copy's */
-		open_log(r->conf, &(struct err){ 0 });
+	struct conf conf;
+
+	if (is_copying(r)) {            /* another config may be another copy's */
+		settings_open_log(r->conf, &(struct err){ 0 });
 		return;
 	}
 	report_reloading(&r->watch.report);
-	read_again(r);
+	if (reload_read(r, &conf)) {
+		finish(r);
+		reload_take(r, &conf);
+	}
 	report_ready(&r->watch.report);
 }
 
@@ -205,6 +51,14 @@ static void leave_terminal(struct run *r)
 	report_ready(&r->watch.report);
 	if (r->asked->daemon)
 		process_ready();
+}
+
+static void note_connected(struct run *r)
+{
+	if (!r->connected_once)
+		leave_terminal(r);
+	r->connected_once = true;
+	r->retry.attended = false;
 }
 
 /* true: continue. false: exit. */
@@ -245,12 +99,9 @@ static int connect_all(struct run *r, struct err *e)
 	bool fresh = !j->src;
 	if (job_connect(j, e) < 0)
 		return e->code;
-	if (fresh && !is_one_off(r) && queue_listen(j->src, r->conf->queue_name, e) < 0)
+	if (fresh && !run_is_one_off(r) && queue_listen(j->src, r->conf->queue_name, e) < 0)
 		return e->code;
-	if (!r->connected_once)
-		leave_terminal(r);
-	r->connected_once = true;
-	r->retry.attended = false;
+	note_connected(r);
 	if (!r->asked->once || r->until_tick)
 		return 0;
 	return r->asked->tick && ticker_run(r->conf, j->src, &tick, e) < 0 ? e->code :
@@ -279,6 +130,12 @@ static bool is_complete(const struct run *r)
 		(!stored || stored == (size_t)r->conf->lanes);
 }
 
+static void succeed(struct run *r, bool idle)
+{
+	retry_success(&r->retry);
+	report_success(&r->watch.report, idle);
+}
+
 /* As work, where a table is the source. */
 static int work_from(struct run *r, struct err *e)
 {
@@ -286,13 +143,9 @@ static int work_from(struct run *r, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	if (!r->connected_once)
-		leave_terminal(r);
-	r->connected_once = true;
-	r->retry.attended = false;
-	retry_success(&r->retry);
-	report_success(&r->watch.report, rc == 0);
-	if (rc || is_copy(r))
+	note_connected(r);
+	succeed(r, rc == 0);
+	if (rc || run_is_copy(r))
 		return rc;
 	r->copied = true;
 	from_free(&r->from);
@@ -315,10 +168,9 @@ static int work(struct run *r, struct err *e)
 		rc = batch_run(&r->loader, e);
 	if (rc < 0)
 		return rc;
-	retry_success(&r->retry);
 	if (upkeep_run(&r->job, rc > 0 ? dests->sink : NULL))
 		places_forget(dests);
-	report_success(&r->watch.report, rc == 0);
+	succeed(r, rc == 0);
 	if (r->loader.events > events)
 		r->busy_ms = clock_ms();
 	return rc && !is_complete(r);
@@ -350,13 +202,12 @@ static int loop(struct run *r)
 		ours = keep_pidfile();
 		if (!ours)
 			break;
-		bool copies = r->conf->from_table && !r->copied;
-		int rc = copies ? work_from(r, &e) : work(r, &e);
+		int rc = is_copying(r) ? work_from(r, &e) : work(r, &e);
 		if (rc == ERR_STOP || process_stop_now())
 			break;
 		if (rc < 0 && !recover(r, &e))
 			return rc == ERR_CONF ? 2 : 1;
-		done = rc == 0 && is_one_off(r);
+		done = rc == 0 && run_is_one_off(r);
 		if (done)
 			break;
 		if (rc == 0)
@@ -365,7 +216,7 @@ static int loop(struct run *r)
 	if (process_stop_after_batch())
 		log_info("told to stop");
 	finish(r);
-	return !ours || (is_one_off(r) && !done) ? 1 : 0;
+	return !ours || (run_is_one_off(r) && !done) ? 1 : 0;
 }
 
 /* ---- the run as a whole */
@@ -382,22 +233,11 @@ static void show_progress(struct run *r)
 {
 	const struct switches *asked = r->asked;
 
-	if (!(asked->once || is_copy(r)) || (asked->verbosity < 0 && !asked->progress_json))
+	if (!run_is_finite(r) || (asked->verbosity < 0 && !asked->progress_json))
 		return;
 	watch_show(&r->watch, asked->progress_json ? PROGRESS_JSON :
 		asked->verbosity == 0 && is_terminal() ? PROGRESS_LINE : PROGRESS_LOG,
 		asked->verify);
-}
-
-/* With --once an address that cannot be used is only a warning. */
-static int begin_to_listen(struct run *r)
-{
-	struct err e = { 0 };
-
-	if (open_listener(r, r->conf->metrics_listen, &e) == 0)
-		return 0;
-	(r->asked->once ? log_warn : log_error)("%s", e.msg);
-	return r->asked->once ? 0 : e.code;
 }
 
 static int fail(const char *why, int code)
@@ -415,17 +255,17 @@ static int start(struct run *r)
 
 	if (r->asked->daemon && process_fork(why, sizeof why) < 0)
 		return fail(why, 1);
-	process_signals(is_one_off(r) ? 1 : 0);
+	process_signals(run_is_one_off(r) ? 1 : 0);
 	srand((unsigned)(clock_ms() ^ getpid()));
 	/* first, so that a second start does not touch the log of the first */
 	if (c->pidfile && pidfile_take(c->pidfile, why, sizeof why) < 0)
 		return fail(why, 1);
-	if (open_log(c, &e) < 0) {
+	if (settings_open_log(c, &e) < 0) {
 		pidfile_remove();
 		return fail(e.msg, 2);
 	}
 	show_progress(r);
-	run_log_warnings(c, NULL);
+	settings_warn(c, NULL);
 	log_info("tdispatch " TDISPATCH_VERSION " starts: %s %s, consumer %s, into %s",
 		c->from_table ? "table" : "queue", c->from_table ? c->from_table : c->queue_name,
 		c->consumer_name,
@@ -438,23 +278,20 @@ int run_all(const struct switches *asked, struct conf *conf)
 {
 	struct run r = {
 		.asked = asked, .conf = conf, .job.conf = conf,
-		.retry = {
-			.once = asked->once || (conf->from_table && !*conf->queue_name),
-			.attended = asked->daemon,
-		},
+		.retry.attended = asked->daemon,
 		.loader.verify = asked->verify, .from.verify = asked->verify,
 	};
 	int code = start(&r);
 
 	if (code)
 		return code;
+	r.retry.once = run_is_finite(&r);
 	r.loader.job = r.from.job = &r.job;
 	r.job.watch = &r.watch;
-	begin_to_tick(&r);
-	code = begin_to_listen(&r) < 0 ? 2 : loop(&r);
-	bool stopped = process_stop_after_batch() && (code || !is_one_off(&r));
-	ticker_stop(&r.ticker);
-	listen_close(&r.listen);
+	service_tick(&r);
+	code = service_listen(&r) < 0 ? 2 : loop(&r);
+	bool stopped = process_stop_after_batch() && (code || !run_is_one_off(&r));
+	service_end(&r);
 	watch_end(&r.watch, stopped ? "stopped" : code ? "failed" : "done", code && !stopped);
 	from_free(&r.from);
 	batch_free(&r.loader);
