@@ -390,7 +390,6 @@ static int read_table(struct job *j, struct err *e)
 	if (rc == 0 && f.origin.n) {
 		l.query.table = &f.origin.table[0];
 		lines_begin(&l);
-		l.text = true;
 		say_table(&f, &l.query, bytes, rows);
 		rc = read_batch(j, &none, &l.reader, e);
 	}
