@@ -16,6 +16,24 @@ static size_t pkey_columns(const struct part_want *want, struct buf *text,
 	return n;
 }
 
+/* Sets the words about the partition's period, which borrow start and end. */
+static void set_period(struct template_words *words, const struct part_want *want,
+	char start[PERIOD_LITERAL_MAX], char end[PERIOD_LITERAL_MAX])
+{
+	const struct dest *d = want->dest;
+
+	words->part_field = dest_part_target(d);
+	words->numbers = d->period.method == PERIOD_NUMBER;
+	period_literal(&d->period, want->start_s, start);
+	if (d->period.method == PERIOD_LIST) {
+		words->value = span_of(start);
+		return;
+	}
+	period_literal(&d->period, want->end_s, end);
+	words->start = span_of(start);
+	words->end = span_of(end);
+}
+
 /* Appends that piece of part_template. */
 static int expand(struct buf *sql, const struct part_want *want, struct span piece, struct err *e)
 {
@@ -28,18 +46,8 @@ static int expand(struct buf *sql, const struct part_want *want, struct span pie
 		.pkey = pkey, .npkey = pkey_columns(want, &text, pkey),
 	};
 
-	if (d->part_by != PART_BY_NOTHING) {
-		period_literal(&d->period, want->start_s, start);
-		if (d->period.method != PERIOD_LIST)
-			period_literal(&d->period, want->end_s, end);
-		words.numbers = d->period.method == PERIOD_NUMBER;
-		words.value = span_of(d->period.method == PERIOD_LIST ? start : NULL);
-		if (!words.value.p) {
-			words.start = span_of(start);
-			words.end = span_of(end);
-		}
-		words.part_field = dest_part_target(d);
-	}
+	if (d->part_by != PART_BY_NOTHING)
+		set_period(&words, want, start, end);
 	int rc = template_expand(sql, piece, &words, e);
 	buf_free(&text);
 	if (rc == 0)
