@@ -139,14 +139,17 @@ static int into_twin(struct pass *p, struct place *place, struct part_want *want
 	return e->code;
 }
 
-/* A query for the events except the dead letters; caller frees. */
-static char *good_events(const struct pass *loaded)
+/* A query for the events except the dead letters, also those of a lane that has the batch: what they
+ * did in another counts for nothing, either. Caller frees. */
+static char *good_events(const struct letters *dead, const char *event_sql)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT * FROM (%s) good WHERE ev_id <> ALL ('{", loaded->batch->event_sql);
-	for (size_t i = 0; i < loaded->dead.n; i++)
-		buf_fmt(&sql, "%s%" PRId64, i ? "," : "", loaded->dead.at[i].event);
+	buf_fmt(&sql, "SELECT * FROM (%s) good WHERE ev_id <> ALL ('{", event_sql);
+	for (size_t i = 0; i < dead->n; i++)
+		buf_fmt(&sql, "%s%" PRId64, i ? "," : "", dead->at[i].event);
+	for (size_t i = 0; i < dead->nleft; i++)
+		buf_fmt(&sql, "%s%" PRId64, i || dead->n ? "," : "", dead->left[i]);
 	buf_str(&sql, "}')");
 	buf_cstr(&sql);
 	return sql.p;
@@ -185,9 +188,10 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 		.ordered = loaded->ordered, .merge = merge_nothing,
 	};
 
-	bool events = loaded->dead.n && !loaded->reader;        /* a reader knows those itself */
+	const struct letters *dead = &loaded->dead;
+	bool events = (dead->n || dead->nleft) && !loaded->reader;      /* a reader knows itself */
 	if (events)
-		batch.event_sql = good_events(loaded);
+		batch.event_sql = good_events(dead, batch.event_sql);
 	if (pass_run(&p, e) == 0)
 		spread_run(&p, e);
 	sink_free(p.sink);

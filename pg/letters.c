@@ -87,6 +87,8 @@ void letters_leave(struct letters *l, size_t lane)
 	for (size_t i = 0; i < l->n; i++) {
 		char *text = i < told ? NULL : l->text[i - told];
 		if (l->at[i].lane == lane) {
+			l->left = mem_grow(l->left, l->nleft, &l->left_cap, sizeof *l->left);
+			l->left[l->nleft++] = l->at[i].event;
 			free(text);
 			continue;
 		}
@@ -166,6 +168,7 @@ void letters_clear(struct letters *l)
 	letters_drop_texts(l);
 	free(l->text);
 	free(l->at);
+	free(l->left);
 	free(l->first_message);
 	*l = (struct letters){ 0 };
 }

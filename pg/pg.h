@@ -989,6 +989,8 @@ struct letters {                        /* zeroed before use */
 	size_t n, cap;
 	int64_t first;                  /* the lowest event, and its message; NULL: none */
 	char *first_message;
+	int64_t *left;                  /* events of letters_leave, */
+	size_t nleft, left_cap;         /* how many */
 
 	/* private: the texts of the last of them; those before are told */
 	char **text;
@@ -1009,7 +1011,8 @@ size_t letters_told(const struct letters *);
 const char *letters_text(const struct letters *, size_t i, enum letter_text);
 bool letters_are_large(const struct letters *); /* do the texts take much memory? */
 void letters_drop_texts(struct letters *);      /* all are told now */
-void letters_leave(struct letters *, size_t lane);      /* drops those of the lane */
+/* Drops the lane's, which it has stored, but for their events' ids. */
+void letters_leave(struct letters *, size_t lane);
 /* Of an event that several lanes refuse, the letter of the one that commits last stays: the lowest.
  * Sorts the list, of which none is told; returns how many letters were dropped. */
 size_t letters_unique(struct letters *);

@@ -759,6 +759,27 @@ case_bad_keys_of_moves() {
 	done
 }
 
+# Lane 1 has the batch, lane 0 has not, and moves between them are refused in the former: the old
+# rows stay in the latter, and --verify knows why.
+case_moves_refused_in_a_lane_that_is_ahead() {
+	bad_events lanes=2
+	dst "alter table orders add check (note <> 'bad');
+		create function refuse() returns trigger language plpgsql as
+			\$\$ begin if new.subconsumer_id = '' then raise exception using errcode = '53100', message = 'refused'; end if; return new; end \$\$"
+	src "insert into orders select i, date '2026-01-01' + i % 10, 'n' from generate_series(1, 50) i"
+	load
+	src "update orders set note = 'bad', day = day + 11 where id <= 20; update orders set note = 'good' where id > 20"
+	tick q
+	dst "create constraint trigger refuse after insert or update on pgq_ext.completed_tick deferrable initially deferred
+		for each row execute function refuse()"
+	expect_exit 1 "$TDISPATCH" --once job.ini
+	dst "drop trigger refuse on pgq_ext.completed_tick"
+	[ "$(dst "select count(*) from orders where note = 'good'")" -lt 30 ] || fail "no lane is behind"
+	once --verify
+	expect_eq "$(dst "select count(*), count(*) filter (where note = 'good'), count(*) filter (where day > '2026-01-10') from orders")" "50|30|0"
+	expect_eq "$(dst "select count(*), count(distinct ev_id) from tdispatch.dead_letter")" "20|20"
+}
+
 case_bad_events_are_skipped() {
 	latest_pair on_error=skip lanes=2
 	dst "alter table orders add check (note <> 'bad')"

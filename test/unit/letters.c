@@ -65,6 +65,9 @@ static void test_leave(void)
 		check_int("event", l.at[i].event, 2 * (int64_t)i + 1);
 	for (size_t i = letters_told(&l); i < l.n; i++)
 		check_texts(&l, i);
+	check_int("left", (int64_t)l.nleft, 5);
+	for (size_t i = 0; i < l.nleft; i++)
+		check_int("event that is left", l.left[i], 2 * (int64_t)i);
 	letters_clear(&l);
 }
 
