@@ -11,7 +11,7 @@
 #define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
 #define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together, where rows wait in MANY streams */
 #define MANY 256
-#define MORE_BYTES 1024                 /* for each stream above that number */
+#define MORE_BYTES 2048                 /* for each stream above that number */
 #define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
 #define HELD_BYTES (256 * 1024)         /* blocks of suspect rows that wait for the end */
