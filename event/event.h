@@ -519,6 +519,7 @@ struct shape {                          /* one column list */
 	size_t *at;                     /* each column's index in source; NULL: the same */
 	size_t part_at;                 /* of the partition column's source, or nsource */
 	bool *missing;                  /* of a list: columns that the events lack; NULL: none */
+	bool filled;                    /* has columns by route_fill */
 };
 
 /* Of nsource columns of an event, for at most n of the target besides words. shape_free frees it,
@@ -605,6 +606,14 @@ int route_row(struct route *, enum format, struct span data, const struct shape 
 /* With `*`: from now on no shape has columns of these names. Returns true when that drops all
  * shapes, and their numbers with them; false when the names are the same as before. */
 bool route_leave_out(struct route *, const struct tally *names);
+/* With `*`: from now on a shape that lacks some of these columns, which others have had, has them
+ * too, as NULL: so rows of different columns share a shape. names: NULL for no longer. Called
+ * before a pass, so that a row's columns have one shape in it. Returns true when that drops all
+ * shapes, as route_leave_out does. */
+bool route_fill(struct route *, const struct tally *names);
+/* If rows had shapes with such columns since that call: adds these, and perhaps others of them. */
+void route_filled(const struct route *, struct tally *columns);
+size_t route_shapes(const struct route *);      /* how many are known */
 /* A number below 2^31 that identifies the columns, in their order, as long as the route lives. */
 uint32_t route_shape_id(const struct route *, const struct shape *);
 /* Target name of a source column, by the `fields` list. */

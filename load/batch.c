@@ -234,7 +234,7 @@ static int learn_types(struct job *j, struct err *e)
 
 	for (size_t i = 0; i < n && !e->code; i++)
 		known_learn(&j->dests.place[i]->known, j->dst[0], e);
-	return e->code;
+	return e->code ? e->code : fill_ask(&j->dests, j->dst[0], n > 0, e);
 }
 
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
@@ -255,6 +255,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		if (learn_types(j, e) < 0)
 			return e->code;
 		again = pass_run(p, e);
+		fill_end(&j->dests);
 		if (again < 0)
 			return again;
 	} while (again);
@@ -268,12 +269,14 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		return e->code;
 	}
 	inside_committed(&j->dests);
+	fill_committed(&j->dests);
 	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }
 
-/* Have binary rows gone to columns of other types? That is seen before the commit, or by an error,
- * which may be one of the connection. Then no types are trusted in the next pass. */
+/* Have binary rows gone to columns of other types, or NULLs to columns with defaults? That is seen
+ * before the commit, or the former by an error, which may be one of the connection. Then no types
+ * are trusted in the next pass, or no rows filled. */
 static bool is_mistyped(struct job *j, const struct err *e)
 {
 	bool mistyped = j->mistyped;
@@ -283,8 +286,19 @@ static bool is_mistyped(struct job *j, const struct err *e)
 		for (size_t i = 0; i < j->dests.nplace; i++)
 			mistyped |= known_distrust(&j->dests.place[i]->known);
 	if (mistyped)
-		log_debug("column types were others: the batch is loaded again: %s", e->msg);
+		log_debug("column types or defaults were others: the batch is loaded again: %s",
+			e->msg);
 	return mistyped;
+}
+
+/* Was a COPY refused that may have named more columns than its events do? */
+static bool is_misfilled(const struct pass *p, const struct err *e)
+{
+	if ((e->code != ERR_SHAPE && e->code != ERR_RIGHTS) || !p->fault.table[0] ||
+	    !fill_doubt(p->job->dests.place[p->fault.of]))
+		return false;
+	log_debug("rows get the columns of their events alone: %s", e->msg);
+	return true;
 }
 
 /* Should a failed pass be repeated: carefully, or after asking the target anew? */
@@ -301,7 +315,7 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 		p->careful = e->code == ERR_DATA;
 		return true;
 	}
-	if (is_mistyped(p->job, e))
+	if (is_mistyped(p->job, e) || is_misfilled(p, e))
 		return true;
 	if (p->rekeyed && !p->ordered) {
 		log_debug("events are read by ev_id: %s", e->msg);

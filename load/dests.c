@@ -254,6 +254,8 @@ void dests_free(struct dests *ds)
 		struct place *k = ds->place[i];
 		known_clear(&k->known);
 		tally_clear(&k->generated);
+		tally_clear(&k->fill.columns);
+		tally_clear(&k->fill.used);
 		tally_clear(&k->stay);
 		free(k->ev_type);
 		free(k->source);

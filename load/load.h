@@ -16,6 +16,7 @@ struct known_columns {                  /* as one or more partitions have them *
 struct known {                          /* zeroed but dest */
 	const struct dest *dest;
 	struct known_columns *columns;
+	bool large;                     /* the last pass had many rows, or there was none */
 
 	/* private to known.c */
 	uint64_t pass, looked;          /* looked: the last one in which types were looked up */
@@ -23,7 +24,6 @@ struct known {                          /* zeroed but dest */
 	struct hash trusted;            /* in this pass, the same */
 	const struct known_columns *model;      /* what was looked up last; or NULL */
 	bool learned;                   /* dest_table was asked */
-	bool large;                     /* the last pass had many rows, or there was none */
 	bool deceived;                  /* a partition had other types than the model */
 	struct table_name *names;       /* known_trusted's */
 	size_t names_cap;
@@ -82,6 +82,14 @@ struct place {                          /* a dest_table, as far as it is known *
 	struct parts *parts;            /* private: parts.h */
 	struct tally generated;         /* with fields = *: columns that no row brings */
 	bool asked;                     /* which these are */
+	struct fill {                   /* with fields = *: columns that are NULL in rows */
+		struct tally used;              /* of the last pass, whose events lacked them */
+		/* private to fill.c: */
+		struct tally columns;           /* that may be so */
+		bool asked;                     /* which these are */
+		bool many;                      /* many column sets were known at a time */
+		bool doubted, refused;          /* none are, in this batch or for good */
+	} fill;
 	bool children;                  /* the last batch went to children of dest_table alone */
 
 	int64_t keep_at_ms, premake_at_ms;      /* clock_ms() at which upkeep looks again */
@@ -383,6 +391,25 @@ void inside_committed(struct dests *);          /* all lanes have: what was crea
  * partitions of the table for some seconds. *event as for inside_create. */
 int outside_create(struct place *, struct job *, bool sent, int64_t *event, struct err *);
 
+/* ---- fill.c: columns that rows get as NULL, so that those of several column sets share a COPY */
+
+/* In the data transaction before a pass: asks which columns of the destinations these may be. all:
+ * also of those that have had one column set. */
+int fill_ask(struct dests *, struct pq *dst, bool all, struct err *);
+void fill_begin_batch(struct place *);
+/* Called before a pass, after known_begin. yes: rows may get them in it. true: the streams of some
+ * shapes are gone. */
+bool fill_begin(struct dests *, bool yes);
+/* Called after the pass: sets the places' used, which is to be checked before the commit. */
+void fill_end(struct dests *);
+/* Called before another pass over the same events: no row gets any in it. */
+void fill_stop(struct dests *);
+/* After an error that those of the pass may have caused: no rows of the place get any in the rest
+ * of the batch and, when that is committed, in no other. false: none did. */
+bool fill_doubt(struct place *);
+void fill_committed(struct dests *);
+void fill_forget(struct place *);               /* forgets which columns they may be */
+
 /* ---- places.c: the destinations of a run, with all that a batch needs of them */
 
 /* Called before a batch: allocates what is not allocated yet, and forgets which values of lists
@@ -393,8 +420,8 @@ void places_open_rows(struct job *);
 void places_forget(struct dests *);             /* drops all rows and what is known of the target */
 void places_free(struct dests *);               /* dests_free, and the rest */
 
-/* Called before a pass, in new transactions. */
-void places_begin(struct dests *);
+/* Called before a pass, in new transactions. fills: as fill_begin's yes. */
+void places_begin(struct dests *, bool fills);
 /* As dests_source. A new destination is only named: see places_ready. */
 struct source *places_source(struct job *, const struct event *);
 /* Called before the way's first row: if it is a new destination, asks which columns are generated,

@@ -249,7 +249,9 @@ static int begin(struct pass *p, struct err *e)
 	if (p->stagings)
 		stagings_begin(p->stagings);
 	if (p->sink == j->dests.sink)
-		places_begin(&j->dests);
+		places_begin(&j->dests, !p->careful);
+	else
+		fill_stop(&j->dests);
 	sink_begin(p->sink, p->careful, is_ordered(p));
 	if (p->reader) {
 		set_want(p);

@@ -48,6 +48,7 @@ void places_open(struct job *j)
 	for (size_t i = 0; i < ds->nplace; i++) {
 		missing_open(ds->place[i]);
 		missing_begin_batch(ds->place[i]);
+		fill_begin_batch(ds->place[i]);
 	}
 	if (!ds->sink)
 		ds->sink = sink_new(&(struct sink_types){
@@ -102,11 +103,13 @@ void places_forget(struct dests *ds)
 		return;
 	sink_forget(ds->sink);
 	stagings_forget(ds->stagings);
-	for (size_t i = 0; i < ds->nplace; i++)
+	for (size_t i = 0; i < ds->nplace; i++) {
 		missing_forget(ds->place[i]);
+		fill_forget(ds->place[i]);
+	}
 }
 
-void places_begin(struct dests *ds)
+void places_begin(struct dests *ds, bool fills)
 {
 	bool changed = false;
 
@@ -126,6 +129,8 @@ void places_begin(struct dests *ds)
 		missing_begin(ds->place[i]);
 		known_begin(&ds->place[i]->known, tally_rows(&sink_done(ds->sink, i)->rows));
 	}
+	if (fill_begin(ds, fills))
+		sink_forget(ds->sink);
 }
 
 void places_free(struct dests *ds)

@@ -239,7 +239,8 @@ static void take_tables(const struct job *j, size_t lane, struct place *k, const
 	}
 	k->tables = (struct admit){
 		.dest = k->dest, .number = k->number, .names = k->names, .n = n,
-		.columns = &k->generated, .children = k->children && !has_old(k->names, n),
+		.columns = &k->generated, .filled = &k->fill.used,
+		.children = k->children && !has_old(k->names, n),
 	};
 }
 
@@ -265,7 +266,8 @@ static void look_anew(struct job *j, struct place *k, size_t lane, const struct 
 	struct err ignored = { 0 };
 
 	k->children = false;
-	if (admit_other_types(e, k->number) && known_distrust(&k->known))
+	if ((admit_other_types(e, k->number) && known_distrust(&k->known)) ||
+	    (admit_not_filled(e, k->number) && fill_doubt(k)))
 		j->mistyped = true;
 	if (e->code == ERR_CONFLICT && k->generated.n)
 		job_ask_generated(k, j->dst[lane], &ignored);

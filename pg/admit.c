@@ -211,6 +211,7 @@ int admit_check(struct pq *dst, const struct dest *d, const struct table_name *n
 #define NO_CHILDREN "tdispatch: children: "
 #define NOT_GENERATED "tdispatch: generated: "
 #define OTHER_TYPES "tdispatch: types: "
+#define NOT_FILLED "tdispatch: defaults: "
 
 /* Appends the SELECT list of a query that fails unless it counts n rows. */
 static void add_must_be(struct buf *sql, const char *what, size_t number, size_t n)
@@ -220,6 +221,16 @@ static void add_must_be(struct buf *sql, const char *what, size_t number, size_t
 		"::pg_catalog.int4 END ", n, what, number);
 }
 
+static void add_names(struct buf *sql, const struct tally *columns)
+{
+	buf_str(sql, "ANY (ARRAY[");
+	for (size_t i = 0; i < columns->n; i++) {
+		buf_str(sql, i ? "," : "");
+		buf_literal(sql, span_of(columns->at[i].name));
+	}
+	buf_str(sql, "]::pg_catalog.name[])");
+}
+
 static void add_generated(struct buf *sql, const struct admit *a)
 {
 	add_must_be(sql, NOT_GENERATED, a->number, a->n * a->columns->n);
@@ -227,12 +238,23 @@ static void add_generated(struct buf *sql, const struct admit *a)
 	add_own(sql, a->dest, a->names, a->n);
 	buf_str(sql, " JOIN pg_catalog.pg_attribute ON attrelid" PQ_OWN("=") "own.oid"
 		" WHERE attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
-		" AND attname" PQ_OWN("=") "ANY (ARRAY[");
-	for (size_t i = 0; i < a->columns->n; i++) {
-		buf_str(sql, i ? "," : "");
-		buf_literal(sql, span_of(a->columns->at[i].name));
-	}
-	buf_str(sql, "]::pg_catalog.name[]);");
+		" AND attname" PQ_OWN("="));
+	add_names(sql, a->columns);
+	buf_str(sql, ";");
+}
+
+/* Our locks on the tables are as old as the rows, and last until the commit: a default that is not
+ * there now was not there for any of them. */
+static void add_filled(struct buf *sql, const struct admit *a)
+{
+	add_must_be(sql, NOT_FILLED, a->number, a->n * a->filled->n);
+	buf_str(sql, "FROM ");
+	add_own(sql, a->dest, a->names, a->n);
+	buf_str(sql, " JOIN pg_catalog.pg_attribute a ON a.attrelid" PQ_OWN("=") "own.oid"
+		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid"
+		" WHERE a.attname" PQ_OWN("="));
+	add_names(sql, a->filled);
+	buf_fmt(sql, " AND %s;", table_no_default);
 }
 
 void admit_add_checks(struct buf *sql, const struct pq *dst, const struct admit *a)
@@ -244,6 +266,8 @@ void admit_add_checks(struct buf *sql, const struct pq *dst, const struct admit 
 	}
 	if (a->n && a->columns->n)
 		add_generated(sql, a);
+	if (a->n && a->filled->n)
+		add_filled(sql, a);
 }
 
 /* An array is hashed, where a condition for each column would be compared one by one. */
@@ -277,6 +301,11 @@ static bool is_error_of(const struct err *e, size_t number, const char *what)
 bool admit_other_types(const struct err *e, size_t number)
 {
 	return is_error_of(e, number, OTHER_TYPES);
+}
+
+bool admit_not_filled(const struct err *e, size_t number)
+{
+	return is_error_of(e, number, NOT_FILLED);
 }
 
 int admit_explain(struct pq *dst, const struct admit *a, struct err *e)

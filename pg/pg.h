@@ -476,6 +476,11 @@ int table_columns(struct pq *, const struct dest *, struct span table, struct ta
 	struct err *);
 /* Adds to columns those of dest_table that are generated, in its partitions too. */
 int table_generated(struct pq *, const struct dest *, struct tally *columns, struct err *);
+/* Adds those of dest_table which a COPY may name with NULL, and the rows are the same as if it did
+ * not name them; only if their values have a binary form. */
+int table_fills(struct pq *, const struct dest *, struct tally *columns, struct err *);
+/* A condition on a and t, rows of pg_attribute and pg_type: where no COPY names it, it is NULL. */
+extern const char table_no_default[];
 /* *which: the first column in fields that is generated; nfield if none is. */
 int table_lists_generated(struct pq *, const struct dest *, size_t *which, struct err *);
 /* Would a partition lack the column that dest_table lacks? false also where nobody can tell. */
@@ -589,18 +594,21 @@ struct admit {                          /* tables of one destination that got ro
 	const struct table_name *names;
 	size_t n;
 	const struct tally *columns;    /* that dest_table generates, and no row brought */
+	const struct tally *filled;     /* that are NULL in rows whose events lacked them */
 	bool children;                  /* all are expected to be children of dest_table */
 };
 
 /* Appends statements, to be sent with the COMMIT in one message, that fail if one of the tables
- * does not generate the columns or, if that is expected, is not a child of dest_table. */
+ * does not generate the columns, would not have NULL in those that are filled if no COPY named them
+ * or, if that is expected, is not a child of dest_table. */
 void admit_add_checks(struct buf *sql, const struct pq *, const struct admit *);
 /* Appends a statement that fails if one of the tables has not all of these columns, with these
  * types; number: as in struct admit. */
 void admit_add_types(struct buf *sql, const struct dest *, size_t number, const struct table_name *,
 	size_t n, const struct table_columns *);
-/* Is e its error? */
+/* Is e its error, or that about columns that are filled? */
 bool admit_other_types(const struct err *, size_t number);
+bool admit_not_filled(const struct err *, size_t number);
 /* If e is the error of one of those statements: rolls back and replaces e by what admit_check says,
  * ERR_SHAPE, or ERR_CONFLICT. Returns e's code. */
 int admit_explain(struct pq *, const struct admit *, struct err *e);

@@ -113,6 +113,31 @@ int table_columns(struct pq *dst, const struct dest *d, struct span table,
 	return e->code;
 }
 
+/* What is generated has a default here. */
+const char table_no_default[] = "NOT a.atthasdef AND t.typdefault IS NULL";
+
+/* A column that is NOT NULL, as an identity is, or of a domain may refuse a NULL that is named. */
+int table_fills(struct pq *dst, const struct dest *d, struct tally *columns, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, "SELECT a.attname, CASE WHEN t.typtype" PQ_OWN("=") "'e'::pg_catalog.\"char\""
+		" THEN 25::pg_catalog.oid ELSE t.oid END"
+		" FROM pg_catalog.pg_attribute a"
+		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid"
+		" WHERE NOT a.attisdropped AND NOT a.attnotnull AND a.attnum" PQ_OWN(">") "0"
+		" AND t.typtype" PQ_OWN("<>") "'d'::pg_catalog.\"char\""
+		" AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT')");
+	buf_fmt(&sql, " AND %s AND a.attrelid" PQ_OWN("="), table_no_default);
+	buf_regclass(&sql, d->schema, d->table);
+	if (pq_query(dst, buf_cstr(&sql), e) == 0)
+		for (int row = 0; row < pq_rows(dst); row++)
+			if (binary_kind(pq_value(dst, row, 1)) != BINARY_NONE)
+				tally_add(columns, pq_value(dst, row, 0), 0);
+	buf_free(&sql);
+	return e->code;
+}
+
 void table_add_size(struct buf *sql, const struct pq *dst)
 {
 	static const char total[] = "pg_catalog.pg_total_relation_size(c.oid)";

@@ -354,4 +354,165 @@ case_many_column_sets() {
 		or c3 is distinct from case when id % 200 >> 3 & 1 = 1 then id end or c7 is distinct from case when id % 200 >> 7 & 1 = 1 then id end")" 0
 }
 
+# ---- column sets that share a COPY
+
+# sets_pair COLUMNS [KEY=VALUE]...: these columns of orders besides.
+sets_pair() {
+	orders_pair "fields=*" "${@:2}"
+	dst "alter table orders add ${1//, /, add }; alter database \"$DST\" set log_statement = 'all'"
+}
+
+# sets FROM TO [DAYS]: a batch of events in four sets: with a and b, b, a, or neither.
+sets() {
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-0' || 1 + i % ${3:-1}
+		|| case when i / 2 & 1 = 0 then '&a=' || i else '' end || case when i / 4 & 1 = 0 then '&b=' || i else '' end))
+		from generate_series($1, $2) i" >/dev/null
+	tick q
+}
+
+# expect_sets ROWS A B: so many rows, with A and B, SQL, where events lacked these.
+expect_sets() {
+	expect_rows "$1"
+	expect_eq "$(dst "select count(*) from orders where a is distinct from case when id / 2 & 1 = 0 then id else $2 end
+		or b is distinct from case when id / 4 & 1 = 0 then id::text else $3 end")" 0 "rows that are wrong"
+}
+
+case_sets_share_a_copy() {
+	sets_pair "a int, b text" event_order=id
+	sets 1 4000
+	once
+	expect_eq "$(statements_of 'COPY orders_2026')" 1 "COPYs"
+	expect_sets 4000 null null
+	expect_eq "$(dst "select count(*) from (select id, row_number() over (order by ctid) n from orders) x where id <> n")" 0 "rows out of order"
+}
+
+# Of many tables, only those with several sets are asked for their columns, after a batch.
+case_sets_of_many_tables() {
+	local i
+	sets_pair "a int, b text" batch_min_events=0 event_order=id
+	for i in {1..20}; do
+		printf '[public.t%s]\ndest_table = t%s\n' "$i" "$i" >>job.ini
+		dst "create table t$i (like orders)"
+	done
+	printf '[type I:*]\n' >>job.ini
+	sets 1 4000
+	sets 4001 8000
+	once
+	expect_eq "$(statements_of 'attname.*has_column_privilege')" 1 "questions"
+	expect_eq "$(statements_of 'COPY.*orders_2026')" 2002 "COPYs: those of the first batch, and one"
+	expect_sets 8000 null null
+}
+
+# A serial, a domain and a type have defaults, too; and a row must not have another's.
+case_sets_and_defaults() {
+	sets_pair "a int default 7, b text, s serial"
+	dst "create domain d as text default 'of the domain'; alter table orders alter b type d"
+	sets 1 4000
+	once -v
+	expect_no_match err 'loaded again'
+	expect_sets 4000 7 "'of the domain'"
+	expect_eq "$(dst "select count(distinct s), min(s), max(s) from orders")" "4000|1|4000"
+}
+
+# Only the second day has it, which the check before the commit sees, with --verify too.
+default_of_one_partition() {
+	sets_pair "a int, b text" batch_min_events=0 "$@"
+	dst "create table orders_2026_01_02 partition of orders for values from ('2026-01-02') to ('2026-01-03');
+		alter table orders_2026_01_02 alter b set default 'its own'"
+	sets 1 4000 2
+	sets 4001 8000 2
+	once -v ${VERIFY:+--verify}
+	expect_eq "$(grep -c 'loaded again' err)" 1
+	expect_sets 8000 null "case when day = '2026-01-02' then 'its own' end"
+}
+
+case_default_of_one_partition() {
+	default_of_one_partition
+}
+
+case_default_of_one_partition_in_lanes() {
+	default_of_one_partition lanes=2
+}
+
+case_default_of_one_partition_verified() {
+	VERIFY=1 default_of_one_partition
+}
+
+# The type of one partition's column has a default, and the column has none.
+case_type_with_a_default() {
+	sets_pair "a int, b text" "part_template=create table _DEST_TABLE (like _PARENT)"
+	dst "create domain d as text default 'of the domain'; create table orders_2026_01_02 (id int, day date, note text, a int, b d)"
+	sets 1 4000 2
+	once -v
+	expect_match err 'loaded again'
+	expect_eq "$(dst "select count(*), count(b), count(*) filter (where b = 'of the domain') from orders_2026_01_02")" "2000|2000|1000"
+	expect_eq "$(dst "select count(*), count(b) from orders_2026_01_01")" "2000|1000"
+}
+
+case_default_from_now_on() {
+	sets_pair "a int, b text"
+	start -v job.ini
+	sets 1 4000
+	within 40 dst_gives 4000 "select count(*) from orders"
+	dst "alter table orders alter b set default 'new'"
+	sets 4001 8000
+	within 40 dst_gives 8000 "select count(*) from orders"
+	expect_match bg.err 'loaded again'
+	expect_sets 8000 null "case when id > 4000 then 'new' end"
+}
+
+# No event names it any more.
+case_column_that_is_gone() {
+	sets_pair "a int, b text, c int"
+	start -v job.ini
+	event I:id 'id=9000&day=2026-01-01&c=1' >/dev/null
+	sets 1 4000
+	within 40 dst_gives 4001 "select count(*) from orders"
+	dst "alter table orders drop c"
+	sets 4001 8000
+	within 40 dst_gives 8001 "select count(*) from orders"
+	expect_match bg.err 'columns of their events alone'
+	dst "delete from orders where id = 9000"
+	expect_sets 8000 null null
+}
+
+# A role may give the columns that it has a right to, of dest_table or of one partition.
+case_rights_to_columns() {
+	sets_pair "a int, b text"
+	dst "create role \"$CASE\" login; grant usage on schema pgq_ext to \"$CASE\"; grant all on all tables in schema pgq_ext to \"$CASE\";
+		create table orders_2026_01_01 partition of orders for values from ('2026-01-01') to ('2026-01-02');
+		create table orders_2026_01_02 partition of orders for values from ('2026-01-02') to ('2026-01-03');
+		grant insert (id, day, a) on orders, orders_2026_01_02 to \"$CASE\"; grant insert on orders_2026_01_01 to \"$CASE\";
+		grant select on orders, orders_2026_01_01, orders_2026_01_02 to \"$CASE\""
+	config "fields=*" part_template= "dst_db=dbname=$DST user=$CASE"
+	rights_batch 1
+	expect_no_match err 'events alone'
+	dst "grant insert (b) on orders to \"$CASE\""
+	rights_batch 1001
+	expect_match err 'events alone'
+	expect_eq "$(dst "select count(*), count(a), count(b) from orders_2026_01_01")|$(dst "select count(*), count(a), count(b) from orders_2026_01_02")" \
+		"1000|500|500|1000|500|0"
+}
+
+# 1,000 events, of which those of the second day have no b.
+rights_batch() {
+	src "select count(pgq.insert_event('q', 'I:id', 'id=' || i || '&day=2026-01-0' || 1 + i % 2
+		|| case when i / 2 & 1 = 1 then '&a=1' else '' end || case when i % 2 = 0 and i / 4 & 1 = 0 then '&b=1' else '' end))
+		from generate_series($1, $1 + 999) i" >/dev/null
+	tick q
+	once -v
+}
+
+# Each row that lacks it is refused by itself, with the event's id.
+case_lacks_a_column_that_is_not_null() {
+	sets_pair "a int, b text" on_error=dead_letter
+	dst "create table orders_2026_01_01 partition of orders for values from ('2026-01-01') to ('2026-01-02');
+		alter table orders_2026_01_01 alter b set not null"
+	sets 1 400
+	once
+	expect_eq "$(dst "select count(*), count(*) filter (where substring(ev_data, 'id=(\\d+)')::int / 4 & 1 = 1), max(sqlstate), max(column_name)
+		from tdispatch.dead_letter")" "200|200|23502|b"
+	expect_sets 200 null null
+}
+
 run_cases

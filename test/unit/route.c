@@ -596,6 +596,103 @@ static void test_left_out(void)
 	buf_free(&got);
 }
 
+static void check_filled(const char *what, const struct route *r, const char *wanted)
+{
+	struct tally columns = { 0 };
+	struct buf got = { 0 };
+
+	route_filled(r, &columns);
+	for (size_t i = 0; i < columns.n; i++)
+		buf_fmt(&got, "%s ", columns.at[i].name);
+	check_buf("filled", span_of(what), &got, wanted);
+	tally_clear(&columns);
+	buf_free(&got);
+}
+
+/* With `*`: columns that other rows had. */
+static void test_filled(void)
+{
+	static const struct { const char *call; struct span data; const char *wanted; } table[] = {
+		{ "fill: 1", TEXT("id=1&a=2&x=3"), "(id, a, x) [1], [2], [3]" },
+		{ "", TEXT("id=1&a=2&x=3&b"), "(id, a, x, b) [1], [2], [3], NULL" },
+		{ "", TEXT("b=5&id=1"), "(b, id, a) [5], [1], NULL" },
+		{ "", TEXT("id=1&a=2"), "(b, id, a) NULL, [1], [2]" },
+		{ "", TEXT("id=1"), "(b, id, a) NULL, [1], NULL" },
+		{ "", TEXT("{\"a\": 7}"), "(a, b) [7], NULL" },
+		{ "the first shape is what it was", TEXT("id=1&a=2&x=3"),
+			"(id, a, x) [1], [2], [3]" },
+		{ "fill: 1", TEXT("id=1&a=2&x=3"), "(id, a, x, b) [1], [2], [3], NULL" },
+		{ "fill: 0", TEXT("id=1&x=3"), "(id, a, x, b) [1], NULL, [3], NULL" },
+		{ "stop: 1", TEXT("id=1&x=3"), "(id, x) [1], [3]" },
+		{ "stop: 0", TEXT("id=1&b=3"), "(id, b) [1], [3]" },
+		{ "fill: 1", TEXT("id=1&x=3"), "(id, x, a, b) [1], [3], NULL, NULL" },
+		{ "fewer: 1", TEXT("id=1&x=3"), "(id, x) [1], [3]" },
+		{ "", TEXT("id=1&b=3"), "(id, b) [1], [3]" },
+		{ "", TEXT("id=1&x=4"), "(id, x) [1], [4]" },
+		{ "", TEXT("id=1&y=4"), "(id, y, b) [1], [4], NULL" },
+	};
+	struct route *r = new_route(NULL, 0, NULL);
+	struct tally names = { 0 };
+	struct buf got = { 0 };
+
+	tally_add(&names, "c", 0);
+	tally_add(&names, "b", 0);
+	tally_add(&names, "a", 0);
+	for (size_t i = 0; i < COUNT(table); i++) {
+		const char *colon = strchr(table[i].call, ':');
+		if (*table[i].call == 'f' && table[i].call[1] == 'e') {
+			tally_clear(&names);
+			tally_add(&names, "b", 0);
+		}
+		if (colon)
+			check_int(table[i].call, route_fill(r, *table[i].call == 's' ? NULL :
+				&names), colon[2] - '0');
+		put_row(&got, r, table[i].data);
+		check_buf(table[i].call, table[i].data, &got, table[i].wanted);
+	}
+	tally_clear(&names);
+	route_free(r);
+	buf_free(&got);
+}
+
+/* Which columns rows got, and not where they would be too many. */
+static void test_filled_columns(void)
+{
+	struct route *r = new_route(NULL, 0, NULL);
+	struct tally names = { 0 };
+	struct buf got = { 0 }, row = { 0 };
+	char name[8];
+
+	for (size_t i = 0; i <= FILL_MAX; i++) {
+		snprintf(name, sizeof name, "c%zu", i);
+		tally_add(&names, name, 0);
+		buf_fmt(&row, "%s=&", name);
+	}
+	route_fill(r, &names);
+	put_row(&got, r, (struct span){ row.p, row.len });
+	check_filled("none yet", r, "");
+	got.len = 0;
+	put_row(&got, r, span_of("id=1"));
+	check_buf("filled", span_of("too many"), &got, "(id) [1]");
+	put_row(&got, r, span_of("c0=1"));
+	check_int("filled: not too many", route_shapes(r), 3);
+	tally_clear(&names);
+	route_filled(r, &names);
+	check_int("filled: all but one", (int64_t)names.n, FILL_MAX);
+	tally_clear(&names);
+	tally_add(&names, "b", 0);
+	route_fill(r, &names);
+	put_row(&got, r, span_of("b=1"));
+	put_row(&got, r, span_of("id=1"));
+	check_filled("others", r, "b ");
+	route_fill(r, &names);
+	check_filled("in another pass", r, "");
+	tally_clear(&names);
+	route_free(r);
+	buf_free(&got);
+	buf_free(&row);
+}
+
 /* ---- words, other columns beside a list, what events lack, JSON */
 
 static const struct field items[] = {
@@ -692,6 +789,8 @@ static void test_told(void)
 int main(void)
 {
 	test_left_out();
+	test_filled();
+	test_filled_columns();
 	test_sequences();
 	test_twice_in_list();
 	test_alone();
