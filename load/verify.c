@@ -139,8 +139,8 @@ static int into_twin(struct pass *p, struct place *place, struct part_want *want
 	return e->code;
 }
 
-/* A query for the events except the dead letters, also those of a lane that has the batch: what they
- * did in another counts for nothing, either. Caller frees. */
+/* A query for the events except the dead letters, also those of a lane that has the batch: what
+ * they did in another counts for nothing, either. Caller frees. */
 static char *good_events(const struct letters *dead, const char *event_sql)
 {
 	struct buf sql = { 0 };
