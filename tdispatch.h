@@ -1,7 +1,7 @@
 /*
  * tdispatch: moves row events from a PgQ queue into partitioned tables, exactly once.
  *
- * A row's way: load/batch.c takes a batch of the queue (pg/queue.c), load/pass.c reads its events
+ * A row's way: load/batch.c takes a batch of the queue (pg/qbatch.c), load/pass.c reads its events
  * by COPY from the source (pg/copy.c). load/dests.c finds the destination of the event's table,
  * event/route.c the columns in its row (urlenc.c and event/json.c are the grammars), event/period.c
  * the partition in a date. pg/build.c creates the partition in the transaction that loads it, or

@@ -443,24 +443,24 @@ static int ask_age(struct job *j, struct err *e)
 	return timed && !j->clocks.known ? age_look(j, e) : 0;
 }
 
-/* An enum queue_ticks, or an error. While there is no batch, asking for ticks is enough. */
+/* An enum ticks_after, or an error. While there is no batch, asking for ticks is enough. */
 static int look(const struct loader *l, struct err *e)
 {
-	return !l->idle || l->to_finish || !l->last_tick ? QUEUE_TICKS_UNKNOWN :
-		queue_ticked(l->job->src, l->last_tick, e);
+	return !l->idle || l->to_finish || !l->last_tick ? TICKS_UNKNOWN :
+		ticks_after(l->job->src, l->last_tick, e);
 }
 
 /* After several batches in a row comes one more; after a first one the queue is often empty. What
  * was seen in vain is no tick of ours: another process is further. */
 static bool is_likely(const struct loader *l, int ticks)
 {
-	return ticks != QUEUE_TICKS_UNKNOWN ? !l->in_vain : l->in_a_row > 1;
+	return ticks != TICKS_UNKNOWN ? !l->in_vain : l->in_a_row > 1;
 }
 
 /* There is nothing to merge with the only tick. */
 static int64_t min_events(const struct loader *l, int ticks)
 {
-	bool single = ticks == QUEUE_TICKS_ONE || l->last_tick < l->job->single_until;
+	bool single = ticks == TICKS_ONE || l->last_tick < l->job->single_until;
 
 	return single ? 0 : l->job->conf->batch_min_events;
 }
@@ -472,16 +472,16 @@ int batch_run(struct loader *l, struct err *e)
 	const struct conf *c = j->conf;
 	int ticks = look(l, e);
 
-	if (ticks < 0 || ticks == QUEUE_TICKS_NONE || ask_age(j, e) < 0)
+	if (ticks < 0 || ticks == TICKS_NONE || ask_age(j, e) < 0)
 		return e->code;
 	if (is_likely(l, ticks) && !follow_asks(j) && txn_ask(j, e) < 0)
 		return e->code;
-	int rc = queue_next(j->src, c->queue_name, c->consumer_name, min_events(l, ticks),
+	int rc = qbatch_next(j->src, c->queue_name, c->consumer_name, min_events(l, ticks),
 		l->to_finish, &batch, e);
 	if (rc >= 0)
 		l->to_finish = 0;
 	l->idle = rc == 0;
-	l->in_vain = rc == 0 && (l->in_vain || ticks != QUEUE_TICKS_UNKNOWN);
+	l->in_vain = rc == 0 && (l->in_vain || ticks != TICKS_UNKNOWN);
 	l->in_a_row = rc > 0 ? l->in_a_row + 1 : 0;
 	if (rc == 0 && txn_unask(j, e) < 0)
 		return e->code;
@@ -490,7 +490,7 @@ int batch_run(struct loader *l, struct err *e)
 		rc = e->code;
 	if (rc > 0)
 		rc = load_batch(l, &batch, e);
-	queue_batch_free(&batch);
+	qbatch_free(&batch);
 	return rc == 0 && txn_idle(j, e) < 0 ? e->code : rc;
 }
 
@@ -500,7 +500,7 @@ int batch_finish(struct loader *l, struct err *e)
 
 	if (!l->to_finish || !j->src)
 		return 0;
-	if (queue_finish(j->src, l->to_finish, e) == 0)
+	if (qbatch_finish(j->src, l->to_finish, e) == 0)
 		l->to_finish = 0;
 	return e->code;
 }

@@ -437,6 +437,6 @@ int dryrun_run(struct job *j, struct err *e)
 	int rc = look_at_position(j, &batch, e);
 	if (rc > 0)
 		rc = read_batch(j, &batch, NULL, e);
-	queue_batch_free(&batch);
+	qbatch_free(&batch);
 	return rc;
 }

@@ -278,7 +278,7 @@ static int run_slice(struct from *f, struct err *e)
 	if (rc > 0)
 		next_end(f, &s.next, e);
 	letters_clear(&s.pass.dead);
-	queue_batch_free(&s.letters);
+	qbatch_free(&s.letters);
 	lines_free(&s.lines);
 	next_free(&s.next);
 	return e->code ? e->code : rc;

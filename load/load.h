@@ -449,7 +449,7 @@ int txn_begin(struct job *, const struct queue_batch *, struct err *);
 int txn_idle(struct job *, struct err *);
 /* The verdict that a run would give on the queue's next batch, or on an empty queue (the batch's
  * tick is 0). Neither opens the batch nor takes a lock; dst must be new, without a data
- * transaction. The caller calls queue_batch_free, after an error too. */
+ * transaction. The caller calls qbatch_free, after an error too. */
 int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict *, struct err *);
 /* Commits rows and tick in the lanes that load, lane 0 last. sink: what was sent. Batch NULL: the
  * positions stay. A lane that has committed has its `loads` cleared. ERR_SHAPE, ERR_RIGHTS: a

@@ -227,7 +227,7 @@ static int replay_batch(struct replay *r, int64_t batch_id, struct err *e)
 		r->left += (int64_t)p.dead.n;
 	}
 	letters_clear(&p.dead);
-	queue_batch_free(&batch);
+	qbatch_free(&batch);
 	return e->code;
 }
 

@@ -48,7 +48,7 @@ static int check_active(struct job *j, const struct queue_batch *b, struct err *
 {
 	bool active = true;
 
-	if (queue_batch_active(j->src, b->id, &active, e) == 0 && !active)
+	if (qbatch_active(j->src, b->id, &active, e) == 0 && !active)
 		busy(j, e);
 	return e->code;
 }
@@ -189,10 +189,10 @@ static int look_once(struct job *j, struct pq *dst, struct queue_batch *b, struc
 	struct judge_case judged = { .conf = c, .batch = b, .pos = pos };
 	struct queue_state state;
 
-	queue_batch_free(b);
+	qbatch_free(b);
 	*b = (struct queue_batch){ 0 };
 	/* the queue before the target: a running process moves it last */
-	if (queue_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, b, e) < 0)
+	if (qbatch_peek(j->src, c->queue_name, c->consumer_name, c->batch_min_events, b, e) < 0)
 		return e->code;
 	if (!b->tick && queue_state(j->src, c->queue_name, c->consumer_name, &state, e) == 0)
 		b->prev_tick = state.consumer_tick;

@@ -196,7 +196,7 @@ static int read_again(struct verify *v, const struct pass *loaded, struct err *e
 		spread_run(&p, e);
 	sink_free(p.sink);
 	if (events)
-		queue_batch_free(&batch);
+		qbatch_free(&batch);
 	return e->code;
 }
 

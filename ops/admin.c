@@ -139,7 +139,7 @@ static int refuse_half(struct job *j, struct err *e)
 	if (open_source(j, e) < 0 || source_state(j, &state, e) < 0 || !state.consumer)
 		return e->code;
 	txn_look(j, j->dst[0], &batch, &v, e);
-	queue_batch_free(&batch);
+	qbatch_free(&batch);
 	if (e->code)
 		return e->code;
 	if (v.kind == VERDICT_CHANGED)

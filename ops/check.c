@@ -231,7 +231,7 @@ static void check_tick(struct check *c, int64_t tick)
 		finding_wrong(c->found, "%s", v.words);
 	else if (*v.words)
 		finding_ok("%s", v.words);
-	queue_batch_free(&batch);
+	qbatch_free(&batch);
 }
 
 /* With the target's pgq_ext of that kind, and a position or none. */

@@ -240,10 +240,7 @@ void pq_close(struct pq *q)
 	closed_pid[nclosed++ % CLOSED_MAX] = PQbackendPID(q->conn);
 	buf_free(&q->row);
 	free(q->settings);
-	free(q->form.query.head);
-	free(q->form.query.tail);
-	free(q->form.same);
-	free(q->form.snapshot);
+	form_free(&q->form);
 	PQclear(q->rows);
 	PQclear(q->failed);
 	PQfinish(q->conn);

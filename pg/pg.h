@@ -84,6 +84,33 @@ bool pq_woken(struct pq *);
 bool pq_notified(const struct pq *);            /* has pq_woken ever seen one? */
 bool pq_blocked(const struct pq *);             /* its socket was full at the last try */
 
+/* ---- snapshot.c: a query for the events between two ticks; pure */
+
+struct snapshot_ticks {
+	int64_t queue, from, to;        /* PgQ's numbers */
+	const char *before, *after;     /* both ticks' txid_snapshot as text, or NULL */
+};
+
+/* PgQ's query for the batch's events, written so that it takes the same ones at less cost.
+ * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
+char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
+
+struct snapshot_form {                  /* PgQ's query but for the ticks; zeroed: none */
+	char *head, *tail;
+	int64_t xmin;                   /* of the first tick for which PgQ has written it */
+};
+
+/* Makes a form of PgQ's query, if that reads the queue's current table alone, which is the one by
+ * that name. false: there is none. */
+bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapshot_ticks *,
+	struct span table);
+/* As snapshot_query, for ticks with these snapshots, while the queue's tables and the subscription
+ * are those of snapshot_learn. NULL: PgQ must be asked. */
+char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
+void snapshot_forget(struct snapshot_form *);
+
+/* ---- form.c: PgQ's query as it is kept on a connection from batch to batch: in pq.h */
+
 /* ---- connect.c: opening and closing a connection */
 
 bool connect_failed(const struct err *);        /* an error of pq_open: not connected */
@@ -215,32 +242,7 @@ int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, 
 /* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
 int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
 
-/* ---- snapshot.c: a query for the events between two ticks; pure */
-
-struct snapshot_ticks {
-	int64_t queue, from, to;        /* PgQ's numbers */
-	const char *before, *after;     /* both ticks' txid_snapshot as text, or NULL */
-};
-
-/* PgQ's query for the batch's events, written so that it takes the same ones at less cost.
- * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
-char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
-
-struct snapshot_form {                  /* PgQ's query but for the ticks; zeroed: none */
-	char *head, *tail;
-	int64_t xmin;                   /* of the first tick for which PgQ has written it */
-};
-
-/* Makes a form of PgQ's query, if that reads the queue's current table alone, which is the one by
- * that name. false: there is none. */
-bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapshot_ticks *,
-	struct span table);
-/* As snapshot_query, for ticks with these snapshots, while the queue's tables and the subscription
- * are those of snapshot_learn. NULL: PgQ must be asked. */
-char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
-void snapshot_forget(struct snapshot_form *);
-
-/* ---- queue.c: the source's side: a queue and its batches */
+/* ---- queue.c: the source's side: PgQ's schema, and a queue's state */
 
 /* Opens src_db as pq_open, and finds the schema of PgQ: pgq, or pgque, which has the same tables
  * and functions. */
@@ -252,14 +254,6 @@ const char *queue_schema(const struct pq *);    /* what was found */
 void queue_expand(struct buf *sql, const struct pq *);
 /* From now on a tick wakes pq_woken, if this PgQ notifies of ticks. */
 int queue_listen(struct pq *, const char *queue, struct err *);
-
-struct queue_batch {
-	int64_t id, tick, prev_tick;
-	int64_t tick_us, prev_us;       /* tick_time, in microseconds since 1970 */
-	int64_t lag_ms;                 /* age of the batch's tick by the source's clock */
-	char *event_sql;                /* for its events; queue_batch_free frees it */
-	bool of_table;                  /* or a table's: slice_event_sql */
-};
 
 struct queue_state {
 	bool pgq, queue, consumer;      /* do they exist */
@@ -295,35 +289,48 @@ int queue_backlog(struct pq *, const char *queue, const char *consumer, int64_t 
 	struct queue_backlog *, struct err *);
 /* Creates the queue. ERR_RIGHTS without a right of PgQ's administrator. */
 int queue_create(struct pq *, const char *queue, struct err *);
-/* 1 with the next batch, 0 if there is none, or an error. min_events: ticks are merged until the
- * batch has about that many events, or all pending ones; 0: one tick per batch. finish: a batch to
- * finish in the same transaction, or 0. The caller calls queue_batch_free. ERR_CONFLICT: another
- * process has finished the batch; ERR_POSITION: the consumer is not registered. */
-int queue_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
-	int64_t finish, struct queue_batch *, struct err *);
-enum queue_ticks {
-	QUEUE_TICKS_NONE, QUEUE_TICKS_ONE, QUEUE_TICKS_MORE,
-	QUEUE_TICKS_UNKNOWN             /* that cannot be told without queue_next */
-};
-/* How many ticks has the queue of the last queue_next after that one? An enum queue_ticks, or an
- * error. A tenth of queue_next's cost. */
-int queue_ticked(struct pq *, int64_t tick, struct err *);
-/* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
- * advances. */
-int queue_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,
-	struct queue_batch *, struct err *);
-void queue_batch_free(struct queue_batch *);    /* frees what is in it; may be called again */
-/* Tells PgQ that the batch is done: the consumer's next one comes after it. */
-int queue_finish(struct pq *, int64_t batch, struct err *);
-/* Is it still the consumer's open batch? Another process may have finished it. */
-int queue_batch_active(struct pq *, int64_t batch, bool *yes, struct err *);
-
 /* Sets source_us of n positions to the time of the queue's tick by that number: 0 if it is older
  * than all that PgQ still has, QUEUE_NO_TICK if it does not exist. *newest: the queue's newest
  * tick, or 0. */
 #define QUEUE_NO_TICK (-1)
 int queue_times(struct pq *, const char *queue, struct position *, size_t n, int64_t *newest,
 	struct err *);
+
+/* ---- ticks.c: the look for new ticks */
+
+enum ticks_after {
+	TICKS_NONE, TICKS_ONE, TICKS_MORE,
+	TICKS_UNKNOWN                   /* that cannot be told without qbatch_next */
+};
+/* How many ticks has the queue of the last qbatch_next after that one? An enum ticks_after, or an
+ * error. A tenth of qbatch_next's cost. */
+int ticks_after(struct pq *, int64_t tick, struct err *);
+
+/* ---- qbatch.c: a queue's batches */
+
+struct queue_batch {
+	int64_t id, tick, prev_tick;
+	int64_t tick_us, prev_us;       /* tick_time, in microseconds since 1970 */
+	int64_t lag_ms;                 /* age of the batch's tick by the source's clock */
+	char *event_sql;                /* for its events; qbatch_free frees it */
+	bool of_table;                  /* or a table's: slice_event_sql */
+};
+
+/* 1 with the next batch, 0 if there is none, or an error. min_events: ticks are merged until the
+ * batch has about that many events, or all pending ones; 0: one tick per batch. finish: a batch to
+ * finish in the same transaction, or 0. The caller calls qbatch_free. ERR_CONFLICT: another
+ * process has finished the batch; ERR_POSITION: the consumer is not registered. */
+int qbatch_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
+	int64_t finish, struct queue_batch *, struct err *);
+/* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
+ * advances. */
+int qbatch_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,
+	struct queue_batch *, struct err *);
+void qbatch_free(struct queue_batch *);         /* frees what is in it; may be called again */
+/* Tells PgQ that the batch is done: the consumer's next one comes after it. */
+int qbatch_finish(struct pq *, int64_t batch, struct err *);
+/* Is it still the consumer's open batch? Another process may have finished it. */
+int qbatch_active(struct pq *, int64_t batch, bool *yes, struct err *);
 
 /* ---- consumer.c: a consumer's registration with its queue */
 

@@ -12,7 +12,7 @@ struct pg_result;                       /* PGresult */
 
 enum copy_state { NO_COPY, COPY_OUT_ASKED, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN, COPY_IN_ENDED };
 
-struct queue_form {                     /* queue.c's, for the next query for events */
+struct form {                           /* form.c's, for the next query for events; zeroed: none */
 	struct snapshot_form query;
 	char *same;                     /* while this condition holds, which also */
 	int64_t queue, consumer;        /* is about these numbers; */
@@ -42,7 +42,7 @@ struct pq {
 	int64_t queue_id, consumer_id;  /* its numbers for them, or 0, */
 	int64_t numbered_ms;            /* and when they were asked for by name */
 	int64_t tick_sequence;          /* oid of the queue's; 0: not asked; less: not for us */
-	struct queue_form form;
+	struct form form;
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };
@@ -134,10 +134,42 @@ void style_add_settings(struct buf *sql);
 
 /* Begins a transaction of a statement about the queue. */
 void queue_begin(struct buf *sql, const struct pq *src);
-/* Runs sql, with PGQ in it, in a transaction of its own, and frees it. */
+/* Runs sql, with PGQ in it, in a transaction of its own, and frees it. queue_try rolls that back. */
 int queue_run(struct pq *src, struct buf *sql, struct err *);
+int queue_try(struct pq *src, struct buf *sql, struct err *);
 /* Appends both as literals, separated by a comma. */
 void queue_add_names(struct buf *sql, const char *queue, const char *consumer);
+/* SQL of a tick's time in microseconds since 1970, and of its age in milliseconds. */
+#define TIME_US(time) "(extract(epoch FROM " time ") * 1000000)::bigint"
+#define AGE_MS(time) "(extract(epoch FROM clock_timestamp() - " time ") * 1000)::bigint"
+
+/* ---- ticks.c */
+
+struct numbers {                        /* PgQ's, as SQL: both are used in one statement */
+	struct buf queue, consumer;
+};
+
+/* The numbers, or, if they are not kept, queries that find them. ticks_free_numbers frees them. */
+struct numbers ticks_numbers(struct pq *src, const char *queue, const char *consumer);
+/* Those kept last, however long ago. */
+struct numbers ticks_kept_numbers(const struct pq *src);
+void ticks_free_numbers(struct numbers *);
+void ticks_keep_numbers(struct pq *src, int64_t queue, int64_t consumer);
+
+/* ---- form.c: the SQL is for a select list with batch_id, cur_tick_id, prev_tick_id in scope */
+
+/* Appends PgQ's query for the batch, the snapshots of its ticks, and what a form is made with: the
+ * queue's current table, and the condition that its row and the subscription are the same. */
+void form_add_query(struct buf *sql, const struct pq *src, const struct numbers *);
+/* Takes that from column col on: sets event_sql, and keeps a form if there is one. */
+void form_take_query(struct pq *src, struct queue_batch *, int col);
+bool form_is_kept(const struct pq *src);        /* and may be used for the next batch */
+/* Appends the snapshot of the batch's last tick, or NULL if it cannot be seen that the kept form is
+ * as PgQ would write it. */
+void form_add_after(struct buf *sql, const struct pq *src, const struct numbers *);
+/* Takes that from column col and sets event_sql. false: PgQ must be asked. */
+bool form_fill(struct pq *src, struct queue_batch *, int col);
+void form_free(struct form *);                  /* what is in it, and zeroes it */
 
 /* ---- events.c */
 

@@ -12,8 +12,8 @@
  * current table alone for an earlier batch, and
  * - this batch's first tick has no smaller xmin: PgQ leaves out the table before where that xmin is
  *   past the end of the last rotation, since all that the tick does not see began after it;
- * - no other table has become the current one: the queue's row is the same. add_after in queue.c
- *   says how that is seen in time.
+ * - no other table has become the current one: the queue's row is the same. form.c says how that is
+ *   seen in time.
  */
 #include <inttypes.h>
 #include <stdlib.h>

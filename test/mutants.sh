@@ -65,14 +65,14 @@ mutants() {
 		a model stays | load/inside.c | s/if (part->model && part->model != dropped)/if (0)/ | e2e 46:children_that_inherit_in_two_lanes
 		LIKE copies its indexes before the rows | load/inside.c | s/late && k->copies/0/ | e2e 46:indexes_that_like_copies
 		what fails after the rows is not done before them | load/batch.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
-		a queue keeps its number for ever | pg/queue.c | s/clock_ms() - src->numbered_ms >= NUMBERED_MS/0/ | e2e 26:queue_made_anew_under_a_daemon
+		a queue keeps its number for ever | pg/ticks.c | s/clock_ms() - src->numbered_ms >= NUMBERED_MS/0/ | e2e 26:queue_made_anew_under_a_daemon
 		events that nobody wants are still on their way | load/txn.c | s/roll_back(j, j->lanes, e) < 0 || job_unask(j, e) < 0/roll_back(j, j->lanes, e) < 0/ | e2e 07:committed_but_not_finished
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change
 		the lock is not looked at | pg/position.c | s/strcmp(pq_value(dst, 0, 0), "true") != 0/0/ | e2e 07:two_processes_once
 		the rows are committed before the position | pg/position.c | /^int position_commit/,/^}/s/struct buf sql = { 0 };/&\n\n\tbuf_str(\&sql, "COMMIT;");/ | e2e 11:other_number_after_a_half
 		the position is committed before the rows | load/batch.c | s/again = pass_run(p, e);/again = txn_commit(j, p->batch, p->sink, e) < 0 || pq_query(j->dst[0], "BEGIN", e) < 0 ? e->code : pass_run(p, e);/ | e2e 06:killed_with_rows_under_way
 		lane 0 commits first | load/txn.c | s/(size_t i = j->lanes; i-- > 0 && !e->code;)/(size_t i = 0; i < j->lanes \&\& !e->code; i++)/ | e2e 11:other_number_after_a_half
-		the batch is finished before it is loaded | load/batch.c | s/= load_or_blame(l, &p, e);/= queue_finish(j->src, batch->id, e) < 0 ? e->code : load_or_blame(l, \&p, e);/ | e2e 06:killed_with_rows_under_way
+		the batch is finished before it is loaded | load/batch.c | s/= load_or_blame(l, &p, e);/= qbatch_finish(j->src, batch->id, e) < 0 ? e->code : load_or_blame(l, \&p, e);/ | e2e 06:killed_with_rows_under_way
 		a batch that is in is loaded again | load/txn.c | s/return TXN_IS_IN/return TXN_TO_LOAD/ | e2e 07:committed_but_not_finished
 		a target that is ahead is no lost position | pg/judge.c | s/bool inside = pos->tick > b->prev_tick \&\& pos->tick < b->tick/bool inside = pos->tick > b->prev_tick/ | unit judge
 		a consumer that somebody unregistered is registered | load/job.c | s/if (pos\[0\].known)/if (0)/ | e2e 07:unregistered_with_a_position
