@@ -12,6 +12,10 @@
  * whether they are wanted; if not, they are dropped. Where a batch is likely to come, the target is
  * asked before it is there.
  *
+ * Where ticks are not merged and the next one is there already, the source is asked for its events
+ * before the COMMIT, and finish_batch comes after them: they wait in memory, and are used if
+ * next_batch then gives the batch for which the source would be asked the same.
+ *
  * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it
  * comes again too, and the target's tick says that it is loaded.
  */
@@ -20,6 +24,8 @@
 
 #include "load.h"
 
+#define AHEAD_EVENTS 1000               /* of a small batch; the next may well be another */
+#define AHEAD_NOT 50                    /* batches without reading ahead, after it was in vain */
 #define LEARN_MAX 16                    /* tables whose types are asked for before a batch */
 
 /* ---- what is logged */
@@ -237,6 +243,61 @@ static int learn_types(struct job *j, struct err *e)
 	return e->code ? e->code : fill_ask(&j->dests, j->dst[0], n > 0, e);
 }
 
+/* Are the batches after that tick single ones? */
+static bool are_single(const struct loader *l, int64_t tick)
+{
+	return !l->job->conf->batch_min_events || tick < l->job->single_until;
+}
+
+/* While the target commits a small batch, the source may read the events of the next one, if that
+ * can be told. false: it has not been asked. */
+static bool ask_ahead(struct loader *l, const struct pass *p)
+{
+	struct queue_batch next;
+	struct err ignored = { 0 };
+
+	if (l->not_ahead > 0 && l->not_ahead--)
+		return false;
+	if (l->verify || p->events > AHEAD_EVENTS || !are_single(l, p->batch->tick) ||
+	    follow_asks(p->job) || !qbatch_foresee(p->job->src, p->batch, &next))
+		return false;
+	pass_ask_ahead(p, &next, &ignored);
+	qbatch_free(&next);
+	return !ignored.code;
+}
+
+/* The events wait until the next batch is known. A failure is seen by whoever needs src next. */
+static void keep_ahead(struct loader *l)
+{
+	struct job *j = l->job;
+	struct err ignored = { 0 };
+	int kept = events_keep(j->src, &ignored);
+
+	l->not_ahead = kept > 0 ? 0 : AHEAD_NOT;
+	if (kept < 0) {
+		pq_close(j->src);
+		j->src = NULL;
+	}
+}
+
+static int commit(struct loader *l, struct pass *p, struct err *e)
+{
+	struct job *j = p->job;
+	bool ahead = ask_ahead(l, p);
+
+	if (txn_commit(j, p->batch, p->sink, e) < 0) {
+		keep_half(l, p);
+		places_forget(&j->dests);
+		return e->code;
+	}
+	if (ahead)
+		keep_ahead(l);
+	inside_committed(&j->dests);
+	fill_committed(&j->dests);
+	stagings_committed(j->dests.stagings);
+	return TXN_TO_LOAD;
+}
+
 /* Loads and commits the batch in the lanes that do not have it. An enum txn_verdict, or an
  * error. */
 static int load(struct loader *l, struct pass *p, struct err *e)
@@ -263,15 +324,7 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 		return e->code;
 	if (keep_dead(p, j->src, e) < 0 || (l->verify && verify_run(p, e) < 0))
 		return e->code;
-	if (txn_commit(j, p->batch, p->sink, e) < 0) {
-		keep_half(l, p);
-		places_forget(&j->dests);
-		return e->code;
-	}
-	inside_committed(&j->dests);
-	fill_committed(&j->dests);
-	stagings_committed(j->dests.stagings);
-	return TXN_TO_LOAD;
+	return commit(l, p, e);
 }
 
 /* Have binary rows gone to columns of other types, or NULLs to columns with defaults? That is seen
@@ -460,7 +513,7 @@ static bool is_likely(const struct loader *l, int ticks)
 /* There is nothing to merge with the only tick. */
 static int64_t min_events(const struct loader *l, int ticks)
 {
-	bool single = ticks == TICKS_ONE || l->last_tick < l->job->single_until;
+	bool single = ticks == TICKS_ONE || are_single(l, l->last_tick);
 
 	return single ? 0 : l->job->conf->batch_min_events;
 }

@@ -606,6 +606,9 @@ int latest_stage(struct pass *, struct way *, const struct event *, const struct
 /* Asks src for the events, and does not wait: pass_run, the next use of src, takes them. Or see
  * job_unask. pass_run calls it if nobody has. */
 int pass_ask(struct pass *, struct err *);
+/* After a pass, which will not run again: asks ahead for the events of a batch that may be next, as
+ * a pass like this one would. events_keep must follow. */
+int pass_ask_ahead(const struct pass *, const struct queue_batch *next, struct err *);
 /* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
  * lanes are closed: open their transactions and call it again. Or an error. */
 int pass_run(struct pass *, struct err *);
@@ -654,6 +657,7 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	bool in_vain;                   /* a tick was seen since the last batch that gave none */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
+	int64_t not_ahead;              /* so many batches whose events are not read ahead */
 	struct letters_log skipped;     /* of the batch at hand */
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */
 	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */

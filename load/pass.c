@@ -214,12 +214,12 @@ static bool is_ordered(const struct pass *p)
 	return p->job->conf->event_order || p->ordered;
 }
 
-static void set_want(struct pass *p)
+static struct events_want want_of(const struct pass *p)
 {
 	const struct conf *c = p->job->conf;
 	bool by_id = is_ordered(p);
 
-	p->want = (struct events_want){
+	return (struct events_want){
 		.parts = row_parts(c), .by_id = by_id, .tables = c->tables,
 		.newest_first = p->newest && !p->careful && !by_id && keeps_latest(c),
 		.types = c->nrule ? NULL : c->dest.event_types,
@@ -228,9 +228,16 @@ static void set_want(struct pass *p)
 
 int pass_ask(struct pass *p, struct err *e)
 {
-	set_want(p);
+	p->want = want_of(p);
 	p->job->asked = events_ask(p->from, p->batch, &p->want, e) == 0;
 	return e->code;
+}
+
+int pass_ask_ahead(const struct pass *p, const struct queue_batch *next, struct err *e)
+{
+	const struct events_want want = want_of(p);
+
+	return events_ask_ahead(p->from, next, &want, e);
 }
 
 /* Resets the results of an earlier pass, and waits for the events. */
@@ -254,7 +261,7 @@ static int begin(struct pass *p, struct err *e)
 		fill_stop(&j->dests);
 	sink_begin(p->sink, p->careful, is_ordered(p));
 	if (p->reader) {
-		set_want(p);
+		p->want = want_of(p);
 		return p->reader->begin(p->reader, p, e);
 	}
 	if (!j->asked && pass_ask(p, e) < 0)

@@ -241,6 +241,7 @@ void pq_close(struct pq *q)
 	buf_free(&q->row);
 	free(q->settings);
 	form_free(&q->form);
+	kept_free(&q->kept);
 	PQclear(q->rows);
 	PQclear(q->failed);
 	PQfinish(q->conn);

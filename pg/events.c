@@ -151,48 +151,102 @@ static void add_filtered(struct buf *sql, const struct events_want *want)
 	buf_free(&filter);
 }
 
+/* ahead: more rows than can be kept are not read. For a few rows a planner prefers a scan of the
+ * whole table, where it thinks that there are many more. */
+static void add_statement(struct buf *sql, const struct pq *src, const struct queue_batch *batch,
+	const struct events_want *want, bool ahead)
+{
+	queue_begin(sql, src);
+	buf_str(sql, want->newest_first ? "SET LOCAL enable_sort = off;" : "");
+	buf_str(sql, ahead ? "SET LOCAL enable_seqscan = off;" : "");
+	buf_str(sql, "COPY (SELECT ev_id, ");
+	if (events_filters(want))
+		add_filtered(sql, want);
+	else
+		buf_str(sql, "ev_type, ev_data");
+	add_parts(sql, batch, want->parts);
+	buf_str(sql, " FROM (");
+	if (want->newest_first)
+		add_newest_first(sql, batch);
+	else
+		add_events(sql, batch);
+	buf_fmt(sql, ") e%s", want->by_id ? " ORDER BY ev_id" : "");
+	if (ahead)
+		buf_fmt(sql, " LIMIT %d", KEPT_ROWS_MAX);
+	buf_str(sql, ") TO STDOUT (FORMAT binary); COMMIT");
+}
+
+static int ask(struct pq *src, struct buf *sql, struct err *e)
+{
+	if (pq_send(src, buf_cstr(sql), e) == 0)
+		pq_flush(src, e);
+	return e->code;
+}
+
 int events_ask(struct pq *src, const struct queue_batch *batch, const struct events_want *want,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
-	queue_begin(&sql, src);
-	buf_str(&sql, want->newest_first ? "SET LOCAL enable_sort = off;" : "");
-	buf_str(&sql, "COPY (SELECT ev_id, ");
-	if (events_filters(want))
-		add_filtered(&sql, want);
-	else
-		buf_str(&sql, "ev_type, ev_data");
-	add_parts(&sql, batch, want->parts);
-	buf_str(&sql, " FROM (");
-	if (want->newest_first)
-		add_newest_first(&sql, batch);
-	else
-		add_events(&sql, batch);
-	buf_fmt(&sql, ") e%s) TO STDOUT (FORMAT binary); COMMIT",
-		want->by_id ? " ORDER BY ev_id" : "");
-	if (pq_send(src, buf_cstr(&sql), e) == 0)
-		pq_flush(src, e);
+	add_statement(&sql, src, batch, want, false);
+	if (!kept_take(&src->kept, (struct span){ sql.p, sql.len }))
+		ask(src, &sql, e);
+	buf_free(&sql);
+	return e->code;
+}
+
+int events_ask_ahead(struct pq *src, const struct queue_batch *batch,
+	const struct events_want *want, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	add_statement(&sql, src, batch, want, false);
+	kept_begin(&src->kept, (struct span){ sql.p, sql.len });
+	sql.len = 0;
+	add_statement(&sql, src, batch, want, true);
+	ask(src, &sql, e);
 	buf_free(&sql);
 	return e->code;
 }
 
 int events_open(struct pq *src, struct err *e)
 {
-	return pq_copy_out_open(src, e);
+	return kept_taken(&src->kept) ? 0 : pq_copy_out_open(src, e);
 }
 
-int events_drop(struct pq *src, struct err *e)
+/* Reads what was asked for to its end, and offers it to kept. */
+static int read_all(struct pq *src, struct err *e)
 {
 	struct span row;
-	int step = events_open(src, e);
+	int step = pq_copy_out_open(src, e);
 
 	while (step >= 0 && step != PQ_END) {
 		step = pq_copy_row(src, &row, e);
+		if (step == PQ_READY)
+			kept_add(&src->kept, row);
 		if (step == PQ_WAIT && pq_wait(&src, 1, -1, e) < 0)
 			return e->code;
 	}
 	return e->code;
+}
+
+int events_drop(struct pq *src, struct err *e)
+{
+	bool kept = kept_taken(&src->kept);
+
+	kept_forget(&src->kept);
+	return kept ? 0 : read_all(src, e);
+}
+
+int events_keep(struct pq *src, struct err *e)
+{
+	if (read_all(src, e) == 0)
+		return kept_end(&src->kept);
+	kept_forget(&src->kept);
+	if (sqlstate_is_lost(e))
+		return e->code;
+	*e = (struct err){ 0 };
+	return 0;
 }
 
 int events_read_some(struct pq *src, const struct queue_batch *batch, const char *more,
@@ -284,10 +338,17 @@ static bool parse_event(struct span *row, unsigned parts, struct event *event)
 		(!(parts & ~EVENT_TABLE) || parse_parts(row, parts, event)) && row->n == 0;
 }
 
+static int next(struct pq *src, struct span *row, struct err *e)
+{
+	if (!kept_taken(&src->kept))
+		return pq_copy_row(src, row, e);
+	return kept_next(&src->kept, row) ? PQ_READY : PQ_END;
+}
+
 int events_next(struct pq *src, unsigned parts, struct event *event, struct err *e)
 {
 	struct span row;
-	int step = pq_copy_row(src, &row, e);
+	int step = next(src, &row, e);
 
 	if (step == PQ_READY && !parse_event(&row, parts, event))
 		return err_set(e, ERR_OTHER, "src_db: a row of the batch is not as asked for");

@@ -109,6 +109,8 @@ bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapsh
 char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
 void snapshot_forget(struct snapshot_form *);
 
+/* ---- kept.c: rows that were read ahead: in pq.h */
+
 /* ---- form.c: PgQ's query as it is kept on a connection from batch to batch: in pq.h */
 
 /* ---- connect.c: opening and closing a connection */
@@ -322,7 +324,11 @@ struct queue_batch {
  * process has finished the batch; ERR_POSITION: the consumer is not registered. */
 int qbatch_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	int64_t finish, struct queue_batch *, struct err *);
-/* The same batch, without opening it: changes nothing, except that PgQ's batch sequence
+/* The batch after that one, which qbatch_next gave last, if it will be of one tick and that was
+ * there already: without its id and lag_ms, and with the query that qbatch_next will give it.
+ * false: that cannot be told. The caller calls qbatch_free. */
+bool qbatch_foresee(const struct pq *, const struct queue_batch *, struct queue_batch *next);
+/* The next batch, without opening it: changes nothing, except that PgQ's batch sequence
  * advances. */
 int qbatch_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	struct queue_batch *, struct err *);
@@ -370,6 +376,12 @@ void events_add_tables(struct buf *sql, const char *column, const char *list);
 /* Asks for a batch's events, and does not wait. A batch without a tick has dead letters, which know
  * their own. events_open or events_drop must follow before any other use of the connection. */
 int events_ask(struct pq *, const struct queue_batch *, const struct events_want *, struct err *);
+/* Asks for the events of a batch that may come, and does not wait. events_keep must follow. */
+int events_ask_ahead(struct pq *, const struct queue_batch *, const struct events_want *,
+	struct err *);
+/* Waits for them, and keeps them for an events_ask of the same: nothing is sent then. 1; 0: there
+ * are none, or too many; or an error, after which the connection is of no more use. */
+int events_keep(struct pq *, struct err *);
 /* Waits until the events may come: then events_next takes them. 0, or an error. */
 int events_open(struct pq *, struct err *);
 /* Reads them to their end, and drops them. 0, or an error. */

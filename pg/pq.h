@@ -14,11 +14,23 @@ enum copy_state { NO_COPY, COPY_OUT_ASKED, COPY_OUT, COPY_IN_ASKED, COPY_IN_OPEN
 
 struct form {                           /* form.c's, for the next query for events; zeroed: none */
 	struct snapshot_form query;
-	char *same;                     /* while this condition holds, which also */
-	int64_t queue, consumer;        /* is about these numbers; */
+	char *same;                     /* while this condition about the queue's row holds, */
+	int64_t queue, consumer;        /* and these are PgQ's numbers */
+	int64_t subscription;
 	int64_t learned_ms;
 	int64_t tick;                   /* the last batch's, and its snapshot */
 	char *snapshot;
+	int64_t next, next_us;          /* the tick after it, or 0; its time, */
+	char *next_snapshot;            /* and its snapshot */
+};
+
+enum kept_state { KEPT_NONE, KEPT_SOME, KEPT_ALL, KEPT_TAKEN };
+
+struct kept {                           /* kept.c's: rows read ahead; zeroed: none */
+	enum kept_state state;
+	struct buf sql;                 /* the statement that they answer */
+	struct buf rows;                /* of each its length, itself, and a NUL */
+	size_t n, at;                   /* how many; where the next begins */
 };
 
 struct pq {
@@ -43,6 +55,7 @@ struct pq {
 	int64_t numbered_ms;            /* and when they were asked for by name */
 	int64_t tick_sequence;          /* oid of the queue's; 0: not asked; less: not for us */
 	struct form form;
+	struct kept kept;
 	char *settings;                 /* of its own, for pq_add_settings: malloc'ed, or NULL */
 	int64_t silent_since_ms;        /* since when we wait for the server; 0: we do not */
 };
@@ -134,8 +147,9 @@ void style_add_settings(struct buf *sql);
 
 /* Begins a transaction of a statement about the queue. */
 void queue_begin(struct buf *sql, const struct pq *src);
-/* Runs sql, with PGQ in it, in a transaction of its own, and frees it. queue_try rolls that back. */
+/* Runs sql, with PGQ in it, in a transaction of its own, and frees it. */
 int queue_run(struct pq *src, struct buf *sql, struct err *);
+/* The same, but rolls back. */
 int queue_try(struct pq *src, struct buf *sql, struct err *);
 /* Appends both as literals, separated by a comma. */
 void queue_add_names(struct buf *sql, const char *queue, const char *consumer);
@@ -156,19 +170,40 @@ struct numbers ticks_kept_numbers(const struct pq *src);
 void ticks_free_numbers(struct numbers *);
 void ticks_keep_numbers(struct pq *src, int64_t queue, int64_t consumer);
 
+/* ---- kept.c: rows that were read ahead */
+
+#define KEPT_ROWS_MAX 2000              /* so many are too many */
+
+/* What follows are rows of that statement. */
+void kept_begin(struct kept *, struct span sql);
+/* Copies a row. Too many or too large: forgets all, and those to come. */
+void kept_add(struct kept *, struct span row);
+bool kept_end(struct kept *);                   /* that was the last. false: forgotten */
+/* Are all rows of that statement kept? Then kept_next takes them, else all are forgotten. */
+bool kept_take(struct kept *, struct span sql);
+bool kept_taken(const struct kept *);           /* has it said so, and nothing come since? */
+/* The next row, with a NUL after it, valid until kept_begin. false: there is none. */
+bool kept_next(struct kept *, struct span *row);
+void kept_forget(struct kept *);
+void kept_free(struct kept *);                  /* what is in it, and zeroes it */
+
 /* ---- form.c: the SQL is for a select list with batch_id, cur_tick_id, prev_tick_id in scope */
 
 /* Appends PgQ's query for the batch, the snapshots of its ticks, and what a form is made with: the
- * queue's current table, and the condition that its row and the subscription are the same. */
+ * queue's current table, the condition that its row is the same, the subscription's number. */
 void form_add_query(struct buf *sql, const struct pq *src, const struct numbers *);
 /* Takes that from column col on: sets event_sql, and keeps a form if there is one. */
 void form_take_query(struct pq *src, struct queue_batch *, int col);
 bool form_is_kept(const struct pq *src);        /* and may be used for the next batch */
-/* Appends the snapshot of the batch's last tick, or NULL if it cannot be seen that the kept form is
- * as PgQ would write it. */
-void form_add_after(struct buf *sql, const struct pq *src, const struct numbers *);
-/* Takes that from column col and sets event_sql. false: PgQ must be asked. */
+/* Without PgQ's query. Appends whether the kept form is as PgQ would write it, and the batch's last
+ * tick; with next, a further row has the tick after it, if there is one, and form_add_join must
+ * follow what gives the batch. */
+void form_add_ticks(struct buf *sql, const struct pq *src, const struct numbers *, bool next);
+void form_add_join(struct buf *sql, const struct numbers *);
+/* Takes that from column col on and sets event_sql. false: PgQ must be asked. */
 bool form_fill(struct pq *src, struct queue_batch *, int col);
+/* As qbatch_foresee. */
+bool form_foresee(const struct pq *src, const struct queue_batch *, struct queue_batch *next);
 void form_free(struct form *);                  /* what is in it, and zeroes it */
 
 /* ---- events.c */

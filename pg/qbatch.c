@@ -69,14 +69,17 @@ static void add_pending(struct buf *sql, const struct numbers *n)
 /* PgQ's min_count is min_events or, where fewer are pending, their number: it returns nothing while
  * fewer than min_count events are pending. */
 static void add_next(struct buf *sql, struct pq *src, const char *queue, const char *consumer,
-	int64_t min_events, bool form)
+	int64_t min_events, bool form, bool next)
 {
 	struct numbers n = ticks_numbers(src, queue, consumer);
 
 	buf_fmt(sql, "SELECT batch_id, cur_tick_id, prev_tick_id, " AGE_MS("cur_tick_time") ", "
 		TIME_US("cur_tick_time") ", " TIME_US("prev_tick_time") ", %s, %s, ",
 		n.queue.p, n.consumer.p);
-	(form ? form_add_after : form_add_query)(sql, src, &n);
+	if (form)
+		form_add_ticks(sql, src, &n, next);
+	else
+		form_add_query(sql, src, &n);
 	buf_fmt(sql, " FROM \1.next_batch_%s(", min_events ? "custom" : "info");
 	queue_add_names(sql, queue, consumer);
 	if (min_events) {
@@ -85,6 +88,8 @@ static void add_next(struct buf *sql, struct pq *src, const char *queue, const c
 		buf_str(sql, ")::int4, NULL");
 	}
 	buf_str(sql, ")");
+	if (form && next)
+		form_add_join(sql, &n);
 	ticks_free_numbers(&n);
 }
 
@@ -130,7 +135,8 @@ static int take(struct pq *src, const char *queue, const char *consumer, int64_t
 
 	if (finish)
 		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
-	add_next(&sql, src, queue, consumer, min_events, form);
+	/* after a batch one more may be there, and yet another */
+	add_next(&sql, src, queue, consumer, min_events, form, finish && !min_events);
 	if ((peek ? queue_try : queue_run)(src, &sql, e) < 0)
 		return e->code;
 	if (!take_batch(src, batch))
@@ -148,6 +154,11 @@ int qbatch_next(struct pq *src, const char *queue, const char *consumer, int64_t
 	int rc = take(src, queue, consumer, min_events, finish, false, batch, e);
 
 	return rc < 0 ? no_batch(src, queue, consumer, e) : rc;
+}
+
+bool qbatch_foresee(const struct pq *src, const struct queue_batch *batch, struct queue_batch *next)
+{
+	return form_foresee(src, batch, next);
 }
 
 int qbatch_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,

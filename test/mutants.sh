@@ -65,6 +65,8 @@ mutants() {
 		a model stays | load/inside.c | s/if (part->model && part->model != dropped)/if (0)/ | e2e 46:children_that_inherit_in_two_lanes
 		LIKE copies its indexes before the rows | load/inside.c | s/late && k->copies/0/ | e2e 46:indexes_that_like_copies
 		what fails after the rows is not done before them | load/batch.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
+		rows that were read ahead are those of any batch | pg/kept.c | s/ && k->sql.len == sql.n && memcmp(k->sql.p, sql.p, sql.n) == 0// | e2e 43:read_ahead_and_the_tick_is_deleted
+		as many rows as are kept are all | pg/kept.c | s/++k->n >= KEPT_ROWS_MAX/0/ | e2e 43:read_ahead_too_many
 		a queue keeps its number for ever | pg/ticks.c | s/clock_ms() - src->numbered_ms >= NUMBERED_MS/0/ | e2e 26:queue_made_anew_under_a_daemon
 		events that nobody wants are still on their way | load/txn.c | s/roll_back(j, j->lanes, e) < 0 || job_unask(j, e) < 0/roll_back(j, j->lanes, e) < 0/ | e2e 07:committed_but_not_finished
 		all lanes have one lock | pg/position.c | s/"tdispatch position %zu", lane/"tdispatch position %zu", 0 * lane/ | e2e 11:numbers_of_lanes_change

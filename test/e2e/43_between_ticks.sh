@@ -257,4 +257,126 @@ case_rotations_under_a_daemon() {
 	expect_no_match bg.err "ERROR|WARNING"
 }
 
+# ---- the events of the next batch, read while the target commits
+
+# lock TICK: the target's commit of that tick waits, until unlock.
+lock() {
+	dst "select pg_advisory_lock($1), pg_sleep(600)" >/dev/null 2>&1 &
+	STARTED+=($!)
+	within 5 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and granted"
+}
+
+unlock() {
+	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = $1 and granted" >/dev/null
+}
+
+# The commit of that tick waits.
+waits() {
+	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted"
+}
+
+# How often events were asked for so far: ahead, and at their time.
+reads() {
+	grep " $SRC .*COPY (SELECT ev_id" "$CLUSTER/server.log" | grep -c 'LIMIT' || :
+	grep " $SRC .*COPY (SELECT ev_id" "$CLUSTER/server.log" | grep -vc 'LIMIT' || :
+}
+
+# ahead [ROWS]: a daemon has read ahead the events of tick T + 2, ROWS of them, and waits with the
+# commit of T + 1. Tick T + 3 has a row. READS: as by reads.
+ahead() {
+	knowing_daemon
+	dst "create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(new.last_tick_id); return new; end';
+		create trigger wait before insert or update on pgq_ext.completed_tick for each row execute function wait()"
+	T=$(src "select max(tick_id) + 1 from pgq.tick")
+	lock "$T"
+	lock $((T + 1))
+	row
+	tick q
+	waits "$T"
+	row
+	tick q
+	orders $((N + 1)) $((N + ${1:-1}))
+	N=$((N + ${1:-1}))
+	tick q
+	row
+	tick q
+	mapfile -t READS < <(reads)
+	unlock "$T"
+	waits $((T + 1))
+	within 5 has_read_ahead $((READS[0] + 1))
+	[ "$(src "select max(tick_id) from pgq.tick")" = $((T + 3)) ] || fail "other ticks than wanted"
+}
+
+has_read_ahead() {
+	[ "$(reads | head -n 1)" = "$1" ]
+}
+
+# all_in MORE: the rows are in, with MORE queries for events that were not read ahead.
+all_in() {
+	local now
+	unlock $((T + 1))
+	within 10 rows_are_in $N
+	mapfile -t now < <(reads)
+	expect_eq $((now[1] - READS[1])) "$1" "queries for events, from tick T + 1 on"
+	expect_no_match bg.err "ERROR|WARNING"
+}
+
+case_read_ahead() {
+	ahead
+	all_in 1
+}
+
+# The next batch ends at the tick after it.
+case_read_ahead_and_the_tick_is_deleted() {
+	ahead
+	src "delete from pgq.tick where tick_id = $((T + 2))"
+	all_in 2
+}
+
+# The batch that is being committed comes again.
+case_read_ahead_and_the_consumer_is_moved() {
+	ahead
+	src "select pgq.register_consumer_at('q', 'job', $T)" >/dev/null
+	all_in 3
+}
+
+# The events that were read ahead are of a batch that this consumer does not get.
+case_read_ahead_and_the_consumer_skips_a_tick() {
+	ahead
+	src "select pgq.register_consumer_at('q', 'job', $((T + 2)))" >/dev/null
+	unlock $((T + 1))
+	expect_end 1 20
+	expect_eq "$(dst "select count(*) from orders")" $((N - 2))
+	expect_match bg.err "lost"
+}
+
+case_read_ahead_and_the_tables_rotate() {
+	ahead
+	row
+	rotate
+	row
+	tick q
+	all_in 3
+}
+
+# Its events have another owner.
+case_read_ahead_and_the_subscription_is_another() {
+	ahead
+	src "do \$\$ begin perform pgq.unregister_consumer('q', 'job'), pgq.register_consumer_at('q', 'job', $((T + 1))); end \$\$"
+	all_in 3
+}
+
+case_read_ahead_too_many() {
+	ahead 2500
+	all_in 3
+}
+
+# The connection is lost, with what was read.
+case_read_ahead_and_the_source_is_gone() {
+	ahead
+	src "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'" >/dev/null
+	unlock $((T + 1))
+	within 20 rows_are_in $N
+}
+
 run_cases
