@@ -12,15 +12,18 @@
  * whether they are wanted; if not, they are dropped. Where a batch is likely to come, the target is
  * asked before it is there.
  *
- * Where ticks are not merged and the next one is there already, the source is asked for its events
- * before the COMMIT, and finish_batch comes after them: they wait in memory, and are used if
- * next_batch then gives the batch for which the source would be asked the same.
+ * Where ticks are not merged and the next one is there already, the next batch is foreseen. While
+ * the target commits, the source reads its events, if they are few: they wait in memory. While the
+ * source finishes a batch and opens the next, the target takes the rows of the one that was
+ * foreseen. They are committed if that is the one which next_batch gave; else they are rolled back,
+ * and the batch is taken as any other.
  *
  * A kill before the COMMIT undoes everything, and the batch comes again. After a later kill it
  * comes again too, and the target's tick says that it is loaded.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "load.h"
 
@@ -253,31 +256,94 @@ static bool are_single(const struct loader *l, int64_t tick)
  * can be told. false: it has not been asked. */
 static bool ask_ahead(struct loader *l, const struct pass *p)
 {
-	struct queue_batch next;
 	struct err ignored = { 0 };
 
+	qbatch_free(&l->ahead);
 	if (l->not_ahead > 0 && l->not_ahead--)
 		return false;
-	if (l->verify || p->events > AHEAD_EVENTS || !are_single(l, p->batch->tick) ||
-	    follow_asks(p->job) || !qbatch_foresee(p->job->src, p->batch, &next))
-		return false;
-	pass_ask_ahead(p, &next, &ignored);
-	qbatch_free(&next);
-	return !ignored.code;
+	return !l->verify && p->events <= AHEAD_EVENTS && are_single(l, p->batch->tick) &&
+		!follow_asks(p->job) && qbatch_foresee(p->job->src, p->batch, &l->ahead) &&
+		pass_ask_ahead(p, &l->ahead, &ignored) == 0;
 }
 
-/* The events wait until the next batch is known. A failure is seen by whoever needs src next. */
+/* The events wait for the next batch. A failure is seen by whoever needs src next. */
 static void keep_ahead(struct loader *l)
 {
 	struct job *j = l->job;
 	struct err ignored = { 0 };
 	int kept = events_keep(j->src, &ignored);
 
-	l->not_ahead = kept > 0 ? 0 : AHEAD_NOT;
+	if (kept > 0)
+		return;
+	qbatch_free(&l->ahead);
+	l->not_ahead = AHEAD_NOT;
 	if (kept < 0) {
 		pq_close(j->src);
 		j->src = NULL;
 	}
+}
+
+/* Takes qbatch_answer. */
+static int take_batch(struct loader *l, int ticks, struct queue_batch *batch, struct err *e)
+{
+	const struct conf *c = l->job->conf;
+	int rc = qbatch_answer(l->job->src, c->queue_name, c->consumer_name, batch, e);
+
+	if (rc >= 0)
+		l->to_finish = 0;
+	l->idle = rc == 0;
+	l->in_vain = rc == 0 && (l->in_vain || ticks != TICKS_UNKNOWN);
+	l->in_a_row = rc > 0 ? l->in_a_row + 1 : 0;
+	return rc;
+}
+
+static bool is_same(const struct queue_batch *a, const struct queue_batch *b)
+{
+	return a->tick == b->tick && a->prev_tick == b->prev_tick && a->tick_us == b->tick_us &&
+		a->prev_us == b->prev_us && strcmp(a->event_sql, b->event_sql) == 0;
+}
+
+static void begin(struct loader *l)
+{
+	letters_log_begin(&l->skipped, l->batch.id);
+	watch_begin(l->job->watch, &l->batch);
+}
+
+/* After a pass over a batch that was foreseen: has the queue given that one? Nothing is committed
+ * before. An error leaves it unsure. */
+static int make_sure(struct loader *l, struct pass *p, struct err *e)
+{
+	struct queue_batch given = { 0 };
+
+	if (!l->unsure)
+		return 0;
+	int rc = take_batch(l, TICKS_UNKNOWN, &given, e);
+	if (rc > 0 && is_same(&given, &l->batch)) {
+		qbatch_free(&l->batch);
+		l->batch = given;
+		l->unsure = false;
+		p->tell = keep_some;
+		begin(l);
+		return 0;
+	}
+	qbatch_free(&given);
+	return err_set(e, ERR_CONFLICT, "the queue's next batch is another");
+}
+
+/* Nothing is known of a batch that is unsure, whatever went wrong with it: it is taken anew. */
+static int give_up(struct loader *l, struct err *e)
+{
+	struct job *j = l->job;
+
+	log_debug("what was read ahead is given up: %s", e->msg);
+	l->unsure = false;
+	l->not_ahead = AHEAD_NOT;
+	if (e->code == ERR_STOP)
+		return e->code;
+	*e = (struct err){ 0 };
+	job_disconnect(j);
+	places_forget(&j->dests);
+	return TXN_MOVED;
 }
 
 static int commit(struct loader *l, struct pass *p, struct err *e)
@@ -317,8 +383,8 @@ static int load(struct loader *l, struct pass *p, struct err *e)
 			return e->code;
 		again = pass_run(p, e);
 		fill_end(&j->dests);
-		if (again < 0)
-			return again;
+		if (again < 0 || make_sure(l, p, e) < 0)
+			return e->code;
 	} while (again);
 	if (inside_index(j, p->events, e) < 0 || merge_run(p, e) < 0)
 		return e->code;
@@ -430,7 +496,7 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 	bool forgot = false;
 	int verdict;
 
-	while ((verdict = load(l, p, e)) < 0) {
+	while ((verdict = load(l, p, e)) < 0 && !l->unsure) {
 		if (is_too_large(p, e))
 			return split(p, e);
 		if (!worth_another(p, &forgot, e)) {
@@ -444,23 +510,23 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 		if (job_connect(j, e) < 0)
 			return e->code;
 	}
-	return verdict;
+	return l->unsure ? give_up(l, e) : verdict;
 }
 
-static int load_batch(struct loader *l, const struct queue_batch *batch, struct err *e)
+static int load_batch(struct loader *l, struct err *e)
 {
 	struct job *j = l->job;
+	const struct queue_batch *batch = &l->batch;
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
-		.merge = merge_run, .tell = keep_some, .finishes = !j->dests.fails_last,
+		.merge = merge_run, .tell = l->unsure ? NULL : keep_some, .finishes = !j->dests.fails_last,
 		.newest = !l->verify,   /* the second reading stages all */
 		.keep = j->conf->on_error != ON_ERROR_STOP,
 		.max_dead = j->conf->max_errors, .logged = &l->skipped,
 	};
 	int64_t start_ms = clock_ms();
 
-	letters_log_begin(&l->skipped, batch->id);
-	watch_begin(j->watch, batch);
+	begin(l);
 	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
@@ -518,32 +584,41 @@ static int64_t min_events(const struct loader *l, int ticks)
 	return single ? 0 : l->job->conf->batch_min_events;
 }
 
-int batch_run(struct loader *l, struct err *e)
+/* Asks for the next batch. 1: batch is it, or unsure; 0: there is none; or an error. */
+static int next_batch(struct loader *l, int ticks, struct err *e)
 {
-	struct queue_batch batch = { 0 };
 	struct job *j = l->job;
 	const struct conf *c = j->conf;
+	int64_t min = min_events(l, ticks);
+
+	if (qbatch_ask(j->src, c->queue_name, c->consumer_name, min, l->to_finish, e) < 0)
+		return e->code;
+	l->unsure = l->ahead.event_sql && l->to_finish && !min && events_are_kept(j->src);
+	if (!l->unsure)
+		return take_batch(l, ticks, &l->batch, e);
+	l->batch = l->ahead;
+	l->ahead = (struct queue_batch){ 0 };
+	return 1;
+}
+
+int batch_run(struct loader *l, struct err *e)
+{
+	struct job *j = l->job;
 	int ticks = look(l, e);
 
 	if (ticks < 0 || ticks == TICKS_NONE || ask_age(j, e) < 0)
 		return e->code;
 	if (is_likely(l, ticks) && !follow_asks(j) && txn_ask(j, e) < 0)
 		return e->code;
-	int rc = qbatch_next(j->src, c->queue_name, c->consumer_name, min_events(l, ticks),
-		l->to_finish, &batch, e);
-	if (rc >= 0)
-		l->to_finish = 0;
-	l->idle = rc == 0;
-	l->in_vain = rc == 0 && (l->in_vain || ticks != TICKS_UNKNOWN);
-	l->in_a_row = rc > 0 ? l->in_a_row + 1 : 0;
+	int rc = next_batch(l, ticks, e);
 	if (rc == 0 && txn_unask(j, e) < 0)
 		return e->code;
 	places_open(j);
-	if (rc > 0 && follow_copy(j, &batch, e) < 0)
+	if (rc > 0 && follow_copy(j, &l->batch, e) < 0)
 		rc = e->code;
 	if (rc > 0)
-		rc = load_batch(l, &batch, e);
-	qbatch_free(&batch);
+		rc = load_batch(l, e);
+	qbatch_free(&l->batch);
 	return rc == 0 && txn_idle(j, e) < 0 ? e->code : rc;
 }
 
@@ -564,5 +639,7 @@ void batch_free(struct loader *l)
 	tally_clear(&l->half);
 	tally_clear(&l->half_dests);
 	letters_log_free(&l->skipped);
+	qbatch_free(&l->batch);
+	qbatch_free(&l->ahead);
 	*l = (struct loader){ .job = l->job, .verify = l->verify };
 }

@@ -657,6 +657,9 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	bool in_vain;                   /* a tick was seen since the last batch that gave none */
 	int64_t to_finish;              /* that batch's id until the queue is told */
 	int64_t events;                 /* of all batches loaded */
+	struct queue_batch batch;       /* at hand */
+	struct queue_batch ahead;       /* may be next: its events are kept; or without a query */
+	bool unsure;                    /* the queue has not said yet that batch is the next */
 	int64_t not_ahead;              /* so many batches whose events are not read ahead */
 	struct letters_log skipped;     /* of the batch at hand */
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */

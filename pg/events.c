@@ -238,6 +238,11 @@ int events_drop(struct pq *src, struct err *e)
 	return kept ? 0 : read_all(src, e);
 }
 
+bool events_are_kept(const struct pq *src)
+{
+	return src->kept.state == KEPT_ALL;
+}
+
 int events_keep(struct pq *src, struct err *e)
 {
 	if (read_all(src, e) == 0)

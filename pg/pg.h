@@ -302,10 +302,10 @@ int queue_times(struct pq *, const char *queue, struct position *, size_t n, int
 
 enum ticks_after {
 	TICKS_NONE, TICKS_ONE, TICKS_MORE,
-	TICKS_UNKNOWN                   /* that cannot be told without qbatch_next */
+	TICKS_UNKNOWN                   /* that cannot be told without qbatch_ask */
 };
-/* How many ticks has the queue of the last qbatch_next after that one? An enum ticks_after, or an
- * error. A tenth of qbatch_next's cost. */
+/* How many ticks has the queue of the last qbatch_ask after that one? An enum ticks_after, or an
+ * error. A tenth of qbatch_ask's cost. */
 int ticks_after(struct pq *, int64_t tick, struct err *);
 
 /* ---- qbatch.c: a queue's batches */
@@ -318,14 +318,18 @@ struct queue_batch {
 	bool of_table;                  /* or a table's: slice_event_sql */
 };
 
-/* 1 with the next batch, 0 if there is none, or an error. min_events: ticks are merged until the
- * batch has about that many events, or all pending ones; 0: one tick per batch. finish: a batch to
- * finish in the same transaction, or 0. The caller calls qbatch_free. ERR_CONFLICT: another
- * process has finished the batch; ERR_POSITION: the consumer is not registered. */
-int qbatch_next(struct pq *, const char *queue, const char *consumer, int64_t min_events,
-	int64_t finish, struct queue_batch *, struct err *);
-/* The batch after that one, which qbatch_next gave last, if it will be of one tick and that was
- * there already: without its id and lag_ms, and with the query that qbatch_next will give it.
+/* Asks for the next batch, and does not wait: qbatch_answer, the next use of the connection, takes
+ * the answer. min_events: ticks are merged until the batch has about that many events, or all
+ * pending ones; 0: one tick per batch. finish: a batch to finish in the same transaction, or 0. */
+int qbatch_ask(struct pq *, const char *queue, const char *consumer, int64_t min_events,
+	int64_t finish, struct err *);
+/* 1 with the next batch, 0 if there is none, or an error. The caller calls qbatch_free.
+ * ERR_CONFLICT: another process has finished the batch; ERR_POSITION: the consumer is not
+ * registered. */
+int qbatch_answer(struct pq *, const char *queue, const char *consumer, struct queue_batch *,
+	struct err *);
+/* The batch after that one, which qbatch_answer gave last, if it will be of one tick and that was
+ * there already: without its id and lag_ms, and with the query that it will come with.
  * false: that cannot be told. The caller calls qbatch_free. */
 bool qbatch_foresee(const struct pq *, const struct queue_batch *, struct queue_batch *next);
 /* The next batch, without opening it: changes nothing, except that PgQ's batch sequence
@@ -382,6 +386,7 @@ int events_ask_ahead(struct pq *, const struct queue_batch *, const struct event
 /* Waits for them, and keeps them for an events_ask of the same: nothing is sent then. 1; 0: there
  * are none, or too many; or an error, after which the connection is of no more use. */
 int events_keep(struct pq *, struct err *);
+bool events_are_kept(const struct pq *);        /* and have not been taken */
 /* Waits until the events may come: then events_next takes them. 0, or an error. */
 int events_open(struct pq *, struct err *);
 /* Reads them to their end, and drops them. 0, or an error. */

@@ -20,6 +20,7 @@ struct form {                           /* form.c's, for the next query for even
 	int64_t learned_ms;
 	int64_t tick;                   /* the last batch's, and its snapshot */
 	char *snapshot;
+	bool asks;                      /* it is used in the question that qbatch_answer awaits */
 	int64_t next, next_us;          /* the tick after it, or 0; its time, */
 	char *next_snapshot;            /* and its snapshot */
 };
@@ -149,7 +150,9 @@ void style_add_settings(struct buf *sql);
 void queue_begin(struct buf *sql, const struct pq *src);
 /* Runs sql, with PGQ in it, in a transaction of its own, and frees it. */
 int queue_run(struct pq *src, struct buf *sql, struct err *);
-/* The same, but rolls back. */
+/* The same, but does not wait: pq_answer follows. */
+int queue_send(struct pq *src, struct buf *sql, struct err *);
+/* The same as queue_run, but rolls back. */
 int queue_try(struct pq *src, struct buf *sql, struct err *);
 /* Appends both as literals, separated by a comma. */
 void queue_add_names(struct buf *sql, const char *queue, const char *consumer);

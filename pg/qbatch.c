@@ -126,19 +126,9 @@ static int ask_query(struct pq *src, struct queue_batch *batch, struct err *e)
 	return e->code;
 }
 
-/* Takes the next batch, or with peek only looks at it. As qbatch_next. */
-static int take(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
-	int64_t finish, bool peek, struct queue_batch *batch, struct err *e)
+/* As qbatch_answer. */
+static int take(struct pq *src, bool form, struct queue_batch *batch, struct err *e)
 {
-	bool form = !peek && form_is_kept(src);
-	struct buf sql = { 0 };
-
-	if (finish)
-		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
-	/* after a batch one more may be there, and yet another */
-	add_next(&sql, src, queue, consumer, min_events, form, finish && !min_events);
-	if ((peek ? queue_try : queue_run)(src, &sql, e) < 0)
-		return e->code;
 	if (!take_batch(src, batch))
 		return 0;
 	if (!form)
@@ -148,10 +138,23 @@ static int take(struct pq *src, const char *queue, const char *consumer, int64_t
 	return 1;
 }
 
-int qbatch_next(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
-	int64_t finish, struct queue_batch *batch, struct err *e)
+int qbatch_ask(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
+	int64_t finish, struct err *e)
 {
-	int rc = take(src, queue, consumer, min_events, finish, false, batch, e);
+	struct buf sql = { 0 };
+
+	src->form.asks = form_is_kept(src);
+	if (finish)
+		buf_fmt(&sql, "SELECT \1.finish_batch(%" PRId64 ");", finish);
+	/* after a batch one more may be there, and yet another */
+	add_next(&sql, src, queue, consumer, min_events, src->form.asks, finish && !min_events);
+	return queue_send(src, &sql, e);
+}
+
+int qbatch_answer(struct pq *src, const char *queue, const char *consumer,
+	struct queue_batch *batch, struct err *e)
+{
+	int rc = pq_answer(src, e) < 0 ? e->code : take(src, src->form.asks, batch, e);
 
 	return rc < 0 ? no_batch(src, queue, consumer, e) : rc;
 }
@@ -164,11 +167,14 @@ bool qbatch_foresee(const struct pq *src, const struct queue_batch *batch, struc
 int qbatch_peek(struct pq *src, const char *queue, const char *consumer, int64_t min_events,
 	struct queue_batch *batch, struct err *e)
 {
-	int rc = take(src, queue, consumer, min_events, 0, true, batch, e);
+	struct buf sql = { 0 };
 
-	if (rc < 0 && sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
+	add_next(&sql, src, queue, consumer, min_events, false, false);
+	if (queue_try(src, &sql, e) == 0)
+		return take(src, false, batch, e);
+	if (sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
 		lacks_tick(src, queue, consumer, e);
-	return rc < 0 ? e->code : rc;
+	return e->code;
 }
 
 void qbatch_free(struct queue_batch *batch)

@@ -115,28 +115,34 @@ void queue_begin(struct buf *sql, const struct pq *src)
 	pq_add_settings(sql, src, DATA_LOCK_TIMEOUT_MS);
 }
 
-/* Runs sql, and frees it, in a transaction that ends with end: COMMIT or ROLLBACK. */
-static int run_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
+/* Sends sql, and frees it, in a transaction that ends with end: COMMIT or ROLLBACK. */
+static int send_to(const char *end, struct pq *src, struct buf *sql, struct err *e)
 {
 	struct buf all = { 0 };
 
 	queue_begin(&all, src);
 	buf_fmt(&all, "%s; %s", buf_cstr(sql), end);
 	queue_expand(&all, src);
-	int rc = pq_query(src, buf_cstr(&all), e);
+	if (pq_send(src, buf_cstr(&all), e) == 0)
+		pq_flush(src, e);
 	buf_free(&all);
 	buf_free(sql);
-	return rc;
+	return e->code;
+}
+
+int queue_send(struct pq *src, struct buf *sql, struct err *e)
+{
+	return send_to("COMMIT", src, sql, e);
 }
 
 int queue_run(struct pq *src, struct buf *sql, struct err *e)
 {
-	return run_to("COMMIT", src, sql, e);
+	return send_to("COMMIT", src, sql, e) < 0 ? e->code : pq_answer(src, e);
 }
 
 int queue_try(struct pq *src, struct buf *sql, struct err *e)
 {
-	return run_to("ROLLBACK", src, sql, e);
+	return send_to("ROLLBACK", src, sql, e) < 0 ? e->code : pq_answer(src, e);
 }
 
 void queue_add_names(struct buf *sql, const char *queue, const char *consumer)

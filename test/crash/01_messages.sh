@@ -294,9 +294,27 @@ case_ticks_merged() {
 	kill_loads
 }
 
-case_ticks_one_by_one() {
-	prepare "$INHERITED" 4 "part_template=$INHERITS" batch_min_events=0
+# The events of a tick are read while the one before is committed, and loaded before the queue has
+# said that it is the next.
+kill_read_ahead() {
+	next_point
+	[ -n "$(last_message "LIMIT 2000")" ] || fail "no events were read ahead"
 	kill_loads
+}
+
+case_ticks_one_by_one() {
+	prepare "$INHERITED" 5 "part_template=$INHERITS" batch_min_events=0
+	kill_read_ahead
+}
+
+case_ticks_one_by_one_two_lanes() {
+	prepare "$DECLARATIVE" 5 "part_template=$ATTACH" batch_min_events=0 lanes=2
+	kill_read_ahead
+}
+
+case_ticks_one_by_one_at_every_wait() {
+	prepare "$INHERITED" 5 "part_template=$INHERITS" batch_min_events=0
+	kill_each ppoll
 }
 
 case_tls() {

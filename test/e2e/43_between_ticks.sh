@@ -173,10 +173,10 @@ learns() {
 	fail "PgQ is asked for its query again and again"
 }
 
-# A daemon that has PgQ's query of the current table.
+# knowing_daemon [KEY=VALUE]...: a daemon that has PgQ's query of the current table.
 knowing_daemon() {
 	N=0
-	orders_pair batch_min_events=0 loop_delay=0.1 pidfile=
+	orders_pair batch_min_events=0 loop_delay=0.1 pidfile= "$@"
 	src "select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
 	src "alter database \"$SRC\" set log_statement = 'all'"
 	start job.ini
@@ -281,10 +281,11 @@ reads() {
 	grep " $SRC .*COPY (SELECT ev_id" "$CLUSTER/server.log" | grep -vc 'LIMIT' || :
 }
 
-# ahead [ROWS]: a daemon has read ahead the events of tick T + 2, ROWS of them, and waits with the
-# commit of T + 1. Tick T + 3 has a row. READS: as by reads.
+# ahead ROWS [KEY=VALUE]...: a daemon has read ahead the events of tick T + 2, ROWS rows and those
+# of the SQL in MORE, and waits with the commit of T + 1. Tick T + 3 has a row. READS: as by reads.
+MORE=
 ahead() {
-	knowing_daemon
+	knowing_daemon "${@:2}"
 	dst "create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(new.last_tick_id); return new; end';
 		create trigger wait before insert or update on pgq_ext.completed_tick for each row execute function wait()"
 	T=$(src "select max(tick_id) + 1 from pgq.tick")
@@ -295,8 +296,9 @@ ahead() {
 	waits "$T"
 	row
 	tick q
-	orders $((N + 1)) $((N + ${1:-1}))
-	N=$((N + ${1:-1}))
+	orders $((N + 1)) $((N + $1))
+	N=$((N + $1))
+	[ -z "$MORE" ] || src "$MORE" >/dev/null
 	tick q
 	row
 	tick q
@@ -322,27 +324,27 @@ all_in() {
 }
 
 case_read_ahead() {
-	ahead
+	ahead 1
 	all_in 1
 }
 
 # The next batch ends at the tick after it.
 case_read_ahead_and_the_tick_is_deleted() {
-	ahead
+	ahead 1
 	src "delete from pgq.tick where tick_id = $((T + 2))"
 	all_in 2
 }
 
 # The batch that is being committed comes again.
 case_read_ahead_and_the_consumer_is_moved() {
-	ahead
+	ahead 1
 	src "select pgq.register_consumer_at('q', 'job', $T)" >/dev/null
-	all_in 3
+	all_in 4
 }
 
 # The events that were read ahead are of a batch that this consumer does not get.
 case_read_ahead_and_the_consumer_skips_a_tick() {
-	ahead
+	ahead 1
 	src "select pgq.register_consumer_at('q', 'job', $((T + 2)))" >/dev/null
 	unlock $((T + 1))
 	expect_end 1 20
@@ -351,7 +353,7 @@ case_read_ahead_and_the_consumer_skips_a_tick() {
 }
 
 case_read_ahead_and_the_tables_rotate() {
-	ahead
+	ahead 1
 	row
 	rotate
 	row
@@ -361,9 +363,39 @@ case_read_ahead_and_the_tables_rotate() {
 
 # Its events have another owner.
 case_read_ahead_and_the_subscription_is_another() {
-	ahead
+	ahead 1
 	src "do \$\$ begin perform pgq.unregister_consumer('q', 'job'), pgq.register_consumer_at('q', 'job', $((T + 1))); end \$\$"
 	all_in 3
+}
+
+case_read_ahead_a_new_partition() {
+	MORE="insert into orders values (1000, '2026-03-05', 'n')"
+	ahead 1
+	N=$((N + 1))
+	all_in 1
+	expect_eq "$(dst "select id from orders_2026_03_05")" 1000
+}
+
+BAD="select pgq.insert_event('q', 'I:id', 'id=1000&day=nonsense', 'public.orders', '', '', '')"
+
+# What goes wrong before the queue has given the batch is told of the batch.
+case_read_ahead_a_bad_event() {
+	MORE=$BAD
+	ahead 1
+	unlock $((T + 1))
+	expect_end 1 20
+	expect_match bg.err "event [0-9]+ of batch $(src "select sub_batch from pgq.subscription"),"
+	expect_eq "$(dst "select count(*) from orders")" $((N - 2))
+}
+
+case_read_ahead_a_dead_letter() {
+	MORE=$BAD
+	ahead 1 on_error=dead_letter
+	unlock $((T + 1))
+	within 10 rows_are_in $N
+	expect_match bg.err "batch $(dst "select batch_id from tdispatch.dead_letter") ticks $((T + 1))-$((T + 2)): events=2 rows=1"
+	mapfile -t now < <(reads)
+	expect_eq $((now[1] - READS[1])) 2 "queries for events: of tick T + 1, and for the letter"
 }
 
 case_read_ahead_too_many() {
@@ -373,7 +405,7 @@ case_read_ahead_too_many() {
 
 # The connection is lost, with what was read.
 case_read_ahead_and_the_source_is_gone() {
-	ahead
+	ahead 1
 	src "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'" >/dev/null
 	unlock $((T + 1))
 	within 20 rows_are_in $N
