@@ -22,7 +22,6 @@
  * comes again too, and the target's tick says that it is loaded.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "load.h"
@@ -31,133 +30,7 @@
 #define AHEAD_NOT 50                    /* batches without reading ahead, after it was in vain */
 #define LEARN_MAX 16                    /* tables whose types are asked for before a batch */
 
-/* ---- what is logged */
-
-static void log_dead(const struct job *j, const struct queue_batch *b, const struct letters *dead)
-{
-	if (dead->n)
-		log_warn("batch %" PRId64 ": %zu event%s %s, the first: event %" PRId64 ": %s",
-			b->id, dead->n, text_s((int64_t)dead->n),
-			j->conf->on_error == ON_ERROR_SKIP ? "skipped" :
-			"went to tdispatch.dead_letter", dead->first, dead->first_message);
-}
-
-static void log_skipped(const struct job *j, const struct pass *p)
-{
-	int64_t id = p->batch->id;
-
-	if (p->truncates)
-		log_info("batch %" PRId64 ": %" PRId64 " truncate event%s skipped", id,
-			p->truncates, text_s(p->truncates));
-	if (p->own)
-		log_info("batch %" PRId64 ": %" PRId64 " event%s of PgQ's own skipped", id, p->own,
-			text_s(p->own));
-	if (p->late)
-		log_info("batch %" PRId64 ": %" PRId64 " row%s left out, older than part_keep%s%s",
-			id, p->late, text_s(p->late), j->conf->nrule ? "" : " = ",
-			j->conf->nrule ? "" : j->conf->dest.part_keep);
-	if (p->left_out)
-		log_debug("batch %" PRId64 ": %" PRId64 " row%s not staged, since later events of"
-			" the batch replace them", id, p->left_out, text_s(p->left_out));
-	log_dead(j, p->batch, &p->dead);
-}
-
-/* Adds the place's rows under their partitions' names, with the schema where there are several
- * places. */
-static void add_rows(const struct job *j, const struct place *k, const struct tally *rows,
-	struct tally *sum)
-{
-	struct buf name = { 0 };
-
-	for (size_t i = 0; i < rows->n; i++) {
-		name.len = 0;
-		if (j->conf->nrule && k->dest->schema.n)
-			buf_fmt(&name, "%.*s.", (int)k->dest->schema.n, k->dest->schema.p);
-		buf_str(&name, rows->at[i].name);
-		tally_add(sum, buf_cstr(&name), rows->at[i].rows);
-	}
-	buf_free(&name);
-}
-
-static void log_unstored(const struct queue_batch *b, const struct tally *unstored,
-	const struct load *load)
-{
-	if (unstored->n)
-		log_warn("batch %" PRId64 ": the target did not store %" PRId64 " of %" PRId64
-			" rows: a trigger left them out, of %s%s", b->id, load->unstored,
-			load->rows + load->unstored, unstored->at[0].name,
-			unstored->n > 1 ? " and other partitions" : "");
-}
-
-static void log_batch(const struct job *j, const struct queue_batch *b, const struct load *load)
-{
-	double seconds = (double)load->took_ms / 1000;
-	bool told = load->events && !j->conf->log_interval;
-
-	struct buf passed = { 0 };
-
-	if (load->passed || conf_filters(j->conf))
-		buf_fmt(&passed, " passed=%" PRId64, load->passed);
-	(told ? log_info : log_debug)("queue %s batch %" PRId64 " ticks %" PRId64
-		"-%" PRId64 ": events=%" PRId64 " rows=%" PRId64 " partitions_created=%" PRId64
-		" seconds=%.3f rows_per_second=%.0f lag=%.1f%s", j->conf->queue_name, b->id,
-		b->prev_tick, b->tick, load->events, load->rows, load->partitions, seconds,
-		(double)load->rows / (seconds > 0 ? seconds : 0.001), (double)load->lag_ms / 1000,
-		buf_cstr(&passed));
-	buf_free(&passed);
-}
-
-/* Adds what lanes have committed of the batch before one failed. */
-static void add_half(struct loader *l, const struct queue_batch *b, struct load *load,
-	struct tally *rows, struct tally *dests)
-{
-	if (l->half_of == b->id) {
-		load->rows += tally_rows(&l->half);
-		load->late_rows += l->half_late;
-		tally_merge(rows, &l->half);
-		tally_merge(dests, &l->half_dests);
-	}
-	tally_clear(&l->half);
-	tally_clear(&l->half_dests);
-	l->half_of = l->half_late = 0;
-}
-
-static void tell(struct loader *l, const struct pass *p, int64_t took_ms)
-{
-	struct job *j = l->job;
-	bool skip = j->conf->on_error == ON_ERROR_SKIP;
-	int64_t dead = (int64_t)p->dead.n;
-	struct tally rows = { 0 }, unstored = { 0 }, dests = { 0 };
-	struct load load = {
-		.events = p->events, .bytes = sink_bytes(p->sink),
-		.partitions = watch_partitions(j->watch),
-		.dead = skip ? 0 : dead, .skipped = skip ? dead : 0, .late = p->late,
-		.passed = p->passed, .tick = p->batch->tick, .took_ms = took_ms,
-		.lag_ms = p->batch->lag_ms + took_ms,
-	};
-
-	log_skipped(j, p);
-	for (size_t i = 0; i < j->dests.nplace; i++) {
-		const struct place *k = j->dests.place[i];
-		const struct sink_done *done = sink_done(p->sink, i);
-		add_rows(j, k, &done->rows, &rows);
-		tally_add(&dests, k->dest->dest_table, tally_rows(&done->rows));
-		add_rows(j, k, &done->unstored, &unstored);
-		load.late_rows += upkeep_tell_late(j, k, p->batch->id, &done->rows);
-	}
-	load.rows = tally_rows(&rows);
-	load.unstored = tally_rows(&unstored);
-	log_unstored(p->batch, &unstored, &load);
-	add_half(l, p->batch, &load, &rows, &dests);
-	load.dests = j->conf->nrule ? &dests : NULL;
-	log_batch(j, p->batch, &load);
-	watch_batch(j->watch, &load, &rows, &p->dead);
-	tally_clear(&rows);
-	tally_clear(&unstored);
-	tally_clear(&dests);
-}
-
-/* ---- loading */
+/* ---- dead letters */
 
 /* Each once, however often the batch is read. */
 static void log_skips(struct pass *p)
@@ -211,40 +84,7 @@ static int keep_some(struct pass *p, struct err *e)
 	return e->code;
 }
 
-/* Some lanes may have committed before one failed: the batch will come again without their rows,
- * which are told of now, and counted then. */
-static void keep_half(struct loader *l, const struct pass *p)
-{
-	struct job *j = p->job;
-
-	if (l->half_of != p->batch->id) {
-		tally_clear(&l->half);
-		tally_clear(&l->half_dests);
-	}
-	l->half_of = p->batch->id;
-	for (size_t n = 0; n < j->dests.nplace; n++) {
-		const struct tally *rows = &sink_done(p->sink, n)->rows;
-		struct tally committed = { 0 };
-		for (size_t i = 0; i < rows->n; i++)
-			if (!j->loads[job_lane_of(j, span_of(rows->at[i].name))])
-				tally_add(&committed, rows->at[i].name, rows->at[i].rows);
-		l->half_late += upkeep_tell_late(j, j->dests.place[n], p->batch->id, &committed);
-		add_rows(j, j->dests.place[n], &committed, &l->half);
-		tally_add(&l->half_dests, j->dests.place[n]->dest->dest_table,
-			tally_rows(&committed));
-		tally_clear(&committed);
-	}
-}
-
-/* Not of all where there are many: a batch has rows of few, and waits for each answer. */
-static int learn_types(struct job *j, struct err *e)
-{
-	size_t n = j->dests.nplace <= LEARN_MAX ? j->dests.nplace : 0;
-
-	for (size_t i = 0; i < n && !e->code; i++)
-		known_learn(&j->dests.place[i]->known, j->dst[0], e);
-	return e->code ? e->code : fill_ask(&j->dests, j->dst[0], n > 0, e);
-}
+/* ---- the batch that is foreseen */
 
 /* Are the batches after that tick single ones? */
 static bool are_single(const struct loader *l, int64_t tick)
@@ -315,13 +155,13 @@ static int make_sure(struct loader *l, struct pass *p, struct err *e)
 {
 	struct queue_batch given = { 0 };
 
-	if (!l->unsure)
+	if (!p->job->unsure)
 		return 0;
 	int rc = take_batch(l, TICKS_UNKNOWN, &given, e);
 	if (rc > 0 && is_same(&given, &l->batch)) {
 		qbatch_free(&l->batch);
 		l->batch = given;
-		l->unsure = false;
+		p->job->unsure = false;
 		p->tell = keep_some;
 		begin(l);
 		return 0;
@@ -330,20 +170,33 @@ static int make_sure(struct loader *l, struct pass *p, struct err *e)
 	return err_set(e, ERR_CONFLICT, "the queue's next batch is another");
 }
 
-/* Nothing is known of a batch that is unsure, whatever went wrong with it: it is taken anew. */
+/* Nothing is known of a batch that is unsure, whatever went wrong with it: it is taken anew. A lost
+ * connection is an error as always. */
 static int give_up(struct loader *l, struct err *e)
 {
 	struct job *j = l->job;
 
 	log_debug("what was read ahead is given up: %s", e->msg);
-	l->unsure = false;
+	j->unsure = false;
 	l->not_ahead = AHEAD_NOT;
-	if (e->code == ERR_STOP)
+	if (sqlstate_is_lost(e))
 		return e->code;
 	*e = (struct err){ 0 };
 	job_disconnect(j);
 	places_forget(&j->dests);
 	return TXN_MOVED;
+}
+
+/* ---- loading */
+
+/* Not of all where there are many: a batch has rows of few, and waits for each answer. */
+static int learn_types(struct job *j, struct err *e)
+{
+	size_t n = j->dests.nplace <= LEARN_MAX ? j->dests.nplace : 0;
+
+	for (size_t i = 0; i < n && !e->code; i++)
+		known_learn(&j->dests.place[i]->known, j->dst[0], e);
+	return e->code ? e->code : fill_ask(&j->dests, j->dst[0], n > 0, e);
 }
 
 static int commit(struct loader *l, struct pass *p, struct err *e)
@@ -352,7 +205,7 @@ static int commit(struct loader *l, struct pass *p, struct err *e)
 	bool ahead = ask_ahead(l, p);
 
 	if (txn_commit(j, p->batch, p->sink, e) < 0) {
-		keep_half(l, p);
+		outcome_keep_half(l, p);
 		places_forget(&j->dests);
 		return e->code;
 	}
@@ -496,7 +349,7 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 	bool forgot = false;
 	int verdict;
 
-	while ((verdict = load(l, p, e)) < 0 && !l->unsure) {
+	while ((verdict = load(l, p, e)) < 0 && !j->unsure) {
 		if (is_too_large(p, e))
 			return split(p, e);
 		if (!worth_another(p, &forgot, e)) {
@@ -510,7 +363,7 @@ static int load_or_blame(struct loader *l, struct pass *p, struct err *e)
 		if (job_connect(j, e) < 0)
 			return e->code;
 	}
-	return l->unsure ? give_up(l, e) : verdict;
+	return j->unsure ? give_up(l, e) : verdict;
 }
 
 static int load_batch(struct loader *l, struct err *e)
@@ -519,7 +372,8 @@ static int load_batch(struct loader *l, struct err *e)
 	const struct queue_batch *batch = &l->batch;
 	struct pass p = {
 		.job = j, .batch = batch, .sink = j->dests.sink, .event = -1, .direct = true,
-		.merge = merge_run, .tell = l->unsure ? NULL : keep_some, .finishes = !j->dests.fails_last,
+		.merge = merge_run, .tell = j->unsure ? NULL : keep_some,
+		.finishes = !j->dests.fails_last,
 		.newest = !l->verify,   /* the second reading stages all */
 		.keep = j->conf->on_error != ON_ERROR_STOP,
 		.max_dead = j->conf->max_errors, .logged = &l->skipped,
@@ -530,7 +384,7 @@ static int load_batch(struct loader *l, struct err *e)
 	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
-		tell(l, &p, clock_ms() - start_ms);
+		outcome_tell(l, &p, clock_ms() - start_ms);
 	}
 	letters_clear(&p.dead);
 	if (verdict < 0)
@@ -593,8 +447,8 @@ static int next_batch(struct loader *l, int ticks, struct err *e)
 
 	if (qbatch_ask(j->src, c->queue_name, c->consumer_name, min, l->to_finish, e) < 0)
 		return e->code;
-	l->unsure = l->ahead.event_sql && l->to_finish && !min && events_are_kept(j->src);
-	if (!l->unsure)
+	j->unsure = l->ahead.event_sql && l->to_finish && !min && events_are_kept(j->src);
+	if (!j->unsure)
 		return take_batch(l, ticks, &l->batch, e);
 	l->batch = l->ahead;
 	l->ahead = (struct queue_batch){ 0 };

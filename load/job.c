@@ -28,6 +28,8 @@ int job_unask(struct job *j, struct err *e)
 {
 	bool asked = j->asked;
 
+	if (j->unsure)
+		return err_set(e, ERR_CONFLICT, "the queue has not given the batch yet");
 	j->asked = false;
 	return asked ? events_drop(j->src, e) : e->code;
 }

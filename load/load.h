@@ -298,6 +298,7 @@ struct job {
 	struct mark_seen seen;          /* by a copy, and in the queue as well */
 	bool looked;                    /* seen is as the target has it */
 	bool asked;                     /* src sends the events of a pass to come: job_unask */
+	bool unsure;                    /* src has yet to tell whether the batch at hand is next */
 	bool of_table;                  /* the events are letters of a table's rows: JSON */
 	bool mistyped;                  /* a commit found other types than were trusted */
 };
@@ -308,7 +309,8 @@ struct job {
 int job_connect(struct job *, struct err *);
 /* Opens src, which must be closed, and asks for its style. ERR_CONF: its encoding does not fit. */
 int job_source(struct job *, struct err *);
-/* Drops the events that pass_ask has asked for, if any: src is free for a query. 0, or an error. */
+/* Drops the events that pass_ask has asked for, if any: src is free for a query. 0, or an error:
+ * ERR_CONFLICT while a batch is unsure. */
 int job_unask(struct job *, struct err *);
 /* Connects those of lanes 0 to n - 1 that are not connected. */
 int job_open_lanes(struct job *, size_t n, struct err *);
@@ -645,6 +647,15 @@ void blame_row(const struct pass *, struct buf *row, struct err *);
 int follow_copy(struct job *, struct queue_batch *, struct err *);
 bool follow_asks(const struct job *);           /* may that ask the target? */
 
+/* ---- outcome.c: what a batch has come to, in the log and for others */
+
+struct loader;
+/* All of the batch is committed. */
+void outcome_tell(struct loader *, const struct pass *, int64_t took_ms);
+/* Some lanes may have committed before one failed: the batch will come again without their rows,
+ * which are told of now, and counted then. */
+void outcome_keep_half(struct loader *, const struct pass *);
+
 /* ---- batch.c: one batch, from next_batch to finish_batch */
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
@@ -659,7 +670,6 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	int64_t events;                 /* of all batches loaded */
 	struct queue_batch batch;       /* at hand */
 	struct queue_batch ahead;       /* may be next: its events are kept; or without a query */
-	bool unsure;                    /* the queue has not said yet that batch is the next */
 	int64_t not_ahead;              /* so many batches whose events are not read ahead */
 	struct letters_log skipped;     /* of the batch at hand */
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */

@@ -263,7 +263,7 @@ case_rotations_under_a_daemon() {
 lock() {
 	dst "select pg_advisory_lock($1), pg_sleep(600)" >/dev/null 2>&1 &
 	STARTED+=($!)
-	within 5 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and granted"
+	within 20 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and granted"
 }
 
 unlock() {
@@ -272,7 +272,7 @@ unlock() {
 
 # The commit of that tick waits.
 waits() {
-	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted"
+	within 20 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted"
 }
 
 # How often events were asked for so far: ahead, and at their time.
@@ -286,7 +286,10 @@ reads() {
 MORE=
 ahead() {
 	knowing_daemon "${@:2}"
-	dst "create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(new.last_tick_id); return new; end';
+	dst "create table public.other (tick bigint);
+		create function wait() returns trigger language plpgsql as \$\$ begin
+			perform pg_advisory_xact_lock(new.last_tick_id);
+			new.last_tick_id := coalesce((select tick from public.other), new.last_tick_id); return new; end \$\$;
 		create trigger wait before insert or update on pgq_ext.completed_tick for each row execute function wait()"
 	T=$(src "select max(tick_id) + 1 from pgq.tick")
 	lock "$T"
@@ -350,6 +353,17 @@ case_read_ahead_and_the_consumer_skips_a_tick() {
 	expect_end 1 20
 	expect_eq "$(dst "select count(*) from orders")" $((N - 2))
 	expect_match bg.err "lost"
+}
+
+# The target has another position by the time that the next batch begins.
+case_read_ahead_and_the_position_is_another() {
+	ahead 1
+	dst "insert into other values ($((T + 100)))"
+	unlock $((T + 1))
+	expect_end 1 20
+	expect_eq "$(dst "select count(*) from orders")" $((N - 2))
+	expect_match bg.err "ERROR.*lost position"
+	expect_no_match bg.err "in progress|WARNING"
 }
 
 case_read_ahead_and_the_tables_rotate() {
