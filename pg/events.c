@@ -4,6 +4,8 @@
  * They are read in binary, which spares the server escaping them and us unescaping them, and
  * unsorted: PgQ's sort would spill a large batch to disk, and inserts need no order. Where the last
  * event of a key counts, PgQ's index is read backwards, so that most of these come first.
+ *
+ * Few of them may be read ahead, and kept until they are asked for.
  */
 #include <inttypes.h>
 #include <string.h>

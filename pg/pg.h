@@ -328,9 +328,9 @@ int qbatch_ask(struct pq *, const char *queue, const char *consumer, int64_t min
  * registered. */
 int qbatch_answer(struct pq *, const char *queue, const char *consumer, struct queue_batch *,
 	struct err *);
-/* The batch after that one, which qbatch_answer gave last, if it will be of one tick and that was
- * there already: without its id and lag_ms, and with the query that it will come with.
- * false: that cannot be told. The caller calls qbatch_free. */
+/* After qbatch_answer has given that batch: the next one, of one tick, if that was there already,
+ * with the query that it will come with, but without id and lag_ms. false: that cannot be told. The
+ * caller calls qbatch_free. */
 bool qbatch_foresee(const struct pq *, const struct queue_batch *, struct queue_batch *next);
 /* The next batch, without opening it: changes nothing, except that PgQ's batch sequence
  * advances. */

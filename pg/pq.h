@@ -20,9 +20,9 @@ struct form {                           /* form.c's, for the next query for even
 	int64_t learned_ms;
 	int64_t tick;                   /* the last batch's, and its snapshot */
 	char *snapshot;
-	bool asks;                      /* it is used in the question that qbatch_answer awaits */
 	int64_t next, next_us;          /* the tick after it, or 0; its time, */
 	char *next_snapshot;            /* and its snapshot */
+	bool asks;                      /* qbatch_ask has used the form */
 };
 
 enum kept_state { KEPT_NONE, KEPT_SOME, KEPT_ALL, KEPT_TAKEN };
@@ -184,7 +184,7 @@ void kept_add(struct kept *, struct span row);
 bool kept_end(struct kept *);                   /* that was the last. false: forgotten */
 /* Are all rows of that statement kept? Then kept_next takes them, else all are forgotten. */
 bool kept_take(struct kept *, struct span sql);
-bool kept_taken(const struct kept *);           /* has it said so, and nothing come since? */
+bool kept_taken(const struct kept *);           /* has it said so, and are they not forgotten? */
 /* The next row, with a NUL after it, valid until kept_begin. false: there is none. */
 bool kept_next(struct kept *, struct span *row);
 void kept_forget(struct kept *);
