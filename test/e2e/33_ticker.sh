@@ -217,7 +217,8 @@ case_ticks_of_a_stranger() {
 	told "$(src "select max(tick_id) from pgq.tick") ticks"
 }
 
-# rotating SECONDS: a queue that rotates each second and is loaded stays small.
+# rotating SECONDS: a queue that rotates each second and is loaded stays small, unless transactions of
+# other tests hold that up.
 rotating() {
 	local end=$((SECONDS + $1)) n=0
 	orders_pair ticker=1 ticker_period=0.05
@@ -231,7 +232,7 @@ rotating() {
 	done
 	within 30 rows_are $n
 	expect_rows $n
-	within 30 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
+	within 90 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
 	src_gives t "select queue_switch_time > now() - interval '10 s' from pgq.queue" || fail "the tables do not rotate"
 	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid))::bigint / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
 }
