@@ -92,8 +92,18 @@ static bool are_single(const struct loader *l, int64_t tick)
 	return !l->job->conf->batch_min_events || tick < l->job->single_until;
 }
 
+/* May the source be asked for its clock when the batch is told of? */
+static bool wants_clock(const struct job *j)
+{
+	bool keeps = false;
+
+	for (size_t i = 0; conf_dest(j->conf, i); i++)
+		keeps |= conf_dest(j->conf, i)->keep.unit != PERIOD_NONE;
+	return keeps && !j->clocks.known;
+}
+
 /* While the target commits a small batch, the source may read the events of the next one, if that
- * can be told. false: it has not been asked. */
+ * can be told, and nobody else needs it. false: it has not been asked. */
 static bool ask_ahead(struct loader *l, const struct pass *p)
 {
 	struct err ignored = { 0 };
@@ -101,23 +111,27 @@ static bool ask_ahead(struct loader *l, const struct pass *p)
 	qbatch_free(&l->ahead);
 	if (l->not_ahead > 0 && l->not_ahead--)
 		return false;
-	return !l->verify && p->events <= AHEAD_EVENTS && are_single(l, p->batch->tick) &&
-		!follow_asks(p->job) && qbatch_foresee(p->job->src, p->batch, &l->ahead) &&
+	if (l->verify || p->events > AHEAD_EVENTS || !are_single(l, p->batch->tick) ||
+	    follow_asks(p->job) || wants_clock(p->job))
+		return false;
+	return qbatch_foresee(p->job->src, p->batch, &l->ahead) &&
 		pass_ask_ahead(p, &l->ahead, &ignored) == 0;
 }
 
-/* The events wait for the next batch. A failure is seen by whoever needs src next. */
-static void keep_ahead(struct loader *l)
+/* The events wait for the next batch. If they cannot be had, src is closed. */
+static void keep_ahead(struct loader *l, const struct pass *p)
 {
 	struct job *j = l->job;
-	struct err ignored = { 0 };
-	int kept = events_keep(j->src, &ignored);
+	struct err why = { 0 };
 
+	watch_pass(j->watch, p->events, sink_bytes(p->sink));
+	int kept = events_keep(j->src, &why);
 	if (kept > 0)
 		return;
 	qbatch_free(&l->ahead);
 	l->not_ahead = AHEAD_NOT;
 	if (kept < 0) {
+		log_warn("%s; connecting to it again", why.msg);
 		pq_close(j->src);
 		j->src = NULL;
 	}
@@ -157,6 +171,7 @@ static int make_sure(struct loader *l, struct pass *p, struct err *e)
 
 	if (!p->job->unsure)
 		return 0;
+	watch_pass(p->job->watch, p->events, sink_bytes(p->sink));
 	int rc = take_batch(l, TICKS_UNKNOWN, &given, e);
 	if (rc > 0 && is_same(&given, &l->batch)) {
 		qbatch_free(&l->batch);
@@ -209,8 +224,9 @@ static int commit(struct loader *l, struct pass *p, struct err *e)
 		places_forget(&j->dests);
 		return e->code;
 	}
+	p->committed_ms = clock_ms();
 	if (ahead)
-		keep_ahead(l);
+		keep_ahead(l, p);
 	inside_committed(&j->dests);
 	fill_committed(&j->dests);
 	stagings_committed(j->dests.stagings);
@@ -384,7 +400,7 @@ static int load_batch(struct loader *l, struct err *e)
 	int verdict = load_or_blame(l, &p, e);
 	if (verdict == TXN_TO_LOAD) {
 		l->events += p.events;
-		outcome_tell(l, &p, clock_ms() - start_ms);
+		outcome_tell(l, &p, p.committed_ms - start_ms);
 	}
 	letters_clear(&p.dead);
 	if (verdict < 0)
@@ -480,8 +496,10 @@ int batch_finish(struct loader *l, struct err *e)
 {
 	struct job *j = l->job;
 
-	if (!l->to_finish || !j->src)
+	if (!l->to_finish)
 		return 0;
+	if (!j->src)
+		return err_set(e, ERR_CONN, "src_db: not connected");
 	if (qbatch_finish(j->src, l->to_finish, e) == 0)
 		l->to_finish = 0;
 	return e->code;

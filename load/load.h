@@ -535,6 +535,7 @@ struct pass {
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool read;                      /* all events were read */
+	int64_t committed_ms;           /* clock_ms() then */
 	bool judged;                    /* the error is not about the current event */
 	bool mixed;                     /* inserts were written at once, and others came */
 	bool rekeyed;                   /* events have two keys, and are not ordered */

@@ -167,14 +167,14 @@ static void add_statement(struct buf *sql, const struct pq *src, const struct qu
 	else
 		buf_str(sql, "ev_type, ev_data");
 	add_parts(sql, batch, want->parts);
-	buf_str(sql, " FROM (");
+	buf_str(sql, ahead ? " FROM (SELECT * FROM (" : " FROM (");
 	if (want->newest_first)
 		add_newest_first(sql, batch);
 	else
 		add_events(sql, batch);
-	buf_fmt(sql, ") e%s", want->by_id ? " ORDER BY ev_id" : "");
 	if (ahead)
-		buf_fmt(sql, " LIMIT %d", KEPT_ROWS_MAX);
+		buf_fmt(sql, ") a LIMIT %d", KEPT_ROWS_MAX);
+	buf_fmt(sql, ") e%s", want->by_id ? " ORDER BY ev_id" : "");
 	buf_str(sql, ") TO STDOUT (FORMAT binary); COMMIT");
 }
 
@@ -250,10 +250,7 @@ int events_keep(struct pq *src, struct err *e)
 	if (read_all(src, e) == 0)
 		return kept_end(&src->kept);
 	kept_forget(&src->kept);
-	if (sqlstate_is_lost(e))
-		return e->code;
-	*e = (struct err){ 0 };
-	return 0;
+	return e->code;
 }
 
 int events_read_some(struct pq *src, const struct queue_batch *batch, const char *more,

@@ -425,4 +425,22 @@ case_read_ahead_and_the_source_is_gone() {
 	within 20 rows_are_in $N
 }
 
+# Tick T + 3's events cannot be read ahead: that is told, and they are read at their time.
+case_read_ahead_in_vain() {
+	local table
+	ahead 1
+	table=$(src "select queue_data_pfx || '_' || queue_cur_table from pgq.queue")
+	src "begin; lock table $table; select pg_sleep(60)" >/dev/null &
+	STARTED+=($!)
+	within 10 src_gives 1 "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted and relation = '$table'::regclass"
+	unlock $((T + 1))
+	within 10 src_gives 1 "select count(*) from pg_locks where not granted and relation = '$table'::regclass"
+	src "select pg_cancel_backend(pid) from pg_locks where not granted and relation = '$table'::regclass" >/dev/null
+	within 10 src_gives 0 "select count(*) from pg_locks where not granted and relation = '$table'::regclass"
+	src "select pg_terminate_backend(pid) from pg_locks where mode = 'AccessExclusiveLock' and granted and relation = '$table'::regclass" >/dev/null
+	within 20 rows_are_in $N
+	expect_match bg.err "WARNING .*src_db: .*; connecting to it again"
+	expect_no_match bg.err ERROR
+}
+
 run_cases
