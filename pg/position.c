@@ -59,7 +59,9 @@ static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t l
 }
 
 /* Reads the columns from col on: the tick; where pgq_ext has subconsumers, also from (for lane 0
- * the number of lanes), identity tick, identity time; for other lanes, rule. */
+ * the number of lanes), identity time, identity tick; for other lanes, rule. pgq_ext reads each in a
+ * snapshot of its own, and without our lock another process may commit in between: the time is that
+ * of the tick if the identity tick, which is read after it, is still the tick. */
 static struct position take_position(const struct pq *dst, int row, int col, size_t lane,
 	enum position_kind kind)
 {
@@ -73,8 +75,8 @@ static struct position take_position(const struct pq *dst, int row, int col, siz
 	pos.lanes = lane ? 0 : pq_int(dst, row, col + 1, 1);
 	pos.from = lane ? pq_int(dst, row, col + 1, 0) : 0;
 	pos.rule = lane ? pq_int(dst, row, col + 4, 0) : 0;
-	int64_t time_us = pq_int(dst, row, col + 3, 0);
-	if (pq_int(dst, row, col + 2, 0) == pos.tick && time_us > TIME_MIN_US)
+	int64_t time_us = pq_int(dst, row, col + 2, 0);
+	if (pq_int(dst, row, col + 3, 0) == pos.tick && time_us > TIME_MIN_US)
 		pos.time_us = time_us;
 	return pos;
 }
@@ -146,8 +148,8 @@ int position_ask(struct pq *dst, const char *consumer, size_t lane, size_t lanes
 	add_get(&sql, consumer, lane, lanes, "");
 	if (kind == POSITION_LANES) {
 		add_get(&sql, consumer, lane, lanes, lane ? ", from" : ", lanes");
-		add_get(&sql, consumer, lane, lanes, ", identity tick");
 		add_get(&sql, consumer, lane, lanes, ", identity time");
+		add_get(&sql, consumer, lane, lanes, ", identity tick");
 	}
 	if (kind == POSITION_LANES && lane)
 		add_get(&sql, consumer, lane, lanes, ", rule");
@@ -294,7 +296,7 @@ int position_get(struct pq *dst, const char *consumer, bool *known, int64_t *tic
 
 static void add_look(struct buf *sql, const char *consumer)
 {
-	static const char *const more[] = { "identity tick", "identity time", "rule" };
+	static const char *const more[] = { "identity time", "identity tick", "rule" };
 	struct buf name = { 0 };
 
 	buf_literal(&name, span_of(consumer));

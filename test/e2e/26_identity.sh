@@ -322,4 +322,33 @@ case_tick_of_an_open_batch_is_deleted() {
 	expect_rows 3
 }
 
+# The numbers of a position are read one after the other, and another process commits in between: what
+# it has loaded is seen as that, and not as another tick of the same number.
+case_position_moves_while_it_is_read() {
+	local newest
+	orders_pair pidfile=
+	orders 1 1
+	tick q
+	once
+	orders 2 2
+	tick q
+	newest=$(src "select max(tick_id) from pgq.tick")
+	dst "create or replace function pgq_ext.get_last_tick(a_consumer text, a_subconsumer text) returns bigint language plpgsql as \$\$ begin
+		if a_subconsumer = 'identity time' then perform pg_advisory_xact_lock(26); end if;
+		return (select last_tick_id from pgq_ext.completed_tick where consumer_id = a_consumer and subconsumer_id = a_subconsumer); end \$\$"
+	dst "select pg_advisory_lock(26); select pg_sleep(60)" >/dev/null &
+	STARTED+=($!)
+	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and granted"
+	"$TDISPATCH" --once job.ini >out 2>err &
+	STARTED+=($!)
+	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and not granted"
+	dst "insert into orders values (2, '2026-01-31', 'by the other process');
+		select pgq_ext.set_last_tick('job', $newest), pgq_ext.set_last_tick('job', 'identity tick', $newest),
+			pgq_ext.set_last_tick('job', 'identity time', $(src "select (extract(epoch from tick_time) * 1000000)::bigint from pgq.tick where tick_id = $newest"))" >/dev/null
+	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 26 and granted" >/dev/null
+	wait ${STARTED[1]} || fail "$(tail -n 1 err)"
+	expect_match err "is in the target already"
+	expect_rows 2
+}
+
 run_cases
