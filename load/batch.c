@@ -131,7 +131,8 @@ static void keep_ahead(struct loader *l, const struct pass *p)
 	qbatch_free(&l->ahead);
 	l->not_ahead = AHEAD_NOT;
 	if (kept < 0) {
-		log_warn("%s; connecting to it again", why.msg);
+		if (why.code != ERR_STOP)
+			log_warn("%s; connecting to it again", why.msg);
 		pq_close(j->src);
 		j->src = NULL;
 	}
@@ -228,7 +229,7 @@ static int commit(struct loader *l, struct pass *p, struct err *e)
 	if (ahead)
 		keep_ahead(l, p);
 	inside_committed(&j->dests);
-	fill_committed(&j->dests);
+	fill_committed(&j->dests, p->dead.n || p->dead.nleft);
 	stagings_committed(j->dests.stagings);
 	return TXN_TO_LOAD;
 }
@@ -321,6 +322,7 @@ static bool worth_another(struct pass *p, bool *forgot, const struct err *e)
 		return false;
 	if (p->event < 0 && !p->careful) {
 		p->careful = true;
+		fill_suspect(p->job->dests.place[p->fault.of]);
 		return true;
 	}
 	if (e->code == ERR_SHAPE && !*forgot) {

@@ -8,7 +8,7 @@
  * message with the COMMIT, under the locks that the COPYs have taken. If it is wrong there, or the
  * COPY itself is refused since the table lacks a column or a right to it, the batch is loaded again
  * without. In a careful pass, which is to tell what is wrong with an event, a row has only the
- * columns of its event.
+ * columns of its event; if it finds none, the columns were at fault.
  */
 #include "load.h"
 
@@ -26,15 +26,14 @@ int fill_ask(struct dests *ds, struct pq *dst, bool all, struct err *e)
 		bool needs = all || route_shapes(ds->way[i]->route) > 1;
 		if (!is_filled(ds->way[i]) || f->asked || !needs)
 			continue;
-		f->asked = true;
-		table_fills(dst, ds->way[i]->place->dest, &f->columns, e);
+		f->asked = table_fills(dst, ds->way[i]->place->dest, &f->columns, e) == 0;
 	}
 	return e->code;
 }
 
 void fill_begin_batch(struct place *k)
 {
-	k->fill.doubted = false;
+	k->fill.doubted = k->fill.suspected = false;
 }
 
 /* In a batch of few rows and column sets, COPYs cost less than the check. */
@@ -77,10 +76,17 @@ bool fill_doubt(struct place *k)
 	return k->fill.used.n;
 }
 
-void fill_committed(struct dests *ds)
+void fill_suspect(struct place *k)
 {
-	for (size_t i = 0; i < ds->nplace; i++)
-		ds->place[i]->fill.refused |= ds->place[i]->fill.doubted;
+	k->fill.suspected |= k->fill.used.n > 0;
+}
+
+void fill_committed(struct dests *ds, bool bad)
+{
+	for (size_t i = 0; i < ds->nplace; i++) {
+		struct fill *f = &ds->place[i]->fill;
+		f->refused |= f->doubted || (f->suspected && !bad);
+	}
 }
 
 void fill_forget(struct place *k)

@@ -89,6 +89,7 @@ struct place {                          /* a dest_table, as far as it is known *
 		bool asked;                     /* which these are */
 		bool many;                      /* many column sets were known at a time */
 		bool doubted, refused;          /* none are, in this batch or for good */
+		bool suspected;                 /* the batch's pass was refused, perhaps for them */
 	} fill;
 	bool children;                  /* the last batch went to children of dest_table alone */
 
@@ -409,7 +410,9 @@ void fill_stop(struct dests *);
 /* After an error that those of the pass may have caused: no rows of the place get any in the rest
  * of the batch and, when that is committed, in no other. false: none did. */
 bool fill_doubt(struct place *);
-void fill_committed(struct dests *);
+/* A careful pass follows: if it finds no bad event, no rows of the place get any any more. */
+void fill_suspect(struct place *);
+void fill_committed(struct dests *, bool bad);  /* bad: some events are */
 void fill_forget(struct place *);               /* forgets which columns they may be */
 
 /* ---- places.c: the destinations of a run, with all that a batch needs of them */

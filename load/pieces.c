@@ -18,21 +18,26 @@
 #define FEW_PARTITIONS 16               /* they have enough rows in memory */
 #define FEW_ROWS 2                      /* of a partition, in the first piece */
 
-/* Asks for the next one of at most so many bytes. */
-static int ask(struct pieces *s, int64_t most, struct err *e)
+/* Asks for the next one of so many bytes. */
+static int ask(struct pieces *s, int64_t bytes, struct err *e)
 {
-	const struct job *j = s->pass->job;
-	int64_t bytes = j->conf->from_slice / PIECES_OF_SLICE;
-
-	return scan_ask(j->src, s->query, &s->at, bytes < most ? bytes : most, s->order,
+	return scan_ask(s->pass->job->src, s->query, &s->at, bytes, s->order,
 		s->extract->list.p, s->pass->reader->binary, e);
+}
+
+/* So many bytes, or less of a small slice. */
+static int64_t piece_of(const struct pieces *s, int64_t bytes)
+{
+	int64_t most = s->pass->job->conf->from_slice / PIECES_OF_SLICE;
+
+	return bytes < most ? bytes : most;
 }
 
 int pieces_begin(struct pieces *s, const struct pass *p, const struct slice_query *q,
 	const struct extract *x, struct err *e)
 {
 	*s = (struct pieces){ .pass = p, .query = q, .extract = x, .looks = true };
-	return ask(s, LOOK_BYTES, e);
+	return ask(s, piece_of(s, LOOK_BYTES), e);
 }
 
 void pieces_note(struct pieces *s, int64_t start_s)
@@ -59,7 +64,7 @@ int pieces_next(struct pieces *s, int64_t rows, struct err *e)
 {
 	if (s->looks)
 		choose_order(s, rows);
-	return ask(s, s->order.p ? SORT_BYTES : INT64_MAX, e);
+	return ask(s, s->order.p ? piece_of(s, SORT_BYTES) : INT64_MAX, e);
 }
 
 bool pieces_left(const struct pieces *s)

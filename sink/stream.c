@@ -286,10 +286,12 @@ static uint32_t price_of(const struct stream *st)
 	return st->suspects && st->suspects->first ? TRUST_ROW : TRUST_COPY;
 }
 
-/* May the stream's suspect row wait apart? */
-static bool waits_apart(const struct sink *s, const struct stream *st)
+/* May the stream's suspect row wait apart? Not one with columns that its event lacks: if these are
+ * refused, that is not the event's fault, and only a careful pass is without them. */
+static bool waits_apart(const struct sink *s, const struct stream *st, const struct shape *shape)
 {
-	return !s->ordered && !st->staged && s->done[st->of].trust >= price_of(st);
+	return !s->ordered && !st->staged && !shape->filled &&
+		s->done[st->of].trust >= price_of(st);
 }
 
 /* As stream_put. */
@@ -315,7 +317,7 @@ int stream_put(struct sink *s, struct stream *st, const struct shape *shape, enu
 			add_trust(s, st, 1);
 			return 0;
 		}
-		if (waits_apart(s, st))
+		if (waits_apart(s, st, shape))
 			return put_suspect(s, st, shape, format, values, ev, e);
 		to->text_left = to->text_run;
 		to->text_run *= 2;
