@@ -59,9 +59,9 @@ static void add_get(struct buf *sql, const char *consumer, size_t lane, size_t l
 }
 
 /* Reads the columns from col on: the tick; where pgq_ext has subconsumers, also from (for lane 0
- * the number of lanes), identity time, identity tick; for other lanes, rule. pgq_ext reads each in a
- * snapshot of its own, and without our lock another process may commit in between: the time is that
- * of the tick if the identity tick, which is read after it, is still the tick. */
+ * the number of lanes), identity time, identity tick; for other lanes, rule. pgq_ext reads each in
+ * a snapshot of its own, and without our lock another process may commit in between: the time is
+ * that of the tick if the identity tick, which is read after it, is still the tick. */
 static struct position take_position(const struct pq *dst, int row, int col, size_t lane,
 	enum position_kind kind)
 {
