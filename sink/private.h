@@ -9,9 +9,10 @@
 #define STREAMS_MAX 65536               /* most streams at a time, */
 #define WAITING_MAX (STREAMS_MAX / 2)   /* and most of them with waiting rows */
 #define BLOCK_BYTES (16 * 1024)         /* one block of waiting rows */
-#define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together, where rows wait in MANY streams */
-#define MANY 256
+#define POOL_BYTES (4 * 1024 * 1024)    /* all blocks together, of up to MORE_FROM streams */
+#define MORE_FROM 512
 #define MORE_BYTES 2048                 /* for each stream above that number */
+#define MANY 256                        /* streams: most have few rows */
 #define SWITCH_BYTES (128 * 1024)       /* waiting bytes that make COPY move to a stream */
 #define LOOK_BYTES (16 * 1024)          /* sent to a partition that is worth a look at its types */
 #define HELD_BYTES (256 * 1024)         /* blocks of suspect rows that wait for the end */
@@ -107,7 +108,7 @@ struct sink {
  * few rows. */
 static inline size_t sink_room(const struct sink *s)
 {
-	return POOL_BYTES + (s->waiting > MANY ? (s->waiting - MANY) * MORE_BYTES : 0);
+	return POOL_BYTES + (s->waiting > MORE_FROM ? (s->waiting - MORE_FROM) * MORE_BYTES : 0);
 }
 
 /* Has it asked for its types in this turn, and are they known? */
