@@ -419,21 +419,6 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 	return 0;
 }
 
-bool route_leave_out(struct route *r, const struct tally *names)
-{
-	size_t same = 0;
-
-	for (size_t i = 0; i < names->n; i++)
-		same += tally_find(&r->left_out, names->at[i].name) != NULL;
-	if (same == names->n && same == r->left_out.n)
-		return false;
-	tally_clear(&r->left_out);
-	tally_merge(&r->left_out, names);
-	if (r->c.all)
-		shapes_clear(&r->shapes);
-	return true;
-}
-
 static bool has_names(const struct tally *t, const struct tally *names)
 {
 	if (names->n != t->n)
@@ -441,6 +426,17 @@ static bool has_names(const struct tally *t, const struct tally *names)
 	for (size_t i = 0; i < names->n; i++)
 		if (strcmp(names->at[i].name, t->at[i].name) != 0)
 			return false;
+	return true;
+}
+
+bool route_leave_out(struct route *r, const struct tally *names)
+{
+	if (has_names(&r->left_out, names))
+		return false;
+	tally_clear(&r->left_out);
+	tally_merge(&r->left_out, names);
+	if (r->c.all)
+		shapes_clear(&r->shapes);
 	return true;
 }
 

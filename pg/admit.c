@@ -231,30 +231,32 @@ static void add_names(struct buf *sql, const struct tally *columns)
 	buf_str(sql, "]::pg_catalog.name[])");
 }
 
-static void add_generated(struct buf *sql, const struct admit *a)
+/* Appends a statement that fails unless each of the tables has all of these columns, with that
+ * condition on a, their rows of pg_attribute; join: what it needs besides. */
+static void add_columns(struct buf *sql, const struct admit *a, const char *what,
+	const struct tally *columns, const char *join, const char *condition)
 {
-	add_must_be(sql, NOT_GENERATED, a->number, a->n * a->columns->n);
+	add_must_be(sql, what, a->number, a->n * columns->n);
 	buf_str(sql, "FROM ");
 	add_own(sql, a->dest, a->names, a->n);
-	buf_str(sql, " JOIN pg_catalog.pg_attribute ON attrelid" PQ_OWN("=") "own.oid"
-		" WHERE attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\""
-		" AND attname" PQ_OWN("="));
-	add_names(sql, a->columns);
-	buf_str(sql, ";");
+	buf_fmt(sql, " JOIN pg_catalog.pg_attribute a ON a.attrelid" PQ_OWN("=") "own.oid%s"
+		" WHERE a.attname" PQ_OWN("="), join);
+	add_names(sql, columns);
+	buf_fmt(sql, " AND %s;", condition);
+}
+
+static void add_generated(struct buf *sql, const struct admit *a)
+{
+	add_columns(sql, a, NOT_GENERATED, a->columns, "",
+		"a.attgenerated" PQ_OWN("<>") "''::pg_catalog.\"char\"");
 }
 
 /* Our locks on the tables are as old as the rows, and last until the commit: a default that is not
  * there now was not there for any of them. */
 static void add_filled(struct buf *sql, const struct admit *a)
 {
-	add_must_be(sql, NOT_FILLED, a->number, a->n * a->filled->n);
-	buf_str(sql, "FROM ");
-	add_own(sql, a->dest, a->names, a->n);
-	buf_str(sql, " JOIN pg_catalog.pg_attribute a ON a.attrelid" PQ_OWN("=") "own.oid"
-		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid"
-		" WHERE a.attname" PQ_OWN("="));
-	add_names(sql, a->filled);
-	buf_fmt(sql, " AND %s;", table_no_default);
+	add_columns(sql, a, NOT_FILLED, a->filled,
+		" JOIN pg_catalog.pg_type t ON t.oid" PQ_OWN("=") "a.atttypid", table_no_default);
 }
 
 void admit_add_checks(struct buf *sql, const struct pq *dst, const struct admit *a)

@@ -200,4 +200,3 @@ int qbatch_active(struct pq *src, int64_t batch, bool *yes, struct err *e)
 		*yes = pq_value(src, 0, 0);
 	return e->code;
 }
-
