@@ -206,9 +206,11 @@ int txn_look(struct job *j, struct pq *dst, struct queue_batch *b, struct verdic
 	int64_t before = -1;
 
 	for (int tries = LOOKS_MAX; tries-- > 0;) {
-		if (look_once(j, dst, b, v, e) < 0 || !v->stops || b->prev_tick == before)
-			return e->code;
-		before = b->prev_tick;
+		int rc = look_once(j, dst, b, v, e);
+		if (rc != ERR_CONFLICT && (rc < 0 || !v->stops || b->prev_tick == before))
+			return rc;
+		before = rc < 0 ? -1 : b->prev_tick;
+		*e = (struct err){ 0 };
 	}
 	return busy(j, e);
 }

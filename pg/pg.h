@@ -332,7 +332,7 @@ int qbatch_answer(struct pq *, const char *queue, const char *consumer, struct q
  * with the query that it will come with, but without id and lag_ms. false: that cannot be told. The
  * caller calls qbatch_free. */
 bool qbatch_foresee(const struct pq *, const struct queue_batch *, struct queue_batch *next);
-/* The next batch, without opening it: changes nothing, except that PgQ's batch sequence
+/* As qbatch_answer, without opening the batch: changes nothing, except that PgQ's batch sequence
  * advances. */
 int qbatch_peek(struct pq *, const char *queue, const char *consumer, int64_t min_events,
 	struct queue_batch *, struct err *);

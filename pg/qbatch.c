@@ -170,11 +170,8 @@ int qbatch_peek(struct pq *src, const char *queue, const char *consumer, int64_t
 	struct buf sql = { 0 };
 
 	add_next(&sql, src, queue, consumer, min_events, false, false);
-	if (queue_try(src, &sql, e) == 0)
-		return take(src, false, batch, e);
-	if (sqlstate_is(e->sqlstate, SQLSTATE_RAISED))
-		lacks_tick(src, queue, consumer, e);
-	return e->code;
+	int rc = queue_try(src, &sql, e) == 0 ? take(src, false, batch, e) : e->code;
+	return rc < 0 ? no_batch(src, queue, consumer, e) : rc;
 }
 
 void qbatch_free(struct queue_batch *batch)

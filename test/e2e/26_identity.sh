@@ -351,4 +351,32 @@ case_position_moves_while_it_is_read() {
 	expect_rows 2
 }
 
+# What only looks asks PgQ for the next batch, and another process finishes it between the two
+# questions that takes.
+case_batch_is_finished_while_it_is_looked_at() {
+	local switch batch
+	orders_pair pidfile=
+	orders 1 1
+	tick q
+	once
+	src "alter function pgq.batch_event_sql(bigint) rename to batch_event_sql_of_pgq;
+		create function pgq.batch_event_sql(x bigint) returns text language plpgsql as \$\$ begin
+		perform pg_advisory_xact_lock(26); return pgq.batch_event_sql_of_pgq(x); end \$\$"
+	for switch in --check --dry-run; do
+		tick q
+		batch=$(src "select pgq.next_batch('q', 'job')")
+		src "select pg_advisory_lock(26); select pg_sleep(60)" >/dev/null &
+		STARTED+=($!)
+		within 10 src_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and granted"
+		"$TDISPATCH" $switch job.ini >out 2>err &
+		STARTED+=($!)
+		within 10 src_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and not granted"
+		dst "select pgq_ext.set_last_tick('job', $(src "select tick_id from pgq.get_batch_info($batch)"))" >/dev/null
+		src "select pgq.finish_batch($batch)" >/dev/null
+		src "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 26 and granted" >/dev/null
+		wait "${STARTED[-1]}" || fail "$switch: $(cat out err | grep -v '^ok')"
+	done
+	expect_match out "queue q has nothing for consumer job"
+}
+
 run_cases
