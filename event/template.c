@@ -62,9 +62,9 @@ static void add_schema_table(struct buf *b, const struct template_words *words)
 static int missing(struct expansion *x, enum template_word w)
 {
 	if (w == PKEY)
-		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the event names no"
-			" primary key: give the source's trigger one (pkey=...), or leave _PKEY"
-			" out");
+		return err_set(x->err, ERR_DATA, "part_template uses _PKEY, but the source names no"
+			" primary key: give one to the table, or to its trigger (pkey=...), or"
+			" leave _PKEY out");
 	return err_set(x->err, ERR_CONF, "part_template uses %s, but %s", template_text[w],
 		w == PART_VALUE ? "part_method is not list" : x->words->value.n ? "part_method = "
 		"list has no bounds: write _PART_VALUE" : "no part_field names a column");

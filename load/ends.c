@@ -155,22 +155,30 @@ static char *database(struct pq *q, struct err *e)
 	return mem_text(pq_value(q, 0, 0));
 }
 
-/* A table that is copied into itself has all rows twice. */
+/* Sets f->within: are both sides one database? There rows must not come into what they come from,
+ * nor into what has that below or above it: all would be there twice. */
 static int refuse_itself(struct from *f, struct err *e)
 {
 	struct job *j = f->job;
 	const struct way *w = way_of(f);
 	struct table table;
+	bool meets = false;
 
-	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0 || !*table.oid)
+	if (!w || table_find(j->dst[0], w->dest, w->dest->table, &table, e) < 0)
 		return e->code;
 	char *src = database(j->src, e), *dst = src ? database(j->dst[0], e) : NULL;
-	if (dst && strcmp(src, dst) == 0 && strtoll(table.oid, NULL, 10) == f->origin.oid)
-		err_set(e, ERR_SHAPE, "from_table %s is dest_table %s itself: rename the old table",
-			f->origin.name, w->dest->dest_table);
+	f->within = dst && strcmp(src, dst) == 0;
 	free(src);
 	free(dst);
-	return e->code;
+	int64_t oid = f->within && *table.oid ? strtoll(table.oid, NULL, 10) : 0;
+	if (!oid || e->code || origin_meets(j->src, f->origin.oid, oid, &meets, e) < 0 || !meets)
+		return e->code;
+	if (oid == f->origin.oid)
+		return err_set(e, ERR_SHAPE, "from_table %s is dest_table %s itself: rename the old"
+			" table", f->origin.name, w->dest->dest_table);
+	return err_set(e, ERR_SHAPE, "from_table %s and dest_table %s have a table in common, whose"
+		" rows would be there twice: take it out of dest_table first (ALTER TABLE ..."
+		" DETACH PARTITION or NO INHERIT)", f->origin.name, w->dest->dest_table);
 }
 
 /* Stores which events the copy sees: those of its first snapshot, which later ones leave. */
@@ -215,6 +223,19 @@ static void let_go(struct from *f)
 	f->at = 0;
 }
 
+static void tell_tables(const struct from *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->origin.n; i++)
+		n += from_is_done(f, i);
+	log_info("copying %s: %zu table%s", f->origin.name, f->origin.n,
+		text_s((int64_t)f->origin.n));
+	if (n)
+		log_info("%zu of them %s copied already, and not looked at again: --reset forgets"
+			" that", n, n == 1 ? "is" : "are");
+}
+
 /* The table is looked at after the snapshot is taken: then no row of it lies behind the end. */
 static int look(struct from *f, struct err *e)
 {
@@ -226,12 +247,12 @@ static int look(struct from *f, struct err *e)
 	let_go(f);
 	if (begin_following(f, e) < 0 || hold(f, e) < 0 ||
 	    origin_find(f->job->src, c, &f->origin, e) < 0 || check_again(f, e) < 0 ||
-	    refuse_itself(f, e) < 0 || tell_seen(f, e) < 0) {
+	    refuse_itself(f, e) < 0 || origin_check(f->job->src, c, &f->origin, e) < 0 ||
+	    tell_seen(f, e) < 0) {
 		let_go(f);
 		return e->code;
 	}
-	log_info("copying %s: %zu table%s", f->origin.name, f->origin.n,
-		text_s((int64_t)f->origin.n));
+	tell_tables(f);
 	return 0;
 }
 

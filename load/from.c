@@ -158,6 +158,43 @@ static int check_types(struct slice *s, struct err *e)
 		s->lines.reader.way->dest->dest_table);
 }
 
+/* Has one of the source's tables that name, behind its schema? */
+static bool is_of_source(const struct origin *o, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < o->n; i++) {
+		const char *own = o->table[i].name, *end = own + strlen(own);
+		if ((size_t)(end - own) > n && end[-(ssize_t)n - 1] == '.' &&
+		    memcmp(end - n, name, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Before the commit. A partition that is no part of dest_table may be a table of the source. */
+static int refuse_itself(struct slice *s, struct err *e)
+{
+	struct job *j = s->from->job;
+	const struct origin *o = &s->from->origin;
+	const struct place *k = s->lines.reader.way->place;
+	const struct tally *rows = &sink_done(s->pass.sink, k->number)->rows;
+	struct table table;
+
+	for (size_t i = 0; i < rows->n && s->from->within; i++) {
+		const char *name = rows->at[i].name;
+		if (!is_of_source(o, name))
+			continue;
+		if (table_find(j->dst[0], k->dest, span_of(name), &table, e) < 0)
+			return e->code;
+		for (size_t t = 0; t < o->n; t++)
+			if (o->table[t].oid == strtoll(table.oid, NULL, 10))
+				return err_set(e, ERR_SHAPE, "partition %s is a table that rows are"
+					" copied from: rename it, or the new ones", name);
+	}
+	return 0;
+}
+
 /* Begins it, and sends its rows. 1; 0: there is none; or an error. */
 static int send_rows(struct slice *s, struct err *e)
 {
@@ -189,7 +226,7 @@ static int load(struct slice *s, struct err *e)
 	s->lines.without = &s->pass.dead;
 	if (inside_index(s->from->job, s->pass.events, e) < 0 ||
 	    (s->lines.merges && merge_run(&s->pass, e) < 0) ||
-	    check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
+	    refuse_itself(s, e) < 0 || check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, e) < 0)
 		return e->code;
 	return 1;
@@ -284,7 +321,14 @@ static int run_slice(struct from *f, struct err *e)
 	return e->code ? e->code : rc;
 }
 
-/* By what was read of the marks: is the table done? */
+bool from_is_done(const struct from *f, size_t table)
+{
+	const struct origin_table *t = &f->origin.table[table];
+
+	return resume_judge(f->job->conf, &f->done, t, f->origin.key).kind == RESUME_DONE;
+}
+
+/* The same of the table at hand, with a warning. */
 static bool is_done(const struct from *f)
 {
 	const struct origin_table *t = &f->origin.table[f->at];

@@ -714,6 +714,7 @@ struct from {                           /* zeroed but job, verify, dry */
 	bool text;                      /* binary rows did not fit */
 	bool follows, complete;         /* a queue follows; its batches may begin */
 	bool again;                     /* some is copied that an earlier snapshot saw */
+	bool within;                    /* source and target are one database */
 };
 
 /* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they

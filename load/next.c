@@ -155,6 +155,9 @@ int next_begin(struct from *f, struct next *n, struct slice_query *q, struct err
 		return e->code;
 	if (v->kind == RESUME_DONE)
 		return pq_query(j->dst[0], "ROLLBACK", e);
+	if (v->altered)
+		log_warn("%s has other columns than when its first part was copied: the rows of that"
+			" part are as they were then", f->origin.table[f->at].name);
 	if (begin_lanes(f, v, e) < 0 || read_tables(f, e) < 0)
 		return e->code;
 	*q = (struct slice_query){

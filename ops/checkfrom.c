@@ -61,7 +61,7 @@ void checkfrom_run(struct findings *found, struct pq *src, const struct conf *c)
 	struct err e = { 0 }, ignored = { 0 };
 	int64_t bytes = 0;
 
-	if (origin_find(src, c, &s, &e) < 0) {
+	if (origin_find(src, c, &s, &e) < 0 || origin_check(src, c, &s, &e) < 0) {
 		finding_error(found, &e, "from_table in src_db");
 		pq_query(src, "ROLLBACK", &ignored);
 	} else {

@@ -148,7 +148,11 @@ static int write_letters(struct writing *w, struct pq *src, size_t *n, struct er
 /* The letters themselves are refused. */
 static void add_remedy(const struct queue_batch *b, struct err *e)
 {
-	err_add(e, "; bad events of batch %" PRId64 " cannot become dead letters: %s", b->id,
+	char batch[40] = "";
+
+	if (!b->of_table)
+		snprintf(batch, sizeof batch, "events of batch %" PRId64, b->id);
+	err_add(e, "; bad %s cannot become dead letters: %s", b->of_table ? "rows" : batch,
 		sqlstate_is(e->sqlstate, SQLSTATE_DUPLICATE) ?
 		"old letters of this consumer have their numbers; --replay those, or delete them" :
 		"on_error = stop names the first, skip leaves them out");

@@ -36,7 +36,7 @@ static int64_t number_after(const char *text, const char *word)
 	return at ? strtoll(at + strlen(word), NULL, 10) : 0;
 }
 
-/* identity: "16423/16425 lanes=2 rule=7 where=9" */
+/* identity: "16423/16425 lanes=2 rule=7 where=9 columns=5" */
 static struct mark take(const struct pq *dst, int row)
 {
 	const char *identity = pq_value(dst, row, 1), *upto = pq_value(dst, row, 3);
@@ -47,6 +47,7 @@ static struct mark take(const struct pq *dst, int row)
 		.lanes = number_after(identity, " lanes="),
 		.rule = number_after(identity, " rule="),
 		.where = number_after(identity, " where="),
+		.columns = number_after(identity, " columns="),
 		.lane = pq_int(dst, row, 2, 0), .upto = mem_text(upto ? upto : ""),
 	};
 }
@@ -94,8 +95,8 @@ static void add_values(struct buf *sql, const struct mark_whose *w, size_t lane,
 		buf_str(sql, ", ");
 		buf_literal(sql, span_of(i ? t->name : w->source));
 		buf_fmt(sql, ", '%" PRId64 "/%" PRId64 " lanes=%zu rule=%" PRId64 " where=%" PRId64
-			"', %zu, ", t->oid, t->filenode, w->lanes, judge_rule(w->conf, w->lanes),
-			resume_where(w->conf), lane);
+			" columns=%" PRId64 "', %zu, ", t->oid, t->filenode, w->lanes,
+			judge_rule(w->conf, w->lanes), resume_where(w->conf), t->columns, lane);
 		buf_literal(sql, span_of(upto));
 		buf_str(sql, ")");
 	}

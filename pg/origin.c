@@ -42,7 +42,7 @@ static const char table_sql[] =
 	" (SELECT string_agg(attname, ',' ORDER BY o) FROM pg_index i,"
 	" unnest(i.indkey::int2[]) WITH ORDINALITY k (num, o) JOIN pg_attribute a"
 	" ON a.attnum = k.num WHERE a.attrelid = c.oid AND i.indrelid = c.oid AND indisprimary),"
-	" format('%I.%I', n.nspname, c.relname)"
+	" format('%I.%I', n.nspname, c.relname), (relkind IN ('r', 'p', 'v', 'm', 'f'))::int4"
 	" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ";
 
 static int find_table(struct pq *src, int64_t oid, struct origin *o, struct err *e)
@@ -57,6 +57,9 @@ static int find_table(struct pq *src, int64_t oid, struct origin *o, struct err 
 	const char *pkey = pq_value(src, 0, 2);
 	o->oid = oid;
 	o->name = mem_text(pq_value(src, 0, 0));
+	if (!pq_int(src, 0, 4, 0))
+		return err_set(e, ERR_SHAPE, "%s, which from_table names, is no table or view",
+			o->name);
 	o->sql = mem_text(pq_value(src, 0, 3));
 	o->block_bytes = pq_int(src, 0, 1, 0);
 	buf_fmt(&type, "I:%s", pkey ? pkey : "");
@@ -100,10 +103,22 @@ static const char leaves_sql[] =
 	" current_setting('block_size')::int8 ELSE -1 END,"
 	" %s, %s FROM s WHERE %s ORDER BY 3";
 
+static int64_t hash_columns(const struct origin *o)
+{
+	struct buf text = { 0 };
+
+	for (size_t i = 0; i < o->ncolumn; i++)
+		buf_ident(&text, o->column[i]);
+	uint64_t hash = span_hash("tdispatch columns", (struct span){ text.p, text.len });
+	buf_free(&text);
+	return (int64_t)(hash >> 8);
+}
+
 static int find_leaves(struct pq *src, int64_t oid, struct origin *o, bool key,
 	struct err *e)
 {
 	struct buf sql = { 0 }, root = { 0 };
+	int64_t columns = hash_columns(o);
 
 	buf_fmt(&root, "oid = %" PRId64, oid);
 	buf_str(&sql, PQ_OWN_PATH);
@@ -123,26 +138,9 @@ static int find_leaves(struct pq *src, int64_t oid, struct origin *o, bool key,
 			.oid = pq_int(src, i, 0, 0), .filenode = pq_int(src, i, 1, 0),
 			.name = mem_text(pq_value(src, i, 2)), .sql = mem_text(pq_value(src, i, 3)),
 			.blocks = pq_int(src, i, 4, 0), .bytes = pq_int(src, i, 5, 0),
-			.rows = strtod(pq_value(src, i, 6), NULL),
+			.rows = strtod(pq_value(src, i, 6), NULL), .columns = columns,
 		};
 	return 0;
-}
-
-/* Rows without a value of the key would be missed. */
-static int refuse_nulls(struct pq *src, const struct conf *c, const struct origin *o,
-	struct err *e)
-{
-	struct buf sql = { 0 };
-
-	buf_fmt(&sql, "SELECT 1 FROM %s WHERE %s IS NULL", o->table->sql, o->key);
-	if (c->from_where)
-		buf_fmt(&sql, " AND (%s)", c->from_where);
-	buf_str(&sql, " LIMIT 1");
-	if (pq_query(src, buf_cstr(&sql), e) == 0 && pq_rows(src))
-		err_set(e, ERR_SHAPE, "%s has rows whose from_key = %s is NULL: choose a column"
-			" without NULLs, or leave them out by from_where", o->name, c->from_key);
-	buf_free(&sql);
-	return e->code;
 }
 
 /* The type is named without a length, and so that a cast to it does not shorten: character does. */
@@ -164,7 +162,7 @@ static int find_key(struct pq *src, const struct conf *c, int64_t oid, struct or
 			c->from_key);
 	o->key = mem_text(pq_value(src, 0, 0));
 	o->key_type = mem_text(pq_value(src, 0, 1));
-	return refuse_nulls(src, c, o, e);
+	return 0;
 }
 
 /* Without a key: can the rows be read by ctid? */
@@ -190,6 +188,88 @@ int origin_find(struct pq *src, const struct conf *c, struct origin *o, struct e
 	    find_columns(src, oid, o, e) < 0 || find_leaves(src, oid, o, c->from_key, e) < 0)
 		return e->code;
 	return c->from_key ? find_key(src, c, oid, o, e) : check_ctid(src, o, e);
+}
+
+/* ---- what is asked before rows are read */
+
+/* Asks for no row: is from_where a condition, all of it, and does no policy hide rows? Within CASE
+ * a parenthesis too many is an error. */
+static int check_rows(struct pq *src, const struct conf *c, const struct origin *o, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SET LOCAL row_security = off; SELECT 1 FROM %s tdispatch_row", o->sql);
+	if (c->from_where)
+		buf_fmt(&sql, " WHERE CASE WHEN %s\nTHEN true END", c->from_where);
+	buf_str(&sql, " LIMIT 0");
+	pq_query(src, buf_cstr(&sql), e);
+	buf_free(&sql);
+	if (c->from_where && strncmp(e->sqlstate, "42", 2) == 0 &&
+	    !sqlstate_is(e->sqlstate, SQLSTATE_DENIED))
+		err_add(e, "; it is about from_where, a condition as behind WHERE");
+	return e->code;
+}
+
+/* Rows without a value of the key would be missed. */
+static int refuse_nulls(struct pq *src, const struct conf *c, const struct origin *o,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_fmt(&sql, "SELECT 1 FROM %s WHERE %s IS NULL", o->table->sql, o->key);
+	if (c->from_where)
+		buf_fmt(&sql, " AND (%s\n)", c->from_where);
+	buf_str(&sql, " LIMIT 1");
+	if (pq_query(src, buf_cstr(&sql), e) == 0 && pq_rows(src))
+		err_set(e, ERR_SHAPE, "%s has rows whose from_key = %s is NULL: choose a column"
+			" without NULLs, or leave them out by from_where", o->name, c->from_key);
+	buf_free(&sql);
+	return e->code;
+}
+
+/* Of inheritance: as a query for the parent, which has none of them. */
+static const char more_columns_sql[] =
+	"WITH RECURSIVE t (oid) AS (SELECT %" PRId64 "::oid"
+	" UNION SELECT inhrelid FROM pg_inherits JOIN t ON inhparent = t.oid)"
+	" SELECT string_agg(DISTINCT format('%%s.%%s', attrelid::regclass, attname), ', ')"
+	" FROM pg_attribute a JOIN t ON attrelid = t.oid WHERE attnum > 0 AND NOT attisdropped"
+	" AND NOT EXISTS (SELECT 1 FROM pg_attribute r WHERE r.attrelid = %" PRId64
+	" AND r.attname = a.attname AND r.attnum > 0)";
+
+static int tell_more_columns(struct pq *src, const struct origin *o, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH);
+	buf_fmt(&sql, more_columns_sql, o->oid, o->oid);
+	if (pq_query(src, buf_cstr(&sql), e) == 0 && pq_value(src, 0, 0))
+		log_warn("columns that %s does not have are not copied: %.500s", o->name,
+			pq_value(src, 0, 0));
+	buf_free(&sql);
+	return e->code;
+}
+
+#define TREE "SELECT %" PRId64 "::oid UNION SELECT inhrelid FROM pg_inherits"
+
+int origin_meets(struct pq *q, int64_t oid, int64_t other, bool *yes, struct err *e)
+{
+	struct buf sql = { 0 };
+
+	buf_str(&sql, PQ_OWN_PATH);
+	buf_fmt(&sql, "WITH RECURSIVE s (oid) AS (" TREE " JOIN s ON inhparent = s.oid), d (oid) AS"
+		" (" TREE " JOIN d ON inhparent = d.oid) SELECT 1 FROM s JOIN d USING (oid)"
+		" LIMIT 1", oid, other);
+	if (pq_query(q, buf_cstr(&sql), e) == 0)
+		*yes = pq_rows(q) > 0;
+	buf_free(&sql);
+	return e->code;
+}
+
+int origin_check(struct pq *src, const struct conf *c, const struct origin *o, struct err *e)
+{
+	if (check_rows(src, c, o, e) < 0 || (o->key && refuse_nulls(src, c, o, e) < 0))
+		return e->code;
+	return tell_more_columns(src, o, e);
 }
 
 void origin_free(struct origin *o)

@@ -826,6 +826,7 @@ struct origin_table {                   /* a table that holds rows, or what is r
 	char *sql;                      /* the same, quoted */
 	int64_t blocks, bytes;          /* when origin_find looked */
 	double rows;                    /* the server's estimate; below 0: it has none */
+	int64_t columns;                /* a hash of the names of those that are read */
 };
 
 struct origin {                         /* zeroed before use; origin_free frees what is in it */
@@ -845,6 +846,11 @@ struct origin {                         /* zeroed before use; origin_free frees 
  * its rows cannot be divided so. */
 int origin_find(struct pq *src, const struct conf *, struct origin *, struct err *);
 void origin_free(struct origin *);
+/* Before there is a transaction: may its rows be read, is from_where a condition, has each row
+ * a key? Warns of columns of children, which are not read. */
+int origin_check(struct pq *src, const struct conf *, const struct origin *, struct err *);
+/* *yes: is a table, or one below it, that table or one below that? */
+int origin_meets(struct pq *, int64_t oid, int64_t other, bool *yes, struct err *);
 /* An event of the table, without data: its rows go where that would. Borrows its strings. */
 struct event origin_event(const struct origin *);
 
@@ -926,6 +932,7 @@ int scan_row(struct pq *src, struct span *row, struct err *);
 struct mark {                           /* of one lane of one table */
 	char *source;                   /* the table's name when it was begun */
 	int64_t oid, filenode, lanes, rule, where;
+	int64_t columns;                /* as its origin_table's; 0: unknown */
 	int64_t lane;
 	char *upto;                     /* as in struct slice_query */
 };
@@ -949,6 +956,7 @@ struct resume_verdict {
 	const char *source;             /* for struct mark_whose; this and the next are borrowed */
 	const char *from, *to;          /* to: a lane has the slice, up to there; or NULL */
 	bool rewritten;                 /* of RESUME_DONE: it is another table's file since */
+	bool altered;                   /* a part is copied, and its columns have changed since */
 	char words[800];
 };
 

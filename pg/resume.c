@@ -48,7 +48,7 @@ static void lose(struct resume_verdict *v, const struct origin_table *t, const c
 }
 
 /* The lanes that have the slice which begins at lane 0's mark. */
-static void find_ahead(const struct conf *c, const struct marks *m, const struct origin_table *t,
+static void find_ahead(const struct marks *m, const struct origin_table *t,
 	struct resume_verdict *v)
 {
 	for (size_t i = 0; i < v->lanes; i++) {
@@ -58,46 +58,53 @@ static void find_ahead(const struct conf *c, const struct marks *m, const struct
 			continue;
 		if (!at || (v->to && strcmp(v->to, at->upto) != 0))
 			lose(v, t, "is marked in tdispatch.slice as no run of ours leaves it");
-		else if (at->rule != judge_rule(c, v->lanes))
-			lose(v, t, "is copied in a part of the lanes up to a slice's end, with"
-				" other values of dest_table, part_field, part_method or"
-				" part_timezone: put the old values back and let a run finish that"
-				" slice");
 		v->to = at ? at->upto : NULL;
 	}
 }
 
-/* Is a part of it copied? */
-static bool is_begun(const struct marks *m, const struct origin_table *t)
+/* The mark of a lane that has a part of it, or NULL: nothing is copied. */
+static const struct mark *find_begun(const struct marks *m, const struct origin_table *t)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (m->at[i].oid == t->oid && *m->at[i].upto)
-			return true;
-	return false;
+			return &m->at[i];
+	return NULL;
+}
+
+/* Rows that other keys chose, or sent elsewhere, are not those that the config means. */
+static void refuse_change(const struct conf *c, const struct origin_table *t,
+	const struct mark *begun, struct resume_verdict *v)
+{
+	if (begun->where != resume_where(c))
+		lose(v, t, "was copied, or a part of it, with another from_where or from_key: put"
+			" that back to go on, or give the copy of other rows a job_name of its own");
+	else if (begun->rule != judge_rule(c, v->lanes))
+		lose(v, t, "was copied, or a part of it, with other sections or other values of"
+			" dest_table, row_mode, row_key, part_field, part_method or part_timezone:"
+			" put the old values back to go on");
 }
 
 static void judge_known(const struct conf *c, const struct marks *m, const struct origin_table *t,
 	bool by_key, struct resume_verdict *v)
 {
-	const struct mark *first = find(m, t, 0);
+	const struct mark *first = find(m, t, 0), *begun = find_begun(m, t);
 	bool key = *first->upto == '=', end = strcmp(first->upto, SLICE_END) == 0;
-	bool begun = is_begun(m, t);
 
 	v->source = first->source;
 	v->from = first->upto;
 	v->lanes = first->lanes > 0 && first->lanes <= LANES_MAX ? (size_t)first->lanes : 1;
 	v->rewritten = first->filenode != t->filenode;
+	v->altered = begun && !end && begun->columns && begun->columns != t->columns;
 	v->kind = end ? RESUME_DONE : RESUME_LOAD;
-	if (end)
-		return;
-	if (begun && v->rewritten)
+	if (begun && !end && v->rewritten)
 		lose(v, t, "was rewritten since a part of it was copied (VACUUM FULL, CLUSTER,"
 			" TRUNCATE or ALTER TABLE): its rows are at other places");
-	else if ((begun && first->where != resume_where(c)) || (*first->upto && key != by_key))
-		lose(v, t, "was copied in a part with another from_where or from_key: put that"
-			" back to go on");
-	else
-		find_ahead(c, m, t, v);
+	else if (begun)
+		refuse_change(c, t, begun, v);
+	if (v->kind == RESUME_LOAD && *first->upto && key != by_key)
+		lose(v, t, "was copied in a part with another from_key: put that back to go on");
+	if (v->kind == RESUME_LOAD)
+		find_ahead(m, t, v);
 	if (v->kind == RESUME_LOAD && !v->to && v->lanes != (size_t)c->lanes)
 		v->kind = RESUME_LANES;
 }

@@ -84,7 +84,7 @@ void slice_add_from(struct buf *sql, const struct slice_query *q)
 	add_bound(sql, q, q->from, ">", ">=");
 	add_bound(sql, q, q->to, "<=", "<");
 	if (q->where)
-		buf_fmt(sql, " AND (%s)", q->where);
+		buf_fmt(sql, " AND (%s\n)", q->where);
 	if (q->most)
 		buf_fmt(sql, " LIMIT %" PRId64, q->most);
 }

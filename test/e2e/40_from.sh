@@ -21,7 +21,10 @@ case_again_is_nothing() {
 	table_pair
 	fill 1 500
 	from
+	expect_no_match err 'copied already'
+	src "insert into orders values (501, '2026-01-10', 'late')"
 	from
+	expect_match err '1 of them is copied already, and not looked at again: --reset forgets that'
 	expect_rows 500
 }
 
@@ -318,6 +321,20 @@ case_inheritance() {
 	from
 	same_content
 	expect_rows 900
+	expect_no_match err 'not copied'
+}
+
+# A query for the parent has none of them, and rows are those of such a query.
+case_inheritance_with_more_columns() {
+	table_pair
+	src "create table child (more int, gone int) inherits (orders); alter table child drop gone; insert into child values (1, '2026-01-10', 'c', 5)"
+	from
+	same_content
+	expect_match err 'WARNING.*columns that public.orders does not have are not copied: public.child.more$'
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate orders"
+	from --set from_key=id
+	expect_match err 'WARNING.*are not copied: public.child.more$'
 }
 
 case_view_by_key() {
@@ -384,6 +401,30 @@ case_into_itself() {
 	expect_eq "$(src "select count(*) from orders")" 50
 }
 
+# What is below dest_table, or has it below, is in it.
+case_into_what_it_comes_from() {
+	table_pair
+	src "drop table orders; create table orders (id int, day date, note text) partition by range (day);
+		create table orders_2026_01_10 partition of orders for values from ('2026-01-10') to ('2026-01-11');
+		create table above (id int, day date, note text); create table below () inherits (above);
+		create table alone_2026_01_10 (id int, day date, note text)"
+	src "insert into orders select i, '2026-01-10', 'x' from generate_series(1, 21) i;
+		insert into below select * from orders; insert into alone_2026_01_10 select * from orders"
+	sed -i "s/^dst_db.*/dst_db = dbname=$SRC/" job.ini
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 1 "$TDISPATCH" --from orders_2026_01_10 job.ini
+	expect_match err 'from_table public.orders_2026_01_10 and dest_table orders have a table in common.*DETACH PARTITION'
+	expect_exit 1 "$TDISPATCH" --from orders_2026_01_10 --dry-run job.ini
+	expect_exit 1 "$TDISPATCH" --from above job.ini --set dest_table=below --set "part_template=create table _DEST_TABLE () inherits (below)"
+	expect_match err 'have a table in common'
+	expect_exit 1 "$TDISPATCH" --from alone_2026_01_10 job.ini --set dest_table=alone --set "part_template=create table _DEST_TABLE (id int)"
+	expect_match err 'partition alone_2026_01_10 is a table that rows are copied from'
+	expect_eq "$(src "select (select count(*) from orders), (select count(*) from above), (select count(*) from alone_2026_01_10)")" "21|21|21"
+	src "alter table orders detach partition orders_2026_01_10; alter table orders_2026_01_10 rename to old"
+	TABLE=old from
+	expect_eq "$(src "select count(*), count(distinct id) from orders")" "21|21"
+}
+
 case_column_names_of_ours() {
 	table_pair on_error=skip
 	src "alter table orders rename note to tdispatch_id"
@@ -411,6 +452,26 @@ case_from_where() {
 	fill 1 300
 	from
 	expect_rows 211
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	dst "truncate orders"
+	from --set "from_where=id in (select max(id) from orders) -- the last"
+	expect_rows 1
+}
+
+# It is in parentheses, and a pair more must not end these: all rows would come in each slice.
+case_from_where_is_a_condition() {
+	local where
+	table_pair
+	fill 1 300
+	for where in "id <" "id < 10) or (true" "id < 10;" "id < 10 limit 5" "5" "nothing = 1"; do
+		expect_exit 1 "$TDISPATCH" --from orders job.ini --set "from_where=$where"
+		expect_match err 'ERROR.*it is about from_where'
+		expect_exit 1 "$TDISPATCH" --check job.ini --set "from_where=$where"
+		expect_match out 'it is about from_where'
+	done
+	expect_rows 0
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "from_where=5" --set from_key=id
+	expect_match err 'it is about from_where'
 }
 
 # ---- the switches that look and set up, without a queue, and with no PgQ in the source
@@ -497,6 +558,8 @@ case_row_security() {
 	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "src_db=dbname=$SRC user=hidden_$CASE"
 	expect_match err 'row-level security'
 	expect_rows 0
+	expect_exit 1 "$TDISPATCH" --check job.ini --set "src_db=dbname=$SRC user=hidden_$CASE"
+	expect_match out 'row-level security'
 	src "drop owned by hidden_$CASE; drop role hidden_$CASE"
 }
 
@@ -548,7 +611,7 @@ case_one_lane_is_ahead() {
 	[ "$(dst "select count(*) from orders")" -gt 0 ] || fail "no lane was ahead"
 	expect_eq "$(dst "select count(distinct upto) from tdispatch.slice")" 2
 	expect_exit 1 "$TDISPATCH" --from orders job.ini --set part_method=monthly
-	expect_match err 'is copied in a part of the lanes'
+	expect_match err 'was copied, or a part of it, with other sections or other values of dest_table'
 	from --set lanes=1 --set from_slice=8192
 	same_content
 }
@@ -597,6 +660,41 @@ case_another_where_is_told() {
 	expect_match err 'with another from_where or from_key'
 	from
 	same_content
+}
+
+# Other rows are not what is copied already, in a part or as a whole.
+case_another_where_after_the_end() {
+	table_pair "from_where=id <= 100"
+	fill 1 300
+	from
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set "from_where=id > 100"
+	expect_match err 'with another from_where or from_key: put that back to go on, or give the copy of other rows a job_name'
+	from --set "from_where=id > 100" --set job_name=second
+	same_content
+}
+
+case_another_dest_table_is_told() {
+	stopped_in_the_middle
+	dst "create table other (like orders) partition by range (day)"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set dest_table=other
+	expect_match err 'was copied, or a part of it, with other sections or other values of dest_table'
+	expect_eq "$(dst "select count(*) from other")" 0
+	from
+	same_content
+	expect_exit 1 "$TDISPATCH" --from orders job.ini --set dest_table=other
+	expect_match err 'with other sections or other values of dest_table'
+}
+
+# Rows that are in have none of a column that was added since.
+case_other_columns_are_told() {
+	stopped_in_the_middle
+	src "alter table orders add more int default 7"
+	dst "alter table orders add more int"
+	from --verify
+	expect_eq "$(grep -c 'WARNING.*public.orders has other columns than when its first part was copied' err)" 1
+	expect_eq "$(dst "select count(*) filter (where more is null) > 0, count(*) filter (where more = 7) > 0, count(*) from orders")" "t|t|1500"
+	from
+	expect_no_match err 'has other columns'
 }
 
 case_two_at_the_same_time() {
@@ -931,6 +1029,79 @@ case_few_partitions_are_not_sorted() {
 	expect_exit 0 "$TDISPATCH" --reset job.ini
 	from -v
 	expect_no_match err "sorted"
+	same_content
+}
+
+# first_part ROWS DAYS: of a slice, whose first part, a block, has so many rows of so many days.
+first_part() {
+	src "truncate orders; insert into orders select i, date '2026-01-10' + i % $2, rpad('n' || i, 100) from generate_series(1, 400) i;
+		delete from orders where ctid < '(1,0)' and id > $1"
+	dst "truncate orders"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	from -v "${@:3}"
+}
+
+# Up to 16 partitions, or two rows of each in the first part, are read as they are.
+case_first_part_tells_whether_to_sort() {
+	table_pair from_slice=65536
+	first_part 31 16
+	expect_no_match err sorted
+	first_part 31 17
+	expect_match err 'public.orders: 31 rows go to 17 partitions: further ones are sorted'
+	same_content
+	first_part 34 17
+	expect_no_match err sorted
+	first_part 35 18
+	expect_match err '35 rows go to 18 partitions: further ones are sorted'
+	same_content
+	# no date
+	dst "drop table orders; create table orders (id int, day date, note text) partition by range (id)"
+	first_part 40 9 --set part_field=id --set "part_method=number 1"
+	expect_match err '40 rows go to [34][09] partitions: further ones are not sorted'
+	same_content
+}
+
+# bounds: where the parts begin that the source was asked for, and how many of them it sorted.
+bounds() {
+	local log
+	log=$(sed 1,"$1"d "$CLUSTER/server.log" | grep " $SRC .*statement:.*COPY (")
+	grep -o "ctid OPERATOR(pg_catalog.>=) '([0-9]*" <<<"$log" | grep -o '[0-9]*$' | tr '\n' ' '
+	grep -o 'ORDER BY tdispatch_row' <<<"$log" | wc -l
+}
+
+# parts_of ARGS...: a copy of orders with these; prints its bounds.
+parts_of() {
+	local line
+	line=$(wc -l <"$CLUSTER/server.log")
+	dst "truncate orders"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	from "$@"
+	bounds "$line" >parts
+}
+
+# Four rows a block. Of a small slice a part is an eighth, else the first is 256 kB; the last one has
+# what the table has grown by, and is not sorted.
+case_parts_of_a_slice() {
+	table_pair
+	src "alter table orders alter note set storage plain; alter database \"$SRC\" set log_statement = 'all';
+		insert into orders select i, date '2026-01-10' + i % 100, repeat('x', 1900) from generate_series(1, 800) i"
+	expect_eq "$(src "select pg_relation_size('orders') / 8192")" 200
+	parts_of --set from_slice=104857600
+	expect_eq "$(cat parts)" "32 200 1"
+	same_content
+	# slices begin at 0 and 160, parts are 20 blocks
+	parts_of --set from_slice=1310720
+	expect_eq "$(cat parts)" "20 40 60 80 100 120 140 160 180 200 8"
+	same_content
+	# one block is the least, and has few partitions
+	src "delete from orders where id > 24; vacuum orders"
+	parts_of --set from_slice=32768
+	expect_eq "$(cat parts)" "1 4 5 0"
+	same_content
+	# few partitions: the rest at once
+	src "truncate orders; insert into orders select i, date '2026-01-10' + i % 16, repeat('x', 1900) from generate_series(1, 800) i"
+	parts_of --set from_slice=1310720
+	expect_eq "$(cat parts)" "20 160 180 0"
 	same_content
 }
 

@@ -76,7 +76,7 @@ static const struct {
 		.lane0 = "10", .lane1 = "10", .where = "x" },
 	{ "another from_where before anything was copied", "load 01 from ", OID, FILENODE, 2,
 		.lane0 = "", .lane1 = "", .where = "x" },
-	{ "another from_where after the end", "done", OID, FILENODE, 2,
+	{ "another from_where after the end", "lost", OID, FILENODE, 2,
 		.lane0 = "end", .lane1 = "end",
 		.where = "x" },
 	{ "by a key", "load 01 from =10", OID, FILENODE, 2,
@@ -111,6 +111,68 @@ static struct resume_verdict judge_case(size_t i, const struct conf *conf)
 	return resume_judge(conf, &marks, &table, cases[i].by_key);
 }
 
+/* The rows of the run before went to another table. */
+static void check_rules(const struct conf *conf)
+{
+	static const struct {
+		const char *name, *lane0, *lane1, *wanted;
+	} rules[] = {
+		{ "another rule, lane 1 is ahead", "10", "20", "lost" },
+		{ "another rule, from the beginning", "", "10", "lost" },
+		{ "another rule, at a slice's end", "10", "10", "lost" },
+		{ "another rule, at the end", "end", "end", "lost" },
+		{ "another rule, nothing copied", "", "", "load 01 from " },
+	};
+	const struct origin_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
+	struct conf then = *conf;
+	char text[100];
+
+	then.dest.table = span_of("others");
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+		struct mark at[] = {
+			mark_of(0, 0, &then, rules[i].lane0), mark_of(0, 1, &then, rules[i].lane1),
+		};
+		const struct marks marks = { .at = at, .n = 2 };
+		struct resume_verdict v = resume_judge(conf, &marks, &table, false);
+		verdict_text(&v, text, sizeof text);
+		check_str(rules[i].name, text, rules[i].wanted);
+	}
+
+	/* the mark of a lane that has nothing tells of a run that copied nothing */
+	struct mark at[] = { mark_of(0, 0, &then, ""), mark_of(0, 1, conf, "10") };
+	const struct marks marks = { .at = at, .n = 2 };
+	struct resume_verdict v = resume_judge(conf, &marks, &table, false);
+	verdict_text(&v, text, sizeof text);
+	check_str("another rule of what was not copied", text, "load 0 from  to 10");
+}
+
+static void check_columns(const struct conf *conf)
+{
+	const struct origin_table table = {
+		.oid = OID, .filenode = FILENODE, .name = "public.t", .columns = 5,
+	};
+	static const struct {
+		const char *name, *upto;
+		int64_t columns;
+		bool wanted;
+	} then[] = {
+		{ "other columns", "10", 4, true }, { "the same columns", "10", 5, false },
+		{ "columns that are not known", "10", 0, false },
+		{ "other columns, nothing copied", "", 4, false },
+		{ "other columns, after the end", "end", 4, false },
+	};
+
+	for (size_t i = 0; i < sizeof then / sizeof *then; i++) {
+		struct mark at[] = {
+			mark_of(0, 0, conf, then[i].upto), mark_of(0, 1, conf, then[i].upto),
+		};
+		at[0].columns = at[1].columns = then[i].columns;
+		const struct marks marks = { .at = at, .n = 2 };
+		check_int(then[i].name, resume_judge(conf, &marks, &table, false).altered,
+			then[i].wanted);
+	}
+}
+
 int main(void)
 {
 	struct conf conf = { .lanes = 2, .dest.table = span_of("orders") };
@@ -122,14 +184,7 @@ int main(void)
 		check_str(cases[i].name, text, cases[i].wanted);
 	}
 
-	/* what a lane that is ahead has depends on the rule of its run */
-	struct conf then = conf;
-	then.dest.table = span_of("others");
-	struct mark at[] = { mark_of(3, 0, &then, "10"), mark_of(3, 1, &then, "20") };
-	const struct marks marks = { .at = at, .n = 2 };
-	const struct origin_table table = { .oid = OID, .filenode = FILENODE, .name = "public.t" };
-	struct resume_verdict v = resume_judge(&conf, &marks, &table, false);
-	verdict_text(&v, text, sizeof text);
-	check_str("ahead by another rule", text, "lost");
+	check_rules(&conf);
+	check_columns(&conf);
 	return unit_end();
 }
