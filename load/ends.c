@@ -225,10 +225,12 @@ static void let_go(struct from *f)
 
 static void tell_tables(const struct from *f)
 {
+	const struct origin *o = &f->origin;
 	size_t n = 0;
 
-	for (size_t i = 0; i < f->origin.n; i++)
-		n += from_is_done(f, i);
+	for (size_t i = 0; i < o->n; i++)
+		n += resume_judge(f->job->conf, &f->done, &o->table[i], o->key).kind ==
+			RESUME_DONE;
 	log_info("copying %s: %zu table%s", f->origin.name, f->origin.n,
 		text_s((int64_t)f->origin.n));
 	if (n)

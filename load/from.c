@@ -321,14 +321,7 @@ static int run_slice(struct from *f, struct err *e)
 	return e->code ? e->code : rc;
 }
 
-bool from_is_done(const struct from *f, size_t table)
-{
-	const struct origin_table *t = &f->origin.table[table];
-
-	return resume_judge(f->job->conf, &f->done, t, f->origin.key).kind == RESUME_DONE;
-}
-
-/* The same of the table at hand, with a warning. */
+/* By what was read of the marks: is the table done? */
 static bool is_done(const struct from *f)
 {
 	const struct origin_table *t = &f->origin.table[f->at];

@@ -88,11 +88,6 @@ int ends_begin_lane(struct job *, size_t lane, size_t lanes, struct err *);
 /* All is copied: the queue's batches may begin. */
 int ends_complete(struct from *, struct err *);
 
-/* ---- from.c */
-
-/* By what was read of the marks: is that table done? */
-bool from_is_done(const struct from *, size_t table);
-
 /* ---- next.c */
 
 struct next {                           /* zeroed before use; next_free frees what is in it */

@@ -102,6 +102,12 @@ int next_read(struct from *f, struct err *e)
 	return e->code;
 }
 
+static int refuse_rewritten(const char *name, struct err *e)
+{
+	return err_set(e, ERR_POSITION, "%s was rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER"
+		" TABLE) since the copy was begun: start it again under a new snapshot", name);
+}
+
 /* A table that was rewritten since it was looked at has its rows at other places, and may lack them
  * under a snapshot from before: then *again, under another one, if nothing of it is copied. */
 static int check_file(struct from *f, struct origin_table *t, const struct origin_file *now,
@@ -113,22 +119,46 @@ static int check_file(struct from *f, struct origin_table *t, const struct origi
 		return 0;
 	if (!other && now->filenode == t->filenode && now->seen == 0)
 		return 0;               /* it was made after the snapshot, which has no row of it */
-	if (other || f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
-		return err_set(e, ERR_POSITION, "%s was %s since the copy was begun: start it again"
-			" under a new snapshot", t->name, other ? "replaced" :
-			"rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)");
+	if (other)
+		return err_set(e, ERR_POSITION, "%s was replaced since the copy was begun: start it"
+			" again under a new snapshot", t->name);
+	if (f->job->conf->from_snapshot == FROM_SNAPSHOT_TABLE)
+		return refuse_rewritten(t->name, e);
 	*again = true;
 	t->filenode = now->filenode;
 	const struct resume_verdict v = resume_judge(f->job->conf, &f->marks, t, false);
 	return v.kind == RESUME_LOST ? err_set(e, ERR_POSITION, "%s", v.words) : 0;
 }
 
-/* Opens the reader's transaction, with the slice's tables locked. */
+/* Opens the reader's transaction. A table that was rewritten is empty under a snapshot from
+ * before. */
+static int read_by_key(struct from *f, struct err *e)
+{
+	const struct conf *c = f->job->conf;
+	char *rewritten = NULL;
+
+	while (!f->reading) {
+		if (next_read(f, e) < 0 || origin_lock_all(f->job->src, &f->origin, c->from_where,
+		    &rewritten, e) < 0 || !rewritten)
+			break;
+		if (c->from_snapshot == FROM_SNAPSHOT_TABLE)
+			refuse_rewritten(rewritten, e);
+		else
+			pq_query(f->job->src, "ROLLBACK", e);
+		free(rewritten);
+		f->reading = false;
+		if (e->code)
+			break;
+	}
+	return e->code;
+}
+
+/* The same, with the slice's tables locked. */
 static int read_tables(struct from *f, struct err *e)
 {
 	struct origin_table *t = &f->origin.table[f->at];
 	struct origin_file *now = mem_alloc((f->more + 1) * sizeof *now);
-	bool again = !f->origin.key;
+	bool again = true;
 
 	next_read(f, e);
 	while (again && !e->code) {
@@ -156,9 +186,10 @@ int next_begin(struct from *f, struct next *n, struct slice_query *q, struct err
 	if (v->kind == RESUME_DONE)
 		return pq_query(j->dst[0], "ROLLBACK", e);
 	if (v->altered)
-		log_warn("%s has other columns than when its first part was copied: the rows of that"
-			" part are as they were then", f->origin.table[f->at].name);
-	if (begin_lanes(f, v, e) < 0 || read_tables(f, e) < 0)
+		log_warn("%s has other columns than when its first part was copied: the rows of"
+			" that part are as they were then", f->origin.table[f->at].name);
+	if (begin_lanes(f, v, e) < 0 ||
+	    (f->origin.key ? read_by_key(f, e) : read_tables(f, e)) < 0)
 		return e->code;
 	*q = (struct slice_query){
 		.origin = &f->origin, .table = &f->origin.table[f->at], .more = f->more,

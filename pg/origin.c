@@ -334,3 +334,32 @@ int origin_lock(struct pq *src, const struct origin_table *t, size_t n, struct o
 		};
 	return rc;
 }
+
+/* Of the relations that our transaction has locked. */
+static const char rewritten_sql[] =
+	"; SELECT pg_catalog.format('%s.%s', nspname, relname) FROM pg_catalog.pg_locks l"
+	" JOIN pg_catalog.pg_class c ON c.oid" PQ_OWN("=") "l.relation"
+	" JOIN pg_catalog.pg_namespace n ON n.oid" PQ_OWN("=") "relnamespace"
+	" WHERE l.pid" PQ_OWN("=") "pg_catalog.pg_backend_pid() AND l.locktype" PQ_OWN("=")
+	"'relation' AND l.database" PQ_OWN("=") "(SELECT oid FROM pg_catalog.pg_database"
+	" WHERE datname" PQ_OWN("=") "pg_catalog.current_database())"
+	" AND relkind" PQ_OWN("=") "'r' AND relfilenode" PQ_OWN("<>") "0::pg_catalog.oid"
+	" AND coalesce(pg_catalog.pg_relation_filenode(c.oid), 0::pg_catalog.oid)"
+	PQ_OWN("<>") "relfilenode ORDER BY 1 LIMIT 1";
+
+int origin_lock_all(struct pq *src, const struct origin *o, const char *where, char **rewritten,
+	struct err *e)
+{
+	struct buf sql = { 0 };
+
+	*rewritten = NULL;
+	buf_fmt(&sql, "SELECT %s FROM %s tdispatch_row", o->key, o->sql);
+	if (where)
+		buf_fmt(&sql, " WHERE (%s\n)", where);
+	buf_str(&sql, " LIMIT 0");
+	buf_str(&sql, rewritten_sql);
+	if (pq_query(src, buf_cstr(&sql), e) == 0 && pq_rows(src))
+		*rewritten = mem_text(pq_value(src, 0, 0));
+	buf_free(&sql);
+	return e->code;
+}

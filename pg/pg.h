@@ -862,6 +862,10 @@ struct origin_file {
 /* Locks n tables against changes, until the transaction ends. now: of each. */
 int origin_lock(struct pq *src, const struct origin_table *, size_t n, struct origin_file *now,
 	struct err *);
+/* Of what is read by a key: locks all tables that hold rows, also those of a view. rewritten: NULL,
+ * or the name of one whose file is not the one that the snapshot sees; malloc'ed. */
+int origin_lock_all(struct pq *src, const struct origin *, const char *where, char **rewritten,
+	struct err *);
 
 /* ---- types.c: columns' types: may values go from one side to the other in binary form? */
 

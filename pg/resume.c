@@ -77,7 +77,7 @@ static void refuse_change(const struct conf *c, const struct origin_table *t,
 {
 	if (begun->where != resume_where(c))
 		lose(v, t, "was copied, or a part of it, with another from_where or from_key: put"
-			" that back to go on, or give the copy of other rows a job_name of its own");
+			" that back to go on, or give one of other rows a job_name of its own");
 	else if (begun->rule != judge_rule(c, v->lanes))
 		lose(v, t, "was copied, or a part of it, with other sections or other values of"
 			" dest_table, row_mode, row_key, part_field, part_method or part_timezone:"
