@@ -261,10 +261,11 @@ int rights_create_queue(struct rights *r, struct pq *src, struct err *e)
 
 /* ---- the target: what is needed */
 
-/* SQL: no role has that privilege of the object x. */
+/* SQL: no role has that privilege, a text in SQL, of the object x. NULL: x was dropped since the
+ * statement began, and nobody lacks a right on it. */
 #define NONE_HAS(kind, x, privilege) \
 	"NOT EXISTS (SELECT 1 FROM role WHERE has_" kind "_privilege(role.oid, " x \
-	", '" privilege "'))"
+	", " privilege ") IS NOT FALSE)"
 
 static const char needs_position[] =
 	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA pgq_ext', 0, NULL FROM who, pg_namespace n"
@@ -320,43 +321,41 @@ static void add_keep(struct buf *sql, const struct dest *d)
 
 static const char needs_schema[] =
 	" UNION ALL SELECT 'GRANT USAGE ON SCHEMA ' || quote_ident(nspname), 0, NULL FROM home"
-	" WHERE " NONE_HAS("schema", "home.oid", "USAGE");
+	" WHERE " NONE_HAS("schema", "home.oid", "'USAGE'");
 
 static const char needs_create[] =
 	" UNION ALL SELECT 'GRANT CREATE ON SCHEMA ' || quote_ident(nspname), 0, NULL FROM home"
-	" WHERE " NONE_HAS("schema", "home.oid", "CREATE");
+	" WHERE " NONE_HAS("schema", "home.oid", "'CREATE'");
 
 static const char needs_to_copy[] =
 	" UNION ALL SELECT 'GRANT SELECT ON ' || parent.oid::regclass, 0, NULL FROM parent"
-	" WHERE " NONE_HAS("table", "parent.oid", "SELECT");
+	" WHERE " NONE_HAS("table", "parent.oid", "'SELECT'");
 
 /* The newest partition tells whether there is anything to do: old ones may be another's. */
 static const char needs_rows[] =
 	" UNION ALL SELECT 'GRANT INSERT ON ' || written.oid::regclass, 0, NULL"
-	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "INSERT")
-	" AND " NONE_HAS("table", "written.oid", "INSERT");
+	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "'INSERT'")
+	" AND " NONE_HAS("table", "written.oid", "'INSERT'");
 
 /* --verify makes temporary tables, and reads what was written. */
 static const char needs_verify[] =
 	" UNION ALL SELECT 'GRANT TEMPORARY ON DATABASE ' || quote_ident(current_database()), 3,"
 	" NULL"
-	" WHERE " NONE_HAS("database", "current_database()", "TEMPORARY")
+	" WHERE " NONE_HAS("database", "current_database()", "'TEMPORARY'")
 	" UNION ALL SELECT 'GRANT SELECT ON ' || written.oid::regclass, 3, NULL"
-	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "SELECT")
-	" AND " NONE_HAS("table", "written.oid", "SELECT");
+	" FROM written, newest WHERE " NONE_HAS("table", "newest.oid", "'SELECT'")
+	" AND " NONE_HAS("table", "written.oid", "'SELECT'");
 
 /* Rows wait in a temporary table like dest_table, and replace those of their keys. */
 static const char needs_latest[] =
 	" UNION ALL SELECT 'GRANT TEMPORARY ON DATABASE ' || quote_ident(current_database()), 0,"
-	" NULL WHERE " NONE_HAS("database", "current_database()", "TEMPORARY")
+	" NULL WHERE " NONE_HAS("database", "current_database()", "'TEMPORARY'")
 	" UNION ALL SELECT 'GRANT SELECT ON ' || parent.oid::regclass, 0, NULL FROM parent"
-	" WHERE " NONE_HAS("table", "parent.oid", "SELECT")
+	" WHERE " NONE_HAS("table", "parent.oid", "'SELECT'")
 	" UNION ALL SELECT 'GRANT ' || privilege || ' ON ' || written.oid::regclass, 0, NULL"
 	" FROM written, newest, (VALUES ('SELECT'), ('DELETE')) p (privilege)"
-	" WHERE NOT EXISTS (SELECT 1 FROM role"
-	" WHERE has_table_privilege(role.oid, newest.oid, privilege))"
-	" AND NOT EXISTS (SELECT 1 FROM role"
-	" WHERE has_table_privilege(role.oid, written.oid, privilege))";
+	" WHERE " NONE_HAS("table", "newest.oid", "privilege")
+	" AND " NONE_HAS("table", "written.oid", "privilege");
 
 /* A default that takes its value from a sequence is worked out for a column that no row brings. */
 static const char needs_sequences[] =
@@ -366,8 +365,8 @@ static const char needs_sequences[] =
 	" JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum"
 	" JOIN pg_depend x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid"
 	" AND x.refclassid = 'pg_class'::regclass JOIN pg_class s ON s.oid = x.refobjid"
-	" WHERE CASE WHEN s.relkind = 'S' THEN " NONE_HAS("sequence", "s.oid", "USAGE")
-	" AND " NONE_HAS("sequence", "s.oid", "UPDATE") " END";
+	" WHERE CASE WHEN s.relkind = 'S' THEN " NONE_HAS("sequence", "s.oid", "'USAGE'")
+	" AND " NONE_HAS("sequence", "s.oid", "'UPDATE'") " END";
 
 /* Do events bring the column? *sure: that is known. */
 static bool is_brought(const struct dest *d, const struct feed *feed, const char *column,

@@ -67,13 +67,18 @@ expect_sanitized() {
 
 # ---- running the program
 
+# What files out and err say is wrong: --check's findings, and the end.
+findings() {
+	{ grep -E '^(MISSING|WRONG|not ready)' out || :; tail -n 3 err; } | cut -c 1-500 | tr '\n' ' '
+}
+
 # expect_exit CODE COMMAND...: its output goes to the files out and err.
 expect_exit() {
 	local want=$1 rc=0
 	shift
 	timeout -k 5 $((${LIMIT:-60} * PATIENCE)) "$@" >out 2>err </dev/null || rc=$?
 	expect_sanitized
-	[ $rc = "$want" ] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $({ tail -n 3 err; grep -E "^(WRONG|not ready)" out; } | cut -c 1-500 | tr '\n' ' ')"
+	[ $rc = "$want" ] || fail "exit $rc, not $want, from: ${*/#$TDISPATCH/tdispatch}: $(findings)"
 }
 
 # Loads all that is there.
@@ -271,6 +276,40 @@ hold() {
 	dst "begin; $1; select pg_sleep(600)" >/dev/null 2>&1 &
 	STARTED+=($!)
 	within 5 asleep 1
+}
+
+# session DB SQL: a session that has done it and stays open; the next one in its place ends it.
+session() {
+	rm -f session
+	mkfifo session
+	"$PGBIN/psql" -qAtX -v ON_ERROR_STOP=1 -d "$1" <session >>session.out 2>&1 &
+	STARTED+=($!)
+	exec 9>session
+	in_session "$2"
+}
+
+# in_session SQL: in the session above, which has then done it.
+in_session() {
+	: >session.out
+	say "$1; \\echo done" >&9
+	within 10 grep -qx done session.out
+}
+
+# wait_for_locks src|dst N: N of its sessions wait for one.
+wait_for_locks() {
+	within 20 "${1}_gives" "$2" "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+}
+
+# meanwhile SWITCH...: in the background; `expect_end_of` says how it has ended.
+meanwhile() {
+	"$TDISPATCH" "$@" job.ini >out 2>err </dev/null &
+	STARTED+=($!)
+}
+
+expect_end_of() {
+	local rc=0
+	wait "${STARTED[-1]}" || rc=$?
+	[ $rc = "$1" ] || fail "exit $rc, not $1: $(findings)"
 }
 
 end_sleepers() {

@@ -430,4 +430,21 @@ case_install_beside_a_schema() {
 	expect_match err "permission denied for schema pgq_ext .*: let an administrator run --install --grant ROLE once, with TDISPATCH_DST_DB in the environment or with a config of his own$"
 }
 
+# A partition is dropped between the statement's snapshot and its question about rights, which the
+# server answers with NULL.
+case_partition_is_dropped_while_rights_are_looked_at() {
+	orders_pair
+	orders 1 1
+	tick q
+	once
+	dst "alter database \"$DST\" set default_transaction_isolation = 'repeatable read'"
+	session "$DST" "begin isolation level read committed; lock table pg_catalog.pg_attrdef in access exclusive mode"
+	meanwhile --check
+	wait_for_locks dst 1
+	expect_eq "$(dst "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%WITH who AS%, home AS%'")" 1
+	in_session "drop table orders_2026_01_31; commit"
+	expect_end_of 0
+	expect_no_match out "GRANT"
+}
+
 run_cases
