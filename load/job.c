@@ -171,7 +171,8 @@ static int check_registration(struct job *j, struct err *e)
 	if (state.consumer)
 		return check_position(j, &state, pos, n, e);
 	if (pos[0].known)
-		return consumer_unregistered(j->src, c, pos[0].tick, e);
+		return consumer_unregistered(j->src, c, pos[0].tick, e) < 0 ? e->code :
+			check_registration(j, e);
 	log_warn("consumer %s was not registered on queue %s: it is now, and gets what comes"
 		" from now on", c->consumer_name, c->queue_name);
 	return consumer_register(j->src, c->queue_name, c->consumer_name, e);

@@ -117,6 +117,12 @@ static void stays(struct look *l, const struct child *child, const char *why)
 			child->name, l->place->dest->part_keep, why);
 }
 
+bool keep_is_gone(const struct err *e)
+{
+	return sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE) ||
+		(e->code == ERR_CONFLICT && !*e->sqlstate);
+}
+
 /* Warns of an error, after a lock timeout with the session that holds the table. parent: the
  * parent's lock was granted; judged: the child is old. */
 static void failed(struct look *l, const struct child *child, bool parent, bool judged,
@@ -128,8 +134,7 @@ static void failed(struct look *l, const struct child *child, bool parent, bool 
 
 	if (lock)
 		ddl_say_who(l->job->ddl, d, locked, e);
-	/* a missing table: somebody else dropped it */
-	if (e->code == ERR_STOP || sqlstate_is(e->sqlstate, SQLSTATE_NO_TABLE))
+	if (e->code == ERR_STOP || keep_is_gone(e))
 		return;
 	if (judged || lock || e->code == ERR_CONN || e->code == ERR_RIGHTS)
 		log_warn("partition %s is older than part_keep = %s and cannot be %s now: %s;"

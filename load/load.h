@@ -266,6 +266,8 @@ bool keep_is_partition(const struct dest *, const struct child *, int64_t *start
  * CHILD_OLD is removed; else why says what keeps it. */
 int keep_foresee(struct job *, const struct dest *, const struct child_list *, struct child *,
 	enum child_age *, struct buf *why, struct err *);
+/* An error of keep_foresee: the child was dropped or detached meanwhile. */
+bool keep_is_gone(const struct err *);
 /* Removes what is old, with a warning for what cannot be removed. After age_look, with ddl open.
  * Partitions that sink has just written to are spared; NULL: none. */
 int keep_run(struct job *, struct place *, const struct sink *, struct err *);

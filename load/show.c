@@ -28,7 +28,9 @@ static bool foretell(struct job *j, const struct dest *d, const struct child_lis
 	if (fate->len)
 		return false;
 	struct buf why = { 0 };
-	if (child->owned && keep_foresee(j, d, list, child, &age, &why, &e) < 0)
+	if (child->owned && keep_foresee(j, d, list, child, &age, &why, &e) < 0 && keep_is_gone(&e))
+		buf_str(fate, "none: it was removed at this moment");
+	else if (e.code)
 		buf_fmt(fate, "keep: whether it has younger rows cannot be told: %s", e.msg);
 	else if (child->owned && age != CHILD_OLD)
 		buf_fmt(fate, "keep: %s", buf_cstr(&why));

@@ -184,6 +184,8 @@ static int look_closer(const struct child_question *ask, const struct child_list
 		c->column = mem_text(pq_value(ask->q, 0, 2));
 		c->type = mem_text(pq_value(ask->q, 0, 3));
 		c->kind = (enum child_kind)pq_int(ask->q, 0, 4, CHILD_UNDATED);
+	} else if (!e->code) {
+		err_set(e, ERR_CONFLICT, "%s is no child of %s any more", c->table, list->parent);
 	}
 	buf_free(&sql);
 	buf_free(&column);

@@ -68,10 +68,11 @@ int table_lacks(struct pq *dst, const struct table *t, const struct span *column
 		buf_literal(&sql, column[i]);
 	}
 	buf_fmt(&sql, "]::text[]) WITH ORDINALITY AS wanted (name, i)"
-		" WHERE NOT EXISTS (SELECT 1 FROM pg_attribute"
+		" WHERE EXISTS (SELECT 1 FROM pg_class WHERE oid = '%s')"
+		" AND NOT EXISTS (SELECT 1 FROM pg_attribute"
 		" WHERE attrelid = '%s' AND attnum > 0 AND NOT attisdropped"
 		" AND attname::text = name)"
-		" ORDER BY i LIMIT 1", t->oid);
+		" ORDER BY i LIMIT 1", t->oid, t->oid);
 	if (n && pq_query(dst, buf_cstr(&sql), e) == 0 && pq_rows(dst) > 0)
 		*which = (size_t)pq_int(dst, 0, 0, 0);
 	buf_free(&sql);

@@ -973,4 +973,33 @@ case_config() {
 	expect_match out '^part_premake = 2$'
 }
 
+# Another process removes a partition between two questions about it.
+case_partition_is_removed_while_it_is_looked_at() {
+	local how
+	for how in "drop table orders_2001_01_01" "alter table orders detach partition orders_2001_01_01"; do
+		keep_pair
+		make_days 2001-01-01
+		session "$DST" "begin; lock table pg_catalog.pg_constraint in access exclusive mode"
+		meanwhile --show-partitions
+		wait_for_locks dst 1
+		in_session "$how; commit"
+		expect_end_of 0
+		expect_match out 'orders_2001_01_01 .*  none: it was removed at this moment'
+		expect_match out ', 0 older than part_keep'
+	done
+}
+
+case_partition_is_dropped_while_a_batch_is_looked_at() {
+	orders_pair
+	dst "create table orders_2026_01_31 partition of orders for values from ('2026-01-31') to ('2026-02-01')"
+	orders 1 1
+	tick q
+	session "$DST" "begin; lock table pg_catalog.pg_inherits in access exclusive mode"
+	meanwhile --dry-run
+	wait_for_locks dst 1
+	in_session "drop table orders_2026_01_31; commit"
+	expect_end_of 0
+	expect_match out 'orders_2026_01_31: 1 row, would be created'
+}
+
 run_cases
