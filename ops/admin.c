@@ -37,7 +37,7 @@ static int target_kind(struct job *j, struct err *e)
 }
 
 /* Refuses if the target has a tick: a new registration would start at the newest one. */
-static int register_consumer(struct job *j, const struct queue_state *state, struct err *e)
+static int register_consumer(struct job *j, struct queue_state *state, struct err *e)
 {
 	const struct conf *c = j->conf;
 	bool known = false;
@@ -48,8 +48,8 @@ static int register_consumer(struct job *j, const struct queue_state *state, str
 	if (!state->consumer && position_kind(j->dst[0], &j->kind,
 		e) == 0 && j->kind != POSITION_NONE)
 		position_get(j->dst[0], c->consumer_name, &known, &tick, e);
-	if (known)
-		return consumer_unregistered(j->src, c, tick, e);
+	if (known && consumer_unregistered(j->src, c, tick, e) == 0)
+		state->consumer = true;
 	if (e->code || (!state->consumer &&
 	    consumer_register(j->src, c->queue_name, c->consumer_name, e) < 0))
 		return e->code;
@@ -238,10 +238,11 @@ int admin_reset(struct job *j, bool yes, struct err *e)
 		print_line(stdout, "nothing is changed\n");
 		return 1;
 	}
-	if (position_forget(j->dst[0], consumer, j->kind, e) < 0)
+	int64_t tick;           /* a running process may have moved it since */
+	if (position_forget(j->dst[0], consumer, j->kind, &tick, e) < 0)
 		return e->code;
 	print_line(stdout, "the target forgot tick %" PRId64 " of consumer %s: what the queue"
-		" gives again up to there comes twice\n", pos[0].tick, consumer);
+		" gives again up to there comes twice\n", tick, consumer);
 	for (size_t i = 1; i < n; i++)
 		if (is_ahead(pos, i))
 			print_line(stdout, "lane %zu of %zu has all up to tick %" PRId64 ": rows"

@@ -248,15 +248,15 @@ static void check_known(struct check *c, bool known, int64_t tick)
 	if (conf->lanes > 1 && c->job->kind != POSITION_LANES)
 		finding_missing(c->found, "subconsumers in pgq_ext, which lanes needs: set lanes ="
 			" 1");
-	if (known && c->unregistered)
-		consumer_unregistered(c->job->src, conf, tick, &e);
+	if (known && c->unregistered && consumer_unregistered(c->job->src, conf, tick, &e) == 0)
+		c->registered = true;
+	if (e.code)
+		finding_missing(c->found, "%s", e.msg);
 	else if (known)
 		check_tick(c, tick);
 	else if (c->registered && c->consumer_tick > 1)
 		finding_warning("the queue is at tick %" PRId64 ", the target knows none: what came"
 			" before is not there", c->consumer_tick);
-	if (e.code)
-		finding_missing(c->found, "%s", e.msg);
 }
 
 /* A new name for an old consumer leaves what is pending behind. */

@@ -94,9 +94,9 @@ static void check_listen(const struct conf *conf)
 	bool ours = conf->state_file && state_read(conf->state_file, &state) == 0 &&
 		state_is_live(&state);
 	if (fd >= 0) {
-		close(fd);
 		if (*address == '/')
-			unlink(address);
+			unlink(address);        /* before a process that starts can replace it */
+		close(fd);
 		finding_ok("metrics_listen %s can be listened on", address);
 	} else if (why == EADDRINUSE) {
 		(ours ? finding_ok : finding_warning)("metrics_listen %s: %s listens there",

@@ -24,7 +24,8 @@ struct status {
 	struct state state;      /* of the running process; pid 0: none */
 	struct queue_state queue;
 	struct queue_backlog backlog;
-	int64_t target_tick, dead, partitions;  /* -1: unknown, as in the backlog */
+	/* -1: unknown, as in the backlog */
+	int64_t consumer_tick, target_tick, dead, partitions;
 	int64_t copied, begun;          /* of from_table: tables that are, or in a part; the same */
 	char dead_error[1024];          /* why dead is unknown; "" */
 	char partitions_error[256];     /* the same of partitions */
@@ -44,12 +45,14 @@ static void tell(struct status *s, struct err *e)
 	s->failed = true;
 }
 
-/* As tell; a connection may not be at rest after that. */
-static void problem(struct status *s, struct err *e)
+/* As tell, of an error of *q; closes it, since it may not be at rest. */
+static void problem(struct status *s, struct pq **q, struct err *e)
 {
+	if (!e->code)
+		return;
 	tell(s, e);
-	if (s->failed)
-		job_disconnect(s->job);
+	pq_close(*q);
+	*q = NULL;
 }
 
 /* Appends " OR ..." for tables with a partition's name, in dest_table's schema or on
@@ -186,6 +189,16 @@ static void look_at_target(struct status *s, struct err *e)
 		count_dead(s, *dst, c, e);
 }
 
+static int look_at_queue(struct status *s, struct err *e)
+{
+	const struct conf *c = s->job->conf;
+
+	if (queue_state(s->job->src, c->queue_name, c->consumer_name, &s->queue, e) < 0)
+		return e->code;
+	return queue_require(&s->queue, c->queue_name, e);
+}
+
+/* Sets the consumer's tick. */
 static void look_at_source(struct status *s, struct err *e)
 {
 	const struct conf *c = s->job->conf;
@@ -194,27 +207,37 @@ static void look_at_source(struct status *s, struct err *e)
 
 	if (!*src)
 		*src = alone ? pq_open("src_db", c->src_db, "UTF8", e) : queue_open(c, "UTF8", e);
-	if (*src && !alone &&
-	    queue_state(*src, c->queue_name, c->consumer_name, &s->queue, e) == 0 &&
-	    queue_require(&s->queue, c->queue_name, e) == 0)
-		queue_backlog(*src, c->queue_name, c->consumer_name, s->target_tick,
-			&s->backlog, e);
+	if (*src && !alone && look_at_queue(s, e) == 0 && s->queue.consumer)
+		s->consumer_tick = s->queue.consumer_tick;
 }
 
+/* Sets the newest tick, and what comes after the target's. */
+static void look_at_backlog(struct status *s, struct err *e)
+{
+	const struct conf *c = s->job->conf;
+	struct pq *src = s->job->src;
+
+	if (src && !checkfrom_alone(c) && look_at_queue(s, e) == 0)
+		queue_backlog(src, c->queue_name, c->consumer_name, s->target_tick, &s->backlog, e);
+}
+
+/* A process that loads moves the ticks meanwhile: the consumer's follows the target's, and that
+ * follows the newest. Read in this order, none is told as ahead of the one that it follows. */
 static void look(struct status *s)
 {
+	struct job *j = s->job;
 	struct err e = { 0 };
 
-	look_at_target(s, &e);
-	problem(s, &e);
 	look_at_source(s, &e);
-	if (e.code) {
-		tell(s, &e);
-		pq_close(s->job->src);
-		s->job->src = NULL;
-	}
+	problem(s, &j->src, &e);
+	look_at_target(s, &e);
+	problem(s, &j->dst[0], &e);
+	look_at_backlog(s, &e);
+	problem(s, &j->src, &e);
 	count_partitions(s, &e);
-	problem(s, &e);
+	tell(s, &e);
+	if (s->failed)
+		job_disconnect(j);
 	if (s->job->conf->state_file)
 		state_read(s->job->conf->state_file, &s->state);
 }
@@ -329,7 +352,7 @@ static void say_all(struct status *s)
 	say_text(s, "consumer", c->consumer_name);
 	say_count(s, "source_tick", s->queue.last_tick ? s->queue.last_tick : -1);
 	say_seconds(s, "source_tick_age_seconds", s->queue.last_tick, s->queue.last_tick_age_ms);
-	say_count(s, "consumer_tick", b->consumer_tick);
+	say_count(s, "consumer_tick", s->consumer_tick);
 	say_count(s, "target_tick", s->target_tick);
 	say_count(s, "pending_events", b->events);
 	say_count(s, "unticked_events", b->unticked);
@@ -363,8 +386,8 @@ static void print(struct status *s, bool redraw)
 static int show(struct job *job, bool json, bool redraw)
 {
 	struct status s = {
-		.job = job, .json = json, .target_tick = -1, .dead = -1, .partitions = -1,
-		.copied = -1, .begun = -1,
+		.job = job, .json = json, .consumer_tick = -1, .target_tick = -1, .dead = -1,
+		.partitions = -1, .copied = -1, .begun = -1,
 		.state = { .queue = QUEUE_UNKNOWN, .gain = -1 }, .backlog = QUEUE_UNKNOWN,
 	};
 

@@ -41,8 +41,10 @@ int consumer_others(struct pq *src, const char *queue, const char *consumer, str
 int consumer_unregistered(struct pq *src, const struct conf *c, int64_t tick, struct err *e)
 {
 	struct buf queues = { 0 };
+	struct queue_state now;
 
-	if (consumer_elsewhere(src, c->queue_name, c->consumer_name, &queues, e) < 0)
+	if (queue_state(src, c->queue_name, c->consumer_name, &now, e) < 0 || now.consumer ||
+	    consumer_elsewhere(src, c->queue_name, c->consumer_name, &queues, e) < 0)
 		return e->code;
 	err_set(e, ERR_POSITION, "consumer %s is not registered on queue %s, but the target has"
 		" loaded it up to tick %" PRId64, c->consumer_name, c->queue_name, tick);
@@ -60,12 +62,13 @@ int consumer_unregistered(struct pq *src, const struct conf *c, int64_t tick, st
 	return e->code;
 }
 
-static int call_with_names(struct pq *src, const char *function, const char *queue,
-	const char *consumer, struct err *e)
+/* before: statements of the same transaction. */
+static int call_with_names(struct pq *src, const char *before, const char *function,
+	const char *queue, const char *consumer, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT \1.%s(", function);
+	buf_fmt(&sql, "%sSELECT \1.%s(", before, function);
 	queue_add_names(&sql, queue, consumer);
 	buf_str(&sql, ")");
 	return queue_run(src, &sql, e);
@@ -73,12 +76,12 @@ static int call_with_names(struct pq *src, const char *function, const char *que
 
 int consumer_register(struct pq *src, const char *queue, const char *consumer, struct err *e)
 {
-	return call_with_names(src, "register_consumer", queue, consumer, e);
+	return call_with_names(src, INSTALL_LOCK, "register_consumer", queue, consumer, e);
 }
 
 int consumer_unregister(struct pq *src, const char *queue, const char *consumer, struct err *e)
 {
-	return call_with_names(src, "unregister_consumer", queue, consumer, e);
+	return call_with_names(src, "", "unregister_consumer", queue, consumer, e);
 }
 
 int consumer_rewind(struct pq *src, const char *queue, const char *consumer, int64_t tick,

@@ -390,7 +390,7 @@ int dead_install(struct pq *dst, bool *created, struct buf *added, struct err *e
 	*created = !yes;
 	if (yes && !added->len)
 		return 0;
-	buf_fmt(&sql, "BEGIN;" PQ_OWN_PATH "SET LOCAL client_min_messages = warning;"
+	buf_fmt(&sql, "BEGIN;" PQ_OWN_PATH INSTALL_LOCK "SET LOCAL client_min_messages = warning;"
 		"SET LOCAL lock_timeout = %d;%sALTER TABLE " TABLE, INSTALL_LOCK_TIMEOUT_MS,
 		yes ? "" : create_sql);
 	for (size_t i = 0; i < LATER; i++)
@@ -405,7 +405,7 @@ int dead_install(struct pq *dst, bool *created, struct buf *added, struct err *e
 /* ---- tdispatch.slice: how far a table has been copied, where one is the source */
 
 static const char slice_sql[] =
-	"BEGIN;" PQ_OWN_PATH "SET LOCAL client_min_messages = warning;"
+	"BEGIN;" PQ_OWN_PATH INSTALL_LOCK "SET LOCAL client_min_messages = warning;"
 	"CREATE SCHEMA IF NOT EXISTS tdispatch;"
 	"CREATE TABLE IF NOT EXISTS tdispatch.slice ("
 	" consumer text NOT NULL, source text NOT NULL, identity text NOT NULL,"

@@ -57,6 +57,12 @@ void pq_setup(int64_t server_timeout_ms);
 /* Begins a statement in which unqualified names mean PostgreSQL's own objects: others may have put
  * functions and operators on the role's search_path. */
 #define PQ_OWN_PATH "SET LOCAL search_path = pg_catalog, pg_temp;"
+/* Of the processes that create something of ours or of PgQ's, each waits for those before it, and
+ * then finds what they made: a session hears of new names when it locks a table. In a
+ * transaction. */
+#define INSTALL_LOCK \
+	"SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tdispatch install'));" \
+	"SELECT FROM pg_catalog.pg_namespace LIMIT 0;"
 /* An operator, in a statement that must find tables through the role's search_path. */
 #define PQ_OWN(operator) " OPERATOR(pg_catalog." operator ") "
 
@@ -241,8 +247,10 @@ int position_look(struct pq *, const char *consumer, enum position_kind,
 	struct position pos[LANES_MAX], size_t *n, struct err *);
 /* Reads the consumer's tick without a lock, from any pgq_ext. *tick: 0 if it is not known. */
 int position_get(struct pq *, const char *consumer, bool *known, int64_t *tick, struct err *);
-/* Deletes all of the consumer's positions. ERR_CONFLICT while a process loads. */
-int position_forget(struct pq *, const char *consumer, enum position_kind, struct err *);
+/* Deletes all of the consumer's positions. *tick: that of lane 0; 0 if there was none. ERR_CONFLICT
+ * while a process loads. */
+int position_forget(struct pq *, const char *consumer, enum position_kind, int64_t *tick,
+	struct err *);
 
 /* ---- queue.c: the source's side: PgQ's schema, and a queue's state */
 
@@ -354,8 +362,8 @@ int consumer_elsewhere(struct pq *, const char *queue, const char *consumer, str
 /* Appends the queue's other consumers, for a message. */
 int consumer_others(struct pq *, const char *queue, const char *consumer, struct buf *names,
 	struct err *);
-/* Returns ERR_POSITION, or the error of looking: the target has a tick of a consumer that is not
- * registered with the queue. */
+/* The target has a tick of a consumer that was not registered with the queue. Looks again: 0 if it
+ * is registered now, by a process that has just started; else ERR_POSITION with what to do. */
 int consumer_unregistered(struct pq *, const struct conf *, int64_t tick, struct err *);
 /* Moves the consumer to the tick, or registers it there; an open batch is given up. ERR_POSITION if
  * PgQ no longer has the tick. */
@@ -477,7 +485,8 @@ struct table {
 
 /* Looks for the table by name, in dest_table's schema or on the role's search_path. */
 int table_find(struct pq *, const struct dest *, struct span name, struct table *, struct err *);
-/* *which: the first of n columns that the table does not have; n when it has all. */
+/* *which: the first of n columns that the table does not have; n when it has all, or was
+ * dropped. */
 int table_lacks(struct pq *, const struct table *, const struct span *column, size_t n,
 	size_t *which, struct err *);
 
@@ -805,7 +814,7 @@ struct child_question {
 
 enum child_age { CHILD_OLD, CHILD_YOUNG, CHILD_UNCLEAR };
 /* *age by bounds and CHECKs: only old rows fit, younger ones too (why says so), or they do not
- * tell. */
+ * tell. ERR_CONFLICT: it is no child any more. */
 int child_bounds(const struct child_question *, const struct child_list *, struct child *,
 	enum child_age *, struct buf *why, struct err *);
 /* After child_bounds, by the rows themselves; an empty child is old. Reads all rows where there is

@@ -332,13 +332,15 @@ int position_look(struct pq *dst, const char *consumer, enum position_kind kind,
 	return 0;
 }
 
-int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, struct err *e)
+int position_forget(struct pq *dst, const char *consumer, enum position_kind kind, int64_t *tick,
+	struct err *e)
 {
 	struct position pos;
 	struct buf sql = { 0 };
 
 	if (position_begin(dst, consumer, 0, 1, kind, &pos, e) < 0)
 		return e->code;
+	*tick = pos.tick;
 	if (kind == POSITION_LANES)
 		add_forget_lanes(&sql, consumer);
 	buf_str(&sql, "SELECT pgq_ext.set_last_tick(");
@@ -378,7 +380,7 @@ int position_require(enum position_kind kind, struct err *e)
 /* The signatures and the table are those of the pgq_ext extension, so that each can read the
  * positions that the other stored. A consumer without lanes has the empty subconsumer. */
 static const char install_sql[] =
-	"BEGIN;" PQ_OWN_PATH
+	"BEGIN;" PQ_OWN_PATH INSTALL_LOCK
 	"SET LOCAL client_min_messages = warning;"
 	"CREATE SCHEMA IF NOT EXISTS pgq_ext;"
 	"CREATE TABLE IF NOT EXISTS pgq_ext.completed_tick ("

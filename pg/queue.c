@@ -217,8 +217,10 @@ static const char backlog_sql[] =
 	" AND tick_id > from_tick ORDER BY tick_id LIMIT 1) next ON true"
 	" LEFT JOIN LATERAL (SELECT tick_id, tick_time, tick_event_seq FROM \1.tick"
 	" WHERE tick_queue = queue_id ORDER BY tick_id DESC LIMIT 1) last ON true,"
-	" LATERAL (SELECT CASE WHEN has_sequence_privilege(queue_event_seq, 'SELECT')"
-	" THEN coalesce(pg_sequence_last_value(queue_event_seq::regclass), 1) - last.tick_event_seq"
+	/* no longer there if the queue is being dropped */
+	" LATERAL to_regclass(queue_event_seq) seq,"
+	" LATERAL (SELECT CASE WHEN has_sequence_privilege(seq, 'SELECT')"
+	" THEN coalesce(pg_sequence_last_value(seq), 1) - last.tick_event_seq"
 	" END AS unticked) u";
 
 /* -1: NULL. Less than 0 is 0: the source's clock was set back. */
@@ -266,7 +268,7 @@ int queue_create(struct pq *src, const char *queue, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "SELECT \1.create_queue(");
+	buf_str(&sql, INSTALL_LOCK "SELECT \1.create_queue(");
 	buf_literal(&sql, span_of(queue));
 	buf_str(&sql, ")");
 	return queue_run(src, &sql, e);

@@ -57,8 +57,8 @@ static bool is_true(struct pq *src, int col)
 static const char look_sql[] = "SELECT coalesce(t.tick_id, 0),"
 	" coalesce(" MS("clock_timestamp() - t.tick_time") ", 0),"
 	" NOT EXISTS (SELECT FROM \1.tick WHERE tick_queue = queue_id AND tick_id < t.tick_id),"
-	" CASE WHEN has_sequence_privilege(queue_event_seq, 'SELECT, USAGE') THEN"
-	" coalesce(pg_sequence_last_value(queue_event_seq::regclass), 1) - t.tick_event_seq"
+	" CASE WHEN has_sequence_privilege(seq, 'SELECT, USAGE') THEN"
+	" coalesce(pg_sequence_last_value(seq), 1) - t.tick_event_seq"
 	" ELSE 0 END, " MS("queue_ticker_max_lag") ", " MS("queue_ticker_idle_period") ","
 	" " MS("queue_rotation_period") ","
 	" queue_ticker_paused OR queue_external_ticker,"
@@ -67,7 +67,9 @@ static const char look_sql[] = "SELECT coalesce(t.tick_id, 0),"
 	"|\\* from pgq\\.maint_retry_events|func_name, func_arg from pgq\\.maint_operations)')),"
 	" has_function_privilege('\1.ticker(text)', 'EXECUTE'),"
 	" has_table_privilege('\1.tick', 'UPDATE, DELETE')"
-	" FROM \1.queue LEFT JOIN LATERAL (SELECT * FROM \1.tick WHERE tick_queue = queue_id"
+	/* no longer there if the queue is being dropped */
+	" FROM \1.queue LEFT JOIN LATERAL to_regclass(queue_event_seq) seq ON true"
+	" LEFT JOIN LATERAL (SELECT * FROM \1.tick WHERE tick_queue = queue_id"
 	" ORDER BY tick_id DESC LIMIT 1) t ON true WHERE queue_name = ";
 
 int ticker_look(struct pq *src, const char *queue, struct ticker_look *l, struct err *e)

@@ -76,9 +76,9 @@ static int find_sequence(struct pq *src, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_fmt(&sql, "SELECT queue_tick_seq::regclass::oid FROM \1.queue"
+	buf_fmt(&sql, "SELECT seq::oid FROM \1.queue, to_regclass(queue_tick_seq) seq"
 		" WHERE queue_id = %" PRId64
-		" AND has_sequence_privilege(queue_tick_seq, 'SELECT')", src->queue_id);
+		" AND has_sequence_privilege(seq, 'SELECT')", src->queue_id);
 	if (queue_run(src, &sql, e) == 0)
 		src->tick_sequence = pq_rows(src) ? pq_int(src, 0, 0, NO_SEQUENCE) : NO_SEQUENCE;
 	return e->code;

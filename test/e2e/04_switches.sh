@@ -928,4 +928,27 @@ case_licenses() {
 	expect_match out musl
 }
 
+# Each finds nothing of what both would create.
+case_two_installs_at_once() {
+	local first
+	new_pair "$CASE"
+	src "create table orders (id int primary key, day date, note text)"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	config on_error=dead_letter
+	session "$SRC" "begin; lock table pgq.queue, pgq.consumer in share row exclusive mode"
+	exec 8>&9
+	session "$DST" "begin; lock table pg_catalog.pg_namespace in share row exclusive mode"
+	meanwhile --install
+	first=${STARTED[-1]}
+	"$TDISPATCH" --install job.ini >out2 2>err2 </dev/null &
+	STARTED+=($!)
+	wait_for_locks dst 2
+	in_session commit
+	wait_for_locks src 2
+	say "commit;" >&8
+	expect_end_of 0
+	wait "$first" || fail "the first: $(findings)"
+	expect_exit 0 "$TDISPATCH" --check job.ini
+}
+
 run_cases

@@ -980,4 +980,42 @@ case_reload_forgets_the_queue() {
 	within 10 eval '! grep -q dead_letters_waiting job.prom'
 }
 
+# A process loads and finishes a batch between the questions to both sides.
+case_status_while_ticks_move() {
+	local name batch
+	orders_pair pidfile=
+	orders 1 1
+	tick q
+	once
+	orders 2 2
+	tick q
+	batch=$(src "select pgq.next_batch('q', 'job')")
+	dst "create or replace function pgq_ext.get_last_tick(a_consumer text) returns bigint language plpgsql as \$\$
+		declare t bigint := pgq_ext.get_last_tick(a_consumer, ''); begin perform pg_advisory_xact_lock(16); return t; end \$\$"
+	session "$DST" "select pg_advisory_lock(16)"
+	meanwhile --status
+	wait_for_locks dst 1
+	dst "select pgq_ext.set_last_tick('job', $(src "select tick_id from pgq.get_batch_info($batch)"))" >/dev/null
+	src "select pgq.finish_batch($batch)" >/dev/null
+	orders 3 3
+	tick q
+	in_session "select pg_advisory_unlock(16)"
+	expect_end_of 0
+	for name in consumer_tick target_tick source_tick; do
+		declare "$name=$(sed -n "s/^$name  *//p" out)"
+	done
+	[ "$consumer_tick" -le "$target_tick" ] && [ "$target_tick" -lt "$source_tick" ] ||
+		fail "consumer_tick $consumer_tick, target_tick $target_tick, source_tick $source_tick"
+	expect_match out '^pending_events +[1-9]'
+}
+
+# Its sequence goes before its row can be seen to be gone.
+case_queue_is_dropped_while_it_is_looked_at() {
+	orders_pair pidfile=
+	src "update pgq.queue set queue_event_seq = 'pgq.dropped', queue_tick_seq = 'pgq.dropped'"
+	expect_exit 0 "$TDISPATCH" --status job.ini
+	expect_match out '^unticked_events +-'
+	expect_exit 0 "$TDISPATCH" --check --set ticker=1 job.ini
+}
+
 run_cases

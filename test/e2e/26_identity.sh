@@ -379,4 +379,37 @@ case_batch_is_finished_while_it_is_looked_at() {
 	expect_match out "queue q has nothing for consumer job"
 }
 
+# A process that has just started registers the consumer and loads, after the queue was asked for it
+# and before the target is.
+case_consumer_is_registered_while_it_is_looked_for() {
+	local switch
+	orders_pair pidfile=
+	for switch in --check --register; do
+		src "select pgq.unregister_consumer('q', 'job')" >/dev/null
+		dst "select pgq_ext.set_last_tick('job', null)" >/dev/null
+		session "$DST" "begin; lock table pgq_ext.completed_tick in access exclusive mode"
+		meanwhile $switch
+		wait_for_locks dst 1
+		src "select pgq.register_consumer('q', 'job')" >/dev/null
+		in_session "select pgq_ext.set_last_tick('job', $(consumer_tick)); commit"
+		expect_end_of 0
+	done
+	expect_match out 'consumer job was registered already'
+}
+
+# The tick is moved between the look at it and the end.
+case_reset_tells_what_it_forgot() {
+	orders_pair pidfile=
+	orders 1 1
+	tick q
+	once
+	session "$SRC" "begin; lock table pgq.consumer in access exclusive mode"
+	meanwhile --reset
+	wait_for_locks src 1
+	dst "select pgq_ext.set_last_tick('job', 4711)" >/dev/null
+	in_session commit
+	expect_end_of 0
+	expect_match out 'the target forgot tick 4711 of consumer job'
+}
+
 run_cases
