@@ -1,15 +1,15 @@
 /*
  * tdispatch: moves row events from a PgQ queue into partitioned tables, exactly once.
  *
- * A row's way: load/batch.c takes a batch of the queue (pg/qbatch.c), load/pass.c reads its events
- * by COPY from the source (pg/copy.c). load/dests.c finds the destination of the event's table,
- * event/route.c the columns in its row (urlenc.c and event/json.c are the grammars), event/period.c
- * the partition in a date. pg/build.c creates the partition in the transaction that loads it, or
- * pg/creation.c in one of its own (pg/partsql.c, event/template.c: its SQL). sink/sink.c sends the
- * rows by COPY to the target. With row_mode = keep_latest they go to a staging table
- * (load/latest.c, pg/stage.c), which load/merge.c merges at the end of the batch. The target's
- * commit records the position too (load/txn.c, pg/position.c); only then is the queue told that the
- * batch is done.
+ * A row's way: load/batch.c takes a batch of the queue (load/ahead.c, pg/qbatch.c), load/pass.c
+ * reads its events by COPY from the source (pg/copy.c). load/dests.c finds the destination of the
+ * event's table, event/route.c the columns in its row (urlenc.c and event/json.c are the grammars),
+ * event/period.c the partition in a date. pg/build.c creates the partition in the transaction that
+ * loads it, or pg/creation.c in one of its own (pg/partsql.c, event/template.c: its SQL).
+ * sink/sink.c sends the rows by COPY to the target. With row_mode = keep_latest they go to a
+ * staging table (load/latest.c, pg/stage.c), which load/merge.c merges at the end of the batch. The
+ * target's commit records the position too (load/txn.c, pg/position.c); only then is the queue told
+ * that the batch is done.
  *
  * Where a table is the source, load/from.c copies it slice by slice; load/next.c says which is
  * next, by the marks of those before (pg/resume.c). load/extract.c chooses the columns, pg/scan.c

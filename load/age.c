@@ -87,6 +87,23 @@ int age_look(struct job *j, struct err *e)
 	return 0;
 }
 
+/* Does the time decide where the destination's rows go? */
+static bool is_timed(const struct dest *d)
+{
+	bool detaches = d->part_keep_action == KEEP_DETACH && d->keep.unit != PERIOD_NONE;
+
+	return d->part_late != PART_LATE_CREATE || detaches;
+}
+
+int age_ask(struct job *j, struct err *e)
+{
+	bool timed = false;
+
+	for (size_t i = 0; conf_dest(j->conf, i); i++)
+		timed |= is_timed(conf_dest(j->conf, i));
+	return timed && !j->clocks.known ? age_look(j, e) : 0;
+}
+
 /* ---- a period, by its start or its partition's name */
 
 int64_t age_kept(const struct job *j, const struct dest *d)

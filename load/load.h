@@ -250,6 +250,8 @@ struct job;
  * clocks are not compared. Only this call changes what is old, so one batch is judged by one
  * clock. */
 int age_look(struct job *, struct err *);
+/* The same, if the time decides where rows go and is not known. Called before a batch. */
+int age_ask(struct job *, struct err *);
 int64_t age_kept(const struct job *, const struct dest *);      /* where part_keep begins */
 /* Is all of the period older than part_keep? false before age_look. */
 bool age_is_old(const struct job *, const struct dest *, int64_t start_s);
@@ -653,16 +655,7 @@ void blame_row(const struct pass *, struct buf *row, struct err *);
 int follow_copy(struct job *, struct queue_batch *, struct err *);
 bool follow_asks(const struct job *);           /* may that ask the target? */
 
-/* ---- outcome.c: what a batch has come to, in the log and for others */
-
-struct loader;
-/* All of the batch is committed. */
-void outcome_tell(struct loader *, const struct pass *, int64_t took_ms);
-/* Some lanes may have committed before one failed: the batch will come again without their rows,
- * which are told of now, and counted then. */
-void outcome_keep_half(struct loader *, const struct pass *);
-
-/* ---- batch.c: one batch, from next_batch to finish_batch */
+/* ---- from batch to batch */
 
 struct loader {                         /* from batch to batch; zeroed but job, verify */
 	struct job *job;
@@ -681,6 +674,47 @@ struct loader {                         /* from batch to batch; zeroed but job, 
 	struct tally half, half_dests;  /* rows that lanes have committed of batch half_of, */
 	int64_t half_of, half_late;     /* in which lane 0 has failed; some of them are late */
 };
+
+/* ---- outcome.c: what a batch has come to, in the log and for others */
+
+/* All of the batch is committed. */
+void outcome_tell(struct loader *, const struct pass *, int64_t took_ms);
+/* Some lanes may have committed before one failed: the batch will come again without their rows,
+ * which are told of now, and counted then. */
+void outcome_keep_half(struct loader *, const struct pass *);
+
+/* ---- ahead.c: the queue's next batch, asked for or foreseen */
+
+/* An enum ticks_after, or an error. While there is no batch, asking for ticks is enough. */
+int ahead_look(const struct loader *, struct err *);
+bool ahead_is_likely(const struct loader *, int ticks);         /* will there be a batch? */
+/* Asks for the next batch. 1: the loader's is it, or unsure; 0: there is none; or an error. */
+int ahead_take(struct loader *, int ticks, struct err *);
+/* While the target commits a small batch, the source may read the events of the next one, if that
+ * can be told, and nobody else needs it. false: it has not been asked. */
+bool ahead_ask(struct loader *, const struct pass *);
+/* After that and the commit: the events wait for the next batch. If they cannot be had, src is
+ * closed. */
+void ahead_keep(struct loader *, const struct pass *);
+/* After a pass over a batch that is unsure: has the queue given that one? Nothing is committed
+ * before. An error leaves it unsure. */
+int ahead_make_sure(struct loader *, const struct pass *, struct err *);
+/* Nothing is known of a batch that is unsure, whatever went wrong with it: it is taken anew.
+ * TXN_MOVED; a lost connection is an error as always. */
+int ahead_give_up(struct loader *, struct err *);
+
+/* ---- again.c: a batch whose loading failed: whether it is loaded again, and how */
+
+/* Should the failed pass be repeated: carefully, which this sets, or after asking the target anew?
+ * forgot: false before the batch's first pass. */
+bool again_helps(struct pass *, bool *forgot, const struct err *);
+/* Does the batch need more locks or memory than a server has, and can it be split into ticks? */
+bool again_is_too_large(const struct pass *, const struct err *);
+/* Makes the batch come again as single ticks, even if the queue has opened it already. TXN_MOVED,
+ * or an error. */
+int again_split(struct pass *, struct err *);
+
+/* ---- batch.c: one batch, from next_batch to finish_batch */
 
 /* 1: a batch was loaded; 0: the queue is empty; else an error, which names batch, event and
  * partition as far as they are known. Call job_connect first. The next call finishes the batch on

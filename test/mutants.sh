@@ -65,8 +65,8 @@ mutants() {
 		a child keeps its model as a parent | pg/build.c | /^static void add_inherit/,/^}/{s/, NO INHERIT ",/",/;s/add_model(sql, .*;/(void)0;/} | e2e 46:child_is_as_one_that_inherited_first
 		a model stays | load/inside.c | s/if (part->model && part->model != dropped)/if (0)/ | e2e 46:children_that_inherit_in_two_lanes
 		LIKE copies its indexes before the rows | load/inside.c | s/late && k->copies/0/ | e2e 46:indexes_that_like_copies
-		what fails after the rows is not done before them | load/batch.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
-		the batch that was foreseen is the next, whatever the queue says | load/batch.c | s/rc > 0 && is_same(&given, &l->batch)/rc > 0/ | e2e 43:read_ahead_and_the_tick_is_deleted
+		what fails after the rows is not done before them | load/again.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
+		the batch that was foreseen is the next, whatever the queue says | load/ahead.c | s/rc > 0 && is_same(&given, &l->batch)/rc > 0/ | e2e 43:read_ahead_and_the_tick_is_deleted
 		as many rows as are kept are all | pg/kept.c | s/++k->n >= KEPT_ROWS_MAX/0/ | e2e 43:read_ahead_too_many
 		a queue keeps its number for ever | pg/ticks.c | s/clock_ms() - src->numbered_ms >= NUMBERED_MS/0/ | e2e 26:queue_made_anew_under_a_daemon
 		events that nobody wants are still on their way | load/txn.c | s/roll_back(j, j->lanes, e) < 0 || job_unask(j, e) < 0/roll_back(j, j->lanes, e) < 0/ | e2e 07:committed_but_not_finished
