@@ -260,6 +260,7 @@ struct tally {                          /* zeroed before use; sorted by name */
 bool tally_add(struct tally *, const char *name, int64_t rows);
 const struct tally_part *tally_find(const struct tally *, const char *name);    /* or NULL */
 void tally_merge(struct tally *, const struct tally *more);      /* adds all of more */
+bool tally_same_names(const struct tally *, const struct tally *);
 int64_t tally_rows(const struct tally *);       /* of all partitions */
 void tally_clear(struct tally *);               /* frees what it holds; may be used again */
 

@@ -51,6 +51,16 @@ void tally_merge(struct tally *t, const struct tally *more)
 		tally_add(t, more->at[i].name, more->at[i].rows);
 }
 
+bool tally_same_names(const struct tally *t, const struct tally *names)
+{
+	if (names->n != t->n)
+		return false;
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(names->at[i].name, t->at[i].name) != 0)
+			return false;
+	return true;
+}
+
 int64_t tally_rows(const struct tally *t)
 {
 	int64_t rows = 0;

@@ -512,14 +512,14 @@ struct shape {                          /* one column list */
 	const struct field *word;       /* and which */
 	char *columns;                  /* quoted, comma separated: for COPY */
 
-	/* shape.c's, shapes.c's and route.c's own: */
+	/* shape.c's, shapes.c's, filling.c's and route.c's own: */
 	struct span *source;            /* all names as they stand in the event, encoded */
 	size_t nsource;
 	bool json;
 	size_t *at;                     /* each column's index in source; NULL: the same */
 	size_t part_at;                 /* of the partition column's source, or nsource */
 	bool *missing;                  /* of a list: columns that the events lack; NULL: none */
-	bool filled;                    /* has columns by route_fill */
+	bool filled;                    /* has columns by filling_add */
 };
 
 /* Of nsource columns of an event, for at most n of the target besides words. shape_free frees it,
@@ -589,6 +589,30 @@ int wanted_row(struct wanted *, struct cursor *, struct span *values, bool *comp
 bool wanted_lacks(const struct wanted *, size_t i);
 /* ERR_DATA: the event has the column twice. The name may hold anything. */
 int wanted_twice(struct span name, struct err *);
+
+/* ---- filling.c: columns that other rows have, in shapes of rows that lack them */
+
+/* Most columns that a shape is filled with: a NULL costs little beside a COPY of few rows, but a
+ * table may have a thousand columns. */
+#define FILLING_MAX 64
+
+struct filling {                        /* zeroed before use */
+	struct tally columns;           /* names; rows: the last of nshape that had it, or 0 */
+	size_t nhad;                    /* of how many rows is not 0 */
+	int64_t nshape;                 /* how many shapes were made */
+	bool on;                        /* shapes are filled now; */
+	bool unfilled;                  /* some lack columns that they would have then, */
+	struct tally given;             /* and some have these, which are NULL */
+	bool used;                      /* a row had such a shape */
+};
+
+/* As route_fill. true: no shape that was made is of use any more. */
+bool filling_set(struct filling *, const struct tally *names);
+size_t filling_room(const struct filling *);    /* filling_add adds at most so many */
+/* Adds the columns that other shapes had, as the NULL behind the row's n. others: some shapes are
+ * known. */
+void filling_add(struct filling *, struct shape *, size_t n, bool others);
+void filling_clear(struct filling *);           /* frees what it holds */
 
 /* ---- route.c: a row's columns, found in the event */
 

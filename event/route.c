@@ -7,20 +7,10 @@
 
 #include "event.h"
 
-/* Most columns that a shape is filled with: a NULL costs little beside a COPY of few rows, but a
- * table may have a thousand columns. */
-#define FILL_MAX 64
-
 struct route {
 	struct columns c;
 	struct tally left_out;          /* names of columns */
-	struct tally fill;              /* the same; rows: the last of nshape that had it, or 0 */
-	size_t nfill;                   /* of how many rows is not 0 */
-	int64_t nshape;                 /* how many shapes were made */
-	bool fills;                     /* shapes are filled now; */
-	bool unfilled;                  /* some lack columns that they would have then, */
-	struct tally given;             /* and some have these, which are NULL */
-	bool filled;                    /* a row had such a shape */
+	struct filling filling;         /* columns that rows get as NULL */
 
 	struct shapes shapes;           /* current: of the row at hand */
 	size_t nlist;                   /* columns of the list */
@@ -134,8 +124,7 @@ void route_free(struct route *r)
 		return;
 	shapes_clear(&r->shapes);
 	tally_clear(&r->left_out);
-	tally_clear(&r->fill);
-	tally_clear(&r->given);
+	filling_clear(&r->filling);
 	wanted_free(r->wanted);
 	free(r->name);
 	free(r->value);
@@ -278,46 +267,11 @@ static int fill_shape(struct route *r, struct shape *s, const struct span *names
 	return check_columns(r, s, e);
 }
 
-/* Marks the shape's own columns among those that may be filled. Returns how many these are. */
-static size_t mark_own(struct route *r, const struct shape *s)
-{
-	size_t own = 0;
-
-	r->nshape++;
-	for (size_t i = 0; i < s->n; i++) {
-		const struct tally_part *at = tally_find(&r->fill, s->target[i].p);
-		if (!at)
-			continue;
-		own++;
-		r->nfill += !at->rows;
-		r->unfilled |= !at->rows && r->shapes.shapes.n;
-		r->fill.at[at - r->fill.at].rows = r->nshape;
-	}
-	return own;
-}
-
-/* Adds the columns that other shapes had, as the NULL behind the row's n. */
-static void fill(struct route *r, struct shape *s, size_t n)
-{
-	size_t own = mark_own(r, s), lacks = r->nfill - own;
-
-	if (!lacks || lacks > FILL_MAX)
-		return;
-	s->filled = r->fills;
-	r->unfilled |= !r->fills;
-	for (size_t i = 0; i < r->fill.n && r->fills; i++) {
-		const struct tally_part *at = &r->fill.at[i];
-		if (!at->rows || at->rows == r->nshape)
-			continue;
-		shape_add(s, span_of(at->name), n);
-		tally_add(&r->given, at->name, 0);
-	}
-}
-
 static int new_shape(struct route *r, const struct cursor *c, size_t n, uint64_t key,
 	struct err *e)
 {
-	struct shape *s = shape_new(n, n + r->nlist + FILL_MAX, r->c.nword, words(r));
+	struct shape *s = shape_new(n, n + r->nlist + filling_room(&r->filling),
+		r->c.nword, words(r));
 	struct span *names = mem_alloc((n + 1) * sizeof *names);
 	size_t decoded;
 
@@ -325,7 +279,7 @@ static int new_shape(struct route *r, const struct cursor *c, size_t n, uint64_t
 	if (decode_names(r, c, n, names, &decoded, e) == 0)
 		fill_shape(r, s, names, n, e);
 	if (!e->code)
-		fill(r, s, n);
+		filling_add(&r->filling, s, n, r->shapes.shapes.n);
 	for (size_t i = 0; i < decoded; i++)
 		free((char *)(uintptr_t)names[i].p);
 	free(names);
@@ -411,7 +365,7 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 	if ((r->c.all ? row_of_all(r, &c, e) : row_of_list(r, &c, e)) < 0)
 		return e->code;
 	const struct shape *s = *shape = r->shapes.current->shape;
-	r->filled |= s->filled;
+	r->filling.used |= s->filled;
 	*values = s->at ? r->picked : r->value;
 	*part = r->c.part_field ? r->value[s->part_at] : (struct span){ NULL, 0 };
 	for (size_t i = 0; s->at && i < s->n - s->nword; i++)
@@ -419,19 +373,9 @@ int route_row(struct route *r, enum format format, struct span data, const struc
 	return 0;
 }
 
-static bool has_names(const struct tally *t, const struct tally *names)
-{
-	if (names->n != t->n)
-		return false;
-	for (size_t i = 0; i < names->n; i++)
-		if (strcmp(names->at[i].name, t->at[i].name) != 0)
-			return false;
-	return true;
-}
-
 bool route_leave_out(struct route *r, const struct tally *names)
 {
-	if (has_names(&r->left_out, names))
+	if (tally_same_names(&r->left_out, names))
 		return false;
 	tally_clear(&r->left_out);
 	tally_merge(&r->left_out, names);
@@ -440,27 +384,10 @@ bool route_leave_out(struct route *r, const struct tally *names)
 	return true;
 }
 
-/* From now on shapes may be filled with these. */
-static void fill_with(struct route *r, const struct tally *names)
-{
-	tally_clear(&r->fill);
-	r->nfill = 0;
-	for (size_t i = 0; i < names->n; i++)
-		tally_add(&r->fill, names->at[i].name, 0);
-}
-
 bool route_fill(struct route *r, const struct tally *names)
 {
-	bool others = names && !has_names(&r->fill, names);
-
-	r->filled = false;
-	r->fills = names;
-	if (!r->c.all || (!others && !(names ? r->unfilled : r->given.n > 0)))
+	if (!r->c.all || !filling_set(&r->filling, names))
 		return false;
-	if (others)
-		fill_with(r, names);
-	tally_clear(&r->given);
-	r->unfilled = false;
 	shapes_clear(&r->shapes);
 	return true;
 }
@@ -472,6 +399,6 @@ size_t route_shapes(const struct route *r)
 
 void route_filled(const struct route *r, struct tally *columns)
 {
-	if (r->filled)
-		tally_merge(columns, &r->given);
+	if (r->filling.used)
+		tally_merge(columns, &r->filling.given);
 }

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 TARGETS=(http ini urlenc json copy conf template period route binary attach)
 # a target that is named as a file includes it
-LINKED=(base/{text,file,log,buf,hash,tally,pidfile,process,http,socket} ini urlenc event/{date,zone,list,period,local,number,json,format,type,filter,told,binary,sql,template,nesting,shape,shapes,wanted,route} conf/{values,dest,key,rule,reading,rules,conf})
+LINKED=(base/{text,file,log,buf,hash,tally,pidfile,process,http,socket} ini urlenc event/{date,zone,list,period,local,number,json,format,type,filter,told,binary,sql,template,nesting,shape,shapes,wanted,filling,route} conf/{values,dest,key,rule,reading,rules,conf})
 EXECUTIONS=5000         # of each target in a short run
 FLAGS="-std=c11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -Wall -Wextra -Wshadow"
 passed=0 failed=0

@@ -2,7 +2,7 @@
  * Tests of route.c: which columns a row has, and where in the event they stand.
  *
  * Linked with: base/buf.c base/hash.c base/tally.c urlenc.c event/json.c event/format.c
- * event/filter.c event/shape.c event/shapes.c event/wanted.c
+ * event/filter.c event/shape.c event/shapes.c event/wanted.c event/filling.c
  */
 #include "../../event/route.c"
 #include "unit.h"
@@ -663,7 +663,7 @@ static void test_filled_columns(void)
 	struct buf got = { 0 }, row = { 0 };
 	char name[8];
 
-	for (size_t i = 0; i <= FILL_MAX; i++) {
+	for (size_t i = 0; i <= FILLING_MAX; i++) {
 		snprintf(name, sizeof name, "c%zu", i);
 		tally_add(&names, name, 0);
 		buf_fmt(&row, "%s=&", name);
@@ -678,7 +678,7 @@ static void test_filled_columns(void)
 	check_int("filled: not too many", route_shapes(r), 3);
 	tally_clear(&names);
 	route_filled(r, &names);
-	check_int("filled: all but one", (int64_t)names.n, FILL_MAX);
+	check_int("filled: all but one", (int64_t)names.n, FILLING_MAX);
 	tally_clear(&names);
 	tally_add(&names, "b", 0);
 	route_fill(r, &names);
