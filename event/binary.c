@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 #define SCALAR_RAW_MAX 96               /* encoded bytes of a number or date: 32 escapes */
 #define DAYS_TO_2000 10957              /* from 1970-01-01, where date.c counts from */

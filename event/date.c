@@ -2,7 +2,7 @@
  * ISO dates and the calendar, proleptic Gregorian as the server's. Text in another DateStyle is
  * refused: it must never be mistaken for another day.
  */
-#include "event.h"
+#include "private.h"
 
 /* Counts years from March, so that the leap day is the last. */
 int64_t date_days(int64_t year, int month, int day)

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 /* Marks the shape's own columns among those that may be filled. Returns how many these are. */
 static size_t mark_own(struct filling *f, const struct shape *s, bool others)

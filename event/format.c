@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "event.h"
+#include "private.h"
 
 bool format_next_json(struct cursor *c, struct span *name, struct span *value, struct err *e)
 {

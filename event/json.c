@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 #define DEPTH_MAX 64                    /* of nested values, the outermost included */
 

@@ -9,7 +9,7 @@
  * written there as the day before may be later than that midnight, and the other way round. For
  * these the instant is computed.
  */
-#include "event.h"
+#include "private.h"
 
 #define YEAR_2000_S INT64_C(946684800)
 #define ASKED 8                         /* midnights in one question */

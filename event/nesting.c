@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 /* The strings of one statement, which it may concatenate and execute. */
 struct unit {

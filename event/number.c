@@ -1,7 +1,7 @@
 /*
  * Ranges of numbers: the cut of part_method = number N.
  */
-#include "event.h"
+#include "private.h"
 
 /* An integer as the server prints one, or with leading zeros or a plus. 1.0 and 1e3 are none. */
 static bool parse(struct span text, int64_t *value, const char **why)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 #define YEAR_2000_S INT64_C(946684800)
 #define YEAR_1_S INT64_C(-62135596800)          /* 0001-01-01 */

@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "event.h"
+#include "private.h"
 
 void shape_free(struct shape *s)
 {

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "event.h"
+#include "private.h"
 
 #define SHAPES_BYTES (16 * 1024 * 1024) /* about as much memory may they take */
 

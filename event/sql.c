@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 const char *sql_run_end(const char *p, const char *limit)
 {

@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 struct expansion {
 	struct buf *out;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 #define DAYS_TO_2000 10957
 #define DAY_US INT64_C(86400000000)

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 bool type_is_json(struct span type)
 {

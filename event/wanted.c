@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 struct hint {                           /* the field at one position of the previous event */
 	char *name;                     /* encoded, owned */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "event.h"
+#include "private.h"
 
 /* How many midnights that are known come before it. */
 static size_t place_of(const struct zone *z, int64_t local_s)

@@ -37,7 +37,7 @@ mutants() {
 		a binary date is a day off | event/binary.c | s/DAYS_TO_2000 10957/DAYS_TO_2000 10958/ | unit binary
 		an event may name a column twice | event/wanted.c | s/w->seen\[wanted\] == w->row/0/ | unit route
 		a foreign table that takes no rows is an event's fault | pg/sqlstate.c | s/ ERR_RIGHTS : ERR_DATA/ ERR_DATA : ERR_DATA/ | unit sqlstate
-		any column is the one that was there | event/event.h | s/!same_bytes(c->rest.p + at, name.p, name.n)/0/ | unit route
+		any column is the one that was there | event/private.h | s/!same_bytes(c->rest.p + at, name.p, name.n)/0/ | unit route
 		any name of JSON is the one that was there | event/format.c | s/!same_bytes(p, name.p, name.n)/0/ | unit route
 		any type of that length is the one before | event/type.c | s/same_bytes(m->at\[last\].text, type.p, type.n)/1/ | unit filter
 		the first of those in progress is left out | pg/snapshot.c | s/txid < least/txid <= least/ | unit snapshot

@@ -5,6 +5,7 @@
  * Linked with: base/buf.c event/date.c event/zone.c event/list.c event/period.c event/local.c
  * event/number.c
  */
+#include "../../event/private.h"
 #include "unit.h"
 
 #define HOUR 3600
