@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define MEMOS 8                         /* of the ops, and of the column lists before and after */
 

@@ -3,7 +3,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "private.h"
 
 /* Have binary rows gone to columns of other types, or NULLs to columns with defaults? That is seen
  * before the commit, or the former by an error, which may be one of the connection. Then no types

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define APART_S HOUR_S                  /* clocks that differ by this much are not trusted */
 

@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define AHEAD_EVENTS 1000               /* of a small batch; the next may well be another */
 #define AHEAD_NOT 50                    /* batches without reading ahead, after it was in vain */

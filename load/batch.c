@@ -17,7 +17,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LEARN_MAX 16                    /* tables whose types are asked for before a batch */
 

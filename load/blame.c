@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 /* Whose table refused rows; any where no table did. */
 static const struct place *place_of_fault(const struct pass *p)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define PLACES_MAX 2000                 /* destinations: more are a pattern gone wild */
 #define SOURCES_MAX 10000               /* source tables remembered at a time */

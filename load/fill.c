@@ -10,7 +10,7 @@
  * without. In a careful pass, which is to tell what is wrong with an event, a row has only the
  * columns of its event; if it finds none, the columns were at fault.
  */
-#include "load.h"
+#include "private.h"
 
 #define MANY_SETS 16                    /* known at a time: worth the check in any batch */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 int flow_bury(struct pass *p, int64_t event, size_t lane, const char *partition, struct err *e)
 {

@@ -4,7 +4,7 @@
  * over, by the snapshot's text, which stands beside the marks until no batch can have any. Then the
  * mark says that all this was, for a run that is told to copy the table again.
  */
-#include "load.h"
+#include "private.h"
 
 /* The look is done once a connection; and while the target knows no position, before each batch:
  * a copy may have begun since. */

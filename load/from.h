@@ -1,11 +1,33 @@
 /*
  * What extract.c, pieces.c, lines.c, ends.c, next.c and from.c share: the copy of a table. Besides
- * them dryrun.c includes it, which reads one.
+ * them dryrun.c includes it, which reads one, and run.h.
  */
 #ifndef FROM_H
 #define FROM_H
 
-#include "load.h"
+#include "private.h"
+
+struct from {                           /* zeroed but job, verify, dry */
+	struct job *job;
+	bool verify;                    /* compare each slice with its rows before the commit */
+	bool dry;                       /* nothing is copied: neither queue nor target is told */
+	struct origin origin;
+
+	/* private */
+	struct pq *holder;              /* its transaction keeps the snapshot; or NULL */
+	char snapshot[64];              /* "": one for each slice */
+	struct marks done;              /* all, as the target had them after connecting */
+	struct marks marks;             /* of the table at hand, under the lock */
+	size_t at;                      /* the table at hand, */
+	size_t more;                    /* and so many behind it that are in its slice */
+	size_t alone;                   /* a table before this one has slices of its own */
+	size_t lanes;                   /* that the job's streams are valid for */
+	bool reading;                   /* src's transaction is open */
+	bool text;                      /* binary rows did not fit */
+	bool follows, complete;         /* a queue follows; its batches may begin */
+	bool again;                     /* some is copied that an earlier snapshot saw */
+	bool within;                    /* source and target are one database */
+};
 
 /* ---- extract.c */
 
@@ -103,5 +125,15 @@ int next_end(struct from *, const struct next *, struct err *);         /* after
 void next_free(struct next *);
 /* Opens the transaction in which rows are read, unless it is open. */
 int next_read(struct from *, struct err *);
+
+/* ---- from.c */
+
+/* 1: a slice was loaded; 0: all is copied; else an error, which names table and row as far as they
+ * are known. Connects by itself. */
+int from_run(struct from *, struct err *);
+/* Opens both sides and the transaction in which rows are read: source is set, and the job's
+ * destinations. */
+int from_open(struct from *, struct err *);
+void from_free(struct from *);                  /* resets all but job and verify */
 
 #endif

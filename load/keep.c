@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LOCK_WAITS 3                    /* lock timeouts before the rest is left for later */
 #define ROWS_MS 20000                   /* for reading rows in one look; the rest is left too */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LARGE_ROWS 2000                 /* binary rows of fewer save less than the check costs */
 

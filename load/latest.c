@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 struct goner {                          /* a row that is to go */
 	struct event event;             /* its data is that row */

@@ -5,7 +5,7 @@
 #ifndef MERGE_H
 #define MERGE_H
 
-#include "load.h"
+#include "private.h"
 
 /* ---- narrow.c */
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define MOST (4 * 1024 * 1024)          /* bytes of records; then all are forgotten */
 #define UNIT 8                          /* records begin at multiples of it */

@@ -3,7 +3,7 @@
  */
 #include <inttypes.h>
 
-#include "load.h"
+#include "private.h"
 
 static void log_dead(const struct job *j, const struct queue_batch *b, const struct letters *dead)
 {

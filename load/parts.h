@@ -5,7 +5,7 @@
 #ifndef PARTS_H
 #define PARTS_H
 
-#include "load.h"
+#include "private.h"
 
 #define DDL_LOCK_TIMEOUT_MS 1000        /* while a creation waits, readers queue behind it */
 

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define BURST 256                       /* events taken before the lanes are pumped again */
 

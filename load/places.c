@@ -2,7 +2,7 @@
  * The destinations of a run, with all that a batch needs of them: a sink for their rows, staging
  * tables, the columns that no row brings, what is known of their partitions.
  */
-#include "load.h"
+#include "private.h"
 
 /* ---- column types, for the sink; arg is the struct dests */
 

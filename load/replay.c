@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LOCK_PAUSE_MS 100               /* between two attempts to get a running process's lock */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "run.h"
 
 #define CONN_PAUSE_MS 1000              /* after the first lost connection; doubles each time */
 #define CONFLICT_PAUSE_MS 200

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define DATE_RAW_MAX 192                /* encoded bytes of a date that is worth decoding */
 

@@ -1,10 +1,31 @@
 /*
- * What service.c, reload.c and run.c share: a run. No other file includes it.
+ * What retry.c, service.c, reload.c and run.c share: a run. No other file includes it.
  */
 #ifndef RUN_H
 #define RUN_H
 
-#include "load.h"
+#include "from.h"
+
+/* ---- retry.c */
+
+struct retry {                          /* zeroed but once, attended */
+	bool once;                      /* a finite run: gives up after retry_limit */
+	bool attended;                  /* somebody waits for the start: missing rights end it */
+	int code;                       /* of the last error; 0 after a success */
+	int tries;                      /* in a row with that code */
+	/* clock_ms() of the first error after a success; since then: */
+	int64_t since_ms;
+	int attempts;                   /* that failed */
+	int reminders;                  /* logged of what lasts */
+	char said[256];                 /* the beginning of the last error, without numbers */
+};
+
+/* Logs the error, or at debug level if it is no news. lost: a connection that had worked is lost,
+ * which always is. Returns the milliseconds to wait before the next try; -1: give up. */
+int64_t retry_after(struct retry *, const struct conf *, const struct err *, bool lost);
+void retry_success(struct retry *);             /* logs that an error is over */
+
+/* ---- run.c */
 
 struct run {
 	const struct switches *asked;

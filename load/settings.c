@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 int settings_read(const struct switches *asked, struct conf *conf, struct err *e)
 {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LOCK_TIMEOUT_MS 5000            /* sizes wait for whoever has a partition locked */
 #define LINE "%-*s  %-*s  %-*s  %12s  %10s  %s\n"

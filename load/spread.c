@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "load.h"
+#include "private.h"
 
 /* ---- of an event */
 

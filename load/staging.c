@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define PURE_BATCHES 4                  /* of inserts alone, before they go straight in again */
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define LOOKS_MAX 10                    /* at positions that another process is moving */
 

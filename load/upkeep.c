@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "load.h"
+#include "private.h"
 
 #define EVERY_MS (60 * 60 * 1000)       /* between two looks for partitions that are too old */
 #define RETRY_MS (60 * 1000)            /* when a connection was lost */
