@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conf.h"
+#include "private.h"
 
 /* Returns key, for the caller of dest_complete. */
 static const char *bad(struct err *e, const char *key, const char *why)

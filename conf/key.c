@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf.h"
+#include "private.h"
 
 #define LETTERS_MAX 40                  /* of a name that is compared with those of keys */
 #define SECONDS_MAX 999999999           /* about 30 years */

@@ -5,7 +5,7 @@
 #ifndef READING_H
 #define READING_H
 
-#include "conf.h"
+#include "private.h"
 
 struct reading {
 	struct conf *conf;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conf.h"
+#include "private.h"
 
 static bool is_pattern(struct span pattern)
 {

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf.h"
+#include "private.h"
 
 #define ENV_PREFIX "TDISPATCH_"
 #define ENV_FILE_SUFFIX "_file"         /* of the key in lower case */

@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "pg.h"
+#include "pq.h"
 
 static const char indexes_sql[] =
 	"SELECT CASE WHEN k.oid IS NOT NULL THEN 'ALTER TABLE '"

@@ -46,8 +46,6 @@ const char *conninfo_lacks(void);       /* what this libpq is too old to support
 
 /* ---- pq.c: a connection at work */
 
-#define DATA_LOCK_TIMEOUT_MS 60000      /* how long a COPY waits for a table lock */
-
 struct pq;
 enum { PQ_WAIT = 0, PQ_READY = 1, PQ_END = 2 };
 
@@ -90,30 +88,7 @@ bool pq_woken(struct pq *);
 bool pq_notified(const struct pq *);            /* has pq_woken ever seen one? */
 bool pq_blocked(const struct pq *);             /* its socket was full at the last try */
 
-/* ---- snapshot.c: a query for the events between two ticks; pure */
-
-struct snapshot_ticks {
-	int64_t queue, from, to;        /* PgQ's numbers */
-	const char *before, *after;     /* both ticks' txid_snapshot as text, or NULL */
-};
-
-/* PgQ's query for the batch's events, written so that it takes the same ones at less cost.
- * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
-char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
-
-struct snapshot_form {                  /* PgQ's query but for the ticks; zeroed: none */
-	char *head, *tail;
-	int64_t xmin;                   /* of the first tick for which PgQ has written it */
-};
-
-/* Makes a form of PgQ's query, if that reads the queue's current table alone, which is the one by
- * that name. false: there is none. */
-bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapshot_ticks *,
-	struct span table);
-/* As snapshot_query, for ticks with these snapshots, while the queue's tables and the subscription
- * are those of snapshot_learn. NULL: PgQ must be asked. */
-char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
-void snapshot_forget(struct snapshot_form *);
+/* ---- snapshot.c: a query for the events between two ticks; pure: in pq.h */
 
 /* ---- kept.c: rows that were read ahead: in pq.h */
 
@@ -163,11 +138,7 @@ struct pq_fault {                       /* what the server said of the row at fa
 /* About the last COPY into table, which failed. */
 void pq_copy_fault(const struct pq *, struct span table, struct pq_fault *);
 
-/* ---- trust.c: objects that other roles own */
-
-/* 0, or ERR_RIGHTS if an object that we use in the schema (pgq_ext or tdispatch) is owned neither
- * by us nor by a superuser or the database's owner, and is not part of the extension pgq_ext. */
-int trust_require(struct pq *dst, const char *schema, struct err *);
+/* ---- trust.c: objects that other roles own: in pq.h */
 
 /* ---- style.c: what the text of a value means: the source's settings, and the target's to match */
 
@@ -518,9 +489,6 @@ extern const char table_no_default[];
 int table_lists_generated(struct pq *, const struct dest *, size_t *which, struct err *);
 /* Would a partition lack the column that dest_table lacks? false also where nobody can tell. */
 bool table_is_model(const struct dest *, const struct table *, struct span column);
-/* Appends an expression: the size in bytes of table c.oid, with its partitions, indexes and
- * TOAST. */
-void table_add_size(struct buf *sql, const struct pq *);
 /* Appends a condition of relname, on PostgreSQL's own search_path: may it be the name of one of
  * dest_table's partitions? oid: the table's. By a list only children of some table are meant: its
  * values may be anything. */
@@ -672,8 +640,6 @@ struct indexes {                        /* zeroed before use */
 /* *yes: statements can make them as LIKE would copy them. Needs a lock on dest_table that keeps
  * them as they are. */
 int indexes_look(struct pq *lane, const struct dest *, struct indexes *, bool *yes, struct err *);
-/* Appends the statements for the partition, whose name has no schema. */
-void indexes_add(struct buf *, const struct indexes *, const char *partition);
 void indexes_clear(struct indexes *);
 
 /* ---- partsql.c: the SQL that creates a partition; pure */
@@ -976,8 +942,6 @@ struct resume_verdict {
 /* by_key: its rows are read by from_key. */
 struct resume_verdict resume_judge(const struct conf *, const struct marks *,
 	const struct origin_table *, bool by_key);
-
-int64_t resume_where(const struct conf *);      /* a hash of the keys that choose rows */
 
 /* ---- mark.c: the target's side of a table as the source: how far each lane is, tdispatch.slice */
 

@@ -7,6 +7,33 @@
 
 #include "pg.h"
 
+/* ---- snapshot.c */
+
+struct snapshot_ticks {
+	int64_t queue, from, to;        /* PgQ's numbers */
+	const char *before, *after;     /* both ticks' txid_snapshot as text, or NULL */
+};
+
+/* PgQ's query for the batch's events, written so that it takes the same ones at less cost.
+ * malloc'ed; NULL: a snapshot is unknown, or that is no query as PgQ writes it for these ticks. */
+char *snapshot_query(const char *pgq, const struct snapshot_ticks *);
+
+struct snapshot_form {                  /* PgQ's query but for the ticks; zeroed: none */
+	char *head, *tail;
+	int64_t xmin;                   /* of the first tick for which PgQ has written it */
+};
+
+/* Makes a form of PgQ's query, if that reads the queue's current table alone, which is the one by
+ * that name. false: there is none. */
+bool snapshot_learn(struct snapshot_form *, const char *pgq, const struct snapshot_ticks *,
+	struct span table);
+/* As snapshot_query, for ticks with these snapshots, while the queue's tables and the subscription
+ * are those of snapshot_learn. NULL: PgQ must be asked. */
+char *snapshot_fill(const struct snapshot_form *, const char *before, const char *after);
+void snapshot_forget(struct snapshot_form *);
+
+/* ---- a connection */
+
 struct pg_conn;                         /* PGconn */
 struct pg_result;                       /* PGresult */
 
@@ -85,6 +112,8 @@ bool conninfo_is_blamed(const char *text);
 
 /* ---- pq.c */
 
+#define DATA_LOCK_TIMEOUT_MS 60000      /* how long a COPY waits for a table lock */
+
 /* Copies text with lines joined, without the source location of verbose messages. */
 void pq_join_lines(const char *text, char *out, size_t size);
 /* Sets the error of a failed connection; returns its code. */
@@ -137,6 +166,12 @@ int pq_copy_out(struct pq *, const char *sql, struct err *);
 int pq_copy_out_ask(struct pq *, const char *sql, struct err *);
 /* The same after pq_send of that statement. */
 int pq_copy_out_open(struct pq *, struct err *);
+
+/* ---- trust.c */
+
+/* 0, or ERR_RIGHTS if an object that we use in the schema (pgq_ext or tdispatch) is owned neither
+ * by us nor by a superuser or the database's owner, and is not part of the extension pgq_ext. */
+int trust_require(struct pq *dst, const char *schema, struct err *);
 
 /* ---- style.c */
 
@@ -227,6 +262,21 @@ bool slice_is_bound(const char *at);            /* neither SLICE_START nor SLICE
 /* The same of a query by slice_event_sql, in src's open transaction. */
 int slice_read_some(struct pq *src, const char *event_sql, const char *more, const char *ids,
 	struct err *);
+
+/* ---- table.c */
+
+/* Appends an expression: the size in bytes of table c.oid, with its partitions, indexes and
+ * TOAST. */
+void table_add_size(struct buf *sql, const struct pq *);
+
+/* ---- indexes.c */
+
+/* Appends the statements for the partition, whose name has no schema. */
+void indexes_add(struct buf *, const struct indexes *, const char *partition);
+
+/* ---- resume.c */
+
+int64_t resume_where(const struct conf *);      /* a hash of the keys that choose rows */
 
 /* ---- ddl.c */
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 static const char remedies[] = "Nothing was written. --reset forgets how far all copies of this"
 	" consumer are: then empty dest_table, and begin anew";

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 #define FAR 100                         /* PgQ lists transactions further back one by one */
 

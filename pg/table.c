@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 /* ---- part_template */
 

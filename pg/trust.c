@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "pg.h"
+#include "pq.h"
 
 /* What is used of each schema; of it all that runs something, and whose that is. A rule is
  * nobody's: there is none in what --install makes, or the extension. */

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "private.h"
 
 #define METRICS_MAX 65536               /* bytes of the page */
 #define RESTART_MS 60000                /* least time between two starts of the child */

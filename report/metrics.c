@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "report.h"
+#include "private.h"
 
 /* Upper bounds of the histogram's buckets; the one above them has none. */
 static const int64_t bound_ms[METRICS_BUCKETS - 1] = {

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "private.h"
 
 #define ESTIMATE_AFTER_MS 2000          /* before that the rate says nothing about the rest */
 

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "private.h"
 
 /* ---- systemd */
 

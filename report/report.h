@@ -59,13 +59,6 @@ struct metrics {                        /* zeroed before use */
 	struct tally dests;             /* rows by dest_table, with sections */
 };
 
-/* Counts a loaded batch. */
-void metrics_batch(struct metrics *, const struct load *);
-void metrics_error(struct metrics *, const char *sqlstate);     /* "": ignored */
-void metrics_retry(struct metrics *, int code); /* after an error of that code */
-void metrics_free(struct metrics *);            /* what is in it */
-void metrics_text(const struct metrics *, const struct health *, const struct conf *, struct buf *);
-
 /* ---- state.c: the state file, what others know of the running process */
 
 struct state {                          /* times are clock_ms() or since 1970 */
@@ -94,13 +87,9 @@ struct state {                          /* times are clock_ms() or since 1970 */
 	char config[512], consumer_name[128], queue_name[128];
 };
 
-void state_begin(struct state *);               /* of this process */
-void state_name(struct state *, const struct conf *);   /* whose it is */
 /* Is process pid, which holds the config's pidfile, one of another file, for another consumer or
  * queue? Then why says so. false in doubt. */
 bool state_is_anothers(const struct conf *, int pid, char *why, size_t why_size);
-/* 0, or -1 with errno. */
-int state_write(const char *path, const struct state *);
 /* 0, or -1 with errno; EINVAL: not a state file. */
 int state_read(const char *path, struct state *);
 bool state_is_live(const struct state *);       /* is its process running? */
@@ -137,20 +126,6 @@ struct progress {
 	struct tally rows;
 };
 
-/* verify: each event is read twice. */
-void progress_begin(struct progress *, enum progress_kind, bool verify);
-/* Shows the progress if it is time to. events: read in the current batch. Returns the milliseconds
- * until it wants to be called again. */
-int64_t progress_show(struct progress *, int64_t events);
-/* A batch is committed. */
-void progress_batch(struct progress *, const struct load *, const struct tally *rows);
-/* A slice of a table is at hand: of its bytes so many are copied, and so many are in the slice with
- * about slice_rows rows. */
-void progress_slice(struct progress *, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
-	int64_t slice_rows);
-/* Shows the summary. how: a word; all but "done" says that not all is in. */
-void progress_end(struct progress *, const char *how);
-
 /* ---- listen.c: metrics_listen: GET /metrics and /health, answered by a child process */
 
 struct listen {                         /* zeroed before use */
@@ -163,9 +138,6 @@ struct listen {                         /* zeroed before use */
 
 /* Begins to listen. NULL: a no-op. 0, or ERR_CONF. */
 int listen_open(struct listen *, const char *address, struct err *);
-bool listen_is_open(const struct listen *);
-/* Shows what is to be answered from now on; starts the child, or another if it has ended. */
-void listen_publish(struct listen *, struct span metrics, const struct state *);
 void listen_close(struct listen *);
 /* Was this program executed as the child? Then listen_child serves, and returns the exit code. */
 bool listen_is_child(int argc, char **argv);
@@ -184,8 +156,6 @@ struct ticker {                         /* zeroed before use */
 /* Starts the child, if the config wants one, in place of the one that runs. What cannot be had is a
  * warning. */
 void ticker_start(struct ticker *, const struct conf *);
-/* Logs what the child has to say, and starts another if it has ended. Takes NULL. */
-void ticker_tend(struct ticker *);
 void ticker_stop(struct ticker *);
 /* --tick: makes a tick that sees all that is committed now, or forces it and waits for the one who
  * makes it: ERR_RIGHTS if nobody does in a minute. */
@@ -207,31 +177,11 @@ struct report {
 	char status[256];               /* last sent */
 };
 
-/* Is it time? Then the next time is every_ms from now. */
-bool report_is_due(int64_t *next_ms, int64_t every_ms);
-void report_start(struct report *, const struct conf *);
 /* From now on what is reported can be asked there, too. NULL: no longer. */
 void report_listen(struct report *, struct listen *);
 void report_ready(struct report *);             /* works, or waits for a server; once */
 void report_reloading(struct report *);         /* until report_ready */
-/* The config is about to become `to`: old files are removed if their paths change. */
-void report_moves(struct report *, const struct conf *to);
-/* Called within a batch with the events read and the bytes sent so far: a change is progress.
- * Cheap. Returns the milliseconds until it must be called again; -1: no limit. */
-int64_t report_progress(struct report *, int64_t events, int64_t bytes);
-void report_begin(struct report *, const struct queue_batch *);        /* it is at hand */
-void report_stopping(struct report *);          /* after the batch at hand */
-void report_alive(struct report *);             /* progress of any other kind */
-void report_partition(struct report *);         /* progress: a partition was created */
-void report_batch(struct report *, const struct load *, const struct letters *);
-void report_queue(struct report *, const struct queue_backlog *);       /* as it is now */
-void report_dead(struct report *, int64_t letters);     /* waiting; -1: unknown */
 void report_success(struct report *, bool idle);        /* committed; idle: no batch */
-/* again: what failed will be tried again */
-void report_error(struct report *, const struct err *, bool again);
-/* As process_sleep_on. */
-void report_sleep(struct report *, const int *fd, unsigned n, int64_t ms);
-void report_end(struct report *, bool failed);
 
 /* ---- watch.c: one face for report and progress */
 
@@ -260,7 +210,8 @@ void watch_show(struct watch *, enum progress_kind, bool verify);
  * until it must be called again; -1: no limit. */
 int64_t watch_pass(struct watch *, int64_t events, int64_t bytes);
 void watch_begin(struct watch *, const struct queue_batch *);  /* before it is loaded */
-/* As progress_slice. */
+/* A slice of a table is at hand: of its bytes so many are copied, and so many are in the slice with
+ * about slice_rows rows. */
 void watch_slice(struct watch *, int64_t bytes, int64_t bytes_total, int64_t slice_bytes,
 	int64_t slice_rows);
 void watch_verify(struct watch *, bool on);     /* the events are being read a second time */
@@ -279,6 +230,7 @@ void watch_error(struct watch *, const struct err *, bool again);
 void watch_sleep(struct watch *, int64_t ms);   /* as process_sleep */
 /* The same, but a tick ends it of which we are told: of our own ticker, or by a notification. */
 void watch_idle(struct watch *, struct pq *src, int64_t ms);
-void watch_end(struct watch *, const char *how, bool failed);   /* how: as for progress_end */
+/* how: a word; all but "done" says that not all is in. */
+void watch_end(struct watch *, const char *how, bool failed);
 
 #endif

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "private.h"
 
 #define FILE_BYTES 4096                 /* an error's text and the rest */
 #define RATE_AFTER_MS 2000              /* before that, a rate tells little */

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "private.h"
 
 #define PERIOD_MIN_MS 10
 #define RESTART_MS 10000                /* least time between two starts of the child */

@@ -4,7 +4,7 @@
  */
 #include <inttypes.h>
 
-#include "report.h"
+#include "private.h"
 
 void watch_start(struct watch *w, const struct conf *conf)
 {

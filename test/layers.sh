@@ -31,7 +31,7 @@ includes() {
 		.) own=$(basename "$file" .c).h ;;
 		*) own=$folder.h ;;
 		esac
-		grep -Hn '^#include "' "$file" | grep -v -e "\"$own\"" -e '^pg/.*"pq.h"' -e '^\(event\|sink\|load\)/.*"private.h"' -e '^load/.*"\(parts\|from\|merge\|run\).h"' \
+		grep -Hn '^#include "' "$file" | grep -v -e "\"$own\"" -e '^pg/.*"pq.h"' -e '^\(event\|conf\|sink\|report\|load\)/.*"private.h"' -e '^load/.*"\(parts\|from\|merge\|run\).h"' \
 			-e '^conf/.*"reading.h"' || :
 	done
 }

@@ -20,8 +20,8 @@ export UNIT_FLAGS=-O0
 # NAME | FILE | SED | TEST: sed changes FILE; TEST is unit NAME, golden, e2e FILE:CASE, model SEED or histories SEED.
 mutants() {
 	cat <<-'END'
-		[DEFAULT] beats the section | conf/conf.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
-		the environment beats --set | conf/conf.h | s/VALUE_ENV, VALUE_SET }/VALUE_SET, VALUE_ENV }/ | unit values
+		[DEFAULT] beats the section | conf/private.h | s/VALUE_DEFAULT, VALUE_FILE/VALUE_FILE, VALUE_DEFAULT/ | golden
+		the environment beats --set | conf/private.h | s/VALUE_ENV, VALUE_SET }/VALUE_SET, VALUE_ENV }/ | unit values
 		a backslash goes to COPY as it is | urlenc.c | s/\['\\\\'\] = '\\\\',// | unit urlenc
 		a plus is no blank | urlenc.c | s/c == '+' ? ' ' : c/c/ | unit urlenc
 		a plus is no blank in a whole word | urlenc.c | s/('+' ^ ' ')/0/ | unit urlenc
