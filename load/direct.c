@@ -24,9 +24,9 @@ static int check_unique(const struct pass *p, const struct staging *g, size_t la
 	for (size_t i = 0; i < rows->n; i++)
 		if (job_lane_of(j, span_of(rows->at[i].name)) == lane)
 			names[n++] = (struct table_name){ span_of(rows->at[i].name), false };
-	stage_unique(j->dst[lane], d, names, n, key->target, key->n, &yes, e);
+	constraint_unique(j->dst[lane], d, names, n, key->target, key->n, &yes, e);
 	for (size_t i = 0; i < n && !yes; i++)
-		stage_add_distinct(sql, d, names[i].name, key->target, key->n,
+		constraint_add_distinct(sql, d, names[i].name, key->target, key->n,
 			WHOLE * tally_find(rows, names[i].name.p)->rows);
 	free(names);
 	return e->code;

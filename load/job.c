@@ -216,7 +216,7 @@ int job_ask_references(struct place *k, struct pq *dst, struct err *e)
 	const struct table_name table = { .name = k->dest->table };
 
 	return k->dest->row_mode != ROWS_KEEP_LATEST ? 0 :
-		stage_referenced(dst, k->dest, &table, 1, e);
+		constraint_referenced(dst, k->dest, &table, 1, e);
 }
 
 int job_leave_out(struct job *j, struct pq *dst, struct err *e)

@@ -141,7 +141,7 @@ static int check_references(struct merge *m, size_t lane, struct err *e)
 		names[i] = (struct table_name){
 			span_of(m->g->part[l->group[i].part].name), false,
 		};
-	stage_referenced(m->p->job->dst[lane], m->g->place->dest, names, l->n, e);
+	constraint_referenced(m->p->job->dst[lane], m->g->place->dest, names, l->n, e);
 	free(names);
 	return e->code;
 }

@@ -88,7 +88,7 @@ static void check_references(struct look *l)
 	const struct table_name table = { .name = l->dest->table };
 	struct err e = { 0 };
 
-	if (stage_referenced(l->dst, l->dest, &table, 1, &e) == ERR_SHAPE && !*e.sqlstate)
+	if (constraint_referenced(l->dst, l->dest, &table, 1, &e) == ERR_SHAPE && !*e.sqlstate)
 		finding_wrong(l->found, "%s", e.msg);
 	else if (e.code)
 		finding_missing(l->found, "%s", e.msg);

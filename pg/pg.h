@@ -500,6 +500,20 @@ void table_words(struct buf *, const struct dest *);
 /* Does part_template make children of a table, by partition of, attach partition or inherits? */
 bool table_makes_children(const struct dest *);
 
+/* ---- constraint.c: foreign and unique keys of tables where rows are replaced */
+
+/* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
+int constraint_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	struct err *);
+/* *yes: each of the tables has a unique key of some of the columns of `key`; the column that picks
+ * the partition may be among them where all rows of a partition have one value there. */
+int constraint_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
+	const struct span *key, size_t nkey, bool *yes, struct err *);
+/* Appends a query with a row if no key occurs twice in the table, which has no more rows than
+ * `most`. */
+void constraint_add_distinct(struct buf *sql, const struct dest *, struct span table,
+	const struct span *key, size_t nkey, int64_t most);
+
 /* ---- stage.c: rows of a batch that wait for its end, where only a key's last row counts */
 
 struct stage {                          /* a temporary table of one data transaction */
@@ -509,17 +523,6 @@ struct stage {                          /* a temporary table of one data transac
 	struct table_columns *columns;  /* the target's; NULL before stage_create */
 };
 
-/* 0, or ERR_SHAPE: a foreign key points to one of the tables or their children. */
-int stage_referenced(struct pq *, const struct dest *, const struct table_name *, size_t n,
-	struct err *);
-/* *yes: each of the tables has a unique key of some of the columns of `key`; the column that picks
- * the partition may be among them where all rows of a partition have one value there. */
-int stage_unique(struct pq *, const struct dest *, const struct table_name *, size_t n,
-	const struct span *key, size_t nkey, bool *yes, struct err *);
-/* Appends a query with a row if no key occurs twice in the table, which has no more rows than
- * `most`. */
-void stage_add_distinct(struct buf *sql, const struct dest *, struct span table,
-	const struct span *key, size_t nkey, int64_t most);
 /* Creates it, with the columns of table model and those of stage_add_columns. */
 int stage_create(struct pq *, struct stage *, const struct dest *, struct span model,
 	struct err *);
