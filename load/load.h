@@ -386,6 +386,7 @@ int pass_run(struct pass *, struct err *);
 /* ---- ends.c: the two ends of a table's copy: connections, snapshot, queue; in from.h */
 /* ---- next.c: the slice of a table's copy that is next, in from.h */
 /* ---- from.c: a table as the source, copied slice by slice, in from.h */
+/* ---- plan.c: what a run would do with the rows of a batch, in private.h */
 
 /* ---- replay.c: --replay, loading the dead letters again */
 

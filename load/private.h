@@ -382,6 +382,24 @@ int batch_run(struct loader *, struct err *);
 int batch_finish(struct loader *, struct err *);        /* no-op if there is nothing to finish */
 void batch_free(struct loader *);               /* resets all but job and verify */
 
+/* ---- plan.c */
+
+struct plan {                           /* zeroed before use */
+	struct plan_place *place;       /* by the place's number */
+	size_t n, cap;
+	struct buf ddl, faults;         /* faults: a line each */
+	int64_t nfaults;
+};
+
+/* A pass_place: called once for each partition and shape. The pass's place_for is the plan. */
+int plan_partition(struct pass *, struct place *, struct part_want *, const struct shape *,
+	struct buf *table, struct err *);
+/* Without sections there is one dest_table, and what is wrong with it is told without events. */
+int plan_look(struct pass *, struct err *);
+void plan_print(const struct pass *, struct plan *);    /* after the pass */
+bool plan_fails(const struct plan *);           /* would a run fail, or is a table missing? */
+void plan_free(struct plan *);                  /* what is in it */
+
 /* ---- settings.c */
 
 int settings_open_log(const struct conf *, struct err *);       /* the log file; 0, or ERR_CONF */
