@@ -2,8 +2,6 @@
  * With `*`: shapes that are filled with columns that other rows have, as NULL, so that rows of
  * different columns share a shape.
  */
-#include <string.h>
-
 #include "private.h"
 
 /* Marks the shape's own columns among those that may be filled. Returns how many these are. */

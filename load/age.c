@@ -3,8 +3,6 @@
  * the source's clock, from which rows get their dates: a clock that has jumped must not make all
  * partitions old.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "private.h"
