@@ -30,8 +30,9 @@
  * connecting, working and sleeping; load/reload.c reads the config again in between.
  *
  * A file includes the header of its own folder, which includes those of the folders below, so it
- * cannot call upward. ini.c and urlenc.c know base/ alone. Within a folder a file calls only those
- * whose section in the header is above its own (make check-layers).
+ * cannot call upward. What only a folder's own files need is in its private.h (pg/pq.h), or, where
+ * only some of them do, in a header of these. ini.c and urlenc.c know base/ alone. Within a folder
+ * a file calls only those whose section in the header is above its own (make check-layers).
  */
 #ifndef TDISPATCH_H
 #define TDISPATCH_H
