@@ -44,17 +44,33 @@ static int check_columns(struct pass *p, struct plan_place *at, const struct des
 	return 0;
 }
 
-/* The partition exists, and may be a table of somebody else. */
-static int take_found(struct pass *p, struct plan_place *at, const struct part_want *want,
-	const struct table *found, const char *name, const struct shape *shape, struct err *e)
+/* Looks for the partition, and whether it may be a table of somebody else: *wrong. One that is
+ * dropped in between is looked for again. */
+static int find(struct pass *p, struct plan_place *at, const struct part_want *want,
+	const char *name, struct table *found, struct err *wrong, struct err *e)
 {
-	struct plan *plan = p->place_for;
 	const struct table_name table = { want->name, want->old };
-	struct err wrong = { 0 };
+	struct pq *dst = p->job->dst[0];
 	bool child;
 
-	if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&at->wrong, name))
-		admit_check(p->job->dst[0], want->dest, &table, 1, &child, NULL, &wrong);
+	do {
+		*wrong = (struct err){ 0 };
+		if (table_find(dst, want->dest, want->name, found, e) < 0 || !*found->oid)
+			return e->code;
+		if (want->dest->part_by != PART_BY_NOTHING && !tally_find(&at->wrong, name))
+			admit_check(dst, want->dest, &table, 1, &child, NULL, wrong);
+	} while (wrong->code == ERR_CONFLICT && !*wrong->sqlstate);
+	return e->code;
+}
+
+/* The partition exists; found_wrong: as find has it. */
+static int take_found(struct pass *p, struct plan_place *at, const struct part_want *want,
+	const struct table *found, const struct err *found_wrong, const char *name,
+	const struct shape *shape, struct err *e)
+{
+	struct plan *plan = p->place_for;
+	struct err wrong = *found_wrong;
+
 	bool verdict = wrong.code == ERR_SHAPE || wrong.code == ERR_RIGHTS;
 	if (verdict && want->dest->period.method == PERIOD_LIST)
 		wrong.code = ERR_DATA;  /* the value's fault, so the event's */
@@ -146,6 +162,7 @@ int plan_partition(struct pass *p, struct place *k, struct part_want *want,
 	struct plan_place *at = place_at(p, k, want->dest, e);
 	struct buf name = { 0 };
 	struct table found = { 0 };
+	struct err wrong = { 0 };
 
 	(void)table;
 	if (!at)
@@ -154,9 +171,9 @@ int plan_partition(struct pass *p, struct place *k, struct part_want *want,
 	const char *part = buf_cstr(&name);
 	bool known = tally_find(&at->create, part);
 	if (!known)
-		table_find(p->job->dst[0], want->dest, want->name, &found, e);
-	if (*found.oid)
-		take_found(p, at, want, &found, part, shape, e);
+		find(p, at, want, part, &found, &wrong, e);
+	if (!e->code && *found.oid)
+		take_found(p, at, want, &found, &wrong, part, shape, e);
 	else if (!e->code && !want->dest->part_template)
 		tally_add(&at->missing, part, 0);
 	else if (!e->code && (known || add_sql(plan, want, e) == 0))
