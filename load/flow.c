@@ -101,6 +101,18 @@ static bool finishes(const struct pass *p)
 	return p->finishes && !p->careful;
 }
 
+/* After an error, unless the connection is lost: they are to be created before the rows. */
+static int give_up_inside(struct pass *p, struct place *k, struct err *e)
+{
+	if (sqlstate_is_lost(e))
+		return e->code;
+	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
+	*e = (struct err){ 0 };
+	p->outside |= !missing_has_refused(k);
+	begin_scan(p);
+	return 0;
+}
+
 /* Creates the wanted partitions inside our transactions. 0; 1: create them outside; or an error. */
 static int enter(struct pass *p, struct place *k, struct err *e)
 {
@@ -108,14 +120,75 @@ static int enter(struct pass *p, struct place *k, struct err *e)
 		return e->code;
 	int64_t event = -1;
 	int rc = inside_create(k, p->job, finishes(p), &event, e);
-	if (rc >= 0 || sqlstate_is_lost(e))
+	if (rc >= 0 || give_up_inside(p, k, e) < 0)
 		return rc;
-	log_debug("new partitions are rolled back and created before the batch: %s", e->msg);
-	*e = (struct err){ 0 };
-	p->outside |= !missing_has_refused(k);
-	begin_scan(p);
 	return missing_any(k);
 }
+
+/* ---- partitions that are created while a reader is read */
+
+/* Where all its rows go; NULL without a reader. */
+static struct place *readers_place(const struct pass *p)
+{
+	return p->reader && !p->place ? p->reader->way->place : NULL;
+}
+
+static bool lane_waits(const struct place *k, size_t lane)
+{
+	return k && (making_busy(k, lane) || making_left(k, lane));
+}
+
+bool flow_makes(const struct pass *p)
+{
+	const struct place *k = readers_place(p);
+
+	for (size_t i = 0; i < p->job->lanes; i++)
+		if (lane_waits(k, i))
+			return true;
+	return false;
+}
+
+/* Goes on in all lanes that wait for partitions and whose COPYs have ended. */
+static int make_some(struct pass *p, struct place *k, struct err *e)
+{
+	for (size_t i = 0; i < p->job->lanes; i++) {
+		if (!lane_waits(k, i))
+			continue;
+		int rc = making_busy(k, i) ? 0 : pump_lane(p, i, SINK_FREE, e);
+		if (rc < 0)
+			return e->code;
+		if (rc > 0)
+			continue;
+		if ((!making_busy(k, i) && making_begin(k, p->job, i, e) < 0) ||
+		    making_step(k, p->job, i, e) < 0)
+			return give_up_inside(p, k, e);
+		if (p->scan)
+			break;
+	}
+	return 0;
+}
+
+static int make_rest(struct pass *p, struct err *e)
+{
+	struct place *k = readers_place(p);
+
+	while (k && !p->scan && inside_goes_on(k) && flow_makes(p))
+		if (make_some(p, k, e) < 0 || (flow_makes(p) && flow_wait(p, false, -1, e) < 0))
+			break;
+	p->judged |= e->code != 0;
+	return e->code;
+}
+
+int flow_settle_some(struct pass *p, struct err *e)
+{
+	struct place *k = readers_place(p);
+
+	if (!k || p->scan || p->outside || !p->all_load || !inside_goes_on(k))
+		return flow_settle(p, e);
+	return make_some(p, k, e) < 0 ? e->code : p->scan ? flow_settle(p, e) : 0;
+}
+
+/* ---- partitions that are created at once */
 
 /* Where new partitions are counted, the whole batch is read before the first is created: of a batch
  * with too many none is. 0: nothing is to be created yet; 1; or an error. */
@@ -176,6 +249,8 @@ int flow_settle(struct pass *p, struct err *e)
 
 	if (p->place)
 		return 0;
+	if (make_rest(p, e) < 0)
+		return e->code;
 	do {
 		scan = p->scan;
 		for (size_t i = 0; i < ds->nplace; i++)
@@ -305,6 +380,7 @@ struct stream *flow_open(struct pass *p, const struct way *w, const struct event
 		.ev_type = ev->type, .route = w->route,
 	};
 	want.old = age_may_be_loose(p->job, d, want.name);
+	want.lane = job_lane_of(p->job, want.name);
 	if (find_place(p, w->place, &want, ev, shape, &table, e) == 0)
 		stream = add_stream(p, w, &want, shape, buf_cstr(&table), staged);
 	buf_free(&name);
@@ -322,8 +398,10 @@ int flow_pump(struct pass *p, bool done, struct err *e)
 		sink_swallow(sink);
 	if (p->dry || tell_letters(p, e) < 0)
 		return e->code;
+	const struct place *k = readers_place(p);
 	for (size_t i = 0; i < p->job->lanes && !p->scan; i++)
-		if (pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
+		if (!lane_waits(k, i) &&
+		    pump_lane(p, i, done ? SINK_EMPTY : SINK_FULL, e) < 0)
 			return e->code;
 	return 0;
 }

@@ -29,7 +29,6 @@
 #include "parts.h"
 
 #define LAST_LOCK_TIMEOUT_MS 500        /* after the rows: below deadlock_timeout (1 s) */
-#define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
 
 #define MODELS_SINCE 130000             /* then LIKE knows NO INHERIT */
 
@@ -43,7 +42,7 @@ bool inside_may(const struct place *at, const struct job *j, bool finishes)
 {
 	const struct parts *k = at->parts;
 
-	return missing_left(k) && k->simple && !k->fails_inside &&
+	return k->want.n && k->simple && !k->fails_inside &&
 		(j->lanes == 1 || (may_be_last(at, finishes) &&
 		(!k->split.inherits || pq_server(j->dst[0])->version >= MODELS_SINCE)));
 }
@@ -77,96 +76,54 @@ static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t
 		ENTRY_ATTACHED_LAST;
 
 	if (entry_try(j->dst[0], at->dest, way, yes, e) < 0 || !*yes ||
-	    missing_ask(at, j->dst[0], event, e) < 0 || !missing_left(k))
+	    missing_ask(at, j->dst[0], event, e) < 0 || !k->want.n)
 		return e->code;
 	return enter_last(at, j, finishes, e);
 }
 
-static int by_lane(const void *a, const void *b)
+/* Creates those that are requested, in all lanes at the same time. */
+static int make(struct place *at, struct job *j, struct err *e)
 {
-	const struct part_new *x = a, *y = b;
+	bool waits = true;
 
-	return (x->lane > y->lane) - (x->lane < y->lane);
-}
-
-/* Sets the lanes of those that are to be created, in whose order they are sorted then, and how much
- * of each is done before its rows. */
-static int assign(struct parts *k, const struct job *j, struct err *e)
-{
-	struct part_new *new = k->want + k->inside;
-	size_t n = k->nwant - k->inside;
-
-	for (size_t i = 0; i < n; i++) {
-		new[i].lane = job_lane_of(j, span_of(new[i].name));
-		if (!j->loads[new[i].lane])
-			return err_set(e, ERR_CONFLICT, "partition %s is gone, whose lane has the"
-				" batch", new[i].name);
-		bool late = k->last && k->inside + i < INDEXED_LAST_MAX;
-		if (k->last)
-			new[i].first = late ? new[i].split.tail : new[i].split.attach;
-		new[i].indexes = late && k->copies ? &k->indexes : NULL;
+	for (size_t i = 0; i < j->lanes && !e->code; i++)
+		if (making_left(at, i))
+			making_begin(at, j, i, e);
+	while (waits && !e->code) {
+		waits = false;
+		for (size_t i = 0; i < j->lanes && !e->code; i++)
+			waits |= making_step(at, j, i, e) == PQ_WAIT;
+		if (waits && !e->code)
+			pq_wait(j->dst, j->lanes, -1, e);
 	}
-	qsort(new, n, sizeof *new, by_lane);
-	return 0;
-}
-
-/* The model of the lane's partitions that are there; 0: there is none. */
-static uint64_t model_of(const struct parts *k, size_t lane)
-{
-	for (size_t i = 0; i < k->inside; i++)
-		if (k->want[i].lane == lane && k->want[i].model)
-			return k->want[i].model;
-	return 0;
-}
-
-/* Creates the wanted ones of the lane of the first of them. */
-static int make_in_lane(struct place *at, struct job *j, struct err *e)
-{
-	struct parts *k = at->parts;
-	struct part_new *new = k->want + k->inside;
-	size_t n = 1, most = k->nwant - k->inside;
-	bool models = k->split.inherits && j->lanes > 1;
-	uint64_t model = model_of(k, new->lane);
-	uint64_t new_model = models && !model ? build_model(new) : 0;
-
-	while (n < most && new[n].lane == new->lane)
-		n++;
-	for (size_t i = 0; i < n; i++)
-		new[i].model = model ? model : new_model;
-	if (build_begin(j->dst[new->lane], at->dest, new, n, new_model, DDL_LOCK_TIMEOUT_MS,
-	    e) < 0) {
-		k->fails_inside = !sqlstate_is_lost(e) && !missing_waits(e);
-		return e->code;
-	}
-	for (size_t i = 0; i < n; i++)
-		known_add(&at->known, new[i].start_s);
-	k->inside += n;
-	return 0;
+	return e->code;
 }
 
 int inside_create(struct place *at, struct job *j, bool finishes, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
-	bool yes = k->inside > 0;
+	bool yes = k->made.n > 0;
 
-	if (missing_ask(at, j->dst[0], event, e) < 0 || !missing_left(k))
+	if (missing_ask(at, j->dst[0], event, e) < 0 || !k->want.n)
 		return e->code;
 	if (!yes && lock_and_look(at, j, finishes, event, &yes, e) < 0)
 		return e->code;
-	if (!yes || !missing_left(k))
+	if (!yes || !k->want.n)
 		return !yes;
-	if (assign(k, j, e) < 0)
-		return e->code;
-	while (missing_left(k))
-		if (make_in_lane(at, j, e) < 0)
-			return e->code;
-	return 0;
+	return make(at, j, e);
+}
+
+bool inside_goes_on(const struct place *at)
+{
+	const struct parts *k = at->parts;
+
+	return k->made.n && k->simple && !k->fails_inside && !missing_counts(at);
 }
 
 bool inside_any(const struct dests *ds)
 {
 	for (size_t i = 0; i < ds->nplace; i++)
-		if (ds->place[i]->parts->inside)
+		if (ds->place[i]->parts->made.n)
 			return true;
 	return false;
 }
@@ -178,9 +135,9 @@ static const struct part_new *next_made(const struct dests *ds, size_t lane, str
 {
 	for (; at->place < ds->nplace; at->place++, at->next = 0) {
 		const struct parts *k = ds->place[at->place]->parts;
-		while (at->next < k->inside)
-			if (k->want[at->next++].lane == lane)
-				return &k->want[at->next - 1];
+		while (at->next < k->made.n)
+			if (k->made.at[at->next++].lane == lane)
+				return &k->made.at[at->next - 1];
 	}
 	return NULL;
 }
@@ -208,7 +165,7 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 /* Goes on as far as that needs no waiting. */
 static int index_lane(struct job *j, size_t lane, struct indexing *x, struct err *e)
 {
-	while (x->waits && build_step(j->dst[lane], e) == PQ_END) {
+	while (x->waits && build_step_last(j->dst[lane], e) == PQ_END) {
 		watch_alive(j->watch);
 		send_next(j, lane, x, e);
 	}
@@ -255,7 +212,7 @@ int inside_index(struct job *j, int64_t events, struct err *e)
 		return 0;
 	note_failure(ds, e);
 	for (size_t i = 0; i < ds->nplace && e->code == ERR_TIMEOUT && j->lanes > 1; i++)
-		ds->place[i]->parts->fails_inside |= ds->place[i]->parts->inside > 0;
+		ds->place[i]->parts->fails_inside |= ds->place[i]->parts->made.n > 0;
 	return e->code;
 }
 
@@ -282,7 +239,7 @@ static int run_last(struct job *j, size_t lane, struct buf *sql, struct err *e)
 	if (!sql->len || build_finish(dst, buf_cstr(sql), LAST_LOCK_TIMEOUT_MS, e) < 0)
 		return e->code;
 	sql->len = 0;
-	while (!e->code && (step = build_step(dst, e)) == PQ_WAIT)
+	while (!e->code && (step = build_step_last(dst, e)) == PQ_WAIT)
 		pq_wait(&dst, 1, tell_work(j), e);
 	watch_alive(j->watch);
 	return e->code;
@@ -321,9 +278,7 @@ void inside_committed(struct dests *ds)
 	ds->fails_last = false;
 	for (size_t i = 0; i < ds->nplace; i++) {
 		struct parts *k = ds->place[i]->parts;
-		size_t made = k->inside;
-		k->inside = 0;
-		missing_drop(k, 0, made);
+		missing_drop(&k->made, 0, k->made.n);
 		missing_forget_refused(k);
 	}
 }
@@ -332,15 +287,9 @@ void inside_rolled_back(struct dests *ds)
 {
 	for (size_t i = 0; i < ds->nplace; i++) {
 		struct parts *k = ds->place[i]->parts;
-		for (size_t n = 0; n < k->nwant; n++) {
-			k->want[n].there = k->want[n].made = false;
-			k->want[n].first = 0;
-			k->want[n].indexes = NULL;
-			k->want[n].model = 0;
-		}
-		if (k->inside)
+		if (k->made.n)
 			known_clear(&ds->place[i]->known);
-		k->inside = 0;
+		missing_again(k);
 	}
 	sink_forget(ds->sink);
 }

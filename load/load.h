@@ -207,6 +207,16 @@ bool missing_counts(const struct place *);
  * not. */
 int missing_look(struct place *, struct job *, int64_t *event, struct err *);
 
+/* ---- making.c: creating them in the transaction of one lane, without waiting for it */
+
+bool making_left(const struct place *, size_t lane);    /* is one of the lane's requested? */
+bool making_busy(const struct place *, size_t lane);    /* does the lane look or create? */
+/* Begins to look for those that are requested of the lane, whose COPYs have ended. After an error
+ * of this or of making_step the transactions are lost. */
+int making_begin(struct place *, struct job *, size_t lane, struct err *);
+/* Goes on, as far as that needs no waiting: PQ_WAIT; PQ_END when they are there; or an error. */
+int making_step(struct place *, struct job *, size_t lane, struct err *);
+
 /* ---- inside.c: creating them inside the transactions of the lanes that load them */
 
 /* Is one requested, and may it be created so? finishes: inside_index will be called. */
@@ -215,6 +225,8 @@ bool inside_may(const struct place *, const struct job *, bool finishes);
  * error, after which the transactions are lost. *event: the one that needs the partition at fault;
  * unchanged if there is none. */
 int inside_create(struct place *, struct job *, bool finishes, int64_t *event, struct err *);
+/* Were some created so, and may others be, without a further question? */
+bool inside_goes_on(const struct place *);
 bool inside_any(const struct dests *);          /* was any created so? */
 /* The transactions are rolled back: what was created inside is missing again. */
 void inside_rolled_back(struct dests *);
@@ -322,6 +334,10 @@ int flow_bury(struct pass *, int64_t event, size_t lane, const char *partition, 
 /* Makes sure that the partitions of all waiting rows exist. When the batch is rolled back for one
  * place, those that were created inside for the others are wanted again. */
 int flow_settle(struct pass *, struct err *);
+/* The same, but a reader's partitions may be created while it is read: flow_pump leaves out the
+ * lanes that wait for theirs. */
+int flow_settle_some(struct pass *, struct err *);
+bool flow_makes(const struct pass *);           /* does a lane wait for partitions? */
 /* What is staged in the pass. */
 struct stagings *flow_stagings(const struct pass *);
 /* Is the lane's part of a staged event read? A lane that has the batch already reads it again where

@@ -11,29 +11,46 @@
 
 /* ---- partitions that are wanted */
 
-void missing_drop(struct parts *k, size_t from, size_t to)
+void missing_put(struct part_list *list, const struct part_new *part)
+{
+	list->at = mem_grow(list->at, list->n, &list->cap, sizeof *list->at);
+	list->at[list->n++] = *part;
+}
+
+void missing_drop(struct part_list *list, size_t from, size_t to)
 {
 	if (from == to)
 		return;
 	for (size_t i = from; i < to; i++) {
-		free(k->want[i].name);
-		free(k->want[i].sql);
+		free(list->at[i].name);
+		free(list->at[i].sql);
 	}
-	memmove(k->want + from, k->want + to, (k->nwant - to) * sizeof *k->want);
-	k->nwant -= to - from;
+	memmove(list->at + from, list->at + to, (list->n - to) * sizeof *list->at);
+	list->n -= to - from;
 }
 
-bool missing_left(const struct parts *k)
+void missing_move(struct part_list *to, struct part_list *from)
 {
-	return k->nwant > k->inside;
+	for (size_t i = 0; i < from->n; i++)
+		missing_put(to, &from->at[i]);
+	from->n = 0;
+}
+
+static bool has(const struct part_list *list, int64_t start_s)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->at[i].start_s == start_s)
+			return true;
+	return false;
 }
 
 static bool is_wanted(const struct parts *k, int64_t start_s)
 {
-	for (size_t i = 0; i < k->nwant; i++)
-		if (k->want[i].start_s == start_s)
-			return true;
-	return false;
+	bool yes = has(&k->want, start_s);
+
+	for (size_t i = 0; k->making && i < LANES_MAX && !yes; i++)
+		yes = has(&k->making[i].list, start_s);
+	return yes;
 }
 
 /* ---- values of a list that are refused */
@@ -41,9 +58,9 @@ static bool is_wanted(const struct parts *k, int64_t start_s)
 static void refuse(struct parts *k, size_t at, const struct err *e)
 {
 	k->refused = mem_grow(k->refused, k->nrefused, &k->refused_cap, sizeof *k->refused);
-	k->refused[k->nrefused++] = (struct refused){ k->want[at].start_s, mem_text(e->msg) };
+	k->refused[k->nrefused++] = (struct refused){ k->want.at[at].start_s, mem_text(e->msg) };
 	k->refuses = true;
-	missing_drop(k, at, at + 1);
+	missing_drop(&k->want, at, at + 1);
 }
 
 void missing_forget_refused(struct parts *k)
@@ -77,11 +94,10 @@ int missing_refuses(const struct place *at, int64_t start_s, struct err *e)
 static void want(struct parts *k, const struct part_want *w, int64_t event, char *sql,
 	const struct attach_split *split)
 {
-	k->want = mem_grow(k->want, k->nwant, &k->want_cap, sizeof *k->want);
-	k->want[k->nwant++] = (struct part_new){
+	missing_put(&k->want, &(struct part_new){
 		.name = mem_str(w->name.p, w->name.n), .sql = sql, .split = *split,
-		.start_s = w->start_s, .event = event, .old = w->old,
-	};
+		.lane = w->lane, .start_s = w->start_s, .event = event, .old = w->old,
+	});
 }
 
 int missing_want(struct place *at, const struct part_want *w, int64_t event, struct err *e)
@@ -114,18 +130,16 @@ bool missing_counts(const struct place *at)
 
 bool missing_any(const struct place *at)
 {
-	return missing_left(at->parts);
+	return at->parts->want.n > 0;
 }
 
-void missing_sort_out(struct place *at, size_t from)
+void missing_sort_out(struct place *at, struct part_list *list)
 {
-	struct parts *k = at->parts;
-
-	for (size_t i = from; i < k->nwant;) {
-		if (k->want[i].there)
-			known_add(&at->known, k->want[i].start_s);
-		if (k->want[i].there || !k->want[i].sql)
-			missing_drop(k, i, i + 1);
+	for (size_t i = 0; i < list->n;) {
+		if (list->at[i].there)
+			known_add(&at->known, list->at[i].start_s);
+		if (list->at[i].there || !list->at[i].sql)
+			missing_drop(list, i, i + 1);
 		else
 			i++;
 	}
@@ -133,9 +147,9 @@ void missing_sort_out(struct place *at, size_t from)
 
 int missing_blame(struct parts *k, size_t at, int64_t *event, const struct err *e)
 {
-	if (at < k->nwant)
-		*event = k->want[at].event;
-	if (at < k->nwant && e->code == ERR_DATA)
+	if (at < k->want.n)
+		*event = k->want.at[at].event;
+	if (at < k->want.n && e->code == ERR_DATA)
 		refuse(k, at, e);
 	return e->code;
 }
@@ -146,21 +160,21 @@ static int check_number(const struct place *at, struct err *e)
 	const struct parts *k = at->parts;
 	int64_t max = at->dest->part_list_max;
 
-	if (!missing_counts(at) || (int64_t)k->nwant <= max)
+	if (!missing_counts(at) || (int64_t)(k->made.n + k->want.n) <= max)
 		return 0;
 	return err_set(e, ERR_SHAPE, "the batch needs more new partitions of %s than part_list_max"
 		" = %" PRId64 ", %s is one of them: has part_field = %s so many values?",
-		at->dest->dest_table, max, k->want[k->nwant - 1].name, at->dest->part_field);
+		at->dest->dest_table, max, k->want.at[k->want.n - 1].name, at->dest->part_field);
 }
 
 int missing_ask(struct place *at, struct pq *pq, int64_t *event, struct err *e)
 {
 	struct parts *k = at->parts;
-	size_t from = k->inside, which;
+	size_t which;
 
-	if (part_look(pq, at->dest, k->want + from, k->nwant - from, &which, e) < 0)
-		return missing_blame(k, from + which, event, e);
-	missing_sort_out(at, from);
+	if (part_look(pq, at->dest, k->want.at, k->want.n, &which, e) < 0)
+		return missing_blame(k, which, event, e);
+	missing_sort_out(at, &k->want);
 	return check_number(at, e);
 }
 
@@ -177,6 +191,27 @@ bool missing_waits(const struct err *e)
 }
 
 /* ---- of a place */
+
+static void drop_all(struct part_list *list)
+{
+	missing_drop(list, 0, list->n);
+	free(list->at);
+	*list = (struct part_list){ 0 };
+}
+
+void missing_again(struct parts *k)
+{
+	missing_move(&k->want, &k->made);
+	for (size_t i = 0; k->making && i < LANES_MAX; i++)
+		missing_move(&k->want, &k->making[i].list);
+	for (size_t i = 0; i < k->want.n; i++) {
+		struct part_new *w = &k->want.at[i];
+		w->there = w->made = false;
+		w->first = 0;
+		w->indexes = NULL;
+		w->model = 0;
+	}
+}
 
 void missing_open(struct place *at)
 {
@@ -196,17 +231,19 @@ void missing_begin_batch(struct place *at)
 
 void missing_begin(struct place *at)
 {
-	missing_drop(at->parts, 0, at->parts->nwant);
-	at->parts->alone = false;
+	struct parts *k = at->parts;
+
+	missing_again(k);
+	drop_all(&k->want);
+	k->alone = false;
 }
 
 void missing_forget(struct place *at)
 {
 	struct parts *k = at->parts;
 
-	missing_drop(k, 0, k->nwant);
+	missing_begin(at);
 	missing_forget_refused(k);
-	k->inside = 0;
 	k->fails_inside = false;
 	known_clear(&at->known);
 }
@@ -218,7 +255,10 @@ void missing_free(struct place *at)
 	missing_forget(at);
 	indexes_clear(&at->parts->indexes);
 	free(at->parts->refused);
-	free(at->parts->want);
+	drop_all(&at->parts->made);
+	for (size_t i = 0; at->parts->making && i < LANES_MAX; i++)
+		drop_all(&at->parts->making[i].list);
+	free(at->parts->making);
 	free(at->parts);
 	at->parts = NULL;
 }

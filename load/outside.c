@@ -21,13 +21,13 @@ static int make_some(struct place *at, struct job *j, size_t n, int lock_timeout
 	struct parts *k = at->parts;
 	size_t which;
 
-	int rc = creation_run(j->ddl, at->dest, k->want, n, lock_timeout_ms, &which, e);
+	int rc = creation_run(j->ddl, at->dest, k->want.at, n, lock_timeout_ms, &which, e);
 	for (size_t i = 0; i < n; i++)
-		if (k->want[i].made && k->want[i].there)
-			watch_partition(j->watch, span_of(k->want[i].name), false);
+		if (k->want.at[i].made && k->want.at[i].there)
+			watch_partition(j->watch, span_of(k->want.at[i].name), false);
 	if (rc < 0 && (n == 1 || rc != ERR_DATA))
 		missing_blame(k, which, event, e);
-	missing_sort_out(at, 0);
+	missing_sort_out(at, &k->want);
 	return e->code;
 }
 
@@ -36,7 +36,7 @@ static size_t together(const struct parts *k)
 {
 	if (k->alone)
 		return 1;
-	return k->nwant < TOGETHER_MAX ? k->nwant : TOGETHER_MAX;
+	return k->want.n < TOGETHER_MAX ? k->want.n : TOGETHER_MAX;
 }
 
 /* Creates all that are wanted. Where several fail together, one of them may be at fault, or the one
@@ -46,7 +46,7 @@ static int make(struct place *at, struct job *j, int lock_timeout_ms, int64_t *e
 {
 	struct parts *k = at->parts;
 
-	while (k->nwant && !e->code) {
+	while (k->want.n && !e->code) {
 		size_t n = together(k);
 		if (make_some(at, j, n, lock_timeout_ms, event, e) == 0 || n == 1 ||
 		    sqlstate_is_lost(e) || missing_waits(e))
@@ -83,7 +83,7 @@ int outside_create(struct place *at, struct job *j, bool sent, int64_t *event, s
 	int timeout_ms = sent ? OWN_LOCK_TIMEOUT_MS : DDL_LOCK_TIMEOUT_MS;
 	bool warned = false;
 
-	if (!missing_left(k))
+	if (!k->want.n)
 		return 0;
 	for (int tries = 1;; tries++) {
 		if (style_open(&j->ddl, j->conf, &j->style, e) < 0 ||

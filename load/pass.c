@@ -283,11 +283,11 @@ int pass_run(struct pass *p, struct err *e)
 		if (step < 0)
 			return step;
 		p->read = step == PQ_END;
-		if (flow_settle(p, e) < 0 || flow_pump(p, step == PQ_END, e) < 0)
+		if (flow_settle_some(p, e) < 0 || flow_pump(p, step == PQ_END, e) < 0)
 			return e->code;
 		const struct sink *sink = p->sink;
 		bool done = step == PQ_END, full = sink_full(sink);
-		if (done && (p->scan || sink_idle(sink)))
+		if (done && (p->scan || (sink_idle(sink) && !flow_makes(p))))
 			return p->scan;
 		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_bytes(sink));
 		if (step == PQ_READY && !full)  /* more events are here */

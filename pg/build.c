@@ -27,12 +27,12 @@ static void add_model(struct buf *sql, const struct dest *d, uint64_t model)
 /* What children take from their parent is in the model, and nothing else. */
 static void add_create_model(struct buf *sql, const struct dest *d, uint64_t model)
 {
-	buf_str(sql, "; CREATE TABLE ");
+	buf_str(sql, "CREATE TABLE ");
 	add_model(sql, d, model);
 	buf_str(sql, " (LIKE ");
 	buf_qualified(sql, d->schema, d->table);
 	buf_str(sql, " INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY EXCLUDING STATISTICS"
-		" EXCLUDING COMMENTS)");
+		" EXCLUDING COMMENTS);");
 }
 
 /* Appends what runs before its rows. */
@@ -51,17 +51,33 @@ static void add_head(struct buf *sql, const struct dest *d, const struct part_ne
 	buf_fmt(sql, "%.*s\n;", (int)(n - from), part->sql + from);
 }
 
-/* Creates the missing ones, and sets the lock timeout of the rows again. */
-static int run_heads(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
+/* Sends it, and begins to send it away. */
+static int post(struct pq *lane, struct buf *sql, struct err *e)
+{
+	int rc = pq_send(lane, buf_cstr(sql), e);
+
+	buf_free(sql);
+	return rc < 0 || pq_flush(lane, e) < 0 ? e->code : 0;
+}
+
+int build_look(struct pq *lane, const struct dest *d, const struct part_new *list, size_t n,
 	struct err *e)
 {
 	struct buf sql = { 0 };
 
-	for (size_t i = 0; i < n; i++)
-		if (!list[i].there)
-			add_head(&sql, d, &list[i]);
-	buf_fmt(&sql, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
-	return part_run(lane, d, &sql, list, n, e);
+	/* in a message of its own: the server scans all of one before it runs any of it */
+	buf_str(&sql, "SET LOCAL standard_conforming_strings = on;");
+	part_add_look(&sql, d, list, n);
+	return post(lane, &sql, e);
+}
+
+int build_looked(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
+	struct err *e)
+{
+	size_t at;
+
+	part_take(lane, list, n);
+	return part_refuse(lane, d, list, n, &at, e);
 }
 
 int build_begin(struct pq *lane, const struct dest *d, struct part_new *list, size_t n,
@@ -69,15 +85,39 @@ int build_begin(struct pq *lane, const struct dest *d, struct part_new *list, si
 {
 	struct buf sql = { 0 };
 
-	/* a message of its own: the server scans all of a message before it runs any of it */
-	buf_fmt(&sql, "SET LOCAL standard_conforming_strings = on;"
-		" SET LOCAL lock_timeout = %d", lock_timeout_ms);
+	buf_fmt(&sql, "SET LOCAL lock_timeout = %d;", lock_timeout_ms);
 	if (new_model)
 		add_create_model(&sql, d, new_model);
-	if (pq_query(lane, buf_cstr(&sql), e) == 0)
-		run_heads(lane, d, list, n, e);
-	buf_free(&sql);
-	return e->code;
+	for (size_t i = 0; i < n; i++)
+		add_head(&sql, d, &list[i]);
+	buf_fmt(&sql, "SET LOCAL lock_timeout = %d;", DATA_LOCK_TIMEOUT_MS);
+	part_add_look(&sql, d, list, n);
+	return post(lane, &sql, e);
+}
+
+int build_made(const struct pq *lane, struct part_new *list, size_t n, struct err *e)
+{
+	part_take(lane, list, n);
+	for (size_t i = 0; i < n; i++)
+		list[i].made = true;
+	return part_check_made(list, n, e);
+}
+
+/* After what was sent: PQ_WAIT; PQ_END when all is done; or an error. */
+static int step(struct pq *lane, enum sqlstate_answers to, struct err *e)
+{
+	int rc = PQ_READY;
+
+	while (rc == PQ_READY)
+		rc = pq_step(lane, e);
+	if (rc < 0)
+		pq_judge(lane, to, e);
+	return rc < 0 ? e->code : rc;
+}
+
+int build_step(struct pq *lane, struct err *e)
+{
+	return step(lane, SQLSTATE_CREATE, e);
 }
 
 /* ---- after them */
@@ -132,18 +172,10 @@ int build_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct e
 	buf_fmt(&all, "%sSET LOCAL lock_timeout = %d; %s SET LOCAL lock_timeout = %d",
 		pq_server(lane)->version >= 110000 ? FEW_WORKERS : "", lock_timeout_ms, sql,
 		DATA_LOCK_TIMEOUT_MS);
-	int rc = pq_send(lane, buf_cstr(&all), e);
-	buf_free(&all);
-	return rc;
+	return post(lane, &all, e);
 }
 
-int build_step(struct pq *lane, struct err *e)
+int build_step_last(struct pq *lane, struct err *e)
 {
-	int step = PQ_READY;
-
-	while (step == PQ_READY)
-		step = pq_step(lane, e);
-	if (step < 0)
-		pq_judge(lane, SQLSTATE_ROWS, e);
-	return step < 0 ? e->code : step;
+	return step(lane, SQLSTATE_ROWS, e);
 }

@@ -21,8 +21,7 @@ void part_name(struct buf *name, const struct dest *d, int64_t start_s)
 
 /* ---- looking for them */
 
-/* Appends a query that returns a row for each partition, in order: does it exist? */
-static void add_look(struct buf *sql, const struct dest *d, const struct part_new *list, size_t n)
+void part_add_look(struct buf *sql, const struct dest *d, const struct part_new *list, size_t n)
 {
 	buf_str(sql, "SELECT w.part IS NOT NULL FROM (VALUES ");
 	for (size_t i = 0; i < n; i++) {
@@ -32,13 +31,18 @@ static void add_look(struct buf *sql, const struct dest *d, const struct part_ne
 	buf_str(sql, ")) w (i, part) ORDER BY w.i");
 }
 
+void part_take(const struct pq *pq, struct part_new *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		list[i].there = strcmp(pq_value(pq, (int)i, 0), "t") == 0;
+}
+
 int part_ask(struct pq *pq, const struct dest *d, struct buf *sql, struct part_new *list, size_t n,
 	struct err *e)
 {
-	add_look(sql, d, list, n);
+	part_add_look(sql, d, list, n);
 	if (pq_query(pq, buf_cstr(sql), e) == 0)
-		for (size_t i = 0; i < n; i++)
-			list[i].there = strcmp(pq_value(pq, (int)i, 0), "t") == 0;
+		part_take(pq, list, n);
 	buf_free(sql);
 	return e->code;
 }
@@ -107,6 +111,11 @@ int part_run(struct pq *pq, const struct dest *d, struct buf *sql, struct part_n
 		list[i].made = !list[i].there;
 	if (part_ask(pq, d, sql, list, n, e) < 0)
 		pq_judge(pq, SQLSTATE_CREATE, e);
+	return part_check_made(list, n, e);
+}
+
+int part_check_made(const struct part_new *list, size_t n, struct err *e)
+{
 	for (size_t i = 0; i < n && !e->code; i++)
 		if (!list[i].there)
 			err_set(e, ERR_SHAPE, "it ran, but there is no table %s after it: does it"

@@ -652,6 +652,7 @@ struct part_want {
 	struct span name;               /* the partition, without schema */
 	int64_t start_s, end_s;
 	struct span ev_type;            /* of the event that needs it: it names the primary key */
+	size_t lane;                    /* as in struct part_new */
 	bool old;                       /* as in struct table_name */
 	const struct route *route;
 };
@@ -718,11 +719,21 @@ int entry_last(struct pq *lane, const struct dest *, bool alone, int lock_timeou
  * list can inherit from it until build_add_attach's statement makes them inherit from
  * dest_table. */
 uint64_t build_model(const struct part_new *list);
-/* Creates the missing ones, all in one message, if part_template does no more (attach_is_all), and
- * before them the model, unless it is 0: all have the same, which may be there already. After an
- * error, which blames none of them, the transaction has failed. */
+/* The partitions of a list are created in three steps, each of which sends a message and does not
+ * wait: build_step does. An error blames none of them, and the transaction has failed.
+ * build_look asks which are there, and build_looked takes the answer and sets it: an error of
+ * part_look's. */
+int build_look(struct pq *lane, const struct dest *, const struct part_new *, size_t n,
+	struct err *);
+int build_looked(struct pq *lane, const struct dest *, struct part_new *, size_t n, struct err *);
+/* Then creates those of a list of which none is there, if part_template does no more
+ * (attach_is_all), and before them the model, unless it is 0: all have the same, which may be there
+ * already. build_made takes the answer. */
 int build_begin(struct pq *lane, const struct dest *, struct part_new *, size_t n,
 	uint64_t new_model, int lock_timeout_ms, struct err *);
+int build_made(const struct pq *lane, struct part_new *, size_t n, struct err *);
+/* PQ_WAIT; PQ_END when the answer is there; or an error. */
+int build_step(struct pq *lane, struct err *);
 /* Append what is to run after the rows of a partition that build_begin has created. */
 void build_add_indexes(struct buf *, const struct part_new *);
 void build_add_attach(struct buf *, const struct dest *, const struct part_new *);
@@ -731,9 +742,9 @@ void build_add_drop(struct buf *, const struct dest *, uint64_t model);
 /* Sends such statements, and does not wait. A lock is waited for that long: where two lanes make
  * indexes, they may choose one name, and the second waits until the first has committed. */
 int build_finish(struct pq *lane, const char *sql, int lock_timeout_ms, struct err *);
-/* After that: PQ_WAIT; PQ_END when all are done; or an error. ERR_DATA: rows are at fault, as in
- * answer to a COPY. ERR_TIMEOUT: a lock was in the way. */
-int build_step(struct pq *lane, struct err *);
+/* After that, as build_step. ERR_DATA: rows are at fault, as in answer to a COPY. ERR_TIMEOUT: a
+ * lock was in the way. */
+int build_step_last(struct pq *lane, struct err *);
 
 /* ---- child.c: the children of dest_table, and how young their rows can be */
 

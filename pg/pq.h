@@ -287,8 +287,12 @@ void ddl_add_oid(struct buf *sql, const char *setting, const struct dest *, stru
 
 /* ---- part.c */
 
-/* Runs sql, and after it the query for which of these exist, in one message: sets `there` in all.
- * Frees sql. 0, or an error. */
+/* Appends the query for which of these exist. */
+void part_add_look(struct buf *sql, const struct dest *, const struct part_new *, size_t n);
+/* Its answer is there: sets `there` in all. */
+void part_take(const struct pq *, struct part_new *, size_t n);
+/* Runs sql, and after it that query, in one message: sets `there` in all. Frees sql. 0, or an
+ * error. */
 int part_ask(struct pq *, const struct dest *, struct buf *sql, struct part_new *, size_t n,
 	struct err *);
 /* Checks those that are there and that we did not create. An error: as part_look's. */
@@ -301,5 +305,7 @@ void part_add_lock_key(struct buf *sql, const struct dest *);
  * exist. */
 int part_run(struct pq *, const struct dest *, struct buf *sql, struct part_new *, size_t n,
 	struct err *);
+/* What created them ran. ERR_SHAPE: one is not there. */
+int part_check_made(const struct part_new *, size_t n, struct err *);
 
 #endif

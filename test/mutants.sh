@@ -61,10 +61,10 @@ mutants() {
 		what was in progress at the first tick is left out | pg/snapshot.c | s/before->open, least/"", least/ | e2e 43:the_same_events_as_pgq
 		a row trigger lets ATTACH come last | pg/entry.c | s/WHERE r.tgrelid/WHERE false AND r.tgrelid/ | e2e 46:row_trigger_of_the_parent
 		a publication of all tables lets ATTACH come last | pg/entry.c | s/WHERE p.puballtables/WHERE false/ | e2e 46:publication_of_all_tables
-		indexes are made before the rows | load/inside.c | s/new\[i\].split.tail :/new[i].split.attach :/ | e2e 46:rows_come_first
+		indexes are made before the rows | load/making.c | s/new->split.tail :/new->split.attach :/ | e2e 46:rows_come_first
 		a child keeps its model as a parent | pg/build.c | /^static void add_inherit/,/^}/{s/, NO INHERIT ",/",/;s/add_model(sql, .*;/(void)0;/} | e2e 46:child_is_as_one_that_inherited_first
 		a model stays | load/inside.c | s/if (part->model && part->model != dropped)/if (0)/ | e2e 46:children_that_inherit_in_two_lanes
-		LIKE copies its indexes before the rows | load/inside.c | s/late && k->copies/0/ | e2e 46:indexes_that_like_copies
+		LIKE copies its indexes before the rows | load/making.c | s/late && k->copies/0/ | e2e 46:indexes_that_like_copies
 		what fails after the rows is not done before them | load/again.c | s/p->finishes && p->job->dests.fails_last/0/ | e2e 46:duplicates
 		the batch that was foreseen is the next, whatever the queue says | load/ahead.c | s/rc > 0 && is_same(&given, &l->batch)/rc > 0/ | e2e 43:read_ahead_and_the_tick_is_deleted
 		as many rows as are kept are all | pg/kept.c | s/++k->n >= KEPT_ROWS_MAX/0/ | e2e 43:read_ahead_too_many

@@ -1223,6 +1223,80 @@ case_partitions_of_values_and_zones() {
 
 # ---- before and while
 
+# ---- partitions that are created while rows come: those after the first of a transaction
+
+# days_pair DAYS KEY=VALUE...: 20 rows a day, of 3 KB, in one slice.
+days_pair() {
+	local days=$1
+	shift
+	table_pair from_slice=100000000 "part_template=$ATTACH" "$@"
+	dst "alter table orders add primary key (id, day)"
+	src "insert into orders select i, date '2026-01-01' + i / 20, repeat(md5(i::text), 100) from generate_series(0, 20 * $days - 1) i"
+}
+
+case_partitions_are_created_while_rows_come() {
+	local lanes
+	days_pair 120
+	for lanes in 1 2 3; do
+		dst "create table orders_2026_02_03 (like orders including all);
+			alter table orders attach partition orders_2026_02_03 for values from ('2026-02-03') to ('2026-02-04')"
+		from -v --verify --set lanes=$lanes
+		expect_no_match err 'rolled back'
+		same_content
+		expect_eq "$(dst "select count(*), count(*) filter (where indisprimary) from pg_inherits join pg_index on indrelid = inhrelid where inhparent = 'orders'::regclass")" "120|120"
+		dst "delete from tdispatch.slice; drop table orders; create table orders (id int, day date, note text, primary key (id, day)) partition by range (day)"
+	done
+	dst "drop table orders; create table orders (id int, day date, note text)"
+	for lanes in 1 2; do
+		from -q --set lanes=$lanes --set "part_template=$INHERITS"
+		same_content
+		expect_eq "$(partitions | wc -w)" 120
+		dst "delete from tdispatch.slice; drop table orders cascade; create table orders (id int, day date, note text)"
+	done
+}
+
+# Somebody else creates a table of that name at this moment, and gives up.
+case_partition_is_in_the_way_for_a_while() {
+	local lanes
+	days_pair 40
+	for lanes in 1 2; do
+		dst "begin; create table orders_2026_01_31 (x int); select pg_sleep(3); rollback" >/dev/null &
+		STARTED+=($!)
+		within 10 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+		from -v --set lanes=$lanes
+		expect_match err 'new partitions are rolled back and created before the batch: .*lock timeout'
+		same_content
+		expect_eq "$(partitions | wc -w)" 40
+		dst "delete from tdispatch.slice; drop table orders; create table orders (id int, day date, note text) partition by range (day)"
+	done
+}
+
+case_partitions_name_is_taken() {
+	days_pair 40
+	dst "create table orders_2026_01_31 (x int)"
+	expect_exit 1 "$TDISPATCH" --from orders job.ini
+	expect_match err 'orders_2026_01_31'
+	expect_rows 0
+	dst "drop table orders_2026_01_31"
+	from
+	same_content
+}
+
+case_killed_while_partitions_are_created() {
+	local i
+	days_pair 200 from_slice=1000000
+	for ((i = 0; i < 12; i++)); do
+		"$TDISPATCH" --from orders --set lanes=2 job.ini >/dev/null 2>err &
+		sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
+		kill -9 $! 2>/dev/null
+		wait $! 2>/dev/null || :
+	done
+	within 20 dst_gives 0 "select count(*) from pg_locks where locktype = 'advisory'"
+	from --set lanes=2 --verify
+	same_content
+	expect_eq "$(partitions | wc -w)" 200
+}
+
 case_dry_run() {
 	table_pair "part_template=$ATTACH"
 	fill 1 300
