@@ -183,6 +183,69 @@ int job_ask_generated(struct place *, struct pq *dst, struct err *);
  * case's, which get the times. */
 int job_judge(struct job *, struct judge_case *, struct position *, struct verdict *, struct err *);
 
+/* ---- missing.c */
+
+void missing_open(struct place *);              /* if it was not done. missing_free ends it */
+void missing_free(struct place *);
+void missing_begin_batch(struct place *);       /* no value of a list is refused any more */
+void missing_begin(struct place *);             /* a pass, in new transactions: none is requested */
+void missing_forget(struct place *);            /* the same, and all that is known of the target */
+/* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
+ * template needs, so the partition is looked up, but not created. */
+int missing_want(struct place *, const struct part_want *, int64_t event, struct err *);
+bool missing_any(const struct place *);         /* is a partition requested, and not created? */
+/* By a list, ERR_DATA: the value's partition cannot be, as was found out in this batch. */
+int missing_refuses(const struct place *, int64_t start_s, struct err *);
+/* Was such a value found since the last call? Rows may wait for its partition, and the error that
+ * was returned is about it. */
+bool missing_has_refused(struct place *);
+/* Is the number of new ones limited, so that none is created before the batch is read? */
+bool missing_counts(const struct place *);
+/* Looks up those that are requested: what exists is requested no more. ERR_SHAPE: too many do
+ * not. */
+int missing_look(struct place *, struct job *, int64_t *event, struct err *);
+
+/* ---- making.c */
+
+bool making_left(const struct place *, size_t lane);    /* is one of the lane's requested? */
+bool making_busy(const struct place *, size_t lane);    /* does the lane look or create? */
+/* Begins to look for those that are requested of the lane, whose COPYs have ended. After an error
+ * of this or of making_step the transactions are lost. */
+int making_begin(struct place *, struct job *, size_t lane, struct err *);
+/* Goes on, as far as that needs no waiting: PQ_WAIT; PQ_END when they are there; or an error. */
+int making_step(struct place *, struct job *, size_t lane, struct err *);
+
+/* ---- inside.c */
+
+/* Is one requested, and may it be created so? finishes: inside_index will be called. */
+bool inside_may(const struct place *, const struct job *, bool finishes);
+/* Creates those that are requested; no COPY may be open. 0; 1: create them outside instead; or an
+ * error, after which the transactions are lost. *event: the one that needs the partition at fault;
+ * unchanged if there is none. */
+int inside_create(struct place *, struct job *, bool finishes, int64_t *event, struct err *);
+/* Were some created so, and may others be, without a further question? */
+bool inside_goes_on(const struct place *);
+bool inside_any(const struct dests *);          /* was any created so? */
+/* The transactions are rolled back: what was created inside is missing again. */
+void inside_rolled_back(struct dests *);
+/* All rows are sent, of so many events. In all lanes at the same time, makes the indexes of
+ * partitions that were created inside without them. ERR_DATA: rows are at fault, and nobody knows
+ * which: in a pass that does not finish so, their COPY will tell. Before an error, sets the dests'
+ * fails_last. */
+int inside_index(struct job *, int64_t events, struct err *);
+/* The same: attaches those of the lane that are not. Called before its commit. */
+int inside_attach(struct job *, size_t lane, struct err *);
+/* The lane has committed: reports what was created inside it. */
+void inside_told(const struct job *, size_t lane);
+void inside_committed(struct dests *);          /* all lanes have: what was created is there */
+
+/* ---- outside.c */
+
+/* Creates those that are requested, in short transactions on a separate connection. sent: our own
+ * transactions may be in the way. 1: they are. ERR_CONFLICT: another process has been creating
+ * partitions of the table for some seconds. *event as for inside_create. */
+int outside_create(struct place *, struct job *, bool sent, int64_t *event, struct err *);
+
 /* ---- fill.c: so that rows of several column sets share a COPY */
 
 /* In the data transaction before a pass: asks which columns of the destinations these may be. all:
@@ -264,6 +327,116 @@ int row_check_names(const struct job *, const struct event *, const struct shape
 int row_period(struct row_dates *, const struct event *, enum format, struct span raw,
 	int64_t *start_s, struct err *);
 
+/* ---- flow.c */
+
+struct pass;
+/* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
+typedef int pass_place(struct pass *, struct place *, struct part_want *, const struct shape *,
+	struct buf *table, struct err *);
+
+struct row_reader {                     /* of a pass whose rows are as COPY has them */
+	struct way *way;                /* of all rows, */
+	const struct shape *shape;      /* and their columns, in the order of the row */
+	bool binary;                    /* else they are lines of text */
+	bool staged;                    /* with keep_latest: lines that merge_run puts in */
+	/* Starts reading; sets the members above. */
+	int (*begin)(struct row_reader *, struct pass *, struct err *);
+	/* As events_next, but sets id, type, and data, which is the row. */
+	int (*next)(struct row_reader *, struct event *, struct err *);
+	/* As row_period, of the last row. */
+	int (*period)(struct row_reader *, const struct event *, int64_t *start_s, struct err *);
+};
+
+struct pass {
+	/* set by the caller */
+	struct job *job;                /* its lanes take the rows */
+	struct pq *from;                /* where the events are read, */
+	const struct queue_batch *batch;        /* with this batch's query, */
+	struct row_reader *reader;      /* or by this; else NULL */
+	struct sink *sink;              /* takes the rows, of the job's destinations */
+	bool careful;                   /* an error of COPY names its event; slower */
+	bool direct;                    /* with keep_latest, tries to write inserts at once */
+	bool ordered;                   /* reads events by ev_id, whatever event_order is */
+	bool finishes;                  /* unless careful: inside_index is called after it */
+	bool newest;                    /* of a key's actions, need not stage older ones */
+	/* Merges what is staged, as merge_run; NULL: a batch has one key. */
+	int (*merge)(struct pass *, struct err *);
+	bool keep;                      /* dead letters are listed, and the pass continues */
+	/* Tells those of the list, in the lanes' transactions; no COPY is open. NULL: they are told
+	 * after the pass. */
+	int (*tell)(struct pass *, struct err *);
+	int64_t max_dead;               /* at most this many */
+	struct letters_log *logged;     /* events that need not be logged again, or NULL */
+	struct stagings *stagings;      /* NULL: the job's */
+	bool dry;                       /* rows are made and counted, not sent */
+	pass_place *place;              /* NULL: the partition itself, created if missing */
+	void *place_for;                /* for place */
+
+	/* results */
+	int64_t events, rows;           /* rows: sent */
+	int64_t truncates, own;         /* events without a row; own: PgQ's */
+	int64_t passed;                 /* events that filters left out */
+	int64_t late;                   /* rows skipped by part_late */
+	int64_t left_out;               /* actions that a newer one of their key replaces */
+	int64_t event;                  /* the event at fault, or -1 */
+	struct sink_fault fault;        /* of the COPY that failed */
+	struct letters dead;            /* letters_clear frees it */
+
+	/* private to flow.c, latest.c, pass.c */
+	bool scan;                      /* reads the remaining events only for their partitions */
+	bool outside;                   /* creates partitions outside our transaction */
+	bool read;                      /* all events were read */
+	int64_t committed_ms;           /* clock_ms() then */
+	bool judged;                    /* the error is not about the current event */
+	bool mixed;                     /* inserts were written at once, and others came */
+	bool rekeyed;                   /* events have two keys, and are not ordered */
+	bool incomplete;                /* a row is refused, and older ones were left out */
+	bool all_load;                  /* each lane does */
+	struct events_want want;
+};
+
+/* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
+ * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
+int flow_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+/* Makes sure that the partitions of all waiting rows exist. When the batch is rolled back for one
+ * place, those that were created inside for the others are wanted again. */
+int flow_settle(struct pass *, struct err *);
+/* The same, but a reader's partitions may be created while it is read: flow_pump leaves out the
+ * lanes that wait for theirs. */
+int flow_settle_some(struct pass *, struct err *);
+bool flow_makes(const struct pass *);           /* does a lane wait for partitions? */
+/* What is staged in the pass. */
+struct stagings *flow_stagings(const struct pass *);
+/* Is the lane's part of a staged event read? A lane that has the batch already reads it again where
+ * it may find bad events: what another lane has of these must be left out, too. */
+bool flow_reads_lane(const struct pass *, size_t lane);
+/* Adds a stream into the place's staging table in the lane. name: the partition's; columns: of its
+ * rows, without those of the staging table. The caller calls sink_stage. */
+struct stream *flow_add_stage(struct pass *, struct place *, int64_t start_s, uint64_t id,
+	size_t lane, struct span name, const char *columns);
+/* The same for rows of the partition, in the lane of its name. kind: 0 for deletes. */
+struct stream *flow_add_staged(struct pass *, struct place *, const struct part_want *, uint64_t id,
+	size_t kind, const char *columns);
+/* A number of the shape's streams. staged: of those that go to a staging table. */
+uint64_t flow_id(const struct way *, const struct shape *, bool staged);
+/* Adds the stream for the period and shape. NULL: an error. */
+struct stream *flow_open(struct pass *, const struct way *, const struct event *, int64_t start_s,
+	const struct shape *, bool staged, struct err *);
+/* Sends what can be sent without waiting. done: no more rows will come. */
+int flow_pump(struct pass *, bool done, struct err *);
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
+int flow_wait(struct pass *, bool source, int64_t timeout_ms, struct err *);
+/* Sends all waiting rows, and ends the COPYs. What fails is not the current event's fault. */
+int flow_drain(struct pass *, struct err *);
+/* Deals with a row that is older than part_keep, as part_late says. true: the row goes nowhere, or
+ * an error is set. */
+bool flow_is_late(struct pass *, const struct dest *, const struct event *, int64_t start_s,
+	struct err *);
+/* There is no stream for the event's row. If the event is at fault, its letter belongs to the lane
+ * of its partition; a lane that has the batch already has stored it. */
+int flow_no_stream(struct pass *, const struct dest *, const struct event *, int64_t start_s,
+	struct err *);
+
 /* ---- spread.c */
 
 /* *yes: they can be taken, since all partitions are children of dest_table. */
@@ -285,6 +458,18 @@ int latest_take(struct pass *, struct way *, const struct event *, enum format, 
  * indexes of the key's columns in it. */
 int latest_stage(struct pass *, struct way *, const struct event *, const struct shape *,
 	size_t *key, size_t *n, struct err *);
+
+/* ---- pass.c */
+
+/* Asks src for the events, and does not wait: pass_run, the next use of src, takes them. Or see
+ * job_unask. pass_run calls it if nobody has. */
+int pass_ask(struct pass *, struct err *);
+/* After a pass, which will not run again: asks ahead for the events of a batch that may be next, as
+ * a pass like this one would. events_keep must follow. */
+int pass_ask_ahead(const struct pass *, const struct queue_batch *next, struct err *);
+/* Reads all events. 0: the rows are sent, not committed. 1: only partitions were created, and the
+ * lanes are closed: open their transactions and call it again. Or an error. */
+int pass_run(struct pass *, struct err *);
 
 /* ---- merge.c */
 
