@@ -64,6 +64,7 @@ static int pump_lane(struct pass *p, size_t lane, enum sink_until until, struct 
 static void begin_scan(struct pass *p)
 {
 	p->scan = true;
+	inside_await(p->job);
 	inside_rolled_back(&p->job->dests);
 	job_close_lanes(p->job);
 }
@@ -148,22 +149,22 @@ bool flow_makes(const struct pass *p)
 	return false;
 }
 
-/* Goes on in all lanes that wait for partitions and whose COPYs have ended. */
+/* Goes on in all lanes that wait for partitions and whose COPYs have ended: then each lane that
+ * still waits does so for its server. */
 static int make_some(struct pass *p, struct place *k, struct err *e)
 {
 	for (size_t i = 0; i < p->job->lanes; i++) {
-		if (!lane_waits(k, i))
-			continue;
-		int rc = making_busy(k, i) ? 0 : pump_lane(p, i, SINK_FREE, e);
-		if (rc < 0)
-			return e->code;
-		if (rc > 0)
-			continue;
-		if ((!making_busy(k, i) && making_begin(k, p->job, i, e) < 0) ||
-		    making_step(k, p->job, i, e) < 0)
-			return give_up_inside(p, k, e);
-		if (p->scan)
-			break;
+		int step = PQ_END;
+		while (step == PQ_END && lane_waits(k, i)) {
+			int rc = making_busy(k, i) ? 0 : pump_lane(p, i, SINK_FREE, e);
+			if (rc < 0)
+				return e->code;
+			if (rc > 0)
+				break;
+			if ((!making_busy(k, i) && making_begin(k, p->job, i, e) < 0) ||
+			    (step = making_step(k, p->job, i, e)) < 0)
+				return give_up_inside(p, k, e);
+		}
 	}
 	return 0;
 }
@@ -172,7 +173,7 @@ static int make_rest(struct pass *p, struct err *e)
 {
 	struct place *k = readers_place(p);
 
-	while (k && !p->scan && inside_goes_on(k) && flow_makes(p))
+	while (k && p->all_load && !p->scan && inside_goes_on(k) && flow_makes(p))
 		if (make_some(p, k, e) < 0 || (flow_makes(p) && flow_wait(p, false, -1, e) < 0))
 			break;
 	p->judged |= e->code != 0;

@@ -81,6 +81,16 @@ static int lock_and_look(struct place *at, struct job *j, bool finishes, int64_t
 	return enter_last(at, j, finishes, e);
 }
 
+void inside_await(struct job *j)
+{
+	struct err ignored = { 0 };
+
+	for (size_t n = 0; n < j->dests.nplace; n++)
+		for (size_t i = 0; i < j->lanes; i++)
+			if (making_busy(j->dests.place[n], i) && j->dst[i])
+				build_await(j->dst[i], &ignored);
+}
+
 /* Creates those that are requested, in all lanes at the same time. */
 static int make(struct place *at, struct job *j, struct err *e)
 {

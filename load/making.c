@@ -6,6 +6,7 @@
 
 #include "parts.h"
 
+#define TOGETHER_MAX 256                /* in a message, which the server reads as a whole */
 #define INDEXED_LAST_MAX 1000           /* of those created inside; more cost the server time */
 
 /* ---- the lists */
@@ -14,7 +15,7 @@ bool making_busy(const struct place *at, size_t lane)
 {
 	const struct parts *k = at->parts;
 
-	return k->making && k->making[lane].list.n;
+	return k && k->making && k->making[lane].list.n;
 }
 
 bool making_left(const struct place *at, size_t lane)
@@ -27,18 +28,20 @@ bool making_left(const struct place *at, size_t lane)
 	return false;
 }
 
-/* Moves what is requested of the lane to its list. */
+/* Moves some of what is requested of the lane to its list. */
 static void take(struct parts *k, size_t lane)
 {
+	struct part_list *list;
 	size_t left = 0;
 
 	if (!k->making) {
 		k->making = mem_alloc(LANES_MAX * sizeof *k->making);
 		memset(k->making, 0, LANES_MAX * sizeof *k->making);
 	}
+	list = &k->making[lane].list;
 	for (size_t i = 0; i < k->want.n; i++)
-		if (k->want.at[i].lane == lane)
-			missing_put(&k->making[lane].list, &k->want.at[i]);
+		if (k->want.at[i].lane == lane && list->n < TOGETHER_MAX)
+			missing_put(list, &k->want.at[i]);
 		else
 			k->want.at[left++] = k->want.at[i];
 	k->want.n = left;

@@ -271,12 +271,10 @@ static int begin(struct pass *p, struct err *e)
 }
 
 /* Waits only if neither the source nor a lane can proceed. */
-int pass_run(struct pass *p, struct err *e)
+static int run(struct pass *p, struct err *e)
 {
 	int step = PQ_READY;
 
-	if (begin(p, e) < 0)
-		return e->code;
 	for (;;) {
 		if (step != PQ_END)
 			step = p->reader ? take_rows(p, e) : take_burst(p, e);
@@ -295,4 +293,14 @@ int pass_run(struct pass *p, struct err *e)
 		if (flow_wait(p, !done && !full, most_ms, e) < 0)
 			return e->code;
 	}
+}
+
+int pass_run(struct pass *p, struct err *e)
+{
+	if (begin(p, e) < 0)
+		return e->code;
+	int rc = run(p, e);
+	if (rc < 0)
+		inside_await(p->job);
+	return rc;
 }

@@ -193,7 +193,8 @@ void missing_forget(struct place *);            /* the same, and all that is kno
 /* Requests that the partition exist before a row for it is sent. ERR_DATA: the event lacks what the
  * template needs, so the partition is looked up, but not created. */
 int missing_want(struct place *, const struct part_want *, int64_t event, struct err *);
-bool missing_any(const struct place *);         /* is a partition requested, and not created? */
+/* Is a partition requested, and neither created nor in a lane's list? */
+bool missing_any(const struct place *);
 /* By a list, ERR_DATA: the value's partition cannot be, as was found out in this batch. */
 int missing_refuses(const struct place *, int64_t start_s, struct err *);
 /* Was such a value found since the last call? Rows may wait for its partition, and the error that
@@ -212,7 +213,8 @@ bool making_busy(const struct place *, size_t lane);    /* does the lane look or
 /* Begins to look for those that are requested of the lane, whose COPYs have ended. After an error
  * of this or of making_step the transactions are lost. */
 int making_begin(struct place *, struct job *, size_t lane, struct err *);
-/* Goes on, as far as that needs no waiting: PQ_WAIT; PQ_END when they are there; or an error. */
+/* Goes on, as far as that needs no waiting but for a look at those that are there: PQ_WAIT; PQ_END
+ * when all are; or an error. */
 int making_step(struct place *, struct job *, size_t lane, struct err *);
 
 /* ---- inside.c */
@@ -226,6 +228,8 @@ int inside_create(struct place *, struct job *, bool finishes, int64_t *event, s
 /* Were some created so, and may others be, without a further question? */
 bool inside_goes_on(const struct place *);
 bool inside_any(const struct dests *);          /* was any created so? */
+/* Before the lanes are closed: waits until none of them creates any more. */
+void inside_await(struct job *);
 /* The transactions are rolled back: what was created inside is missing again. */
 void inside_rolled_back(struct dests *);
 /* All rows are sent, of so many events. In all lanes at the same time, makes the indexes of

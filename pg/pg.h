@@ -719,10 +719,10 @@ int entry_last(struct pq *lane, const struct dest *, bool alone, int lock_timeou
  * list can inherit from it until build_add_attach's statement makes them inherit from
  * dest_table. */
 uint64_t build_model(const struct part_new *list);
-/* The partitions of a list are created in three steps, each of which sends a message and does not
- * wait: build_step does. An error blames none of them, and the transaction has failed.
- * build_look asks which are there, and build_looked takes the answer and sets it: an error of
- * part_look's. */
+/* The partitions of a list are created in two messages, which are sent and not waited for. An error
+ * blames none of them, and the transaction has failed.
+ * build_look asks which are there, and build_looked takes the answer and sets it; those that are
+ * there it checks at once: an error of part_look's. */
 int build_look(struct pq *lane, const struct dest *, const struct part_new *, size_t n,
 	struct err *);
 int build_looked(struct pq *lane, const struct dest *, struct part_new *, size_t n, struct err *);
@@ -734,6 +734,9 @@ int build_begin(struct pq *lane, const struct dest *, struct part_new *, size_t 
 int build_made(const struct pq *lane, struct part_new *, size_t n, struct err *);
 /* PQ_WAIT; PQ_END when the answer is there; or an error. */
 int build_step(struct pq *lane, struct err *);
+/* Waits for the answer, and drops it: a server that still works for a connection that is closed
+ * keeps its locks. */
+int build_await(struct pq *lane, struct err *);
 /* Append what is to run after the rows of a partition that build_begin has created. */
 void build_add_indexes(struct buf *, const struct part_new *);
 void build_add_attach(struct buf *, const struct dest *, const struct part_new *);

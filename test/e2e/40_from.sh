@@ -1255,6 +1255,18 @@ case_partitions_are_created_while_rows_come() {
 	done
 }
 
+# A row is refused in one lane while another creates.
+case_bad_row_while_partitions_are_created() {
+	days_pair 200 on_error=dead_letter lanes=2
+	dst "alter table orders add check (id % 500 <> 7)"
+	from -v
+	expect_no_match err 'ERROR|another process|an earlier connection'
+	expect_eq "$(dst "select count(*), count(distinct ev_data) from tdispatch.dead_letter")" "8|8"
+	src "delete from orders where id % 500 = 7"
+	same_content
+	expect_eq "$(partitions | wc -w)" 200
+}
+
 # Somebody else creates a table of that name at this moment, and gives up.
 case_partition_is_in_the_way_for_a_while() {
 	local lanes
