@@ -79,19 +79,21 @@ half_committed() {
 		where consumer_id = '$1' and a.subconsumer_id = 'lane 1 of 2' and b.subconsumer_id = ''")" = t ]
 }
 
-# last_message WHAT: the number of the last message of a whole run in which that stands.
+# last_message WHAT: the number of the last message of a whole run in which that stands. The run is as
+# slow as one that is killed: how many messages rows take hangs on when they come.
 last_message() {
-	strace -f -o trace -s 20000 -e trace=sendto "$STATIC" --once "${ARGS[@]}" 2>err
-	grep -n "$1" trace | tail -n 1 | cut -d : -f 1
+	strace -f -o trace -s 20000 -e trace=sendto,recvfrom "${SLOW[@]}" "$STATIC" --once "${ARGS[@]}" 2>err
+	grep ' sendto(' trace | grep -n "$1" | tail -n 1 | cut -d : -f 1
 }
 
 # first_kill WHAT STATE: kills at the message FIRST, at a point that is new where that left it
-# otherwise. Not all runs send as many: then FIRST is looked for anew.
+# otherwise. Not all runs send as many, often every other one: after two kills FIRST is looked for anew.
 first_kill() {
 	local try
-	for try in {1..5}; do
+	for try in {1..12}; do
 		! { killed sendto "$FIRST" --once "${ARGS[@]}" && "$2" "$NAME"; } || return 0
 		next_point
+		((try % 2 == 0)) || continue
 		FIRST=$(last_message "$1")
 		next_point
 	done
