@@ -841,6 +841,19 @@ case_copy_first_then_the_daemon() {
 	expect_rows 1502
 }
 
+# The copy is over: later events may go elsewhere, while from_table still stands in the config.
+case_config_changes_after_the_copy() {
+	queued_pair
+	gate all
+	expect_exit 0 "$TDISPATCH" --once job.ini
+	dst "create table others (like orders) partition by range (day)"
+	src "insert into orders values (2001, '2026-02-11', 'event')"
+	tick q
+	once --set dest_table=others --set part_method=monthly
+	expect_rows 1500
+	expect_rows 1 others
+}
+
 # In log mode: rows that were written since are in the table and in the queue.
 case_copy_beside_a_queue_is_not_resumed() {
 	queued_pair
