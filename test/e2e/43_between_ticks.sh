@@ -308,7 +308,7 @@ ahead() {
 	mapfile -t READS < <(reads)
 	unlock "$T"
 	waits $((T + 1))
-	within 5 has_read_ahead $((READS[0] + 1))
+	within 20 has_read_ahead $((READS[0] + 1))
 	[ "$(src "select max(tick_id) from pgq.tick")" = $((T + 3)) ] || fail "other ticks than wanted"
 }
 
