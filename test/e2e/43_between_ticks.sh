@@ -101,6 +101,7 @@ case_the_same_events_as_pgq() {
 	first=$(src "select queue_switch_step1 from pgq.queue where queue_name = 'q'")
 	src "alter database \"$SRC\" set log_statement = 'all'"
 	for phase in 1 2 3 4 5 6; do
+		rotate          # in the history it may happen never
 		src "select history(150, 0.$phase$RANDOM)" >/dev/null
 		batches=$((batches + $(src "select take()")))
 		if [ $((phase % 3)) = 0 ]; then
