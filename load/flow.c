@@ -169,11 +169,17 @@ static int make_some(struct pass *p, struct place *k, struct err *e)
 	return 0;
 }
 
+/* May partitions of the place be created so? */
+static bool goes_on(const struct pass *p, const struct place *k)
+{
+	return k && p->all_load && !p->scan && !p->outside && inside_goes_on(k);
+}
+
 static int make_rest(struct pass *p, struct err *e)
 {
 	struct place *k = readers_place(p);
 
-	while (k && p->all_load && !p->scan && inside_goes_on(k) && flow_makes(p))
+	while (goes_on(p, k) && flow_makes(p))
 		if (make_some(p, k, e) < 0 || (flow_makes(p) && flow_wait(p, false, -1, e) < 0))
 			break;
 	p->judged |= e->code != 0;
@@ -184,7 +190,7 @@ int flow_settle_some(struct pass *p, struct err *e)
 {
 	struct place *k = readers_place(p);
 
-	if (!k || p->scan || p->outside || !p->all_load || !inside_goes_on(k))
+	if (!goes_on(p, k))
 		return flow_settle(p, e);
 	return make_some(p, k, e) < 0 ? e->code : p->scan ? flow_settle(p, e) : 0;
 }

@@ -88,7 +88,7 @@ void inside_await(struct job *j)
 	for (size_t n = 0; n < j->dests.nplace; n++)
 		for (size_t i = 0; i < j->lanes; i++)
 			if (making_busy(j->dests.place[n], i) && j->dst[i])
-				build_await(j->dst[i], &ignored);
+				pq_drain(j->dst[i], &ignored);
 }
 
 /* Creates those that are requested, in all lanes at the same time. */

@@ -228,7 +228,8 @@ int inside_create(struct place *, struct job *, bool finishes, int64_t *event, s
 /* Were some created so, and may others be, without a further question? */
 bool inside_goes_on(const struct place *);
 bool inside_any(const struct dests *);          /* was any created so? */
-/* Before the lanes are closed: waits until none of them creates any more. */
+/* Before the lanes are closed: waits until none of them creates any more. A server that still works
+ * for a connection that is closed keeps its locks. */
 void inside_await(struct job *);
 /* The transactions are rolled back: what was created inside is missing again. */
 void inside_rolled_back(struct dests *);

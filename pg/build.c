@@ -115,11 +115,6 @@ static int step(struct pq *lane, enum sqlstate_answers to, struct err *e)
 	return rc < 0 ? e->code : rc;
 }
 
-int build_await(struct pq *lane, struct err *e)
-{
-	return pq_drain(lane, e);
-}
-
 int build_step(struct pq *lane, struct err *e)
 {
 	return step(lane, SQLSTATE_CREATE, e);

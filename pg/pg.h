@@ -76,6 +76,9 @@ int pq_rows(const struct pq *);                 /* how many rows the last pq_que
 /* A value of them, valid until the next pq_query; NULL is SQL NULL. */
 const char *pq_value(const struct pq *, int row, int col);
 int64_t pq_int(const struct pq *, int row, int col, int64_t if_null);
+/* Waits for the remaining results, so that the next statement can be sent. Returns e's code: the
+ * first error of them, unless e has an earlier one. */
+int pq_drain(struct pq *, struct err *);
 
 /* Waits until one of those of n connections that wait can proceed, or for timeout_ms; NULLs among
  * them are skipped. timeout_ms: 0 only polls, -1 is no limit. 0, ERR_STOP, or ERR_CONN if a server
@@ -734,9 +737,6 @@ int build_begin(struct pq *lane, const struct dest *, struct part_new *, size_t 
 int build_made(const struct pq *lane, struct part_new *, size_t n, struct err *);
 /* PQ_WAIT; PQ_END when the answer is there; or an error. */
 int build_step(struct pq *lane, struct err *);
-/* Waits for the answer, and drops it: a server that still works for a connection that is closed
- * keeps its locks. */
-int build_await(struct pq *lane, struct err *);
 /* Append what is to run after the rows of a partition that build_begin has created. */
 void build_add_indexes(struct buf *, const struct part_new *);
 void build_add_attach(struct buf *, const struct dest *, const struct part_new *);

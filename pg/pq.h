@@ -138,9 +138,6 @@ int pq_await(struct pq *, struct err *);
 int pq_send(struct pq *, const char *sql, struct err *);
 /* Waits for what pq_query returns, after pq_send. */
 int pq_answer(struct pq *, struct err *);
-/* Waits for the remaining results, so that the next statement can be sent. Returns e's code: the
- * first error of them, unless e has an earlier one. */
-int pq_drain(struct pq *, struct err *);
 /* The next result of what was sent: PQ_READY for a statement that is done, whose tag and rows are
  * kept; PQ_WAIT; PQ_END; or an error, after which nothing more comes. */
 int pq_step(struct pq *, struct err *);

@@ -86,6 +86,16 @@ once() {
 	expect_exit 0 "$TDISPATCH" --once job.ini "$@"
 }
 
+# A pair of which row 1 is in, and row 2 is in the queue's next batch.
+one_in_one_to_come() {
+	orders_pair pidfile=
+	orders 1 1
+	tick q
+	once
+	orders 2 2
+	tick q
+}
+
 # Starts the program (or what $PROGRAM names) in the background; sets PID. Its output goes to
 # bg.out and bg.err.
 start() {

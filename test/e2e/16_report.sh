@@ -983,12 +983,7 @@ case_reload_forgets_the_queue() {
 # A process loads and finishes a batch between the questions to both sides.
 case_status_while_ticks_move() {
 	local name batch
-	orders_pair pidfile=
-	orders 1 1
-	tick q
-	once
-	orders 2 2
-	tick q
+	one_in_one_to_come
 	batch=$(src "select pgq.next_batch('q', 'job')")
 	dst "create or replace function pgq_ext.get_last_tick(a_consumer text) returns bigint language plpgsql as \$\$
 		declare t bigint := pgq_ext.get_last_tick(a_consumer, ''); begin perform pg_advisory_xact_lock(16); return t; end \$\$"

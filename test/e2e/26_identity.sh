@@ -326,12 +326,7 @@ case_tick_of_an_open_batch_is_deleted() {
 # it has loaded is seen as that, and not as another tick of the same number.
 case_position_moves_while_it_is_read() {
 	local newest
-	orders_pair pidfile=
-	orders 1 1
-	tick q
-	once
-	orders 2 2
-	tick q
+	one_in_one_to_come
 	newest=$(src "select max(tick_id) from pgq.tick")
 	dst "create or replace function pgq_ext.get_last_tick(a_consumer text, a_subconsumer text) returns bigint language plpgsql as \$\$ begin
 		if a_subconsumer = 'identity time' then perform pg_advisory_xact_lock(26); end if;
