@@ -201,7 +201,9 @@ int txn_look(struct job *, struct pq *dst, struct queue_batch *, struct verdict 
 
 /* ---- row.c: the row in an event, and its period, in private.h */
 
-/* ---- flow.c: what the rows of a pass over a batch's events flow through, in private.h */
+/* ---- send.c: what streams hold, sent to the lanes' servers, in private.h */
+/* ---- settle.c: the partitions that a pass's rows wait for, in private.h */
+/* ---- flow.c: the streams that a pass's rows go into, in private.h */
 /* ---- spread.c: deletes whose row picks no partition, in private.h */
 /* ---- latest.c: events for a table that keeps the latest row of each key, in private.h */
 

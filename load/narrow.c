@@ -55,7 +55,7 @@ static int try(struct narrow *w, const struct stage_range *range, struct err *e)
 static int bury(struct narrow *w, int64_t event, struct err *e)
 {
 	w->pass->rows--;
-	return flow_bury(w->pass, event, w->lane, w->pass->fault.table, e);
+	return send_bury(w->pass, event, w->lane, w->pass->fault.table, e);
 }
 
 static int halve(struct narrow *w, int64_t first, int64_t last, struct err *e)

@@ -131,7 +131,7 @@ static bool is_done(struct pass *p, const struct event *ev, struct source **sour
 	return done || ignored;
 }
 
-/* After an error about the row that was to go to the stream, or NULL: as flow_bury. A lane's
+/* After an error about the row that was to go to the stream, or NULL: as send_bury. A lane's
  * transaction stores the dead letters of its own partitions, since a lane that has the batch does
  * not read their rows again; lane 0, which commits last, stores all others. */
 static int judge_row(struct pass *p, const struct event *ev, const struct stream *stream,
@@ -146,7 +146,7 @@ static int judge_row(struct pass *p, const struct event *ev, const struct stream
 		p->event = ev->id;
 		return e->code;
 	}
-	return flow_bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
+	return send_bury(p, ev->id, stream ? stream->lane : 0, stream ? stream->table : "", e);
 }
 
 static int take_or_bury(struct pass *p, struct event *ev, struct err *e)
@@ -281,16 +281,16 @@ static int run(struct pass *p, struct err *e)
 		if (step < 0)
 			return step;
 		p->read = step == PQ_END;
-		if (flow_settle_some(p, e) < 0 || flow_pump(p, step == PQ_END, e) < 0)
+		if (settle_some(p, e) < 0 || flow_pump(p, step == PQ_END, e) < 0)
 			return e->code;
 		const struct sink *sink = p->sink;
 		bool done = step == PQ_END, full = sink_full(sink);
-		if (done && (p->scan || (sink_idle(sink) && !flow_makes(p))))
+		if (done && (p->scan || (sink_idle(sink) && !settle_makes(p))))
 			return p->scan;
 		int64_t most_ms = watch_pass(p->job->watch, p->events, sink_bytes(sink));
 		if (step == PQ_READY && !full)  /* more events are here */
 			most_ms = 0;
-		if (flow_wait(p, !done && !full, most_ms, e) < 0)
+		if (send_wait(p, !done && !full, most_ms, e) < 0)
 			return e->code;
 	}
 }

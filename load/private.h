@@ -332,7 +332,7 @@ int row_check_names(const struct job *, const struct event *, const struct shape
 int row_period(struct row_dates *, const struct event *, enum format, struct span raw,
 	int64_t *start_s, struct err *);
 
-/* ---- flow.c */
+/* ---- a pass over a batch or slice */
 
 struct pass;
 /* Makes sure that there is a table for the partition's rows, and appends its name for COPY. */
@@ -387,7 +387,7 @@ struct pass {
 	struct sink_fault fault;        /* of the COPY that failed */
 	struct letters dead;            /* letters_clear frees it */
 
-	/* private to flow.c, latest.c, pass.c */
+	/* private to send.c, settle.c, flow.c, latest.c, pass.c */
 	bool scan;                      /* reads the remaining events only for their partitions */
 	bool outside;                   /* creates partitions outside our transaction */
 	bool read;                      /* all events were read */
@@ -400,16 +400,30 @@ struct pass {
 	struct events_want want;
 };
 
+/* ---- send.c */
+
 /* After an error of the event, in that lane: lists it as a dead letter, if it is at fault and the
  * list has room. Then returns 0 and clears e; else the error, and the pass's event is this one. */
-int flow_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+int send_bury(struct pass *, int64_t event, size_t lane, const char *partition, struct err *e);
+/* As lane_pump; rows that the target refuses become dead letters. */
+int send_lane(struct pass *, size_t lane, enum sink_until, struct err *);
+int send_free(struct pass *, struct err *);     /* ends the open COPYs of all lanes */
+/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
+int send_wait(struct pass *, bool source, int64_t timeout_ms, struct err *);
+
+/* ---- settle.c */
+
 /* Makes sure that the partitions of all waiting rows exist. When the batch is rolled back for one
  * place, those that were created inside for the others are wanted again. */
-int flow_settle(struct pass *, struct err *);
-/* The same, but a reader's partitions may be created while it is read: flow_pump leaves out the
- * lanes that wait for theirs. */
-int flow_settle_some(struct pass *, struct err *);
-bool flow_makes(const struct pass *);           /* does a lane wait for partitions? */
+int settle_all(struct pass *, struct err *);
+/* The same, but a reader's partitions may be created while it is read: nothing is sent in the lanes
+ * that wait for theirs. */
+int settle_some(struct pass *, struct err *);
+bool settle_waits(const struct pass *, size_t lane);    /* does the lane wait so? */
+bool settle_makes(const struct pass *);                 /* does one? */
+
+/* ---- flow.c */
+
 /* What is staged in the pass. */
 struct stagings *flow_stagings(const struct pass *);
 /* Is the lane's part of a staged event read? A lane that has the batch already reads it again where
@@ -429,8 +443,6 @@ struct stream *flow_open(struct pass *, const struct way *, const struct event *
 	const struct shape *, bool staged, struct err *);
 /* Sends what can be sent without waiting. done: no more rows will come. */
 int flow_pump(struct pass *, bool done, struct err *);
-/* Waits for the lanes, and for the source while the sink has room for its events. As pq_wait. */
-int flow_wait(struct pass *, bool source, int64_t timeout_ms, struct err *);
 /* Sends all waiting rows, and ends the COPYs. What fails is not the current event's fault. */
 int flow_drain(struct pass *, struct err *);
 /* Deals with a row that is older than part_keep, as part_late says. true: the row goes nowhere, or

@@ -128,7 +128,7 @@ static int refuse(struct pass *p, const struct dest *d, int64_t event, const cha
 		err_set(e, ERR_DATA, "key %s of %s is not there: it may have been deleted since",
 			key, d->dest_table);
 	p->rows--;
-	return flow_bury(p, event, 0, "", e);
+	return send_bury(p, event, 0, "", e);
 }
 
 /* Leaves out the letters that may be older than what the target has of their keys. */

@@ -79,7 +79,7 @@ mutants() {
 		a batch that is in is loaded again | load/txn.c | s/return TXN_IS_IN/return TXN_TO_LOAD/ | e2e 07:committed_but_not_finished
 		a target that is ahead is no lost position | pg/judge.c | s/bool inside = pos->tick > b->prev_tick \&\& pos->tick < b->tick/bool inside = pos->tick > b->prev_tick/ | unit judge
 		a consumer that somebody unregistered is registered | load/job.c | s/if (pos\[0\].known)/if (0)/ | e2e 07:unregistered_with_a_position
-		all letters go to lane 0 | load/flow.c | s/letters_add(&p->dead, event, lane,/letters_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
+		all letters go to lane 0 | load/send.c | s/letters_add(&p->dead, event, lane,/letters_add(\&p->dead, event, 0,/ | e2e 15:half_of_the_letters
 		letters come after the commit | load/batch.c | s/if (keep_dead(p, j->src, e) < 0/if (txn_commit(j, p->batch, p->sink, e) < 0 || keep_dead(p, j->src, e) < 0/ | e2e 15:letters_come_with_the_rows
 		idle transactions may be ended | pg/pq.c | s/SET LOCAL idle_in_transaction_session_timeout = 0;// | e2e 10:idle_in_transaction_timeout
 		long statements may be ended | pg/pq.c | s/SET LOCAL statement_timeout = 0;// | e2e 10:statement_timeout
