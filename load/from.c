@@ -172,8 +172,8 @@ static bool is_of_source(const struct origin *o, const char *name)
 	return false;
 }
 
-/* Before the commit. A partition that is no part of dest_table may be a table of the source. */
-static int refuse_itself(struct slice *s, struct err *e)
+/* Before the commit. By its name, what was taken for a partition may be a table of the source. */
+static int refuse_names(struct slice *s, struct err *e)
 {
 	struct job *j = s->from->job;
 	const struct origin *o = &s->from->origin;
@@ -226,7 +226,7 @@ static int load(struct slice *s, struct err *e)
 	s->lines.without = &s->pass.dead;
 	if (inside_index(s->from->job, s->pass.events, e) < 0 ||
 	    (s->lines.merges && merge_run(&s->pass, e) < 0) ||
-	    refuse_itself(s, e) < 0 || check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
+	    refuse_names(s, e) < 0 || check_types(s, e) < 0 || keep_dead(s, e) < 0 ||
 	    (s->from->verify && verify_run(&s->pass, e) < 0) || commit(s, e) < 0)
 		return e->code;
 	return 1;

@@ -15,7 +15,7 @@
  */
 #include "private.h"
 
-#define SLICE_BYTES (64 * 1024)         /* of a large block, passed to libpq at a time */
+#define SLICE_BYTES (48 * 1024)         /* passed to libpq at a time; up to a block more */
 #define PLAN_MAX 64                     /* COPYs in one statement */
 #define FIRST_BYTES (16 * 1024)         /* as SWITCH_BYTES, while little has been sent */
 #define YOUNG_BYTES (4 * 1024 * 1024)   /* sent in a turn, which is long then */
@@ -278,8 +278,8 @@ static bool is_dry(const struct lane *l)
 	return block_is_sent(l) && !has_more(l->current);
 }
 
-/* Sends about SLICE_BYTES. libpq sends what it has at 8 KB; were it told to after each small block,
- * to wake the server would cost more than the block's rows. */
+/* Sends SLICE_BYTES, in one message to the kernel where these are less than 64 KB (deps/build.sh).
+ * After each small block, to wake the server would cost more than the block's rows. */
 static int send_slice(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until,
 	struct err *e)
 {
@@ -324,6 +324,15 @@ static void finish_copy(struct sink *s, struct lane *l, int64_t stored)
 		lane_ended(s, st);
 }
 
+/* Are the rows that wait for the open COPY too few to wake the server for them? */
+static bool is_little(struct sink *s, const struct lane *l, enum sink_until until)
+{
+	const struct stream *st = l->current;
+
+	return until == SINK_FULL && block_is_sent(l) && !l->plan && !sink_careful(s, st) &&
+		st->bytes < worth(s) / 2 && !worthwhile(s, st->lane, false);
+}
+
 /* Makes one move of the open COPY. 1: call it again; 0: it waits for the server or for rows. */
 static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_until until,
 	struct err *e)
@@ -338,7 +347,7 @@ static int advance(struct sink *s, struct lane *l, struct pq *dst, enum sink_unt
 	if (step != PQ_READY)
 		return step == PQ_END ? 1 : step;
 	if (!should_end(s, l, until, stopped)) {
-		if (is_dry(l))
+		if (is_dry(l) || is_little(s, l, until))
 			return 0;
 		if (send_slice(s, l, dst, until, e) < 0)
 			return e->code;
