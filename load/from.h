@@ -24,6 +24,7 @@ struct from {                           /* zeroed but job, verify, dry */
 	size_t lanes;                   /* that the job's streams are valid for */
 	bool reading;                   /* src's transaction is open */
 	bool text;                      /* binary rows did not fit */
+	bool single;                    /* a second connection that reads was not to be had */
 	bool follows, complete;         /* a queue follows; its batches may begin */
 	bool again;                     /* some is copied that an earlier snapshot saw */
 	bool within;                    /* source and target are one database */
@@ -56,24 +57,38 @@ void extract_free(struct extract *);
 #define PIECES_SEEN 64
 
 struct pieces {                         /* zeroed: there are none */
-	const struct pass *pass;        /* these are borrowed */
+	bool single;                    /* no second connection; set by the caller, or found out */
+
+	/* private; these are borrowed: */
+	const struct pass *pass;
 	const struct slice_query *query;
 	const struct extract *extract;
+	const char *snapshot;
 	bool looks;                     /* the first is read, whose periods are noted */
 	struct span order;              /* the column by which further ones are sorted, or NULL */
 	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
 	size_t nseen;                   /* and how many these are */
+	int64_t rows;                   /* that were read */
 	struct scan_at at;              /* how far the slice is asked for */
+	struct pieces_side {            /* a connection, with the piece that it was asked for */
+		struct pq *q;           /* the job's src, and a second one or NULL */
+		bool asked, begun;      /* begun: a row of it has come */
+		struct scan_at at;      /* where it begins */
+	} side[2];
+	int turn;                       /* whose rows are read */
+	bool returned;                  /* the piece that begins at `back` is to be asked for */
+	struct scan_at back;
 };
 
-/* Asks for the first: scan_row takes its rows. */
+/* Asks for the first. snapshot: src's, where it is exported, or "". pieces_end comes after it. */
 int pieces_begin(struct pieces *, const struct pass *, const struct slice_query *,
-	const struct extract *, struct err *);
+	const struct extract *, const char *snapshot, struct err *);
+/* The next row of all, as scan_row. */
+int pieces_row(struct pieces *, struct span *row, struct err *);
+struct pq *pieces_from(const struct pieces *);  /* for which PQ_WAIT waits */
 /* While `looks`: a row has that period. */
 void pieces_note(struct pieces *, int64_t start_s);
-bool pieces_left(const struct pieces *);        /* is there more to ask for? */
-/* Asks for more, after scan_row's PQ_END. rows: that were read. */
-int pieces_next(struct pieces *, int64_t rows, struct err *);
+void pieces_end(struct pieces *);               /* closes the second; all is zeroed but single */
 
 /* ---- lines.c */
 
@@ -82,14 +97,15 @@ struct lines {
 	/* set by the caller before a pass: */
 	struct slice_query query;
 	const struct letters *without;        /* rows to leave out, or NULL */
+	const char *snapshot;           /* src's, where it is exported, or "" */
 	bool text;                      /* never binary */
 	bool merges;                    /* a row replaces the one of its key: merge_run is next */
 
 	struct extract extract;         /* of the pass */
 
-	/* private */
 	struct pieces pieces;
-	struct pq *src;
+
+	/* private */
 	bool ids;                       /* each line begins with the row's number */
 	int64_t n;                      /* rows read */
 	struct span part;               /* the partition column's value in the last row */

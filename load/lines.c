@@ -31,19 +31,19 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 		return err_set(e, ERR_SHAPE, "%s", source->why ? source->why :
 			"a section of the config ignores from_table");
 	l->ids |= p->careful;
-	l->src = p->job->src;
 	l->n = 0;
 	l->last.known = false;
-	l->pieces = (struct pieces){ 0 };
+	pieces_end(&l->pieces);
+	r->from = p->job->src;
 	r->staged = l->merges && !p->place;
 	if (places_ready(p->job, r->way, e) < 0 ||
 	    extract_choose(&l->extract, p, &l->query, l->ids, l->text, e) < 0)
 		return e->code;
 	log_debug("%s: rows go as %s", l->query.table->name, r->binary ? "binary" : "lines");
 	if (l->extract.any_order && l->extract.has_part)
-		pieces_begin(&l->pieces, p, &l->query, &l->extract, e);
+		pieces_begin(&l->pieces, p, &l->query, &l->extract, l->snapshot, e);
 	else
-		scan_read(l->src, &l->query, l->extract.list.p, add_without(l, &ids), r->binary,
+		scan_read(r->from, &l->query, l->extract.list.p, add_without(l, &ids), r->binary,
 			e);
 	buf_free(&ids);
 	return e->code;
@@ -137,10 +137,11 @@ static int next(struct row_reader *r, struct event *ev, struct err *e)
 {
 	struct lines *l = (struct lines *)r;
 	struct span row;
-	int step = scan_row(l->src, &row, e);
+	int step = l->pieces.query ? pieces_row(&l->pieces, &row, e) :
+		scan_row(r->from, &row, e);
 
-	while (step == PQ_END && pieces_left(&l->pieces))
-		step = pieces_next(&l->pieces, l->n, e) < 0 ? e->code : scan_row(l->src, &row, e);
+	if (l->pieces.query)
+		r->from = pieces_from(&l->pieces);
 	if (step != PQ_READY)
 		return step;
 	ev->type = span_of(l->query.origin->ev_type);
@@ -220,5 +221,6 @@ void lines_begin(struct lines *l)
 
 void lines_free(struct lines *l)
 {
+	pieces_end(&l->pieces);
 	extract_free(&l->extract);
 }

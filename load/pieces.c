@@ -7,6 +7,10 @@
  * sorts each further piece by the partition column, where that is cheap: pieces are 8 times as
  * large as memory, and so are the COPYs. The shorter rows are, the more does the sort cost the
  * source: half as much as reading them where they have 750 bytes.
+ *
+ * While a piece is sorted no row comes. So they are sorted by turns on two connections, one while
+ * the rows of the other are on their way. Where a second one is not to be had, or has to wait for a
+ * lock, the first sorts them all.
  */
 #include <inttypes.h>
 
@@ -18,13 +22,6 @@
 #define FEW_PARTITIONS 16               /* they have enough rows in memory */
 #define FEW_ROWS 2                      /* of a partition, in the first piece */
 
-/* Asks for the next one of so many bytes. */
-static int ask(struct pieces *s, int64_t bytes, struct err *e)
-{
-	return scan_ask(s->pass->job->src, s->query, &s->at, bytes, s->order,
-		s->extract->list.p, s->pass->reader->binary, e);
-}
-
 /* So many bytes, or less of a small slice. */
 static int64_t piece_of(const struct pieces *s, int64_t bytes)
 {
@@ -33,11 +30,36 @@ static int64_t piece_of(const struct pieces *s, int64_t bytes)
 	return bytes < most ? bytes : most;
 }
 
-int pieces_begin(struct pieces *s, const struct pass *p, const struct slice_query *q,
-	const struct extract *x, struct err *e)
+static bool is_left(const struct pieces *s)
 {
-	*s = (struct pieces){ .pass = p, .query = q, .extract = x, .looks = true };
-	return ask(s, piece_of(s, LOOK_BYTES), e);
+	return s->returned || !scan_at_end(s->query, &s->at);
+}
+
+/* Asks for the next one, if there is one, or for that which was given back. */
+static int ask(struct pieces *s, struct pieces_side *side, int64_t bytes, struct err *e)
+{
+	struct scan_at *at = s->returned ? &s->back : &s->at;
+
+	side->asked = is_left(s);
+	if (!side->asked)
+		return 0;
+	side->begun = s->returned = false;
+	side->at = *at;
+	return scan_ask(side->q, s->query, at, bytes, s->order, s->extract->list.p,
+		s->pass->reader->binary, e);
+}
+
+int pieces_begin(struct pieces *s, const struct pass *p, const struct slice_query *q,
+	const struct extract *x, const char *snapshot, struct err *e)
+{
+	pieces_end(s);
+	s->pass = p;
+	s->query = q;
+	s->extract = x;
+	s->snapshot = snapshot;
+	s->side[0].q = p->job->src;
+	s->looks = true;
+	return ask(s, &s->side[0], piece_of(s, LOOK_BYTES), e);
 }
 
 void pieces_note(struct pieces *s, int64_t start_s)
@@ -50,24 +72,108 @@ void pieces_note(struct pieces *s, int64_t start_s)
 }
 
 /* After the first: are the others to be sorted? */
-static void choose_order(struct pieces *s, int64_t rows)
+static void choose_order(struct pieces *s)
 {
-	s->looks = false;
-	if (s->nseen <= FEW_PARTITIONS || rows / (int64_t)s->nseen >= FEW_ROWS)
+	if (s->nseen <= FEW_PARTITIONS || s->rows / (int64_t)s->nseen >= FEW_ROWS)
 		return;
 	s->order = s->extract->order;
 	log_debug("%s: %" PRId64 " rows go to %zu partitions: further ones are %ssorted",
-		s->query->table->name, rows, s->nseen, s->order.p ? "" : "not ");
+		s->query->table->name, s->rows, s->nseen, s->order.p ? "" : "not ");
 }
 
-int pieces_next(struct pieces *s, int64_t rows, struct err *e)
+/* ---- the second connection */
+
+/* After an error: does without, and gives its piece back to the first. */
+static int give_up(struct pieces *s, struct err *e)
 {
-	if (s->looks)
-		choose_order(s, rows);
-	return ask(s, s->order.p ? piece_of(s, SORT_BYTES) : INT64_MAX, e);
+	struct pieces_side *first = &s->side[0], *side = &s->side[1];
+
+	log_debug("pieces are sorted on one connection: %s", e->msg);
+	*e = (struct err){ 0 };
+	s->single = true;
+	s->returned = side->asked;
+	s->back = side->at;
+	s->turn = 0;
+	pq_close(side->q);
+	*side = (struct pieces_side){ 0 };
+	return first->asked ? 0 : ask(s, first, piece_of(s, SORT_BYTES), e);
 }
 
-bool pieces_left(const struct pieces *s)
+/* Opens it while the first sorts. */
+static void open_second(struct pieces *s, const char *snapshot)
 {
-	return s->query && !scan_at_end(s->query, &s->at);
+	struct pieces_side *side = &s->side[1];
+	struct err e = { 0 };
+
+	side->q = pq_open("src_db", s->pass->job->conf->src_db, NULL, &e);
+	if (!side->q || slice_begin_beside(side->q, snapshot, &e) < 0 ||
+	    ask(s, side, piece_of(s, SORT_BYTES), &e) < 0)
+		give_up(s, &e);
+}
+
+/* Asks for the first ones that are sorted. */
+static int begin_sorting(struct pieces *s, struct err *e)
+{
+	struct pq *src = s->side[0].q;
+	char own[64];
+	const char *snapshot = s->snapshot;
+
+	if (!s->single && !*snapshot && is_left(s)) {
+		snapshot = own;
+		if (slice_export(src, own, sizeof own, e) < 0)
+			return e->code;
+	}
+	if (ask(s, &s->side[0], piece_of(s, SORT_BYTES), e) == 0 && !s->single && is_left(s))
+		open_second(s, snapshot);
+	return e->code;
+}
+
+/* ---- from piece to piece */
+
+/* The piece at hand is over: asks for more on its connection, and goes on to the other's. */
+static int go_on(struct pieces *s, struct err *e)
+{
+	struct pieces_side *side = &s->side[s->turn], *other = &s->side[!s->turn];
+	bool looked = s->looks;
+
+	side->asked = s->looks = false;
+	if (looked && is_left(s))
+		choose_order(s);
+	if (looked && s->order.p)
+		return begin_sorting(s, e);
+	if (ask(s, side, s->order.p ? piece_of(s, SORT_BYTES) : INT64_MAX, e) == 0 && other->asked)
+		s->turn = !s->turn;
+	return e->code;
+}
+
+int pieces_row(struct pieces *s, struct span *row, struct err *e)
+{
+	struct pieces_side *side;
+
+	while ((side = &s->side[s->turn])->asked) {
+		int step = scan_row(side->q, row, e);
+		bool early = s->turn && !side->begun;
+		side->begun |= step == PQ_READY;
+		s->rows += step == PQ_READY;
+		if (step == PQ_END)
+			step = go_on(s, e);
+		else if (step < 0 && early)
+			step = give_up(s, e);
+		else
+			return step;
+		if (step < 0)
+			return step;
+	}
+	return PQ_END;
+}
+
+struct pq *pieces_from(const struct pieces *s)
+{
+	return s->side[s->turn].q;
+}
+
+void pieces_end(struct pieces *s)
+{
+	pq_close(s->side[1].q);
+	*s = (struct pieces){ .single = s->single };
 }

@@ -344,6 +344,7 @@ struct row_reader {                     /* of a pass whose rows are as COPY has 
 	const struct shape *shape;      /* and their columns, in the order of the row */
 	bool binary;                    /* else they are lines of text */
 	bool staged;                    /* with keep_latest: lines that merge_run puts in */
+	struct pq *from;                /* for which PQ_WAIT of next waits */
 	/* Starts reading; sets the members above. */
 	int (*begin)(struct row_reader *, struct pass *, struct err *);
 	/* As events_next, but sets id, type, and data, which is the row. */

@@ -68,7 +68,8 @@ int send_free(struct pass *p, struct err *e)
 int send_wait(struct pass *p, bool source, int64_t timeout_ms, struct err *e)
 {
 	struct job *j = p->job;
-	struct pq *set[LANES_MAX + 1] = { source ? p->from : NULL };
+	struct pq *from = p->reader ? p->reader->from : p->from;
+	struct pq *set[LANES_MAX + 1] = { source ? from : NULL };
 
 	for (size_t i = 0; i < j->lanes; i++)
 		set[i + 1] = j->dst[i];

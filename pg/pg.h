@@ -878,6 +878,9 @@ int types_fit(struct pq *dst, const struct dest *, const struct tally *tables,
 /* Opens the transaction in which rows are read, with our settings. snapshot: one that is exported;
  * or "": one of its own. */
 int slice_begin(struct pq *src, const char *snapshot, struct err *);
+/* The same beside the transaction in which the snapshot was exported: where a lock is not to be had
+ * at once, ERR_TIMEOUT after a second. */
+int slice_begin_beside(struct pq *src, const char *snapshot, struct err *);
 /* Exports the snapshot of src's open transaction. */
 int slice_export(struct pq *src, char *snapshot, size_t size, struct err *);
 /* The same snapshot as txid_snapshot; malloc'ed, NULL on error. */
@@ -915,8 +918,8 @@ int scan_read(struct pq *src, const struct slice_query *, const char *columns,
 struct scan_at { size_t table; int64_t block; };        /* what is read of a slice; begins zeroed */
 
 /* The same in pieces of about that many bytes, of rows without numbers; but does not wait: scan_row
- * takes the answer. Asks for the next piece; or, with `by`, for some, each of which the server
- * sorts in memory by that column. PQ_END of scan_row is that of what was asked for. */
+ * takes the answer, of which PQ_END is the end. With `by`, the server sorts the piece in memory by
+ * that column. */
 int scan_ask(struct pq *src, const struct slice_query *, struct scan_at *, int64_t bytes,
 	struct span by, const char *columns, bool binary, struct err *);
 bool scan_at_end(const struct slice_query *, const struct scan_at *);   /* all is asked for? */

@@ -7,7 +7,6 @@
 
 #include "pq.h"
 
-#define PIECES_MAX 16                   /* sorted ones in a statement */
 /* The work_mem with which so many bytes of a table are sorted in memory: short rows take up to
  * three times as much there. */
 #define SORT_KBYTES(bytes) (4 * (bytes) / 1024 + 1024)
@@ -100,8 +99,7 @@ static void add_sorted(struct buf *sql, const struct slice_query *q, struct scan
 	buf_str(sql, " USING OPERATOR(pg_catalog.<)) tdispatch_row");
 }
 
-/* Pieces that are sorted are asked for together, so that the server sorts one while rows of the one
- * before are on their way. Nobody knows how much a table has grown by: that is not sorted. */
+/* Nobody knows how much a table has grown by: that is not sorted. */
 int scan_ask(struct pq *src, const struct slice_query *q, struct scan_at *at, int64_t bytes,
 	struct span by, const char *columns, bool binary, struct err *e)
 {
@@ -111,16 +109,14 @@ int scan_ask(struct pq *src, const struct slice_query *q, struct scan_at *at, in
 	if (by.p)
 		buf_fmt(&sql, "SET LOCAL work_mem = %" PRId64 "; SET LOCAL"
 			" max_parallel_workers_per_gather = 0; ", SORT_KBYTES(bytes));
-	for (int i = 0; !scan_at_end(q, at) && i < (by.p ? PIECES_MAX : 1); i++) {
-		buf_str(&sql, i ? "; COPY (" : "COPY (");
-		if (!by.p)
-			add_selects(&sql, q, at, n, columns);
-		else if (blocks_left(q, at))
-			add_sorted(&sql, q, at, n, by, columns);
-		else
-			add_select(&sql, q, at, n, false, columns);
-		buf_str(&sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
-	}
+	buf_str(&sql, "COPY (");
+	if (!by.p)
+		add_selects(&sql, q, at, n, columns);
+	else if (blocks_left(q, at))
+		add_sorted(&sql, q, at, n, by, columns);
+	else
+		add_select(&sql, q, at, n, false, columns);
+	buf_str(&sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
 	int rc = pq_copy_out_ask(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;

@@ -14,8 +14,10 @@
 
 /* ---- the transaction */
 
+#define BESIDE_LOCK_TIMEOUT_MS 1000     /* where it may queue behind who waits for our own lock */
+
 /* row_security: rows that a policy hides are an error, not missing. */
-int slice_begin(struct pq *src, const char *snapshot, struct err *e)
+static int begin(struct pq *src, const char *snapshot, int lock_timeout_ms, struct err *e)
 {
 	struct buf sql = { 0 };
 
@@ -28,10 +30,20 @@ int slice_begin(struct pq *src, const char *snapshot, struct err *e)
 	buf_str(&sql, "SET LOCAL client_min_messages = error; SET LOCAL row_security = off;"
 		"SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres;"
 		"SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex;");
-	pq_add_settings(&sql, src, DATA_LOCK_TIMEOUT_MS);
+	pq_add_settings(&sql, src, lock_timeout_ms);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;
+}
+
+int slice_begin(struct pq *src, const char *snapshot, struct err *e)
+{
+	return begin(src, snapshot, DATA_LOCK_TIMEOUT_MS, e);
+}
+
+int slice_begin_beside(struct pq *src, const char *snapshot, struct err *e)
+{
+	return begin(src, snapshot, BESIDE_LOCK_TIMEOUT_MS, e);
 }
 
 int slice_export(struct pq *src, char *snapshot, size_t size, struct err *e)

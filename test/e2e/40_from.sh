@@ -1100,7 +1100,7 @@ case_first_part_tells_whether_to_sort() {
 bounds() {
 	local log
 	log=$(sed 1,"$1"d "$CLUSTER/server.log" | grep " $SRC .*statement:.*COPY (")
-	grep -o "ctid OPERATOR(pg_catalog.>=) '([0-9]*" <<<"$log" | grep -o '[0-9]*$' | tr '\n' ' '
+	grep -o "ctid OPERATOR(pg_catalog.>=) '([0-9]*" <<<"$log" | grep -o '[0-9]*$' | sort -n | tr '\n' ' '
 	grep -o 'ORDER BY tdispatch_row' <<<"$log" | wc -l
 }
 
@@ -1137,6 +1137,60 @@ case_parts_of_a_slice() {
 	src "truncate orders; insert into orders select i, date '2026-01-10' + i % 16, repeat('x', 1900) from generate_series(1, 800) i"
 	parts_of --set from_slice=1310720
 	expect_eq "$(cat parts)" "20 160 180 0"
+	same_content
+}
+
+# sorters: on how many connections the source has sorted parts.
+sorters() {
+	grep " $SRC .*statement:.*ORDER BY tdispatch_row" "$CLUSTER/server.log" | awk '{ print $5 }' | sort -u | wc -l
+}
+
+# One sorts while rows of the other come. In one slice.
+case_sorted_on_two_connections() {
+	table_pair from_slice=65536
+	scatter 1 1200
+	src "alter database \"$SRC\" set log_statement = 'all'"
+	from -v --verify
+	expect_eq "$(sorters)" 2
+	same_content
+	dst "truncate orders"
+	expect_exit 0 "$TDISPATCH" --reset job.ini
+	# rows that come after the snapshot have no part in it
+	from -v --verify --set from_snapshot=slice
+	expect_eq "$(sorters)" 4
+	same_content
+	expect_no_match err "one connection|WARNING"
+}
+
+# limited_from ARGS...: a copy by a role that may have so many connections to the source as LIMIT says.
+limited_from() {
+	local role=few_$CASE
+	src "create role $role login connection limit $LIMIT; grant select on orders to $role"
+	from -v --set "src_db=dbname=$SRC user=$role" "$@"
+	src "drop owned by $role; drop role $role"
+}
+
+# It is asked for once, and not by each slice.
+case_sorted_without_a_second_connection() {
+	local LIMIT=2
+	table_pair from_slice=65536
+	scatter 1 9000
+	limited_from
+	expect_eq "$(grep -c 'pieces are sorted on one connection: .*too many connections' err)" 1
+	expect_eq "$(grep -Ec "$SORTED" err)" 6
+	same_content
+}
+
+# Who waits for the reader's lock is before the second connection.
+case_sorted_while_a_lock_is_awaited() {
+	table_pair from_slice=65536
+	scatter 1 4000
+	src "do \$\$ begin loop lock table orders in access exclusive mode; commit; end loop; end \$\$" >/dev/null 2>&1 &
+	STARTED+=($!)
+	from -v --verify
+	end_source_sessions
+	expect_match err "pieces are sorted on one connection: .*lock"
+	expect_no_match err "WARNING|ERROR"
 	same_content
 }
 
