@@ -71,7 +71,7 @@ case_all_of_it() {
 	within 20 rows_are 6
 	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_match out '^verdict +OK'
-	within 20 src_gives t "select queue_cur_table > 0 or queue_switch_time > now() - interval '2 s' from pgque.queue"
+	within 120 src_gives t "select queue_cur_table > 0 or queue_switch_time > now() - interval '2 s' from pgque.queue"
 	orders 7 9
 	within 20 rows_are 9
 }
