@@ -85,7 +85,7 @@ case_ticks_in_a_long_batch() {
 	within 10 src_gives t "select max(tick_id) > $before + 1 from pgq.tick"
 	child=$(child)
 	kill -9 "$PID"
-	within 5 process_gone "$child"
+	within 20 process_gone "$child"
 }
 
 case_killed_it_comes_again() {
@@ -97,7 +97,7 @@ case_killed_it_comes_again() {
 	child=$(child)
 	kill -9 "$child"
 	within 20 grep -q "WARNING job: ticker: its process $child ended (signal 9); the next" bg.err
-	within 20 child
+	within 60 child
 	orders 1 2
 	within 10 rows_are 2
 }
