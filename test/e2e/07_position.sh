@@ -444,7 +444,7 @@ case_nothing_is_open_while_idle() {
 	all_are_in 9 || fail "the second process has not loaded"
 	kill -CONT "$PID"
 	looks_again
-	for i in {1..30}; do
+	for i in {1..60}; do
 		open_at_target 0 || fail "look $i: a tick that another process has loaded is begun again and again"
 		sleep 0.02
 	done
