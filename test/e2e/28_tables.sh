@@ -284,7 +284,7 @@ case_renamed_while_loading() {
 	start --once job.ini
 	within 20 rows_are_coming
 	dst "alter table orders rename to orders_old; create table orders (like orders_old)"
-	expect_end 1 30
+	expect_end 1 60
 	expect_match bg.err 'ERROR.*orders_2026_01_31 is a child of orders_old'
 	expect_rows 0 orders_old
 }
