@@ -132,7 +132,7 @@ case_rights() {
 	src "revoke execute on function pgque.force_tick(text) from que_reader"
 	expect_exit 0 env TDISPATCH_SRC_DB="dbname=$SRC" "$TDISPATCH" --install --grant que_reader job.ini
 	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.force_tick'
-	for _ in {1..100}; do say "select pgque.ticker('q'), pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
+	for _ in {1..600}; do say "select pgque.ticker('q'), pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
 	STARTED+=($!)
 	orders 3 4
 	once --tick
