@@ -305,6 +305,9 @@ in_session() {
 	within 10 grep -qx done session.out
 }
 
+# Advisory locks of a session's own database: the view shows those of all.
+ADVISORY="pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())"
+
 # wait_for_locks src|dst N: N of its sessions wait for one.
 wait_for_locks() {
 	within 20 "${1}_gives" "$2" "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

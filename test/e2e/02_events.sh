@@ -54,7 +54,7 @@ case_long_values() {
 	both_tables "id int primary key, v text, w text"
 	src "insert into t values (1, repeat('x', 3000000), 'short'), (2, repeat('ä&\\', 500000), repeat('%', 1000000)), (3, 'end', null)"
 	tick q
-	LIMIT=20 once
+	LIMIT=60 once
 	expect_same_content
 }
 
@@ -63,7 +63,7 @@ case_value_over_the_pool() {
 	both_tables "id int primary key, v text"
 	src "insert into t values (1, 'first'), (2, repeat('0123456789', 2500000)), (3, 'last')"
 	tick q
-	LIMIT=20 once
+	LIMIT=60 once
 	expect_same_content
 }
 
@@ -74,7 +74,7 @@ case_rows_as_large_as_their_room() {
 	both_tables "id int primary key, v text"
 	src "insert into t select i, repeat('x', (16384 << i / 80) - 60 + i % 80) from generate_series(0, 319) i"
 	tick q
-	LIMIT=20 once
+	LIMIT=60 once
 	expect_same_content
 	for size in {16315..16345}; do
 		src "insert into t select 1000 + $size, repeat('y', $size)"

@@ -401,23 +401,21 @@ case_interleaved_partitions() {
 	expect_eq "$(dst "select count(*), min(n), max(n) from (select tableoid, count(*) n from orders group by 1) x")" "200|200|200"
 }
 
-# reader SECONDS: a transaction that has read the parent and stays open.
+# A transaction that has read the parent stays open, until end_sleepers.
 reader() {
-	dst "begin; select count(*) from orders; select pg_sleep($1); commit" >/dev/null &
-	READER=$!
-	within 5 asleep 1
+	hold "select count(*) from orders"
 }
 
 check_reader() {
-	reader 4
+	reader
 	orders 1 10
 	tick q
 	start --once job.ini
 	sleep 1.5
 	# others are not held up by us waiting
-	dst "set statement_timeout = '2500ms'; select count(*) from orders" >/dev/null
+	dst "set statement_timeout = '10 s'; select count(*) from orders" >/dev/null
+	end_sleepers
 	expect_end 0 30
-	wait "$READER"
 	expect_rows 10
 }
 
@@ -434,25 +432,25 @@ case_reader_holds_the_parent_attach() {
 # ATTACH does not even wait for the reader.
 case_attach_passes_a_reader() {
 	orders_pair "part_template=$ATTACH"
-	reader 5
+	reader
 	orders 1 10
 	tick q
-	LIMIT=4 once
+	once
 	expect_rows 10
-	kill_quietly "$READER"
+	end_sleepers
 }
 
 case_parent_is_free_while_loading() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
 	slow_target 0.002
-	orders 1 1000
+	orders 1 3000
 	tick q
 	start --once job.ini
 	within 20 rows_are_coming
-	dst "set statement_timeout = '700ms'; select count(*) from orders; begin; lock table orders in share update exclusive mode; commit" >/dev/null
+	dst "set statement_timeout = '3 s'; select count(*) from orders; begin; lock table orders in share update exclusive mode; commit" >/dev/null
 	kill -0 "$PID" || fail "the batch was over too soon to tell"
 	expect_end 0 30
-	expect_rows 1000
+	expect_rows 3000
 }
 
 case_default_partition_holds_the_rows() {
@@ -547,15 +545,15 @@ attach_pair() {
 
 case_readers_pass_a_partition_with_its_rows() {
 	attach_pair
-	orders 1 200
+	orders 1 500
 	tick q
 	start --once job.ini
 	within 20 rows_are_coming
-	expect_eq "$(dst "set statement_timeout = '700ms';
+	expect_eq "$(dst "set statement_timeout = '3 s';
 		select count(*), to_regclass('orders_2026_01_31') is null from orders")" "0|t" "seen by others"
 	kill -0 "$PID" || fail "the batch was over too soon to tell"
 	expect_end 0 30
-	expect_rows 200
+	expect_rows 500
 	expect_match bg.err "created partition orders_2026_01_31"
 }
 
@@ -615,27 +613,28 @@ case_one_connection_is_enough() {
 case_default_partition_is_locked_only_shortly() {
 	attach_pair
 	dst "create table orders_rest partition of orders default"
-	orders 1 200
+	orders 1 500
 	tick q
 	start --once job.ini
 	within 20 rows_are_coming
-	dst "set statement_timeout = '700ms'; select count(*) from orders" >/dev/null
+	dst "set statement_timeout = '3 s'; select count(*) from orders" >/dev/null
 	expect_eq "$(dst "select to_regclass('orders_2026_01_31') is null")" f
 	kill -0 "$PID" || fail "the batch was over too soon to tell"
 	expect_end 0 30
-	expect_rows 200
+	expect_rows 500
 }
 
 # Somebody's lock on the parent is in the way: the partition is created before, as often as it takes.
 case_parent_is_locked_for_a_while() {
 	orders_pair "part_template=$ATTACH"
-	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
-	within 5 asleep 1
+	hold "lock table orders in share update exclusive mode"
 	orders 1 10
 	tick q
-	once -v
-	expect_match err "created before the batch"
-	expect_match err "trying again"
+	start --once -v job.ini
+	within 40 grep -q "trying again" bg.err
+	end_sleepers
+	expect_end 0 30
+	expect_match bg.err "created before the batch"
 	expect_rows 10
 }
 
@@ -655,27 +654,25 @@ case_event_trigger_keeps_partitions_outside() {
 	expect_rows 6
 }
 
-# creation_locked SECONDS: as by another process that loads a long batch.
+# As by another process that loads a long batch, until end_sleepers.
 creation_locked() {
-	dst "begin; select pg_advisory_xact_lock(x'74647074'::int, 'orders'::regclass::oid::int); select pg_sleep($1); commit" >/dev/null &
-	HOLDER=$!
-	within 5 asleep 1
+	hold "select pg_advisory_xact_lock(x'74647074'::int, 'orders'::regclass::oid::int)"
 }
 
 # The batch is given up meanwhile, so the outside hears of it, and retry_limit ends the waiting.
 case_another_process_creates_for_long() {
 	orders_pair "part_template=$ATTACH" dest_table=public.orders
-	creation_locked 60
+	creation_locked
 	orders 1 3
 	tick q
 	expect_exit 1 "$TDISPATCH" --once job.ini --set retry_limit=1
 	expect_match err 'another process creates partitions of public.orders'
-	kill_quietly "$HOLDER"
-	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objsubid = 2" >/dev/null
-	creation_locked 12
-	once
-	expect_eq "$(grep -c 'another process creates partitions' err)" 1
-	expect_match err 'working again'
+	start --once job.ini
+	within 60 grep -q 'another process creates partitions' bg.err
+	end_sleepers
+	expect_end 0 30
+	expect_eq "$(grep -c 'another process creates partitions' bg.err)" 1
+	expect_match bg.err 'working again'
 	expect_rows 3
 }
 
@@ -685,13 +682,13 @@ case_partitions_that_are_there_need_no_lock() {
 	orders 1 3
 	tick q
 	once
-	creation_locked 20
+	creation_locked
 	orders 4 6
 	tick q
-	LIMIT=10 once
+	once
 	expect_no_match err 'another process'
 	expect_rows 6
-	kill_quietly "$HOLDER"
+	end_sleepers
 }
 
 case_event_without_a_key_finds_the_partition() {

@@ -34,7 +34,7 @@ case_killed_with_rows_under_way() {
 case_killed_among_the_last_rows() {
 	orders_pair on_error=dead_letter "part_template=$PARTITION_OF $SLOW"
 	dst "create function slow() returns trigger language plpgsql as
-		\$\$ begin if new.note = 'slow' then perform pg_sleep(2); end if; return new; end \$\$"
+		\$\$ begin if new.note = 'slow' then perform pg_sleep(4); end if; return new; end \$\$"
 	event I:id 'id=x&day=2026-01-30&note=bad' >/dev/null
 	event I:id 'id=+5000&day=2026-01-30&note=slow' >/dev/null
 	orders 1 3000 2026-01-30

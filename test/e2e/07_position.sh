@@ -421,10 +421,18 @@ case_begins_early_in_two_lanes() {
 	begins_early 2
 }
 
+# The process has looked at the queue, in vain, and does so again.
+looks_again() {
+	local now
+	now=$(src "select now()")
+	within 20 src_gives t "select max(query_start) > timestamptz '$now' + interval '1 s' from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'"
+}
+
 # A process that finds no batch leaves nothing open at the target: another one may load.
 case_nothing_is_open_while_idle() {
 	local i
 	loading_daemon 2
+	looks_again
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
 		open_at_target 0 || fail "look $i: a transaction or a lock is left at the target"
 		sleep 0.15
@@ -435,8 +443,8 @@ case_nothing_is_open_while_idle() {
 	once
 	all_are_in 9 || fail "the second process has not loaded"
 	kill -CONT "$PID"
-	sleep 0.3               # for a first look, in vain
-	for i in {1..30}; do
+	looks_again
+	for i in {1..60}; do
 		open_at_target 0 || fail "look $i: a tick that another process has loaded is begun again and again"
 		sleep 0.02
 	done

@@ -257,6 +257,7 @@ case_number_of_connections() {
 	within 10 src_gives 0 "$alone"
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	expect_no_match out connections
+	within 10 src_gives 0 "$alone"
 	sql "dbname=$DST user=$CASE" <<<"select pg_sleep(600)" >/dev/null 2>&1 &
 	within 5 asleep 1
 	expect_exit 0 "$TDISPATCH" --check job.ini

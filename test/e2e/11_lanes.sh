@@ -259,17 +259,17 @@ case_rewind_after_a_half() {
 
 case_rewind_while_loading() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
-	slow_target 0.05
+	slow_target 0.2
 	ticks 1 0
 	once
 	ticks 5 10
 	start job.ini
-	within 10 rows_are_coming 15
+	within 20 rows_are_coming 12
 	expect_exit 1 "$TDISPATCH" --rewind job.ini
 	expect_match err "another process loads"
 	expect_exit 1 "$TDISPATCH" --reset job.ini
 	expect_match err "another process loads"
-	within 20 dst_gives 60 "select count(*) from orders"
+	within 60 dst_gives 60 "select count(*) from orders"
 }
 
 # No partition can be made for an event without a key, unless an event with one comes before; the

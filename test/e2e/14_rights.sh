@@ -441,7 +441,7 @@ case_partition_is_dropped_while_rights_are_looked_at() {
 	session "$DST" "begin isolation level read committed; lock table pg_catalog.pg_attrdef in access exclusive mode"
 	meanwhile --check
 	wait_for_locks dst 1
-	expect_eq "$(dst "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%WITH who AS%, home AS%'")" 1
+	expect_eq "$(dst "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%WITH who AS%, home AS%'")" 1
 	in_session "drop table orders_2026_01_31; commit"
 	expect_end_of 0
 	expect_no_match out "GRANT"

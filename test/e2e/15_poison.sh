@@ -306,6 +306,7 @@ case_each_skip_is_logged_once_though_the_commit_fails() {
 	sleep 1
 	allow pgq_ext.completed_tick
 	within 20 dst_gives 50 "select count(*) from orders"
+	within 10 eval '[ "$(skips bg.err)" -ge 9 ]'
 	expect_eq "$(skips bg.err)" 9
 	event I:id 'id=1&day=2026-01-10&note=n&short=muchtoolong' >/dev/null
 	tick q

@@ -151,7 +151,7 @@ case_health_in_a_long_pause() {
 case_health_in_a_batch() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
 	slow_target 0.0005
-	src "insert into orders select i, '2026-01-31', repeat('n', 900) from generate_series(1, 12000) i"
+	src "insert into orders select i, '2026-01-31', repeat('n', 900) from generate_series(1, 40000) i"
 	tick q
 	start job.ini
 	within 20 rows_are_coming
@@ -172,7 +172,7 @@ case_health_waiting_for_a_lock() {
 	hold "lock table orders_2026_01_31"
 	orders 4 4
 	tick q
-	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
+	wait_for_locks dst 1
 	within 10 not_healthy 2
 	expect_match err "^NOT MOVING: process $PID is loading, without progress"
 	kill -TERM "$PID"
@@ -337,7 +337,7 @@ case_files_of_another_process() {
 		healthy 30 || fail "$(cat err)"
 		expect_eq "$(sed -n 's/^pid //p' s)" "$PID"
 	done
-	within 10 grep -Eq '^tdispatch_rows_total[{].* 3$' job.prom
+	within 30 grep -Eq '^tdispatch_rows_total[{].* 3$' job.prom
 	kill -TERM "$PID"
 	expect_end 0 5
 	expect_eq "$(ls s 2>/dev/null)" ""
@@ -418,24 +418,24 @@ case_the_ticker_stops() {
 	within 10 doing idle
 	orders 4 8
 	age_ticks 300
-	within 20 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .ticker = 1, pgqd or pg_cron.. It would bring 5 events' bg.err
+	within 60 grep -q 'WARNING .*queue q: no tick for 3[0-9][0-9] s: does a ticker run .ticker = 1, pgqd or pg_cron.. It would bring 5 events' bg.err
 	within 10 verdict 'NOT MOVING: no tick for 3[0-9]* s: does a ticker run .ticker = 1, pgqd or pg_cron.. It would bring 5 events'
 	within 10 health_says 'NOT MOVING: no tick for 3'
 	expect_exit 0 "$TDISPATCH" --health --max-stall 30 job.ini
 	expect_match out '^NOT MOVING: no tick for 3[0-9]+ s'
 	expect_exit 1 "$TDISPATCH" --health --max-lag 300 job.ini
 	expect_match err '; lag 3[0-9]+ s \(limit 300 s\)$'
-	within 10 metric_is newest_tick_age_seconds 3
-	within 10 metric_is unticked_events 5
+	within 20 metric_is newest_tick_age_seconds 3
+	within 20 metric_is unticked_events 5
 	expect_exit 0 "$TDISPATCH" --check job.ini
 	expect_match out '^warning +queue q: no tick for 3[0-9]+ s: does '
 	tick q
-	within 20 grep -q 'INFO .*queue q ticks again, after 3[0-9][0-9] s' bg.err
+	within 60 grep -q 'INFO .*queue q ticks again, after 3[0-9][0-9] s' bg.err
 	expect_eq "$(grep -c 'no tick for' bg.err)" 1
 	within 10 verdict 'OK: '
 	src "update pgq.queue set queue_ticker_paused = true"
 	age_ticks 300
-	within 20 grep -q 'queue q: no tick for 3[0-9][0-9] s: the queue.s ticker is paused' bg.err
+	within 60 grep -q 'queue q: no tick for 3[0-9][0-9] s: the queue.s ticker is paused' bg.err
 	kill -TERM "$PID"
 	expect_end 0 5
 }
@@ -580,12 +580,12 @@ case_status_without_right_to_letters() {
 case_status_beside_a_batch() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
 	slow_target 0.002
-	orders 1 2500
+	orders 1 15000
 	tick q
 	start job.ini
 	within 20 rows_are_coming
 	within 10 doing loading
-	LIMIT=10 expect_exit 0 "$TDISPATCH" --status --json job.ini
+	LIMIT=15 expect_exit 0 "$TDISPATCH" --status --json job.ini
 	cp out json
 	expect_eq "$(field json doing)" loading
 	expect_eq "$(field json target_tick)" None
@@ -873,6 +873,13 @@ case_notify_without_a_server() {
 	expect_eq "$(grep -c 'READY=1' notified)" 1
 }
 
+no_more_signs() {
+	local before
+	before=$(grep -cx 'WATCHDOG=1' notified)
+	sleep 2
+	! watchdogs_at_least $((before + 1))
+}
+
 # No progress, no sign of life.
 case_notify_watchdog_stops() {
 	local before
@@ -882,12 +889,10 @@ case_notify_watchdog_stops() {
 	hold "lock table orders_2026_01_31"
 	orders 4 4
 	tick q
-	within 10 dst_gives t "select count(*) > 0 from pg_locks where not granted"
-	sleep 1
+	wait_for_locks dst 1
+	within 20 no_more_signs
 	before=$(grep -cx 'WATCHDOG=1' notified)
 	[ "$before" -gt 0 ] || fail "no sign of life before"
-	sleep 2
-	expect_eq "$(grep -cx 'WATCHDOG=1' notified)" "$before" "signs of life"
 	end_sleepers
 	within 10 watchdogs_at_least $((before + 2))
 	kill -TERM "$PID"
@@ -898,25 +903,24 @@ case_notify_watchdog_stops() {
 # signal is heard, each partition's is progress, and none is taken for a server that hangs.
 case_signs_of_life_while_indexes_are_built() {
 	local before written
-	orders_pair server_timeout=3 lanes=2 "part_template=create table _DEST_TABLE (like _PARENT);
+	orders_pair server_timeout=5 lanes=2 "part_template=create table _DEST_TABLE (like _PARENT);
 		create index on _DEST_TABLE (slowly(id)); alter table _PARENT attach partition _DEST_TABLE for values from (_PART_START) to (_PART_END);"
 	dst "create function slowly(int) returns int immutable language plpgsql as \$\$ begin perform pg_sleep(0.2); return \$1; end \$\$"
-	src "insert into orders select i, date '2026-01-01' + i % 6, 'n' from generate_series(1, 54) i"
+	src "insert into orders select i, date '2026-01-01' + i % 12, 'n' from generate_series(1, 108) i"
 	tick q
 	notify_socket "$WORK/notify"
 	NOTIFY_SOCKET=$WORK/notify WATCHDOG_USEC=400000 start job.ini
 	within 10 indexes_are_built
 	before=$(grep -cx 'WATCHDOG=1' notified)
 	written=$(stat -c %y job.pid.state)
-	sleep 1.5
-	[ "$(stat -c %y job.pid.state)" != "$written" ] || fail "the state file was not written"
+	within 4 eval '[ "$(stat -c %y job.pid.state)" != "$written" ]'
 	kill -INT "$PID"
-	within 1 grep -q 'finishing this batch' bg.err
-	within 10 watchdogs_at_least $((before + 2))
+	within 4 grep -q 'finishing this batch' bg.err
+	within 8 watchdogs_at_least $((before + 2))
 	indexes_are_built || fail "they were there too soon to tell"
-	expect_end 0 20
+	expect_end 0 60
 	expect_no_match bg.err 'server_timeout'
-	expect_rows 54
+	expect_rows 108
 }
 
 indexes_are_built() {
@@ -970,14 +974,14 @@ case_reload_forgets_the_queue() {
 	event I:id "id=a&day=2026-01-31&note=a" >/dev/null
 	tick q
 	start job.ini
-	within 10 grep -q '^tdispatch_dead_letters_waiting{.*} 1$' job.prom
+	within 30 grep -q '^tdispatch_dead_letters_waiting{.*} 1$' job.prom
 	src "update pgq.queue set queue_external_ticker = true where queue_name = 'r';
 		update pgq.tick set tick_time = tick_time - interval '1 hour' where tick_queue = (select queue_id from pgq.queue where queue_name = 'r')"
 	config on_error=stop metrics_file=job.prom queue_name=r
 	dst "select pgq_ext.set_last_tick('job', (select null::bigint))" >/dev/null
 	expect_exit 0 "$TDISPATCH" -r job.ini
 	within 5 grep -q 'WARNING.*queue r: no tick for' bg.err
-	within 10 eval '! grep -q dead_letters_waiting job.prom'
+	within 30 eval '! grep -q dead_letters_waiting job.prom'
 }
 
 # A process loads and finishes a batch between the questions to both sides.

@@ -267,6 +267,7 @@ case_stays_is_told_once() {
 	dst "insert into orders_2001_01_02 values (1, current_date, 'a')"
 	start job.ini
 	within 20 dst_gives "orders_2001_01_02" "select string_agg(inhrelid::regclass::text, ' ') from pg_inherits"
+	within 10 grep -q 'and stays' bg.err
 	expect_eq "$(grep -c 'and stays' bg.err)" 1
 	kill -TERM "$PID"
 	expect_end 0 5

@@ -49,7 +49,7 @@ case_progress_in_the_log() {
 
 case_progress_on_a_terminal() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
-	slow_target 0.003
+	slow_target 0.006
 	many 1 400
 	tick q
 	on_terminal "$TDISPATCH --once job.ini"
@@ -122,7 +122,7 @@ case_summary_of_a_failure() {
 
 case_summary_when_stopped() {
 	orders_pair "part_template=$PARTITION_OF $SLOW"
-	slow_target 0.02
+	slow_target 0.05
 	many 1 100
 	tick q
 	start --once --progress=json job.ini
@@ -139,7 +139,7 @@ case_stopped_twice() {
 	slow_target 0.02
 	many 1 50
 	tick q
-	many 51 400
+	many 51 800
 	tick q
 	start --once job.ini
 	within 20 rows_are_coming 70
@@ -152,7 +152,7 @@ case_stopped_twice() {
 	dst "select setval('seen', 1)" >/dev/null
 	dst "create or replace function slow() returns trigger language plpgsql as \$\$ begin return new; end \$\$"
 	once
-	expect_rows 400
+	expect_rows 800
 }
 
 # Stopped before all was in: a script that goes on with && must not.
@@ -161,18 +161,18 @@ case_stopped_is_not_done() {
 	orders_pair "part_template=$PARTITION_OF $SLOW" batch_min_events=0
 	slow_target 0.02
 	for signal in INT TERM; do
-		many $((last + 1)) $((last + 100))
+		many $((last + 1)) $((last + 200))
 		tick q
-		many $((last + 101)) $((last + 200))
+		many $((last + 201)) $((last + 210))
 		tick q
-		last=$((last + 200))
+		last=$((last + 210))
 		start --once job.ini
 		within 10 rows_are_coming
 		kill -"$signal" "$PID"
 		expect_end 1 30
 		expect_match bg.err 'stopped: '
 		once
-		expect_eq "$(dst "select count(*) from orders where id > $last - 200")" 200
+		expect_eq "$(dst "select count(*) from orders where id > $last - 210")" 210
 		dst "truncate orders; select setval('seen', 1)" >/dev/null
 	done
 }
@@ -235,7 +235,7 @@ case_dry_run_beside_a_daemon() {
 	expect_eq "$(dst "select count(*) from orders")" 0 "rows committed: --dry-run waited for the other process"
 	expect_match out '200 rows'
 	expect_no_match out 'would be created'
-	within 30 dst_gives 200 "select count(*) from orders"
+	within 60 dst_gives 200 "select count(*) from orders"
 	expect_no_match bg.err 'WARNING|ERROR'
 }
 

@@ -512,12 +512,12 @@ case_catalog_race_while_creating() {
 case_who_loads_already() {
 	local pid
 	orders_pair "part_template=$PARTITION_OF $SLOW" pidfile=
-	slow_target 0.2
-	orders 1 30
+	slow_target 600
+	orders 1 1
 	tick q
 	start job.ini
-	within 20 rows_are_coming 2
-	pid=$(dst "select pid from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())")
+	within 20 asleep 1
+	pid=$(dst "select pid from $ADVISORY")
 	expect_exit 1 "$TDISPATCH" --once job.ini --set retry_limit=1
 	expect_match err "another process loads for consumer job at this moment: server process $pid \(tdispatch, active, waits for Timeout PgSleep\)"
 }

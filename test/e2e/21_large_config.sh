@@ -2,11 +2,11 @@
 . "$(dirname "$0")/../cases.sh"
 
 shown() {
-	LIMIT=30 expect_exit 0 "$STATIC" --show-config "$1"
+	LIMIT=90 expect_exit 0 "$STATIC" --show-config "$1"
 }
 
 refused() {
-	LIMIT=30 expect_exit 2 "$STATIC" --show-config "$1"
+	LIMIT=90 expect_exit 2 "$STATIC" --show-config "$1"
 	expect_match err "$1: line $2"
 }
 
@@ -45,7 +45,7 @@ case_nul_bytes() {
 	{ cat job.ini; printf 'fields = a,\0b\n'; } >value.ini
 	refused value.ini "$(wc -l <value.ini)"
 	{ cat job.ini; printf '# \0\n'; } >comment.ini
-	LIMIT=30 expect_exit 2 "$STATIC" --show-config comment.ini
+	LIMIT=90 expect_exit 2 "$STATIC" --show-config comment.ini
 	{ printf '\0'; cat job.ini; } >first.ini
 	refused first.ini 1
 	head -c 1000000 /dev/zero >zeros.ini

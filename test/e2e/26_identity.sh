@@ -333,14 +333,14 @@ case_position_moves_while_it_is_read() {
 		return (select last_tick_id from pgq_ext.completed_tick where consumer_id = a_consumer and subconsumer_id = a_subconsumer); end \$\$"
 	dst "select pg_advisory_lock(26); select pg_sleep(60)" >/dev/null &
 	STARTED+=($!)
-	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and granted"
+	within 10 dst_gives 1 "select count(*) from $ADVISORY and objid = 26 and granted"
 	"$TDISPATCH" --once job.ini >out 2>err &
 	STARTED+=($!)
-	within 10 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and not granted"
+	within 10 dst_gives 1 "select count(*) from $ADVISORY and objid = 26 and not granted"
 	dst "insert into orders values (2, '2026-01-31', 'by the other process');
 		select pgq_ext.set_last_tick('job', $newest), pgq_ext.set_last_tick('job', 'identity tick', $newest),
 			pgq_ext.set_last_tick('job', 'identity time', $(src "select (extract(epoch from tick_time) * 1000000)::bigint from pgq.tick where tick_id = $newest"))" >/dev/null
-	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 26 and granted" >/dev/null
+	dst "select pg_terminate_backend(pid) from $ADVISORY and objid = 26 and granted" >/dev/null
 	wait ${STARTED[1]} || fail "$(tail -n 1 err)"
 	expect_match err "is in the target already"
 	expect_rows 2
@@ -362,13 +362,13 @@ case_batch_is_finished_while_it_is_looked_at() {
 		batch=$(src "select pgq.next_batch('q', 'job')")
 		src "select pg_advisory_lock(26); select pg_sleep(60)" >/dev/null &
 		STARTED+=($!)
-		within 10 src_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and granted"
+		within 10 src_gives 1 "select count(*) from $ADVISORY and objid = 26 and granted"
 		"$TDISPATCH" $switch job.ini >out 2>err &
 		STARTED+=($!)
-		within 10 src_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = 26 and not granted"
+		within 10 src_gives 1 "select count(*) from $ADVISORY and objid = 26 and not granted"
 		dst "select pgq_ext.set_last_tick('job', $(src "select tick_id from pgq.get_batch_info($batch)"))" >/dev/null
 		src "select pgq.finish_batch($batch)" >/dev/null
-		src "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 26 and granted" >/dev/null
+		src "select pg_terminate_backend(pid) from $ADVISORY and objid = 26 and granted" >/dev/null
 		wait "${STARTED[-1]}" || fail "$switch: $(cat out err | grep -v '^ok')"
 	done
 	expect_match out "queue q has nothing for consumer job"

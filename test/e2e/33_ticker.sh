@@ -64,11 +64,11 @@ case_ticks_are_made() {
 	within 20 rows_are 3
 	orders 4 5
 	within 10 rows_are 5
-	expect_match bg.err 'INFO job: ticker: makes the ticks of queue q'
+	within 10 grep -q 'INFO job: ticker: makes the ticks of queue q' bg.err
 	[ -n "$(child)" ] || fail "no process ticks"
 	kill -TERM "$PID"
 	expect_end 0 5
-	expect_eq "$(src "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'")" 0
+	within 10 src_gives 0 "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'tdispatch'"
 }
 
 # A long batch does not stop the ticks, and with its parent the process goes.
@@ -85,7 +85,7 @@ case_ticks_in_a_long_batch() {
 	within 10 src_gives t "select max(tick_id) > $before + 1 from pgq.tick"
 	child=$(child)
 	kill -9 "$PID"
-	within 5 process_gone "$child"
+	within 20 process_gone "$child"
 }
 
 case_killed_it_comes_again() {
@@ -97,7 +97,7 @@ case_killed_it_comes_again() {
 	child=$(child)
 	kill -9 "$child"
 	within 20 grep -q "WARNING job: ticker: its process $child ended (signal 9); the next" bg.err
-	within 20 child
+	within 60 child
 	orders 1 2
 	within 10 rows_are 2
 }
@@ -129,7 +129,7 @@ case_takes_over() {
 	tick q          # the first one that it can see to be new
 	orders 1 2
 	within 30 rows_are 2
-	expect_match bg.err 'INFO job: ticker: makes the ticks of queue q, whose newest is ([6-9]|[1-9][0-9]) s old'
+	within 10 grep -Eq 'INFO job: ticker: makes the ticks of queue q, whose newest is ([6-9]|[1-9][0-9]) s old' bg.err
 	expect_eq "$(grep -c 'makes the ticks' bg.err)" 1
 	within 20 foreign_tick_and_stands_by 2
 }
@@ -148,7 +148,7 @@ case_beside_pgqd() {
 	start job.ini
 	orders 1 3
 	within 20 rows_are 3
-	expect_match bg.err 'INFO job: ticker: stands by: pgqd is connected'
+	within 20 grep -q 'INFO job: ticker: stands by: pgqd is connected' bg.err
 	sleep 1
 	expect_no_match bg.err 'makes the ticks'
 	expect_exit 0 "$TDISPATCH" --check job.ini
@@ -157,7 +157,7 @@ case_beside_pgqd() {
 	wait "$PGQD" 2>/dev/null || :
 	orders 4 6
 	within 20 rows_are 6
-	expect_match bg.err 'makes the ticks of queue q'
+	within 20 grep -q 'makes the ticks of queue q' bg.err
 }
 
 # Two of ours and a pgqd that comes and goes, with events all the time.
@@ -220,7 +220,7 @@ case_ticks_of_a_stranger() {
 # rotating SECONDS: a queue that rotates each second and is loaded stays small, unless transactions of
 # other tests hold that up.
 rotating() {
-	local end=$((SECONDS + $1)) n=0
+	local end=$((SECONDS + $1)) n=0 switched
 	orders_pair ticker=1 ticker_period=0.05
 	fast_queue
 	settings rotation_period '1 s'
@@ -232,8 +232,9 @@ rotating() {
 	done
 	within 30 rows_are $n
 	expect_rows $n
-	within 90 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
-	src_gives t "select queue_switch_time > now() - interval '10 s' from pgq.queue" || fail "the tables do not rotate"
+	within 240 src_gives t "select count(*) < greatest(1000, $n / 4) from pgq.event_template"
+	switched=$(src "select queue_switch_time from pgq.queue")
+	within 240 src_gives t "select queue_switch_time > '$switched' from pgq.queue"
 	told "$n events, $(src "select count(*) from pgq.event_template") are left in $(src "select sum(pg_total_relation_size(inhrelid))::bigint / 1024 from pg_inherits, pgq.queue where inhparent = queue_data_pfx::regclass") KiB, $(src "select count(*) from pgq.tick") of $(src "select max(tick_id) from pgq.tick") ticks"
 }
 

@@ -71,7 +71,7 @@ case_all_of_it() {
 	within 20 rows_are 6
 	expect_exit 0 "$TDISPATCH" --status job.ini
 	expect_match out '^verdict +OK'
-	within 20 src_gives t "select queue_cur_table > 0 or queue_switch_time > now() - interval '2 s' from pgque.queue"
+	within 120 src_gives t "select queue_cur_table > 0 or queue_switch_time > now() - interval '2 s' from pgque.queue"
 	orders 7 9
 	within 20 rows_are 9
 }
@@ -132,7 +132,7 @@ case_rights() {
 	src "revoke execute on function pgque.force_tick(text) from que_reader"
 	expect_exit 0 env TDISPATCH_SRC_DB="dbname=$SRC" "$TDISPATCH" --install --grant que_reader job.ini
 	expect_match out 'GRANT EXECUTE ON FUNCTION pgque.force_tick'
-	for _ in {1..100}; do say "select pgque.ticker('q'), pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
+	for _ in {1..600}; do say "select pgque.ticker('q'), pg_sleep(0.1);"; done | sql "$SRC" >/dev/null &
 	STARTED+=($!)
 	orders 3 4
 	once --tick

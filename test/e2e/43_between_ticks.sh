@@ -1,11 +1,29 @@
 # The events between two ticks are those that PgQ gives for them, whatever was open at the ticks.
 . "$(dirname "$0")/../cases.sh"
 
+# Transactions of other databases count for what a tick sees, for the query that PgQ gives, and for when
+# tables rotate: these cases have a cluster to themselves. The file's own one is started for the first.
+own_cluster() {
+	export CLUSTER=$OWN PGHOST=$OWN PGPORT=$OWN_PORT HOME=$OWN
+	trap 'end_started; clean_databases' EXIT
+}
+
+clean_databases() {
+	sql postgres >/dev/null 2>&1 <<<"drop database if exists \"${CASE}_src\" with (force); drop database if exists \"${CASE}_dst\" with (force)" || :
+}
+
+start_own() {
+	read -r OWN OWN_PORT < <(cluster_start >/dev/null && cluster_templates && say "$CLUSTER $PGPORT")
+	[ -n "$OWN" ] || { say "not ok $FILE: its cluster did not start"; exit 1; }
+	trap 'CLUSTER=$OWN cluster_stop' EXIT
+}
+
 # busy_queue: orders_pair, where a row tells its event and tick; history(n, seed) on the source makes
 # n random steps of twelve transactions that stay open over ticks: events, savepoints that are
 # rolled back to, commits, rollbacks, numbers used by others, retried events, rotations. made has the
 # committed events.
 busy_queue() {
+	own_cluster
 	orders_pair "fields=id, day, _EVID:ev_id, _TICK:tick" "part_template=$ATTACH" batch_min_events=0
 	dst "alter table orders add ev_id bigint, add tick bigint"
 	src "create extension dblink; create table made (ev_id bigint); create table used (i int); create table want (tick bigint, ev_id bigint);
@@ -88,8 +106,8 @@ other_is_done() {
 	src "select pgq.register_consumer_at('q', 'other', (select max(tick_id) from pgq.tick))" >/dev/null
 }
 
-# Another table is written to. It waits for transactions that were open before the last time, in
-# other databases too; in a history it may happen never.
+# Another table is written to. It waits for transactions that were open before the last time; in a
+# history it may happen never.
 rotated() {
 	local before
 	before=$(current_table)
@@ -132,7 +150,7 @@ case_the_same_events_as_pgq() {
 	grep -q "ev_txid in (" read || fail "no transaction was far behind"
 	expect_no_match read 'txid_visible_in_snapshot'
 	[ "$batches" -gt 250 ] || fail "only $batches batches"
-	told "$batches batches, $(wc -l <want) events"
+	told "$batches batches, $(wc -l <want) events, $(grep -c 'ev_txid <> all' read) times open transactions, $(grep -c 'ev_txid = any' read) from before, $(grep -c "ev_txid in (" read) far behind"
 }
 
 # How often PgQ was asked for its query so far.
@@ -173,7 +191,7 @@ loads_asking() {
 	[ "$ASKED" != 0 ] || fail "with $N rows PgQ was not asked for its query"
 }
 
-# Rows and ticks until PgQ is not asked any more. Transactions of other databases count for it, too.
+# Rows and ticks until PgQ is not asked any more.
 learns() {
 	local i
 	for i in {1..50}; do
@@ -187,6 +205,7 @@ learns() {
 # knowing_daemon [KEY=VALUE]...: a daemon that has PgQ's query of the current table.
 knowing_daemon() {
 	N=0
+	own_cluster
 	orders_pair batch_min_events=0 loop_delay=0.1 pidfile= "$@"
 	src "select pgq.set_queue_config('q', 'rotation_period', '0')" >/dev/null
 	src "alter database \"$SRC\" set log_statement = 'all'"
@@ -213,15 +232,13 @@ case_rotation_at_each_point() {
 	row
 	loads_asking
 	learns
-	src "begin; insert into orders values (1000, '2026-01-31', ''); select pg_sleep(5); commit" >/dev/null &
-	STARTED+=($!)
-	within 5 src_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+	session "$SRC" "begin; insert into orders values (1000, '2026-01-31', '')"
 	row
 	loads
 	rotate
 	row
 	loads_asking
-	within 10 src_gives 1000 "select id from orders where id = 1000"
+	in_session commit
 	N=$((N + 1))
 	loads_asking
 	row
@@ -274,16 +291,16 @@ case_rotations_under_a_daemon() {
 lock() {
 	dst "select pg_advisory_lock($1), pg_sleep(600)" >/dev/null 2>&1 &
 	STARTED+=($!)
-	within 20 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and granted"
+	within 20 dst_gives 1 "select count(*) from $ADVISORY and objid = $1 and granted"
 }
 
 unlock() {
-	dst "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = $1 and granted" >/dev/null
+	dst "select pg_terminate_backend(pid) from $ADVISORY and objid = $1 and granted" >/dev/null
 }
 
 # The commit of that tick waits.
 waits() {
-	within 20 dst_gives 1 "select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted"
+	within 20 dst_gives 1 "select count(*) from $ADVISORY and objid = $1 and not granted"
 }
 
 # How often events were asked for so far: ahead, and at their time.
@@ -418,7 +435,7 @@ case_read_ahead_a_dead_letter() {
 	ahead 1 on_error=dead_letter
 	unlock $((T + 1))
 	within 10 rows_are_in $N
-	expect_match bg.err "batch $(dst "select batch_id from tdispatch.dead_letter") ticks $((T + 1))-$((T + 2)): events=2 rows=1"
+	within 10 grep -q "batch $(dst "select batch_id from tdispatch.dead_letter") ticks $((T + 1))-$((T + 2)): events=2 rows=1" bg.err
 	mapfile -t now < <(reads)
 	expect_eq $((now[1] - READS[1])) 2 "queries for events: of tick T + 1, and for the letter"
 }
@@ -454,4 +471,5 @@ case_read_ahead_in_vain() {
 	expect_no_match bg.err ERROR
 }
 
+start_own
 run_cases

@@ -440,7 +440,7 @@ case_table_as_the_source_with_duplicates() {
 slow_pair() {
 	last_pair "part_template=$TABLE alter table _DEST_TABLE add check (slowly()); $KEYS $BOUNDS" "$@"
 	dst "create sequence seen; create function slowly() returns bool language plpgsql as
-		\$\$ begin perform nextval('seen'), pg_sleep(0.03); return true; end \$\$;
+		\$\$ begin perform nextval('seen'), pg_sleep(${PAUSE:-0.03}); return true; end \$\$;
 		create table orders_2026_01_01 partition of orders for values from ('2026-01-01') to ('2026-01-02');
 		insert into orders values (1000, '2026-01-01', 'old')"
 }
@@ -455,7 +455,7 @@ readers_pass() {
 	start --once -v job.ini
 	within 20 rows_are_coming
 	while kill -0 "$PID" 2>/dev/null; do
-		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '700ms'; begin; select 'rows ' || count(*) from orders; commit") '^rows'
+		expect_match <(dst "set lock_timeout = '200ms'; set statement_timeout = '5 s'; begin; select 'rows ' || count(*) from orders; commit") '^rows'
 	done
 	expect_end 0 30
 	expect_rows 91
@@ -480,19 +480,30 @@ case_readers_pass_children_that_inherit_in_two_lanes() {
 	INHERITED=1 readers_pass 2 "rows indexes attach" "part_template=create table _DEST_TABLE (check (slowly())) inherits (_PARENT); $KEYS"
 }
 
+# Somebody gets the lock for ATTACH and keeps it until a lane has waited for it in vain.
+lock_in_the_way() {
+	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(600)" >/dev/null 2>&1 &
+	STARTED+=($!)
+}
+
+lock_goes() {
+	within 60 grep -q 'finished before their rows: .*lock timeout' bg.err
+	dst "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query = 'select pg_sleep(600)'" >/dev/null
+}
+
 # Lane 1 has inherited and commits; before lane 0 inherits, somebody has the lock for it.
 case_second_lane_fails_to_inherit() {
 	local LOCKS="pg_locks where relation = 'orders'::regclass and mode = 'ShareUpdateExclusiveLock'"
 	inherited_pair lanes=2
-	dst "create function slow_commit() returns trigger language plpgsql as 'begin perform pg_sleep(4); return new; end';
+	dst "create function slow_commit() returns trigger language plpgsql as 'begin perform pg_sleep(6); return new; end';
 		create trigger slow_commit before insert or update on pgq_ext.completed_tick for each row
 			when (new.subconsumer_id = 'lane 1 of 2') execute function slow_commit()"
 	start --once -v job.ini
-	within 20 dst_gives t "select count(*) > 0 from $LOCKS and granted"
-	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
-	within 4 dst_gives t "select count(*) > 0 from $LOCKS and not granted"
+	within 30 dst_gives t "select count(*) > 0 from $LOCKS and granted"
+	lock_in_the_way
+	within 5 dst_gives t "select count(*) > 0 from $LOCKS and not granted"
+	lock_goes
 	expect_end 0 60
-	expect_match bg.err 'finished before their rows: .*lock timeout'
 	expect_rows 90
 	expect_eq "$(order)" "rows indexes attach" "of one lane, and nothing of the other"
 	expect_eq "$(dst "select count(*) from pg_class where relname ~ 'tdispatch_model'")" 0
@@ -516,7 +527,7 @@ case_two_tables_that_inherit() {
 
 # Who would change what the parent's rows meet waits for the commit.
 case_trigger_waits() {
-	slow_pair lanes=2
+	PAUSE=0.1 slow_pair lanes=2
 	dst "create function mark() returns trigger language plpgsql as 'begin return new; end'"
 	start --once job.ini
 	within 20 rows_are_coming
@@ -529,12 +540,12 @@ case_trigger_waits() {
 
 # Somebody has the lock that ATTACH needs when all rows are in.
 case_parent_is_locked_at_the_end() {
-	slow_pair lanes=2
+	PAUSE=0.1 slow_pair lanes=2
 	start --once -v job.ini
 	within 20 rows_are_coming
-	dst "begin; lock table orders in share update exclusive mode; select pg_sleep(4); commit" >/dev/null &
+	lock_in_the_way
+	lock_goes
 	expect_end 0 60
-	expect_match bg.err 'finished before their rows: .*lock timeout'
 	expect_rows 91
 }
 
@@ -556,7 +567,7 @@ case_opposite_order() {
 }
 
 case_killed() {
-	slow_pair lanes=2
+	PAUSE=0.1 slow_pair lanes=2
 	start --once job.ini
 	within 20 rows_are_coming
 	kill -KILL "$PID"
