@@ -78,7 +78,7 @@ static int make_some(struct pass *p, struct place *k, struct err *e)
 	for (size_t i = 0; i < p->job->lanes; i++) {
 		int step = PQ_END;
 		while (step == PQ_END && lane_waits(k, i)) {
-			int rc = making_busy(k, i) ? 0 : send_lane(p, i, SINK_FREE, e);
+			int rc = making_busy(k, i) ? 0 : send_lane(p, i, SINK_PLANNED, e);
 			if (rc < 0)
 				return e->code;
 			if (rc > 0)

@@ -392,7 +392,7 @@ static int go_on(struct sink *s, size_t lane, struct pq *dst, enum sink_until un
 
 	if (look_at_types(s, lane, dst, until, e) < 0)
 		return e->code;
-	if (until == SINK_FREE) {
+	if (until == SINK_FREE || until == SINK_PLANNED) {
 		l->saved = 0;           /* the next COPY sets one after what the caller does now */
 		return undo(l, dst, e);
 	}

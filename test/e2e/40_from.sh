@@ -811,10 +811,11 @@ case_queue_goes_on_after_the_copy() {
 	same_content
 	# not before older transactions have ended, also those of other databases
 	n=0
-	until grep -q 'all that the copy saw is behind' bg.err || [ $((++n)) = 60 ]; do
+	until grep -q 'all that the copy saw is behind' bg.err || [ $((++n)) = 400 ]; do
 		src "insert into orders values (9000 + $n, '2026-01-12', 'w')"
 		tick q
 		within 60 dst_gives $((1620 + n)) "select count(*) from orders"
+		sleep 0.5
 	done
 	kill -TERM "$PID"
 	expect_end 0 30
@@ -1114,8 +1115,8 @@ parts_of() {
 	bounds "$line" >parts
 }
 
-# Four rows a block. Of a small slice a part is an eighth, else the first is 256 kB; the last one has
-# what the table has grown by, and is not sorted.
+# Four rows a block. Of a small slice the first part is an eighth, else it is 256 kB, and those that are
+# sorted are a quarter; the last one has what the table has grown by, and is not sorted.
 case_parts_of_a_slice() {
 	table_pair
 	src "alter table orders alter note set storage plain; alter database \"$SRC\" set log_statement = 'all';
@@ -1124,9 +1125,9 @@ case_parts_of_a_slice() {
 	parts_of --set from_slice=104857600
 	expect_eq "$(cat parts)" "32 200 1"
 	same_content
-	# slices begin at 0 and 160, parts are 20 blocks
+	# slices begin at 0 and 160, first parts are 20 blocks, the others 40
 	parts_of --set from_slice=1310720
-	expect_eq "$(cat parts)" "20 40 60 80 100 120 140 160 180 200 8"
+	expect_eq "$(cat parts)" "20 60 100 140 160 180 200 5"
 	same_content
 	# one block is the least, and has few partitions
 	src "delete from orders where id > 24; vacuum orders"
@@ -1138,6 +1139,22 @@ case_parts_of_a_slice() {
 	parts_of --set from_slice=1310720
 	expect_eq "$(cat parts)" "20 160 180 0"
 	same_content
+}
+
+# Of 256 kB, some 40 rows tell of as many days; the others are wanted one after the other, as sorted
+# rows come to them. COPYs that are begun take all that waits, and further ones come together.
+case_sorted_rows_for_new_partitions() {
+	local copies
+	table_pair from_slice=200000000 "part_template=$ATTACH"
+	src "alter table orders alter note set storage plain;
+		insert into orders select i, date '2026-01-01' + i % 200, repeat('x', 6000) from generate_series(1, 4000) i"
+	dst "alter table orders alter note set storage plain; alter database \"$DST\" set log_statement = 'all'"
+	from -v
+	expect_match err "$SORTED"
+	same_content
+	copies=$(grep " $DST " -A40 "$CLUSTER/server.log" | grep -o 'COPY orders_2026' | wc -l)
+	told "$copies COPYs"
+	[ "$copies" -lt 400 ] || fail "$copies COPYs for 200 partitions"
 }
 
 # sorters: on how many connections the source has sorted parts.
@@ -1339,10 +1356,15 @@ case_partition_is_in_the_way_for_a_while() {
 	local lanes
 	days_pair 40
 	for lanes in 1 2; do
-		dst "begin; create table orders_2026_01_31 (x int); select pg_sleep(3); rollback" >/dev/null &
+		dst "begin; create table orders_2026_01_31 (x int); select pg_sleep(600); rollback" >/dev/null 2>&1 &
 		STARTED+=($!)
 		within 10 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
-		from -v --set lanes=$lanes
+		: >bg.err
+		start --from orders job.ini -v --set lanes=$lanes
+		within 60 grep -q 'rolled back and created before the batch' bg.err
+		end_sleepers
+		expect_end 0 60
+		cat bg.err >err
 		expect_match err 'new partitions are rolled back and created before the batch: .*lock timeout'
 		same_content
 		expect_eq "$(partitions | wc -w)" 40
@@ -1370,7 +1392,7 @@ case_killed_while_partitions_are_created() {
 		kill -9 $! 2>/dev/null
 		wait $! 2>/dev/null || :
 	done
-	within 20 dst_gives 0 "select count(*) from pg_locks where locktype = 'advisory'"
+	within 20 dst_gives 0 "select count(*) from $ADVISORY"
 	from --set lanes=2 --verify
 	same_content
 	expect_eq "$(partitions | wc -w)" 200
