@@ -152,20 +152,31 @@ static const struct part_new *next_made(const struct dests *ds, size_t lane, str
 	return NULL;
 }
 
-struct indexing {                       /* of a lane's new partitions */
+/* The statements that finish a lane's new partitions. One alone has a server_timeout of its own, and
+ * its end is progress; but to wait for it costs as much as it does where the partitions are small:
+ * then several go together. */
+#define TOGETHER_MAX 31
+#define TOGETHER_MS 50                  /* took longer: one by one again */
+
+typedef void add_statements(struct buf *, const struct dest *, const struct part_new *);
+
+struct finishing {                      /* of a lane; zeroed but add */
+	add_statements *add;
 	struct walk next;
-	bool waits;                     /* the server works at the one before */
+	size_t together;                /* so many partitions at a time; 0: one */
+	int64_t sent_ms;                /* clock_ms() */
+	bool waits;                     /* the server works */
 };
 
-/* Sends the statements of the next one alone, so that each that is done is progress, and has a
- * server_timeout of its own. */
-static int send_next(struct job *j, size_t lane, struct indexing *x, struct err *e)
+static int send_next(struct job *j, size_t lane, struct finishing *x, struct err *e)
 {
 	const struct part_new *part;
 	struct buf sql = { 0 };
 
-	while (!sql.len && (part = next_made(&j->dests, lane, &x->next)))
-		build_add_indexes(&sql, part);
+	for (size_t n = 0; (!sql.len || n < x->together) &&
+	     (part = next_made(&j->dests, lane, &x->next)); n++)
+		x->add(&sql, j->dests.place[x->next.place]->dest, part);
+	x->sent_ms = clock_ms();
 	x->waits = sql.len &&
 		build_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
 	buf_free(&sql);
@@ -173,10 +184,12 @@ static int send_next(struct job *j, size_t lane, struct indexing *x, struct err 
 }
 
 /* Goes on as far as that needs no waiting. */
-static int index_lane(struct job *j, size_t lane, struct indexing *x, struct err *e)
+static int finish_some(struct job *j, size_t lane, struct finishing *x, struct err *e)
 {
 	while (x->waits && build_step_last(j->dst[lane], e) == PQ_END) {
 		watch_alive(j->watch);
+		x->together = clock_ms() - x->sent_ms > TOGETHER_MS ? 1 :
+			x->together < TOGETHER_MAX ? 2 * x->together + 1 : x->together;
 		send_next(j, lane, x, e);
 	}
 	return e->code;
@@ -187,23 +200,32 @@ static int64_t tell_work(const struct job *j)
 	return watch_pass(j->watch, j->dests.events, sink_bytes(j->dests.sink));
 }
 
-static int index_lanes(struct job *j, struct err *e)
+/* Of lanes `first` to end - 1, at the same time. */
+static int finish(struct job *j, size_t first, size_t end, add_statements *add, struct err *e)
 {
-	struct indexing lane[LANES_MAX] = { 0 };
+	struct finishing lane[LANES_MAX] = { 0 };
+	bool waits = true;
 
-	for (size_t i = 0; i < j->lanes && !e->code; i++)
+	for (size_t i = first; i < end && !e->code; i++) {
+		lane[i].add = add;
 		send_next(j, i, &lane[i], e);
-	while (!e->code) {
-		bool waits = false;
-		for (size_t i = 0; i < j->lanes && !e->code; i++) {
-			index_lane(j, i, &lane[i], e);
+	}
+	while (waits && !e->code) {
+		waits = false;
+		for (size_t i = first; i < end && !e->code; i++) {
+			finish_some(j, i, &lane[i], e);
 			waits |= lane[i].waits;
 		}
-		if (!waits || e->code)
-			break;
-		pq_wait(j->dst, j->lanes, tell_work(j), e);
+		if (waits && !e->code)
+			pq_wait(j->dst + first, end - first, tell_work(j), e);
 	}
 	return e->code;
+}
+
+static void add_indexes(struct buf *sql, const struct dest *d, const struct part_new *part)
+{
+	(void)d;
+	build_add_indexes(sql, part);
 }
 
 /* Partitions could not be finished after their rows. A connection may be lost for it, too, when
@@ -218,7 +240,7 @@ int inside_index(struct job *j, int64_t events, struct err *e)
 	struct dests *ds = &j->dests;
 
 	ds->events = events;
-	if (index_lanes(j, e) == 0)
+	if (finish(j, 0, j->lanes, add_indexes, e) == 0)
 		return 0;
 	note_failure(ds, e);
 	for (size_t i = 0; i < ds->nplace && e->code == ERR_TIMEOUT && j->lanes > 1; i++)
@@ -240,16 +262,14 @@ static void add_drops(struct buf *sql, const struct dests *ds, size_t lane)
 	}
 }
 
-/* Runs the statements, and empties sql. */
-static int run_last(struct job *j, size_t lane, struct buf *sql, struct err *e)
+/* Runs the statements. */
+static int run_last(struct job *j, size_t lane, const char *sql, struct err *e)
 {
 	struct pq *dst = j->dst[lane];
-	int step = PQ_WAIT;
 
-	if (!sql->len || build_finish(dst, buf_cstr(sql), LAST_LOCK_TIMEOUT_MS, e) < 0)
+	if (!*sql || build_finish(dst, sql, LAST_LOCK_TIMEOUT_MS, e) < 0)
 		return e->code;
-	sql->len = 0;
-	while (!e->code && (step = build_step_last(dst, e)) == PQ_WAIT)
+	while (!e->code && build_step_last(dst, e) == PQ_WAIT)
 		pq_wait(&dst, 1, tell_work(j), e);
 	watch_alive(j->watch);
 	return e->code;
@@ -257,17 +277,12 @@ static int run_last(struct job *j, size_t lane, struct buf *sql, struct err *e)
 
 int inside_attach(struct job *j, size_t lane, struct err *e)
 {
-	const struct part_new *part;
-	struct walk at = { 0 };
 	struct buf sql = { 0 };
 
-	while (!e->code && (part = next_made(&j->dests, lane, &at))) {
-		build_add_attach(&sql, j->dests.place[at.place]->dest, part);
-		run_last(j, lane, &sql, e);
+	if (finish(j, lane, lane + 1, build_add_attach, e) == 0) {
+		add_drops(&sql, &j->dests, lane);
+		run_last(j, lane, buf_cstr(&sql), e);
 	}
-	add_drops(&sql, &j->dests, lane);
-	if (!e->code)
-		run_last(j, lane, &sql, e);
 	if (e->code)
 		note_failure(&j->dests, e);
 	buf_free(&sql);
