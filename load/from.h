@@ -65,7 +65,8 @@ struct pieces {                         /* zeroed: there are none */
 	const struct extract *extract;
 	const char *snapshot;
 	bool looks;                     /* the first is read, whose periods are noted */
-	struct span order;              /* the column by which further ones are sorted, or NULL */
+	struct span order;              /* the column by which further ones are sorted, or NULL, */
+	int64_t sort_bytes;             /* and how large these are */
 	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
 	size_t nseen;                   /* and how many these are */
 	int64_t rows;                   /* that were read */

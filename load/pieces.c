@@ -5,7 +5,7 @@
  * full, and to begin a COPY costs as much as 30 rows or so. So the first piece of a slice is read
  * as it is, and tells how many rows a partition would have in memory. If they are few, the source
  * sorts each further piece by the partition column, where that is cheap: pieces are 8 times as
- * large as memory, and so are the COPYs. The shorter rows are, the more does the sort cost the
+ * large as memory or more, and so are the COPYs. The shorter rows are, the more does the sort cost the
  * source: half as much as reading them where they have 750 bytes.
  *
  * While a piece is sorted no row comes. So they are sorted by turns on two connections, one while
@@ -17,17 +17,21 @@
 #include "from.h"
 
 #define LOOK_BYTES (256 * 1024)         /* of the first piece: a sixteenth of the sink's memory */
-#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to three times the memory */
-#define PIECES_OF_SLICE 8               /* at least, so that a small slice has some, too */
+#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to three times the memory; */
+#define WIDE_ROW 512                    /* twice as much of such rows takes no more */
+#define LOOKS_OF_SLICE 8                /* a small slice has so many first pieces, */
+#define SORTS_OF_SLICE 4                /* and so many that are sorted */
 #define FEW_PARTITIONS 16               /* they have enough rows in memory */
 #define FEW_ROWS 2                      /* of a partition, in the first piece */
 
-/* So many bytes, or less of a small slice. */
-static int64_t piece_of(const struct pieces *s, int64_t bytes)
+static int64_t least(int64_t a, int64_t b)
 {
-	int64_t most = s->pass->job->conf->from_slice / PIECES_OF_SLICE;
+	return a < b ? a : b;
+}
 
-	return bytes < most ? bytes : most;
+static int64_t look_bytes(const struct pieces *s)
+{
+	return least(LOOK_BYTES, s->pass->job->conf->from_slice / LOOKS_OF_SLICE);
 }
 
 static bool is_left(const struct pieces *s)
@@ -59,7 +63,7 @@ int pieces_begin(struct pieces *s, const struct pass *p, const struct slice_quer
 	s->snapshot = snapshot;
 	s->side[0].q = p->job->src;
 	s->looks = true;
-	return ask(s, &s->side[0], piece_of(s, LOOK_BYTES), e);
+	return ask(s, &s->side[0], look_bytes(s), e);
 }
 
 void pieces_note(struct pieces *s, int64_t start_s)
@@ -77,6 +81,8 @@ static void choose_order(struct pieces *s)
 	if (s->nseen <= FEW_PARTITIONS || s->rows / (int64_t)s->nseen >= FEW_ROWS)
 		return;
 	s->order = s->extract->order;
+	s->sort_bytes = least(look_bytes(s) / s->rows < WIDE_ROW ? SORT_BYTES : 2 * SORT_BYTES,
+		s->pass->job->conf->from_slice / SORTS_OF_SLICE);
 	log_debug("%s: %" PRId64 " rows go to %zu partitions: further ones are %ssorted",
 		s->query->table->name, s->rows, s->nseen, s->order.p ? "" : "not ");
 }
@@ -96,7 +102,7 @@ static int give_up(struct pieces *s, struct err *e)
 	s->turn = 0;
 	pq_close(side->q);
 	*side = (struct pieces_side){ 0 };
-	return first->asked ? 0 : ask(s, first, piece_of(s, SORT_BYTES), e);
+	return first->asked ? 0 : ask(s, first, s->sort_bytes, e);
 }
 
 /* Opens it while the first sorts. */
@@ -107,7 +113,7 @@ static void open_second(struct pieces *s, const char *snapshot)
 
 	side->q = pq_open("src_db", s->pass->job->conf->src_db, NULL, &e);
 	if (!side->q || slice_begin_beside(side->q, snapshot, &e) < 0 ||
-	    ask(s, side, piece_of(s, SORT_BYTES), &e) < 0)
+	    ask(s, side, s->sort_bytes, &e) < 0)
 		give_up(s, &e);
 }
 
@@ -123,7 +129,7 @@ static int begin_sorting(struct pieces *s, struct err *e)
 		if (slice_export(src, own, sizeof own, e) < 0)
 			return e->code;
 	}
-	if (ask(s, &s->side[0], piece_of(s, SORT_BYTES), e) == 0 && !s->single && is_left(s))
+	if (ask(s, &s->side[0], s->sort_bytes, e) == 0 && !s->single && is_left(s))
 		open_second(s, snapshot);
 	return e->code;
 }
@@ -141,7 +147,7 @@ static int go_on(struct pieces *s, struct err *e)
 		choose_order(s);
 	if (looked && s->order.p)
 		return begin_sorting(s, e);
-	if (ask(s, side, s->order.p ? piece_of(s, SORT_BYTES) : INT64_MAX, e) == 0 && other->asked)
+	if (ask(s, side, s->order.p ? s->sort_bytes : INT64_MAX, e) == 0 && other->asked)
 		s->turn = !s->turn;
 	return e->code;
 }
