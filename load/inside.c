@@ -152,9 +152,9 @@ static const struct part_new *next_made(const struct dests *ds, size_t lane, str
 	return NULL;
 }
 
-/* The statements that finish a lane's new partitions. One alone has a server_timeout of its own, and
- * its end is progress; but to wait for it costs as much as it does where the partitions are small:
- * then several go together. */
+/* The statements that finish a lane's new partitions. Those of one have a server_timeout of their
+ * own, and their end is progress. But where partitions are small, to wait for it costs as much as
+ * they do: then several go together. */
 #define TOGETHER_MAX 31
 #define TOGETHER_MS 50                  /* took longer: one by one again */
 

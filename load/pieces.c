@@ -5,8 +5,8 @@
  * full, and to begin a COPY costs as much as 30 rows or so. So the first piece of a slice is read
  * as it is, and tells how many rows a partition would have in memory. If they are few, the source
  * sorts each further piece by the partition column, where that is cheap: pieces are 8 times as
- * large as memory or more, and so are the COPYs. The shorter rows are, the more does the sort cost the
- * source: half as much as reading them where they have 750 bytes.
+ * large as memory or more, and so are the COPYs. The shorter rows are, the more does the sort cost
+ * the source: half as much as reading them where they have 750 bytes.
  *
  * While a piece is sorted no row comes. So they are sorted by turns on two connections, one while
  * the rows of the other are on their way. Where a second one is not to be had, or has to wait for a
@@ -17,7 +17,7 @@
 #include "from.h"
 
 #define LOOK_BYTES (256 * 1024)         /* of the first piece: a sixteenth of the sink's memory */
-#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted, in up to three times the memory; */
+#define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted: up to three times the memory; */
 #define WIDE_ROW 512                    /* twice as much of such rows takes no more */
 #define LOOKS_OF_SLICE 8                /* a small slice has so many first pieces, */
 #define SORTS_OF_SLICE 4                /* and so many that are sorted */
