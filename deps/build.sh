@@ -119,6 +119,8 @@ build_libpq() {
 	# 16 KB at a time, and a call of the kernel for every 8 KB that are sent, is little for rows by the million.
 	sed -i 's/\(conn->\(in\|out\)BufSize = \)16 \* 1024;/\1128 * 1024;/' src/interfaces/libpq/fe-connect.c
 	sed -i 's/\(if (conn->outCount >= \)8192)/\165536)/' src/interfaces/libpq/fe-misc.c
+	grep -q 'outBufSize = 128 ' src/interfaces/libpq/fe-connect.c && grep -q 'outCount >= 65536' src/interfaces/libpq/fe-misc.c ||
+		echo "libpq has other words where its buffers' sizes are: they stay as they are"
 	./configure CC=static-cc CFLAGS="$SMALL" AR="${CROSS}ar" \
 		${CROSS:+--host="$TRIPLET"} LDFLAGS=-static --prefix=/usr --without-readline --without-zlib --without-icu --with-openssl \
 		--sysconfdir=/etc/postgresql-common --disable-rpath

@@ -208,8 +208,7 @@ static int send_rows(struct slice *s, struct err *e)
 			return rc;
 		show(f, q->from, q->to);
 		lines_begin(&s->lines);
-		s->lines.snapshot = f->snapshot;
-		s->lines.pieces.single = f->single;
+		s->lines.pieces.single |= f->single;
 		s->lines.text = f->text;
 		s->lines.merges = f->again;
 		rc = pass_run(&s->pass, e);
@@ -311,8 +310,8 @@ static int run_slice(struct from *f, struct err *e)
 	int rc = load_or_blame(&s, e);
 	if (rc > 0)
 		tell(&s, clock_ms() - start_ms);
-	/* rows that lines can place, but binary rows could not */
 	f->single |= s.lines.pieces.single;
+	/* rows that lines can place, but binary rows could not */
 	f->text |= rc > 0 && s.pass.careful && !s.pass.dead.n;
 	if (rc > 0)
 		next_end(f, &s.next, e);

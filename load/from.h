@@ -63,33 +63,34 @@ struct pieces {                         /* zeroed: there are none */
 	const struct pass *pass;
 	const struct slice_query *query;
 	const struct extract *extract;
-	const char *snapshot;
 	bool looks;                     /* the first is read, whose periods are noted */
 	struct span order;              /* the column by which further ones are sorted, or NULL, */
 	int64_t sort_bytes;             /* and how large these are */
 	uint64_t seen[PIECES_SEEN];     /* a bit for each partition of the first, by a hash, */
 	size_t nseen;                   /* and how many these are */
-	int64_t rows;                   /* that were read */
+	int64_t rows, bytes;            /* of all that were read */
 	struct scan_at at;              /* how far the slice is asked for */
 	struct pieces_side {            /* a connection, with the piece that it was asked for */
 		struct pq *q;           /* the job's src, and a second one or NULL */
 		bool asked, begun;      /* begun: a row of it has come */
+		int64_t asked_ms;       /* clock_ms() */
 		struct scan_at at;      /* where it begins */
+		struct buf sql;         /* what is asked before it */
 	} side[2];
 	int turn;                       /* whose rows are read */
 	bool returned;                  /* the piece that begins at `back` is to be asked for */
 	struct scan_at back;
 };
 
-/* Asks for the first. snapshot: src's, where it is exported, or "". pieces_end comes after it. */
+/* Asks for the first. pieces_end comes after it. */
 int pieces_begin(struct pieces *, const struct pass *, const struct slice_query *,
-	const struct extract *, const char *snapshot, struct err *);
+	const struct extract *, struct err *);
 /* The next row of all, as scan_row. */
 int pieces_row(struct pieces *, struct span *row, struct err *);
 struct pq *pieces_from(const struct pieces *);  /* for which PQ_WAIT waits */
 /* While `looks`: a row has that period. */
 void pieces_note(struct pieces *, int64_t start_s);
-void pieces_end(struct pieces *);               /* closes the second; all is zeroed but single */
+void pieces_end(struct pieces *);               /* frees all; zeroed but single */
 
 /* ---- lines.c */
 
@@ -98,7 +99,6 @@ struct lines {
 	/* set by the caller before a pass: */
 	struct slice_query query;
 	const struct letters *without;        /* rows to leave out, or NULL */
-	const char *snapshot;           /* src's, where it is exported, or "" */
 	bool text;                      /* never binary */
 	bool merges;                    /* a row replaces the one of its key: merge_run is next */
 

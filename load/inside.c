@@ -154,8 +154,9 @@ static const struct part_new *next_made(const struct dests *ds, size_t lane, str
 
 /* The statements that finish a lane's new partitions. Those of one have a server_timeout of their
  * own, and their end is progress. But where partitions are small, to wait for it costs as much as
- * they do: then several go together. */
+ * they do: then 3, 7, 15, 31 go together. */
 #define TOGETHER_MAX 31
+#define TOGETHER_ROWS 20000             /* and no more after so many rows */
 #define TOGETHER_MS 50                  /* took longer: one by one again */
 
 typedef void add_statements(struct buf *, const struct dest *, const struct part_new *);
@@ -163,19 +164,30 @@ typedef void add_statements(struct buf *, const struct dest *, const struct part
 struct finishing {                      /* of a lane; zeroed but add */
 	add_statements *add;
 	struct walk next;
-	size_t together;                /* so many partitions at a time; 0: one */
+	size_t together;                /* so many partitions at a time; 0 is 1 */
 	int64_t sent_ms;                /* clock_ms() */
 	bool waits;                     /* the server works */
 };
+
+/* How many rows this pass has sent to it. */
+static int64_t rows_of(const struct dests *ds, size_t place, const struct part_new *part)
+{
+	const struct tally_part *at = tally_find(&sink_done(ds->sink, place)->rows, part->name);
+
+	return at ? at->rows : 0;
+}
 
 static int send_next(struct job *j, size_t lane, struct finishing *x, struct err *e)
 {
 	const struct part_new *part;
 	struct buf sql = { 0 };
+	int64_t rows = 0;
 
-	for (size_t n = 0; (!sql.len || n < x->together) &&
-	     (part = next_made(&j->dests, lane, &x->next)); n++)
+	for (size_t n = 0; (!sql.len || (n < x->together && rows < TOGETHER_ROWS)) &&
+	     (part = next_made(&j->dests, lane, &x->next)); n++) {
 		x->add(&sql, j->dests.place[x->next.place]->dest, part);
+		rows += rows_of(&j->dests, x->next.place, part);
+	}
 	x->sent_ms = clock_ms();
 	x->waits = sql.len &&
 		build_finish(j->dst[lane], buf_cstr(&sql), LAST_LOCK_TIMEOUT_MS, e) == 0;
@@ -188,8 +200,10 @@ static int finish_some(struct job *j, size_t lane, struct finishing *x, struct e
 {
 	while (x->waits && build_step_last(j->dst[lane], e) == PQ_END) {
 		watch_alive(j->watch);
-		x->together = clock_ms() - x->sent_ms > TOGETHER_MS ? 1 :
-			x->together < TOGETHER_MAX ? 2 * x->together + 1 : x->together;
+		if (clock_ms() - x->sent_ms > TOGETHER_MS)
+			x->together = 1;
+		else if (x->together < TOGETHER_MAX)
+			x->together = 2 * x->together + 1;
 		send_next(j, lane, x, e);
 	}
 	return e->code;

@@ -41,7 +41,7 @@ static int begin(struct row_reader *r, struct pass *p, struct err *e)
 		return e->code;
 	log_debug("%s: rows go as %s", l->query.table->name, r->binary ? "binary" : "lines");
 	if (l->extract.any_order && l->extract.has_part)
-		pieces_begin(&l->pieces, p, &l->query, &l->extract, l->snapshot, e);
+		pieces_begin(&l->pieces, p, &l->query, &l->extract, e);
 	else
 		scan_read(r->from, &l->query, l->extract.list.p, add_without(l, &ids), r->binary,
 			e);

@@ -10,7 +10,7 @@
  *
  * While a piece is sorted no row comes. So they are sorted by turns on two connections, one while
  * the rows of the other are on their way. Where a second one is not to be had, or has to wait for a
- * lock, the first sorts them all.
+ * lock or a pooler, the first sorts them all.
  */
 #include <inttypes.h>
 
@@ -19,6 +19,7 @@
 #define LOOK_BYTES (256 * 1024)         /* of the first piece: a sixteenth of the sink's memory */
 #define SORT_BYTES (32 * 1024 * 1024)   /* of one that is sorted: up to three times the memory; */
 #define WIDE_ROW 512                    /* twice as much of such rows takes no more */
+#define SECOND_MS 15000                 /* without a row: the first takes over the second's piece */
 #define LOOKS_OF_SLICE 8                /* a small slice has so many first pieces, */
 #define SORTS_OF_SLICE 4                /* and so many that are sorted */
 #define FEW_PARTITIONS 16               /* they have enough rows in memory */
@@ -49,18 +50,21 @@ static int ask(struct pieces *s, struct pieces_side *side, int64_t bytes, struct
 		return 0;
 	side->begun = s->returned = false;
 	side->at = *at;
-	return scan_ask(side->q, s->query, at, bytes, s->order, s->extract->list.p,
-		s->pass->reader->binary, e);
+	side->asked_ms = clock_ms();
+	scan_add_piece(&side->sql, s->query, at, bytes, s->order, s->extract->list.p,
+		s->pass->reader->binary);
+	int rc = scan_ask(side->q, buf_cstr(&side->sql), e);
+	side->sql.len = 0;
+	return rc;
 }
 
 int pieces_begin(struct pieces *s, const struct pass *p, const struct slice_query *q,
-	const struct extract *x, const char *snapshot, struct err *e)
+	const struct extract *x, struct err *e)
 {
 	pieces_end(s);
 	s->pass = p;
 	s->query = q;
 	s->extract = x;
-	s->snapshot = snapshot;
 	s->side[0].q = p->job->src;
 	s->looks = true;
 	return ask(s, &s->side[0], look_bytes(s), e);
@@ -81,7 +85,7 @@ static void choose_order(struct pieces *s)
 	if (s->nseen <= FEW_PARTITIONS || s->rows / (int64_t)s->nseen >= FEW_ROWS)
 		return;
 	s->order = s->extract->order;
-	s->sort_bytes = least(look_bytes(s) / s->rows < WIDE_ROW ? SORT_BYTES : 2 * SORT_BYTES,
+	s->sort_bytes = least(s->bytes / s->rows < WIDE_ROW ? SORT_BYTES : 2 * SORT_BYTES,
 		s->pass->job->conf->from_slice / SORTS_OF_SLICE);
 	log_debug("%s: %" PRId64 " rows go to %zu partitions: further ones are %ssorted",
 		s->query->table->name, s->rows, s->nseen, s->order.p ? "" : "not ");
@@ -89,49 +93,47 @@ static void choose_order(struct pieces *s)
 
 /* ---- the second connection */
 
+static void end_second(struct pieces *s)
+{
+	pq_close(s->side[1].q);
+	buf_free(&s->side[1].sql);
+	s->side[1] = (struct pieces_side){ 0 };
+	s->turn = 0;
+}
+
 /* After an error: does without, and gives its piece back to the first. */
 static int give_up(struct pieces *s, struct err *e)
 {
-	struct pieces_side *first = &s->side[0], *side = &s->side[1];
-
 	log_debug("pieces are sorted on one connection: %s", e->msg);
 	*e = (struct err){ 0 };
 	s->single = true;
-	s->returned = side->asked;
-	s->back = side->at;
-	s->turn = 0;
-	pq_close(side->q);
-	*side = (struct pieces_side){ 0 };
-	return first->asked ? 0 : ask(s, first, s->sort_bytes, e);
+	s->returned = s->side[1].asked;
+	s->back = s->side[1].at;
+	end_second(s);
+	return s->side[0].asked ? 0 : ask(s, &s->side[0], s->sort_bytes, e);
 }
 
-/* Opens it while the first sorts. */
-static void open_second(struct pieces *s, const char *snapshot)
-{
-	struct pieces_side *side = &s->side[1];
-	struct err e = { 0 };
-
-	side->q = pq_open("src_db", s->pass->job->conf->src_db, NULL, &e);
-	if (!side->q || slice_begin_beside(side->q, snapshot, &e) < 0 ||
-	    ask(s, side, s->sort_bytes, &e) < 0)
-		give_up(s, &e);
-}
-
-/* Asks for the first ones that are sorted. */
+/* Asks for the first ones that are sorted. The second connection is opened while the first sorts;
+ * its transaction begins without being waited for, since a pooler may have no server for it. */
 static int begin_sorting(struct pieces *s, struct err *e)
 {
-	struct pq *src = s->side[0].q;
-	char own[64];
-	const char *snapshot = s->snapshot;
+	struct pieces_side *first = &s->side[0], *second = &s->side[1];
 
-	if (!s->single && !*snapshot && is_left(s)) {
-		snapshot = own;
-		if (slice_export(src, own, sizeof own, e) < 0)
-			return e->code;
-	}
-	if (ask(s, &s->side[0], s->sort_bytes, e) == 0 && !s->single && is_left(s))
-		open_second(s, snapshot);
-	return e->code;
+	if (!s->single && slice_twin(first->q, &second->sql, e) < 0)
+		return e->code;
+	if (ask(s, first, s->sort_bytes, e) < 0 || s->single || !is_left(s))
+		return e->code;
+	second->q = pq_open("src_db", s->pass->job->conf->src_db, NULL, e);
+	return second->q && ask(s, second, s->sort_bytes, e) == 0 ? 0 : give_up(s, e);
+}
+
+/* Its turn has come, and no row. */
+static int wait_for_second(const struct pieces *s, struct err *e)
+{
+	if (clock_ms() - s->side[1].asked_ms < SECOND_MS)
+		return PQ_WAIT;
+	return err_set(e, ERR_TIMEOUT, "src_db: no row of a sorted piece in %d s",
+		SECOND_MS / 1000);
 }
 
 /* ---- from piece to piece */
@@ -158,9 +160,15 @@ int pieces_row(struct pieces *s, struct span *row, struct err *e)
 
 	while ((side = &s->side[s->turn])->asked) {
 		int step = scan_row(side->q, row, e);
+		if (step == PQ_READY) {
+			side->begun = true;
+			s->rows++;
+			s->bytes += (int64_t)row->n;
+			return step;
+		}
 		bool early = s->turn && !side->begun;
-		side->begun |= step == PQ_READY;
-		s->rows += step == PQ_READY;
+		if (step == PQ_WAIT && early)
+			step = wait_for_second(s, e);
 		if (step == PQ_END)
 			step = go_on(s, e);
 		else if (step < 0 && early)
@@ -170,6 +178,7 @@ int pieces_row(struct pieces *s, struct span *row, struct err *e)
 		if (step < 0)
 			return step;
 	}
+	end_second(s);
 	return PQ_END;
 }
 
@@ -180,6 +189,7 @@ struct pq *pieces_from(const struct pieces *s)
 
 void pieces_end(struct pieces *s)
 {
-	pq_close(s->side[1].q);
+	end_second(s);
+	buf_free(&s->side[0].sql);
 	*s = (struct pieces){ .single = s->single };
 }

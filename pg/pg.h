@@ -878,9 +878,9 @@ int types_fit(struct pq *dst, const struct dest *, const struct tally *tables,
 /* Opens the transaction in which rows are read, with our settings. snapshot: one that is exported;
  * or "": one of its own. */
 int slice_begin(struct pq *src, const char *snapshot, struct err *);
-/* The same beside the transaction in which the snapshot was exported: where a lock is not to be had
- * at once, ERR_TIMEOUT after a second. */
-int slice_begin_beside(struct pq *src, const char *snapshot, struct err *);
+/* Appends what lets another session read as src's open transaction does: by its snapshot, and with
+ * its settings. There a lock that is not to be had at once is ERR_TIMEOUT after a second. */
+int slice_twin(struct pq *src, struct buf *sql, struct err *);
 /* Exports the snapshot of src's open transaction. */
 int slice_export(struct pq *src, char *snapshot, size_t size, struct err *);
 /* The same snapshot as txid_snapshot; malloc'ed, NULL on error. */
@@ -917,11 +917,13 @@ int scan_read(struct pq *src, const struct slice_query *, const char *columns,
 
 struct scan_at { size_t table; int64_t block; };        /* what is read of a slice; begins zeroed */
 
-/* The same in pieces of about that many bytes, of rows without numbers; but does not wait: scan_row
- * takes the answer, of which PQ_END is the end. With `by`, the server sorts the piece in memory by
- * that column. */
-int scan_ask(struct pq *src, const struct slice_query *, struct scan_at *, int64_t bytes,
-	struct span by, const char *columns, bool binary, struct err *);
+/* Appends the COPY of the next piece of about that many bytes, of rows without numbers. With `by`,
+ * the server sorts it in memory by that column. */
+void scan_add_piece(struct buf *sql, const struct slice_query *, struct scan_at *, int64_t bytes,
+	struct span by, const char *columns, bool binary);
+/* Sends statements with a COPY of rows at their end, and does not wait: scan_row takes the answer,
+ * of which PQ_END is the end. */
+int scan_ask(struct pq *src, const char *sql, struct err *);
 bool scan_at_end(const struct slice_query *, const struct scan_at *);   /* all is asked for? */
 /* The next row, a line with its end or a row of binary COPY; else as events_next. */
 int scan_row(struct pq *src, struct span *row, struct err *);

@@ -100,26 +100,27 @@ static void add_sorted(struct buf *sql, const struct slice_query *q, struct scan
 }
 
 /* Nobody knows how much a table has grown by: that is not sorted. */
-int scan_ask(struct pq *src, const struct slice_query *q, struct scan_at *at, int64_t bytes,
-	struct span by, const char *columns, bool binary, struct err *e)
+void scan_add_piece(struct buf *sql, const struct slice_query *q, struct scan_at *at,
+	int64_t bytes, struct span by, const char *columns, bool binary)
 {
 	int64_t blocks = bytes / q->origin->block_bytes, n = blocks > 1 ? blocks : 1;
-	struct buf sql = { 0 };
 
 	if (by.p)
-		buf_fmt(&sql, "SET LOCAL work_mem = %" PRId64 "; SET LOCAL"
+		buf_fmt(sql, "SET LOCAL work_mem = %" PRId64 "; SET LOCAL"
 			" max_parallel_workers_per_gather = 0; ", SORT_KBYTES(bytes));
-	buf_str(&sql, "COPY (");
+	buf_str(sql, "COPY (");
 	if (!by.p)
-		add_selects(&sql, q, at, n, columns);
+		add_selects(sql, q, at, n, columns);
 	else if (blocks_left(q, at))
-		add_sorted(&sql, q, at, n, by, columns);
+		add_sorted(sql, q, at, n, by, columns);
 	else
-		add_select(&sql, q, at, n, false, columns);
-	buf_str(&sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
-	int rc = pq_copy_out_ask(src, buf_cstr(&sql), e);
-	buf_free(&sql);
-	return rc;
+		add_select(sql, q, at, n, false, columns);
+	buf_str(sql, binary ? ") TO STDOUT (FORMAT binary)" : ") TO STDOUT");
+}
+
+int scan_ask(struct pq *src, const char *sql, struct err *e)
+{
+	return pq_copy_out_ask(src, sql, e);
 }
 
 int scan_row(struct pq *src, struct span *row, struct err *e)

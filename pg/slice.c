@@ -14,36 +14,51 @@
 
 /* ---- the transaction */
 
-#define BESIDE_LOCK_TIMEOUT_MS 1000     /* where it may queue behind who waits for our own lock */
+#define TWIN_LOCK_TIMEOUT_MS 1000       /* it may queue behind who waits for src's own lock */
+
+/* Appends `SET what` to that value. */
+static void add_set(struct buf *sql, const char *what, const char *value)
+{
+	buf_fmt(sql, "SET %s ", what);
+	buf_literal(sql, span_of(value));
+	buf_str(sql, ";");
+}
 
 /* row_security: rows that a policy hides are an error, not missing. */
-static int begin(struct pq *src, const char *snapshot, int lock_timeout_ms, struct err *e)
+static void add_begin(struct buf *sql, const struct pq *src, const char *snapshot,
+	int lock_timeout_ms)
+{
+	buf_str(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;");
+	if (*snapshot)
+		add_set(sql, "TRANSACTION SNAPSHOT", snapshot);
+	buf_str(sql, "SET LOCAL client_min_messages = error; SET LOCAL row_security = off;"
+		"SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres;"
+		"SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex;");
+	pq_add_settings(sql, src, lock_timeout_ms);
+}
+
+int slice_begin(struct pq *src, const char *snapshot, struct err *e)
 {
 	struct buf sql = { 0 };
 
-	buf_str(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;");
-	if (*snapshot) {
-		buf_str(&sql, "SET TRANSACTION SNAPSHOT ");
-		buf_literal(&sql, span_of(snapshot));
-		buf_str(&sql, ";");
-	}
-	buf_str(&sql, "SET LOCAL client_min_messages = error; SET LOCAL row_security = off;"
-		"SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres;"
-		"SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex;");
-	pq_add_settings(&sql, src, lock_timeout_ms);
+	add_begin(&sql, src, snapshot, DATA_LOCK_TIMEOUT_MS);
 	int rc = pq_query(src, buf_cstr(&sql), e);
 	buf_free(&sql);
 	return rc;
 }
 
-int slice_begin(struct pq *src, const char *snapshot, struct err *e)
+int slice_twin(struct pq *src, struct buf *sql, struct err *e)
 {
-	return begin(src, snapshot, DATA_LOCK_TIMEOUT_MS, e);
-}
-
-int slice_begin_beside(struct pq *src, const char *snapshot, struct err *e)
-{
-	return begin(src, snapshot, BESIDE_LOCK_TIMEOUT_MS, e);
+	if (pq_query(src, "SELECT pg_catalog.pg_export_snapshot(),"
+	    " pg_catalog.current_setting('client_encoding'),"
+	    " pg_catalog.current_setting('TimeZone'),"
+	    " pg_catalog.current_setting('lc_monetary')", e) < 0)
+		return e->code;
+	add_begin(sql, src, pq_value(src, 0, 0), TWIN_LOCK_TIMEOUT_MS);
+	add_set(sql, "LOCAL client_encoding TO", pq_value(src, 0, 1));
+	add_set(sql, "LOCAL TimeZone TO", pq_value(src, 0, 2));
+	add_set(sql, "LOCAL lc_monetary TO", pq_value(src, 0, 3));
+	return 0;
 }
 
 int slice_export(struct pq *src, char *snapshot, size_t size, struct err *e)

@@ -77,7 +77,7 @@ struct sink_fault {                     /* where a COPY failed */
 enum sink_until {
 	SINK_FULL,                      /* send where enough rows wait; more will come */
 	SINK_EMPTY,                     /* send all: no more will come */
-	SINK_PLANNED,                   /* what waits for COPYs that are begun; begin no other */
+	SINK_PLANNED,                   /* end COPYs that are begun with what waits; no other */
 	SINK_FREE                       /* end these as soon as may be, begin no other */
 };
 

@@ -280,18 +280,19 @@ pgbouncer_config() {
 		unix_socket_dir =
 		auth_type = any
 		auth_file = $WORK/users
-		pool_mode = transaction
-		default_pool_size = 5
+		pool_mode = ${3:-transaction}
+		default_pool_size = ${2:-5}
 		$([ "$(id -u)" != 0 ] || echo "user = postgres")
 	END
 }
 
+# start_pgbouncer [POOL_SIZE [POOL_MODE]]: on port BOUNCER.
 start_pgbouncer() {
 	local bin
 	bin=$(command -v pgbouncer || ls /usr/sbin/pgbouncer 2>/dev/null) || skip "no pgbouncer"
 	BOUNCER=$(free_port)
 	echo '"postgres" ""' >users
-	pgbouncer_config "$BOUNCER" >bouncer.ini
+	pgbouncer_config "$BOUNCER" "$@" >bouncer.ini
 	chmod 755 .
 	"$bin" -q "$WORK/bouncer.ini" >bouncer.log 2>&1 &
 	STARTED+=($!)
@@ -322,6 +323,20 @@ case_pgbouncer_in_transaction_mode() {
 	within 5 process_gone "$PID"
 	once
 	expect_rows 1200
+}
+
+# A pool of two, which the copy has: the third connection, for sorting, is let in and then waits.
+case_copy_by_a_small_pool() {
+	new_pair "$CASE"
+	start_pgbouncer 2 session
+	src "create table orders (id int primary key, day date, note text);
+		insert into orders select i, date '2026-01-10' + i % 100, 'n' || i from generate_series(1, 4000) i"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	config queue_name= from_table=orders from_slice=65536 "src_db=host=127.0.0.1 port=$BOUNCER user=postgres dbname=${CASE}_src"
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	expect_exit 0 "$TDISPATCH" --from orders job.ini -v
+	expect_eq "$(grep -c 'pieces are sorted on one connection: .*no row' err)" 1
+	expect_rows 4000
 }
 
 secure_config() {

@@ -1211,6 +1211,40 @@ case_sorted_while_a_lock_is_awaited() {
 	same_content
 }
 
+# The first connection asks for UTF8 where PgQ's triggers are in PL/pgSQL.
+case_second_connection_has_the_same_encoding() {
+	new_pair "$CASE"
+	sql postgres <<<"drop database \"$SRC\""
+	sql postgres <<<"create database \"$SRC\" encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0"
+	src "create schema pgq; create function pgq.logutriga() returns trigger language plpgsql as \$\$ begin return new; end \$\$;
+		create table orders (id int, day date, note text); alter database \"$SRC\" set log_statement = 'all'"
+	dst "create table orders (id int, day date, note text) partition by range (day)"
+	config queue_name= from_table=orders from_slice=65536
+	expect_exit 0 "$TDISPATCH" --install job.ini
+	src "set client_encoding = 'UTF8'; insert into orders select i, date '2026-01-10' + i % 100, 'Ã©' from generate_series(1, 1200) i"
+	from -v
+	expect_eq "$(sorters)" 2
+	expect_eq "$(dst "select note, count(*) from orders group by 1")" "Ã©|1200"
+}
+
+# Nor does it take over what is set for later sessions. Dates are those that the first one writes.
+case_second_connection_has_the_same_zone() {
+	local GATE=2000
+	table_pair "part_template=$PARTITION_OF $SLOW" part_field=at from_slice=65536
+	src "alter table orders drop day, add at timestamptz;
+		insert into orders select i, 'n' || i, timestamptz '2026-01-10 00:30+00' + i % 100 * interval '24 hours' from generate_series(1, 6000) i"
+	dst "drop table orders; create table orders (id int, note text, at timestamptz) partition by range (at)"
+	gated_target
+	at_gate --from orders job.ini -v
+	src "alter database \"$SRC\" set timezone = 'America/New_York'"
+	gate all
+	expect_end 0 60
+	expect_match bg.err "$SORTED"
+	expect_rows 6000
+	expect_no_match bg.err 'row by row|one connection'
+	expect_eq "$(dst "select count(*) from orders where tableoid::regclass::text <> to_char(at at time zone 'UTC', '\"orders_\"YYYY_MM_DD')")" 0
+}
+
 # The partition column is left out, or is not the first; rows are lines.
 case_sorted_rows_of_all_kinds() {
 	local at
