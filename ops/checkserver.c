@@ -113,11 +113,17 @@ static int64_t needed_by(const struct conf *c)
 	return c->lanes + another;
 }
 
+/* The source: one that reads, and with from_table one that holds the snapshot. */
+static int64_t needed_by_source(const struct conf *c)
+{
+	return 1 + (c->from_table && c->from_snapshot == FROM_SNAPSHOT_TABLE);
+}
+
 void checkserver_connections(struct findings *found, const struct conf *c, struct pq *src,
 	struct pq *dst)
 {
 	struct err e = { 0 };
-	int64_t needed = needed_by(c);
+	int64_t needed = needed_by(c), source = needed_by_source(c);
 
 	if ((src && pq_query(src, scopes_sql, &e) < 0) ||
 	    (dst && pq_query(dst, scopes_sql, &e) < 0)) {
@@ -127,8 +133,9 @@ void checkserver_connections(struct findings *found, const struct conf *c, struc
 	for (enum scope scope = SCOPE_SERVER; scope < SCOPES; scope++) {
 		bool shared = src && is_shared(src, dst, scope);
 		if (src && !shared)
-			check_scope(found, "src_db", src, scope, 1, 1);
+			check_scope(found, "src_db", src, scope, source, 1);
 		if (dst)
-			check_scope(found, "dst_db", dst, scope, needed + shared, 1 + shared);
+			check_scope(found, "dst_db", dst, scope, needed + (shared ? source : 0),
+				1 + shared);
 	}
 }

@@ -1198,6 +1198,17 @@ case_sorted_without_a_second_connection() {
 	same_content
 }
 
+# The snapshot has a connection of its own.
+case_check_counts_connections_to_the_source() {
+	local role=one_$CASE
+	table_pair
+	src "create role $role login connection limit 1; grant select on orders to $role"
+	expect_exit 1 "$TDISPATCH" --check job.ini --set "src_db=dbname=$SRC user=$role"
+	expect_match out 'src_db: a run needs 2 connections, and the role takes 1'
+	expect_exit 0 "$TDISPATCH" --check job.ini --set "src_db=dbname=$SRC user=$role" --set from_snapshot=slice
+	src "drop owned by $role; drop role $role"
+}
+
 # Who waits for the reader's lock is before the second connection.
 case_sorted_while_a_lock_is_awaited() {
 	table_pair from_slice=65536
