@@ -73,11 +73,11 @@ struct pieces {                         /* zeroed: there are none */
 	struct pieces_side {            /* a connection, with the piece that it was asked for */
 		struct pq *q;           /* the job's src, and a second one or NULL */
 		bool asked, begun;      /* begun: a row of it has come */
-		int64_t asked_ms;       /* clock_ms() */
 		struct scan_at at;      /* where it begins */
 		struct buf sql;         /* what is asked before it */
 	} side[2];
-	int turn;                       /* whose rows are read */
+	int turn;                       /* whose rows are read, */
+	int64_t turn_ms;                /* and since when, by clock_ms() */
 	bool returned;                  /* the piece that begins at `back` is to be asked for */
 	struct scan_at back;
 };

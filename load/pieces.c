@@ -50,7 +50,6 @@ static int ask(struct pieces *s, struct pieces_side *side, int64_t bytes, struct
 		return 0;
 	side->begun = s->returned = false;
 	side->at = *at;
-	side->asked_ms = clock_ms();
 	scan_add_piece(&side->sql, s->query, at, bytes, s->order, s->extract->list.p,
 		s->pass->reader->binary);
 	int rc = scan_ask(side->q, buf_cstr(&side->sql), e);
@@ -127,10 +126,10 @@ static int begin_sorting(struct pieces *s, struct err *e)
 	return second->q && ask(s, second, s->sort_bytes, e) == 0 ? 0 : give_up(s, e);
 }
 
-/* Its turn has come, and no row. */
+/* In its turn no row has come. */
 static int wait_for_second(const struct pieces *s, struct err *e)
 {
-	if (clock_ms() - s->side[1].asked_ms < SECOND_MS)
+	if (clock_ms() - s->turn_ms < SECOND_MS)
 		return PQ_WAIT;
 	return err_set(e, ERR_TIMEOUT, "src_db: no row of a sorted piece in %d s",
 		SECOND_MS / 1000);
@@ -149,8 +148,10 @@ static int go_on(struct pieces *s, struct err *e)
 		choose_order(s);
 	if (looked && s->order.p)
 		return begin_sorting(s, e);
-	if (ask(s, side, s->order.p ? s->sort_bytes : INT64_MAX, e) == 0 && other->asked)
+	if (ask(s, side, s->order.p ? s->sort_bytes : INT64_MAX, e) == 0 && other->asked) {
 		s->turn = !s->turn;
+		s->turn_ms = clock_ms();
+	}
 	return e->code;
 }
 
