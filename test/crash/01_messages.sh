@@ -175,7 +175,7 @@ case_declarative() {
 # Rows are on their way before the second partition is needed, and lock the parent: all partitions
 # are created first. Slow reading lets the target take these rows in time.
 case_declarative_rows_before_partitions() {
-	ROWS=28 BYTES=8100 DAY='i / 21 + i / 25'
+	ROWS=84 BYTES=8100 DAY='i / 63 + i / 75'
 	SLOW=(-e inject=recvfrom:delay_enter=3000)
 	prepare "$DECLARATIVE" 1 "part_template=$PARTITION_OF"
 	kill_each sendto
@@ -184,7 +184,7 @@ case_declarative_rows_before_partitions() {
 
 # Half of the rows come when a first COPY is over and go as binary values.
 case_binary_rows() {
-	ROWS=60 BYTES=8100 DAY='i / 55'
+	ROWS=180 BYTES=8100 DAY='i / 165'
 	SLOW=(-e inject=recvfrom:delay_enter=3000)
 	prepare "$DECLARATIVE" 1 "part_template=$ATTACH"
 	kill_each sendto
