@@ -1434,7 +1434,7 @@ case_killed_while_partitions_are_created() {
 	for ((i = 0; i < 12; i++)); do
 		"$TDISPATCH" --from orders --set lanes=2 job.ini >/dev/null 2>err &
 		sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
-		kill -9 $! 2>/dev/null
+		kill_quietly -9 $!
 		wait $! 2>/dev/null || :
 	done
 	within 20 dst_gives 0 "select count(*) from $ADVISORY"
