@@ -389,7 +389,11 @@ case_shell() {
 # Databases that go at once cost no disk, or little memory.
 clean_up() {
 	rm -rf "$WORK"
-	sql postgres >/dev/null 2>&1 <<<"drop database if exists \"${CASE}_src\" with (force); drop database if exists \"${CASE}_dst\" with (force)"
+	drop_databases
+}
+
+drop_databases() {
+	sql postgres >/dev/null 2>&1 <<<"drop database if exists \"${CASE}_src\" with (force); drop database if exists \"${CASE}_dst\" with (force)" || :
 }
 
 # run_case NAME COMMAND...: prints its line, and notes its milliseconds.

@@ -1179,20 +1179,14 @@ case_sorted_on_two_connections() {
 	expect_no_match err "one connection|WARNING"
 }
 
-# limited_from ARGS...: a copy by a role that may have so many connections to the source as LIMIT says.
-limited_from() {
-	local role=few_$CASE
-	src "create role $role login connection limit $LIMIT; grant select on orders to $role"
-	from -v --set "src_db=dbname=$SRC user=$role" "$@"
-	src "drop owned by $role; drop role $role"
-}
-
 # It is asked for once, and not by each slice.
 case_sorted_without_a_second_connection() {
-	local LIMIT=2
+	local role=few_$CASE
 	table_pair from_slice=65536
 	scatter 1 9000
-	limited_from
+	src "create role $role login connection limit 2; grant select on orders to $role"
+	from -v --set "src_db=dbname=$SRC user=$role"
+	src "drop owned by $role; drop role $role"
 	expect_eq "$(grep -c 'pieces are sorted on one connection: .*too many connections' err)" 1
 	expect_eq "$(grep -Ec "$SORTED" err)" 6
 	same_content
@@ -1401,9 +1395,7 @@ case_partition_is_in_the_way_for_a_while() {
 	local lanes
 	days_pair 40
 	for lanes in 1 2; do
-		dst "begin; create table orders_2026_01_31 (x int); select pg_sleep(600); rollback" >/dev/null 2>&1 &
-		STARTED+=($!)
-		within 10 dst_gives 1 "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+		hold "create table orders_2026_01_31 (x int)"
 		: >bg.err
 		start --from orders job.ini -v --set lanes=$lanes
 		within 60 grep -q 'rolled back and created before the batch' bg.err

@@ -5,11 +5,7 @@
 # tables rotate: these cases have a cluster to themselves. The file's own one is started for the first.
 own_cluster() {
 	export CLUSTER=$OWN PGHOST=$OWN PGPORT=$OWN_PORT HOME=$OWN
-	trap 'end_started; clean_databases' EXIT
-}
-
-clean_databases() {
-	sql postgres >/dev/null 2>&1 <<<"drop database if exists \"${CASE}_src\" with (force); drop database if exists \"${CASE}_dst\" with (force)" || :
+	trap 'end_started; drop_databases' EXIT
 }
 
 start_own() {
